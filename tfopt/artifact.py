@@ -1,0 +1,181 @@
+"""One committed folder for each result: the model, and `artifact.json` beside it that says how it came about.
+
+A stage works in `<name>.partial`. The rename to `<name>` is the only moment a result appears, so a process that is
+killed leaves either the whole result or none of it, and a partial folder to go on from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from tfopt.errors import StorageError
+
+Format = Literal["keras", "tflite"]
+RECORD = "artifact.json"
+PARTIAL = ".partial"
+BACKUP = "backup"
+KEY = ".key"
+
+
+def content_key(*parts: Any) -> str:
+    """sha256 over the canonical JSON of the parts: equal keys mean equal inputs."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A layer or op that a stage left as it was, and why."""
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One result of one stage.
+
+    Args:
+        name: The stage's name in the recipe; also the folder's.
+        kind: The stage's kind, such as `prune`.
+        folder: Where it lies.
+        file: The model file, relative to the folder; a stage that only measures points at the file it measured.
+        format: `keras` or `tflite`.
+        key: Content key: the same key means the same inputs, settings and code.
+        parents: Names of the artifacts it was made from; the first is the one that flowed through.
+        metrics: What was measured: fractions are 0-1, sizes are bytes, times are in the unit of their name.
+        files: For stages that look at several files: the metrics of each, by the name of its stage.
+        skipped: What was left alone, with the reason.
+        details: What the report shows besides: training history, input shapes, the zeros of each kernel.
+        failed: The sentence of a gate that was not met.
+        seconds: How long it took.
+    """
+
+    name: str
+    kind: str
+    folder: Path
+    file: str
+    format: Format
+    key: str
+    parents: tuple[str, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)
+    files: dict[str, dict[str, float]] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+    failed: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def path(self) -> Path:
+        """The model file."""
+        return Path(os.path.normpath(self.folder / self.file))
+
+    def write(self) -> None:
+        """Writes `artifact.json` into the folder."""
+        record = asdict(self)
+        del record["folder"]
+        (self.folder / RECORD).write_text(json.dumps(record, indent=2, default=float) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Artifact | None:
+        """The artifact committed in a folder; None where there is none, or where it cannot be read."""
+        try:
+            record = json.loads((folder / RECORD).read_text())
+            record["skipped"] = tuple(Skipped(**s) for s in record["skipped"])
+            record["parents"] = tuple(record["parents"])
+            artifact = cls(folder=folder, **record)
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        return artifact if artifact.path.is_file() else None
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder of one recipe's results, held by one process at a time."""
+
+    root: Path
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the folder. The lock is the operating system's: it falls when its process dies, however it dies.
+
+        Raises:
+            StorageError: Another process holds it, or the folder cannot be written.
+        """
+        from filelock import FileLock, Timeout
+
+        owner = self.root / ".owner"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.root / ".lock")
+            lock.acquire(timeout=0)
+        except Timeout:
+            holder = owner.read_text().strip() if owner.exists() else "unknown"
+            raise StorageError(
+                f"{self.root} is in use by process {holder}. Wait for it, or run with another --out."
+            ) from None
+        except OSError as error:
+            raise StorageError(f"{self.root} cannot be written: {error.strerror}. Choose another with --out.") from None
+        try:
+            with storage_errors(self.root):
+                owner.write_text(f"{os.getpid()}\n")
+                self._sweep()
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.release()
+
+    def _sweep(self) -> None:
+        """Removes what a killed process left that nobody goes on from."""
+        for folder in (*self.root.glob("*.old"), *self.root.glob(f"*/{BACKUP}")):
+            if folder.parent.suffix != PARTIAL:
+                shutil.rmtree(folder)
+
+    def find(self, name: str, key: str) -> Artifact | None:
+        """The committed artifact of that name, if its key is the one asked for."""
+        artifact = Artifact.read(self.root / name)
+        return artifact if artifact and artifact.key == key else None
+
+    def begin(self, name: str, key: str) -> Path:
+        """The folder to work in: the partial one of an earlier try with the same key, else a new one."""
+        folder = self.root / f"{name}{PARTIAL}"
+        with storage_errors(folder):
+            if not (folder / KEY).exists() or (folder / KEY).read_text() != key:
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
+                (folder / KEY).write_text(key)
+        return folder
+
+    def commit(self, artifact: Artifact) -> Artifact:
+        """Makes a finished partial folder the result of its name, in place of any older one."""
+        final = self.root / artifact.name
+        with storage_errors(artifact.folder):
+            artifact.write()
+            if final.exists():
+                os.rename(final, self.root / f"{artifact.name}.old")
+            os.rename(artifact.folder, final)
+        self._sweep()
+        return replace(artifact, folder=final)
+
+    def artifacts(self) -> list[Artifact]:
+        """Every committed artifact, in the order of their making."""
+        found = [Artifact.read(path.parent) for path in self.root.glob(f"*/{RECORD}") if path.parent.suffix != PARTIAL]
+        return sorted(filter(None, found), key=lambda a: (a.folder / RECORD).stat().st_mtime)
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turns an `OSError` of the block (a full disk, a read-only folder) into one line."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise StorageError(f"{path} cannot be written: {why}. What was finished before is still there.") from error

@@ -1,0 +1,79 @@
+"""Every error that tfopt raises, and the exit code the command line gives it.
+
+```
+TfoptError            1  something tfopt could not do
+├── InputError        2  what was handed in cannot work: nothing was computed
+│   ├── RecipeError   2  ... the recipe; carries file:line
+│   ├── ModelError    2  ... the model
+│   └── DataError     2  ... the data
+├── TrainingError     1  a loss that is not a number
+├── ConversionError   1  a model that LiteRT cannot take
+├── StorageError      1  a full disk, a folder in use
+└── GateError         3  every file was made, and one is not accurate enough
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Location = tuple[str | int, ...]
+
+
+class TfoptError(Exception):
+    """Base of all errors of tfopt: one line that names the rule and the way out."""
+
+    exit_code = 1
+
+
+class InputError(TfoptError):
+    """Something handed in cannot work.
+
+    Args:
+        message: One line: the rule, what was received, the way out.
+        field: Where in the recipe the cause stands, such as `("optimizer",)`; the recipe turns it into file:line.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, field: Location = ()):
+        super().__init__(message)
+        self.field = field
+
+
+class RecipeError(InputError):
+    """A recipe that cannot run.
+
+    Args:
+        problems: One `(location in the recipe, sentence)` for each mistake.
+    """
+
+    def __init__(self, problems: str | Sequence[tuple[Location, str]]):
+        self.problems: list[tuple[Location, str]] = [((), problems)] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(sentence for _, sentence in self.problems), self.problems[0][0])
+
+
+class ModelError(InputError):
+    """A model that cannot be read, or that does not fit what is asked of it."""
+
+
+class DataError(InputError):
+    """Data that is missing, broken, or does not fit the model."""
+
+
+class TrainingError(TfoptError):
+    """Training that cannot go on, such as a loss that is not a number."""
+
+
+class ConversionError(TfoptError):
+    """A model that the converter, the quantizer or LiteRT refuses."""
+
+
+class StorageError(TfoptError):
+    """A folder that is in use, or that cannot be written."""
+
+
+class GateError(TfoptError):
+    """An accuracy gate that was not met; the files are there all the same."""
+
+    exit_code = 3

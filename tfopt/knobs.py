@@ -1,0 +1,59 @@
+"""The base of everything a user configures: a frozen pydantic model whose errors are sentences."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tfopt.errors import Location, RecipeError
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """The sentence that helps after an unknown word: the nearest known one, or all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(word), names, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names)}."
+
+
+class Knobs(BaseModel):
+    """Named settings. Unknown names and impossible values raise a `RecipeError` of one line each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True)
+
+    def __init__(self, /, **values: Any):
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise RecipeError([self._problem(e) for e in error.errors(include_url=False)]) from None
+
+    @classmethod
+    def _problem(cls, error: Any) -> tuple[Location, str]:
+        location: Location = tuple(error["loc"])
+        owner = getattr(cls, "kind", cls.__name__.lower())
+        field = ".".join([owner, *(str(part) for part in location)])
+        received = error["input"]
+        if error["type"] == "extra_forbidden":
+            known = _fields_at(cls, location[:-1])
+            inside = ".".join([owner, *(str(part) for part in location[:-1])])
+            return location, f"{inside} has no field {location[-1]!r}. {did_you_mean(location[-1], known)}"
+        if error["type"] == "missing":
+            return location, f"{field} is missing. Write a value for it."
+        message = error["msg"].removeprefix("Value error, ").rstrip(".")
+        if error["type"] == "value_error":
+            return location, f"{field}: {message}."
+        return location, f"{field}: {message}. Received: {received!r}."
+
+
+def _fields_at(owner: type[BaseModel], location: Location) -> list[str]:
+    """The field names of the settings nested in `owner` at `location`."""
+    for part in location:
+        field = owner.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        options = [inner, *getattr(inner, "__args__", ())]
+        nested = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
+        if nested:
+            owner = nested[0]
+    return list(owner.model_fields)

@@ -1,0 +1,136 @@
+"""The layers of a Keras model with their paths, the kernels they own, and the patterns that choose among them.
+
+A pattern is a shell pattern (`fnmatch`): it chooses a layer if it matches the layer's path (`encoder/conv2d`), its
+name, its class (`Conv2D`), or the same of a layer that it lies in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import keras
+
+from tfopt.errors import ModelError
+from tfopt.knobs import did_you_mean
+
+# The weights that TF-MOT prunes, by layer class (its PruneRegistry); Keras 3 has the recurrent ones on the cells.
+PRUNABLE: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D"), ("kernel",)),
+    **dict.fromkeys(("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), ("kernel",)),
+    **dict.fromkeys(("SeparableConv1D", "SeparableConv2D"), ("pointwise_kernel",)),
+    **dict.fromkeys(("LSTMCell", "GRUCell", "SimpleRNNCell"), ("kernel", "recurrent_kernel")),
+    "Embedding": ("embeddings",),
+}
+# Kernels that TF-MOT leaves alone unless asked: few weights, and every one of them counts.
+ON_REQUEST: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("DepthwiseConv1D", "DepthwiseConv2D"), ("kernel",)),
+    **dict.fromkeys(("SeparableConv1D", "SeparableConv2D"), ("pointwise_kernel", "depthwise_kernel")),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A layer and where it stands.
+
+    Args:
+        path: The names from the model down to the layer, joined by `/`; the model itself is left out.
+        layer: The Keras layer.
+        above: The layers it lies in, outermost first, without the model.
+    """
+
+    path: str
+    layer: Any
+    above: tuple[Any, ...] = ()
+
+    def matches(self, pattern: str) -> bool:
+        """Whether a pattern chooses this layer, by its own path, name or class or by those of a layer around it."""
+        names = {type(owner).__name__ for owner in (*self.above, self.layer)}
+        parts = self.path.split("/")
+        names.update(parts, ("/".join(parts[:end]) for end in range(1, len(parts) + 1)))
+        return any(fnmatchcase(name, pattern) for name in names)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One weight tensor of a layer.
+
+    Args:
+        place: The layer.
+        attribute: Its attribute on the layer, such as `kernel`.
+        variable: The Keras variable.
+    """
+
+    place: Place
+    attribute: str
+    variable: Any
+
+    @property
+    def path(self) -> str:
+        """The layer's path and the attribute, such as `lstm/lstm_cell/recurrent_kernel`."""
+        return f"{self.place.path}/{self.attribute}"
+
+
+def walk(model: keras.Model) -> Iterator[Place]:
+    """Every layer below a model, nested ones included, each once (a shared layer at its first place)."""
+    seen: set[int] = set()
+
+    def below(owner: Any, path: str, above: tuple[Any, ...]) -> Iterator[Place]:
+        for layer in owner._flatten_layers(include_self=False, recursive=False):  # the public .layers stops at models
+            if id(layer) in seen:
+                continue
+            seen.add(id(layer))
+            here = f"{path}/{layer.name}" if path else layer.name
+            yield Place(here, layer, above)
+            yield from below(layer, here, (*above, layer))
+
+    return below(model, "", ())
+
+
+def select(places: Sequence[Place], only: Sequence[str] = (), skip: Sequence[str] = ()) -> list[Place]:
+    """The places that some pattern of `only` matches (all, where it is empty) and none of `skip`.
+
+    Raises:
+        ModelError: A pattern matches no layer; the error names the layers there are.
+    """
+    for knob, patterns in (("only", only), ("skip", skip)):
+        for pattern in patterns:
+            if not any(place.matches(pattern) for place in places):
+                names = [place.path for place in places]
+                near = did_you_mean(pattern, names)
+                there = f"{near} " if near.startswith("Did") else ""
+                raise ModelError(
+                    f"the pattern {pattern!r} of {knob!r} matches no layer. {there}Layers: {', '.join(names)}.", (knob,)
+                )
+    chosen = [place for place in places if not only or any(place.matches(p) for p in only)]
+    return [place for place in chosen if not any(place.matches(p) for p in skip)]
+
+
+def prunable(place: Place, asked: bool = False) -> list[Kernel]:
+    """The weights of one layer that may be pruned.
+
+    Args:
+        place: The layer. One with a method `get_prunable_weights` (TF-MOT's `PrunableLayer`) says for itself.
+        asked: Whether the user named the layer, which opens depthwise kernels too.
+    """
+    layer = place.layer
+    if hasattr(layer, "get_prunable_weights"):
+        attributes = {id(value): key for key, value in vars(layer).items() if isinstance(value, keras.Variable)}
+        return [Kernel(place, attributes.get(id(v), v.name), v) for v in layer.get_prunable_weights()]
+    table = {**PRUNABLE, **(ON_REQUEST if asked else {})}
+    for ancestor in type(layer).__mro__:
+        if ancestor.__name__ in table:
+            found = [(a, getattr(layer, a, None)) for a in table[ancestor.__name__]]
+            return [Kernel(place, attribute, v) for attribute, v in found if isinstance(v, keras.Variable)]
+    return []
+
+
+def kernels(place: Place) -> list[Kernel]:
+    """The weights of one layer that a regularizer acts on: kernels of any kind, never biases or scales."""
+    return [k for k in prunable(place, asked=True) if k.attribute != "embeddings"] or [
+        Kernel(place, key, value)
+        for key, value in ((key, getattr(place.layer, key, None)) for key in ("kernel", "depthwise_kernel"))
+        if isinstance(value, keras.Variable)
+    ]

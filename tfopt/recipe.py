@@ -1,0 +1,272 @@
+"""The recipe: what a user writes, read from YAML with file:line on every mistake, its chain checked before any compute."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, PrivateAttr, field_serializer, field_validator
+
+from tfopt.errors import InputError, Location, RecipeError
+from tfopt.knobs import Knobs, did_you_mean
+from tfopt.reference import find_file, import_file
+from tfopt.stages.base import REGISTRY, Stage, builtin
+
+SOURCE = "source"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage with its place in the chain: its unique name, and the names of the steps it works on."""
+
+    name: str
+    stage: Stage
+    parents: tuple[str, ...]
+
+
+class Recipe(Knobs):
+    """A model, data, and the stages to fold over it."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """Names the folder of the results under saved_models/."""
+    model: Any
+    """`file.py:function`, `package.module:function`, or a `.keras` or `.h5` file; in Python also a function or a model."""
+    data: Any
+    """`digits`, `npz:file.npz`, `keras:mnist` and its siblings, or a function's reference; in Python also a function, a
+    `tfopt.Data` or a pair of (x, y) pairs."""
+    stages: list[Any] = Field(min_length=1)
+    """The stages in their order, each written `kind: {settings}`."""
+    loss: str | None = None
+    """A Keras loss by name; the model's own compile if not given."""
+    metrics: tuple[str, ...] = ()
+    """Metric names, the gated one first: accuracy, mae, mse. The model's own compile if not given."""
+    seed: int = Field(0, ge=0)
+    """Of everything random: initial weights, the order of the data, dropout, the choice of calibration samples."""
+    trust: bool = False
+    """Load a model file that carries Python code (a Lambda layer). Such a file can run anything: only for your own."""
+    use: tuple[str, ...] = ()
+    """Python files with stages of your own."""
+
+    _file: Path | None = PrivateAttr(None)
+    _lines: Any = PrivateAttr(None)
+
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _read_stages(cls, stages: Any) -> list[Any]:
+        if isinstance(stages, str) or not isinstance(stages, Sequence):
+            raise ValueError("is a list of stages, each written `- kind: {settings}`")
+        problems: list[tuple[Location, str]] = []
+        built = []
+        for index, entry in enumerate(stages):
+            try:
+                built.append(entry if isinstance(entry, Stage) else _stage(entry))
+            except RecipeError as error:
+                problems += [(("stages", index, *place), sentence) for place, sentence in error.problems]
+        if problems:
+            raise RecipeError(problems)
+        return built
+
+    @field_validator("metrics", "use", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+    @field_serializer("model", "data")
+    def _write_source(self, value: Any) -> str:
+        if isinstance(value, str):
+            return value
+        name = getattr(value, "__qualname__", type(value).__name__)
+        return f"{getattr(value, '__module__', 'python')}:{name}"
+
+    @field_serializer("stages")
+    def _write_stages(self, stages: list[Stage]) -> list[dict[str, Any]]:
+        return [{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages]
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths are looked for first: the recipe file's folder."""
+        return self._file.parent if self._file else Path.cwd()
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], **changes: Any) -> Recipe:
+        """Reads a YAML recipe.
+
+        Args:
+            path: The file.
+            **changes: Top-level fields to set instead of what is written there.
+
+        Raises:
+            RecipeError: One line for each mistake: `file:line: what is wrong. What to do.`
+        """
+        file = Path(path)
+        document = _read_yaml(file)
+        try:
+            used = document.get("use") or ()
+            for other in (used,) if isinstance(used, str) else used:
+                import_file(find_file(str(other), file.parent))
+        except InputError as error:
+            raise locate(RecipeError([(("use",), str(error))]), file, document) from error
+        try:
+            recipe = cls(**{**{str(k): v for k, v in document.items()}, **changes})
+            recipe._file, recipe._lines = file, document
+            recipe.chain()
+        except RecipeError as error:
+            raise locate(error, file, document) from None
+        return recipe
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML that `load` reads back, with only what differs from the defaults."""
+        import io
+
+        from ruamel.yaml import YAML
+
+        text = io.StringIO()
+        YAML(typ="safe", pure=True).dump(self.model_dump(mode="json", exclude_defaults=True), text)
+        return text.getvalue()
+
+    def chain(self) -> list[Step]:
+        """The stages with their names and parents, once the chain of formats is known to hold.
+
+        Raises:
+            RecipeError: A name is taken twice, `after` names no earlier stage, or a stage cannot take what it is given.
+        """
+        steps: dict[str, Step] = {}
+        gives: dict[str, str] = {SOURCE: "keras"}
+        before = SOURCE
+        for index, stage in enumerate(self.stages):
+            at: Location = ("stages", index, stage.kind)
+            name = stage.name or _free_name(stage.kind, steps)
+            if name in gives:
+                raise RecipeError([((*at, "name"), f"two stages are called {name!r}. Give one another `name`.")])
+            parents = _parents(stage, before, gives, steps, at)
+            steps[name] = Step(name, stage, parents)
+            gives[name] = stage.gives
+            before = before if stage.gathers else name
+        return list(steps.values())
+
+    def located(self, error: InputError, step: Step | None = None) -> InputError:
+        """The error with the recipe's file:line in front, if the recipe came from a file."""
+        prefix: Location = ("stages", self.stages.index(step.stage), step.stage.kind) if step else ()
+        if self._file is None:
+            return error
+        where = _line(self._lines, (*prefix, *error.field))
+        return type(error)(f"{self._file}:{where}: {error}") if not isinstance(error, RecipeError) else locate(
+            RecipeError([((*prefix, *place), sentence) for place, sentence in error.problems]), self._file, self._lines
+        )
+
+
+def _stage(entry: Any) -> Stage:
+    kinds = builtin()
+    if isinstance(entry, str):
+        entry = {entry: {}}
+    if not isinstance(entry, Mapping) or len(entry) != 1:
+        raise RecipeError(f"a stage is written `kind: {{settings}}`. Known: {', '.join(sorted(kinds))}. Received: {entry!r}.")
+    [(kind, settings)] = entry.items()
+    if kind not in kinds:
+        raise RecipeError([((kind,), f"there is no stage {kind!r}. {did_you_mean(kind, kinds)}")])
+    if settings is None:
+        settings = {}
+    if not isinstance(settings, Mapping):
+        raise RecipeError([((kind,), f"the settings of {kind} are a mapping, as in {kind}: {{name: a}}. Received: {settings!r}.")])
+    try:
+        return kinds[kind](**{str(key): value for key, value in settings.items()})
+    except RecipeError as error:
+        raise RecipeError([((kind, *place), sentence) for place, sentence in error.problems]) from None
+
+
+def _free_name(kind: str, taken: Mapping[str, Step]) -> str:
+    number, name = 1, kind
+    while name in taken:
+        number += 1
+        name = f"{kind}-{number}"
+    return name
+
+
+def _parents(stage: Stage, before: str, gives: Mapping[str, str], steps: Mapping[str, Step], at: Location) -> tuple[str, ...]:
+    if stage.after is not None and stage.after not in gives:
+        raise RecipeError([((*at, "after"), f"no earlier stage is called {stage.after!r}. {did_you_mean(stage.after, gives)}")])
+    if stage.gathers and stage.after is None:
+        found = tuple(name for name, step in steps.items() if step.stage.gives == stage.takes and not step.stage.gathers)
+        if found:
+            return found
+        raise RecipeError([(at, f"{stage.kind} needs a {stage.takes} file, and no stage before it makes one. Put quantize before it.")])
+    parent = stage.after or before
+    if gives[parent] != stage.takes:
+        fitting = [name for name in gives if gives[name] == stage.takes]
+        way = f"Move it up, or write `after: {fitting[-1]}`." if fitting else "Put quantize before it."
+        raise RecipeError([(at, f"{stage.kind} takes a {stage.takes} model, and {parent!r} gives a {gives[parent]} file. {way}")])
+    if stage.gathers and parent in steps and steps[parent].stage.gathers:
+        raise RecipeError([((*at, "after"), f"{parent!r} makes no file of its own. Name the stage that made it.")])
+    return (parent,)
+
+
+def _read_yaml(file: Path) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        document = YAML().load(file.read_text())
+    except OSError as error:
+        raise RecipeError(f"{file}: {error.strerror}. Give the path of a recipe, such as pipelines/digits.yaml.") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{file} is not a text file. A recipe is YAML; to look into a model use tfopt inspect.") from None
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise RecipeError(f"{file}:{line}: not YAML: {str(error.problem).splitlines()[0]}.") from None
+    except YAMLError as error:
+        raise RecipeError(f"{file}: not YAML: {str(error).splitlines()[0]}.") from None
+    if not isinstance(document, Mapping):
+        raise RecipeError(f"{file}:1: a recipe is a mapping with name, model, data and stages. Received: {document!r}.")
+    return document
+
+
+def locate(error: RecipeError, file: Path, document: Any) -> RecipeError:
+    """Puts `file:line: ` in front of each problem, by its location in the document."""
+    return RecipeError([(place, f"{file}:{_line(document, place)}: {sentence}") for place, sentence in error.problems])
+
+
+def _line(document: Any, place: Location) -> int:
+    """The line (from 1) of the deepest part of `place` that the document has."""
+    line = 1
+    for part in place:
+        try:
+            position = document.lc.item(part) if isinstance(document, Sequence) else document.lc.key(part)
+            document = document[part]
+        except (AttributeError, KeyError, IndexError, TypeError):
+            break
+        line = position[0] + 1
+    return line
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a recipe, for editors: each registered stage under its word."""
+    from pydantic.json_schema import models_json_schema
+
+    kinds = builtin()
+    refs, definitions = models_json_schema([(kind, "validation") for kind in kinds.values()], ref_template="#/$defs/{model}")
+    schema = Recipe.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["$defs"] = {**schema.get("$defs", {}), **definitions.get("$defs", {})}
+    schema["properties"]["stages"]["items"] = {
+        "oneOf": [
+            {
+                "type": "object",
+                "properties": {name: {"anyOf": [refs[(kind, "validation")], {"type": "null"}]}},
+                "required": [name],
+                "additionalProperties": False,
+            }
+            for name, kind in kinds.items()
+        ]
+    }
+    schema["properties"]["use"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    schema["properties"]["metrics"] = schema["properties"]["use"]
+    for source in ("model", "data"):
+        schema["properties"][source]["type"] = "string"
+    return schema
+
+
+ModelSource = str | Callable[..., Any]
+__all__ = ["REGISTRY", "SOURCE", "Recipe", "Step", "json_schema", "locate"]

@@ -1,0 +1,212 @@
+"""References to a user's own code, `file.py:name` or `package.module:name`: resolved, imported, digested."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tfopt.errors import InputError
+from tfopt.knobs import did_you_mean
+
+
+def find_file(text: str, folder: Path) -> Path:
+    """The file that `text` names, looked for beside the recipe and then from the working directory.
+
+    Raises:
+        InputError: There is none in either place.
+    """
+    tried = [Path(text)] if Path(text).is_absolute() else [folder / text, Path.cwd() / text]
+    for path in tried:
+        if path.exists():
+            return path.resolve()
+    places = " and ".join(dict.fromkeys(str(path) for path in tried))
+    raise InputError(f"there is no file {text!r}. Looked for: {places}.")
+
+
+@dataclass(frozen=True)
+class Ref:
+    """One name in a Python file or module.
+
+    Args:
+        target: A `.py` file, or the dotted name of a module that Python can import.
+        name: The function or class in it.
+    """
+
+    target: Path | str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str, folder: Path) -> Ref:
+        """Reads `file.py:name` (relative to the recipe's folder or the working directory) or `package.module:name`.
+
+        Raises:
+            InputError: It is neither, or the file is not there.
+        """
+        target, _, name = text.rpartition(":")
+        if not target or not name.isidentifier():
+            raise InputError(f"a reference is written file.py:function or package.module:function. Received: {text!r}.")
+        if target.endswith(".py"):
+            return cls(find_file(target, folder), name)
+        if "/" in target or not all(part.isidentifier() for part in target.split(".")):
+            raise InputError(f"{target!r} is neither a .py file nor the name of a module. Received: {text!r}.")
+        return cls(target, name)
+
+    def load(self) -> Any:
+        """Imports the module and returns what the name stands for.
+
+        Raises:
+            InputError: The import failed (with the original error), or the module has no such name.
+        """
+        module = import_file(self.target) if isinstance(self.target, Path) else _import_module(self.target)
+        if not hasattr(module, self.name):
+            public = [n for n in vars(module) if not n.startswith("_")]
+            raise InputError(f"{self.target} has no {self.name!r}. {did_you_mean(self.name, public)}")
+        return getattr(module, self.name)
+
+    def call(self, *args: Any) -> Any:
+        """Loads the function and calls it with the file's folder importable.
+
+        Raises:
+            InputError: It is not callable, or it raised: the error says what and where.
+        """
+        function = self.load()
+        if not callable(function):
+            raise InputError(f"{self} is not a function. Received: {type(function).__name__}.")
+        with _importable(self.target):
+            try:
+                return function(*args)
+            except Exception as error:
+                raise InputError(f"{self} failed: {describe(error)}") from error
+
+    def digest(self) -> str:
+        """sha256 over the code behind the name: the file and the files beside it that it imports, in any depth."""
+        path = self.target if isinstance(self.target, Path) else _module_file(self.target)
+        return digest_sources(path, self.name)
+
+    def __str__(self) -> str:
+        return f"{self.target}:{self.name}"
+
+
+def describe(error: BaseException) -> str:
+    """An exception as one line: its type, its first line, and the user's line that raised it."""
+    text = str(error).strip().splitlines()
+    frames = inspect.getinnerframes(error.__traceback__) if error.__traceback__ else []
+    own = [f for f in frames if "site-packages" not in f.filename and Path(f.filename).parent != Path(__file__).parent]
+    at = f" ({own[-1].filename}:{own[-1].lineno})" if own and not own[-1].filename.startswith("<") else ""
+    return f"{type(error).__name__}: {text[0] if text else 'no message'}{at}"
+
+
+def import_file(path: Path) -> ModuleType:
+    """Imports a Python file by path, once in a process, with its folder importable meanwhile.
+
+    Raises:
+        InputError: The import failed; the original error is in the sentence.
+    """
+    for module in list(sys.modules.values()):
+        if getattr(module, "__file__", None) == str(path):
+            return module
+    name = path.stem if path.stem not in sys.modules else f"{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    with _importable(path):
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            raise InputError(f"{path} does not import: {describe(error)}") from error
+    return module
+
+
+def _import_module(name: str) -> ModuleType:
+    with _importable(Path.cwd() / "_"):
+        try:
+            return importlib.import_module(name)
+        except Exception as error:
+            raise InputError(f"module {name!r} does not import: {describe(error)}") from error
+
+
+def _module_file(name: str) -> Path:
+    with _importable(Path.cwd() / "_"):
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError) as error:
+            raise InputError(f"module {name!r} does not import: {describe(error)}") from error
+    if spec is None or not spec.origin:
+        raise InputError(f"there is no module {name!r}. Python looks for it from the working directory and in packages.")
+    return Path(spec.origin)
+
+
+@contextlib.contextmanager
+def _importable(target: Path | str) -> Iterator[None]:
+    """Puts the folder of a file on the import path for the length of the block, as `python file.py` would."""
+    if not isinstance(target, Path):
+        yield
+        return
+    folder = str(target.parent)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(folder)
+
+
+def digest_sources(path: Path, *extra: str) -> str:
+    """sha256 over a Python file and the files in its folder that it imports, directly or through each other."""
+    seen: dict[Path, bytes] = {}
+    queue = [path]
+    while queue:
+        file = queue.pop()
+        if file in seen or not file.is_file():
+            continue
+        seen[file] = file.read_bytes()
+        if file.suffix == ".py":
+            queue.extend(_siblings(file, seen[file]))
+    digest = hashlib.sha256(repr(extra).encode())
+    for file in sorted(seen):
+        digest.update(file.name.encode() + b"\0" + hashlib.sha256(seen[file]).digest())
+    return digest.hexdigest()
+
+
+def _siblings(file: Path, source: bytes) -> Iterator[Path]:
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or "", *(f"{node.module}.{a.name}" if node.module else a.name for a in node.names)]
+        for name in filter(None, names):
+            stem = file.parent.joinpath(*name.split("."))
+            yield from (stem.with_suffix(".py"), stem / "__init__.py")
+
+
+def digest_callable(function: Callable[..., Any]) -> str:
+    """sha256 over the code of a function that was handed over as an object.
+
+    A function at the top of a file is digested with its file; one made on the fly by its source or its bytecode.
+    """
+    file = inspect.getsourcefile(function) if inspect.isfunction(function) or inspect.isclass(function) else None
+    if file and Path(file).is_file() and "<locals>" not in function.__qualname__:
+        return digest_sources(Path(file).resolve(), function.__qualname__)
+    try:
+        code = inspect.getsource(function).encode()
+    except (OSError, TypeError):
+        code = getattr(getattr(function, "__code__", None), "co_code", repr(function).encode())
+    return hashlib.sha256(code + repr(getattr(function, "__defaults__", None)).encode()).hexdigest()

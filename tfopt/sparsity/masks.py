@@ -1,0 +1,59 @@
+"""Which weights of a kernel stay: TF-MOT's magnitude rule in NumPy, without its full sort.
+
+TF-MOT keeps every weight whose magnitude reaches that of the k-th largest, with `k = max(round(n * (1 - s)), 1)` in
+float32 for n weights and sparsity s (`pruning_impl.Pruning._update_mask`). The k-th largest needs a selection, which
+is linear in n, and not the sort that TF-MOT makes; the values that come out are the same, ties included.
+
+References:
+    Zhu and Gupta, To prune, or not to prune, arXiv:1710.01878.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def kept(size: int, sparsity: float) -> int:
+    """How many of `size` weights stay at a sparsity of 0-1: TF-MOT's rounding, half to even, in float32."""
+    share = np.float32(1) - np.float32(sparsity)
+    return max(int(np.round(np.float32(size) * share)), 1)
+
+
+def magnitude_threshold(weights: np.ndarray, sparsity: float) -> float:
+    """The magnitude of the smallest weight that stays.
+
+    Args:
+        weights: A kernel of any shape and float type.
+        sparsity: The fraction to set to zero, 0-1.
+    """
+    magnitude = np.abs(np.asarray(weights)).ravel()
+    if magnitude.dtype.itemsize < 4:  # bfloat16 and float16 are exact in float32, where selection is fast
+        magnitude = magnitude.astype(np.float32)
+    count = kept(magnitude.size, sparsity)
+    nonzero = magnitude[magnitude != 0]  # selection slows down on many equal values, and zeros are what there is many of
+    if count > nonzero.size:
+        return 0.0
+    return float(np.partition(nonzero, nonzero.size - count)[nonzero.size - count])
+
+
+def magnitude_mask(weights: np.ndarray, sparsity: float) -> np.ndarray:
+    """The mask TF-MOT gives these weights: True where a weight stays.
+
+    Weights as large as the smallest one kept are kept too, so ties can leave fewer zeros than asked for.
+
+    Args:
+        weights: A kernel of any shape and float type.
+        sparsity: The fraction to set to zero, 0-1.
+
+    Returns:
+        A boolean array of the kernel's shape.
+    """
+    return np.abs(np.asarray(weights)) >= magnitude_threshold(weights, sparsity)
+
+
+def sparsity_of(weights: Any) -> float:
+    """The fraction of exact zeros in an array, 0-1; 0 for an empty one."""
+    array = np.asarray(weights)
+    return float(1 - np.count_nonzero(array) / array.size) if array.size else 0.0

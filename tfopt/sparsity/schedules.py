@@ -1,0 +1,126 @@
+"""When to prune and how much: TF-MOT's schedules, and how a user's begin, end and frequency become one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfopt.errors import InputError
+from tfopt.sparsity.engine import tfmot
+
+def polynomial_decay(
+    initial_sparsity: float, final_sparsity: float, begin_step: int, end_step: int, power: float = 3, frequency: int = 100
+) -> Any:
+    """TF-MOT's `PolynomialDecay`: from one sparsity to another, fast at first, along `(1 - progress) ** power`.
+
+    It reaches the final sparsity only where `end_step - begin_step` is a multiple of `frequency`.
+
+    References:
+        Zhu and Gupta, To prune, or not to prune, arXiv:1710.01878.
+    """
+    return tfmot().PolynomialDecay(initial_sparsity, final_sparsity, begin_step, end_step, power, frequency)
+
+
+def constant_sparsity(target_sparsity: float, begin_step: int, end_step: int = -1, frequency: int = 100) -> Any:
+    """TF-MOT's `ConstantSparsity`: one sparsity from `begin_step` on. Step 0 never prunes: begin at 1 for at once."""
+    return tfmot().ConstantSparsity(target_sparsity, begin_step, end_step, frequency)
+
+
+class Timetable:
+    """A schedule looked up instead of evaluated: TensorFlow ops at every step would cost more than the step.
+
+    Args:
+        schedule: A TF-MOT `PruningSchedule`; steps count from 1.
+    """
+
+    WINDOW = 4096
+
+    def __init__(self, schedule: Any):
+        self.schedule = schedule
+        self._start = -1
+        self._due: np.ndarray = np.zeros(0, bool)
+        self._sparsity: np.ndarray = np.zeros(0, np.float32)
+
+    def due(self, step: int) -> bool:
+        """Whether masks are made anew before training step `step`."""
+        return bool(self._at(step)[0])
+
+    def sparsity(self, step: int) -> float:
+        """The sparsity, 0-1, that masks made before training step `step` have."""
+        return float(self._at(step)[1])
+
+    def _at(self, step: int) -> tuple[Any, Any]:
+        start = step - step % self.WINDOW
+        if start != self._start:
+            steps = tf.range(start, start + self.WINDOW, dtype=tf.int64)
+            due, sparsity = self.schedule(steps)
+            self._due = np.broadcast_to(np.asarray(due), (self.WINDOW,))
+            self._sparsity = np.broadcast_to(np.asarray(sparsity, np.float32), (self.WINDOW,))
+            self._start = start
+        return self._due[step - start], self._sparsity[step - start]
+
+
+def check_schedule(schedule: Any) -> Any:
+    """The schedule, if it is one of TF-MOT's.
+
+    Raises:
+        InputError: It is something else.
+    """
+    if not isinstance(schedule, tfmot().PruningSchedule):
+        raise InputError(
+            "schedule is 'polynomial', 'constant' or a TF-MOT PruningSchedule "
+            f"(tfopt.sparsity.polynomial_decay makes one). Received: schedule={schedule!r}."
+        )
+    return schedule
+
+
+def build_schedule(
+    kind: str,
+    sparsity: float,
+    *,
+    initial_sparsity: float = 0.0,
+    power: float = 3.0,
+    begin: int | float = 0.0,
+    end: int | float = 0.75,
+    frequency: int | None = None,
+    total: int | None = None,
+) -> Any:
+    """A TF-MOT schedule from what a user says of it.
+
+    Args:
+        kind: `polynomial` or `constant`.
+        sparsity: The fraction of zeros at the end, 0-1.
+        initial_sparsity: Where the polynomial one starts, 0-1.
+        power: Its exponent.
+        begin: The first step that prunes: a step number (int) or a fraction of the training (float).
+        end: The last one, the same way.
+        frequency: Steps from one mask update to the next; a twentieth of the way, at most 100, if not given.
+        total: Steps of the whole training; None where it is not known.
+
+    Returns:
+        The schedule. Its end is moved back to the last update, so that the sparsity is reached exactly.
+
+    Raises:
+        InputError: A fraction of an unknown total, or an end that is not after the begin.
+    """
+    first, last = max(_step("begin", begin, total), 1), _step("end", end, total)
+    if last < first:
+        raise InputError(f"pruning must end after it begins. Received: begin at step {first}, end at step {last}.")
+    frequency = frequency or max(1, min(100, (last - first) // 20))
+    last = first + (last - first) // frequency * frequency
+    if kind == "constant" or last == first:  # one update leaves no way to go: TF-MOT's polynomial divides by its length
+        return constant_sparsity(sparsity, first, last, frequency)
+    return polynomial_decay(initial_sparsity, sparsity, first, last, power, frequency)
+
+
+def _step(knob: str, value: int | float, total: int | None) -> int:
+    if isinstance(value, int):
+        return value
+    if total is None:
+        raise InputError(
+            f"{knob} is a fraction of the training, whose length is not known before it ends: the data has no length. "
+            f"Write {knob} as a step number. Received: {knob}={value}."
+        )
+    return round(value * total)

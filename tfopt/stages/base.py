@@ -1,0 +1,152 @@
+"""What a stage is: settings with two verbs, `check` before any compute and `run`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from tfopt.artifact import Artifact, Format, Skipped
+from tfopt.errors import RecipeError
+from tfopt.knobs import Knobs
+
+if TYPE_CHECKING:
+    from tfopt.data import Data
+
+REGISTRY: dict[str, type[Stage]] = {}
+
+
+class Progress:
+    """What a run tells while it goes on; this one says nothing. The command line's ones draw and print."""
+
+    def stage(self, name: str, kind: str, index: int, count: int) -> None:
+        """Stage `index` of `count` (from 1) begins."""
+
+    def reused(self, name: str, kind: str, index: int, count: int) -> None:
+        """The committed result of a stage is used as it is."""
+
+    def epoch(self, epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
+        """`epoch` epochs of `epochs` are done; logs as Keras gives them."""
+
+    def batch(self, epoch: int, epochs: int, done: float) -> None:
+        """The fraction `done` of the running epoch (from 0) is through."""
+
+    def done(self, artifact: Artifact) -> None:
+        """A stage is committed."""
+
+    def close(self) -> None:
+        """The run is over, well or not."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage is given besides its artifact.
+
+    Args:
+        name: The stage's name.
+        key: The content key its result will carry.
+        folder: Where to write; committed as a whole once the stage returns.
+        data: The splits, fitted to the model's input shapes.
+        seed: Of everything random.
+        loss: From the recipe; None means the model's own compile.
+        metrics: From the recipe; empty means the model's own compile.
+        artifacts: Every earlier result, by name.
+        progress: Where to tell how far it is.
+        custom_objects: Classes and functions of the user's file that a saved model may need.
+        trust: Whether saved Python code (a Lambda layer) may be loaded.
+    """
+
+    name: str
+    key: str
+    folder: Path
+    data: Data
+    seed: int
+    loss: str | None = None
+    metrics: tuple[str, ...] = ()
+    artifacts: Mapping[str, Artifact] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
+    custom_objects: Mapping[str, Any] = field(default_factory=dict)
+    trust: bool = False
+
+    def load(self, artifact: Artifact) -> Any:
+        """The Keras model of an artifact."""
+        from tfopt import models
+
+        return models.load(artifact.path, custom_objects=self.custom_objects, trust=self.trust)
+
+    def save(self, model: Any) -> str:
+        """Saves a Keras model into the folder and returns the file's name."""
+        from tfopt import models
+        from tfopt.artifact import storage_errors
+
+        with storage_errors(self.folder):
+            models.save(model, self.folder / "model.keras")
+        return "model.keras"
+
+    def artifact(self, stage: Stage, parents: Sequence[Artifact], file: str, **rest: Any) -> Artifact:
+        """The stage's result: `file` lies in the folder, or is given relative to it."""
+        names = tuple(parent.name for parent in parents)
+        return Artifact(self.name, stage.kind, self.folder, file, stage.gives, self.key, names, **rest)
+
+
+class Stage(Knobs):
+    """One step of a recipe. The fields are the keys a user writes; the docstring is the reference.
+
+    A subclass names its `kind` (the word in the recipe), what it `takes` and `gives` (`keras` or `tflite`), and a
+    `version` to raise when its results change. One that sets `gathers` looks at every file of its format made before
+    it, unless `after` names one; any other works on what the stage before it made.
+    """
+
+    kind: ClassVar[str]
+    takes: ClassVar[Format] = "keras"
+    gives: ClassVar[Format] = "keras"
+    gathers: ClassVar[bool] = False
+    version: ClassVar[int] = 1
+
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """The stage's name and its folder's; the kind if not given."""
+    after: str | None = None
+    """The name of the earlier stage to go on from; the one before if not given."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Enters a stage into the registry under its kind."""
+        if "kind" not in cls.__dict__:
+            return
+        other = REGISTRY.get(cls.kind)
+        if other and other.__module__.startswith("tfopt.") and not cls.__module__.startswith("tfopt."):
+            raise RecipeError(f"stage {cls.kind!r} of {cls.__module__} has the name of a built-in one. Rename it.")
+        REGISTRY[cls.kind] = cls
+
+    def check(self, model: Any, context: Context) -> None:
+        """Looks for what cannot work, before any stage computes.
+
+        Args:
+            model: The Keras model the recipe starts from.
+            context: As for `run`, without earlier results.
+
+        Raises:
+            InputError: With `field` set to the knob that is at fault.
+        """
+
+    def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
+        """Does the work on `inputs` (one artifact, several for a stage that gathers) in `context.folder`."""
+        raise NotImplementedError
+
+    def settings(self) -> dict[str, Any]:
+        """What the content key covers: every field but the name and the place in the chain."""
+        return self.model_dump(mode="json", exclude={"name", "after"})
+
+
+def builtin() -> dict[str, type[Stage]]:
+    """The registry with the stages that come with tfopt in it."""
+    for name in ("train", "prune", "quantize", "verify", "benchmark"):
+        importlib.import_module(f"tfopt.stages.{name}")
+    return REGISTRY
+
+
+__all__ = ["Artifact", "Context", "Progress", "Skipped", "Stage", "builtin"]
