@@ -114,6 +114,10 @@ class MagnitudePruning(keras.callbacks.Callback):
         """The fraction of zeros of each pruned kernel, by its path, such as `conv2d/kernel`."""
         return {kernel.path: sparsity_of(_numpy(kernel.variable)) for kernel in self._kernels}
 
+    def sizes(self) -> dict[str, int]:
+        """The number of weights of each pruned kernel, by its path."""
+        return {kernel.path: int(np.prod(kernel.variable.shape)) for kernel in self._kernels}
+
     def get_state(self) -> dict[str, np.ndarray]:
         """The step and the masks, to go on from in another process with `set_state`."""
         masks = {f"mask/{k.path}": mask.numpy() for k, mask in zip(self._kernels, self._masks, strict=True)}

@@ -74,6 +74,16 @@ class Recipe(Knobs):
     def _one_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
+    @field_validator("metrics")
+    @classmethod
+    def _known_metrics(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
+        from tfopt.evaluate import METRICS
+
+        for metric in metrics:
+            if metric not in METRICS:
+                raise ValueError(f"there is no metric {metric!r}. {did_you_mean(metric, METRICS)}")
+        return metrics
+
     @field_serializer("model", "data")
     def _write_source(self, value: Any) -> str:
         if isinstance(value, str):
@@ -142,6 +152,10 @@ class Recipe(Knobs):
             if name in gives:
                 raise RecipeError([((*at, "name"), f"two stages are called {name!r}. Give one another `name`.")])
             parents = _parents(stage, before, gives, steps, at)
+            for needed in stage.needs():
+                if needed not in gives:
+                    sentence = f"no earlier stage is called {needed!r}. {did_you_mean(needed, gives)}"
+                    raise RecipeError([((*at, "against"), sentence)])
             steps[name] = Step(name, stage, parents)
             gives[name] = stage.gives
             before = before if stage.gathers else name

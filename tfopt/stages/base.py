@@ -137,6 +137,10 @@ class Stage(Knobs):
         """Does the work on `inputs` (one artifact, several for a stage that gathers) in `context.folder`."""
         raise NotImplementedError
 
+    def needs(self) -> tuple[str, ...]:
+        """Names of earlier stages that it looks at besides its inputs; the chain is checked for them."""
+        return ()
+
     def settings(self) -> dict[str, Any]:
         """What the content key covers: every field but the name and the place in the chain."""
         return self.model_dump(mode="json", exclude={"name", "after"})

@@ -1,0 +1,131 @@
+"""tfopt: a Keras 3 model and a short recipe in; the smallest, fastest `.tflite` that keeps its accuracy out.
+
+The names below are loaded when they are first used; importing tfopt imports neither TensorFlow nor Keras.
+
+Ground floor, which describes and records:
+    errors, knobs         what can go wrong, and how it is said
+    recipe, reference     what a user writes, and the code it refers to
+    artifact, pipeline    one committed folder a stage; folding the stages
+    stages, report        the knobs of each stage; what a person reads
+    noise                 what libraries print, kept for the day something fails
+
+Workshop, plain functions on Keras models:
+    models, layers, data  in and out; the layers by pattern; the splits
+    training              the only compile() and fit()
+    callbacks             for a fit() of your own
+    optimizers, regularizers, sparsity, quantization
+    tflite, contents      a `.tflite` read and run; any model file looked into
+    evaluate, benchmark   how good, how large, how fast
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfopt import callbacks, sparsity
+    from tfopt.artifact import Artifact
+    from tfopt.contents import inspect
+    from tfopt.data import Data, Split
+    from tfopt.errors import (
+        ConversionError,
+        DataError,
+        GateError,
+        InputError,
+        ModelError,
+        RecipeError,
+        StorageError,
+        TfoptError,
+        TrainingError,
+    )
+    from tfopt.pipeline import Result, run, validate
+    from tfopt.quantization import convert
+    from tfopt.recipe import Recipe
+    from tfopt.stages.base import Context, Progress, Stage
+    from tfopt.stages.benchmark import Benchmark
+    from tfopt.stages.prune import Prune
+    from tfopt.stages.quantize import Quantize
+    from tfopt.stages.train import Train
+    from tfopt.stages.verify import Verify
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Artifact": "artifact",
+    "Benchmark": "stages.benchmark",
+    "Context": "stages.base",
+    "ConversionError": "errors",
+    "Data": "data",
+    "DataError": "errors",
+    "GateError": "errors",
+    "InputError": "errors",
+    "ModelError": "errors",
+    "Progress": "stages.base",
+    "Prune": "stages.prune",
+    "Quantize": "stages.quantize",
+    "Recipe": "recipe",
+    "RecipeError": "errors",
+    "Result": "pipeline",
+    "Split": "data",
+    "Stage": "stages.base",
+    "StorageError": "errors",
+    "TfoptError": "errors",
+    "Train": "stages.train",
+    "TrainingError": "errors",
+    "Verify": "stages.verify",
+    "callbacks": "",
+    "convert": "quantization",
+    "inspect": "contents",
+    "run": "pipeline",
+    "sparsity": "",
+    "validate": "pipeline",
+}
+
+__all__ = [
+    "Artifact",
+    "Benchmark",
+    "Context",
+    "ConversionError",
+    "Data",
+    "DataError",
+    "GateError",
+    "InputError",
+    "ModelError",
+    "Progress",
+    "Prune",
+    "Quantize",
+    "Recipe",
+    "RecipeError",
+    "Result",
+    "Split",
+    "Stage",
+    "StorageError",
+    "TfoptError",
+    "Train",
+    "TrainingError",
+    "Verify",
+    "__version__",
+    "callbacks",
+    "convert",
+    "inspect",
+    "run",
+    "sparsity",
+    "validate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name from its room when it is first used (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tfopt' has no attribute {name!r}")
+    home = _HOMES[name]
+    if not home:
+        return importlib.import_module(f"tfopt.{name}")
+    value = getattr(importlib.import_module(f"tfopt.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

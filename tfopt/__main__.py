@@ -1,0 +1,5 @@
+"""`python -m tfopt` is the `tfopt` command."""
+
+from tfopt.cli import main
+
+main()

@@ -1,0 +1,111 @@
+"""Size and speed of a `.tflite`: `python -m tfopt.benchmark FILE` measures in its own process and prints JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfopt.errors import ConversionError
+
+WARM_UP_RUNS = 10
+
+
+def measure(path: Path, threads: int = 1, seconds: float = 1.0) -> dict[str, float]:
+    """Measures a file in a fresh process, which has loaded nothing but LiteRT.
+
+    Args:
+        path: The `.tflite`.
+        threads: CPU threads.
+        seconds: How long to run it, after a warm-up; at least 30 runs.
+
+    Returns:
+        `raw_bytes`, `gzip_bytes` (level 9), `parameters`, `nonzero_parameters`, `sparsity` (of the kernels),
+        `latency_median_seconds`, `latency_p90_seconds`, `peak_memory_bytes` (of the whole process).
+
+    Raises:
+        ConversionError: The process failed; the error carries its last line.
+    """
+    command = [sys.executable, "-m", "tfopt.benchmark", str(path), "--threads", str(threads), "--seconds", str(seconds)]
+    finished = subprocess.run(command, capture_output=True, text=True)
+    if finished.returncode:
+        lines = finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"]
+        raise ConversionError(f"LiteRT could not be timed on {path}: {lines[-1]}")
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+def sizes(path: Path) -> dict[str, float]:
+    """The three sizes of a file: raw, after gzip -9, and in parameters that are not 0."""
+    from tfopt.tflite import read
+
+    summary = read(path)
+    return {
+        "raw_bytes": summary.bytes,
+        "gzip_bytes": summary.gzip_bytes,
+        "parameters": summary.parameters,
+        "nonzero_parameters": summary.nonzero,
+        "sparsity": summary.sparsity,
+    }
+
+
+def _latencies(path: Path, threads: int, seconds: float) -> np.ndarray:
+    """Seconds of each single run, inputs and outputs left in place."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    interpreter.allocate_tensors()
+    generator = np.random.default_rng(0)
+    for detail in interpreter.get_input_details():
+        interpreter.set_tensor(detail["index"], _sample(generator, detail))
+    for _ in range(WARM_UP_RUNS):
+        interpreter.invoke()
+    taken, end = [], time.perf_counter() + seconds
+    while len(taken) < 30 or (time.perf_counter() < end and len(taken) < 10_000):
+        start = time.perf_counter()
+        interpreter.invoke()
+        taken.append(time.perf_counter() - start)
+    return np.asarray(taken)
+
+
+def _sample(generator: np.random.Generator, detail: Any) -> np.ndarray:
+    shape, dtype = detail["shape"], np.dtype(detail["dtype"])
+    if dtype.kind == "f":
+        return generator.uniform(0, 1, shape).astype(dtype)
+    if detail["quantization"][0]:
+        return generator.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+    return np.zeros(shape, dtype)  # token ids: 0 is in every vocabulary
+
+
+def _peak_memory_bytes() -> int:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def main() -> None:
+    """Measures the file named on the command line and prints one line of JSON."""
+    parser = argparse.ArgumentParser(prog="python -m tfopt.benchmark", description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    arguments = parser.parse_args()
+    taken = _latencies(arguments.file, arguments.threads, arguments.seconds)
+    peak = _peak_memory_bytes()  # before the file is read a second time for its sizes
+    result = {
+        **sizes(arguments.file),
+        "latency_median_seconds": float(np.median(taken)),
+        "latency_p90_seconds": float(np.quantile(taken, 0.9)),
+        "peak_memory_bytes": peak,
+    }
+    sys.stdout.write(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    main()

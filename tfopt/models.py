@@ -1,0 +1,211 @@
+"""Models in and out: from a function, a `.keras` or `.h5` file or an object, and back to a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tfopt.errors import InputError, ModelError
+from tfopt.reference import Ref, describe, digest_callable, find_file
+
+FILES = (".keras", ".h5", ".hdf5")
+
+
+def resolve(source: Any, folder: Path) -> Any:
+    """What a recipe's `model` stands for: the path of a model file, a reference to a function, or the object itself.
+
+    Raises:
+        InputError: A file that is not there, or words that are neither.
+    """
+    if not isinstance(source, str | os.PathLike):
+        return source
+    text = os.fspath(source)
+    if Path(text).suffix in FILES:
+        return find_file(text, folder)
+    if ":" not in text:
+        raise ModelError(
+            "a model is file.py:function, package.module:function, or a .keras or .h5 file. "
+            f"Received: {text!r}."
+        )
+    return Ref.parse(text, folder)
+
+
+def digest(source: Any) -> str:
+    """sha256 of a resolved source: a file's bytes, a function's code, a model object's architecture and weights."""
+    if isinstance(source, Path):
+        return hashlib.sha256(source.read_bytes()).hexdigest()
+    if isinstance(source, Ref):
+        return source.digest()
+    if hasattr(source, "get_weights"):
+        content = hashlib.sha256(json.dumps(source.get_config(), sort_keys=True, default=str).encode())
+        for weight in source.get_weights():
+            content.update(weight.tobytes())
+        return content.hexdigest()
+    return digest_callable(source)
+
+
+def build(source: Any, trust: bool = False) -> Any:
+    """The Keras model of a resolved source.
+
+    Raises:
+        ModelError: The function raised or returned no model, the file cannot be read, or the model has no weights yet.
+    """
+    import keras
+
+    if isinstance(source, Path):
+        return load(source, trust=trust)
+    if isinstance(source, keras.Model):
+        return source
+    try:
+        model = source.call() if isinstance(source, Ref) else source()
+    except InputError:
+        raise
+    except Exception as error:
+        raise ModelError(f"the model function failed: {describe(error)}") from error
+    if not isinstance(model, keras.Model):
+        hint = " It is a tf_keras model: build it with `import keras`." if "tf_keras" in type(model).__module__ else ""
+        raise ModelError(f"{source} must return a Keras 3 model. Received: {type(model).__module__}.{type(model).__name__}.{hint}")
+    if not model.built:
+        raise ModelError(f"the model of {source} has no weights yet. Give it an Input, or call it once before returning it.")
+    return model
+
+
+def custom_objects(source: Any) -> dict[str, Any]:
+    """The classes and functions of the user's file, by name: what a saved model of theirs may refer to."""
+    import inspect
+    import sys
+
+    function = source.load() if isinstance(source, Ref) else source
+    module = sys.modules.get(getattr(function, "__module__", None) or type(function).__module__)
+    if module is None or module.__name__.split(".")[0] == "keras":
+        return {}
+    own = vars(module).items()
+    return {name: value for name, value in own if inspect.isclass(value) or inspect.isfunction(value)}
+
+
+def load(path: Path, custom_objects: Mapping[str, Any] | None = None, trust: bool = False) -> Any:
+    """Reads a `.keras` or `.h5` file.
+
+    Args:
+        path: The file.
+        custom_objects: Classes and functions that its layers are made of, by name.
+        trust: Load Python code that is stored in it (a Lambda layer).
+
+    Raises:
+        ModelError: It is not there, not a model, cut short, needs code that is not at hand, or holds code.
+    """
+    import keras
+
+    lambdas = [name for kind, name in _stored_layers(path) if kind == "Lambda"]
+    if lambdas and not trust:
+        raise ModelError(
+            f"{path} carries Python code in the Lambda layer {lambdas[0]!r}, and loading it would run that code. "
+            "If the file is yours, write `trust: true` in the recipe.",
+            ("model",),
+        )
+    objects = {"DepthwiseConv2D": _legacy_depthwise(), **(custom_objects or {})} if path.suffix != ".keras" else custom_objects
+    try:
+        return keras.models.load_model(path, custom_objects=objects, safe_mode=not trust)
+    except Exception as error:
+        if path.suffix != ".keras":  # the optimizer of an old .h5 may be one that Keras 3 does not have
+            try:
+                return keras.models.load_model(path, custom_objects=objects, compile=False, safe_mode=not trust)
+            except Exception as second:
+                error = second
+        raise ModelError(f"{path} does not load: {describe(error)}", ("model",)) from error
+
+
+def save(model: Any, path: Path) -> None:
+    """Writes a `.keras` file, compiled as the model is but without the optimizer's variables."""
+    settings = model.get_compile_config()
+    if settings:
+        recompile(model, settings)
+    model.save(path)
+
+
+def recompile(model: Any, settings: Mapping[str, Any]) -> None:
+    """Compiles a model from a serialized compile config; its optimizer starts with empty variables."""
+    import keras
+
+    model.compile(**keras.saving.deserialize_keras_object(dict(settings)))
+
+
+def inputs_of(model: Any) -> dict[str, tuple[int | None, ...]]:
+    """The input shapes of a model by name, without the batch; empty where the model does not know them."""
+    tensors = getattr(model, "inputs", None) or []
+    return {tensor.name: tuple(tensor.shape[1:]) for tensor in tensors}
+
+
+def call(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Runs a model in inference mode on tensors by input name; its outputs by name, in the order it gives them."""
+    import keras
+
+    structured: Any
+    if isinstance(getattr(model, "inputs", None), list) and not isinstance(model, keras.Sequential):
+        structured = keras.tree.pack_sequence_as(model.input, [inputs[tensor.name] for tensor in model.inputs])
+    else:
+        structured = next(iter(inputs.values())) if len(inputs) == 1 else dict(inputs)
+    return named_outputs(model, model(structured, training=False))
+
+
+def named_outputs(model: Any, outputs: Any) -> dict[str, Any]:
+    """What a model returned, by name: a dict's keys, sorted as TensorFlow flattens them, else Keras's output names."""
+    import keras
+
+    if isinstance(outputs, Mapping):
+        return {str(key): outputs[key] for key in sorted(outputs)}
+    flat = keras.tree.flatten(outputs)
+    names = list(getattr(model, "output_names", None) or [])
+    if len(set(names)) != len(flat):
+        names = [f"output_{i}" for i in range(len(flat))] if len(flat) > 1 else ["output"]
+    return dict(zip(names, flat, strict=True))
+
+
+def _stored_layers(path: Path) -> Iterator[tuple[str, str]]:
+    """Class and name of every layer in a model file, read without running anything of it."""
+    try:
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as archive:
+                config = json.loads(archive.read("config.json"))
+        else:
+            import h5py
+
+            with h5py.File(path) as file:
+                text = file.attrs.get("model_config")
+                if text is None:
+                    raise ModelError(f"{path} holds weights but no model. Save it with model.save.", ("model",))
+                config = json.loads(text)
+    except FileNotFoundError:
+        raise ModelError(f"there is no file {path}.", ("model",)) from None
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise ModelError(
+            f"{path} is not a whole {path.suffix} model: {describe(error)}. Save it again with model.save.", ("model",)
+        ) from error
+    yield from _layers_in(config)
+
+
+def _layers_in(config: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(config, dict):
+        if "class_name" in config and isinstance(config.get("config"), dict):
+            yield config["class_name"], config["config"].get("name") or config.get("name") or "?"
+        for value in config.values():
+            yield from _layers_in(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _layers_in(value)
+
+
+def _legacy_depthwise() -> Any:
+    """Keras 2 wrote `groups` for depthwise convolutions, which Keras 3 refuses to read."""
+    import keras
+
+    class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
+        def __init__(self, *args: Any, groups: int = 1, **rest: Any):
+            super().__init__(*args, **rest)
+
+    return DepthwiseConv2D

@@ -1,0 +1,7 @@
+"""From a Keras model to a `.tflite`: one float conversion, and every quantized file made from it."""
+
+from __future__ import annotations
+
+from tfopt.quantization.convert import MODES, Conversion, convert, convert_with_notes
+
+__all__ = ["MODES", "Conversion", "convert", "convert_with_notes"]

@@ -1,0 +1,1 @@
+"""What a person reads: the table, the files beside the results, the progress of a run."""

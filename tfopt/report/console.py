@@ -1,0 +1,127 @@
+"""The final table and the progress of a run, on a terminal or in a pipe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from tfopt.artifact import Artifact
+from tfopt.report import files
+from tfopt.stages.base import Progress
+
+
+def table(artifacts: dict[str, Artifact]) -> Table:
+    """The run's rows as a Rich table."""
+    rows = files.rows(artifacts)
+    metric = files.gate_metric(rows)
+    result = Table()
+    for index, header in enumerate(files.HEADERS):
+        result.add_column(header or metric, justify="right" if index else "left")
+    for row in rows:
+        result.add_row(*files.cells(row, metric))
+    return result
+
+
+def summary(artifact: Artifact) -> str:
+    """What a stage came to, in a few words."""
+    m = artifact.metrics
+    words = [f"{name} {m[name]:.4f}" for name in m if name not in files.NOT_METRICS]
+    words += [f"sparsity {m['sparsity']:.4f}"] if "sparsity" in m and artifact.format == "keras" else []
+    words += [f"{m['raw_bytes']:,.0f} B"] if "raw_bytes" in m else []
+    words += [files.duration(m["latency_median_seconds"])] if "latency_median_seconds" in m else []
+    words += [f"{len(artifact.skipped)} left as they were"] if artifact.skipped else []
+    return ", ".join(words)
+
+
+class PlainProgress(Progress):
+    """Lines for a pipe or a log file."""
+
+    def __init__(self, console: Console):
+        self._console = console
+        self._started = 0.0
+        self._epochs_before: int | None = None
+
+    def stage(self, name: str, kind: str, index: int, count: int) -> None:
+        """Prints that it begins."""
+        self._console.print(f"[{index}/{count}] {name}: runs", markup=False, highlight=False)
+        self._started, self._epochs_before = time.monotonic(), None
+
+    def reused(self, name: str, kind: str, index: int, count: int) -> None:
+        """Prints that it is there already."""
+        self._console.print(f"[{index}/{count}] {name}: reused", markup=False, highlight=False)
+
+    def epoch(self, epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
+        """Prints an epoch with the time that is left."""
+        before = self._epochs_before = epoch - 1 if self._epochs_before is None else self._epochs_before
+        left = (time.monotonic() - self._started) / (epoch - before) * (epochs - epoch)
+        self._console.print(f"  epoch {epoch}/{epochs}  {_logs(logs)}  {left:.0f} s left", markup=False, highlight=False)
+
+    def done(self, artifact: Artifact) -> None:
+        """Prints what it came to."""
+        words = summary(artifact)
+        self._console.print(
+            f"  done in {artifact.seconds:.1f} s{': ' if words else ''}{words}", markup=False, highlight=False
+        )
+
+
+class RichProgress(Progress):
+    """A bar with epochs and remaining time for the stage that runs, a line for each that is done."""
+
+    def __init__(self, console: Console):
+        self._console = console
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn())
+        self._bars = Bars(*columns, console=console, transient=True)
+        self._task: TaskID | None = None
+        self._label = ""
+
+    def stage(self, name: str, kind: str, index: int, count: int) -> None:
+        """Draws a bar."""
+        self._label = f"[bold]{index}/{count}[/] {name}"
+        self._bars.start()
+        self._task = self._bars.add_task(self._label, total=None, text="")
+
+    def reused(self, name: str, kind: str, index: int, count: int) -> None:
+        """Prints that it is there already."""
+        self._console.print(f"[bold]{index}/{count}[/] {name} [dim]reused[/]")
+
+    def batch(self, epoch: int, epochs: int, done: float) -> None:
+        """Moves the bar within the epoch."""
+        self._update(completed=epoch + done, total=epochs)
+
+    def epoch(self, epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
+        """Moves the bar, with what Keras logged."""
+        self._update(completed=epoch, total=epochs, text=f"epoch {epoch}/{epochs}  {_logs(logs)}")
+
+    def _update(self, **changes: Any) -> None:
+        if self._task is not None:
+            self._bars.update(self._task, **changes)
+
+    def done(self, artifact: Artifact) -> None:
+        """Replaces the bar by a line."""
+        self._drop()
+        self._console.print(f"{self._label} [green]done[/] in {artifact.seconds:.1f} s  [dim]{summary(artifact)}[/]")
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        self._drop()
+        self._bars.stop()
+
+    def _drop(self) -> None:
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+            self._task = None
+
+
+def progress(console: Console) -> Progress:
+    """Bars where someone looks, lines where a file is written."""
+    return RichProgress(console) if console.is_terminal else PlainProgress(console)
+
+
+def _logs(logs: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {float(value):.4g}" for name, value in logs.items())

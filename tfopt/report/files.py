@@ -1,0 +1,152 @@
+"""`report.json` and `report.md`: what a run came to, rebuilt from the `artifact.json` files alone."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfopt.artifact import Artifact, Workspace
+from tfopt.errors import InputError
+
+if TYPE_CHECKING:
+    from tfopt.pipeline import Result
+
+NOT_METRICS = {
+    "sparsity", "raw_bytes", "gzip_bytes", "parameters", "nonzero_parameters", "latency_median_seconds",
+    "latency_p90_seconds", "peak_memory_bytes", "agreement", "max_error", "mean_error", "snr_db", "drop",
+}  # fmt: skip
+PACKAGES = ("tfopt", "tensorflow", "keras", "tensorflow-model-optimization", "ai-edge-litert", "litert-quantizer")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model of a run, with all that any stage measured of it.
+
+    Args:
+        stage: The name of the stage that made it.
+        kind: That stage's kind.
+        format: `keras` or `tflite`.
+        metrics: Everything measured, by name.
+    """
+
+    stage: str
+    kind: str
+    format: str
+    metrics: dict[str, float]
+
+
+def rows(artifacts: dict[str, Artifact]) -> list[Row]:
+    """One row for each stage that made a model; those that only measured add to the rows of what they measured."""
+    made = {name: a for name, a in artifacts.items() if not a.files and a.metrics}
+    merged = {name: dict(artifact.metrics) for name, artifact in made.items()}
+    for artifact in artifacts.values():
+        for name, measured in artifact.files.items():
+            merged.setdefault(name, {}).update(measured)
+    return [Row(name, a.kind, a.format, merged[name]) for name, a in made.items()]
+
+
+def gate_metric(table: list[Row]) -> str:
+    """The name of the metric of the recipe's task: the first measured that is not one of every file."""
+    names = [name for row in table for name in row.metrics if name not in NOT_METRICS]
+    return names[0] if names else "accuracy"
+
+
+HEADERS = ("stage", "", "sparsity", "raw", "gzip -9", "non-zero", "latency (median / p90)")
+
+
+def cells(row: Row, metric: str) -> tuple[str, ...]:
+    """A row as text; a figure that was not taken is a dash."""
+    m = row.metrics
+    latency = "-"
+    if "latency_median_seconds" in m:
+        latency = f"{duration(m['latency_median_seconds'])} / {duration(m['latency_p90_seconds'])}"
+    return (
+        row.stage,
+        f"{m[metric]:.4f}" if metric in m else "-",
+        f"{m['sparsity']:.4f}" if "sparsity" in m else "-",
+        f"{m['raw_bytes']:,.0f} B" if "raw_bytes" in m else "-",
+        f"{m['gzip_bytes']:,.0f} B" if "gzip_bytes" in m else "-",
+        f"{m['nonzero_parameters']:,.0f}" if "nonzero_parameters" in m else "-",
+        latency,
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that reads best."""
+    for factor, unit in ((1, "s"), (1e3, "ms")):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def write(result: Result) -> None:
+    """Writes both reports into the run's folder."""
+    record = as_record(result.artifacts)
+    (result.folder / "report.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
+    (result.folder / "report.md").write_text(as_markdown(result.folder.name, result.artifacts))
+
+
+def collect(folder: Path) -> dict[str, Artifact]:
+    """The artifacts of a run's folder, in the order they were made.
+
+    Raises:
+        InputError: There are none.
+    """
+    artifacts = {artifact.name: artifact for artifact in Workspace(folder).artifacts()}
+    if not artifacts:
+        raise InputError(f"{folder} holds no results. Name a recipe's folder, such as saved_models/digits.")
+    return artifacts
+
+
+def as_record(artifacts: dict[str, Artifact]) -> dict[str, Any]:
+    """The report as JSON: the rows, every artifact, the versions."""
+    return {
+        "rows": [asdict(row) for row in rows(artifacts)],
+        "passed": not any(a.failed for a in artifacts.values()),
+        "artifacts": [{**asdict(a), "folder": a.folder.name} for a in artifacts.values()],
+        "environment": environment(),
+    }
+
+
+def environment() -> dict[str, str]:
+    """Versions and machine that figures depend on."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
+    """The report for reading: the table, the gates, what was left alone, the versions."""
+    table = rows(artifacts)
+    metric = gate_metric(table)
+    headers = [h or metric for h in HEADERS]
+    lines = [f"# {name}", "", f"| {' | '.join(headers)} |", f"|---|{'---:|' * (len(headers) - 1)}"]
+    lines += [f"| {' | '.join(cells(row, metric))} |" for row in table]
+    for artifact in artifacts.values():
+        if any("drop" in measured for measured in artifact.files.values()):
+            lines += ["", f"## {artifact.name}: on LiteRT against the Keras models", ""]
+            lines += [f"- {line}" for line in comparisons(artifact)]
+            lines += [f"- **FAIL** {artifact.failed}"] if artifact.failed else []
+        if artifact.skipped:
+            lines += ["", f"## {artifact.name}: left as it was", ""]
+            lines += [f"- `{skipped.where}`: {skipped.reason}" for skipped in artifact.skipped]
+    lines += ["", "## Made with", "", ", ".join(f"{k} {v}" for k, v in environment().items()), ""]
+    return "\n".join(lines)
+
+
+def comparisons(artifact: Artifact) -> list[str]:
+    """One sentence for each file that was compared with its Keras model."""
+    sentences = []
+    for name, m in artifact.files.items():
+        parts = [f"same class for {m['agreement']:.2%} of the test samples"] if "agreement" in m else []
+        parts += [f"largest difference {m['max_error']:.3g}", f"SNR {m['snr_db']:.1f} dB", f"drop {m['drop']:+.4f}"]
+        sentences.append(f"{name}: {', '.join(parts)}")
+    return sentences

@@ -1,0 +1,131 @@
+"""What the stages that train have in common: length, optimizer, regularizers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+
+from tfopt.errors import InputError
+from tfopt.knobs import Knobs
+from tfopt.stages.base import Context, Stage
+
+if TYPE_CHECKING:
+    from tfopt.training import Listener, Settings
+
+
+def _one_is_a_list(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_one_is_a_list)]
+
+
+def _optimizer(value: Any) -> Any:
+    named = isinstance(value, str) or (
+        isinstance(value, Mapping) and len(value) == 1 and isinstance(next(iter(value.values())), Mapping | None)
+    )
+    if value is not None and not named and not hasattr(value, "get_config"):
+        raise ValueError(
+            "is a name such as adam, or a name with its arguments such as {adam: {learning_rate: 0.001}}. "
+            f"Received: {value!r}"
+        )
+    return value
+
+
+def _written(value: Any) -> Any:
+    return {type(value).__name__.lower(): value.get_config()} if hasattr(value, "get_config") else value
+
+
+Optimizer = Annotated[
+    Any,
+    BeforeValidator(_optimizer),
+    PlainSerializer(_written),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object", "maxProperties": 1}, {"type": "null"}]}),
+]
+
+
+class Regularizer(Knobs):
+    """A penalty on kernels, chosen by layer patterns."""
+
+    l1: float = Field(0.0, ge=0)
+    """Factor of the sum of absolute weights."""
+    l2: float = Field(0.0, ge=0)
+    """Factor of the sum of squared weights."""
+    only: Patterns = ()
+    """Layer patterns (path, name or class); empty means every layer with a kernel."""
+    skip: Patterns = ()
+    """Layer patterns to leave out."""
+
+
+class Fitting(Stage):
+    """The settings of a stage that trains."""
+
+    epochs: int = Field(ge=1)
+    """Passes over the training data."""
+    batch_size: int = Field(32, ge=1)
+    """Samples to a training step."""
+    optimizer: Optimizer = None
+    """A Keras optimizer by name, or `{name: {argument: value}}`; its `learning_rate` is a number or one of
+    `{exponential: {...}}`, `{cosine: {...}}`, `{piecewise: {...}}` with the arguments of the Keras schedule. The model's
+    own, or adam, if not given."""
+    l1: float = Field(0.0, ge=0)
+    """Factor of an L1 penalty on every kernel."""
+    l2: float = Field(0.0, ge=0)
+    """Factor of an L2 penalty on every kernel."""
+    regularizers: tuple[Regularizer, ...] = ()
+    """More penalties, by layer pattern."""
+
+    def check(self, model: Any, context: Context) -> None:
+        """Builds the optimizer, resolves the patterns, and holds the labels against the loss."""
+        from tfopt import regularizers, training
+
+        settings = self.training(context)
+        for index, penalty in enumerate(settings.penalties[-len(self.regularizers) :] if self.regularizers else ()):
+            try:
+                regularizers.chosen(model, penalty)
+            except InputError as error:
+                raise type(error)(str(error), ("regularizers", index, *error.field)) from error
+        training.compile_model(model, settings)
+        training.check_targets(model, context.data, context.loss)
+
+    def training(self, context: Context) -> Settings:
+        """The settings as the workshop takes them."""
+        from tfopt.regularizers import Penalty
+        from tfopt.training import Settings
+
+        overall = [Penalty(self.l1, self.l2)] if self.l1 or self.l2 else []
+        return Settings(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            optimizer=self.optimizer,
+            penalties=(*overall, *(Penalty(**penalty.model_dump()) for penalty in self.regularizers)),
+            loss=context.loss,
+            metrics=context.metrics,
+            seed=context.seed,
+        )
+
+    def listener(self, context: Context) -> Listener:
+        """Training's news, passed on to the run's progress."""
+        from tfopt.training import Listener
+
+        return Listener(context.progress.epoch, context.progress.batch)
+
+
+def test_metrics(model: Any, context: Context) -> dict[str, float]:
+    """The recipe's metrics, or the loss's usual one, of a Keras model on the test split."""
+    from tfopt import evaluate
+
+    outputs = evaluate.keras_outputs(model, context.data.test.x)
+    return {m.name: evaluate.score(m, context.data.test, outputs) for m in metrics_of(model, context)}
+
+
+def metrics_of(model: Any, context: Context) -> list[Any]:
+    """The metrics to report of a model, the gated one first."""
+    from tfopt import evaluate
+    from tfopt.training import loss_name
+
+    if context.metrics:
+        return [evaluate.METRICS[name] for name in context.metrics]
+    return [evaluate.default_metric(loss_name(context.loss or getattr(model, "loss", None)))]
