@@ -65,7 +65,8 @@ def _latencies(path: Path, threads: int, seconds: float) -> np.ndarray:
         interpreter.set_tensor(detail["index"], _sample(generator, detail))
     for _ in range(WARM_UP_RUNS):
         interpreter.invoke()
-    taken, end = [], time.perf_counter() + seconds
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
     while len(taken) < 30 or (time.perf_counter() < end and len(taken) < 10_000):
         start = time.perf_counter()
         interpreter.invoke()

@@ -92,7 +92,9 @@ class MagnitudePruning(keras.callbacks.Callback):
         if isinstance(schedule, str):
             self._spec = _checked_spec(schedule, sparsity, initial_sparsity, power, begin, end, frequency)
         elif sparsity is not None:
-            raise InputError(f"a schedule object says the sparsity itself: leave one of them out. Received: {sparsity=}.")
+            raise InputError(
+                f"a schedule object says the sparsity itself: leave one of them out. Received: {sparsity=}."
+            )
         else:
             self.schedule = check_schedule(schedule)
         self.only = (only,) if isinstance(only, str) else tuple(only)
@@ -143,7 +145,9 @@ class MagnitudePruning(keras.callbacks.Callback):
         """Chooses the kernels and makes the masks, once for a model."""
         model, strategy = self.model, self.model.distribute_strategy
         if not model.built:
-            raise ModelError("the model has no weights yet, so there is nothing to prune. Call model.build or the model first.")
+            raise ModelError(
+                "the model has no weights yet, so there is nothing to prune. Call model.build or the model first."
+            )
         self._kernels, self.skipped = choose_kernels(model, self.only, self.skip)
         with strategy.scope():
             once = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
@@ -320,7 +324,9 @@ def choose_kernels(
         own = prunable(place, asked=any(place.matches(pattern) for pattern in only))
         if id(place.layer) in chosen:
             found.update({id(kernel.variable): kernel for kernel in own if id(kernel.variable) not in found})
-        reason = "left out by only/skip" if own else "not a layer that TF-MOT prunes; name it in `only` if it has a kernel"
+        reason = (
+            "left out by only/skip" if own else "not a layer that TF-MOT prunes; name it in `only` if it has a kernel"
+        )
         has_kernel = any(len(v.shape) > 1 for v in getattr(place.layer, "_trainable_variables", ()))
         if has_kernel and not any(id(kernel.variable) in found for kernel in own):
             skipped.append((place.path, reason))
@@ -339,14 +345,18 @@ def _checked_spec(
     frequency: int | None,
 ) -> dict[str, Any]:
     if kind not in ("polynomial", "constant"):
-        raise InputError(f"schedule is 'polynomial', 'constant' or a TF-MOT PruningSchedule. Received: schedule={kind!r}.")
+        raise InputError(
+            f"schedule is 'polynomial', 'constant' or a TF-MOT PruningSchedule. Received: schedule={kind!r}."
+        )
     if sparsity is None or not 0 <= sparsity < 1:
         raise InputError(f"sparsity is the fraction of zeros to reach, at least 0 and below 1. Received: {sparsity=}.")
     if not 0 <= initial_sparsity <= sparsity:
         raise InputError(f"initial_sparsity lies between 0 and sparsity. Received: {initial_sparsity=}, {sparsity=}.")
     for knob, value in (("begin", begin), ("end", end)):
         if value < 0 or (isinstance(value, float) and value > 1):
-            raise InputError(f"{knob} is a step number (int) or a fraction of the training (float, 0-1). Received: {knob}={value}.")
+            raise InputError(
+                f"{knob} is a step number (int) or a fraction of the training (float, 0-1). Received: {knob}={value}."
+            )
     if frequency is not None and frequency < 1:
         raise InputError(f"frequency is a number of steps, at least 1. Received: {frequency=}.")
     return {
@@ -370,7 +380,9 @@ def _refuse_combinations(model: keras.Model) -> None:
             f"(keras issue 19246). Compile with steps_per_execution=1. Received: {model.steps_per_execution}."
         )
     if model.jit_compile is True:
-        raise ModelError("Keras 3 cannot compile with XLA under a distribution strategy. Compile with jit_compile=False.")
+        raise ModelError(
+            "Keras 3 cannot compile with XLA under a distribution strategy. Compile with jit_compile=False."
+        )
 
 
 def _numpy(variable: Any) -> np.ndarray:

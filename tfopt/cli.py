@@ -25,6 +25,8 @@ DataOption = Annotated[
     str | None, typer.Option("--data", help="Data to use instead of the recipe's, such as npz:/data/mnist.npz.")
 ]
 SAVED_MODELS = Path("saved_models")
+LOG_TAIL = 20
+PIPE_WIDTH = 120
 
 
 @app.command()
@@ -174,6 +176,8 @@ def main() -> None:
         app()
     except TfoptError as error:
         sys.stderr.write(f"{error}\n")
+        if error.log and (lines := error.log.read_text(errors="replace").splitlines()[-LOG_TAIL:]):
+            sys.stderr.write(f"-- the end of {_near(error.log)} --\n" + "\n".join(lines) + "\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: run the same command to go on\n")
@@ -202,7 +206,8 @@ def _console() -> Console:
 
     from tfopt.noise import terminal
 
-    return Console(file=terminal())
+    stream = terminal()
+    return Console(file=stream) if stream.isatty() else Console(file=stream, width=PIPE_WIDTH, soft_wrap=True)
 
 
 def _near(path: Path) -> Path:

@@ -141,7 +141,9 @@ def _of_keras(model: Any, path: Path | None) -> Contents:
         variables = [v for v in (*layer._trainable_variables, *layer._non_trainable_variables) if id(v) not in seen]
         seen.update(id(v) for v in variables)
         arrays = [np.asarray(v) for v in variables]
-        output = getattr(getattr(layer, "output", None), "shape", None) if getattr(layer, "_inbound_nodes", None) else None
+        output = (
+            getattr(getattr(layer, "output", None), "shape", None) if getattr(layer, "_inbound_nodes", None) else None
+        )
         parts.append(
             Part(
                 name=place.path,
@@ -159,4 +161,6 @@ def _of_keras(model: Any, path: Path | None) -> Contents:
         return tuple(f"{t.name}: {t.dtype} {'x'.join(str(n or '?') for n in t.shape[1:])}" for t in tensors or ())
 
     sizes = (len(content), len(gzip.compress(content, 9))) if content is not None else (None, None)
-    return Contents("keras", *sizes, lines(getattr(model, "inputs", ())), lines(getattr(model, "outputs", ())), tuple(parts))
+    return Contents(
+        "keras", *sizes, lines(getattr(model, "inputs", ())), lines(getattr(model, "outputs", ())), tuple(parts)
+    )

@@ -71,7 +71,9 @@ class Data:
                         raise DataError(f"{what} has {len(array)} samples and x_{name} has {len(split)}.", ("data",))
                     if array.dtype.kind == "f" and not np.isfinite(array).all():
                         bad = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
-                        raise DataError(f"{what} has a NaN or infinite value in sample {bad}. Clean the data first.", ("data",))
+                        raise DataError(
+                            f"{what} has a NaN or infinite value in sample {bad}. Clean the data first.", ("data",)
+                        )
 
     def fitted(self, shapes: Mapping[str, tuple[int | None, ...]]) -> Data:
         """The data with its inputs shaped as a model takes them: a missing channel axis of 1 is added.
@@ -178,7 +180,11 @@ def as_data(value: Any) -> Data:
         if missing:
             raise DataError(f"the data has no {missing[0]}. It has: {', '.join(map(str, value))}.", ("data",))
         pairs = [(value[f"x_{s}"], value[f"y_{s}"]) for s in ("train", "validation", "test") if f"x_{s}" in value]
-    elif isinstance(value, tuple | list) and len(value) in (2, 3) and all(isinstance(p, tuple | list) and len(p) == 2 for p in value):
+    elif (
+        isinstance(value, tuple | list)
+        and len(value) in (2, 3)
+        and all(isinstance(p, tuple | list) and len(p) == 2 for p in value)
+    ):
         pairs = [tuple(pair) for pair in value]
     else:
         raise DataError(
@@ -196,7 +202,9 @@ def _arrays(value: Any) -> Arrays:
     arrays = {k: np.asarray(v) for k, v in value.items()} if isinstance(value, Mapping) else np.asarray(value)
     for array in _named(arrays).values():
         if array.dtype == object or array.ndim == 0:
-            raise DataError(f"the data is not an array of samples of one shape. Received: {type(value).__name__}.", ("data",))
+            raise DataError(
+                f"the data is not an array of samples of one shape. Received: {type(value).__name__}.", ("data",)
+            )
     return arrays
 
 
@@ -226,8 +234,12 @@ def _fit(x: Arrays, shapes: Mapping[str, tuple[int | None, ...]]) -> Arrays:
 def _fit_one(x: np.ndarray, shape: tuple[int | None, ...], name: str) -> np.ndarray:
     if x.ndim == len(shape) and shape[-1] == 1:
         x = x[..., None]
-    if x.ndim - 1 != len(shape) or any(want is not None and want != have for want, have in zip(shape, x.shape[1:], strict=True)):
-        raise DataError(f"the model's input {name!r} takes samples of shape {shape}, and the data's have {x.shape[1:]}.", ("data",))
+    if x.ndim - 1 != len(shape) or any(
+        want is not None and want != have for want, have in zip(shape, x.shape[1:], strict=True)
+    ):
+        raise DataError(
+            f"the model's input {name!r} takes samples of shape {shape}, and the data's have {x.shape[1:]}.", ("data",)
+        )
     return x
 
 
@@ -247,7 +259,9 @@ def training_batches(split: Split, batch_size: int, seed: int, first_epoch: int,
     steps = -(-count // batch_size)
 
     def indices(epoch: Any) -> Any:
-        order = tf.random.experimental.stateless_shuffle(tf.range(count), seed=tf.stack([tf.cast(seed, tf.int64), epoch]))
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(count), seed=tf.stack([tf.cast(seed, tf.int64), epoch])
+        )
         return tf.data.Dataset.range(steps).map(lambda step: order[step * batch_size : (step + 1) * batch_size])
 
     def gather(index: Any) -> Any:

@@ -16,6 +16,7 @@ TfoptError            1  something tfopt could not do
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 Location = tuple[str | int, ...]
 
@@ -24,6 +25,8 @@ class TfoptError(Exception):
     """Base of all errors of tfopt: one line that names the rule and the way out."""
 
     exit_code = 1
+    log: Path | None = None
+    """Where the libraries' output of the failed run is kept."""
 
 
 class InputError(TfoptError):

@@ -53,7 +53,9 @@ def _mse(y: np.ndarray, outputs: np.ndarray) -> float:
     return float(mean_squared_error(y.reshape(len(y), -1), outputs.reshape(len(outputs), -1)))
 
 
-METRICS = {m.name: m for m in (Metric("accuracy", _accuracy, True), Metric("mae", _mae, False), Metric("mse", _mse, False))}
+METRICS = {
+    m.name: m for m in (Metric("accuracy", _accuracy, True), Metric("mae", _mae, False), Metric("mse", _mse, False))
+}
 
 
 def classes(values: np.ndarray, labels: bool = False) -> np.ndarray:
@@ -118,7 +120,11 @@ def compare(expected: Outputs, actual: Outputs) -> dict[str, float]:
     signal = np.concatenate([a.ravel() for a, _ in pairs])
     noise_power = float((error**2).mean())
     ratio = 10 * math.log10(float((signal**2).mean()) / noise_power) if noise_power and signal.any() else math.inf
-    result = {"max_error": float(np.abs(error).max()), "mean_error": float(np.abs(error).mean()), "snr_db": min(ratio, 999.0)}
+    result = {
+        "max_error": float(np.abs(error).max()),
+        "mean_error": float(np.abs(error).mean()),
+        "snr_db": min(ratio, 999.0),
+    }
     scores = [(a, b) for a, b in pairs if a.ndim > 1 and a.shape[-1] > 1]
     if scores:
         result["agreement"] = float(np.mean([(classes(a) == classes(b)).mean() for a, b in scores]))

@@ -29,8 +29,7 @@ def resolve(source: Any, folder: Path) -> Any:
         return find_file(text, folder)
     if ":" not in text:
         raise ModelError(
-            "a model is file.py:function, package.module:function, or a .keras or .h5 file. "
-            f"Received: {text!r}."
+            f"a model is file.py:function, package.module:function, or a .keras or .h5 file. Received: {text!r}."
         )
     return Ref.parse(text, folder)
 
@@ -69,9 +68,13 @@ def build(source: Any, trust: bool = False) -> Any:
         raise ModelError(f"the model function failed: {describe(error)}") from error
     if not isinstance(model, keras.Model):
         hint = " It is a tf_keras model: build it with `import keras`." if "tf_keras" in type(model).__module__ else ""
-        raise ModelError(f"{source} must return a Keras 3 model. Received: {type(model).__module__}.{type(model).__name__}.{hint}")
+        raise ModelError(
+            f"{source} must return a Keras 3 model. Received: {type(model).__module__}.{type(model).__name__}.{hint}"
+        )
     if not model.built:
-        raise ModelError(f"the model of {source} has no weights yet. Give it an Input, or call it once before returning it.")
+        raise ModelError(
+            f"the model of {source} has no weights yet. Give it an Input, or call it once before returning it."
+        )
     return model
 
 
@@ -108,7 +111,11 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None = None, trust: boo
             "If the file is yours, write `trust: true` in the recipe.",
             ("model",),
         )
-    objects = {"DepthwiseConv2D": _legacy_depthwise(), **(custom_objects or {})} if path.suffix != ".keras" else custom_objects
+    objects = (
+        {"DepthwiseConv2D": _legacy_depthwise(), **(custom_objects or {})}
+        if path.suffix != ".keras"
+        else custom_objects
+    )
     try:
         return keras.models.load_model(path, custom_objects=objects, safe_mode=not trust)
     except Exception as error:

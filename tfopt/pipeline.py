@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +17,13 @@ from tfopt.artifact import Artifact, Workspace, content_key, storage_errors
 from tfopt.errors import GateError, InputError, StorageError, TfoptError
 from tfopt.noise import captured
 from tfopt.recipe import SOURCE, Recipe, Step
-from tfopt.reference import digest_callable
+from tfopt.reference import describe, digest_callable
 from tfopt.stages.base import Context, Progress
 
 if TYPE_CHECKING:
     from tfopt.data import Data
 
 LOG = "run.log"
-LOG_TAIL = 20
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,11 @@ class Run:
         from tfopt import models
         from tfopt.training import deterministic
 
-        with deterministic(self.recipe.seed):
-            return models.build(self.model_source, self.trust)
+        try:
+            with deterministic(self.recipe.seed):
+                return models.build(self.model_source, self.trust)
+        except InputError as error:
+            raise type(error)(str(error), error.field or ("model",)) from error
 
     @property
     def trust(self) -> bool:
@@ -258,13 +262,8 @@ def _fold(running: Run) -> tuple[Result, str | None]:
         elif found is None:
             if step:
                 progress.stage(name, step.stage.kind, index, count)
-            try:
-                with captured(log):
-                    found = running.stage(step, keys[name], artifacts) if step else running.source(keys[name])
-            except TfoptError:
-                raise
-            except OSError as error:
-                raise StorageError(f"{name}: {error.strerror or error}. What was finished before is still there.") from error
+            with captured(log), _told(name, log):
+                found = running.stage(step, keys[name], artifacts) if step else running.source(keys[name])
             if step:
                 progress.done(found)
         artifacts[name] = found
@@ -273,13 +272,24 @@ def _fold(running: Run) -> tuple[Result, str | None]:
     return Result(artifacts, tuple(reused), workspace.root), None
 
 
-def log_tail(recipe_folder: Path) -> str:
-    """The last lines that libraries printed in a run."""
+@contextlib.contextmanager
+def _told(name: str, log: Path) -> Iterator[None]:
+    """Names the stage in whatever goes wrong in the block, and leaves the whole story of the unexpected in the log."""
     try:
-        lines = (recipe_folder / LOG).read_text(errors="replace").splitlines()
-    except OSError:
-        return ""
-    return "\n".join(lines[-LOG_TAIL:])
+        yield
+    except InputError:
+        raise
+    except TfoptError as error:
+        told = type(error)(f"{name}: {error}")
+        told.log = log
+        raise told from error
+    except OSError as error:
+        raise StorageError(f"{name}: {error.strerror or error}. What was finished before is still there.") from error
+    except Exception as error:
+        traceback.print_exc()
+        failure = TfoptError(f"{name} failed: {describe(error)}. The whole story is in {log}.")
+        failure.log = log
+        raise failure from error
 
 
 def clean(recipe: Recipe, out: Path, partial_only: bool = False) -> list[Path]:

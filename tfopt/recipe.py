@@ -167,8 +167,14 @@ class Recipe(Knobs):
         if self._file is None:
             return error
         where = _line(self._lines, (*prefix, *error.field))
-        return type(error)(f"{self._file}:{where}: {error}") if not isinstance(error, RecipeError) else locate(
-            RecipeError([((*prefix, *place), sentence) for place, sentence in error.problems]), self._file, self._lines
+        return (
+            type(error)(f"{self._file}:{where}: {error}")
+            if not isinstance(error, RecipeError)
+            else locate(
+                RecipeError([((*prefix, *place), sentence) for place, sentence in error.problems]),
+                self._file,
+                self._lines,
+            )
         )
 
 
@@ -177,14 +183,18 @@ def _stage(entry: Any) -> Stage:
     if isinstance(entry, str):
         entry = {entry: {}}
     if not isinstance(entry, Mapping) or len(entry) != 1:
-        raise RecipeError(f"a stage is written `kind: {{settings}}`. Known: {', '.join(sorted(kinds))}. Received: {entry!r}.")
+        raise RecipeError(
+            f"a stage is written `kind: {{settings}}`. Known: {', '.join(sorted(kinds))}. Received: {entry!r}."
+        )
     [(kind, settings)] = entry.items()
     if kind not in kinds:
         raise RecipeError([((kind,), f"there is no stage {kind!r}. {did_you_mean(kind, kinds)}")])
     if settings is None:
         settings = {}
     if not isinstance(settings, Mapping):
-        raise RecipeError([((kind,), f"the settings of {kind} are a mapping, as in {kind}: {{name: a}}. Received: {settings!r}.")])
+        raise RecipeError(
+            [((kind,), f"the settings of {kind} are a mapping, as in {kind}: {{name: a}}. Received: {settings!r}.")]
+        )
     try:
         return kinds[kind](**{str(key): value for key, value in settings.items()})
     except RecipeError as error:
@@ -199,19 +209,34 @@ def _free_name(kind: str, taken: Mapping[str, Step]) -> str:
     return name
 
 
-def _parents(stage: Stage, before: str, gives: Mapping[str, str], steps: Mapping[str, Step], at: Location) -> tuple[str, ...]:
+def _parents(
+    stage: Stage, before: str, gives: Mapping[str, str], steps: Mapping[str, Step], at: Location
+) -> tuple[str, ...]:
     if stage.after is not None and stage.after not in gives:
-        raise RecipeError([((*at, "after"), f"no earlier stage is called {stage.after!r}. {did_you_mean(stage.after, gives)}")])
+        raise RecipeError(
+            [((*at, "after"), f"no earlier stage is called {stage.after!r}. {did_you_mean(stage.after, gives)}")]
+        )
     if stage.gathers and stage.after is None:
-        found = tuple(name for name, step in steps.items() if step.stage.gives == stage.takes and not step.stage.gathers)
+        found = tuple(
+            name for name, step in steps.items() if step.stage.gives == stage.takes and not step.stage.gathers
+        )
         if found:
             return found
-        raise RecipeError([(at, f"{stage.kind} needs a {stage.takes} file, and no stage before it makes one. Put quantize before it.")])
+        raise RecipeError(
+            [
+                (
+                    at,
+                    f"{stage.kind} needs a {stage.takes} file, and no stage before it makes one. Put quantize before it.",
+                )
+            ]
+        )
     parent = stage.after or before
     if gives[parent] != stage.takes:
         fitting = [name for name in gives if gives[name] == stage.takes]
         way = f"Move it up, or write `after: {fitting[-1]}`." if fitting else "Put quantize before it."
-        raise RecipeError([(at, f"{stage.kind} takes a {stage.takes} model, and {parent!r} gives a {gives[parent]} file. {way}")])
+        raise RecipeError(
+            [(at, f"{stage.kind} takes a {stage.takes} model, and {parent!r} gives a {gives[parent]} file. {way}")]
+        )
     if stage.gathers and parent in steps and steps[parent].stage.gathers:
         raise RecipeError([((*at, "after"), f"{parent!r} makes no file of its own. Name the stage that made it.")])
     return (parent,)
@@ -224,9 +249,13 @@ def _read_yaml(file: Path) -> Any:
     try:
         document = YAML().load(file.read_text())
     except OSError as error:
-        raise RecipeError(f"{file}: {error.strerror}. Give the path of a recipe, such as pipelines/digits.yaml.") from None
+        raise RecipeError(
+            f"{file}: {error.strerror}. Give the path of a recipe, such as pipelines/digits.yaml."
+        ) from None
     except UnicodeDecodeError:
-        raise RecipeError(f"{file} is not a text file. A recipe is YAML; to look into a model use tfopt inspect.") from None
+        raise RecipeError(
+            f"{file} is not a text file. A recipe is YAML; to look into a model use tfopt inspect."
+        ) from None
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise RecipeError(f"{file}:{line}: not YAML: {str(error.problem).splitlines()[0]}.") from None
@@ -260,7 +289,9 @@ def json_schema() -> dict[str, Any]:
     from pydantic.json_schema import models_json_schema
 
     kinds = builtin()
-    refs, definitions = models_json_schema([(kind, "validation") for kind in kinds.values()], ref_template="#/$defs/{model}")
+    refs, definitions = models_json_schema(
+        [(kind, "validation") for kind in kinds.values()], ref_template="#/$defs/{model}"
+    )
     schema = Recipe.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["$defs"] = {**schema.get("$defs", {}), **definitions.get("$defs", {})}

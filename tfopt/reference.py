@@ -145,7 +145,9 @@ def _module_file(name: str) -> Path:
         except (ImportError, ValueError) as error:
             raise InputError(f"module {name!r} does not import: {describe(error)}") from error
     if spec is None or not spec.origin:
-        raise InputError(f"there is no module {name!r}. Python looks for it from the working directory and in packages.")
+        raise InputError(
+            f"there is no module {name!r}. Python looks for it from the working directory and in packages."
+        )
     return Path(spec.origin)
 
 

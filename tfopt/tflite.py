@@ -135,10 +135,9 @@ def read(source: Path | bytes) -> FileSummary:
         for index, tensor in enumerate(graph.tensors):
             if tensors[number, index].bytes:
                 constants.setdefault(tensor.buffer, tensors[number, index])
-    inputs, outputs = _signature(model, tensors)
-    return FileSummary(
-        len(content), len(gzip.compress(content, 9, mtime=0)), tuple(ops), inputs, outputs, tuple(constants.values())
-    )
+    taken, given = _signature(model, tensors)
+    zipped = len(gzip.compress(content, 9, mtime=0))
+    return FileSummary(len(content), zipped, tuple(ops), taken, given, tuple(constants.values()))
 
 
 def with_signature(content: bytes, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
@@ -244,7 +243,7 @@ def _dequantized(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
 
 
 def _parse(source: Path | bytes) -> tuple[bytes, Any]:
-    name = source if isinstance(source, Path) else "the file"
+    name = str(source) if isinstance(source, Path) else "the file"
     try:
         content = source.read_bytes() if isinstance(source, Path) else bytes(source)
     except OSError as error:

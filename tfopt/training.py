@@ -22,6 +22,7 @@ from tfopt import regularizers
 from tfopt.artifact import BACKUP, storage_errors
 from tfopt.data import Data, Split, training_batches
 from tfopt.errors import DataError, InputError, ModelError, TrainingError
+from tfopt.knobs import did_you_mean
 from tfopt.layers import walk
 from tfopt.optimizers import build_optimizer
 
@@ -118,8 +119,13 @@ def fit(
     return {name: [logs[name] for logs in state.history] for name in (state.history[0] if state.history else ())}
 
 
-def compile_model(model: keras.Model, settings: Settings, steps_per_epoch: int = 1) -> None:
-    """Compiles a model with a fresh optimizer; what the settings leave open comes from the model's own compile.
+def compile_model(model: keras.Model, settings: Settings, steps_per_epoch: int) -> None:
+    """Compiles a model with a fresh optimizer; what the settings leave open comes from the model's own compile."""
+    model.compile(**compile_arguments(model, settings, steps_per_epoch))
+
+
+def compile_arguments(model: keras.Model, settings: Settings, steps_per_epoch: int) -> dict[str, Any]:
+    """The arguments of `model.compile`; the model stays as it is.
 
     Raises:
         ModelError: Neither says a loss.
@@ -129,18 +135,20 @@ def compile_model(model: keras.Model, settings: Settings, steps_per_epoch: int =
     spec = settings.optimizer or own.get("optimizer") or "adam"
     loss = settings.loss or own.get("loss")
     if loss is None:
-        raise ModelError("no loss to train with. Write `loss:` in the recipe, or compile the model where it is built.", ("loss",))
+        raise ModelError(
+            "no loss to train with. Write `loss:` in the recipe, or compile the model where it is built.", ("loss",)
+        )
     own.update(
         optimizer=build_optimizer(spec, settings.epochs * steps_per_epoch),
         loss=loss,
         metrics=list(settings.metrics) or own.get("metrics"),
     )
     try:
-        model.compile(**own)
-        if isinstance(loss, str):
-            keras.losses.get(loss)
-    except ValueError as error:
-        raise InputError(str(error).splitlines()[0], ("loss",)) from error
+        keras.losses.get(loss) if isinstance(loss, str) else None
+    except ValueError:
+        known = [name for name, value in vars(keras.losses).items() if name.islower() and callable(value)]
+        raise InputError(f"Keras has no loss {loss!r}. {did_you_mean(loss, known)}", ("loss",)) from None
+    return own
 
 
 @contextlib.contextmanager
@@ -245,7 +253,9 @@ class EpochBackup(keras.callbacks.Callback):
             elif isinstance(other, keras.callbacks.EarlyStopping):
                 counters = ("wait", "best", "best_epoch", "stopped_epoch")
                 values = {name: getattr(other, name, None) for name in counters}
-                record["early"] = {name: None if v is None else float(v) if name == "best" else int(v) for name, v in values.items()}
+                record["early"] = {
+                    name: None if v is None else float(v) if name == "best" else int(v) for name, v in values.items()
+                }
                 arrays.update({f"{index}:{i}": weight for i, weight in enumerate(other.best_weights or ())})
         with storage_errors(self.folder):
             self._write(record, arrays)
@@ -277,7 +287,9 @@ class _Telling(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if time.monotonic() - self._told > 0.2:
             self._told = time.monotonic()
-            self._listener.batch(self._epoch, self.params["epochs"], (batch + 1) / (self.params.get("steps") or batch + 1))
+            self._listener.batch(
+                self._epoch, self.params["epochs"], (batch + 1) / (self.params.get("steps") or batch + 1)
+            )
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._listener.epoch(epoch + 1, self.params["epochs"], logs or {})
@@ -317,7 +329,9 @@ def _check_one(what: str, y: np.ndarray, loss: str, shape: tuple[int | None, ...
     wrong = None
     if loss == "sparse_categorical_crossentropy":
         if squeezed.ndim != len(shape):
-            wrong = f"takes class ids of shape {('samples', *shape[:-1])}: for one-hot labels use categorical_crossentropy"
+            wrong = (
+                f"takes class ids of shape {('samples', *shape[:-1])}: for one-hot labels use categorical_crossentropy"
+            )
         elif squeezed.dtype.kind == "f" and (squeezed % 1 != 0).any():
             wrong = "takes whole class ids"
         elif classes is not None and (squeezed.min() < 0 or squeezed.max() >= classes):
@@ -331,4 +345,6 @@ def _check_one(what: str, y: np.ndarray, loss: str, shape: tuple[int | None, ...
     elif loss.startswith("mean_") and math.prod(y.shape[1:]) != math.prod(s or 1 for s in shape):
         wrong = f"takes targets of the model's output shape {shape}"
     if wrong:
-        raise DataError(f"{what} does not fit the loss: {loss} {wrong}. Received: shape {y.shape}, {y.dtype}.", ("data",))
+        raise DataError(
+            f"{what} does not fit the loss: {loss} {wrong}. Received: shape {y.shape}, {y.dtype}.", ("data",)
+        )

@@ -26,7 +26,11 @@ _NOT_ALONE = {"Optimizer", "LossScaleOptimizer"}
 def optimizer_classes() -> dict[str, Any]:
     """Every optimizer of this Keras by its lower-case name, as `keras.optimizers.get` knows them."""
     found = inspect.getmembers(keras.optimizers, inspect.isclass)
-    return {name.lower(): cls for name, cls in found if name not in _NOT_ALONE and issubclass(cls, keras.optimizers.Optimizer)}
+    return {
+        name.lower(): cls
+        for name, cls in found
+        if name not in _NOT_ALONE and issubclass(cls, keras.optimizers.Optimizer)
+    }
 
 
 def build_optimizer(spec: Any, total_steps: int) -> keras.optimizers.Optimizer:
@@ -48,7 +52,9 @@ def build_optimizer(spec: Any, total_steps: int) -> keras.optimizers.Optimizer:
         raise InputError(f"there is no optimizer {name!r}. {did_you_mean(str(name).lower(), classes)}", ("optimizer",))
     arguments = dict(arguments or {})
     if isinstance(arguments.get("learning_rate"), Mapping):
-        arguments["learning_rate"] = _schedule(arguments["learning_rate"], total_steps, ("optimizer", name, "learning_rate"))
+        arguments["learning_rate"] = _schedule(
+            arguments["learning_rate"], total_steps, ("optimizer", name, "learning_rate")
+        )
     return _construct(classes[str(name).lower()], arguments, ("optimizer", name))
 
 
@@ -70,7 +76,9 @@ def _construct(cls: Any, arguments: Mapping[str, Any], field: tuple[str, ...]) -
     known = [name for name in inspect.signature(cls).parameters if name != "kwargs"]
     for argument in arguments:
         if argument not in known:
-            raise InputError(f"{field[-1]} has no argument {argument!r}. {did_you_mean(argument, known)}", (*field, argument))
+            raise InputError(
+                f"{field[-1]} has no argument {argument!r}. {did_you_mean(argument, known)}", (*field, argument)
+            )
     try:
         return cls(**arguments)
     except (TypeError, ValueError) as error:

@@ -56,7 +56,9 @@ def _inputs(model: keras.Model, sample: Any) -> list[tf.TensorSpec]:
     if tensors := getattr(model, "inputs", None):
         return [tf.TensorSpec((1, *t.shape[1:]), t.dtype, name=t.name) for t in tensors]
     if sample is None:
-        raise ModelError("a subclassed model does not know its input shape: hand over calibration samples, which show it.")
+        raise ModelError(
+            "a subclassed model does not know its input shape: hand over calibration samples, which show it."
+        )
     arrays = sample if isinstance(sample, Mapping) else {"input": sample}
     specs = []
     for name, array in arrays.items():

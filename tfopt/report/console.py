@@ -60,7 +60,9 @@ class PlainProgress(Progress):
         """Prints an epoch with the time that is left."""
         before = self._epochs_before = epoch - 1 if self._epochs_before is None else self._epochs_before
         left = (time.monotonic() - self._started) / (epoch - before) * (epochs - epoch)
-        self._console.print(f"  epoch {epoch}/{epochs}  {_logs(logs)}  {left:.0f} s left", markup=False, highlight=False)
+        self._console.print(
+            f"  epoch {epoch}/{epochs}  {_logs(logs)}  {left:.0f} s left", markup=False, highlight=False
+        )
 
     def done(self, artifact: Artifact) -> None:
         """Prints what it came to."""
@@ -75,7 +77,12 @@ class RichProgress(Progress):
 
     def __init__(self, console: Console):
         self._console = console
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeRemainingColumn(),
+        )
         self._bars = Bars(*columns, console=console, transient=True)
         self._task: TaskID | None = None
         self._label = ""

@@ -10,8 +10,14 @@ import tensorflow as tf
 from tfopt.errors import InputError
 from tfopt.sparsity.engine import tfmot
 
+
 def polynomial_decay(
-    initial_sparsity: float, final_sparsity: float, begin_step: int, end_step: int, power: float = 3, frequency: int = 100
+    initial_sparsity: float,
+    final_sparsity: float,
+    begin_step: int,
+    end_step: int,
+    power: float = 3,
+    frequency: int = 100,
 ) -> Any:
     """TF-MOT's `PolynomialDecay`: from one sparsity to another, fast at first, along `(1 - progress) ** power`.
 

@@ -87,7 +87,7 @@ class Fitting(Stage):
                 regularizers.chosen(model, penalty)
             except InputError as error:
                 raise type(error)(str(error), ("regularizers", index, *error.field)) from error
-        training.compile_model(model, settings)
+        training.compile_arguments(model, settings, steps_per_epoch=1)
         training.check_targets(model, context.data, context.loss)
 
     def training(self, context: Context) -> Settings:

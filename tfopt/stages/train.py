@@ -47,6 +47,8 @@ class Train(Fitting):
         from tfopt import training
 
         model = context.load(inputs[0])
-        history = training.fit(model, context.data, self.training(context), context.folder, listener=self.listener(context))
+        history = training.fit(
+            model, context.data, self.training(context), context.folder, listener=self.listener(context)
+        )
         metrics = test_metrics(model, context)
         return context.artifact(self, inputs, context.save(model), metrics=metrics, details={"history": history})

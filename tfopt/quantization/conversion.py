@@ -116,7 +116,8 @@ def _samples(model: keras.Model, content: bytes, calibration: Any) -> dict[str, 
         generator = np.random.default_rng(0)
         shapes = {name: (2, *(int(n) for n in d["shape"][1:])) for name, d in runner.inputs.items()}
         return {
-            name: generator.uniform(0, 1, shapes[name]).astype(detail["dtype"]) for name, detail in runner.inputs.items()
+            name: generator.uniform(0, 1, shapes[name]).astype(detail["dtype"])
+            for name, detail in runner.inputs.items()
         }
     if isinstance(calibration, Mapping):
         arrays = dict(calibration)
@@ -135,7 +136,9 @@ def _fit(array: np.ndarray, detail: Mapping[str, Any], name: str) -> np.ndarray:
     if array.ndim == len(want) and want and want[-1] == 1:
         array = array[..., None]
     if array.ndim - 1 != len(want) or any(w not in (-1, have) for w, have in zip(want, array.shape[1:], strict=True)):
-        raise InputError(f"input {name!r} takes samples of shape {want}, and the calibration samples have {array.shape[1:]}.")
+        raise InputError(
+            f"input {name!r} takes samples of shape {want}, and the calibration samples have {array.shape[1:]}."
+        )
     return array.astype(detail["dtype"], copy=False)
 
 
@@ -163,5 +166,7 @@ def _left_in_float(content: bytes, mode: str) -> tuple[Skipped, ...]:
         left = [op for op in summary.ops if any(t.dtype == stored and len(t.shape) > 1 for t in op.weights)]
         reason = f"the quantizer has no {mode} form of it, so its weights stay in float32"
     if left and not any(t.parameter and len(t.shape) > 1 and t.dtype != "FLOAT32" for t in summary.tensors):
-        raise ConversionError(f"nothing could be quantized to {mode}: the file would be the float one. Ops: {left[0].name}.")
+        raise ConversionError(
+            f"nothing could be quantized to {mode}: the file would be the float one. Ops: {left[0].name}."
+        )
     return tuple(Skipped(f"{op.name} {op.outputs[0].name}".strip(), reason) for op in left)

@@ -1,0 +1,52 @@
+"""Fixtures that the whole suite shares."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def real_data():
+    """The folder of the real data sets."""
+    folder = os.environ.get("TFOPT_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("TFOPT_DATA does not name a folder with mnist.npz and its siblings")
+    return Path(folder)
+
+
+@pytest.fixture
+def blobs():
+    """Four classes of 8x8 images that a small network learns in an epoch or two: x, y of 256 samples."""
+    generator = np.random.default_rng(7)
+    y = (np.arange(256) % 4).astype(np.int32)
+    x = generator.normal(0, 0.4, (256, 8, 8, 1)).astype(np.float32)
+    for sample, label in zip(x, y, strict=True):
+        sample[2 * label : 2 * label + 2] += 1
+    return x, y
+
+
+@pytest.fixture
+def python():
+    """Runs code in a fresh interpreter and returns what it printed; fails with its errors."""
+
+    def run(code, **environment):
+        finished = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            timeout=300,
+        )
+        assert finished.returncode == 0, finished.stderr[-3000:]
+        return finished.stdout
+
+    return run
