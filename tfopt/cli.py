@@ -98,7 +98,7 @@ def schema() -> None:
 
     from tfopt.recipe import json_schema
 
-    print(json.dumps(json_schema(), indent=2))
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
 
 
 @app.command()
@@ -136,13 +136,12 @@ def report(
     import json
 
     from tfopt.pipeline import Result
-    from tfopt.report import console as screen
     from tfopt.report import files
 
     artifacts = files.collect(folder)
     files.write(Result(artifacts, (), folder.resolve()))
     if json_only:
-        print(json.dumps(files.as_record(artifacts), indent=2, default=str))
+        sys.stdout.write(json.dumps(files.as_record(artifacts), indent=2, default=str) + "\n")
     else:
         _show_folder(_console(), folder)
 

@@ -156,11 +156,11 @@ def _of_keras(model: Any, path: Path | None) -> Contents:
             )
         )
     content = path.read_bytes() if path else None
+    size = len(content) if content else None
+    zipped = len(gzip.compress(content, 9)) if content else None
 
     def lines(tensors: Any) -> tuple[str, ...]:
         return tuple(f"{t.name}: {t.dtype} {'x'.join(str(n or '?') for n in t.shape[1:])}" for t in tensors or ())
 
-    sizes = (len(content), len(gzip.compress(content, 9))) if content is not None else (None, None)
-    return Contents(
-        "keras", *sizes, lines(getattr(model, "inputs", ())), lines(getattr(model, "outputs", ())), tuple(parts)
-    )
+    inputs, outputs = lines(getattr(model, "inputs", ())), lines(getattr(model, "outputs", ()))
+    return Contents("keras", size, zipped, inputs, outputs, tuple(parts))

@@ -188,8 +188,8 @@ def as_data(value: Any) -> Data:
         pairs = [tuple(pair) for pair in value]
     else:
         raise DataError(
-            "data is a tfopt.Data, a dict of x_train, y_train, x_test and y_test arrays, or (x, y) pairs for train and test. "
-            f"Received: {type(value).__name__}.",
+            "data is a tfopt.Data, a dict of x_train, y_train, x_test and y_test arrays, or (x, y) pairs for train and "
+            f"test. Received: {type(value).__name__}.",
             ("data",),
         )
     splits = [Split(_arrays(x), _arrays(y)) for x, y in pairs]
@@ -297,7 +297,7 @@ def _from_keras(name: str) -> Data:
         (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     except Exception as error:
         raise DataError(
-            f"keras.datasets.{name} could not be loaded: {describe(error)}. It is downloaded once to ~/.keras/datasets.",
+            f"keras.datasets.{name} does not load: {describe(error)}. Keras downloads it once, to ~/.keras/datasets.",
             ("data",),
         ) from error
     if name.startswith("cifar"):

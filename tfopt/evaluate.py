@@ -65,7 +65,7 @@ def classes(values: np.ndarray, labels: bool = False) -> np.ndarray:
         values: Scores `(..., classes)` or `(..., 1)`; or labels, one-hot or as ids `(...,)` or `(..., 1)`.
         labels: Whether they are labels.
     """
-    if labels and (values.ndim == 1 or values.dtype.kind in "iu" and values.shape[-1] == 1):
+    if labels and (values.ndim == 1 or (values.dtype.kind in "iu" and values.shape[-1] == 1)):
         return values.reshape(len(values), -1)
     if values.ndim > 1 and values.shape[-1] > 1:
         return values.argmax(axis=-1)

@@ -111,19 +111,17 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None = None, trust: boo
             "If the file is yours, write `trust: true` in the recipe.",
             ("model",),
         )
-    objects = (
-        {"DepthwiseConv2D": _legacy_depthwise(), **(custom_objects or {})}
-        if path.suffix != ".keras"
-        else custom_objects
-    )
+    objects = dict(custom_objects or {})
+    settings = {"custom_objects": objects, "safe_mode": not trust}
     try:
-        return keras.models.load_model(path, custom_objects=objects, safe_mode=not trust)
+        if path.suffix == ".keras":
+            return keras.models.load_model(path, **settings)
+        objects.setdefault("DepthwiseConv2D", _legacy_depthwise())
+        try:
+            return keras.models.load_model(path, **settings)
+        except Exception:  # the optimizer of an old .h5 may be one that Keras 3 does not have
+            return keras.models.load_model(path, compile=False, **settings)
     except Exception as error:
-        if path.suffix != ".keras":  # the optimizer of an old .h5 may be one that Keras 3 does not have
-            try:
-                return keras.models.load_model(path, custom_objects=objects, compile=False, safe_mode=not trust)
-            except Exception as second:
-                error = second
         raise ModelError(f"{path} does not load: {describe(error)}", ("model",)) from error
 
 

@@ -47,7 +47,11 @@ def captured(log: Path | None = None) -> Iterator[Captured]:
         log: The file to append to; a temporary one if not given.
     """
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(open(log, "ab") if log else tempfile.NamedTemporaryFile(prefix="tfopt-"))
+        file: IO[bytes]
+        if log:
+            file = stack.enter_context(open(log, "ab"))
+        else:
+            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="tfopt-"))
         kept = Captured(file)
         _flush()
         saved = {fd: os.dup(fd) for fd in (1, 2)}

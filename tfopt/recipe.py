@@ -1,4 +1,4 @@
-"""The recipe: what a user writes, read from YAML with file:line on every mistake, its chain checked before any compute."""
+"""The recipe: what a user writes, read from YAML with file:line on every mistake, its chain of formats checked."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Recipe(Knobs):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """Names the folder of the results under saved_models/."""
     model: Any
-    """`file.py:function`, `package.module:function`, or a `.keras` or `.h5` file; in Python also a function or a model."""
+    """`file.py:function`, `package.module:function`, a `.keras` or `.h5` file; in Python also a function or a model."""
     data: Any
     """`digits`, `npz:file.npz`, `keras:mnist` and its siblings, or a function's reference; in Python also a function, a
     `tfopt.Data` or a pair of (x, y) pairs."""
@@ -226,7 +226,7 @@ def _parents(
             [
                 (
                     at,
-                    f"{stage.kind} needs a {stage.takes} file, and no stage before it makes one. Put quantize before it.",
+                    f"{stage.kind} needs a {stage.takes} file, and no stage before makes one. Put quantize before it.",
                 )
             ]
         )
@@ -276,7 +276,7 @@ def _line(document: Any, place: Location) -> int:
     line = 1
     for part in place:
         try:
-            position = document.lc.item(part) if isinstance(document, Sequence) else document.lc.key(part)
+            position = document.lc.item(part) if isinstance(part, int) else document.lc.key(part)
             document = document[part]
         except (AttributeError, KeyError, IndexError, TypeError):
             break

@@ -247,7 +247,7 @@ def _parse(source: Path | bytes) -> tuple[bytes, Any]:
     try:
         content = source.read_bytes() if isinstance(source, Path) else bytes(source)
     except OSError as error:
-        raise ModelError(f"{source}: {error.strerror}.") from None
+        raise ModelError(f"{name}: {error.strerror}.") from None
     if content[4:8] != b"TFL3":
         raise ModelError(f"{name} is not a TFLite file: the mark TFL3 is missing.")
     try:
@@ -263,19 +263,19 @@ def _names(enum: str) -> dict[int, str]:
 
 def _op_name(code: Any) -> str:
     if code.customCode:
-        return code.customCode.decode()
+        return str(code.customCode, "utf-8", "replace")
     return _names("BuiltinOperator").get(max(code.builtinCode, code.deprecatedBuiltinCode), "?")
 
 
 def _tensor(model: Any, tensor: Any) -> Tensor:
     dtype = _names("TensorType").get(tensor.type, "?")
     buffer = model.buffers[tensor.buffer]
-    data = buffer.data if buffer.data is not None else ()
+    data = bytes(bytearray(buffer.data)) if buffer.data is not None else b""
     quantization = tensor.quantization
-    scale = quantization.scale if quantization is not None and quantization.scale is not None else ()
+    scale: Any = quantization.scale if quantization is not None and quantization.scale is not None else ()
     shape = tuple(int(n) for n in (tensor.shape if tensor.shape is not None else ()))
-    values = _values(bytes(bytearray(data)), dtype, shape)
-    zero_point = quantization.zeroPoint if len(scale) and quantization.zeroPoint is not None else ()
+    values = _values(data, dtype, shape)
+    zero_point: Any = quantization.zeroPoint if len(scale) and quantization.zeroPoint is not None else ()
     zero = int(zero_point[0]) if len(zero_point) else 0
     return Tensor(
         name=(tensor.name or b"").decode(errors="replace"),

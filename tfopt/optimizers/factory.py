@@ -61,7 +61,7 @@ def build_optimizer(spec: Any, total_steps: int) -> keras.optimizers.Optimizer:
 def _schedule(spec: Mapping[str, Any], total_steps: int, field: tuple[str, ...]) -> Any:
     if len(spec) != 1 or next(iter(spec)) not in SCHEDULES:
         raise InputError(
-            f"a learning rate is a number, or one of {', '.join(SCHEDULES)} with its arguments. Received: {dict(spec)!r}.",
+            f"a learning rate is a number or one of {', '.join(SCHEDULES)} with arguments. Received: {dict(spec)!r}.",
             field,
         )
     [(name, arguments)] = spec.items()

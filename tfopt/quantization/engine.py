@@ -73,6 +73,6 @@ def _ranges(engine: Any, content: bytes, samples: Mapping[str, np.ndarray]) -> A
 
 
 def _inlined(content: bytes) -> bytes:
-    """The file with its constants inside the flatbuffer: large ones are written behind it, where not every reader looks."""
+    """The file with all its constants inside the flatbuffer: large ones come behind it, where few readers look."""
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))

@@ -25,8 +25,8 @@ def to_float(model: keras.Model, sample: Any = None) -> bytes:
 
     Args:
         model: A built Keras 3 model.
-        sample: One or more samples, `(samples, ...)` or a dict of such arrays by input name; needed for a subclassed model,
-            which does not know its input shapes.
+        sample: One or more samples, `(samples, ...)` or a dict of such arrays by input name; needed for a subclassed
+            model, which does not know its input shapes.
 
     Raises:
         ModelError: The model does not know its inputs and no sample says them.

@@ -68,8 +68,8 @@ class Fitting(Stage):
     """Samples to a training step."""
     optimizer: Optimizer = None
     """A Keras optimizer by name, or `{name: {argument: value}}`; its `learning_rate` is a number or one of
-    `{exponential: {...}}`, `{cosine: {...}}`, `{piecewise: {...}}` with the arguments of the Keras schedule. The model's
-    own, or adam, if not given."""
+    `{exponential: {...}}`, `{cosine: {...}}`, `{piecewise: {...}}` with the arguments of the Keras schedule.
+    The model's own, or adam, if not given."""
     l1: float = Field(0.0, ge=0)
     """Factor of an L1 penalty on every kernel."""
     l2: float = Field(0.0, ge=0)
@@ -79,7 +79,7 @@ class Fitting(Stage):
 
     def check(self, model: Any, context: Context) -> None:
         """Builds the optimizer, resolves the patterns, and holds the labels against the loss."""
-        from tfopt import regularizers, training
+        from tfopt import regularizers, targets, training
 
         settings = self.training(context)
         for index, penalty in enumerate(settings.penalties[-len(self.regularizers) :] if self.regularizers else ()):
@@ -88,7 +88,7 @@ class Fitting(Stage):
             except InputError as error:
                 raise type(error)(str(error), ("regularizers", index, *error.field)) from error
         training.compile_arguments(model, settings, steps_per_epoch=1)
-        training.check_targets(model, context.data, context.loss)
+        targets.check_targets(model, context.data, context.loss)
 
     def training(self, context: Context) -> Settings:
         """The settings as the workshop takes them."""
@@ -124,7 +124,7 @@ def test_metrics(model: Any, context: Context) -> dict[str, float]:
 def metrics_of(model: Any, context: Context) -> list[Any]:
     """The metrics to report of a model, the gated one first."""
     from tfopt import evaluate
-    from tfopt.training import loss_name
+    from tfopt.targets import loss_name
 
     if context.metrics:
         return [evaluate.METRICS[name] for name in context.metrics]

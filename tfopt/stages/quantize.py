@@ -18,7 +18,7 @@ class Quantize(Stage):
     gives: ClassVar[Format] = "tflite"
 
     mode: Literal["float32", "float16", "dynamic", "int8"] = "int8"
-    """float32: as it is. float16: half the bytes. dynamic: int8 weights, float activations. int8: integers throughout."""
+    """float32: as it is. float16: half the bytes. dynamic: int8 weights, float activations. int8: all integers."""
     io: Literal["int8", "float32"] = "int8"
     """For mode int8: the type of the file's inputs and outputs."""
     samples: int = Field(200, ge=1)

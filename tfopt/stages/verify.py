@@ -49,7 +49,8 @@ class Verify(Stage):
             measured = {metric.name: evaluate.score(metric, test, outputs) for metric in metrics}
             baseline = context.artifacts[self.against] if self.against else _trained(file, context)
             before = _score(metrics[0], baseline, context)
-            drop = metrics[0].drop(before, measured[metrics[0].name])
+            after = measured[metrics[0].name]
+            drop = metrics[0].drop(before, after)
             files[file.name] = {
                 **measured,
                 **evaluate.compare(evaluate.keras_outputs(keras_model, test.x), outputs),
@@ -57,8 +58,8 @@ class Verify(Stage):
             }
             if self.max_drop is not None and drop > self.max_drop:
                 failures.append(
-                    f"{file.name} has {metrics[0].name} {measured[metrics[0].name]:.4f} on LiteRT, {drop:.4f} worse than the "
-                    f"{before:.4f} of {baseline.name}; the recipe allows {self.max_drop:g}."
+                    f"{file.name} has {metrics[0].name} {after:.4f} on LiteRT, {drop:.4f} worse than the "
+                    f" {before:.4f} of {baseline.name}; the recipe allows {self.max_drop:g}."
                 )
         return context.artifact(
             self,

@@ -1,0 +1,62 @@
+"""Whether the labels of a data set are of the kind that a loss takes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfopt.data import Data
+from tfopt.errors import DataError
+
+
+def loss_name(loss: Any) -> str | None:
+    """The snake-case name of a loss given by name, class or function; None for several losses."""
+    if isinstance(loss, str):
+        loss = keras.losses.get(loss)
+    name = getattr(loss, "name", None) or getattr(loss, "__name__", None)
+    return str(name) if name else None
+
+
+def check_targets(model: keras.Model, data: Data, loss: str | None) -> None:
+    """Whether the labels are of the kind that the loss takes.
+
+    Raises:
+        DataError: They are not; the error says which loss would take them, or which labels the loss takes.
+    """
+    loss = loss_name(loss or model.loss)
+    outputs = getattr(model, "outputs", None) or []
+    if len(outputs) != 1:
+        return
+    shape = tuple(outputs[0].shape[1:])
+    for name, split in data.splits().items():
+        if isinstance(split.y, np.ndarray):
+            _check_one(f"y_{name}", split.y, loss or "", shape)
+
+
+def _check_one(what: str, y: np.ndarray, loss: str, shape: tuple[int | None, ...]) -> None:
+    classes = shape[-1] if shape else None
+    squeezed = y[..., 0] if y.ndim == len(shape) + 1 and y.shape[-1] == 1 else y
+    wrong = None
+    if loss == "sparse_categorical_crossentropy":
+        if squeezed.ndim != len(shape):
+            wrong = "takes class ids, one a sample: for one-hot labels use categorical_crossentropy"
+        elif squeezed.dtype.kind == "f" and (squeezed % 1 != 0).any():
+            wrong = "takes whole class ids"
+        elif classes is not None and (squeezed.min() < 0 or squeezed.max() >= classes):
+            worst = y.min() if y.min() < 0 else y.max()
+            wrong = f"takes class ids from 0 to {classes - 1}, one for each output of the model, and there is {worst}"
+    elif loss == "categorical_crossentropy":
+        if y.ndim == len(shape) or y.shape[-1] != classes:
+            wrong = f"takes one-hot labels of width {classes}: for class ids use sparse_categorical_crossentropy"
+    elif loss == "binary_crossentropy":
+        if y.min() < 0 or y.max() > 1:
+            wrong = f"takes labels from 0 to 1, and there is {y.max() if y.max() > 1 else y.min()}"
+    elif loss.startswith("mean_") and math.prod(y.shape[1:]) != math.prod(s or 1 for s in shape):
+        wrong = f"takes targets of the model's output shape {shape}"
+    if wrong:
+        raise DataError(
+            f"{what} does not fit the loss: {loss} {wrong}. Received: shape {y.shape}, {y.dtype}.", ("data",)
+        )
