@@ -269,7 +269,7 @@ class MagnitudePruning(keras.callbacks.Callback):
         end = getattr(self.schedule, "end_step", -1)
         if (self.step or 0) < end:
             warnings.warn(
-                f"pruning stopped at step {self.step}, before its schedule's end at {end}: the sparsity is not reached.",
+                f"pruning stopped at step {self.step}, before its schedule's end at {end}: sparsity not reached.",
                 stacklevel=2,
             )
 

@@ -32,9 +32,8 @@ def magnitude_threshold(weights: np.ndarray, sparsity: float) -> float:
     if magnitude.dtype.itemsize < 4:  # bfloat16 and float16 are exact in float32, where selection is fast
         magnitude = magnitude.astype(np.float32)
     count = kept(magnitude.size, sparsity)
-    nonzero = magnitude[
-        magnitude != 0
-    ]  # selection slows down on many equal values, and zeros are what there is many of
+    # Selection slows down on many equal values, and zeros are many; TensorFlow takes subnormal numbers for zeros.
+    nonzero = magnitude[magnitude >= np.finfo(magnitude.dtype).tiny]
     if count > nonzero.size:
         return 0.0
     return float(np.partition(nonzero, nonzero.size - count)[nonzero.size - count])
