@@ -356,7 +356,7 @@ def test_another_shape_is_refused_with_both_shapes(shape):
     with pytest.raises(DataError, match="'image'") as caught:
         data.load(pairs(shape=(6, 6))).fitted({"image": shape})
     assert str(shape) in str(caught.value)
-    assert "(6, 6)" in str(caught.value)
+    assert "(6, 6" in str(caught.value)
 
 
 def dict_data():
@@ -533,7 +533,7 @@ def test_a_download_that_fails_is_reported_with_its_reason(monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(keras.datasets.mnist, "load_data", load_data)
-    with pytest.raises(DataError, match=r"mnist could not be loaded.*no route to host"):
+    with pytest.raises(DataError, match=r"keras\.datasets\.mnist.*no route to host"):
         data.load("keras:mnist")
 
 

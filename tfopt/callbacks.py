@@ -122,7 +122,7 @@ class MagnitudePruning(keras.callbacks.Callback):
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The step and the masks, to go on from in another process with `set_state`."""
-        masks = {f"mask/{k.path}": mask.numpy() for k, mask in zip(self._kernels, self._masks, strict=True)}
+        masks = {f"mask{index}": mask.numpy() for index, mask in enumerate(self._masks)}
         return {"step": np.asarray(self._count()), **masks}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
@@ -278,8 +278,8 @@ class MagnitudePruning(keras.callbacks.Callback):
         self._synced = True
         if self._pending is not None:
             self.step = int(self._pending["step"])
-            for kernel, mask in zip(self._kernels, self._masks, strict=True):
-                mask.assign(self._pending[f"mask/{kernel.path}"])
+            for index, mask in enumerate(self._masks):
+                mask.assign(self._pending[f"mask{index}"])
             self._pending = None
         elif self.step is None:
             self.step = self.start_step if self.start_step is not None else self._steps_before()

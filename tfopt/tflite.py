@@ -231,7 +231,7 @@ class Runner:
 def _quantized(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
     scale, zero_point = detail["quantization"]
     dtype = detail["dtype"]
-    if not scale or array.dtype == dtype:
+    if not scale:
         return array.astype(dtype, copy=False)
     limits = np.iinfo(dtype)
     return np.clip(np.round(array / np.float32(scale)) + zero_point, limits.min, limits.max).astype(dtype)

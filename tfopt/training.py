@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tfopt import regularizers
 from tfopt.artifact import BACKUP
-from tfopt.backup import EpochBackup, State
+from tfopt.backup import EarlyStopping, EpochBackup, State
 from tfopt.data import Data, Split, training_batches
 from tfopt.errors import InputError, ModelError, TrainingError
 from tfopt.knobs import did_you_mean
@@ -92,7 +92,7 @@ def fit(
     state = State()
     with deterministic(settings.seed), regularizers.attached(model, settings.penalties):
         compile_model(model, settings, steps)
-        early = keras.callbacks.EarlyStopping(**settings.early_stopping) if settings.early_stopping else None
+        early = EarlyStopping(**settings.early_stopping) if settings.early_stopping else None
         extra = [*callbacks, *([early] if early else [])]
         backup = EpochBackup(folder / BACKUP, state, extra)
         backup.restore_model(model)

@@ -1,0 +1,179 @@
+"""The public names, and what loading them costs."""
+
+import ast
+import importlib
+import inspect
+import json
+
+import pytest
+
+import tfopt
+from tfopt.errors import InputError, TfoptError
+
+GROUND_FLOOR = (
+    "errors",
+    "knobs",
+    "reference",
+    "recipe",
+    "artifact",
+    "pipeline",
+    "noise",
+    "stages",
+    "stages.base",
+    "stages.train",
+    "stages.prune",
+    "stages.quantize",
+    "stages.verify",
+    "stages.benchmark",
+    "report",
+    "report.files",
+    "report.console",
+    "cli",
+)
+HEAVY = {"tensorflow", "keras", "tf_keras", "tensorflow_model_optimization", "ai_edge_litert", "litert_quantizer"}
+ERRORS = {
+    "ConversionError": 1,
+    "DataError": 2,
+    "GateError": 3,
+    "InputError": 2,
+    "ModelError": 2,
+    "RecipeError": 2,
+    "StorageError": 1,
+    "TfoptError": 1,
+    "TrainingError": 1,
+}
+STAGES = ("Benchmark", "Prune", "Quantize", "Train", "Verify")
+FUNCTIONS = ("convert", "inspect", "run", "validate")
+
+
+def loaded_by(python, code):
+    names = sorted(HEAVY | {"pydantic", "numpy"})
+    out = python(f"{code}\nimport json, sys\nprint(json.dumps([n for n in {names!r} if n in sys.modules]))")
+    return set(json.loads(out.splitlines()[-1]))
+
+
+def test_the_list_of_public_names_is_sorted_and_holds_no_name_twice():
+    assert tfopt.__all__ == sorted(set(tfopt.__all__))
+
+
+def test_dir_shows_the_public_names_and_nothing_else():
+    assert dir(tfopt) == tfopt.__all__
+
+
+@pytest.mark.parametrize("name", tfopt.__all__)
+def test_every_public_name_loads(name):
+    assert getattr(tfopt, name) is not None
+
+
+@pytest.mark.parametrize("name", sorted(set(tfopt.__all__) - {"__version__"}))
+def test_every_public_name_has_a_docstring(name):
+    assert inspect.getdoc(getattr(tfopt, name))
+
+
+def test_type_checkers_see_the_same_names_as_the_interpreter():
+    tree = ast.parse(inspect.getsource(tfopt))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.asname or alias.name for node in block.body for alias in node.names}
+    assert seen | {"__version__"} == set(tfopt.__all__)
+
+
+def test_every_error_class_is_public():
+    module = importlib.import_module("tfopt.errors")
+    classes = {name for name, value in vars(module).items() if inspect.isclass(value) and issubclass(value, Exception)}
+    assert classes == set(ERRORS)
+    assert classes <= set(tfopt.__all__)
+
+
+@pytest.mark.parametrize(("name", "code"), ERRORS.items())
+def test_errors_are_tfopt_errors_with_the_documented_exit_code(name, code):
+    error = getattr(tfopt, name)
+    assert issubclass(error, TfoptError)
+    assert error.exit_code == code
+    assert f"{name} " in importlib.import_module("tfopt.errors").__doc__
+
+
+@pytest.mark.parametrize("name", ["RecipeError", "ModelError", "DataError"])
+def test_what_is_wrong_with_the_input_can_be_caught_as_one(name):
+    assert issubclass(getattr(tfopt, name), InputError)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_built_in_stages_are_public_under_their_class_name(name):
+    stage = getattr(tfopt, name)
+    assert issubclass(stage, tfopt.Stage)
+    assert stage.__name__ == name
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_are_functions_and_not_modules_of_the_same_name(name):
+    assert inspect.isfunction(getattr(tfopt, name))
+
+
+@pytest.mark.parametrize("name", ["callbacks", "sparsity"])
+def test_rooms_are_modules(name):
+    assert inspect.ismodule(getattr(tfopt, name))
+
+
+def test_an_unknown_name_is_an_attribute_error_that_names_it():
+    with pytest.raises(AttributeError, match="Quantise"):
+        _ = tfopt.Quantise
+
+
+def test_the_version_is_the_one_of_the_package():
+    from importlib.metadata import version
+
+    assert tfopt.__version__ == version("tfopt")
+
+
+def test_importing_tfopt_imports_no_framework_at_all(python):
+    assert loaded_by(python, "import tfopt; tfopt.__version__; dir(tfopt)") == set()
+
+
+def test_help_imports_no_framework(python):
+    code = """
+import sys
+from tfopt.cli import main
+sys.argv = ["tfopt", "--help"]
+try:
+    main()
+except SystemExit as exit:
+    assert exit.code == 0, exit.code
+"""
+    assert loaded_by(python, code) & (HEAVY | {"pydantic"}) == set()
+
+
+def test_the_ground_floor_imports_no_framework(python):
+    code = "\n".join(f"import tfopt.{module}" for module in GROUND_FLOOR)
+    assert loaded_by(python, code) & HEAVY == set()
+
+
+@pytest.mark.parametrize("command", [["stages", "prune"], ["schema"], ["validate", "--quick", "pipelines/digits.yaml"]])
+def test_commands_that_only_look_at_words_import_no_framework(python, command):
+    code = f"""
+import sys
+from tfopt.cli import main
+sys.argv = ["tfopt", *{command!r}]
+try:
+    main()
+except SystemExit as exit:
+    assert not exit.code, exit.code
+"""
+    assert loaded_by(python, code) & HEAVY == set()
+
+
+@pytest.mark.parametrize("first", ["import tfopt", "import tensorflow"], ids=["tfopt first", "tensorflow first"])
+def test_pruning_leaves_tf_keras_and_the_environment_as_they_were(python, first):
+    code = f"""
+{first}
+import os, keras, numpy, tfopt, tensorflow as tf
+before = dict(os.environ)
+pruning = tfopt.callbacks.MagnitudePruning(sparsity=0.5, frequency=1)
+assert tf.keras.__version__.startswith("3."), tf.keras.__version__
+model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
+model.compile("sgd", "mse")
+model.fit(numpy.ones((8, 4)), numpy.ones((8, 2)), batch_size=2, verbose=0, callbacks=[pruning])
+assert tf.keras.__version__.startswith("3."), tf.keras.__version__
+assert "TF_USE_LEGACY_KERAS" not in os.environ
+print({{name for name in before.keys() ^ os.environ.keys()}})
+"""
+    assert python(code).splitlines()[-1] == "set()"
