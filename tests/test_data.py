@@ -149,7 +149,7 @@ def test_an_npz_file_cut_short_is_called_that(tmp_path, kept, save):
     save(path, **as_dict())
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * kept)])
-    with pytest.raises(DataError, match="not a whole .npz file") as caught:
+    with pytest.raises(DataError, match=r"not a whole \.npz file") as caught:
         data.load(path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
@@ -161,13 +161,13 @@ def test_an_npz_file_with_a_damaged_part_is_called_that(tmp_path):
     content = bytearray(path.read_bytes())
     content[100:140] = bytes(40)
     path.write_bytes(content)
-    with pytest.raises(DataError, match="not a whole .npz file"):
+    with pytest.raises(DataError, match=r"not a whole \.npz file"):
         data.load(path)
 
 
 def test_a_text_file_is_not_an_npz(tmp_path):
     (tmp_path / "d.npz").write_text("x,y\n1,2\n")
-    with pytest.raises(DataError, match="not a whole .npz file"):
+    with pytest.raises(DataError, match=r"not a whole \.npz file"):
         data.load(tmp_path / "d.npz")
 
 
@@ -180,7 +180,7 @@ def test_a_single_array_is_not_an_npz(tmp_path):
 
 def test_an_npz_with_python_objects_is_refused_and_not_run(tmp_path):
     np.savez(tmp_path / "d.npz", **{**as_dict(), "y_test": np.array([{}] * 8, dtype=object)})
-    with pytest.raises(DataError, match="pickle|object"):
+    with pytest.raises(DataError, match=r"pickle|object"):
         data.load(tmp_path / "d.npz")
 
 
@@ -235,7 +235,9 @@ def test_a_function_in_a_file_that_raises_is_reported_with_its_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "value", [None, 3, (arrays(),), (1, 2), "abc", np.zeros((4, 2))], ids=["none", "int", "one", "ints", "text", "array"]
+    "value",
+    [None, 3, (arrays(),), (1, 2), "abc", np.zeros((4, 2))],
+    ids=["none", "int", "one", "ints", "text", "array"],
 )
 def test_anything_else_is_not_data(value):
     with pytest.raises(DataError, match="Received"):
@@ -370,7 +372,7 @@ def test_dict_inputs_go_to_the_inputs_of_their_names():
 
 
 def test_a_missing_input_is_named_with_those_there_are():
-    with pytest.raises(DataError, match="'c'.*a, b, more"):
+    with pytest.raises(DataError, match=r"'c'.*a, b, more"):
         dict_data().fitted({"a": (3,), "c": (3,)})
 
 

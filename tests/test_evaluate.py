@@ -40,7 +40,9 @@ def test_accuracy_of_logits_is_that_of_their_softmax():
     assert ACCURACY.score(IDS, np.log(SCORES + 1e-9)) == 0.75
 
 
-@pytest.mark.parametrize("labels", [[0, 1, 1, 0], [[0], [1], [1], [0]], [0.0, 1.0, 1.0, 0.0], [[0.0], [1.0], [1.0], [0.0]]])
+@pytest.mark.parametrize(
+    "labels", [[0, 1, 1, 0], [[0], [1], [1], [0]], [0.0, 1.0, 1.0, 0.0], [[0.0], [1.0], [1.0], [0.0]]]
+)
 @pytest.mark.parametrize("scores", [[0.2, 0.9, 0.4, 0.6], [[0.2], [0.9], [0.4], [0.6]]])
 def test_accuracy_of_two_classes_cuts_one_score_at_a_half(labels, scores):
     assert ACCURACY.score(np.array(labels), np.float32(scores)) == 0.5

@@ -150,7 +150,7 @@ def test_skip_wins_over_only():
 
 @pytest.mark.parametrize("knob", ["only", "skip"])
 def test_a_pattern_without_a_match_names_the_nearest_layer_and_all_of_them(knob):
-    with pytest.raises(ModelError, match="'haed'.*Did you mean 'head'.*encoder/conv") as caught:
+    with pytest.raises(ModelError, match=r"'haed'.*Did you mean 'head'.*encoder/conv") as caught:
         select(list(walk(encoder_model())), **{knob: ("haed",)})
     assert caught.value.field == (knob,)
     assert knob in str(caught.value)

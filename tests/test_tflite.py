@@ -125,7 +125,9 @@ def test_ops_come_in_order_with_their_weights(files):
     assert summary.ops[0].weights[0].shape == (8, 3, 3, 1)
 
 
-@pytest.mark.parametrize(("mode", "floating"), [("float32", True), ("float16", True), ("dynamic", True), ("int8", False)])
+@pytest.mark.parametrize(
+    ("mode", "floating"), [("float32", True), ("float16", True), ("dynamic", True), ("int8", False)]
+)
 def test_an_op_is_floating_if_it_computes_in_float(files, mode, floating):
     computing = [op for op in read(files[mode]).ops if op.name in ("CONV_2D", "FULLY_CONNECTED")]
     assert [op.floating for op in computing] == [floating] * 2
@@ -240,7 +242,7 @@ def test_a_file_of_another_kind_is_not_a_tflite_file(tmp_path, use, content):
 def test_a_file_cut_short_is_an_error_of_one_line_that_names_it(files, tmp_path, use, kept):
     path = tmp_path / "m.tflite"
     path.write_bytes(files["float32"][: int(len(files["float32"]) * kept)])
-    with pytest.raises((ModelError, ConversionError), match="not a whole TFLite file|cannot load") as caught:
+    with pytest.raises((ModelError, ConversionError), match=r"not a whole TFLite file|cannot load") as caught:
         use(path)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -324,7 +326,7 @@ def test_inputs_that_the_file_does_not_have_are_ignored(two_sided):
 
 
 def test_a_missing_input_is_named_with_those_there_are(two_sided):
-    with pytest.raises(DataError, match="'b'.*only a"):
+    with pytest.raises(DataError, match=r"'b'.*only a"):
         Runner(two_sided[1])({"a": np.ones((1, 3), np.float32)})
 
 

@@ -13,8 +13,7 @@ from tfopt.optimizers.factory import optimizer_classes
 NAMES = sorted(
     name
     for name, cls in inspect.getmembers(keras.optimizers, inspect.isclass)
-    if name not in ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")
-    and issubclass(cls, keras.optimizers.Optimizer)
+    if name not in ("Optimizer", "LossScaleOptimizer", "MultiOptimizer") and issubclass(cls, keras.optimizers.Optimizer)
 )
 
 
@@ -63,13 +62,13 @@ def test_no_arguments_give_keras_defaults(arguments):
 
 
 def test_an_unknown_name_gets_the_nearest_one():
-    with pytest.raises(InputError, match="'adamm'.*Did you mean 'adam'") as caught:
+    with pytest.raises(InputError, match=r"'adamm'.*Did you mean 'adam'") as caught:
         build_optimizer("adamm", 10)
     assert caught.value.field[0] == "optimizer"
 
 
 def test_an_unknown_argument_gets_the_nearest_one():
-    with pytest.raises(InputError, match="'learning_rat'.*Did you mean 'learning_rate'") as caught:
+    with pytest.raises(InputError, match=r"'learning_rat'.*Did you mean 'learning_rate'") as caught:
         build_optimizer({"adam": {"learning_rat": 0.1}}, 10)
     assert caught.value.field == ("optimizer", "adam", "learning_rat")
 
@@ -117,9 +116,7 @@ def test_decay_steps_default_to_the_length_of_the_training():
 
 
 def test_a_warm_up_is_part_of_the_training_and_not_on_top_of_it():
-    optimizer = scheduled(
-        "cosine", steps=100, initial_learning_rate=0.0, warmup_target=0.5, warmup_steps=20
-    )
+    optimizer = scheduled("cosine", steps=100, initial_learning_rate=0.0, warmup_target=0.5, warmup_steps=20)
     assert rate(optimizer, 10) == pytest.approx(0.25, rel=1e-5)
     assert rate(optimizer, 20) == pytest.approx(0.5, rel=1e-5)
     assert rate(optimizer, 60) == pytest.approx(0.25, rel=1e-5)
@@ -146,13 +143,13 @@ def test_an_unknown_schedule_names_the_ones_there_are(spec):
 
 
 def test_an_unknown_argument_of_a_schedule_gets_the_nearest_one():
-    with pytest.raises(InputError, match="'alfa'.*Did you mean 'alpha'") as caught:
+    with pytest.raises(InputError, match=r"'alfa'.*Did you mean 'alpha'") as caught:
         scheduled("cosine", initial_learning_rate=0.1, alfa=0.5)
     assert caught.value.field == ("optimizer", "sgd", "learning_rate", "cosine", "alfa")
 
 
 def test_a_missing_argument_of_a_schedule_is_named():
-    with pytest.raises(InputError, match="cosine.*initial_learning_rate"):
+    with pytest.raises(InputError, match=r"cosine.*initial_learning_rate"):
         scheduled("cosine")
 
 

@@ -11,7 +11,7 @@ from tfopt.quantization.conversion import check_finite
 from tfopt.tflite import Runner, read
 
 # Largest error allowed, as a share of the largest output.
-TOLERANCE = {"float32": 1e-4, "float16": 3e-3, "dynamic": 0.05, "int8": 0.08}
+TOLERANCE = {"float32": 1e-4, "float16": 3e-3, "dynamic": 0.025, "int8": 0.04}
 
 
 def normal(*shape):
@@ -20,9 +20,9 @@ def normal(*shape):
 
 def convolutional():
     model = keras.Sequential(
-        [layers.Input((8, 8, 1)), layers.Conv2D(8, 3, activation="relu"), layers.Flatten()], name="convolutional"
+        [layers.Input((8, 8, 1)), layers.Conv2D(8, 3, activation="relu", bias_initializer="normal"), layers.Flatten()]
     )
-    model.add(layers.Dense(4, activation="softmax"))
+    model.add(layers.Dense(4, activation="softmax", bias_initializer="normal"))
     return model, normal(48, 8, 8, 1)
 
 
@@ -168,28 +168,14 @@ def relative_error(content, model, samples):
     return max(np.abs(mine - theirs).max() / np.abs(theirs).max() for mine, theirs in pairs)
 
 
-def shuffled(samples):
-    """Other samples of the same distribution, so that nothing is checked on what was calibrated with."""
-    if isinstance(samples, dict):
-        return {name: array[::-1][:20] for name, array in samples.items()}
-    return [array[::-1][:20] for array in samples] if isinstance(samples, list) else samples[::-1][:20]
-
-
-def first_half(samples):
-    if isinstance(samples, dict):
-        return {name: array[:28] for name, array in samples.items()}
-    return [array[:28] for array in samples] if isinstance(samples, list) else samples[:28]
-
-
 # Every mode on every kind of model
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", MODELS)
-def test_the_file_gives_what_keras_gives_on_samples_it_was_not_calibrated_with(built, name, mode):
+def test_the_file_gives_what_keras_gives(built, name, mode):
     model, samples = built(name)
-    content = convert(model, mode, first_half(samples))
-    assert relative_error(content, model, shuffled(samples)) < TOLERANCE[mode]
+    assert relative_error(convert(model, mode, samples), model, samples) < TOLERANCE[mode]
 
 
 @pytest.mark.parametrize("mode", ["float32", "float16", "dynamic"])
@@ -286,13 +272,16 @@ def run_by_hand(content, x):
     return np.concatenate(outputs)
 
 
-@pytest.mark.parametrize("name", ["convolutional", "nested", "normalized swish", "depthwise"])
+@pytest.mark.parametrize("name", ["convolutional", "nested", "normalized swish", "attention", "depthwise"])
 def test_int8_is_as_close_to_keras_as_tensorflows_own_int8(built, name):
+    """On the calibration samples, and on as many that neither has seen and some of which lie out of range."""
     model, samples = built(name)
-    exact = model(samples).numpy()
-    mine = np.abs(run_by_hand(convert(model, "int8", samples), samples) - exact).mean()
-    theirs = np.abs(run_by_hand(tensorflows_own_int8(model, samples), samples) - exact).mean()
-    assert 0 < mine <= 1.5 * theirs
+    seen, unseen = samples[:24], samples[24:]
+    mine, theirs = convert(model, "int8", seen), tensorflows_own_int8(model, seen)
+    for x in (seen, unseen):
+        exact = model(x).numpy()
+        error, bar = (np.abs(run_by_hand(content, x) - exact).mean() for content in (mine, theirs))
+        assert 0 < error <= 1.5 * bar
 
 
 def test_int8_sees_the_largest_value_of_every_calibration_sample():
@@ -333,7 +322,9 @@ def test_the_signature_has_the_models_own_names(built):
     assert summary.outputs == {"z": ("FLOAT32", (1, 3)), "y": ("FLOAT32", (1, 2))}
 
 
-@pytest.mark.parametrize(("mode", "dtype"), [("float32", "FLOAT32"), ("float16", "FLOAT16"), ("dynamic", "INT8"), ("int8", "INT8")])
+@pytest.mark.parametrize(
+    ("mode", "dtype"), [("float32", "FLOAT32"), ("float16", "FLOAT16"), ("dynamic", "INT8"), ("int8", "INT8")]
+)
 def test_kernels_are_stored_in_the_type_of_the_mode(built, mode, dtype):
     model, samples = built("convolutional")
     kernels = [t for t in read(convert(model, mode, samples)).tensors if t.parameter and len(t.shape) > 1]
@@ -396,7 +387,7 @@ def test_zeros_stay_at_their_places_in_an_int8_kernel():
 
 
 def test_large_constants_lie_inside_the_file():
-    model = keras.Sequential([layers.Input((600,)), layers.Dense(600)])
+    model = keras.Sequential([layers.Input((600,)), layers.Dense(600, use_bias=False)])
     content = convert(model, "int8", normal(4, 600))
     assert read(content).parameters == model.count_params()
     assert sum(t.bytes for t in read(content).tensors) >= 600 * 600
@@ -427,14 +418,34 @@ def test_nothing_is_listed_where_nothing_was_left(built, name, mode):
     assert convert_with_notes(model, mode, samples).skipped == ()
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_file_is_never_the_float_one_under_another_name(mode):
-    model = keras.Sequential([layers.Input((4,)), layers.ReLU()])
-    if mode in ("float32", "float16", "int8"):
-        summary = read(convert(model, mode, normal(8, 4)))
-        assert summary.parameters == 0
-    else:
-        pytest.skip("a model without weights has nothing to store in int8")
+@pytest.mark.parametrize("mode", ["float16", "dynamic"])
+def test_a_mode_that_would_change_nothing_is_refused(mode):
+    model = keras.Sequential([layers.Input((6,), dtype="int32"), layers.Embedding(20, 4)])
+    with pytest.raises(ConversionError, match=f"nothing.*{mode}"):
+        convert(model, mode, np.zeros((2, 6), np.int32))
+
+
+def test_nothing_reaches_the_terminal_of_a_fresh_process(python, tmp_path):
+    """Below Python: what the file descriptors 1 and 2 receive while all four modes are converted."""
+    code = f"""
+import os, sys
+import keras, numpy as np
+from tfopt.quantization import convert
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+x = np.ones((8, 4), np.float32)
+saved = [os.dup(fd) for fd in (1, 2)]
+with open({str(tmp_path / "said")!r}, "wb") as file:
+    for fd in (1, 2):
+        os.dup2(file.fileno(), fd)
+    for mode in ("float32", "float16", "dynamic", "int8"):
+        convert(model, mode, x)
+    sys.stdout.flush(), sys.stderr.flush()
+    for fd, old in zip((1, 2), saved):
+        os.dup2(old, fd)
+print("converted")
+"""
+    assert python(code).splitlines()[-1] == "converted"
+    assert (tmp_path / "said").read_text() == ""
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -490,13 +501,13 @@ def test_samples_of_another_shape_are_refused_with_both_shapes(built, shape):
 
 def test_samples_without_an_input_are_refused_with_its_name(built):
     model, samples = built("dicts")
-    with pytest.raises(InputError, match="'b'.*only a"):
+    with pytest.raises(InputError, match=r"'b'.*only a"):
         convert(model, "int8", {"a": samples["a"]})
 
 
 def test_samples_for_too_few_inputs_are_refused(built):
     model, samples = built("lists")
-    with pytest.raises(InputError, match="inputs b, a.*1"):
+    with pytest.raises(InputError, match=r"inputs b, a.*1"):
         convert(model, "int8", samples["a"])
 
 
@@ -510,7 +521,7 @@ def test_samples_that_are_not_finite_are_refused(built):
     model, samples = built("convolutional")
     bad = samples.copy()
     bad[3, 2, 2, 0] = np.nan
-    with pytest.raises((InputError, ConversionError), match="finite|NaN"):
+    with pytest.raises((InputError, ConversionError), match=r"finite|NaN"):
         convert(model, "int8", bad)
 
 

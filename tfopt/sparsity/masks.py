@@ -32,11 +32,12 @@ def magnitude_threshold(weights: np.ndarray, sparsity: float) -> float:
     if magnitude.dtype.itemsize < 4:  # bfloat16 and float16 are exact in float32, where selection is fast
         magnitude = magnitude.astype(np.float32)
     count = kept(magnitude.size, sparsity)
-    # Selection slows down on many equal values, and zeros are many; TensorFlow takes subnormal numbers for zeros.
-    nonzero = magnitude[magnitude >= np.finfo(magnitude.dtype).tiny]
-    if count > nonzero.size:
+    if np.count_nonzero(magnitude) < magnitude.size:  # selection slows down on many equal values, as zeros are
+        magnitude = np.compress(magnitude > 0, magnitude)
+    if count > magnitude.size:
         return 0.0
-    return float(np.partition(nonzero, nonzero.size - count)[nonzero.size - count])
+    threshold = float(np.partition(magnitude, magnitude.size - count)[magnitude.size - count])
+    return threshold if threshold >= np.finfo(magnitude.dtype).tiny else 0.0  # TensorFlow flushes subnormals to zero
 
 
 def magnitude_mask(weights: np.ndarray, sparsity: float) -> np.ndarray:

@@ -1,0 +1,211 @@
+"""What pruning costs a training step: Keras 3 with the callback, against plain Keras 3 and against TF-MOT's wrappers.
+
+Four trainings run in turns: plain Keras 3, Keras 3 with `MagnitudePruning`, plain tf_keras, and tf_keras with TF-MOT's
+`prune_low_magnitude`. A round times the same number of steps of each, tracing left out and mask updates included; a
+figure is the median over the rounds of the ratio within a round, and the whole is repeated. Then one mask update of
+MobileNetV2: TF-MOT's sort of every kernel against the callback's selection.
+
+    python benchmarks/pruning_step.py [--repeats 3] [--only digits] [--quick]
+"""
+
+import argparse
+import statistics
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfopt.callbacks import MagnitudePruning
+from tfopt.sparsity import polynomial_decay
+from tfopt.sparsity.engine import tfmot
+
+tfmot()  # imports TF-MOT without turning tf.keras into Keras 2
+import tf_keras  # noqa: E402
+from tensorflow_model_optimization.python.core.sparsity.keras import prune, pruning_callbacks  # noqa: E402
+
+WARM_UP = 10
+
+
+def digits(k):
+    layers = k.layers
+    return k.Sequential(
+        [
+            layers.Input((8, 8, 1)) if k is keras else layers.InputLayer((8, 8, 1)),
+            layers.Conv2D(16, 3, padding="same", activation="relu"),
+            layers.Conv2D(32, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(64, activation="relu"),
+            layers.Dense(10),
+        ]
+    )
+
+
+def lenet_300_100(k):
+    layers = k.layers
+    return k.Sequential(
+        [
+            layers.Input((784,)) if k is keras else layers.InputLayer((784,)),
+            layers.Dense(300, activation="relu"),
+            layers.Dense(100, activation="relu"),
+            layers.Dense(10),
+        ]
+    )
+
+
+def mobilenet_v2(k, size=96):
+    return k.applications.MobileNetV2((size, size, 3), weights=None, classes=10, classifier_activation=None)
+
+
+# name: build, sample shape, batch, steps to a timing, steps between mask updates, rounds
+CASES = {
+    "digits": (digits, (8, 8, 1), 32, 200, 100, 7),
+    "lenet_300_100": (lenet_300_100, (784,), 64, 200, 100, 7),
+    "mobilenet_v2": (mobilenet_v2, (96, 96, 3), 32, 8, 4, 5),
+}
+
+
+def timed(base, steps):
+    class Timed(base):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch + 1 == WARM_UP:
+                self.start = time.perf_counter()
+            if batch + 1 == WARM_UP + steps:
+                self.seconds = time.perf_counter() - self.start
+
+    return Timed()
+
+
+def batches(shape, batch):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(batch * 8, *shape)).astype(np.float32)
+    y = generator.integers(0, 10, batch * 8)
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(batch).cache().repeat().prefetch(2)
+
+
+def trainings(case):
+    """Each variant as a function that trains once and returns the seconds of the timed steps."""
+    build, shape, batch, steps, frequency, _ = CASES[case]
+    data = batches(shape, batch)
+    total = WARM_UP + steps
+
+    def schedule():
+        return polynomial_decay(0.1, 0.8, 0, total // frequency * frequency, frequency=frequency)
+
+    def compiled(k, model):
+        model.compile(k.optimizers.Adam(), k.losses.SparseCategoricalCrossentropy(from_logits=True))
+        return model
+
+    models = {
+        "keras": compiled(keras, build(keras)),
+        "keras + tfopt": compiled(keras, build(keras)),
+        "tf_keras": compiled(tf_keras, build(tf_keras)),
+        "tf_keras + TF-MOT": compiled(
+            tf_keras, prune.prune_low_magnitude(build(tf_keras), pruning_schedule=schedule())
+        ),
+    }
+
+    def train(name):
+        k = tf_keras if name.startswith("tf_keras") else keras
+        clock = timed(k.callbacks.Callback, steps)
+        callbacks = [clock]
+        if name == "keras + tfopt":
+            callbacks = [MagnitudePruning(schedule=schedule()), clock]
+        elif name == "tf_keras + TF-MOT":
+            callbacks = [pruning_callbacks.UpdatePruningStep(), clock]
+        models[name].fit(data, steps_per_epoch=total, epochs=1, verbose=0, callbacks=callbacks)
+        return clock.seconds
+
+    return {name: lambda name=name: train(name) for name in models}
+
+
+def step_times(case, rounds):
+    """Seconds of the timed steps of each variant in each round."""
+    variants = trainings(case)
+    for run in variants.values():
+        run()
+    taken = {name: [] for name in variants}
+    for number in range(rounds):
+        order = list(variants) if number % 2 else list(reversed(variants))
+        for name in order:
+            taken[name].append(variants[name]())
+    return taken
+
+
+def ratio(taken, over, under):
+    pairs = zip(taken[over], taken[under], strict=True)
+    return statistics.median(a / b for a, b in pairs)
+
+
+def mask_updates(rounds):
+    """Seconds of one update of all of MobileNetV2's kernels: TF-MOT's arithmetic, and the callback's."""
+    model = mobilenet_v2(keras, 224)
+    model.compile("sgd", "mse")
+    pruning = MagnitudePruning(schedule=polynomial_decay(0.1, 0.8, 0, 100))
+    pruning.set_model(model)
+    pruning.set_params({"steps": 10, "epochs": 1})
+    pruning.on_train_begin()
+    raw = [kernel.variable.value for kernel in pruning._kernels]
+    triples = [(w, tf.Variable(tf.ones_like(w)), tf.Variable(0.0)) for w in raw]
+    step = tf.Variable(100, dtype=tf.int64)
+    stock = tfmot().Pruning(lambda: step, triples, polynomial_decay(0.1, 0.8, 0, 100), (1, 1), "AVG")
+
+    @tf.function
+    def stock_update():
+        stock.conditional_mask_update()
+        stock.weight_mask_op()
+
+    kernels = [w.numpy() for w in raw]
+
+    def restore():
+        for w, kernel in zip(raw, kernels, strict=True):
+            w.assign(kernel)
+
+    result = {}
+    for state in ("dense", "80% zeros"):
+        taken = {"TF-MOT": [], "tfopt": []}
+        for number in range(rounds + 2):
+            for name, update in (("TF-MOT", stock_update), ("tfopt", lambda: pruning._update_masks(0.8))):
+                if state == "dense":
+                    restore()
+                start = time.perf_counter()
+                update()
+                if number >= 2:
+                    taken[name].append(time.perf_counter() - start)
+        same = all(np.array_equal(m.numpy(), t[1].numpy()) for m, t in zip(pruning._masks, triples, strict=True))
+        result[state] = (taken, same)
+    pruning.detach()
+    return len(raw), sum(k.size for k in kernels), result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", choices=[*CASES, "mask_update"])
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, for a look")
+    arguments = parser.parse_args()
+    print(f"{'model':<14} {'repeat':>6} {'ms/step':>8}  tfopt/keras  TF-MOT/tf_keras")
+    for case in CASES:
+        if arguments.only not in (None, case):
+            continue
+        ours, theirs = [], []
+        for repeat in range(arguments.repeats):
+            taken = step_times(case, 3 if arguments.quick else CASES[case][5])
+            ours.append(ratio(taken, "keras + tfopt", "keras"))
+            theirs.append(ratio(taken, "tf_keras + TF-MOT", "tf_keras"))
+            milliseconds = 1000 * statistics.median(taken["keras"]) / CASES[case][3]
+            print(
+                f"{case:<14} {repeat + 1:>6} {milliseconds:>8.2f}  {ours[-1]:>11.3f}  {theirs[-1]:>15.3f}", flush=True
+            )
+        print(f"{case:<14} median {'':>8}  {statistics.median(ours):>11.3f}  {statistics.median(theirs):>15.3f}")
+    if arguments.only in (None, "mask_update"):
+        count, weights, result = mask_updates(3 if arguments.quick else 15)
+        print(f"\none mask update of MobileNetV2: {count} kernels, {weights:,} weights")
+        for state, (taken, same) in result.items():
+            a, b = (statistics.median(taken[name]) * 1000 for name in ("TF-MOT", "tfopt"))
+            print(f"{state:<10} TF-MOT {a:7.1f} ms   tfopt {b:6.1f} ms   {a / b:5.1f}x   masks equal: {same}")
+
+
+if __name__ == "__main__":
+    main()
