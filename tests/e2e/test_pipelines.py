@@ -1,0 +1,92 @@
+"""What a user copies, run as a user runs it."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def tfopt(*arguments, cwd=ROOT):
+    return subprocess.run(
+        [sys.executable, "-m", "tfopt", *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=900
+    )
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    out = tmp_path_factory.mktemp("digits")
+    finished = tfopt("run", "pipelines/digits.yaml", "--out", out)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    return out, finished
+
+
+@pytest.fixture(scope="module")
+def figures(digits):
+    report = json.loads((digits[0] / "digits" / "report.json").read_text())
+    return {row["stage"]: row["metrics"] for row in report["rows"]}
+
+
+def test_the_digits_file_is_sparse_small_and_as_good_as_the_float_model(figures):
+    assert figures["int8"]["accuracy"] >= figures["train"]["accuracy"] - 0.01
+    assert figures["train"]["accuracy"] > 0.95
+    assert figures["int8"]["sparsity"] == pytest.approx(0.8, abs=0.01)
+    assert figures["int8"]["raw_bytes"] <= 0.27 * figures["float32"]["raw_bytes"]
+    assert figures["int8"]["gzip_bytes"] < 0.12 * figures["float32"]["gzip_bytes"]
+    assert figures["int8"]["agreement"] > 0.98
+
+
+def test_the_run_prints_plain_lines_in_a_pipe_and_nothing_of_the_libraries(digits):
+    _, finished = digits
+    assert finished.stderr == ""
+    assert "\x1b" not in finished.stdout
+    assert "epoch 20/20" in finished.stdout
+    for word in ("tensorflow", "oneDNN", "absl", "WARNING", "cuda"):
+        assert word not in finished.stdout
+
+
+def test_running_again_reuses_every_stage_and_loads_no_tensorflow(digits):
+    out, _ = digits
+    code = (
+        "import sys, tfopt; result = tfopt.run('pipelines/digits.yaml', out=sys.argv[1]); "
+        "print(len(result.reused), 'tensorflow' in sys.modules)"
+    )
+    start = time.monotonic()
+    finished = subprocess.run([sys.executable, "-c", code, out], capture_output=True, text=True, cwd=ROOT)
+    assert finished.stdout.split() == ["6", "False"]
+    print(f"reused in {time.monotonic() - start:.2f} s")
+
+
+def test_the_reports_name_every_file_and_the_versions(digits):
+    text = (digits[0] / "digits" / "report.md").read_text()
+    for word in ("| float32 |", "| int8 |", "largest difference", "tensorflow 2"):
+        assert word in text
+
+
+def test_an_existing_project_needs_two_lines(tmp_path):
+    script = ROOT / "pipelines" / "existing_project.py"
+    finished = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path, timeout=600)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert (tmp_path / "digits.tflite").stat().st_size > 10_000
+    assert float(finished.stdout.splitlines()[-1].split()[1].rstrip(",")) > 0.93
+    lines = [
+        line
+        for line in script.read_text().splitlines()
+        if "tfopt." in line and not line.lstrip().startswith(('"', "#"))
+    ]
+    assert len([line for line in lines if "# tfopt" in line]) == 2
+
+
+@pytest.mark.slow
+def test_mnist_lenet_5_keeps_its_accuracy_at_80_percent_sparsity_and_int8(real_data, tmp_path):
+    finished = tfopt("run", "pipelines/mnist.yaml", "--data", f"npz:{real_data}/mnist.npz", "--out", tmp_path)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    report = json.loads((tmp_path / "mnist" / "report.json").read_text())
+    figures = {row["stage"]: row["metrics"] for row in report["rows"]}
+    assert figures["int8"]["accuracy"] > 0.985
+    assert figures["int8"]["sparsity"] == pytest.approx(0.8, abs=0.01)
+    assert figures["int8"]["raw_bytes"] < 0.27 * figures["float32"]["raw_bytes"]
