@@ -80,6 +80,8 @@ def inspect(model: Any, trust: bool = False) -> Contents:
     if isinstance(model, bytes):
         return _of_tflite(model)
     if not isinstance(model, str | os.PathLike):
+        if not hasattr(model, "trainable_variables"):
+            raise ModelError(f"a model is a path, the bytes of a .tflite, or a Keras model. Received: {model!r:.80}.")
         return _of_keras(model, None)
     path = Path(model)
     if not path.exists():
@@ -132,11 +134,12 @@ def _of_tflite(source: Path | bytes) -> Contents:
 
 
 def _of_keras(model: Any, path: Path | None) -> Contents:
-    from tfopt.layers import walk
+    from tfopt.layers import Place, walk
 
     seen: set[int] = set()
     parts = []
-    for place in walk(model):
+    own = (Place(model.name, model),) if model._trainable_variables or model._non_trainable_variables else ()
+    for place in (*own, *walk(model)):
         layer = place.layer
         variables = [v for v in (*layer._trainable_variables, *layer._non_trainable_variables) if id(v) not in seen]
         seen.update(id(v) for v in variables)

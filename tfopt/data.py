@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,10 +67,9 @@ class Data:
             for part, arrays in (("x", split.x), ("y", split.y)):
                 for key, array in _named(arrays).items():
                     what = f"{part}_{name}{f'[{key!r}]' if key else ''}"
+                    _same_length(what, array, f"x_{name}", split)
                     if len(array) == 0:
                         raise DataError(f"{what} is empty. Give every split at least one sample.", ("data",))
-                    if len(array) != len(split):
-                        raise DataError(f"{what} has {len(array)} samples and x_{name} has {len(split)}.", ("data",))
                     if array.dtype.kind == "f" and not np.isfinite(array).all():
                         bad = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
                         raise DataError(
@@ -112,7 +113,10 @@ def resolve(source: Any, folder: Path) -> Any:
     if source == "digits":
         return source
     if scheme == "npz" and rest:
-        return find_file(os.path.expandvars(rest), folder)
+        path = find_file(os.path.expandvars(rest), folder)
+        if not path.is_file():
+            raise DataError(f"{path} is a folder. Name the .npz file in it.", ("data",))
+        return path
     if scheme == "keras":
         if rest not in KERAS:
             raise DataError(f"keras.datasets has no {rest!r}. {did_you_mean(rest, KERAS)}", ("data",))
@@ -152,12 +156,10 @@ def load(source: Any) -> Data:
     """
     if isinstance(source, Data):
         return source
-    if source == "digits":
-        return _digits()
     if isinstance(source, Path):
         return _from_npz(source)
     if isinstance(source, str):
-        return _from_keras(source.partition(":")[2])
+        return _digits() if source == "digits" else _from_keras(source.partition(":")[2])
     try:
         value = source.call() if isinstance(source, Ref) else source() if callable(source) else source
     except InputError as error:
@@ -176,10 +178,11 @@ def as_data(value: Any) -> Data:
     if isinstance(value, Data):
         return value
     if isinstance(value, Mapping):
-        missing = [key for key in ("x_train", "y_train", "x_test", "y_test") if key not in value]
+        splits_there = [s for s in ("train", "validation", "test") if s != "validation" or "x_validation" in value]
+        missing = [key for s in splits_there for key in (f"x_{s}", f"y_{s}") if key not in value]
         if missing:
             raise DataError(f"the data has no {missing[0]}. It has: {', '.join(map(str, value))}.", ("data",))
-        pairs = [(value[f"x_{s}"], value[f"y_{s}"]) for s in ("train", "validation", "test") if f"x_{s}" in value]
+        pairs = [(value[f"x_{s}"], value[f"y_{s}"]) for s in splits_there]
     elif (
         isinstance(value, tuple | list)
         and len(value) in (2, 3)
@@ -193,19 +196,30 @@ def as_data(value: Any) -> Data:
             ("data",),
         )
     splits = [Split(_arrays(x), _arrays(y)) for x, y in pairs]
+    for split, name in zip(
+        splits, ("train", "validation", "test") if len(splits) == 3 else ("train", "test"), strict=True
+    ):
+        for key, array in _named(split.y).items():
+            _same_length(f"y_{name}{f'[{key!r}]' if key else ''}", array, f"x_{name}", split)
     if len(splits) == 2:
         return Data(*_hold_out(splits[0]), splits[1])
     return Data(*splits)
 
 
 def _arrays(value: Any) -> Arrays:
-    arrays = {k: np.asarray(v) for k, v in value.items()} if isinstance(value, Mapping) else np.asarray(value)
-    for array in _named(arrays).values():
-        if array.dtype == object or array.ndim == 0:
-            raise DataError(
-                f"the data is not an array of samples of one shape. Received: {type(value).__name__}.", ("data",)
-            )
+    refusal = f"the data is not an array of samples of one shape. Received: {type(value).__name__}."
+    try:
+        arrays = {k: np.asarray(v) for k, v in value.items()} if isinstance(value, Mapping) else np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise DataError(refusal, ("data",)) from error
+    if any(array.dtype == object or array.ndim == 0 for array in _named(arrays).values()):
+        raise DataError(refusal, ("data",))
     return arrays
+
+
+def _same_length(what: str, array: np.ndarray, other: str, split: Split) -> None:
+    if len(array) != len(split):
+        raise DataError(f"{what} has {len(array)} samples and {other} has {len(split)}.", ("data",))
 
 
 def _hold_out(train: Split) -> tuple[Split, Split]:
@@ -232,13 +246,14 @@ def _fit(x: Arrays, shapes: Mapping[str, tuple[int | None, ...]]) -> Arrays:
 
 
 def _fit_one(x: np.ndarray, shape: tuple[int | None, ...], name: str) -> np.ndarray:
+    given = x.shape[1:]
     if x.ndim == len(shape) and shape[-1] == 1:
         x = x[..., None]
     if x.ndim - 1 != len(shape) or any(
         want is not None and want != have for want, have in zip(shape, x.shape[1:], strict=True)
     ):
         raise DataError(
-            f"the model's input {name!r} takes samples of shape {shape}, and the data's have {x.shape[1:]}.", ("data",)
+            f"the model's input {name!r} takes samples of shape {shape}, and the data's have {given}.", ("data",)
         )
     return x
 
@@ -284,9 +299,14 @@ def _digits() -> Data:
 
 def _from_npz(path: Path) -> Data:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise DataError(
+                f"{path} is one array. Write the four with np.savez: x_train, y_train, x_test, y_test.", ("data",)
+            )
+        with file:
             return as_data(dict(file))
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is not a whole .npz file: {describe(error)}", ("data",)) from error
 
 

@@ -38,7 +38,7 @@ class Metric:
 def _accuracy(y: np.ndarray, outputs: np.ndarray) -> float:
     from sklearn.metrics import accuracy_score
 
-    return float(accuracy_score(classes(y, labels=True).ravel(), classes(outputs).ravel()))
+    return float(accuracy_score(_label_classes(y, outputs).ravel(), classes(outputs).ravel()))
 
 
 def _mae(y: np.ndarray, outputs: np.ndarray) -> float:
@@ -58,18 +58,19 @@ METRICS = {
 }
 
 
-def classes(values: np.ndarray, labels: bool = False) -> np.ndarray:
-    """Class ids from scores: the largest of several, or one score above one half.
+def classes(scores: np.ndarray) -> np.ndarray:
+    """Class ids `(...)` from scores: the largest of several `(..., classes)`, or one `(..., 1)` above one half."""
+    if scores.ndim > 1 and scores.shape[-1] > 1:
+        return scores.argmax(axis=-1)
+    return (scores > 0.5).astype(int)
 
-    Args:
-        values: Scores `(..., classes)` or `(..., 1)`; or labels, one-hot or as ids `(...,)` or `(..., 1)`.
-        labels: Whether they are labels.
-    """
-    if labels and (values.ndim == 1 or (values.dtype.kind in "iu" and values.shape[-1] == 1)):
-        return values.reshape(len(values), -1)
-    if values.ndim > 1 and values.shape[-1] > 1:
-        return values.argmax(axis=-1)
-    return (values > 0.5).astype(int)
+
+def _label_classes(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Class ids from labels that are ids, with or without a last axis of 1, or one-hot as the scores are."""
+    several = scores.ndim > 1 and scores.shape[-1] > 1
+    if several and labels.shape != scores.shape:
+        return labels.reshape(scores.shape[:-1])
+    return classes(labels)
 
 
 def default_metric(loss: str | None) -> Metric:
@@ -119,11 +120,12 @@ def compare(expected: Outputs, actual: Outputs) -> dict[str, float]:
     error = np.concatenate([(a - b).ravel() for a, b in pairs])
     signal = np.concatenate([a.ravel() for a, _ in pairs])
     noise_power = float((error**2).mean())
-    ratio = 10 * math.log10(float((signal**2).mean()) / noise_power) if noise_power and signal.any() else math.inf
+    power = float((signal**2).mean())
+    ratio = math.inf if not noise_power else 10 * math.log10(power / noise_power) if power else -math.inf
     result = {
         "max_error": float(np.abs(error).max()),
         "mean_error": float(np.abs(error).mean()),
-        "snr_db": min(ratio, 999.0),
+        "snr_db": max(min(ratio, 999.0), -999.0),
     }
     scores = [(a, b) for a, b in pairs if a.ndim > 1 and a.shape[-1] > 1]
     if scores:

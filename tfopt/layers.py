@@ -117,7 +117,11 @@ def prunable(place: Place, asked: bool = False) -> list[Kernel]:
     """
     layer = place.layer
     if hasattr(layer, "get_prunable_weights"):
-        attributes = {id(value): key for key, value in vars(layer).items() if isinstance(value, keras.Variable)}
+        attributes = {
+            id(value): key.lstrip("_") if getattr(layer, key.lstrip("_"), None) is value else key
+            for key, value in vars(layer).items()
+            if isinstance(value, keras.Variable)
+        }
         return [Kernel(place, attributes.get(id(v), v.name), v) for v in layer.get_prunable_weights()]
     table = {**PRUNABLE, **(ON_REQUEST if asked else {})}
     for ancestor in type(layer).__mro__:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfopt.errors import InputError, ModelError
 from tfopt.reference import Ref, describe, digest_callable, find_file
@@ -26,7 +27,10 @@ def resolve(source: Any, folder: Path) -> Any:
         return source
     text = os.fspath(source)
     if Path(text).suffix in FILES:
-        return find_file(text, folder)
+        path = find_file(text, folder)
+        if not path.is_file():
+            raise ModelError(f"{path} is a folder, not a model file.")
+        return path
     if ":" not in text:
         raise ModelError(
             f"a model is file.py:function, package.module:function, or a .keras or .h5 file. Received: {text!r}."
@@ -58,12 +62,13 @@ def build(source: Any, trust: bool = False) -> Any:
 
     if isinstance(source, Path):
         return load(source, trust=trust)
-    if isinstance(source, keras.Model):
-        return source
     try:
-        model = source.call() if isinstance(source, Ref) else source()
-    except InputError:
-        raise
+        if isinstance(source, Ref):
+            model = source.call()
+        else:
+            model = source() if callable(source) and not hasattr(source, "get_weights") else source
+    except InputError as error:
+        raise ModelError(str(error), error.field) from error
     except Exception as error:
         raise ModelError(f"the model function failed: {describe(error)}") from error
     if not isinstance(model, keras.Model):
@@ -104,7 +109,8 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None = None, trust: boo
     """
     import keras
 
-    lambdas = [name for kind, name in _stored_layers(path) if kind == "Lambda"]
+    layers = list(_stored_layers(path))
+    lambdas = [layer.name for layer in layers if layer.kind == "Lambda"]
     if lambdas and not trust:
         raise ModelError(
             f"{path} carries Python code in the Lambda layer {lambdas[0]!r}, and loading it would run that code. "
@@ -113,31 +119,41 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None = None, trust: boo
         )
     objects = dict(custom_objects or {})
     settings = {"custom_objects": objects, "safe_mode": not trust}
-    try:
-        if path.suffix == ".keras":
-            return keras.models.load_model(path, **settings)
+    if path.suffix != ".keras":
         objects.setdefault("DepthwiseConv2D", _legacy_depthwise())
-        try:
-            return keras.models.load_model(path, **settings)
-        except Exception:  # the optimizer of an old .h5 may be one that Keras 3 does not have
-            return keras.models.load_model(path, compile=False, **settings)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")  # it was saved without them
+            try:
+                return keras.models.load_model(path, **settings)
+            except Exception:
+                if path.suffix == ".keras":
+                    raise
+                # The optimizer of an old .h5 may be one that Keras 3 does not have.
+                return keras.models.load_model(path, compile=False, **settings)
     except Exception as error:
-        raise ModelError(f"{path} does not load: {describe(error)}", ("model",)) from error
+        foreign = [layer for layer in layers if layer.module.split(".")[0] != "keras" and layer.kind not in objects]
+        reason = describe(error)
+        if foreign:
+            reason = (
+                f"it needs the class {foreign[0].kind!r} of {foreign[0].module!r}. "
+                "Give the model as a function, file.py:build, in a file that has the class."
+            )
+        raise ModelError(f"{path} does not load: {reason}", ("model",)) from error
 
 
 def save(model: Any, path: Path) -> None:
     """Writes a `.keras` file, compiled as the model is but without the optimizer's variables."""
-    settings = model.get_compile_config()
-    if settings:
-        recompile(model, settings)
+    if getattr(model, "optimizer", None) is not None:
+        model.optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
     model.save(path)
 
 
-def recompile(model: Any, settings: Mapping[str, Any]) -> None:
-    """Compiles a model from a serialized compile config; its optimizer starts with empty variables."""
-    import keras
-
-    model.compile(**keras.saving.deserialize_keras_object(dict(settings)))
+def compile_settings(model: Any) -> dict[str, Any]:
+    """The arguments that a model was compiled with; empty for one that was not."""
+    # The public get_compile_config serializes them, and what is a user's own function does not come back from there.
+    settings = getattr(model, "_compile_config", None)
+    return dict(settings.config) if model.compiled and settings else {}
 
 
 def inputs_of(model: Any) -> dict[str, tuple[int | None, ...]]:
@@ -171,8 +187,16 @@ def named_outputs(model: Any, outputs: Any) -> dict[str, Any]:
     return dict(zip(names, flat, strict=True))
 
 
-def _stored_layers(path: Path) -> Iterator[tuple[str, str]]:
-    """Class and name of every layer in a model file, read without running anything of it."""
+class _Stored(NamedTuple):
+    """A layer as a model file describes it."""
+
+    kind: str
+    name: str
+    module: str
+
+
+def _stored_layers(path: Path) -> Iterator[_Stored]:
+    """Every layer in a model file, read without running anything of it."""
     try:
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive:
@@ -194,10 +218,11 @@ def _stored_layers(path: Path) -> Iterator[tuple[str, str]]:
     yield from _layers_in(config)
 
 
-def _layers_in(config: Any) -> Iterator[tuple[str, str]]:
+def _layers_in(config: Any) -> Iterator[_Stored]:
     if isinstance(config, dict):
         if "class_name" in config and isinstance(config.get("config"), dict):
-            yield config["class_name"], config["config"].get("name") or config.get("name") or "?"
+            name = config["config"].get("name") or config.get("name") or "?"
+            yield _Stored(config["class_name"], str(name), str(config.get("module") or "keras"))
         for value in config.values():
             yield from _layers_in(value)
     elif isinstance(config, list):

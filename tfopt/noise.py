@@ -59,7 +59,13 @@ def captured(log: Path | None = None) -> Iterator[Captured]:
         try:
             for fd in saved:
                 os.dup2(file.fileno(), fd)
-            yield kept
+            # Python's own streams may have been replaced, in a notebook or a test, and then not lead to a descriptor.
+            with (
+                open(file.name, "a", buffering=1, errors="replace") as text,
+                contextlib.redirect_stdout(text),
+                contextlib.redirect_stderr(text),
+            ):
+                yield kept
         finally:
             _flush()
             for fd, copy in saved.items():

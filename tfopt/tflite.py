@@ -188,7 +188,7 @@ class Runner:
     """
 
     def __init__(self, source: Path | bytes, threads: int = 1):
-        content, _ = _parse(source)
+        content, model = _parse(source)
         try:
             with captured():
                 self._interpreter = Interpreter(model_content=content, num_threads=threads)
@@ -196,8 +196,13 @@ class Runner:
                 self._runner = self._interpreter.get_signature_runner()
         except (RuntimeError, ValueError) as error:
             raise ConversionError(f"LiteRT cannot load the file: {str(error).strip().splitlines()[0]}") from error
-        self.inputs: dict[str, Any] = self._runner.get_input_details()
-        self.outputs: dict[str, Any] = self._runner.get_output_details()
+        # The runner sorts by name; a model's first output is the first of its signature.
+        inputs, outputs = self._runner.get_input_details(), self._runner.get_output_details()
+        signature = model.signatureDefs[0]
+        self.inputs: dict[str, Any] = {entry.name.decode(): inputs[entry.name.decode()] for entry in signature.inputs}
+        self.outputs: dict[str, Any] = {
+            entry.name.decode(): outputs[entry.name.decode()] for entry in signature.outputs
+        }
 
     def __call__(self, x: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs samples.
@@ -215,8 +220,12 @@ class Runner:
         arrays = x if isinstance(x, Mapping) else {next(iter(self.inputs)): x}
         if missing := [name for name in self.inputs if name not in arrays]:
             raise DataError(f"the file has an input {missing[0]!r}, and the data has only {', '.join(arrays)}.")
+        for name, detail in self.inputs.items():
+            _check_shape(name, np.asarray(arrays[name]), detail)
         feeds = {name: _quantized(np.asarray(arrays[name]), detail) for name, detail in self.inputs.items()}
         count = len(next(iter(feeds.values())))
+        if count == 0 or any(len(feed) != count for feed in feeds.values()):
+            raise DataError(f"every input needs the same number of samples, at least one. Received: {_counts(feeds)}.")
         collected: dict[str, list[np.ndarray]] = {name: [] for name in self.outputs}
         for index in range(count):
             try:
@@ -226,6 +235,16 @@ class Runner:
             for name, value in result.items():
                 collected[name].append(value)
         return {n: _dequantized(np.concatenate(v), self.outputs[n]) for n, v in collected.items()}
+
+
+def _counts(feeds: Mapping[str, np.ndarray]) -> str:
+    return ", ".join(f"{name} {len(feed)}" for name, feed in feeds.items())
+
+
+def _check_shape(name: str, array: np.ndarray, detail: Mapping[str, Any]) -> None:
+    want = tuple(int(n) for n in detail["shape_signature"][1:])
+    if array.ndim - 1 != len(want) or any(w not in (-1, have) for w, have in zip(want, array.shape[1:], strict=True)):
+        raise DataError(f"input {name!r} takes samples of shape {want}. Received: {array.shape[1:]}.")
 
 
 def _quantized(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt import regularizers
+from tfopt import models, regularizers
 from tfopt.artifact import BACKUP
 from tfopt.backup import EarlyStopping, EpochBackup, State
 from tfopt.data import Data, Split, training_batches
@@ -120,7 +120,7 @@ def compile_arguments(model: keras.Model, settings: Settings, steps_per_epoch: i
         ModelError: Neither says a loss.
         InputError: The optimizer, the loss or a metric does not exist.
     """
-    own = dict(keras.saving.deserialize_keras_object(model.get_compile_config() or {}))
+    own = models.compile_settings(model)
     spec = settings.optimizer or own.get("optimizer") or "adam"
     loss = settings.loss or own.get("loss")
     if loss is None:

@@ -20,7 +20,7 @@ SCHEDULES = {
     "piecewise": keras.optimizers.schedules.PiecewiseConstantDecay,
 }
 # Wrappers, and the base class: an optimizer by name is one that stands alone.
-_NOT_ALONE = {"Optimizer", "LossScaleOptimizer"}
+_NOT_ALONE = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer"}
 
 
 def optimizer_classes() -> dict[str, Any]:
@@ -46,6 +46,8 @@ def build_optimizer(spec: Any, total_steps: int) -> keras.optimizers.Optimizer:
     """
     if isinstance(spec, keras.optimizers.Optimizer):
         return type(spec).from_config(spec.get_config())
+    if not isinstance(spec, str) and (not isinstance(spec, Mapping) or len(spec) != 1):
+        raise InputError(f"an optimizer is a name, or one name with its arguments. Received: {spec!r}.", ("optimizer",))
     name, arguments = (spec, {}) if isinstance(spec, str) else next(iter(spec.items()))
     classes = optimizer_classes()
     if str(name).lower() not in classes:

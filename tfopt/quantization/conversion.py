@@ -80,7 +80,8 @@ def convert_with_notes(
         raise InputError(f"there is no mode {mode!r}. {did_you_mean(mode, MODES)}", ("mode",))
     if io not in ("int8", "float32"):
         raise InputError(f"the inputs and outputs are int8 or float32. Received: io={io!r}.", ("io",))
-    if mode == "int8" and (calibration is None or _count(calibration) == 0):
+    calibration = None if calibration is None or _count(calibration) == 0 else calibration
+    if mode == "int8" and calibration is None:
         raise InputError("int8 needs representative inputs: hand over calibration samples.", ("mode",))
     float_content = to_float(model, calibration)
     samples = _samples(model, float_content, calibration)
@@ -104,8 +105,17 @@ def check_finite(outputs: Mapping[str, np.ndarray]) -> None:
 
 
 def _count(samples: Any) -> int:
-    part = next(iter(samples.values())) if isinstance(samples, Mapping) else samples
-    return len(part[0]) if isinstance(part, list | tuple) else len(part)
+    """How many samples there are.
+
+    Raises:
+        InputError: The inputs have different numbers of them.
+    """
+    parts = list(samples.values()) if isinstance(samples, Mapping) else samples
+    parts = list(parts) if isinstance(parts, list | tuple) else [parts]
+    counts = {len(part) for part in parts}
+    if len(counts) > 1:
+        raise InputError(f"every input needs the same number of samples. Received: {', '.join(map(str, counts))}.")
+    return counts.pop() if counts else 0
 
 
 def _samples(model: keras.Model, content: bytes, calibration: Any) -> dict[str, np.ndarray]:

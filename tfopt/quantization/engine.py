@@ -43,6 +43,8 @@ def quantize(content: bytes, mode: str, samples: Mapping[str, np.ndarray], io: s
             result = engine.quantize(ranges, enable_progress_report=False).quantized_model
         except Exception as error:
             text = (str(error).strip() or noise.text().strip() or type(error).__name__).splitlines()[0]
+            if "Tensor data is null" in text:  # what is inside a loop has no values to look at
+                text = "it has a loop (a recurrent layer), whose ranges cannot be calibrated. Use mode dynamic."
             raise ConversionError(f"the quantizer refuses the model in mode {mode}: {text[:300]}") from error
     return _inlined(bytes(result))
 

@@ -59,6 +59,10 @@ def _inputs(model: keras.Model, sample: Any) -> list[tf.TensorSpec]:
         raise ModelError(
             "a subclassed model does not know its input shape: hand over calibration samples, which show it."
         )
+    if isinstance(sample, list | tuple):
+        raise ModelError(
+            "a subclassed model of several inputs needs samples as a dict, by the names that its call() takes."
+        )
     arrays = sample if isinstance(sample, Mapping) else {"input": sample}
     specs = []
     for name, array in arrays.items():
