@@ -21,8 +21,12 @@ from tfopt.errors import StorageError
 Format = Literal["keras", "tflite"]
 RECORD = "artifact.json"
 PARTIAL = ".partial"
+OLD = ".old"
 BACKUP = "backup"
 KEY = ".key"
+LOCK = ".lock"
+LOG = "run.log"
+RESERVED = (LOG, "recipe.yaml", "report.json", "report.md")
 
 
 def content_key(*parts: Any) -> str:
@@ -92,9 +96,9 @@ class Artifact:
             record["skipped"] = tuple(Skipped(**s) for s in record["skipped"])
             record["parents"] = tuple(record["parents"])
             artifact = cls(folder=folder, **record)
+            return artifact if artifact.path.is_file() else None
         except (OSError, ValueError, TypeError, KeyError):
             return None
-        return artifact if artifact.path.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class Workspace:
         owner = self.root / ".owner"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.root / ".lock")
+            lock = FileLock(self.root / LOCK)
             lock.acquire(timeout=0)
         except Timeout:
             holder = owner.read_text().strip() if owner.exists() else "unknown"
@@ -135,9 +139,19 @@ class Workspace:
 
     def _sweep(self) -> None:
         """Removes what a killed process left that nobody goes on from."""
-        for folder in (*self.root.glob("*.old"), *self.root.glob(f"*/{BACKUP}")):
+        for folder in (*self.root.glob(f"*{OLD}"), *self.root.glob(f"*/{BACKUP}")):
             if folder.parent.suffix != PARTIAL:
                 shutil.rmtree(folder)
+
+    def remove_if_empty(self) -> None:
+        """Takes away the folder of a run that came to nothing, and the one around it if nothing else is in it."""
+        left = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
+        if left and left <= {LOCK, LOG}:
+            for name in left:
+                (self.root / name).unlink()
+            with contextlib.suppress(OSError):  # others' results keep the outer folder
+                self.root.rmdir()
+                self.root.parent.rmdir()
 
     def find(self, name: str, key: str) -> Artifact | None:
         """The committed artifact of that name, if its key is the one asked for."""
@@ -160,7 +174,7 @@ class Workspace:
         with storage_errors(artifact.folder):
             artifact.write()
             if final.exists():
-                os.rename(final, self.root / f"{artifact.name}.old")
+                os.rename(final, self.root / f"{artifact.name}{OLD}")
             os.rename(artifact.folder, final)
         self._sweep()
         return replace(artifact, folder=final)

@@ -27,6 +27,7 @@ DataOption = Annotated[
 SAVED_MODELS = Path("saved_models")
 LOG_TAIL = 20
 PIPE_WIDTH = 120
+INTERRUPTED = 130
 
 
 @app.command()
@@ -178,9 +179,10 @@ def main() -> None:
         if error.log and (lines := error.log.read_text(errors="replace").splitlines()[-LOG_TAIL:]):
             sys.stderr.write(f"-- the end of {_near(error.log)} --\n" + "\n".join(lines) + "\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted: run the same command to go on\n")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # Typer turns Ctrl-C into this
+            sys.stderr.write("interrupted: run the same command to go on\n")
+        raise
 
 
 def _load(recipe: Path, data: str | None, seed: int | None) -> Any:

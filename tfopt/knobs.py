@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tfopt.errors import Location, RecipeError
+
+# The type of a pydantic error that carries problems of its own: (location, sentence) pairs.
+PROBLEMS = "tfopt_problems"
+_inside: ContextVar[bool] = ContextVar("_inside", default=False)
+
+
+@contextlib.contextmanager
+def on_its_own() -> Iterator[None]:
+    """Settings made in the block raise their own `RecipeError`, though other settings are being made around it."""
+    token = _inside.set(False)
+    try:
+        yield
+    finally:
+        _inside.reset(token)
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
@@ -24,10 +40,22 @@ class Knobs(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True)
 
     def __init__(self, /, **values: Any):
+        outermost = not _inside.get()
+        token = _inside.set(True)
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise RecipeError([self._problem(e) for e in error.errors(include_url=False)]) from None
+            if not outermost:
+                raise
+            raise RecipeError([p for e in error.errors(include_url=False) for p in self._problems(e)]) from None
+        finally:
+            _inside.reset(token)
+
+    @classmethod
+    def _problems(cls, error: Any) -> list[tuple[Location, str]]:
+        if error["type"] == PROBLEMS:
+            return error["ctx"]["problems"]
+        return [cls._problem(error)]
 
     @classmethod
     def _problem(cls, error: Any) -> tuple[Location, str]:
@@ -43,7 +71,7 @@ class Knobs(BaseModel):
             return location, f"{field} is missing. Write a value for it."
         message = error["msg"].removeprefix("Value error, ").rstrip(".")
         if error["type"] == "value_error":
-            return location, f"{field}: {message}."
+            return location, f"{field}: {message}{'' if message.endswith('?') else '.'}"
         return location, f"{field}: {message}. Received: {received!r}."
 
 

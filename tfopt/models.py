@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -122,15 +121,13 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None = None, trust: boo
     if path.suffix != ".keras":
         objects.setdefault("DepthwiseConv2D", _legacy_depthwise())
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")  # it was saved without them
-            try:
-                return keras.models.load_model(path, **settings)
-            except Exception:
-                if path.suffix == ".keras":
-                    raise
-                # The optimizer of an old .h5 may be one that Keras 3 does not have.
-                return keras.models.load_model(path, compile=False, **settings)
+        try:
+            return keras.models.load_model(path, **settings)
+        except Exception:
+            if path.suffix == ".keras":
+                raise
+            # The optimizer of an old .h5 may be one that Keras 3 does not have.
+            return keras.models.load_model(path, compile=False, **settings)
     except Exception as error:
         foreign = [layer for layer in layers if layer.module.split(".")[0] != "keras" and layer.kind not in objects]
         reason = describe(error)
@@ -143,9 +140,10 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None = None, trust: boo
 
 
 def save(model: Any, path: Path) -> None:
-    """Writes a `.keras` file, compiled as the model is but without the optimizer's variables."""
+    """Writes a `.keras` file, compiled as the model is, with an optimizer that has not made a step."""
     if getattr(model, "optimizer", None) is not None:
         model.optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
+        model.optimizer.build(model.trainable_variables)  # Keras warns of a file whose optimizer has no variables
     model.save(path)
 
 

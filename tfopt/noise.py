@@ -47,11 +47,8 @@ def captured(log: Path | None = None) -> Iterator[Captured]:
         log: The file to append to; a temporary one if not given.
     """
     with contextlib.ExitStack() as stack:
-        file: IO[bytes]
-        if log:
-            file = stack.enter_context(open(log, "ab"))
-        else:
-            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="tfopt-"))
+        path = log or stack.enter_context(tempfile.NamedTemporaryFile(prefix="tfopt-")).name
+        file = stack.enter_context(open(path, "ab"))
         kept = Captured(file)
         _flush()
         saved = {fd: os.dup(fd) for fd in (1, 2)}

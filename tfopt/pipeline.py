@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfopt.artifact import Artifact, Workspace, content_key, storage_errors
+from tfopt.artifact import LOG, PARTIAL, Artifact, Workspace, content_key, storage_errors
 from tfopt.errors import GateError, InputError, StorageError, TfoptError
 from tfopt.noise import captured
 from tfopt.recipe import SOURCE, Recipe, Step
@@ -22,8 +22,6 @@ from tfopt.stages.base import Context, Progress
 
 if TYPE_CHECKING:
     from tfopt.data import Data
-
-LOG = "run.log"
 
 
 @dataclass(frozen=True)
@@ -125,6 +123,17 @@ class Run:
             keys[step.name] = content_key(before, stage.kind, _version(stage), stage.settings(), recipe.seed, content)
         return keys
 
+    def resolved(self) -> Recipe:
+        """The recipe with its files' whole paths, which runs from anywhere on this machine."""
+        from tfopt.reference import Ref, find_file
+
+        data = f"npz:{self.data_source}" if isinstance(self.data_source, Path) else self.data_source
+        changes: dict[str, Any] = {"data": str(data) if isinstance(data, Ref) else data}
+        if isinstance(self.model_source, Path | Ref):
+            changes["model"] = str(self.model_source)
+        changes["use"] = tuple(str(find_file(file, self.recipe.folder)) for file in self.recipe.use)
+        return self.recipe.model_copy(update=changes)
+
     def context(self, name: str, key: str, folder: Path, artifacts: Mapping[str, Artifact]) -> Context:
         """What the stage of that name is given."""
         from tfopt import models
@@ -211,16 +220,17 @@ def run(
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     running = Run(recipe, Path(out).resolve(), progress or Progress())
     workspace = running.workspace
-    with workspace.locked():
-        with storage_errors(workspace.root), open(workspace.root / LOG, "w"):
-            pass
-        try:
+    try:
+        with workspace.locked():
             result, failed = _fold(running)
             with storage_errors(workspace.root):
-                (workspace.root / "recipe.yaml").write_text(recipe.to_yaml())
+                (workspace.root / "recipe.yaml").write_text(running.resolved().to_yaml())
                 report.write(result)
-        finally:
-            running.progress.close()
+    except InputError:
+        workspace.remove_if_empty()
+        raise
+    finally:
+        running.progress.close()
     if failed:
         raise GateError(failed)
     return result
@@ -241,6 +251,8 @@ def validate(recipe: Recipe | str | os.PathLike[str]) -> list[Step]:
 def _fold(running: Run) -> tuple[Result, str | None]:
     workspace, progress, count = running.workspace, running.progress, len(running.steps)
     log = workspace.root / LOG
+    with storage_errors(log):
+        log.write_bytes(b"")
     with captured(log):
         try:
             keys = running.keys()
@@ -277,8 +289,8 @@ def _told(name: str, log: Path) -> Iterator[None]:
     """Names the stage in whatever goes wrong in the block, and leaves the whole story of the unexpected in the log."""
     try:
         yield
-    except InputError:
-        raise
+    except InputError as error:
+        raise type(error)(f"{name}: {error}", error.field) from error
     except TfoptError as error:
         told = type(error)(f"{name}: {error}")
         told.log = log
@@ -305,7 +317,7 @@ def clean(recipe: Recipe, out: Path, partial_only: bool = False) -> list[Path]:
     if not workspace.root.is_dir():
         return []
     with workspace.locked(), storage_errors(workspace.root):
-        doomed = [p for p in workspace.root.iterdir() if p.is_dir() and (p.suffix == ".partial" or not partial_only)]
+        doomed = [p for p in workspace.root.iterdir() if p.is_dir() and (p.suffix == PARTIAL or not partial_only)]
         for folder in doomed:
             shutil.rmtree(folder)
     if not partial_only:

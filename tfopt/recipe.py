@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, PrivateAttr, field_serializer, field_validator
+from pydantic_core import PydanticCustomError
 
+from tfopt.artifact import OLD, PARTIAL, RESERVED
 from tfopt.errors import InputError, Location, RecipeError
-from tfopt.knobs import Knobs, did_you_mean
+from tfopt.knobs import PROBLEMS, Knobs, did_you_mean, on_its_own
 from tfopt.reference import find_file, import_file
 from tfopt.stages.base import REGISTRY, Stage, builtin
 
@@ -43,7 +45,7 @@ class Recipe(Knobs):
     """A Keras loss by name; the model's own compile if not given."""
     metrics: tuple[str, ...] = ()
     """Metric names, the gated one first: accuracy, mae, mse. The model's own compile if not given."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, strict=True)
     """Of everything random: initial weights, the order of the data, dropout, the choice of calibration samples."""
     trust: bool = False
     """Load a model file that carries Python code (a Lambda layer). Such a file can run anything: only for your own."""
@@ -52,6 +54,7 @@ class Recipe(Knobs):
 
     _file: Path | None = PrivateAttr(None)
     _lines: Any = PrivateAttr(None)
+    _changed: tuple[str, ...] = PrivateAttr(())
 
     @field_validator("stages", mode="before")
     @classmethod
@@ -59,15 +62,22 @@ class Recipe(Knobs):
         if isinstance(stages, str) or not isinstance(stages, Sequence):
             raise ValueError("is a list of stages, each written `- kind: {settings}`")
         problems: list[tuple[Location, str]] = []
-        built = []
+        built: list[Any] = []
         for index, entry in enumerate(stages):
             try:
                 built.append(entry if isinstance(entry, Stage) else _stage(entry))
             except RecipeError as error:
                 problems += [(("stages", index, *place), sentence) for place, sentence in error.problems]
         if problems:
-            raise RecipeError(problems)
+            raise PydanticCustomError(PROBLEMS, "wrong stages", {"problems": problems})
         return built
+
+    @field_validator("model", "data")
+    @classmethod
+    def _says_something(cls, value: Any) -> Any:
+        if value is None or value == "" or isinstance(value, bool | int | float):
+            raise ValueError(f"is a file, a function's reference or, in Python, an object. Received: {value!r}")
+        return value
 
     @field_validator("metrics", "use", mode="before")
     @classmethod
@@ -115,16 +125,16 @@ class Recipe(Knobs):
         document = _read_yaml(file)
         try:
             used = document.get("use") or ()
-            for other in (used,) if isinstance(used, str) else used:
+            for other in (used,) if not isinstance(used, Sequence) or isinstance(used, str) else used:
                 import_file(find_file(str(other), file.parent))
         except InputError as error:
             raise locate(RecipeError([(("use",), str(error))]), file, document) from error
         try:
             recipe = cls(**{**{str(k): v for k, v in document.items()}, **changes})
-            recipe._file, recipe._lines = file, document
+            recipe._file, recipe._lines, recipe._changed = file, document, tuple(changes)
             recipe.chain()
         except RecipeError as error:
-            raise locate(error, file, document) from None
+            raise locate(error, file, document, tuple(changes)) from None
         return recipe
 
     def to_yaml(self) -> str:
@@ -149,6 +159,10 @@ class Recipe(Knobs):
         for index, stage in enumerate(self.stages):
             at: Location = ("stages", index, stage.kind)
             name = stage.name or _free_name(stage.kind, steps)
+            if name in RESERVED or name.endswith((PARTIAL, OLD)):
+                raise RecipeError(
+                    [((*at, "name"), f"the results folder uses the name {name!r} itself. Choose another.")]
+                )
             if name in gives:
                 raise RecipeError([((*at, "name"), f"two stages are called {name!r}. Give one another `name`.")])
             parents = _parents(stage, before, gives, steps, at)
@@ -163,19 +177,13 @@ class Recipe(Knobs):
 
     def located(self, error: InputError, step: Step | None = None) -> InputError:
         """The error with the recipe's file:line in front, if the recipe came from a file."""
-        prefix: Location = ("stages", self.stages.index(step.stage), step.stage.kind) if step else ()
         if self._file is None:
             return error
-        where = _line(self._lines, (*prefix, *error.field))
-        return (
-            type(error)(f"{self._file}:{where}: {error}")
-            if not isinstance(error, RecipeError)
-            else locate(
-                RecipeError([((*prefix, *place), sentence) for place, sentence in error.problems]),
-                self._file,
-                self._lines,
-            )
-        )
+        prefix: Location = ("stages", self.stages.index(step.stage), step.stage.kind) if step else ()
+        problems = error.problems if isinstance(error, RecipeError) else [(error.field, str(error))]
+        placed = RecipeError([((*prefix, *place), sentence) for place, sentence in problems])
+        located = locate(placed, self._file, self._lines, self._changed)
+        return located if isinstance(error, RecipeError) else type(error)(str(located), error.field)
 
 
 def _stage(entry: Any) -> Stage:
@@ -196,7 +204,8 @@ def _stage(entry: Any) -> Stage:
             [((kind,), f"the settings of {kind} are a mapping, as in {kind}: {{name: a}}. Received: {settings!r}.")]
         )
     try:
-        return kinds[kind](**{str(key): value for key, value in settings.items()})
+        with on_its_own():
+            return kinds[kind](**{str(key): value for key, value in settings.items()})
     except RecipeError as error:
         raise RecipeError([((kind, *place), sentence) for place, sentence in error.problems]) from None
 
@@ -266,9 +275,13 @@ def _read_yaml(file: Path) -> Any:
     return document
 
 
-def locate(error: RecipeError, file: Path, document: Any) -> RecipeError:
-    """Puts `file:line: ` in front of each problem, by its location in the document."""
-    return RecipeError([(place, f"{file}:{_line(document, place)}: {sentence}") for place, sentence in error.problems])
+def locate(error: RecipeError, file: Path, document: Any, changed: Sequence[str] = ()) -> RecipeError:
+    """Puts `file:line: ` in front of each problem, or the option that put a value in place of the file's."""
+
+    def where(place: Location) -> str:
+        return f"--{place[0]}" if place and place[0] in changed else f"{file}:{_line(document, place)}"
+
+    return RecipeError([(place, f"{where(place)}: {sentence}") for place, sentence in error.problems])
 
 
 def _line(document: Any, place: Location) -> int:
@@ -295,17 +308,17 @@ def json_schema() -> dict[str, Any]:
     schema = Recipe.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["$defs"] = {**schema.get("$defs", {}), **definitions.get("$defs", {})}
-    schema["properties"]["stages"]["items"] = {
-        "oneOf": [
-            {
-                "type": "object",
-                "properties": {name: {"anyOf": [refs[(kind, "validation")], {"type": "null"}]}},
-                "required": [name],
-                "additionalProperties": False,
-            }
-            for name, kind in kinds.items()
-        ]
-    }
+    written = [
+        {
+            "type": "object",
+            "properties": {name: {"anyOf": [refs[(kind, "validation")], {"type": "null"}]}},
+            "required": [name],
+            "additionalProperties": False,
+        }
+        for name, kind in kinds.items()
+    ]
+    bare = {"type": "string", "enum": sorted(kinds)}
+    schema["properties"]["stages"]["items"] = {"oneOf": [bare, *written]}
     schema["properties"]["use"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     schema["properties"]["metrics"] = schema["properties"]["use"]
     for source in ("model", "data"):
@@ -313,5 +326,4 @@ def json_schema() -> dict[str, Any]:
     return schema
 
 
-ModelSource = str | Callable[..., Any]
 __all__ = ["REGISTRY", "SOURCE", "Recipe", "Step", "json_schema", "locate"]

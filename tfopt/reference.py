@@ -8,7 +8,9 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,8 @@ from typing import Any
 from tfopt.errors import InputError
 from tfopt.knobs import did_you_mean
 
+_DIGEST = "__tfopt_digest__"
+
 
 def find_file(text: str, folder: Path) -> Path:
     """The file that `text` names, looked for beside the recipe and then from the working directory.
@@ -25,11 +29,11 @@ def find_file(text: str, folder: Path) -> Path:
     Raises:
         InputError: There is none in either place.
     """
-    tried = [Path(text)] if Path(text).is_absolute() else [folder / text, Path.cwd() / text]
+    tried = dict.fromkeys(Path(os.path.abspath(base / text)) for base in (folder, Path.cwd()))
     for path in tried:
         if path.exists():
             return path.resolve()
-    places = " and ".join(dict.fromkeys(str(path) for path in tried))
+    places = " and ".join(map(str, tried))
     raise InputError(f"there is no file {text!r}. Looked for: {places}.")
 
 
@@ -85,7 +89,7 @@ class Ref:
         with _importable(self.target):
             try:
                 return function(*args)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise InputError(f"{self} failed: {describe(error)}") from error
 
     def digest(self) -> str:
@@ -101,8 +105,9 @@ def describe(error: BaseException) -> str:
     """An exception as one line: its type, its first line, and the user's line that raised it."""
     text = str(error).strip().splitlines()
     frames = inspect.getinnerframes(error.__traceback__) if error.__traceback__ else []
-    own = [f for f in frames if "site-packages" not in f.filename and Path(f.filename).parent != Path(__file__).parent]
-    at = f" ({own[-1].filename}:{own[-1].lineno})" if own and not own[-1].filename.startswith("<") else ""
+    foreign = ("<", sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), str(Path(__file__).parent))
+    own = [frame for frame in frames if not frame.filename.startswith(foreign)]
+    at = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
     return f"{type(error).__name__}: {text[0] if text else 'no message'}{at}"
 
 
@@ -112,14 +117,18 @@ def import_file(path: Path) -> ModuleType:
     Raises:
         InputError: The import failed; the original error is in the sentence.
     """
+    digest = digest_sources(path)
     for module in list(sys.modules.values()):
         if getattr(module, "__file__", None) == str(path):
-            return module
+            if getattr(module, _DIGEST, digest) == digest:
+                return module
+            _forget(path)  # the file changed since, in a notebook say: its code must be that of its digest
     name = path.stem if path.stem not in sys.modules else f"{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
+    setattr(module, _DIGEST, digest)
     sys.modules[name] = module
     with _importable(path):
         try:
@@ -128,6 +137,14 @@ def import_file(path: Path) -> ModuleType:
             del sys.modules[name]
             raise InputError(f"{path} does not import: {describe(error)}") from error
     return module
+
+
+def _forget(path: Path) -> None:
+    """Has a file and those that it needs imported anew."""
+    files = {str(file) for file in _closure(path)}
+    for name, module in list(sys.modules.items()):
+        if getattr(module, "__file__", None) in files and name != "__main__":
+            del sys.modules[name]
 
 
 def _import_module(name: str) -> ModuleType:
@@ -167,35 +184,45 @@ def _importable(target: Path | str) -> Iterator[None]:
 
 
 def digest_sources(path: Path, *extra: str) -> str:
-    """sha256 over a Python file and the files in its folder that it imports, directly or through each other."""
+    """sha256 over a Python file and the files of its folder or package that it imports, directly or through others."""
+    digest = hashlib.sha256(repr(extra).encode())
+    for file, content in sorted(_closure(path).items()):
+        digest.update(file.name.encode() + b"\0" + hashlib.sha256(content).digest())
+    return digest.hexdigest()
+
+
+def _closure(path: Path) -> dict[Path, bytes]:
+    """A file and the user's files that it needs, with what is in them."""
     seen: dict[Path, bytes] = {}
     queue = [path]
     while queue:
         file = queue.pop()
-        if file in seen or not file.is_file():
-            continue
-        seen[file] = file.read_bytes()
-        if file.suffix == ".py":
-            queue.extend(_siblings(file, seen[file]))
-    digest = hashlib.sha256(repr(extra).encode())
-    for file in sorted(seen):
-        digest.update(file.name.encode() + b"\0" + hashlib.sha256(seen[file]).digest())
-    return digest.hexdigest()
+        if file not in seen and file.is_file():
+            seen[file] = file.read_bytes()
+            queue.extend(_imports(file, seen[file]) if file.suffix == ".py" else ())
+    return seen
 
 
-def _siblings(file: Path, source: bytes) -> Iterator[Path]:
+def _imports(file: Path, source: bytes) -> Iterator[Path]:
+    """The files that the imports of a file could mean, in its folder and from the top of its package."""
     try:
         tree = ast.parse(source)
     except SyntaxError:
         return
+    top = file.parent
+    while (top / "__init__.py").exists():
+        top = top.parent
     for node in ast.walk(tree):
         names: list[str] = []
+        roots = {file.parent, top}
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = [node.module or "", *(f"{node.module}.{a.name}" if node.module else a.name for a in node.names)]
-        for name in filter(None, names):
-            stem = file.parent.joinpath(*name.split("."))
+            module = f"{node.module}." if node.module else ""
+            names = [node.module or "", *(module + alias.name for alias in node.names)]
+            if node.level:
+                roots = {file.parents[node.level - 1]}
+        for stem in (root.joinpath(*name.split(".")) for name in filter(None, names) for root in roots):
             yield from (stem.with_suffix(".py"), stem / "__init__.py")
 
 
@@ -207,8 +234,18 @@ def digest_callable(function: Callable[..., Any]) -> str:
     file = inspect.getsourcefile(function) if inspect.isfunction(function) or inspect.isclass(function) else None
     if file and Path(file).is_file() and "<locals>" not in function.__qualname__:
         return digest_sources(Path(file).resolve(), function.__qualname__)
+    code = getattr(function, "__code__", None)
     try:
-        code = inspect.getsource(function).encode()
+        source = inspect.getsource(function)
     except (OSError, TypeError):
-        code = getattr(getattr(function, "__code__", None), "co_code", repr(function).encode())
-    return hashlib.sha256(code + repr(getattr(function, "__defaults__", None)).encode()).hexdigest()
+        source = repr((code.co_code, code.co_consts, code.co_names)) if code else repr(function)
+    around = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    values = [_content(value) for value in (*around, *(getattr(function, "__defaults__", None) or ()))]
+    return hashlib.sha256(repr((source, values)).encode()).hexdigest()
+
+
+def _content(value: Any) -> str:
+    """What a value that a function carries with it is known by."""
+    if callable(value) and hasattr(value, "__code__"):
+        return digest_callable(value)
+    return hashlib.sha256(value.tobytes()).hexdigest() if hasattr(value, "tobytes") else repr(value)

@@ -61,6 +61,8 @@ def build_optimizer(spec: Any, total_steps: int) -> keras.optimizers.Optimizer:
 
 
 def _schedule(spec: Mapping[str, Any], total_steps: int, field: tuple[str, ...]) -> Any:
+    if "class_name" in spec:  # as Keras writes the schedule of an optimizer object
+        return keras.optimizers.schedules.deserialize(dict(spec))
     if len(spec) != 1 or next(iter(spec)) not in SCHEDULES:
         raise InputError(
             f"a learning rate is a number or one of {', '.join(SCHEDULES)} with arguments. Received: {dict(spec)!r}.",
@@ -71,7 +73,14 @@ def _schedule(spec: Mapping[str, Any], total_steps: int, field: tuple[str, ...])
     cls = SCHEDULES[name]
     if "decay_steps" in inspect.signature(cls).parameters:
         arguments.setdefault("decay_steps", max(total_steps - arguments.get("warmup_steps", 0), 1))
-    return _construct(cls, arguments, (*field, name))
+    schedule = _construct(cls, arguments, (*field, name))
+    try:
+        float(schedule(0))
+    except Exception as error:  # TensorFlow raises errors of its own for a word in the place of a number
+        raise InputError(
+            f"the arguments of {name} are numbers. Received: {dict(arguments)!r}.", (*field, name)
+        ) from error
+    return schedule
 
 
 def _construct(cls: Any, arguments: Mapping[str, Any], field: tuple[str, ...]) -> Any:

@@ -77,10 +77,11 @@ def cells(row: Row, metric: str) -> tuple[str, ...]:
 
 def duration(seconds: float) -> str:
     """Seconds in the unit that reads best."""
-    for factor, unit in ((1, "s"), (1e3, "ms")):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} µs"
+    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
+        value = seconds * factor
+        if value >= 0.9995 or unit == "µs":
+            return f"{value:.0f} {unit}" if value >= 99.95 else f"{value:.3g} {unit}"
+    raise AssertionError("unreachable: microseconds take whatever is left")
 
 
 def write(result: Result) -> None:
@@ -97,6 +98,11 @@ def collect(folder: Path) -> dict[str, Artifact]:
         InputError: There are none.
     """
     artifacts = {artifact.name: artifact for artifact in Workspace(folder).artifacts()}
+    try:  # a stage that the recipe no longer has leaves its folder behind
+        last = json.loads((folder / "report.json").read_text())
+        artifacts = {name: artifacts[name] for name in (a["name"] for a in last["artifacts"]) if name in artifacts}
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
     if not artifacts:
         raise InputError(f"{folder} holds no results. Name a recipe's folder, such as saved_models/digits.")
     return artifacts
@@ -131,10 +137,12 @@ def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
     lines = [f"# {name}", "", f"| {' | '.join(headers)} |", f"|---|{'---:|' * (len(headers) - 1)}"]
     lines += [f"| {' | '.join(cells(row, metric))} |" for row in table]
     for artifact in artifacts.values():
-        if any("drop" in measured for measured in artifact.files.values()):
+        compared = comparisons(artifact)
+        if compared:
             lines += ["", f"## {artifact.name}: on LiteRT against the Keras models", ""]
-            lines += [f"- {line}" for line in comparisons(artifact)]
-            lines += [f"- **FAIL** {artifact.failed}"] if artifact.failed else []
+            lines += [f"- {line}" for line in compared]
+        if artifact.failed:
+            lines += ["", f"**FAIL** {artifact.name}: {artifact.failed}"]
         if artifact.skipped:
             lines += ["", f"## {artifact.name}: left as it was", ""]
             lines += [f"- `{skipped.where}`: {skipped.reason}" for skipped in artifact.skipped]
@@ -147,6 +155,8 @@ def comparisons(artifact: Artifact) -> list[str]:
     sentences = []
     for name, m in artifact.files.items():
         parts = [f"same class for {m['agreement']:.2%} of the test samples"] if "agreement" in m else []
-        parts += [f"largest difference {m['max_error']:.3g}", f"SNR {m['snr_db']:.1f} dB", f"drop {m['drop']:+.4f}"]
-        sentences.append(f"{name}: {', '.join(parts)}")
+        parts += [f"largest difference {m['max_error']:.3g}"] if "max_error" in m else []
+        parts += [f"SNR {m['snr_db']:.1f} dB"] if "snr_db" in m else []
+        parts += [f"drop {m['drop']:+.4f}"] if "drop" in m else []
+        sentences += [f"{name}: {', '.join(parts)}"] if parts else []
     return sentences

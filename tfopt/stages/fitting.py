@@ -19,7 +19,11 @@ def _one_is_a_list(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-Patterns = Annotated[tuple[str, ...], BeforeValidator(_one_is_a_list)]
+Patterns = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_one_is_a_list),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 
 
 def _optimizer(value: Any) -> Any:

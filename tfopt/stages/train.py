@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from tfopt.artifact import Artifact
-from tfopt.knobs import Knobs
+from tfopt.errors import InputError
+from tfopt.knobs import Knobs, did_you_mean
 from tfopt.stages.base import Context
 from tfopt.stages.fitting import Fitting, test_metrics
 
@@ -41,6 +42,21 @@ class Train(Fitting):
         """The settings, with early stopping."""
         early = self.early_stopping.model_dump() if self.early_stopping else None
         return replace(super().training(context), early_stopping=early)
+
+    def check(self, model: Any, context: Context) -> None:
+        """Looks for the value that early stopping watches, besides what every training needs."""
+        from tfopt import training
+
+        super().check(model, context)
+        metrics = training.compile_arguments(model, self.training(context), 1)["metrics"] or []
+        if self.early_stopping and isinstance(metrics, list):
+            names = ["loss", *(m if isinstance(m, str) else getattr(m, "name", str(m)) for m in metrics)]
+            logged = [*names, *(f"val_{name}" for name in names)]
+            monitor = self.early_stopping.monitor
+            if monitor not in logged:
+                raise InputError(
+                    f"nothing is logged as {monitor!r}. {did_you_mean(monitor, logged)}", ("early_stopping", "monitor")
+                )
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains and saves."""
