@@ -1,9 +1,9 @@
 """What pruning costs a training step: Keras 3 with the callback, against plain Keras 3 and against TF-MOT's wrappers.
 
-Four trainings run in turns: plain Keras 3, Keras 3 with `MagnitudePruning`, plain tf_keras, and tf_keras with TF-MOT's
-`prune_low_magnitude`. A round times the same number of steps of each, tracing left out and mask updates included; a
-figure is the median over the rounds of the ratio within a round, and the whole is repeated. Then one mask update of
-MobileNetV2: TF-MOT's sort of every kernel against the callback's selection.
+Four trainings run in turns, a few steps each: plain Keras 3, Keras 3 with `MagnitudePruning`, plain tf_keras, and
+tf_keras with TF-MOT's `prune_low_magnitude`. The steps are those of the inner loop of `fit`, its callbacks included;
+tracing is left out, mask updates are not. A figure is the median over the rounds of the ratio within a round, and the
+whole is repeated. Then one mask update of MobileNetV2: TF-MOT's sort of every kernel against the callback's selection.
 
     python benchmarks/pruning_step.py [--repeats 3] [--only digits] [--quick]
 """
@@ -23,8 +23,6 @@ from tfopt.sparsity.engine import tfmot
 tfmot()  # imports TF-MOT without turning tf.keras into Keras 2
 import tf_keras  # noqa: E402
 from tensorflow_model_optimization.python.core.sparsity.keras import prune, pruning_callbacks  # noqa: E402
-
-WARM_UP = 10
 
 
 def digits(k):
@@ -58,23 +56,12 @@ def mobilenet_v2(k, size=96):
     return k.applications.MobileNetV2((size, size, 3), weights=None, classes=10, classifier_activation=None)
 
 
-# name: build, sample shape, batch, steps to a timing, steps between mask updates, rounds
+# name: build, sample shape, batch, steps to a turn, rounds, steps between mask updates
 CASES = {
-    "digits": (digits, (8, 8, 1), 32, 200, 100, 7),
-    "lenet_300_100": (lenet_300_100, (784,), 64, 200, 100, 7),
-    "mobilenet_v2": (mobilenet_v2, (96, 96, 3), 32, 8, 4, 5),
+    "digits": (digits, (8, 8, 1), 32, 20, 40, 100),
+    "lenet_300_100": (lenet_300_100, (784,), 64, 20, 40, 100),
+    "mobilenet_v2": (mobilenet_v2, (96, 96, 3), 32, 2, 10, 10),
 }
-
-
-def timed(base, steps):
-    class Timed(base):
-        def on_train_batch_end(self, batch, logs=None):
-            if batch + 1 == WARM_UP:
-                self.start = time.perf_counter()
-            if batch + 1 == WARM_UP + steps:
-                self.seconds = time.perf_counter() - self.start
-
-    return Timed()
 
 
 def batches(shape, batch):
@@ -84,52 +71,49 @@ def batches(shape, batch):
     return tf.data.Dataset.from_tensor_slices((x, y)).batch(batch).cache().repeat().prefetch(2)
 
 
+class Training:
+    """A fit() that goes on a few steps at a time."""
+
+    def __init__(self, k, model, data, callbacks):
+        model.compile(k.optimizers.Adam(), k.losses.SparseCategoricalCrossentropy(from_logits=True))
+        self.model, self.iterator, self.step = model, iter(data), 0
+        model.make_train_function()
+        self.callbacks = k.callbacks.CallbackList(callbacks, add_history=True, model=model, epochs=1, steps=10**6)
+        self.callbacks.on_train_begin()
+        self.callbacks.on_epoch_begin(0)
+
+    def seconds(self, steps):
+        start = time.perf_counter()
+        for _ in range(steps):
+            self.callbacks.on_train_batch_begin(self.step)
+            logs = self.model.train_function(self.iterator)
+            self.callbacks.on_train_batch_end(self.step, logs)
+            self.step += 1
+        return time.perf_counter() - start
+
+
 def trainings(case):
-    """Each variant as a function that trains once and returns the seconds of the timed steps."""
-    build, shape, batch, steps, frequency, _ = CASES[case]
+    build, shape, batch, _, _, frequency = CASES[case]
     data = batches(shape, batch)
-    total = WARM_UP + steps
 
     def schedule():
-        return polynomial_decay(0.1, 0.8, 0, total // frequency * frequency, frequency=frequency)
+        return polynomial_decay(0.1, 0.8, 0, 10**5 // frequency * frequency, frequency=frequency)
 
-    def compiled(k, model):
-        model.compile(k.optimizers.Adam(), k.losses.SparseCategoricalCrossentropy(from_logits=True))
-        return model
-
-    models = {
-        "keras": compiled(keras, build(keras)),
-        "keras + tfopt": compiled(keras, build(keras)),
-        "tf_keras": compiled(tf_keras, build(tf_keras)),
-        "tf_keras + TF-MOT": compiled(
-            tf_keras, prune.prune_low_magnitude(build(tf_keras), pruning_schedule=schedule())
-        ),
+    wrapped = prune.prune_low_magnitude(build(tf_keras), pruning_schedule=schedule())
+    return {
+        "keras": Training(keras, build(keras), data, []),
+        "keras + tfopt": Training(keras, build(keras), data, [MagnitudePruning(schedule=schedule())]),
+        "tf_keras": Training(tf_keras, build(tf_keras), data, []),
+        "tf_keras + TF-MOT": Training(tf_keras, wrapped, data, [pruning_callbacks.UpdatePruningStep()]),
     }
 
-    def train(name):
-        k = tf_keras if name.startswith("tf_keras") else keras
-        clock = timed(k.callbacks.Callback, steps)
-        callbacks = [clock]
-        if name == "keras + tfopt":
-            callbacks = [MagnitudePruning(schedule=schedule()), clock]
-        elif name == "tf_keras + TF-MOT":
-            callbacks = [pruning_callbacks.UpdatePruningStep(), clock]
-        models[name].fit(data, steps_per_epoch=total, epochs=1, verbose=0, callbacks=callbacks)
-        return clock.seconds
 
-    return {name: lambda name=name: train(name) for name in models}
-
-
-def step_times(case, rounds):
-    """Seconds of the timed steps of each variant in each round."""
-    variants = trainings(case)
-    for run in variants.values():
-        run()
-    taken = {name: [] for name in variants}
+def step_times(case, running, rounds):
+    """Seconds of the steps of each variant's turn in each round."""
+    taken = {name: [] for name in running}
     for number in range(rounds):
-        order = list(variants) if number % 2 else list(reversed(variants))
-        for name in order:
-            taken[name].append(variants[name]())
+        for name in list(running) if number % 2 else list(reversed(running)):
+            taken[name].append(running[name].seconds(CASES[case][3]))
     return taken
 
 
@@ -190,8 +174,10 @@ def main():
         if arguments.only not in (None, case):
             continue
         ours, theirs = [], []
+        running = trainings(case)
+        step_times(case, running, 2)  # traces
         for repeat in range(arguments.repeats):
-            taken = step_times(case, 3 if arguments.quick else CASES[case][5])
+            taken = step_times(case, running, 5 if arguments.quick else CASES[case][4])
             ours.append(ratio(taken, "keras + tfopt", "keras"))
             theirs.append(ratio(taken, "tf_keras + TF-MOT", "tf_keras"))
             milliseconds = 1000 * statistics.median(taken["keras"]) / CASES[case][3]
