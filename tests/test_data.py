@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfopt import data
+from tfopt import data, sources
 from tfopt.data import Data, Split
 from tfopt.errors import DataError, InputError
 from tfopt.reference import Ref
@@ -37,23 +37,23 @@ def rows(x):
 
 
 def test_the_name_of_a_fixed_set_resolves_to_itself(tmp_path):
-    assert data.resolve("digits", tmp_path) == "digits"
-    assert data.resolve("keras:mnist", tmp_path) == "keras:mnist"
+    assert sources.resolve("digits", tmp_path) == "digits"
+    assert sources.resolve("keras:mnist", tmp_path) == "keras:mnist"
 
 
 def test_an_object_resolves_to_itself(tmp_path):
     value = pairs()
-    assert data.resolve(value, tmp_path) is value
+    assert sources.resolve(value, tmp_path) is value
 
 
 def test_a_function_resolves_to_a_reference(tmp_path):
     (tmp_path / "sets.py").write_text("def load(): ...")
-    assert data.resolve("sets.py:load", tmp_path) == Ref((tmp_path / "sets.py").resolve(), "load")
+    assert sources.resolve("sets.py:load", tmp_path) == Ref((tmp_path / "sets.py").resolve(), "load")
 
 
 def test_an_npz_is_looked_for_beside_the_recipe(tmp_path):
     (tmp_path / "d.npz").write_bytes(b"")
-    assert data.resolve("npz:d.npz", tmp_path) == (tmp_path / "d.npz").resolve()
+    assert sources.resolve("npz:d.npz", tmp_path) == (tmp_path / "d.npz").resolve()
 
 
 @pytest.mark.parametrize("text", ["npz:$MY_SETS/d.npz", "npz:${MY_SETS}/d.npz"])
@@ -61,7 +61,7 @@ def test_an_environment_variable_in_a_path_is_expanded(tmp_path, monkeypatch, te
     monkeypatch.setenv("MY_SETS", str(tmp_path / "sets"))
     (tmp_path / "sets").mkdir()
     (tmp_path / "sets" / "d.npz").write_bytes(b"")
-    assert data.resolve(text, tmp_path) == (tmp_path / "sets" / "d.npz").resolve()
+    assert sources.resolve(text, tmp_path) == (tmp_path / "sets" / "d.npz").resolve()
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_an_environment_variable_in_a_path_is_expanded(tmp_path, monkeypatch, te
 )
 def test_words_that_name_no_data_are_refused(tmp_path, text, telling):
     with pytest.raises(InputError, match=telling):
-        data.resolve(text, tmp_path)
+        sources.resolve(text, tmp_path)
 
 
 # Digits
 
 
 def test_digits_have_images_of_8_by_8_in_0_to_1():
-    digits = data.load("digits")
+    digits = sources.load("digits")
     assert digits.train.x.shape == (1297, 8, 8, 1)
     assert digits.validation.x.shape == (140, 8, 8, 1)
     assert digits.test.x.shape == (360, 8, 8, 1)
@@ -95,7 +95,7 @@ def test_digits_have_images_of_8_by_8_in_0_to_1():
 
 @pytest.mark.parametrize("name", ["train", "validation", "test"])
 def test_digits_have_every_class_in_every_split_in_the_same_share(name):
-    split = data.load("digits").splits()[name]
+    split = sources.load("digits").splits()[name]
     share = np.bincount(split.y, minlength=10) / len(split)
     np.testing.assert_allclose(share, 0.1, atol=0.01)
 
@@ -103,13 +103,13 @@ def test_digits_have_every_class_in_every_split_in_the_same_share(name):
 def test_the_splits_of_digits_are_disjoint_and_together_the_whole_set():
     from sklearn.datasets import load_digits
 
-    splits = data.load("digits").splits().values()
+    splits = sources.load("digits").splits().values()
     together = sorted(row.tobytes() for split in splits for row in split.x.reshape(-1, 64))
     assert together == sorted(row.tobytes() for row in (load_digits().data / 16).astype(np.float32))
 
 
 def test_digits_are_the_same_every_time():
-    one, two = data.load("digits"), data.load("digits")
+    one, two = sources.load("digits"), sources.load("digits")
     np.testing.assert_array_equal(one.test.x, two.test.x)
     np.testing.assert_array_equal(one.validation.y, two.validation.y)
 
@@ -120,7 +120,7 @@ def test_digits_are_the_same_every_time():
 def test_an_npz_file_loads(tmp_path):
     source = as_dict()
     np.savez(tmp_path / "d.npz", **source)
-    loaded = data.load(tmp_path / "d.npz")
+    loaded = sources.load(tmp_path / "d.npz")
     np.testing.assert_array_equal(loaded.test.x, source["x_test"])
     assert len(loaded.train) + len(loaded.validation) == 40
 
@@ -128,7 +128,7 @@ def test_an_npz_file_loads(tmp_path):
 def test_an_npz_file_with_a_validation_split_keeps_it(tmp_path):
     x, y = arrays(6, 5)
     np.savez(tmp_path / "d.npz", **as_dict(), x_validation=x, y_validation=y)
-    loaded = data.load(tmp_path / "d.npz")
+    loaded = sources.load(tmp_path / "d.npz")
     np.testing.assert_array_equal(loaded.validation.x, x)
     assert len(loaded.train) == 40
 
@@ -139,7 +139,7 @@ def test_an_npz_file_without_a_key_names_it_and_those_it_has(tmp_path, key):
     del source[key]
     np.savez(tmp_path / "d.npz", **source)
     with pytest.raises(DataError, match=f"no {key}.*It has: {', '.join(source)}"):
-        data.load(tmp_path / "d.npz")
+        sources.load(tmp_path / "d.npz")
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.97])
@@ -150,7 +150,7 @@ def test_an_npz_file_cut_short_is_called_that(tmp_path, kept, save):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * kept)])
     with pytest.raises(DataError, match=r"not a whole \.npz file") as caught:
-        data.load(path)
+        sources.load(path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -162,26 +162,26 @@ def test_an_npz_file_with_a_damaged_part_is_called_that(tmp_path):
     content[100:140] = bytes(40)
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"not a whole \.npz file"):
-        data.load(path)
+        sources.load(path)
 
 
 def test_a_text_file_is_not_an_npz(tmp_path):
     (tmp_path / "d.npz").write_text("x,y\n1,2\n")
     with pytest.raises(DataError, match=r"not a whole \.npz file"):
-        data.load(tmp_path / "d.npz")
+        sources.load(tmp_path / "d.npz")
 
 
 def test_a_single_array_is_not_an_npz(tmp_path):
     with (tmp_path / "d.npz").open("wb") as file:
         np.save(file, np.zeros(3))
     with pytest.raises(DataError, match="npz"):
-        data.load(tmp_path / "d.npz")
+        sources.load(tmp_path / "d.npz")
 
 
 def test_an_npz_with_python_objects_is_refused_and_not_run(tmp_path):
     np.savez(tmp_path / "d.npz", **{**as_dict(), "y_test": np.array([{}] * 8, dtype=object)})
     with pytest.raises(DataError, match=r"pickle|object"):
-        data.load(tmp_path / "d.npz")
+        sources.load(tmp_path / "d.npz")
 
 
 # Functions and objects
@@ -193,7 +193,7 @@ def test_an_npz_with_python_objects_is_refused_and_not_run(tmp_path):
     ids=["dict", "tuple", "list", "lists", "function"],
 )
 def test_every_form_of_data_gives_the_same_splits(source):
-    loaded = data.load(source)
+    loaded = sources.load(source)
     (x, _), (x_test, y_test) = pairs()
     assert (len(loaded.train), len(loaded.validation)) == (36, 4)
     assert rows(loaded.train.x) | rows(loaded.validation.x) == rows(x)
@@ -203,12 +203,12 @@ def test_every_form_of_data_gives_the_same_splits(source):
 
 def test_data_is_taken_as_it_is():
     value = three(*arrays())
-    assert data.load(value) is value
-    assert data.load(lambda: value) is value
+    assert sources.load(value) is value
+    assert sources.load(lambda: value) is value
 
 
 def test_three_pairs_are_train_validation_and_test():
-    loaded = data.load((arrays(5, 0), arrays(6, 1), arrays(7, 2)))
+    loaded = sources.load((arrays(5, 0), arrays(6, 1), arrays(7, 2)))
     assert [len(split) for split in loaded.splits().values()] == [5, 6, 7]
 
 
@@ -216,7 +216,7 @@ def test_a_function_in_a_file_is_called(tmp_path):
     (tmp_path / f"sets_{tmp_path.name}.py").write_text(
         "import numpy as np\ndef load():\n    x = np.zeros((20, 2))\n    return (x, x[:, 0]), (x, x[:, 0])\n"
     )
-    assert len(data.load(data.resolve(f"sets_{tmp_path.name}.py:load", tmp_path)).test) == 20
+    assert len(sources.load(sources.resolve(f"sets_{tmp_path.name}.py:load", tmp_path)).test) == 20
 
 
 def test_a_function_that_raises_is_reported_with_its_error():
@@ -224,14 +224,14 @@ def test_a_function_that_raises_is_reported_with_its_error():
         raise FileNotFoundError("no such table")
 
     with pytest.raises(DataError, match="FileNotFoundError: no such table"):
-        data.load(load)
+        sources.load(load)
 
 
 def test_a_function_in_a_file_that_raises_is_reported_with_its_error(tmp_path):
     path = tmp_path / f"sets_{tmp_path.name}.py"
     path.write_text("def load():\n    raise KeyError('table')\n")
     with pytest.raises(DataError, match="KeyError: 'table'"):
-        data.load(Ref(path, "load"))
+        sources.load(Ref(path, "load"))
 
 
 @pytest.mark.parametrize(
@@ -241,17 +241,17 @@ def test_a_function_in_a_file_that_raises_is_reported_with_its_error(tmp_path):
 )
 def test_anything_else_is_not_data(value):
     with pytest.raises(DataError, match="Received"):
-        data.load(lambda: value)
+        sources.load(lambda: value)
 
 
 def test_an_array_alone_is_not_data():
     with pytest.raises(DataError):
-        data.load(np.zeros((4, 2)))
+        sources.load(np.zeros((4, 2)))
 
 
 def test_validation_is_held_out_of_training_the_same_way_every_time():
     x, y = np.arange(200)[:, None], np.arange(200)
-    one, two = data.load(((x, y), pairs()[1])), data.load(((x, y), pairs()[1]))
+    one, two = sources.load(((x, y), pairs()[1])), sources.load(((x, y), pairs()[1]))
     assert len(one.validation) == 20
     assert set(one.validation.y) | set(one.train.y) == set(range(200))
     np.testing.assert_array_equal(one.validation.x[:, 0], one.validation.y)
@@ -263,7 +263,7 @@ def test_validation_is_held_out_of_training_the_same_way_every_time():
 def test_dicts_of_arrays_are_held_out_together():
     x = {"a": np.arange(30)[:, None], "b": np.arange(30)[:, None] * 2}
     y = {"out": np.arange(30)}
-    held = data.load(((x, y), (x, y))).validation
+    held = sources.load(((x, y), (x, y))).validation
     assert len(held) == 3
     np.testing.assert_array_equal(held.x["b"][:, 0], 2 * held.y["out"])
     np.testing.assert_array_equal(held.x["a"][:, 0], held.y["out"])
@@ -273,12 +273,12 @@ def test_dicts_of_arrays_are_held_out_together():
 def test_inputs_and_targets_of_different_lengths_are_found_before_validation_is_held_out(other):
     (x, _), test = pairs()
     with pytest.raises(DataError, match=f"40.*{other}|{other}.*40"):
-        data.load(((x, np.zeros(other)), test)).check()
+        sources.load(((x, np.zeros(other)), test)).check()
 
 
 def test_a_validation_split_without_targets_is_refused():
     with pytest.raises(DataError, match="y_validation"):
-        data.load({**as_dict(), "x_validation": arrays(3)[0]})
+        sources.load({**as_dict(), "x_validation": arrays(3)[0]})
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_a_validation_split_without_targets_is_refused():
 )
 def test_samples_that_are_no_array_of_one_shape_are_refused(x):
     with pytest.raises(DataError, match="one shape"):
-        data.load(((x, [0, 1]), pairs()[1]))
+        sources.load(((x, [0, 1]), pairs()[1]))
 
 
 # Checking
@@ -327,43 +327,43 @@ def test_a_split_of_two_lengths_is_named(name):
 
 def test_whole_data_passes_the_check():
     three(*arrays()).check()
-    data.load("digits").check()
+    sources.load("digits").check()
 
 
 # Fitting to a model
 
 
 def test_a_missing_channel_axis_is_added():
-    fitted = data.load(pairs(shape=(6, 6))).fitted({"image": (6, 6, 1)})
+    fitted = sources.load(pairs(shape=(6, 6))).fitted({"image": (6, 6, 1)})
     assert [s.x.shape[1:] for s in fitted.splits().values()] == [(6, 6, 1)] * 3
     np.testing.assert_array_equal(fitted.test.x[..., 0], pairs(shape=(6, 6))[1][0])
 
 
 def test_data_that_fits_is_left_alone():
-    loaded = data.load(pairs(shape=(6, 6, 1)))
+    loaded = sources.load(pairs(shape=(6, 6, 1)))
     np.testing.assert_array_equal(loaded.fitted({"image": (6, 6, 1)}).train.x, loaded.train.x)
 
 
 def test_an_unknown_dimension_takes_any_length():
-    assert data.load(pairs(shape=(7, 3))).fitted({"signal": (None, 3)}).test.x.shape == (8, 7, 3)
+    assert sources.load(pairs(shape=(7, 3))).fitted({"signal": (None, 3)}).test.x.shape == (8, 7, 3)
 
 
 def test_a_model_that_does_not_know_its_inputs_takes_the_data_as_it_is():
-    loaded = data.load(pairs())
+    loaded = sources.load(pairs())
     assert loaded.fitted({}) is loaded
 
 
 @pytest.mark.parametrize("shape", [(6, 6, 3), (5, 6, 1), (36,), (6, 6, 1, 1)])
 def test_another_shape_is_refused_with_both_shapes(shape):
     with pytest.raises(DataError, match="'image'") as caught:
-        data.load(pairs(shape=(6, 6))).fitted({"image": shape})
+        sources.load(pairs(shape=(6, 6))).fitted({"image": shape})
     assert str(shape) in str(caught.value)
     assert "(6, 6" in str(caught.value)
 
 
 def dict_data():
     x = {"a": np.zeros((20, 3)), "b": np.zeros((20, 4, 4)), "more": np.zeros((20, 1))}
-    return data.load(((x, np.zeros(20)), (x, np.zeros(20))))
+    return sources.load(((x, np.zeros(20)), (x, np.zeros(20))))
 
 
 def test_dict_inputs_go_to_the_inputs_of_their_names():
@@ -378,14 +378,14 @@ def test_a_missing_input_is_named_with_those_there_are():
 
 def test_one_array_for_a_model_of_several_inputs_is_refused():
     with pytest.raises(DataError, match=r"inputs a, b.*dict"):
-        data.load(pairs()).fitted({"a": (3,), "b": (3,)})
+        sources.load(pairs()).fitted({"a": (3,), "b": (3,)})
 
 
 # Calibration
 
 
 def test_calibration_samples_are_training_inputs_decided_by_the_seed():
-    loaded = data.load(pairs(count=100))
+    loaded = sources.load(pairs(count=100))
     chosen = loaded.calibration(10, seed=3)
     assert rows(chosen) <= rows(loaded.train.x)
     assert len(rows(chosen)) == 10
@@ -394,13 +394,13 @@ def test_calibration_samples_are_training_inputs_decided_by_the_seed():
 
 
 def test_more_calibration_samples_than_there_are_gives_all():
-    loaded = data.load(pairs())
+    loaded = sources.load(pairs())
     assert rows(loaded.calibration(1000, seed=0)) == rows(loaded.train.x)
 
 
 def test_calibration_of_dict_inputs_takes_the_same_samples_of_each():
     x = {"a": np.arange(50)[:, None], "b": np.arange(50)[:, None] * 3}
-    chosen = data.load(((x, np.zeros(50)), (x, np.zeros(50)))).calibration(7, seed=0)
+    chosen = sources.load(((x, np.zeros(50)), (x, np.zeros(50)))).calibration(7, seed=0)
     assert len(chosen["a"]) == 7
     np.testing.assert_array_equal(chosen["b"], 3 * chosen["a"])
 
@@ -409,7 +409,7 @@ def test_calibration_of_dict_inputs_takes_the_same_samples_of_each():
 
 
 def fingerprint(source):
-    return data.fingerprint(source, lambda: data.load(source))
+    return sources.fingerprint(source, lambda: sources.load(source))
 
 
 def test_equal_arrays_have_equal_fingerprints_in_whatever_form():
@@ -519,7 +519,7 @@ def small_set(classes=10, columns=False):
 
 def test_a_keras_set_is_loaded_by_its_own_loader(monkeypatch):
     monkeypatch.setattr(keras.datasets.mnist, "load_data", small_set)
-    loaded = data.load("keras:mnist")
+    loaded = sources.load("keras:mnist")
     assert [len(split) for split in loaded.splits().values()] == [18, 2, 5]
     np.testing.assert_array_equal(loaded.test.x, small_set()[1][0])
 
@@ -527,7 +527,7 @@ def test_a_keras_set_is_loaded_by_its_own_loader(monkeypatch):
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_the_labels_of_cifar_are_flattened(monkeypatch, name):
     monkeypatch.setattr(getattr(keras.datasets, name), "load_data", lambda: small_set(columns=True))
-    assert data.load(f"keras:{name}").train.y.shape == (18,)
+    assert sources.load(f"keras:{name}").train.y.shape == (18,)
 
 
 def test_a_download_that_fails_is_reported_with_its_reason(monkeypatch):
@@ -536,17 +536,17 @@ def test_a_download_that_fails_is_reported_with_its_reason(monkeypatch):
 
     monkeypatch.setattr(keras.datasets.mnist, "load_data", load_data)
     with pytest.raises(DataError, match=r"keras\.datasets\.mnist.*no route to host"):
-        data.load("keras:mnist")
+        sources.load("keras:mnist")
 
 
-@pytest.mark.parametrize("name", data.KERAS)
+@pytest.mark.parametrize("name", sources.KERAS)
 def test_every_named_set_is_one_that_keras_has(name):
     assert callable(getattr(keras.datasets, name).load_data)
 
 
 def test_the_real_mnist_loads_as_a_file(real_data):
-    path = data.resolve(f"npz:{real_data / 'mnist.npz'}", real_data)
-    loaded = data.load(path)
+    path = sources.resolve(f"npz:{real_data / 'mnist.npz'}", real_data)
+    loaded = sources.load(path)
     loaded.check()
     assert [len(split) for split in loaded.splits().values()] == [54000, 6000, 10000]
     assert loaded.fitted({"image": (28, 28, 1)}).test.x.shape == (10000, 28, 28, 1)
@@ -559,5 +559,5 @@ def test_the_real_mnist_loads_through_the_loader_of_keras(real_data, tmp_path, p
         pytest.skip("this mnist.npz is packed differently from the one whose hash keras.datasets checks")
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "mnist.npz").symlink_to(file)
-    code = "from tfopt import data; d = data.load('keras:mnist'); print(d.train.x.shape, d.test.y.shape)"
+    code = "from tfopt import sources; d = sources.load('keras:mnist'); print(d.train.x.shape, d.test.y.shape)"
     assert python(code, KERAS_HOME=str(tmp_path)).splitlines()[-1] == "(54000, 28, 28) (10000,)"

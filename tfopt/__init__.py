@@ -3,19 +3,21 @@
 The names below are loaded when they are first used; importing tfopt imports neither TensorFlow nor Keras.
 
 Ground floor, which describes and records:
-    errors, knobs         what can go wrong, and how it is said
-    recipe, reference     what a user writes, and the code it refers to
-    artifact, pipeline    one committed folder a stage; folding the stages
-    stages, report        the knobs of each stage; what a person reads
-    noise                 what libraries print, kept for the day something fails
+    errors, knobs          what can go wrong, and how it is said
+    recipe, reference      what a user writes, and the code it refers to
+    plan, pipeline         a recipe with its words resolved; folding its stages
+    artifact               one committed folder for each result
+    stages, report         the knobs of each stage; what a person reads
+    noise                  what libraries print, kept for the day something fails
 
 Workshop, plain functions on Keras models:
-    models, layers, data  in and out; the layers by pattern; the splits
-    training              the only compile() and fit()
-    callbacks             for a fit() of your own
+    models, layers         models in and out; their layers by path and pattern
+    sources, data, targets where data comes from; the splits; whether the labels fit the loss
+    training, backup       the only compile() and fit(); its state after each epoch
+    callbacks              for a fit() of your own
     optimizers, regularizers, sparsity, quantization
-    tflite, contents      a `.tflite` read and run; any model file looked into
-    evaluate, benchmark   how good, how large, how fast
+    tflite, contents       a `.tflite` read and run; any model file looked into
+    evaluate, benchmark    how good, how large, how fast
 """
 
 from __future__ import annotations

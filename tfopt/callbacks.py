@@ -11,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.errors import InputError, ModelError
-from tfopt.layers import Kernel, prunable, select, walk
+from tfopt.layers import Kernel
 from tfopt.sparsity.engine import updates_in_graph
 from tfopt.sparsity.masks import magnitude_threshold, sparsity_of
-from tfopt.sparsity.schedules import Timetable, build_schedule, check_schedule
+from tfopt.sparsity.schedules import Timetable, build_schedule, check_knobs, check_schedule
+from tfopt.sparsity.selection import choose_kernels
 
 __all__ = ["MagnitudePruning"]
 
@@ -90,7 +91,7 @@ class MagnitudePruning(keras.callbacks.Callback):
         self._spec: dict[str, Any] | None = None
         self.schedule: Any = None
         if isinstance(schedule, str):
-            self._spec = _checked_spec(schedule, sparsity, initial_sparsity, power, begin, end, frequency)
+            self._spec = check_knobs(schedule, sparsity, initial_sparsity, power, begin, end, frequency)
         elif sparsity is not None:
             raise InputError(
                 f"a schedule object says the sparsity itself: leave one of them out. Received: {sparsity=}."
@@ -306,68 +307,6 @@ class MagnitudePruning(keras.callbacks.Callback):
             for array, mask in zip(weights, self._masks, strict=True)
         ]
         self._renew(thresholds)
-
-
-def choose_kernels(
-    model: keras.Model, only: Sequence[str] = (), skip: Sequence[str] = ()
-) -> tuple[list[Kernel], list[tuple[str, str]]]:
-    """The kernels to prune, each once, and the layers with kernels that are left alone, with the reason.
-
-    Raises:
-        ModelError: A pattern matches no layer, or no layer is left to prune.
-    """
-    places = list(walk(model))
-    chosen = {id(place.layer) for place in select(places, only, skip)}
-    found: dict[int, Kernel] = {}
-    skipped = []
-    for place in places:
-        own = prunable(place, asked=any(place.matches(pattern) for pattern in only))
-        if id(place.layer) in chosen:
-            found.update({id(kernel.variable): kernel for kernel in own if id(kernel.variable) not in found})
-        reason = (
-            "left out by only/skip" if own else "not a layer that TF-MOT prunes; name it in `only` if it has a kernel"
-        )
-        has_kernel = any(len(v.shape) > 1 for v in getattr(place.layer, "_trainable_variables", ()))
-        if has_kernel and not any(id(kernel.variable) in found for kernel in own):
-            skipped.append((place.path, reason))
-    if not found:
-        raise ModelError("no layer is left to prune: none has a kernel, or only/skip leave none.", ("only",))
-    return list(found.values()), skipped
-
-
-def _checked_spec(
-    kind: str,
-    sparsity: float | None,
-    initial_sparsity: float,
-    power: float,
-    begin: int | float,
-    end: int | float,
-    frequency: int | None,
-) -> dict[str, Any]:
-    if kind not in ("polynomial", "constant"):
-        raise InputError(
-            f"schedule is 'polynomial', 'constant' or a TF-MOT PruningSchedule. Received: schedule={kind!r}."
-        )
-    if sparsity is None or not 0 <= sparsity < 1:
-        raise InputError(f"sparsity is the fraction of zeros to reach, at least 0 and below 1. Received: {sparsity=}.")
-    if not 0 <= initial_sparsity <= sparsity:
-        raise InputError(f"initial_sparsity lies between 0 and sparsity. Received: {initial_sparsity=}, {sparsity=}.")
-    for knob, value in (("begin", begin), ("end", end)):
-        if value < 0 or (isinstance(value, float) and value > 1):
-            raise InputError(
-                f"{knob} is a step number (int) or a fraction of the training (float, 0-1). Received: {knob}={value}."
-            )
-    if frequency is not None and frequency < 1:
-        raise InputError(f"frequency is a number of steps, at least 1. Received: {frequency=}.")
-    return {
-        "kind": kind,
-        "sparsity": sparsity,
-        "initial_sparsity": initial_sparsity,
-        "power": power,
-        "begin": begin,
-        "end": end,
-        "frequency": frequency,
-    }
 
 
 def _refuse_combinations(model: keras.Model) -> None:

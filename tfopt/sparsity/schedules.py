@@ -82,6 +82,46 @@ def check_schedule(schedule: Any) -> Any:
     return schedule
 
 
+def check_knobs(
+    kind: str,
+    sparsity: float | None,
+    initial_sparsity: float,
+    power: float,
+    begin: int | float,
+    end: int | float,
+    frequency: int | None,
+) -> dict[str, Any]:
+    """What a user says of a schedule, as `build_schedule` takes it, once it can be one.
+
+    Raises:
+        InputError: A value out of its range.
+    """
+    if kind not in ("polynomial", "constant"):
+        raise InputError(
+            f"schedule is 'polynomial', 'constant' or a TF-MOT PruningSchedule. Received: schedule={kind!r}."
+        )
+    if sparsity is None or not 0 <= sparsity < 1:
+        raise InputError(f"sparsity is the fraction of zeros to reach, at least 0 and below 1. Received: {sparsity=}.")
+    if not 0 <= initial_sparsity <= sparsity:
+        raise InputError(f"initial_sparsity lies between 0 and sparsity. Received: {initial_sparsity=}, {sparsity=}.")
+    for knob, value in (("begin", begin), ("end", end)):
+        if value < 0 or (isinstance(value, float) and value > 1):
+            raise InputError(
+                f"{knob} is a step number (int) or a fraction of the training (float, 0-1). Received: {knob}={value}."
+            )
+    if frequency is not None and frequency < 1:
+        raise InputError(f"frequency is a number of steps, at least 1. Received: {frequency=}.")
+    return {
+        "kind": kind,
+        "sparsity": sparsity,
+        "initial_sparsity": initial_sparsity,
+        "power": power,
+        "begin": begin,
+        "end": end,
+        "frequency": frequency,
+    }
+
+
 def build_schedule(
     kind: str,
     sparsity: float,

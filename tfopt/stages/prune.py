@@ -40,8 +40,8 @@ class Prune(Fitting):
         """Resolves the patterns and builds the schedule."""
         import math
 
-        from tfopt.callbacks import choose_kernels
         from tfopt.sparsity.schedules import build_schedule
+        from tfopt.sparsity.selection import choose_kernels
 
         choose_kernels(model, self.only, self.skip)
         total = self.epochs * math.ceil(len(context.data.train) / self.batch_size)

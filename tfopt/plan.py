@@ -1,0 +1,164 @@
+"""A recipe with its words resolved: its model and data, loaded when first needed, and every key of the chain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfopt.artifact import Artifact, Workspace, content_key, storage_errors
+from tfopt.errors import InputError
+from tfopt.recipe import SOURCE, Recipe, Step
+from tfopt.reference import digest_callable
+from tfopt.stages.base import Context, Progress
+
+if TYPE_CHECKING:
+    from tfopt.data import Data
+
+
+class Plan:
+    """One recipe about to be run.
+
+    Args:
+        recipe: The recipe.
+        out: The folder for results.
+        progress: Where the stages tell how far they are.
+    """
+
+    def __init__(self, recipe: Recipe, out: Path, progress: Progress):
+        from tfopt import models, sources
+
+        self.recipe, self.progress = recipe, progress
+        self.workspace = Workspace(out / recipe.name)
+        self.steps = recipe.chain()
+        try:
+            self.model_source = models.resolve(recipe.model, recipe.folder)
+            self.model_digest = models.digest(self.model_source)
+        except InputError as error:
+            raise recipe.located(type(error)(str(error), ("model",))) from error
+        try:
+            self.data_source = sources.resolve(recipe.data, recipe.folder)
+        except InputError as error:
+            raise recipe.located(type(error)(str(error), ("data",))) from error
+
+    @cached_property
+    def raw_data(self) -> Data:
+        """The data as it is loaded, checked for what no training survives."""
+        from tfopt import sources
+
+        loaded = sources.load(self.data_source)
+        loaded.check()
+        return loaded
+
+    @cached_property
+    def data(self) -> Data:
+        """The data as the model takes it."""
+        from tfopt import models
+
+        return self.raw_data.fitted(models.inputs_of(self.model))
+
+    @cached_property
+    def model(self) -> Any:
+        """The Keras model the recipe starts from."""
+        from tfopt import models
+        from tfopt.training import deterministic
+
+        try:
+            with deterministic(self.recipe.seed):
+                return models.build(self.model_source, self.trust)
+        except InputError as error:
+            raise type(error)(str(error), error.field or ("model",)) from error
+
+    @property
+    def trust(self) -> bool:
+        """A function is the user's own code already; a file is trusted on their word."""
+        return self.recipe.trust or not isinstance(self.model_source, Path)
+
+    def keys(self) -> dict[str, str]:
+        """The content key of every step's result, known before any of them is made."""
+        from tfopt import sources
+
+        recipe = self.recipe
+        keys = {SOURCE: content_key(SOURCE, self.model_digest, recipe.seed, recipe.loss, recipe.metrics)}
+        content = sources.fingerprint(self.data_source, lambda: self.raw_data)
+        for step in self.steps:
+            stage = step.stage
+            before = [keys[name] for name in (*step.parents, *stage.needs())]
+            keys[step.name] = content_key(before, stage.kind, _version(stage), stage.settings(), recipe.seed, content)
+        return keys
+
+    def resolved(self) -> Recipe:
+        """The recipe with its files' whole paths, which runs from anywhere on this machine."""
+        from tfopt.reference import Ref, find_file
+
+        data = f"npz:{self.data_source}" if isinstance(self.data_source, Path) else self.data_source
+        changes: dict[str, Any] = {"data": str(data) if isinstance(data, Ref) else data}
+        if isinstance(self.model_source, Path | Ref):
+            changes["model"] = str(self.model_source)
+        changes["use"] = tuple(str(find_file(file, self.recipe.folder)) for file in self.recipe.use)
+        return self.recipe.model_copy(update=changes)
+
+    def context(self, name: str, key: str, folder: Path, artifacts: Mapping[str, Artifact]) -> Context:
+        """What the stage of that name is given."""
+        from tfopt import models
+
+        recipe = self.recipe
+        return Context(
+            name=name,
+            key=key,
+            folder=folder,
+            data=self.data,
+            seed=recipe.seed,
+            loss=recipe.loss,
+            metrics=recipe.metrics,
+            artifacts=artifacts,
+            progress=self.progress,
+            custom_objects=models.custom_objects(self.model_source),
+            trust=self.trust,
+        )
+
+    def check(self) -> None:
+        """Everything that can be known to fail before any compute: the data, the model, each stage on them.
+
+        Raises:
+            InputError: One line, with file:line where the recipe came from a file.
+        """
+        located = self.recipe.located
+        try:
+            _ = self.raw_data
+            _ = self.model
+            context = self.context("check", "", Path(), {})
+        except InputError as error:
+            raise located(error) from error
+        for step in self.steps:
+            try:
+                step.stage.check(self.model, context)
+            except InputError as error:
+                own = not error.field or error.field[0] in type(step.stage).model_fields
+                raise located(error, step if own else None) from error
+
+    def source(self, key: str) -> Artifact:
+        """Commits the model the recipe starts from, so that every stage finds it in the same form."""
+        from tfopt import models
+
+        folder = self.workspace.begin(SOURCE, key)
+        with storage_errors(folder):
+            models.save(self.model, folder / "model.keras")
+        artifact = Artifact(SOURCE, SOURCE, folder, "model.keras", "keras", key)
+        return self.workspace.commit(artifact)
+
+    def stage(self, step: Step, key: str, artifacts: Mapping[str, Artifact]) -> Artifact:
+        """Runs one stage in its partial folder and commits what it returns."""
+        start = time.monotonic()
+        context = self.context(step.name, key, self.workspace.begin(step.name, key), artifacts)
+        result = step.stage.run([artifacts[name] for name in step.parents], context)
+        return self.workspace.commit(replace(result, seconds=time.monotonic() - start))
+
+
+def _version(stage: Any) -> Any:
+    """A built-in stage's version number; a user's own stage is known by its code too."""
+    cls = type(stage)
+    return stage.version if cls.__module__.startswith("tfopt.") else [stage.version, digest_callable(cls)]
