@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from tfopt.artifact import Artifact, Skipped, Workspace, content_key
+from tfopt.artifact import BACKUP, Artifact, Skipped, Workspace, content_key
 from tfopt.errors import StorageError
 
 HOLD = """
@@ -160,12 +160,12 @@ def test_a_partial_folder_without_a_key_is_started_afresh(workspace):
 def test_holding_the_folder_sweeps_what_nobody_goes_on_from(workspace):
     commit(workspace)
     (workspace.root / "train.old").mkdir()
-    (workspace.root / "train" / "backup").mkdir()
-    backup = workspace.begin("prune", "k") / "backup"
+    (workspace.root / "train" / BACKUP).mkdir()
+    backup = workspace.begin("prune", "k") / BACKUP
     backup.mkdir()
     with workspace.locked():
         assert not (workspace.root / "train.old").exists()
-        assert not (workspace.root / "train" / "backup").exists()
+        assert not (workspace.root / "train" / BACKUP).exists()
         assert backup.exists()
     assert workspace.find("train", "k")
 

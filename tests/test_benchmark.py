@@ -83,7 +83,7 @@ import sys
 from pathlib import Path
 from tfopt import benchmark
 path = Path({str(folder / "int8.tflite")!r})
-taken = benchmark._latencies(path, 1, 0.01)
+taken = benchmark._latencies(path, 1, 0.01, {{}})
 found = benchmark.sizes(path)
 heavy = {{"tensorflow", "keras", "tf_keras", "tensorflow_model_optimization"}} & set(sys.modules)
 print(len(taken) >= 30, found["raw_bytes"] > 0, sorted(heavy))

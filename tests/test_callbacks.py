@@ -370,7 +370,8 @@ WRONG = {
     "a fraction above one": ({"sparsity": 0.5, "end": 1.5}, "end"),
     "an unknown schedule": ({"sparsity": 0.5, "schedule": "cubic"}, "'polynomial', 'constant'"),
     "a schedule of something else": ({"schedule": keras.optimizers.schedules.CosineDecay(0.1, 10)}, "PruningSchedule"),
-    "both": ({"sparsity": 0.5, "schedule": constant_sparsity(0.5, 0)}, "leave one of them out"),
+    "both": ({"sparsity": 0.5, "schedule": constant_sparsity(0.5, 0)}, "leave one or the other out"),
+    "steps beside a schedule": ({"end": 3, "schedule": constant_sparsity(0.5, 0)}, "leave one or the other out"),
     "frequency": ({"sparsity": 0.5, "frequency": 0}, "frequency"),
 }
 
@@ -432,3 +433,51 @@ def test_the_mask_update_reads_the_weights_as_the_optimizer_left_them(blobs):
 
     fit(compiled(sequential(), keras.optimizers.SGD(0.5, momentum=0.9)), blobs, [pruning, Look()], epochs=2)
     assert any((after & ~before).any() for before, after in itertools.pairwise(masks))
+
+
+def test_one_callback_prunes_one_model_after_another_from_the_start(blobs):
+    pruning = MagnitudePruning(sparsity=0.75, frequency=4)
+    for _ in range(2):
+        fit(compiled(sequential()), blobs, [pruning])
+        assert pruning.step == 24
+        assert exactly_sparse(pruning, 0.75)
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 4])
+def test_the_masks_of_an_interrupted_fit_do_not_outlive_the_next_one(steps_per_execution, blobs):
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise KeyboardInterrupt
+
+    model = compiled(sequential(), steps_per_execution=steps_per_execution)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, blobs, [MagnitudePruning(sparsity=0.5, begin=1, end=2), Interrupt()])
+    fit(model, blobs, [MagnitudePruning(sparsity=0.5, begin=1, end=2)], epochs=1)
+    assert all(v.constraint is None for v in model.trainable_variables)
+    assert "train_step" not in vars(model)
+
+
+@pytest.mark.parametrize("start_step", [3, 8])
+def test_checkpoints_hold_the_zeros_wherever_the_schedule_starts(start_step, blobs):
+    shares = []
+
+    class Look(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            shares.append(np.mean(self.model.get_layer("hidden").kernel.numpy() == 0))
+
+    pruning = MagnitudePruning(schedule=constant_sparsity(0.5, 1, frequency=1), start_step=start_step)
+    fit(compiled(sequential(), steps_per_execution=4), blobs, [Look(), pruning], epochs=2)
+    assert shares == [pytest.approx(0.5)] * 2
+
+
+def test_a_state_of_other_layers_is_refused(blobs):
+    first, second = MagnitudePruning(sparsity=0.5, only=["head"]), MagnitudePruning(sparsity=0.5)
+    fit(compiled(sequential()), blobs, [first], epochs=1)
+    second.set_state(first.get_state())
+    with pytest.raises(ModelError, match="other layers"):
+        fit(compiled(sequential()), blobs, [second], epochs=1)
+
+
+def test_a_pattern_for_a_layer_without_a_kernel_is_refused(blobs):
+    with pytest.raises(ModelError, match=r"flatten.*no kernel to prune"):
+        fit(compiled(sequential()), blobs, [MagnitudePruning(sparsity=0.5, only=["hidden", "flatten*"])])

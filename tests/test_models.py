@@ -484,3 +484,30 @@ def test_one_layer_used_for_two_outputs_gives_two_names():
     model = keras.Model([a, b], [shared(a), shared(b)])
     result = models.named_outputs(model, ["first", "second"])
     assert list(result.values()) == ["first", "second"]
+
+
+def test_saving_leaves_the_users_optimizer_in_place(tmp_path):
+    model = fitted_model()
+    optimizer, steps = model.optimizer, int(model.optimizer.iterations)
+    models.save(model, tmp_path / "m.keras")
+    assert model.optimizer is optimizer
+    assert int(model.optimizer.iterations) == steps > 0
+
+
+def test_the_digest_of_a_model_object_counts_how_it_is_compiled():
+    model = dense_model()
+    digests = []
+    for loss in ("mse", "mse", "mae"):
+        model.compile("sgd", loss)
+        digests.append(models.digest(model))
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_a_model_in_mixed_precision_is_rebuilt_in_float32_with_the_same_outputs(policy):
+    with_policy = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, dtype=policy, name="d")])
+    copy = models.in_float32(with_policy)
+    x = x_of((8, 3))
+    assert copy.layers[0].compute_dtype == "float32"
+    np.testing.assert_allclose(copy(x), keras.ops.cast(with_policy(x), "float32"), atol=0.05)
+    assert models.in_float32(copy) is copy

@@ -1,8 +1,10 @@
 """What libraries print is kept, and the terminal stays clean."""
 
+import logging
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -129,3 +131,31 @@ with captured():
 
 def test_a_replaced_stdout_is_used_as_it_is(capsys):
     assert terminal() is sys.stdout
+
+
+def test_a_logging_handler_made_in_the_block_still_works_after_it(capsys):
+    logger = logging.getLogger("made-in-a-block")
+    logger.propagate = False
+    with captured():
+        handler = logging.StreamHandler()
+        logger.addHandler(handler)
+    logger.warning("later")
+    handler.flush()
+    logger.removeHandler(handler)
+    assert "Logging error" not in capsys.readouterr().err
+
+
+def test_blocks_in_two_threads_leave_the_descriptors_as_they_were():
+    before = os.fstat(1).st_ino, os.fstat(2).st_ino
+
+    def block():
+        for _ in range(20):
+            with captured():
+                os.write(1, b"x")
+
+    threads = [threading.Thread(target=block) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (os.fstat(1).st_ino, os.fstat(2).st_ino) == before

@@ -227,7 +227,7 @@ def test_one_word_stands_for_a_list_of_one(field):
 
 def test_relative_paths_start_at_the_recipes_folder(write, tmp_path):
     (tmp_path / "sub").mkdir()
-    assert Recipe.load(write(HEAD + "  - quantize\n", "sub/r.yaml")).folder == Path("sub")
+    assert Recipe.load(write(HEAD + "  - quantize\n", "sub/r.yaml")).folder == tmp_path / "sub"
 
 
 def steps(*stages):

@@ -1,5 +1,6 @@
 """References to a user's code."""
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -322,3 +323,42 @@ def test_variables_of_the_function_around_count_in_functions_made_on_the_fly():
 )
 def test_an_error_is_described_in_one_line(error, text):
     assert describe(error) == text
+
+
+def test_the_digest_of_a_partial_is_its_functions_and_arguments():
+    def build(width):
+        return width
+
+    digests = [digest_callable(functools.partial(build, width)) for width in (1, 1, 2)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_digest_of_a_method_counts_its_object():
+    class Maker:
+        def __init__(self, width):
+            self.width = width
+
+        def make(self):
+            return self.width
+
+    digests = [digest_callable(Maker(width).make) for width in (1, 1, 2)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_digest_of_a_function_without_a_file_counts_the_globals_it_uses():
+    digests = []
+    for width in (1, 1, 2):
+        space = {"width": width}
+        exec("def build():\n    return width", space)
+        digests.append(digest_callable(space["build"]))
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_files_of_the_same_name_in_two_projects_are_each_projects_own(tmp_path):
+    for number in (1, 2):
+        folder = tmp_path / f"project{number}"
+        folder.mkdir()
+        (folder / "shared_helper.py").write_text(f"value = {number}\n")
+        (folder / f"main{number}.py").write_text("import shared_helper\ndef build():\n    return shared_helper.value\n")
+    built = [Ref(tmp_path / f"project{n}" / f"main{n}.py", "build").call() for n in (1, 2)]
+    assert built == [1, 2]

@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 from tfopt import training
+from tfopt.artifact import BACKUP
 from tfopt.callbacks import MagnitudePruning
 from tfopt.data import Data, Split
 from tfopt.errors import DataError, InputError, ModelError, TrainingError
@@ -129,7 +130,7 @@ def test_a_backup_that_was_being_written_is_ignored(data, tmp_path):
     settings = Settings(epochs=2, seed=5)
     whole, resumed = build(), build()
     training.fit(whole, data, settings, tmp_path / "whole")
-    unfinished = tmp_path / "cut" / "backup" / "new"
+    unfinished = tmp_path / "cut" / BACKUP / "new"
     unfinished.mkdir(parents=True)
     (unfinished / "model.weights.h5").write_bytes(b"half")
     training.fit(resumed, data, settings, tmp_path / "cut")

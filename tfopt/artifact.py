@@ -10,9 +10,11 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,10 +24,12 @@ Format = Literal["keras", "tflite"]
 RECORD = "artifact.json"
 PARTIAL = ".partial"
 OLD = ".old"
-BACKUP = "backup"
+BACKUP = ".backup"
 KEY = ".key"
 LOCK = ".lock"
+OWNER = ".owner"
 LOG = "run.log"
+PACKAGES = ("tfopt", "tensorflow", "keras", "tensorflow-model-optimization", "ai-edge-litert", "litert-quantizer")
 RESERVED = (LOG, "recipe.yaml", "report.json", "report.md")
 
 
@@ -61,6 +65,7 @@ class Artifact:
         details: What the report shows besides: training history, input shapes, the zeros of each kernel.
         failed: The sentence of a gate that was not met.
         seconds: How long it took.
+        environment: Machine and versions of the packages that made it.
     """
 
     name: str
@@ -76,6 +81,7 @@ class Artifact:
     details: dict[str, Any] = field(default_factory=dict)
     failed: str | None = None
     seconds: float = 0.0
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -116,7 +122,7 @@ class Workspace:
         """
         from filelock import FileLock, Timeout
 
-        owner = self.root / ".owner"
+        owner = self.root / OWNER
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.root / LOCK)
@@ -140,13 +146,13 @@ class Workspace:
     def _sweep(self) -> None:
         """Removes what a killed process left that nobody goes on from."""
         for folder in (*self.root.glob(f"*{OLD}"), *self.root.glob(f"*/{BACKUP}")):
-            if folder.parent.suffix != PARTIAL:
+            if folder.parent.suffix != PARTIAL and folder.is_dir():
                 shutil.rmtree(folder)
 
     def remove_if_empty(self) -> None:
         """Takes away the folder of a run that came to nothing, and the one around it if nothing else is in it."""
-        left = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
-        if left and left <= {LOCK, LOG}:
+        left = {path.name for path in self.root.iterdir()}
+        if left <= {LOCK, LOG, OWNER}:
             for name in left:
                 (self.root / name).unlink()
             with contextlib.suppress(OSError):  # others' results keep the outer folder
@@ -172,6 +178,7 @@ class Workspace:
         """Makes a finished partial folder the result of its name, in place of any older one."""
         final = self.root / artifact.name
         with storage_errors(artifact.folder):
+            artifact = replace(artifact, environment=environment())
             artifact.write()
             if final.exists():
                 os.rename(final, self.root / f"{artifact.name}{OLD}")
@@ -183,6 +190,15 @@ class Workspace:
         """Every committed artifact, in the order of their making."""
         found = [Artifact.read(path.parent) for path in self.root.glob(f"*/{RECORD}") if path.parent.suffix != PARTIAL]
         return sorted(filter(None, found), key=lambda a: (a.folder / RECORD).stat().st_mtime)
+
+
+def environment() -> dict[str, str]:
+    """Machine and versions that results depend on."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 @contextlib.contextmanager

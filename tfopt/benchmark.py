@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,16 @@ from tfopt.errors import ConversionError
 WARM_UP_RUNS = 10
 
 
-def measure(path: Path, threads: int = 1, seconds: float = 1.0) -> dict[str, float]:
+def measure(
+    path: Path, threads: int = 1, seconds: float = 1.0, shapes: Mapping[str, Sequence[int]] | None = None
+) -> dict[str, float]:
     """Measures a file in a fresh process, which has loaded nothing but LiteRT.
 
     Args:
         path: The `.tflite`.
         threads: CPU threads.
         seconds: How long to run it, after a warm-up; at least 30 runs.
+        shapes: Shapes of one sample by input name, for a file that leaves dimensions open.
 
     Returns:
         `raw_bytes`, `gzip_bytes` (level 9), `parameters`, `nonzero_parameters`, `sparsity` (of the kernels),
@@ -33,11 +38,20 @@ def measure(path: Path, threads: int = 1, seconds: float = 1.0) -> dict[str, flo
         ConversionError: The process failed; the error carries its last line.
     """
     command = [sys.executable, "-m", "tfopt.benchmark", str(path), "--threads", str(threads), "--seconds", str(seconds)]
-    finished = subprocess.run(command, capture_output=True, text=True)
+    command += ["--shapes", json.dumps({name: list(shape) for name, shape in (shapes or {}).items()})]
+    found = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    finished = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": found})
     if finished.returncode:
         lines = finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"]
         raise ConversionError(f"LiteRT could not be timed on {path}: {lines[-1]}")
     return json.loads(finished.stdout.splitlines()[-1])
+
+
+def input_names(path: Path) -> list[str]:
+    """The names of a file's inputs, in order."""
+    from tfopt.tflite import read
+
+    return list(read(path).inputs)
 
 
 def sizes(path: Path) -> dict[str, float]:
@@ -54,11 +68,21 @@ def sizes(path: Path) -> dict[str, float]:
     }
 
 
-def _latencies(path: Path, threads: int, seconds: float) -> np.ndarray:
+def _latencies(path: Path, threads: int, seconds: float, shapes: Mapping[str, Sequence[int]]) -> np.ndarray:
     """Seconds of each single run, inputs and outputs left in place."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    interpreter.allocate_tensors()
+    signatures = interpreter.get_signature_list()
+    names = next(iter(signatures.values()))["inputs"] if signatures else []
+    details = interpreter.get_signature_runner().get_input_details() if signatures else {}
+    for name in names:
+        detail = details[name]
+        if -1 in detail["shape_signature"][1:]:
+            if name not in shapes:
+                raise ValueError(f"input {name!r} leaves dimensions open: name its shape with --shapes")
+            interpreter.resize_tensor_input(detail["index"], [1, *shapes[name]])
     interpreter.allocate_tensors()
     generator = np.random.default_rng(0)
     for detail in interpreter.get_input_details():
@@ -100,8 +124,9 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--shapes", type=json.loads, default={}, help='such as {"image": [32, 32, 3]}')
     arguments = parser.parse_args()
-    taken = _latencies(arguments.file, arguments.threads, arguments.seconds)
+    taken = _latencies(arguments.file, arguments.threads, arguments.seconds, arguments.shapes)
     peak = _peak_memory_bytes()  # before the file is read a second time for its sizes
     result = {
         **sizes(arguments.file),

@@ -20,6 +20,9 @@ from tfopt.sparsity.selection import choose_kernels
 __all__ = ["MagnitudePruning"]
 
 
+_PRUNES = "_tfopt_prunes"  # marks a train_step that a callback has put in place of the model's
+
+
 class _Masked:
     """A variable's constraint while pruning: its own constraint first, then the mask.
 
@@ -92,9 +95,10 @@ class MagnitudePruning(keras.callbacks.Callback):
         self.schedule: Any = None
         if isinstance(schedule, str):
             self._spec = check_knobs(schedule, sparsity, initial_sparsity, power, begin, end, frequency)
-        elif sparsity is not None:
+        elif (sparsity, begin, end, frequency, initial_sparsity, power) != (None, 0.0, 0.75, None, 0.0, 3.0):
             raise InputError(
-                f"a schedule object says the sparsity itself: leave one of them out. Received: {sparsity=}."
+                "a schedule object says sparsity, begin, end and frequency itself: leave one or the other out. "
+                f"Received: {sparsity=}, {begin=}, {end=}, {frequency=}."
             )
         else:
             self.schedule = check_schedule(schedule)
@@ -112,6 +116,14 @@ class MagnitudePruning(keras.callbacks.Callback):
         self._gate_open = False
 
     # The state of the schedule
+
+    def schedule_for(self, total: int | None) -> Any:
+        """The TF-MOT schedule of a training of `total` steps; None for a length that is not known.
+
+        Raises:
+            InputError: A fraction of an unknown length, or an end before the begin.
+        """
+        return self.schedule if self._spec is None else build_schedule(**self._spec, total=total)
 
     def sparsity(self) -> dict[str, float]:
         """The fraction of zeros of each pruned kernel, by its path, such as `conv2d/kernel`."""
@@ -154,6 +166,7 @@ class MagnitudePruning(keras.callbacks.Callback):
             once = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
             self._gate = tf.Variable(0.0, **once)
             self._graph_step = tf.Variable(0, dtype=tf.int64, **once)
+            self._epoch_step = tf.Variable(0, dtype=tf.int64, **once)
             mean = {"trainable": False, "aggregation": tf.VariableAggregation.MEAN}
             raw = [kernel.variable.value for kernel in self._kernels]
             self._masks = [tf.Variable(tf.ones(w.shape, w.dtype), **mean) for w in raw]
@@ -177,10 +190,12 @@ class MagnitudePruning(keras.callbacks.Callback):
     def _attach(self) -> None:
         model = self.model
         self.detach()
-        self._own_constraints = [kernel.variable.constraint for kernel in self._kernels]
+        self._own_constraints = [_without_mask(kernel.variable.constraint) for kernel in self._kernels]
         for kernel, mask, own in zip(self._kernels, self._masks, self._own_constraints, strict=True):
             kernel.variable.constraint = _Masked(mask, self._gate, own)
         self._in_graph = model.steps_per_execution > 1
+        if hasattr(model.train_step, _PRUNES):
+            del model.train_step
         if self._in_graph:
             model.train_step = self._pruning_step(model.train_step)
         self._attached = True
@@ -200,18 +215,21 @@ class MagnitudePruning(keras.callbacks.Callback):
     def _pruning_step(self, train_step: Any) -> Any:
         """TF-MOT's update inside the traced step: with several steps in one execution no callback runs between them."""
         triples = zip((k.variable.value for k in self._kernels), self._masks, self._thresholds, strict=True)
-        step, schedule, per_epoch = self._graph_step, self.schedule, self.params.get("steps")
+        step, epoch_step = self._graph_step, self._epoch_step
+        schedule, per_epoch = self.schedule, self.params.get("steps")
         update = updates_in_graph(step, list(triples), schedule)
 
         def pruned_step(data: Any) -> Any:
             step.assign_add(1)
+            epoch_step.assign_add(1)
             update()
             due_next = schedule(step + 1)[0]
             if per_epoch:
-                due_next = tf.logical_and(due_next, step % per_epoch != 0)
+                due_next = tf.logical_and(due_next, epoch_step < per_epoch)
             self._gate.assign(tf.cast(due_next, tf.float32))
             return train_step(data)
 
+        setattr(pruned_step, _PRUNES, True)
         return pruned_step
 
     # What Keras calls
@@ -222,9 +240,11 @@ class MagnitudePruning(keras.callbacks.Callback):
         if getattr(self, "_owner", None) is not self.model:
             self.detach()
             self._prepare()
+            self.step = None
+            self.schedule = None if self._spec is not None else self.schedule
         steps, epochs = self.params.get("steps"), self.params.get("epochs")
-        if self.schedule is None and self._spec is not None:
-            self.schedule = build_schedule(**self._spec, total=steps * epochs if steps and epochs else None)
+        if self.schedule is None:
+            self.schedule = self.schedule_for(steps * epochs if steps and epochs else None)
         self._timetable = Timetable(self.schedule)
         if not self.model.optimizer.built:
             with self.model.distribute_strategy.scope():
@@ -235,6 +255,7 @@ class MagnitudePruning(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Notes the epoch, from which an interrupted schedule is resumed."""
         self._epoch = epoch
+        self._epoch_step.assign(0)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Makes new masks where the schedule says so, from the weights as the optimizer left them."""
@@ -279,8 +300,11 @@ class MagnitudePruning(keras.callbacks.Callback):
         self._synced = True
         if self._pending is not None:
             self.step = int(self._pending["step"])
-            for index, mask in enumerate(self._masks):
-                mask.assign(self._pending[f"mask{index}"])
+            kept = [self._pending.get(f"mask{index}") for index in range(len(self._masks))]
+            for mask, values in zip(self._masks, kept, strict=True):
+                if values is None or values.shape != mask.shape:
+                    raise ModelError("the state is of other layers: its masks do not fit these kernels.")
+                mask.assign(values)
             self._pending = None
         elif self.step is None:
             self.step = self.start_step if self.start_step is not None else self._steps_before()
@@ -309,8 +333,17 @@ class MagnitudePruning(keras.callbacks.Callback):
         self._renew(thresholds)
 
 
+def _without_mask(constraint: Any) -> Any:
+    """A variable's own constraint, below the mask that an interrupted `fit` of another callback left on it."""
+    while isinstance(constraint, _Masked):
+        constraint = constraint.own
+    return constraint
+
+
 def _refuse_combinations(model: keras.Model) -> None:
     """Says in one line what Keras 3 would say in a hundred, or would do wrong."""
+    if keras.backend.backend() != "tensorflow":
+        raise ModelError(f"tfopt prunes on Keras's TensorFlow backend. Received: {keras.backend.backend()!r}.")
     if model.distribute_strategy.num_replicas_in_sync == 1:
         return
     if model.steps_per_execution > 1:

@@ -136,11 +136,13 @@ def report(
     """Write report.json and report.md again from the committed results, and show the table."""
     import json
 
+    from tfopt.artifact import storage_errors
     from tfopt.pipeline import Result
     from tfopt.report import files
 
     artifacts = files.collect(folder)
-    files.write(Result(artifacts, (), folder.resolve()))
+    with storage_errors(folder):
+        files.write(Result(artifacts, (), folder.resolve()))
     if json_only:
         sys.stdout.write(json.dumps(files.as_record(artifacts), indent=2, default=str) + "\n")
     else:

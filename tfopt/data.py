@@ -60,6 +60,10 @@ class Data:
                     same_length(what, array, f"x_{name}", split)
                     if len(array) == 0:
                         raise DataError(f"{what} is empty. Give every split at least one sample.", ("data",))
+                    if array.dtype.kind not in "biuf":
+                        raise DataError(
+                            f"{what} holds {array.dtype}, not numbers. Turn words into numbers first.", ("data",)
+                        )
                     if array.dtype.kind == "f" and not np.isfinite(array).all():
                         bad = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
                         raise DataError(

@@ -17,6 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from tfopt.pipeline import Result
 
 Location = tuple[str | int, ...]
 
@@ -27,6 +31,13 @@ class TfoptError(Exception):
     exit_code = 1
     log: Path | None = None
     """Where the libraries' output of the failed run is kept."""
+
+    def reworded(self, message: str) -> Self:
+        """The same error with another message, whatever its constructor takes."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.args = (message,)
+        return other
 
 
 class InputError(TfoptError):
@@ -77,6 +88,7 @@ class StorageError(TfoptError):
 
 
 class GateError(TfoptError):
-    """An accuracy gate that was not met; the files are there all the same."""
+    """An accuracy gate that was not met; the files are there all the same, and `result` holds them."""
 
     exit_code = 3
+    result: Result | None = None

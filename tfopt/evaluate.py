@@ -58,6 +58,17 @@ METRICS = {
 }
 
 
+# What Keras also calls them.
+KERAS_NAMES = {
+    "acc": "accuracy",
+    "sparse_categorical_accuracy": "accuracy",
+    "categorical_accuracy": "accuracy",
+    "binary_accuracy": "accuracy",
+    "mean_absolute_error": "mae",
+    "mean_squared_error": "mse",
+}
+
+
 def classes(scores: np.ndarray) -> np.ndarray:
     """Class ids `(...)` from scores: the largest of several `(..., classes)`, or one `(..., 1)` above one half."""
     if scores.ndim > 1 and scores.shape[-1] > 1:

@@ -43,12 +43,31 @@ def digest(source: Any) -> str:
         return hashlib.sha256(source.read_bytes()).hexdigest()
     if isinstance(source, Ref):
         return source.digest()
-    if hasattr(source, "get_weights"):
-        content = hashlib.sha256(json.dumps(source.get_config(), sort_keys=True, default=str).encode())
-        for weight in source.get_weights():
-            content.update(weight.tobytes())
-        return content.hexdigest()
-    return digest_callable(source)
+    return _digest_model(source) if hasattr(source, "get_weights") else digest_callable(source)
+
+
+def _digest_model(model: Any) -> str:
+    """sha256 of a model object: what it is made of, how it is compiled, the code of its own classes, its weights."""
+    try:
+        described: list[Any] = [model.get_config(), model.get_compile_config()]
+    except Exception as error:
+        raise ModelError(
+            f"{type(model).__name__} cannot be saved, as it has no get_config: {describe(error)}. "
+            "Write one, or give the function that builds the model."
+        ) from error
+    described += sorted(digest_callable(cls) for cls in _own_classes(model).values())
+    content = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
+    for weight in model.get_weights():
+        content.update(weight.tobytes())
+    return content.hexdigest()
+
+
+def _own_classes(model: Any) -> dict[str, Any]:
+    """The classes of a model and its layers that are not Keras's, by name."""
+    from tfopt.layers import walk
+
+    classes = {type(part) for part in (model, *(place.layer for place in walk(model)))}
+    return {cls.__name__: cls for cls in classes if cls.__module__.split(".")[0] != "keras"}
 
 
 def build(source: Any, trust: bool = False) -> Any:
@@ -82,17 +101,16 @@ def build(source: Any, trust: bool = False) -> Any:
     return model
 
 
-def custom_objects(source: Any) -> dict[str, Any]:
-    """The classes and functions of the user's file, by name: what a saved model of theirs may refer to."""
+def custom_objects(source: Any, model: Any = None) -> dict[str, Any]:
+    """The classes and functions that a saved model may refer to: what it is made of, and what its file has."""
     import inspect
     import sys
 
     function = source.load() if isinstance(source, Ref) else source
-    module = sys.modules.get(getattr(function, "__module__", None) or type(function).__module__)
-    if module is None or module.__name__.split(".")[0] == "keras":
-        return {}
-    own = vars(module).items()
-    return {name: value for name, value in own if inspect.isclass(value) or inspect.isfunction(value)}
+    module = sys.modules.get(getattr(function, "__module__", None) or "") if inspect.isfunction(function) else None
+    own = vars(module).items() if module else ()
+    found = {name: value for name, value in own if inspect.isclass(value) or inspect.isfunction(value)}
+    return found if model is None else {**found, **_own_classes(model)}
 
 
 def load(path: Path, custom_objects: Mapping[str, Any] | None = None, trust: bool = False) -> Any:
@@ -113,7 +131,7 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None = None, trust: boo
     if lambdas and not trust:
         raise ModelError(
             f"{path} carries Python code in the Lambda layer {lambdas[0]!r}, and loading it would run that code. "
-            "If the file is yours, write `trust: true` in the recipe.",
+            "If the file is yours, write `trust: true` in the recipe, or --trust for tfopt inspect.",
             ("model",),
         )
     objects = dict(custom_objects or {})
@@ -141,10 +159,15 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None = None, trust: boo
 
 def save(model: Any, path: Path) -> None:
     """Writes a `.keras` file, compiled as the model is, with an optimizer that has not made a step."""
-    if getattr(model, "optimizer", None) is not None:
-        model.optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
-        model.optimizer.build(model.trainable_variables)  # Keras warns of a file whose optimizer has no variables
-    model.save(path)
+    own = getattr(model, "optimizer", None)
+    try:
+        if own is not None:
+            model.optimizer = type(own).from_config(own.get_config())
+            model.optimizer.build(model.trainable_variables)  # Keras warns of a file whose optimizer has no variables
+        model.save(path)
+    finally:
+        if own is not None:
+            model.optimizer = own
 
 
 def compile_settings(model: Any) -> dict[str, Any]:
@@ -158,6 +181,24 @@ def inputs_of(model: Any) -> dict[str, tuple[int | None, ...]]:
     """The input shapes of a model by name, without the batch; empty where the model does not know them."""
     tensors = getattr(model, "inputs", None) or []
     return {tensor.name: tuple(tensor.shape[1:]) for tensor in tensors}
+
+
+def in_float32(model: Any) -> Any:
+    """The model itself, or a copy in float32 of one in mixed precision, which the converter cannot take."""
+    import keras
+
+    from tfopt.layers import walk
+
+    layers = [place.layer for place in walk(model)]
+    if all(layer.compute_dtype not in ("float16", "bfloat16") for layer in layers):
+        return model
+
+    def rebuilt(layer: Any) -> Any:
+        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+
+    copy = keras.models.clone_model(model, clone_function=rebuilt)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def call(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,13 @@ import contextlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+_one_at_a_time = threading.RLock()  # the descriptors are the process's
 _around: ContextVar[Captured | None] = ContextVar("_around", default=None)
 
 
@@ -46,7 +48,7 @@ def captured(log: Path | None = None) -> Iterator[Captured]:
     Args:
         log: The file to append to; a temporary one if not given.
     """
-    with contextlib.ExitStack() as stack:
+    with _one_at_a_time, contextlib.ExitStack() as stack:
         path = log or stack.enter_context(tempfile.NamedTemporaryFile(prefix="tfopt-")).name
         file = stack.enter_context(open(path, "ab"))
         kept = Captured(file)
@@ -56,12 +58,7 @@ def captured(log: Path | None = None) -> Iterator[Captured]:
         try:
             for fd in saved:
                 os.dup2(file.fileno(), fd)
-            # Python's own streams may have been replaced, in a notebook or a test, and then not lead to a descriptor.
-            with (
-                open(file.name, "a", buffering=1, errors="replace") as text,
-                contextlib.redirect_stdout(text),
-                contextlib.redirect_stderr(text),
-            ):
+            with _streams():
                 yield kept
         finally:
             _flush()
@@ -72,16 +69,39 @@ def captured(log: Path | None = None) -> Iterator[Captured]:
             kept.close()
 
 
+@contextlib.contextmanager
+def _streams() -> Iterator[None]:
+    """Leads Python's streams to the descriptors where they were replaced, in a notebook or a test.
+
+    They are not closed after the block: a logging handler that was made in it may keep one, and then writes to the
+    descriptor as it is by then.
+    """
+    with contextlib.ExitStack() as stack:
+        for fd, stream, redirect in (
+            (1, sys.stdout, contextlib.redirect_stdout),
+            (2, sys.stderr, contextlib.redirect_stderr),
+        ):
+            if _descriptor(stream) != fd:
+                lasting = open(fd, "w", buffering=1, errors="replace", closefd=False)  # noqa: SIM115
+                stack.enter_context(redirect(lasting))
+        yield
+
+
+def _descriptor(stream: Any) -> int | None:
+    try:
+        return stream.fileno()
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
 def terminal() -> IO[str]:
     """A stream to where standard output goes now, which a later `captured` does not reach.
 
     A stdout that Python replaced (a notebook's, a test's) is out of its reach anyway and is returned as it is.
     """
-    try:
-        fd = sys.stdout.fileno()
-    except (OSError, ValueError, AttributeError):
+    if _descriptor(sys.stdout) != 1:
         return sys.stdout
-    return os.fdopen(os.dup(fd), "w", encoding=sys.stdout.encoding, errors="replace") if fd == 1 else sys.stdout
+    return os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors="replace")
 
 
 def _flush() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tfopt.artifact import LOG, PARTIAL, Artifact, Workspace, storage_errors
 from tfopt.errors import GateError, InputError, StorageError, TfoptError
@@ -19,8 +19,8 @@ from tfopt.recipe import Recipe, Step
 from tfopt.reference import describe
 from tfopt.stages.base import Progress
 
-if TYPE_CHECKING:
-    pass
+# Errors of the operating system that mean there is no place to write.
+NO_PLACE = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -88,17 +88,20 @@ def run(
     workspace = plan.workspace
     try:
         with workspace.locked():
-            result, failed = _fold(plan)
+            try:
+                result = _fold(plan)
+            except InputError:
+                workspace.remove_if_empty()
+                raise
             with storage_errors(workspace.root):
                 (workspace.root / "recipe.yaml").write_text(plan.resolved().to_yaml())
                 report.write(result)
-    except InputError:
-        workspace.remove_if_empty()
-        raise
     finally:
         plan.progress.close()
-    if failed:
-        raise GateError(failed)
+    if failures := [artifact.failed for artifact in result.artifacts.values() if artifact.failed]:
+        failure = GateError(" ".join(failures))
+        failure.result = result
+        raise failure
     return result
 
 
@@ -114,7 +117,7 @@ def validate(recipe: Recipe | str | os.PathLike[str]) -> list[Step]:
     return recipe.chain()
 
 
-def _fold(plan: Plan) -> tuple[Result, str | None]:
+def _fold(plan: Plan) -> Result:
     workspace, progress, count = plan.workspace, plan.progress, len(plan.steps)
     log = workspace.root / LOG
     with storage_errors(log):
@@ -145,9 +148,7 @@ def _fold(plan: Plan) -> tuple[Result, str | None]:
             if step:
                 progress.done(found)
         artifacts[name] = found
-        if found.failed:
-            return Result(artifacts, tuple(reused), workspace.root), found.failed
-    return Result(artifacts, tuple(reused), workspace.root), None
+    return Result(artifacts, tuple(reused), workspace.root)
 
 
 @contextlib.contextmanager
@@ -156,14 +157,15 @@ def _told(name: str, log: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise type(error)(f"{name}: {error}", error.field) from error
+        raise error.reworded(f"{name}: {error}") from error
     except TfoptError as error:
-        told = type(error)(f"{name}: {error}")
+        told = error.reworded(f"{name}: {error}")
         told.log = log
         raise told from error
-    except OSError as error:
-        raise StorageError(f"{name}: {error.strerror or error}. What was finished before is still there.") from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_PLACE:
+            why = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
+            raise StorageError(f"{name}: {why}. What was finished before is still there.") from error
         traceback.print_exc()
         failure = TfoptError(f"{name} failed: {describe(error)}. The whole story is in {log}.")
         failure.log = log
@@ -183,11 +185,10 @@ def clean(recipe: Recipe, out: Path, partial_only: bool = False) -> list[Path]:
     if not workspace.root.is_dir():
         return []
     with workspace.locked(), storage_errors(workspace.root):
-        doomed = [p for p in workspace.root.iterdir() if p.is_dir() and (p.suffix == PARTIAL or not partial_only)]
+        if not partial_only:
+            shutil.rmtree(workspace.root)
+            return [workspace.root]
+        doomed = [path for path in workspace.root.iterdir() if path.is_dir() and path.suffix == PARTIAL]
         for folder in doomed:
             shutil.rmtree(folder)
-    if not partial_only:
-        with storage_errors(workspace.root):
-            shutil.rmtree(workspace.root)
-        doomed = [workspace.root]
     return doomed

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tfopt.artifact import Artifact, Workspace, content_key, storage_errors
 from tfopt.errors import InputError
@@ -38,18 +42,19 @@ class Plan:
             self.model_source = models.resolve(recipe.model, recipe.folder)
             self.model_digest = models.digest(self.model_source)
         except InputError as error:
-            raise recipe.located(type(error)(str(error), ("model",))) from error
+            raise recipe.located(error, field=("model",)) from error
         try:
             self.data_source = sources.resolve(recipe.data, recipe.folder)
         except InputError as error:
-            raise recipe.located(type(error)(str(error), ("data",))) from error
+            raise recipe.located(error, field=("data",)) from error
 
     @cached_property
     def raw_data(self) -> Data:
         """The data as it is loaded, checked for what no training survives."""
         from tfopt import sources
 
-        loaded = sources.load(self.data_source)
+        with _seeded(self.recipe.seed):  # a random split is the same at every run
+            loaded = sources.load(self.data_source)
         loaded.check()
         return loaded
 
@@ -70,7 +75,8 @@ class Plan:
             with deterministic(self.recipe.seed):
                 return models.build(self.model_source, self.trust)
         except InputError as error:
-            raise type(error)(str(error), error.field or ("model",)) from error
+            error.field = error.field or ("model",)
+            raise
 
     @property
     def trust(self) -> bool:
@@ -86,12 +92,13 @@ class Plan:
         content = sources.fingerprint(self.data_source, lambda: self.raw_data)
         for step in self.steps:
             stage = step.stage
-            before = [keys[name] for name in (*step.parents, *stage.needs())]
-            keys[step.name] = content_key(before, stage.kind, _version(stage), stage.settings(), recipe.seed, content)
+            before = [(name, keys[name]) for name in (*step.parents, *stage.needs())]
+            own = (stage.kind, _version(stage), stage.settings(), stage.surroundings())
+            keys[step.name] = content_key(before, *own, recipe.seed, content)
         return keys
 
     def resolved(self) -> Recipe:
-        """The recipe with its files' whole paths, which runs from anywhere on this machine."""
+        """The recipe with its files' whole paths; a model or data given as a Python object is only named."""
         from tfopt.reference import Ref, find_file
 
         data = f"npz:{self.data_source}" if isinstance(self.data_source, Path) else self.data_source
@@ -116,7 +123,7 @@ class Plan:
             metrics=recipe.metrics,
             artifacts=artifacts,
             progress=self.progress,
-            custom_objects=models.custom_objects(self.model_source),
+            custom_objects=models.custom_objects(self.model_source, self.model),
             trust=self.trust,
         )
 
@@ -156,6 +163,19 @@ class Plan:
         context = self.context(step.name, key, self.workspace.begin(step.name, key), artifacts)
         result = step.stage.run([artifacts[name] for name in step.parents], context)
         return self.workspace.commit(replace(result, seconds=time.monotonic() - start))
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Python's and NumPy's global generators seeded for the block, and put back after it."""
+    before = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
 
 
 def _version(stage: Any) -> Any:

@@ -15,7 +15,7 @@ from tfopt.artifact import OLD, PARTIAL, RESERVED
 from tfopt.errors import InputError, Location, RecipeError
 from tfopt.knobs import PROBLEMS, Knobs, did_you_mean, on_its_own
 from tfopt.reference import find_file, import_file
-from tfopt.stages.base import REGISTRY, Stage, builtin
+from tfopt.stages.base import Stage, builtin, register
 
 SOURCE = "source"
 
@@ -53,6 +53,7 @@ class Recipe(Knobs):
     """Python files with stages of your own."""
 
     _file: Path | None = PrivateAttr(None)
+    _folder: Path | None = PrivateAttr(None)
     _lines: Any = PrivateAttr(None)
     _changed: tuple[str, ...] = PrivateAttr(())
 
@@ -108,7 +109,7 @@ class Recipe(Knobs):
     @property
     def folder(self) -> Path:
         """Where relative paths are looked for first: the recipe file's folder."""
-        return self._file.parent if self._file else Path.cwd()
+        return self._folder or Path.cwd()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **changes: Any) -> Recipe:
@@ -126,12 +127,13 @@ class Recipe(Knobs):
         try:
             used = document.get("use") or ()
             for other in (used,) if not isinstance(used, Sequence) or isinstance(used, str) else used:
-                import_file(find_file(str(other), file.parent))
+                register(import_file(find_file(str(other), file.parent)))
         except InputError as error:
             raise locate(RecipeError([(("use",), str(error))]), file, document) from error
         try:
             recipe = cls(**{**{str(k): v for k, v in document.items()}, **changes})
-            recipe._file, recipe._lines, recipe._changed = file, document, tuple(changes)
+            recipe._file, recipe._folder = file, file.resolve().parent
+            recipe._lines, recipe._changed = document, tuple(changes)
             recipe.chain()
         except RecipeError as error:
             raise locate(error, file, document, tuple(changes)) from None
@@ -175,15 +177,24 @@ class Recipe(Knobs):
             before = before if stage.gathers else name
         return list(steps.values())
 
-    def located(self, error: InputError, step: Step | None = None) -> InputError:
-        """The error with the recipe's file:line in front, if the recipe came from a file."""
+    def located(self, error: InputError, step: Step | None = None, field: Location = ()) -> InputError:
+        """The error with the recipe's file:line in front, if the recipe came from a file.
+
+        Args:
+            error: What went wrong.
+            step: The step whose settings are at fault.
+            field: The top-level field that is, where the error itself does not say.
+        """
         if self._file is None:
             return error
-        prefix: Location = ("stages", self.stages.index(step.stage), step.stage.kind) if step else ()
-        problems = error.problems if isinstance(error, RecipeError) else [(error.field, str(error))]
+        prefix: Location = ()
+        if step:
+            index = next(number for number, stage in enumerate(self.stages) if stage is step.stage)
+            prefix = ("stages", index, step.stage.kind)
+        problems = error.problems if isinstance(error, RecipeError) else [(error.field or field, str(error))]
         placed = RecipeError([((*prefix, *place), sentence) for place, sentence in problems])
         located = locate(placed, self._file, self._lines, self._changed)
-        return located if isinstance(error, RecipeError) else type(error)(str(located), error.field)
+        return located if isinstance(error, RecipeError) else error.reworded(str(located))
 
 
 def _stage(entry: Any) -> Stage:
@@ -324,6 +335,3 @@ def json_schema() -> dict[str, Any]:
     for source in ("model", "data"):
         schema["properties"][source]["type"] = "string"
     return schema
-
-
-__all__ = ["REGISTRY", "SOURCE", "Recipe", "Step", "json_schema", "locate"]

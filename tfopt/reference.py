@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -11,10 +12,10 @@ import inspect
 import os
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from tfopt.errors import InputError
@@ -120,9 +121,10 @@ def import_file(path: Path) -> ModuleType:
     digest = digest_sources(path)
     for module in list(sys.modules.values()):
         if getattr(module, "__file__", None) == str(path):
-            if getattr(module, _DIGEST, digest) == digest:
+            if vars(module).setdefault(_DIGEST, digest) == digest:
                 return module
             _forget(path)  # the file changed since, in a notebook say: its code must be that of its digest
+    _make_way(path)
     name = path.stem if path.stem not in sys.modules else f"{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -147,10 +149,27 @@ def _forget(path: Path) -> None:
             del sys.modules[name]
 
 
+def _make_way(path: Path) -> None:
+    """Takes other projects' modules aside that have the names of the files that this one imports from its folder."""
+    for file in _closure(path):
+        module = sys.modules.get(file.stem)
+        other = getattr(module, "__file__", None)
+        installed = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
+        if file != path and other and other != str(file) and not other.startswith(installed):
+            del sys.modules[file.stem]
+
+
 def _import_module(name: str) -> ModuleType:
     with _importable(Path.cwd() / "_"):
         try:
-            return importlib.import_module(name)
+            module = importlib.import_module(name)
+            file = getattr(module, "__file__", None)
+            digest = digest_sources(Path(file)) if file else ""
+            if vars(module).setdefault(_DIGEST, digest) != digest:
+                _forget(Path(str(file)))
+                module = importlib.import_module(name)
+                setattr(module, _DIGEST, digest)
+            return module
         except Exception as error:
             raise InputError(f"module {name!r} does not import: {describe(error)}") from error
 
@@ -226,26 +245,61 @@ def _imports(file: Path, source: bytes) -> Iterator[Path]:
             yield from (stem.with_suffix(".py"), stem / "__init__.py")
 
 
-def digest_callable(function: Callable[..., Any]) -> str:
-    """sha256 over the code of a function that was handed over as an object.
+def digest_callable(function: Any) -> str:
+    """sha256 over the code of a function or class that was handed over as an object.
 
-    A function at the top of a file is digested with its file; one made on the fly by its source or its bytecode.
+    One at the top of a file is digested with its file, and a function always with what is loaded, which may be older
+    than the file; values that it carries or finds around it (a closure's, a method's object, globals) count too.
     """
-    file = inspect.getsourcefile(function) if inspect.isfunction(function) or inspect.isclass(function) else None
-    if file and Path(file).is_file() and "<locals>" not in function.__qualname__:
-        return digest_sources(Path(file).resolve(), function.__qualname__)
+    if isinstance(function, functools.partial):
+        return hashlib.sha256(
+            repr([_content(function.func), _content([function.args, function.keywords])]).encode()
+        ).hexdigest()
+    parts: list[str] = [_content(vars(getattr(function, "__self__", None)))] if inspect.ismethod(function) else []
+    function = inspect.unwrap(function.__func__ if inspect.ismethod(function) else function)
+    known = inspect.isfunction(function) or inspect.isclass(function)
+    file = _source_file(function) if known else None
+    if file and "<locals>" not in function.__qualname__:
+        parts.append(digest_sources(file, function.__qualname__))
+    elif inspect.isclass(function):
+        parts += [digest_callable(value) for value in vars(function).values() if inspect.isfunction(value)]
     code = getattr(function, "__code__", None)
+    if code is None:
+        return hashlib.sha256(repr([*parts, "" if known else _content(function)]).encode()).hexdigest()
+    around = {name: function.__globals__[name] for name in code.co_names if name in function.__globals__}
+    carried = [cell.cell_contents for cell in function.__closure__ or ()]
+    values = [carried, function.__defaults__, function.__kwdefaults__, around if not file else None]
+    parts += [repr(_code(code)), _content(values)]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _source_file(function: Any) -> Path | None:
     try:
-        source = inspect.getsource(function)
-    except (OSError, TypeError):
-        source = repr((code.co_code, code.co_consts, code.co_names)) if code else repr(function)
-    around = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-    values = [_content(value) for value in (*around, *(getattr(function, "__defaults__", None) or ()))]
-    return hashlib.sha256(repr((source, values)).encode()).hexdigest()
+        file = inspect.getsourcefile(function)
+    except TypeError:
+        return None
+    return Path(file).resolve() if file and Path(file).is_file() else None
+
+
+def _code(code: CodeType) -> tuple[Any, ...]:
+    """A code object without what a moved line changes."""
+    constants = tuple(_code(c) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return code.co_code, constants, code.co_names, code.co_varnames
 
 
 def _content(value: Any) -> str:
     """What a value that a function carries with it is known by."""
-    if callable(value) and hasattr(value, "__code__"):
+    if isinstance(value, ModuleType):
+        return value.__name__
+    if inspect.isfunction(value) or inspect.ismethod(value) or isinstance(value, functools.partial):
         return digest_callable(value)
-    return hashlib.sha256(value.tobytes()).hexdigest() if hasattr(value, "tobytes") else repr(value)
+    if inspect.isclass(value):
+        return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, Mapping):
+        return repr([(repr(key), _content(item)) for key, item in value.items()])
+    if isinstance(value, list | tuple | set):
+        return repr([_content(item) for item in value])
+    if hasattr(value, "tobytes"):
+        array = f"{getattr(value, 'dtype', '')} {getattr(value, 'shape', '')}"
+        return f"{array} {hashlib.sha256(value.tobytes()).hexdigest()}"
+    return repr(value)

@@ -57,9 +57,10 @@ def chosen(model: keras.Model, penalty: Penalty) -> list[Any]:
 
 @contextlib.contextmanager
 def attached(model: keras.Model, penalties: Sequence[Penalty]) -> Iterator[None]:
-    """Adds penalties for the length of the block; the model's own regularizers stay in force and are all that stays.
+    """Adds penalties for the length of the block; the model's own regularizers stay in force, then and after.
 
-    A kernel that several penalties choose carries the sum. Keras traces a training step once: compile after entering.
+    A kernel that several penalties choose carries the sum. Keras traces a training step once: compile after
+    entering, and again after leaving.
 
     Raises:
         ModelError: A pattern matches no layer.

@@ -102,6 +102,12 @@ def as_data(value: Any) -> Data:
         missing = [key for s in splits_there for key in (f"x_{s}", f"y_{s}") if key not in value]
         if missing:
             raise DataError(f"the data has no {missing[0]}. It has: {', '.join(map(str, value))}.", ("data",))
+        known = [f"{part}_{s}" for s in ("train", "validation", "test") for part in "xy"]
+        for key in value:
+            if str(key).startswith(("x_", "y_")) and key not in known:
+                raise DataError(
+                    f"the data has a {key!r}, which is none of its splits. {did_you_mean(key, known)}", ("data",)
+                )
         pairs = [(value[f"x_{s}"], value[f"y_{s}"]) for s in splits_there]
     elif (
         isinstance(value, tuple | list)

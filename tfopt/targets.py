@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import keras
@@ -16,7 +17,9 @@ def loss_name(loss: Any) -> str | None:
     """The snake-case name of a loss given by name, class or function; None for several losses."""
     if isinstance(loss, str):
         loss = keras.losses.get(loss)
-    name = getattr(loss, "name", None) or getattr(loss, "__name__", None)
+    if isinstance(loss, keras.losses.Loss):  # its name is the user's to choose, its class is not
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(loss).__name__).lower()
+    name = getattr(loss, "__name__", None)
     return str(name) if name else None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.tools import flatbuffer_utils
 
 from tfopt.errors import ConversionError, DataError, ModelError
 from tfopt.noise import captured
@@ -270,7 +271,7 @@ def _parse(source: Path | bytes) -> tuple[bytes, Any]:
     if content[4:8] != b"TFL3":
         raise ModelError(f"{name} is not a TFLite file: the mark TFL3 is missing.")
     try:
-        return content, schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content), 0))
+        return content, flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     except Exception as error:  # the generated reader fails in whatever way a cut-off offset makes it
         raise ModelError(f"{name} is not a whole TFLite file: {type(error).__name__}.") from error
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tfopt.artifact import BACKUP
+
 ROOT = Path(__file__).parents[2]
 
 SHORT = """
@@ -59,7 +61,7 @@ def short(tmp_path):
 def test_a_run_killed_while_training_and_while_pruning_ends_with_the_same_bytes(short, tmp_path):
     run_to_the_end(short, tmp_path / "whole")
     out = tmp_path / "killed"
-    backups = {name: out / "short" / f"{name}.partial" / "backup" for name in ("train", "prune")}
+    backups = {name: out / "short" / f"{name}.partial" / BACKUP for name in ("train", "prune")}
     for name, epoch in (("train", 2), ("prune", 1)):
         assert kill_when(short, out, lambda _, n=name, e=epoch: any(backups[n].glob(f"epoch-{e:06d}")))
     printed = run_to_the_end(short, out)

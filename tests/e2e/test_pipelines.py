@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -55,10 +54,8 @@ def test_running_again_reuses_every_stage_and_loads_no_tensorflow(digits):
         "import sys, tfopt; result = tfopt.run('pipelines/digits.yaml', out=sys.argv[1]); "
         "print(len(result.reused), 'tensorflow' in sys.modules)"
     )
-    start = time.monotonic()
     finished = subprocess.run([sys.executable, "-c", code, out], capture_output=True, text=True, cwd=ROOT)
     assert finished.stdout.split() == ["6", "False"]
-    print(f"reused in {time.monotonic() - start:.2f} s")
 
 
 def test_the_reports_name_every_file_and_the_versions(digits):

@@ -113,7 +113,7 @@ def test_masks_equal_those_of_the_stock_wrappers_at_every_step(name, build, opti
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_masks_with_several_steps_in_one_execution_equal_those_of_single_steps(name, samples):
+def test_kernels_pruned_several_steps_in_one_execution_equal_those_of_single_steps(name, samples):
     keras.utils.set_random_seed(11)
     weights = perceptron(keras.layers, keras).get_weights()
     _, single = train_ours(perceptron, weights, SCHEDULES[name](), keras.optimizers.Adam(0.01), samples)

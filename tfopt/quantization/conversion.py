@@ -12,21 +12,19 @@ import numpy as np
 from tfopt import models
 from tfopt.artifact import Skipped
 from tfopt.errors import ConversionError, InputError
+from tfopt.evaluate import compare
 from tfopt.knobs import did_you_mean
 from tfopt.quantization.engine import quantize
 from tfopt.quantization.float_model import to_float
 from tfopt.tflite import Runner, read
 
-MODES = {
-    "float32": "weights and arithmetic in float32",
-    "float16": "weights stored in float16, arithmetic in float32: half the bytes, the same speed",
-    "dynamic": "weights in int8, activations quantized as they come: a quarter of the bytes, no calibration",
-    "int8": "weights and activations in int8: a quarter of the bytes, integer arithmetic, needs calibration",
-}
+MODES = ("float32", "float16", "dynamic", "int8")
 IoType = Literal["int8", "float32"]
 CHECKED_SAMPLES = 8
 # Far above the rounding of one framework against the other, far below what an uninitialised file gives.
 FLOAT_TOLERANCE = 1e-3
+# Outputs that carry less signal than error are no result of a quantization, but of a mistake.
+LEAST_SNR_DB = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +78,7 @@ def convert_with_notes(
         raise InputError(f"there is no mode {mode!r}. {did_you_mean(mode, MODES)}", ("mode",))
     if io not in ("int8", "float32"):
         raise InputError(f"the inputs and outputs are int8 or float32. Received: io={io!r}.", ("io",))
+    model = models.in_float32(model)
     calibration = None if calibration is None or _count(calibration) == 0 else calibration
     if mode == "int8" and calibration is None:
         raise InputError("int8 needs representative inputs: hand over calibration samples.", ("mode",))
@@ -89,7 +88,8 @@ def convert_with_notes(
     if mode == "float32":
         return Conversion(float_content, ())
     content = quantize(float_content, mode, samples, io)
-    check_finite(Runner(content)({k: v[:CHECKED_SAMPLES] for k, v in samples.items()}))
+    few = {name: array[:CHECKED_SAMPLES] for name, array in samples.items()}
+    _check_quantized(mode, Runner(float_content)(few), Runner(content)(few))
     return Conversion(content, _left_in_float(content, mode))
 
 
@@ -102,6 +102,17 @@ def check_finite(outputs: Mapping[str, np.ndarray]) -> None:
     for name, value in outputs.items():
         if not np.isfinite(value).all():
             raise ConversionError(f"the file computes values that are not finite on LiteRT, in output {name!r}.")
+
+
+def _check_quantized(mode: str, expected: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray]) -> None:
+    """Refuses a file whose outputs have nothing to do with those of the float file."""
+    check_finite(got)
+    ratio = compare(expected, got)["snr_db"]
+    if ratio < LEAST_SNR_DB:
+        raise ConversionError(
+            f"the {mode} file gives something else than the float one: its error is as strong as its outputs "
+            f"(SNR {ratio:.1f} dB). Take calibration samples that are preprocessed as for the model, or another mode."
+        )
 
 
 def _count(samples: Any) -> int:
@@ -158,6 +169,8 @@ def _check_float(model: keras.Model, content: bytes, samples: Mapping[str, np.nd
     check_finite(got)
     for name, value in models.call(model, few).items():
         theirs, mine = keras.ops.convert_to_numpy(value).astype(np.float32), got[name]
+        if not np.isfinite(theirs).all():
+            raise ConversionError(f"the Keras model itself computes values that are not finite, in output {name!r}.")
         error, scale = np.abs(theirs - mine).max(), max(np.abs(theirs).max(), 1e-6)
         if error > FLOAT_TOLERANCE * scale:
             raise ConversionError(

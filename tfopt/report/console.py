@@ -12,6 +12,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from tfopt.artifact import Artifact
+from tfopt.evaluate import METRICS
 from tfopt.report import files
 from tfopt.stages.base import Progress
 
@@ -31,7 +32,7 @@ def table(artifacts: dict[str, Artifact]) -> Table:
 def summary(artifact: Artifact) -> str:
     """What a stage came to, in a few words."""
     m = artifact.metrics
-    words = [f"{name} {m[name]:.4f}" for name in m if name not in files.NOT_METRICS]
+    words = [f"{name} {m[name]:.4f}" for name in m if name in METRICS]
     words += [f"sparsity {m['sparsity']:.4f}"] if "sparsity" in m and artifact.format == "keras" else []
     words += [f"{m['raw_bytes']:,.0f} B"] if "raw_bytes" in m else []
     words += [files.duration(m["latency_median_seconds"])] if "latency_median_seconds" in m else []

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-import platform
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfopt.artifact import Artifact, Workspace
 from tfopt.errors import InputError
+from tfopt.evaluate import METRICS
 
 if TYPE_CHECKING:
     from tfopt.pipeline import Result
-
-NOT_METRICS = {
-    "sparsity", "raw_bytes", "gzip_bytes", "parameters", "nonzero_parameters", "latency_median_seconds",
-    "latency_p90_seconds", "peak_memory_bytes", "agreement", "max_error", "mean_error", "snr_db", "drop",
-}  # fmt: skip
-PACKAGES = ("tfopt", "tensorflow", "keras", "tensorflow-model-optimization", "ai-edge-litert", "litert-quantizer")
 
 
 @dataclass(frozen=True)
@@ -50,9 +43,8 @@ def rows(artifacts: dict[str, Artifact]) -> list[Row]:
 
 
 def gate_metric(table: list[Row]) -> str:
-    """The name of the metric of the recipe's task: the first measured that is not one of every file."""
-    names = [name for row in table for name in row.metrics if name not in NOT_METRICS]
-    return names[0] if names else "accuracy"
+    """The name of the metric of the recipe's task: the first that was measured of those tfopt knows."""
+    return next((name for row in table for name in row.metrics if name in METRICS), "accuracy")
 
 
 HEADERS = ("stage", "", "sparsity", "raw", "gzip -9", "non-zero", "latency (median / p90)")
@@ -77,11 +69,9 @@ def cells(row: Row, metric: str) -> tuple[str, ...]:
 
 def duration(seconds: float) -> str:
     """Seconds in the unit that reads best."""
-    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
-        value = seconds * factor
-        if value >= 0.9995 or unit == "µs":
-            return f"{value:.0f} {unit}" if value >= 99.95 else f"{value:.3g} {unit}"
-    raise AssertionError("unreachable: microseconds take whatever is left")
+    scales = [(seconds * factor, unit) for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs"))]
+    value, unit = next((scale for scale in scales if scale[0] >= 0.9995), scales[-1])
+    return f"{value:.0f} {unit}" if value >= 99.95 else f"{value:.3g} {unit}"
 
 
 def write(result: Result) -> None:
@@ -109,24 +99,12 @@ def collect(folder: Path) -> dict[str, Artifact]:
 
 
 def as_record(artifacts: dict[str, Artifact]) -> dict[str, Any]:
-    """The report as JSON: the rows, every artifact, the versions."""
+    """The report as JSON: the rows, and every artifact with the versions that made it."""
     return {
         "rows": [asdict(row) for row in rows(artifacts)],
         "passed": not any(a.failed for a in artifacts.values()),
         "artifacts": [{**asdict(a), "folder": a.folder.name} for a in artifacts.values()],
-        "environment": environment(),
     }
-
-
-def environment() -> dict[str, str]:
-    """Versions and machine that figures depend on."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
@@ -146,7 +124,8 @@ def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
         if artifact.skipped:
             lines += ["", f"## {artifact.name}: left as it was", ""]
             lines += [f"- `{skipped.where}`: {skipped.reason}" for skipped in artifact.skipped]
-    lines += ["", "## Made with", "", ", ".join(f"{k} {v}" for k, v in environment().items()), ""]
+    made = dict.fromkeys(", ".join(f"{k} {v}" for k, v in a.environment.items()) for a in artifacts.values())
+    lines += ["", "## Made with", "", *made, ""]
     return "\n".join(lines)
 
 

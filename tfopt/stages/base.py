@@ -6,11 +6,12 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from tfopt.artifact import Artifact, Format, Skipped
+from tfopt.artifact import Artifact, Format
 from tfopt.errors import RecipeError
 from tfopt.knobs import Knobs
 
@@ -141,9 +142,20 @@ class Stage(Knobs):
         """Names of earlier stages that it looks at besides its inputs; the chain is checked for them."""
         return ()
 
+    def surroundings(self) -> tuple[str, ...]:
+        """What its result depends on besides settings, data and code, such as the machine it measures."""
+        return ()
+
     def settings(self) -> dict[str, Any]:
         """What the content key covers: every field but the name and the place in the chain."""
         return self.model_dump(mode="json", exclude={"name", "after"})
+
+
+def register(module: ModuleType) -> None:
+    """Enters the stages of a user's file again: another recipe's file may have taken their words since."""
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, Stage) and "kind" in value.__dict__:
+            REGISTRY[value.kind] = value
 
 
 def builtin() -> dict[str, type[Stage]]:
@@ -151,6 +163,3 @@ def builtin() -> dict[str, type[Stage]]:
     for name in ("train", "prune", "quantize", "verify", "benchmark"):
         importlib.import_module(f"tfopt.stages.{name}")
     return REGISTRY
-
-
-__all__ = ["Artifact", "Context", "Progress", "Skipped", "Stage", "builtin"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -24,10 +25,17 @@ class Benchmark(Stage):
     seconds: float = Field(1.0, gt=0)
     """How long to time each file, after a warm-up."""
 
+    def surroundings(self) -> tuple[str, ...]:
+        """The machine: another one measures for itself."""
+        return platform.machine(), platform.node()
+
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Measures each file."""
-        from tfopt.benchmark import measure
+        from tfopt.benchmark import input_names, measure
 
-        files = {file.name: measure(file.path, self.threads, self.seconds) for file in inputs}
+        x = context.data.test.x
+        arrays = x if isinstance(x, dict) else dict.fromkeys(input_names(inputs[0].path), x)
+        shapes = {name: array.shape[1:] for name, array in arrays.items()}
+        files = {file.name: measure(file.path, self.threads, self.seconds, shapes) for file in inputs}
         last = inputs[-1]
         return context.artifact(self, inputs, f"../{last.name}/{last.file}", metrics=files[last.name], files=files)

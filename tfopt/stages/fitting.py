@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from tfopt.errors import InputError
 from tfopt.knobs import Knobs
@@ -62,6 +62,12 @@ class Regularizer(Knobs):
     skip: Patterns = ()
     """Layer patterns to leave out."""
 
+    @model_validator(mode="after")
+    def _penalizes(self) -> Regularizer:
+        if not self.l1 and not self.l2:
+            raise ValueError("a regularizer without l1 and l2 does nothing. Write one of them")
+        return self
+
 
 class Fitting(Stage):
     """The settings of a stage that trains."""
@@ -73,7 +79,7 @@ class Fitting(Stage):
     optimizer: Optimizer = None
     """A Keras optimizer by name, or `{name: {argument: value}}`; its `learning_rate` is a number or one of
     `{exponential: {...}}`, `{cosine: {...}}`, `{piecewise: {...}}` with the arguments of the Keras schedule.
-    The model's own, or adam, if not given."""
+    The one it was last compiled with (an earlier stage's), or adam, if not given."""
     l1: float = Field(0.0, ge=0)
     """Factor of an L1 penalty on every kernel."""
     l2: float = Field(0.0, ge=0)
@@ -93,6 +99,7 @@ class Fitting(Stage):
                 raise type(error)(str(error), ("regularizers", index, *error.field)) from error
         training.compile_arguments(model, settings, steps_per_epoch=1)
         targets.check_targets(model, context.data, context.loss)
+        check_metrics(model, context)
 
     def training(self, context: Context) -> Settings:
         """The settings as the workshop takes them."""
@@ -125,11 +132,46 @@ def test_metrics(model: Any, context: Context) -> dict[str, float]:
     return {m.name: evaluate.score(m, context.data.test, outputs) for m in metrics_of(model, context)}
 
 
+def check_metrics(model: Any, context: Context) -> None:
+    """Whether the metrics can be taken of the model's outputs, tried on a few samples.
+
+    Raises:
+        InputError: One cannot; better now than after the last epoch.
+    """
+    from tfopt import evaluate
+    from tfopt.data import Split, take
+
+    few = slice(0, 8)
+    split = Split(take(context.data.test.x, few), take(context.data.test.y, few))
+    for metric in metrics_of(model, context):
+        try:
+            evaluate.score(metric, split, evaluate.keras_outputs(model, split.x))
+        except ValueError as error:
+            raise InputError(
+                f"the metric {metric.name} cannot be taken of the model's outputs: {str(error).splitlines()[0]}. "
+                "Write the one you want, such as metrics: [accuracy].",
+                ("metrics",),
+            ) from error
+
+
 def metrics_of(model: Any, context: Context) -> list[Any]:
     """The metrics to report of a model, the gated one first."""
     from tfopt import evaluate
     from tfopt.targets import loss_name
 
-    if context.metrics:
-        return [evaluate.METRICS[name] for name in context.metrics]
+    names = context.metrics or _compiled_metrics(model)
+    if names:
+        return [evaluate.METRICS[name] for name in names]
     return [evaluate.default_metric(loss_name(context.loss or getattr(model, "loss", None)))]
+
+
+def _compiled_metrics(model: Any) -> list[str]:
+    """Those of the model's own compiled metrics that tfopt can take of any file."""
+    from tfopt import evaluate, models
+
+    compiled = models.compile_settings(model).get("metrics")
+    names = (
+        [m if isinstance(m, str) else getattr(m, "name", "") for m in compiled] if isinstance(compiled, list) else []
+    )
+    known = [evaluate.KERAS_NAMES.get(name, name) for name in names]
+    return [name for name in dict.fromkeys(known) if name in evaluate.METRICS]

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from tfopt.artifact import Artifact, Skipped
+from tfopt.errors import InputError
 from tfopt.stages.base import Context
 from tfopt.stages.fitting import Fitting, Patterns, test_metrics
 
@@ -40,15 +41,16 @@ class Prune(Fitting):
         """Resolves the patterns and builds the schedule."""
         import math
 
-        from tfopt.sparsity.schedules import build_schedule
         from tfopt.sparsity.selection import choose_kernels
 
         choose_kernels(model, self.only, self.skip)
         total = self.epochs * math.ceil(len(context.data.train) / self.batch_size)
-        self._callback()
-        build_schedule(
-            self.schedule, self.sparsity, begin=self.begin, end=self.end, frequency=self.frequency, total=total
-        )
+        schedule = self._callback().schedule_for(total)
+        if schedule.end_step > total:
+            raise InputError(
+                f"pruning ends at step {schedule.end_step}, and the stage has only {total}. Lower end or raise epochs.",
+                ("end",),
+            )
         super().check(model, context)
 
     def _callback(self) -> Any:

@@ -15,8 +15,8 @@ from tfopt.stages.fitting import metrics_of
 class Verify(Stage):
     """Runs every `.tflite` made so far on LiteRT over the whole test split, and holds it to an accuracy gate.
 
-    The gate compares each file with the model that the last `train` stage before it made (the source model, if the
-    recipe trains nothing): what compression cost, pruning included.
+    The gate compares each file with the model that the last `train` stage before it made, or, where there is none, with
+    the best Keras model that it descends from: what compression cost, pruning included.
     """
 
     kind: ClassVar[str] = "verify"
@@ -47,8 +47,9 @@ class Verify(Stage):
             outputs = evaluate.file_outputs(file.path, test.x)
             metrics = metrics_of(keras_model, context)
             measured = {metric.name: evaluate.score(metric, test, outputs) for metric in metrics}
-            baseline = context.artifacts[self.against] if self.against else _trained(file, context)
-            before = _score(metrics[0], baseline, context)
+            candidates = [context.artifacts[self.against]] if self.against else _baselines(file, context)
+            scores = [(_score(metrics[0], candidate, context), candidate.name) for candidate in candidates]
+            before, baseline = (max if metrics[0].higher_is_better else min)(scores)
             after = measured[metrics[0].name]
             drop = metrics[0].drop(before, after)
             files[file.name] = {
@@ -59,7 +60,7 @@ class Verify(Stage):
             if self.max_drop is not None and drop > self.max_drop:
                 failures.append(
                     f"{file.name} has {metrics[0].name} {after:.4f} on LiteRT, {drop:.4f} worse than the "
-                    f" {before:.4f} of {baseline.name}; the recipe allows {self.max_drop:g}."
+                    f"{before:.4f} of {baseline}; the recipe allows {self.max_drop:g}."
                 )
         return context.artifact(
             self,
@@ -71,12 +72,15 @@ class Verify(Stage):
         )
 
 
-def _trained(file: Artifact, context: Context) -> Artifact:
-    """The last trained, not yet compressed model that a file descends from."""
-    artifact = file
-    while artifact.kind != "train" and artifact.parents:
+def _baselines(file: Artifact, context: Context) -> list[Artifact]:
+    """The Keras models that a file descends from; the last trained one alone, if a `train` stage made one."""
+    found, artifact = [], file
+    while artifact.parents:
         artifact = context.artifacts[artifact.parents[0]]
-    return artifact
+        if artifact.kind == "train":
+            return [artifact]
+        found.append(artifact)
+    return [artifact for artifact in found if artifact.format == "keras"]
 
 
 def _score(metric: Any, artifact: Artifact, context: Context) -> float:
