@@ -499,6 +499,4 @@ def test_recipes_with_stages_of_the_same_word_keep_to_their_own(project):
     for number in (1, 2):
         (project / f"same{number}.py").write_text(template.format(number))
     for number in (1, 2, 1):
-        path = project / "same.yaml"
-        path.write_text(f"name: same\nmodel: my_model.py:build\ndata: digits\nuse: same{number}.py\nstages: [same]\n")
-        assert tfopt.run(path).metrics["from"] == number
+        assert tfopt.run(recipe("same", use=f"same{number}.py")).metrics["from"] == number

@@ -49,12 +49,15 @@ def digest(source: Any) -> str:
 def _digest_model(model: Any) -> str:
     """sha256 of a model object: what it is made of, how it is compiled, the code of its own classes, its weights."""
     try:
-        described: list[Any] = [model.get_config(), model.get_compile_config()]
+        compiled = dict(model.get_compile_config() or {})
+        described: list[Any] = [model.get_config(), compiled]
     except Exception as error:
         raise ModelError(
             f"{type(model).__name__} cannot be saved, as it has no get_config: {describe(error)}. "
             "Write one, or give the function that builds the model."
         ) from error
+    if isinstance(compiled.get("optimizer"), dict):
+        compiled["optimizer"].get("config", {}).pop("name", None)  # Keras numbers the optimizers of a process
     described += sorted(digest_callable(cls) for cls in _own_classes(model).values())
     content = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
     for weight in model.get_weights():
