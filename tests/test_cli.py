@@ -7,43 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from own_stages import COPY_AND_GATE
 
 from tfopt.artifact import Workspace
 from tfopt.cli import main
 from tfopt.stages.base import builtin
 
-STAGES = '''
-import os
-import shutil
-from typing import ClassVar
-
-import tfopt
-
-
-class Copy(tfopt.Stage):
-    """Copies the model."""
-
-    kind: ClassVar[str] = "copy"
-    tag: str = ""
-    """Anything."""
-
-    def run(self, inputs, context):
-        shutil.copy(inputs[0].path, context.folder / "model.keras")
-        return context.artifact(self, inputs, "model.keras", metrics={"accuracy": 0.5})
-
-
-class Gate(tfopt.Stage):
-    """Fails if told to."""
-
-    kind: ClassVar[str] = "gate"
-    failed: str | None = None
-    """Why."""
-
-    def run(self, inputs, context):
-        [it] = inputs
-        files = {it.name: {"accuracy": 0.4}}
-        return context.artifact(self, inputs, f"../{it.name}/{it.file}", files=files, failed=self.failed)
-
+STAGES = (
+    COPY_AND_GATE
+    + '''
 
 class Boom(tfopt.Stage):
     """Raises."""
@@ -64,6 +36,7 @@ class Interrupted(tfopt.Stage):
     def run(self, inputs, context):
         raise KeyboardInterrupt
 '''
+)
 
 MODEL = '''
 import keras

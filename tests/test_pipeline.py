@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from own_stages import COPY_AND_GATE
 
 import tfopt
 from tfopt.artifact import Artifact, Workspace
@@ -14,39 +15,9 @@ from tfopt.pipeline import Result, clean
 from tfopt.reference import import_file
 from tfopt.stages.base import Progress, builtin
 
-STAGES = '''
-import builtins
-import os
-import shutil
-from typing import ClassVar
-
-import tfopt
-
-
-class Copy(tfopt.Stage):
-    """Copies the model."""
-
-    kind: ClassVar[str] = "copy"
-    tag: str = ""
-    """Anything."""
-
-    def run(self, inputs, context):
-        shutil.copy(inputs[0].path, context.folder / "model.keras")
-        return context.artifact(self, inputs, "model.keras", metrics={"accuracy": 0.5})
-
-
-class Gate(tfopt.Stage):
-    """Fails if told to."""
-
-    kind: ClassVar[str] = "gate"
-    failed: str | None = None
-    """Why."""
-
-    def run(self, inputs, context):
-        [it] = inputs
-        files = {it.name: {"accuracy": 0.4}}
-        return context.artifact(self, inputs, f"../{it.name}/{it.file}", files=files, failed=self.failed)
-
+STAGES = (
+    COPY_AND_GATE
+    + '''
 
 class Boom(tfopt.Stage):
     """Raises."""
@@ -66,6 +37,7 @@ class Boom(tfopt.Stage):
         os.write(2, b"the library's own words")
         raise (getattr(tfopt, self.error, None) or getattr(builtins, self.error))("the sky fell")
 '''
+)
 
 MODEL = '''
 import keras
