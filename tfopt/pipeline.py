@@ -134,6 +134,7 @@ def _fold(plan: Plan) -> Result:
         step = plan.steps[index - 1] if index else None
         found = workspace.find(name, keys[name])
         if found is None and not checked:
+            progress.checking()
             with captured(log):
                 plan.check()
             checked = True

@@ -88,9 +88,18 @@ class RichProgress(Progress):
         self._task: TaskID | None = None
         self._label = ""
 
+    def checking(self) -> None:
+        """Draws a bar without an end."""
+        self._label = "checking the model and the data"
+        self._begin()
+
     def stage(self, name: str, kind: str, index: int, count: int) -> None:
         """Draws a bar."""
         self._label = f"[bold]{index}/{count}[/] {name}"
+        self._begin()
+
+    def _begin(self) -> None:
+        self._drop()
         self._bars.start()
         self._task = self._bars.add_task(self._label, total=None, text="")
 

@@ -24,6 +24,9 @@ REGISTRY: dict[str, type[Stage]] = {}
 class Progress:
     """What a run tells while it goes on; this one says nothing. The command line's ones draw and print."""
 
+    def checking(self) -> None:
+        """The model is built and the data loaded, to see whether all stages can work."""
+
     def stage(self, name: str, kind: str, index: int, count: int) -> None:
         """Stage `index` of `count` (from 1) begins."""
 
