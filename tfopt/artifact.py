@@ -22,6 +22,7 @@ from tfopt.errors import StorageError
 
 Format = Literal["keras", "tflite"]
 RECORD = "artifact.json"
+SOURCE = "source"
 PARTIAL = ".partial"
 OLD = ".old"
 BACKUP = ".backup"
@@ -66,6 +67,7 @@ class Artifact:
         failed: The sentence of a gate that was not met.
         seconds: How long it took.
         environment: Machine and versions of the packages that made it.
+        digest: sha256 of the model file; a file that was changed by hand is no longer this result.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Artifact:
     failed: str | None = None
     seconds: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
+    digest: str = ""
 
     @property
     def path(self) -> Path:
@@ -160,9 +163,9 @@ class Workspace:
                 self.root.parent.rmdir()
 
     def find(self, name: str, key: str) -> Artifact | None:
-        """The committed artifact of that name, if its key is the one asked for."""
+        """The committed artifact of that name, if its key is the one asked for and its file is as it was made."""
         artifact = Artifact.read(self.root / name)
-        return artifact if artifact and artifact.key == key else None
+        return artifact if artifact and artifact.key == key and artifact.digest == _sha256(artifact.path) else None
 
     def begin(self, name: str, key: str) -> Path:
         """The folder to work in: the partial one of an earlier try with the same key, else a new one."""
@@ -178,7 +181,7 @@ class Workspace:
         """Makes a finished partial folder the result of its name, in place of any older one."""
         final = self.root / artifact.name
         with storage_errors(artifact.folder):
-            artifact = replace(artifact, environment=environment())
+            artifact = replace(artifact, environment=environment(), digest=_sha256(artifact.path))
             artifact.write()
             if final.exists():
                 os.rename(final, self.root / f"{artifact.name}{OLD}")
@@ -190,6 +193,11 @@ class Workspace:
         """Every committed artifact, in the order of their making."""
         found = [Artifact.read(path.parent) for path in self.root.glob(f"*/{RECORD}") if path.parent.suffix != PARTIAL]
         return sorted(filter(None, found), key=lambda a: (a.folder / RECORD).stat().st_mtime)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def environment() -> dict[str, str]:

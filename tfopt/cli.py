@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="A Keras 3 model and a short recipe in; the smallest, fastest .tflite that keeps its accuracy out.",
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -66,16 +67,44 @@ def validate(
     console.print(f"{recipe} can run.", markup=False, highlight=False)
 
 
+@app.callback()
+def _tfopt(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from tfopt import __version__
+
+        typer.echo(f"tfopt {__version__}")
+        raise typer.Exit
+
+
+UseOption = Annotated[list[Path] | None, typer.Option("--use", help="A Python file with stages of your own.")]
+
+
+def _builtin_and(use: list[Path] | None) -> Any:
+    """The stages, with those of a user's files."""
+    from tfopt.noise import captured
+    from tfopt.reference import find_file, import_file
+    from tfopt.stages.base import builtin, register
+
+    known = builtin()
+    for file in use or ():
+        with captured():
+            register(import_file(find_file(str(file), Path.cwd())))
+    return known
+
+
 @app.command()
-def stages(kind: Annotated[str | None, typer.Argument(help="One stage, for its settings.")] = None) -> None:
+def stages(
+    kind: Annotated[str | None, typer.Argument(help="One stage, for its settings.")] = None, use: UseOption = None
+) -> None:
     """List the stages, or the settings of one."""
     from rich.table import Table
 
     from tfopt.errors import InputError
     from tfopt.knobs import did_you_mean
-    from tfopt.stages.base import builtin
 
-    known = builtin()
+    known = _builtin_and(use)
     console = _console()
     if kind is None:
         for name, stage in known.items():
@@ -93,12 +122,13 @@ def stages(kind: Annotated[str | None, typer.Argument(help="One stage, for its s
 
 
 @app.command()
-def schema() -> None:
+def schema(use: UseOption = None) -> None:
     """Print the JSON schema of recipes, for an editor that completes and checks YAML."""
     import json
 
     from tfopt.recipe import json_schema
 
+    _builtin_and(use)
     sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
 
 

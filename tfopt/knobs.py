@@ -72,7 +72,8 @@ class Knobs(BaseModel):
         message = error["msg"].removeprefix("Value error, ").rstrip(".")
         if error["type"] == "value_error":
             return location, f"{field}: {message}{'' if message.endswith('?') else '.'}"
-        return location, f"{field}: {message}. Received: {received!r}."
+        hint = " Write a fraction, such as 0.8 for 80%." if error.get("ctx", {}).get("lt") == 1 else ""
+        return location, f"{field}: {message}. Received: {received!r}.{hint}"
 
 
 def _fields_at(owner: type[BaseModel], location: Location) -> list[str]:

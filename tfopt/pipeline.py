@@ -84,7 +84,8 @@ def run(
     from tfopt.report import files as report
 
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
-    plan = Plan(recipe, Path(out).resolve(), progress or Progress())
+    with captured():  # a model that is a module is looked up, which may import packages
+        plan = Plan(recipe, Path(out).resolve(), progress or Progress())
     workspace = plan.workspace
     try:
         with workspace.locked():

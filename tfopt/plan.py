@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfopt.artifact import Artifact, Workspace, content_key, storage_errors
-from tfopt.errors import InputError
-from tfopt.recipe import SOURCE, Recipe, Step
+from tfopt.artifact import SOURCE, Artifact, Workspace, content_key, storage_errors
+from tfopt.errors import InputError, TfoptError
+from tfopt.recipe import Recipe, Step
 from tfopt.reference import digest_callable
 from tfopt.stages.base import Context, Progress
 
@@ -162,6 +162,8 @@ class Plan:
         start = time.monotonic()
         context = self.context(step.name, key, self.workspace.begin(step.name, key), artifacts)
         result = step.stage.run([artifacts[name] for name in step.parents], context)
+        if not isinstance(result, Artifact):
+            raise TfoptError(f"{step.stage.kind}.run must return context.artifact(...). Received: {result!r:.80}.")
         return self.workspace.commit(replace(result, seconds=time.monotonic() - start))
 
 

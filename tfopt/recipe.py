@@ -11,13 +11,12 @@ from typing import Any
 from pydantic import Field, PrivateAttr, field_serializer, field_validator
 from pydantic_core import PydanticCustomError
 
-from tfopt.artifact import OLD, PARTIAL, RESERVED
+from tfopt.artifact import OLD, PARTIAL, RESERVED, SOURCE
 from tfopt.errors import InputError, Location, RecipeError
 from tfopt.knobs import PROBLEMS, Knobs, did_you_mean, on_its_own
+from tfopt.noise import captured
 from tfopt.reference import find_file, import_file
 from tfopt.stages.base import Stage, builtin, register
-
-SOURCE = "source"
 
 
 @dataclass(frozen=True)
@@ -124,10 +123,12 @@ class Recipe(Knobs):
         """
         file = Path(path)
         document = _read_yaml(file)
+        builtin()  # before a user's file, whose stages must not take their words
         try:
             used = document.get("use") or ()
             for other in (used,) if not isinstance(used, Sequence) or isinstance(used, str) else used:
-                register(import_file(find_file(str(other), file.parent)))
+                with captured():
+                    register(import_file(find_file(str(other), file.parent)))
         except InputError as error:
             raise locate(RecipeError([(("use",), str(error))]), file, document) from error
         try:

@@ -104,7 +104,9 @@ class Ref:
 
 def describe(error: BaseException) -> str:
     """An exception as one line: its type, its first line, and the user's line that raised it."""
-    text = str(error).strip().splitlines()
+    text = [line for line in str(error).strip().splitlines() if line.strip()]
+    if text and text[0].endswith(":"):  # TensorFlow says the cause last
+        text = [text[-1].split("[[")[0].strip() or text[0]]
     frames = inspect.getinnerframes(error.__traceback__) if error.__traceback__ else []
     foreign = ("<", sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), str(Path(__file__).parent))
     own = [frame for frame in frames if not frame.filename.startswith(foreign)]

@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt.data import Data
-from tfopt.errors import DataError
+from tfopt.data import Arrays, Data, take
+from tfopt.errors import DataError, ModelError
 
 
 def loss_name(loss: Any) -> str | None:
@@ -28,15 +28,33 @@ def check_targets(model: keras.Model, data: Data, loss: str | None) -> None:
 
     Raises:
         DataError: They are not; the error says which loss would take them, or which labels the loss takes.
+        ModelError: The loss takes probabilities, and the model gives something else.
     """
-    loss = loss_name(loss or model.loss)
+    name_of_loss = loss_name(loss or model.loss)
     outputs = getattr(model, "outputs", None) or []
     if len(outputs) != 1:
         return
     shape = tuple(outputs[0].shape[1:])
     for name, split in data.splits().items():
         if isinstance(split.y, np.ndarray):
-            _check_one(f"y_{name}", split.y, loss or "", shape)
+            _check_one(f"y_{name}", split.y, name_of_loss or "", shape)
+    if "crossentropy" in (name_of_loss or "") and not _from_logits(loss or model.loss):
+        _check_probabilities(model, take(data.test.x, slice(0, 8)))
+
+
+def _from_logits(loss: Any) -> bool:
+    return isinstance(loss, keras.losses.Loss) and bool(loss.get_config().get("from_logits"))
+
+
+def _check_probabilities(model: keras.Model, x: Arrays) -> None:
+    """Refuses outputs that a crossentropy takes for probabilities and that are none: training on them goes nowhere."""
+    outputs = np.asarray(model.predict(x, verbose=0), np.float32)
+    if outputs.min() < 0 or outputs.max() > 1.001:
+        raise ModelError(
+            f"the model's outputs go from {outputs.min():.3g} to {outputs.max():.3g}, and the loss takes them for "
+            "probabilities. End the model with a softmax or sigmoid, or compile it with from_logits=True.",
+            ("model",),
+        )
 
 
 def _check_one(what: str, y: np.ndarray, loss: str, shape: tuple[int | None, ...]) -> None:

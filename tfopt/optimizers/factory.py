@@ -57,6 +57,11 @@ def build_optimizer(spec: Any, total_steps: int) -> keras.optimizers.Optimizer:
         arguments["learning_rate"] = _schedule(
             arguments["learning_rate"], total_steps, ("optimizer", name, "learning_rate")
         )
+    rate = arguments.get("learning_rate")
+    if isinstance(rate, int | float):
+        if rate <= 0:
+            raise InputError(f"a learning rate is above 0. Received: {rate}.", ("optimizer", name, "learning_rate"))
+        arguments["learning_rate"] = float(rate)  # Keras takes no whole number
     return _construct(classes[str(name).lower()], arguments, ("optimizer", name))
 
 

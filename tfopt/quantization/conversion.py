@@ -74,6 +74,10 @@ def convert_with_notes(
         Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference,
         arXiv:1712.05877; the TFLite 8-bit specification, ai.google.dev/edge/litert/models/quantization_spec.
     """
+    if not isinstance(model, keras.Model):
+        raise InputError(
+            f"a Keras 3 model is converted; load a file with keras.models.load_model. Received: {model!r:.80}."
+        )
     if mode not in MODES:
         raise InputError(f"there is no mode {mode!r}. {did_you_mean(mode, MODES)}", ("mode",))
     if io not in ("int8", "float32"):

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfopt.artifact import Artifact, Workspace
+from tfopt.artifact import SOURCE, Artifact, Workspace
 from tfopt.errors import InputError
 from tfopt.evaluate import METRICS
 
@@ -34,7 +34,7 @@ class Row:
 
 def rows(artifacts: dict[str, Artifact]) -> list[Row]:
     """One row for each stage that made a model; those that only measured add to the rows of what they measured."""
-    made = {name: a for name, a in artifacts.items() if not a.files and a.metrics}
+    made = {name: a for name, a in artifacts.items() if not a.files and a.kind != SOURCE}
     merged = {name: dict(artifact.metrics) for name, artifact in made.items()}
     for artifact in artifacts.values():
         for name, measured in artifact.files.items():

@@ -157,8 +157,13 @@ class Stage(Knobs):
 def register(module: ModuleType) -> None:
     """Enters the stages of a user's file again: another recipe's file may have taken their words since."""
     for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, Stage) and "kind" in value.__dict__:
-            REGISTRY[value.kind] = value
+        if not isinstance(value, type) or not issubclass(value, Stage) or value.__module__ != module.__name__:
+            continue
+        if not hasattr(value, "kind"):
+            raise RecipeError(
+                f"the stage {value.__name__} of {module.__file__} has no kind: write kind: ClassVar[str] = ..."
+            )
+        REGISTRY[value.kind] = value
 
 
 def builtin() -> dict[str, type[Stage]]:

@@ -98,8 +98,8 @@ class Fitting(Stage):
             except InputError as error:
                 raise type(error)(str(error), ("regularizers", index, *error.field)) from error
         training.compile_arguments(model, settings, steps_per_epoch=1)
-        targets.check_targets(model, context.data, context.loss)
         check_metrics(model, context)
+        targets.check_targets(model, context.data, context.loss)
 
     def training(self, context: Context) -> Settings:
         """The settings as the workshop takes them."""
@@ -143,9 +143,12 @@ def check_metrics(model: Any, context: Context) -> None:
 
     few = slice(0, 8)
     split = Split(take(context.data.test.x, few), take(context.data.test.y, few))
+    outputs = evaluate.keras_outputs(model, split.x)
+    if len(outputs) > 1:
+        raise InputError(f"a recipe takes models of one output, and this one has {', '.join(outputs)}.", ("model",))
     for metric in metrics_of(model, context):
         try:
-            evaluate.score(metric, split, evaluate.keras_outputs(model, split.x))
+            evaluate.score(metric, split, outputs)
         except ValueError as error:
             raise InputError(
                 f"the metric {metric.name} cannot be taken of the model's outputs: {str(error).splitlines()[0]}. "
@@ -162,7 +165,10 @@ def metrics_of(model: Any, context: Context) -> list[Any]:
     names = context.metrics or _compiled_metrics(model)
     if names:
         return [evaluate.METRICS[name] for name in names]
-    return [evaluate.default_metric(loss_name(context.loss or getattr(model, "loss", None)))]
+    loss = context.loss or getattr(model, "loss", None)
+    if loss is None and not isinstance(context.data.test.y, dict) and context.data.test.y.dtype.kind in "iub":
+        return [evaluate.METRICS["accuracy"]]  # whole numbers are class ids until a loss says otherwise
+    return [evaluate.default_metric(loss_name(loss))]
 
 
 def _compiled_metrics(model: Any) -> list[str]:

@@ -61,6 +61,8 @@ class Prune(Fitting):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains with the callback and saves."""
+        import numpy as np
+
         from tfopt import training
 
         model, pruning = context.load(inputs[0]), self._callback()
@@ -68,13 +70,13 @@ class Prune(Fitting):
             model, context.data, self.training(context), context.folder, [pruning], self.listener(context)
         )
         by_kernel = pruning.sparsity()
-        sizes = pruning.sizes()
-        overall = sum(by_kernel[path] * size for path, size in sizes.items()) / sum(sizes.values())
+        kernels = [np.asarray(weight) for weight in model.trainable_weights if len(weight.shape) > 1]
+        overall = 1 - sum(map(np.count_nonzero, kernels)) / sum(kernel.size for kernel in kernels)
         return context.artifact(
             self,
             inputs,
             context.save(model),
-            metrics={**test_metrics(model, context), "sparsity": overall},
+            metrics={**test_metrics(model, context), "sparsity": float(overall)},
             skipped=tuple(Skipped(where, reason) for where, reason in pruning.skipped),
             details={"history": history, "sparsity": by_kernel},
         )

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from tfopt.artifact import Artifact, Format
+from tfopt.errors import InputError
 from tfopt.stages.base import Context, Stage
-from tfopt.stages.fitting import metrics_of
+from tfopt.stages.fitting import check_metrics, metrics_of
 
 
 class Verify(Stage):
@@ -29,6 +30,16 @@ class Verify(Stage):
     A file that is worse ends the run with exit code 3."""
     against: str | None = None
     """The stage to compare with, if not the usual one."""
+
+    def check(self, model: Any, context: Context) -> None:
+        """Tries the metrics, and holds the gate against them."""
+        check_metrics(model, context)
+        metric = metrics_of(model, context)[0]
+        if metric.name == "accuracy" and self.max_drop is not None and self.max_drop >= 1:
+            raise InputError(
+                f"max_drop is a fraction: write 0.02 for two points of accuracy. Received: {self.max_drop:g}.",
+                ("max_drop",),
+            )
 
     def needs(self) -> tuple[str, ...]:
         """The stage to compare with."""
