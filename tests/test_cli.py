@@ -499,3 +499,15 @@ def test_clean_of_nothing_is_no_mistake(cli, project):
 def test_python_m_tfopt_is_the_same_command(python):
     out = python("import runpy, sys; sys.argv = ['tfopt', 'stages']; runpy.run_module('tfopt', run_name='__main__')")
     assert "benchmark" in out
+
+
+def test_the_version_is_told(cli):
+    code, out, _ = cli("--version")
+    assert code == 0
+    assert out.startswith("tfopt 0.")
+
+
+def test_a_stage_of_ones_own_is_listed_with_its_file(cli, project):
+    code, out, _ = cli("stages", "copy", "--use", "my_stages.py")
+    assert code == 0
+    assert "tag" in out

@@ -9,6 +9,7 @@ import pytest
 from own_stages import COPY_AND_GATE
 
 import tfopt
+from tfopt import pipeline
 from tfopt.artifact import Artifact, Workspace
 from tfopt.errors import DataError, GateError, InputError, ModelError, RecipeError, StorageError, TfoptError
 from tfopt.pipeline import Result, clean
@@ -472,3 +473,65 @@ def test_recipes_with_stages_of_the_same_word_keep_to_their_own(project):
         (project / f"same{number}.py").write_text(template.format(number))
     for number in (1, 2, 1):
         assert tfopt.run(recipe("same", use=f"same{number}.py")).metrics["from"] == number
+
+
+def test_a_result_whose_file_was_changed_by_hand_runs_again(project):
+    first = tfopt.run(recipe(*CHAIN))
+    (first.folder / "b" / "model.keras").write_bytes(b"")
+    assert again() == ("a", "c")
+
+
+def test_a_stage_that_returns_nothing_is_told_what_to_return(project):
+    (project / "nothing.py").write_text(
+        "from typing import ClassVar\nimport tfopt\nclass Nothing(tfopt.Stage):\n    kind: ClassVar[str] = 'nothing'\n"
+        "    def run(self, inputs, context):\n        pass\n"
+    )
+    with pytest.raises(TfoptError, match=r"nothing\.run must return context\.artifact"):
+        tfopt.run(recipe("nothing", use="nothing.py"))
+
+
+def test_a_users_stage_cannot_take_the_word_of_a_built_in_one(project):
+    (project / "clash.py").write_text(
+        "from typing import ClassVar\nimport tfopt\nclass Mine(tfopt.Stage):\n    kind: ClassVar[str] = 'train'\n"
+    )
+    with pytest.raises(InputError, match=r"^r\.yaml:4: .*built-in"):
+        tfopt.run(recipe("train", use="clash.py"))
+
+
+MODELS = """
+import keras
+from keras import layers
+
+
+def logits():
+    model = keras.Sequential([layers.Input((2,)), layers.Dense(4)])
+    model.compile(loss="sparse_categorical_crossentropy")
+    return model
+
+
+def told():
+    model = keras.Sequential([layers.Input((2,)), layers.Dense(4)])
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def two():
+    inputs = layers.Input((2,))
+    model = keras.Model(inputs, {name: layers.Dense(4, activation="softmax", name=name)(inputs) for name in "ab"})
+    model.compile(loss="sparse_categorical_crossentropy")
+    return model
+"""
+
+
+@pytest.mark.parametrize(("build", "words"), [("logits", "from_logits=True"), ("two", "one output.*a, b")])
+def test_a_model_that_would_train_to_nothing_is_refused(build, words, project):
+    (project / "models4.py").write_text(MODELS)
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(64, 2)).astype("float32"), generator.integers(0, 4, 64)
+    np.savez(project / "data4.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    with pytest.raises(InputError, match=words):
+        pipeline.validate(recipe("train: {epochs: 1}", model=f"models4.py:{build}", data="npz:data4.npz"))
+    pipeline.validate(recipe("train: {epochs: 1}", model="models4.py:told", data="npz:data4.npz"))
+    stages = ("train: {epochs: 1}", "quantize", "verify: {max_drop: 2}")
+    with pytest.raises(InputError, match=r"^r\.yaml:\d+: max_drop is a fraction"):
+        pipeline.validate(recipe(*stages, model="models4.py:told", data="npz:data4.npz"))

@@ -180,3 +180,9 @@ def test_a_copied_optimizer_keeps_its_schedule():
     schedule = keras.optimizers.schedules.ExponentialDecay(0.5, 10, 0.5)
     copy = build_optimizer(keras.optimizers.SGD(schedule), 99)
     assert rate(copy, 10) == pytest.approx(0.25, rel=1e-5)
+
+
+def test_a_whole_number_is_a_learning_rate_and_a_negative_one_is_not():
+    assert float(build_optimizer({"sgd": {"learning_rate": 1}}, 10).learning_rate) == 1.0
+    with pytest.raises(InputError, match=r"above 0.*-0\.1"):
+        build_optimizer({"sgd": {"learning_rate": -0.1}}, 10)
