@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 import warnings
 import zipfile
 
@@ -90,7 +93,35 @@ def test_resolving_words_that_are_no_model_says_what_a_model_is(tmp_path):
         models.resolve("resnet", tmp_path)
 
 
+def test_a_saved_model_folder_resolves_to_its_path(tmp_path, monkeypatch):
+    (tmp_path / "kws").mkdir()
+    (tmp_path / "kws" / "saved_model.pb").write_bytes(b"")
+    assert models.resolve("kws", tmp_path) == (tmp_path / "kws").resolve()
+    monkeypatch.chdir(tmp_path)
+    assert models.resolve("./kws", tmp_path / "elsewhere") == (tmp_path / "kws").resolve()
+
+
+def test_resolving_an_empty_folder_says_what_a_saved_model_has(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match=r"empty is a folder.*saved_model\.pb"):
+        models.resolve("empty", tmp_path)
+
+
 # Digests
+
+
+def test_the_digest_of_a_folder_changes_with_a_byte_and_with_a_name(tmp_path):
+    def written(name, content):
+        folder = tmp_path / f"{name}-{content}"
+        (folder / "variables").mkdir(parents=True)
+        (folder / "variables" / name).write_text(content)
+        (folder / "saved_model.pb").write_text("graph")
+        return models.digest(folder)
+
+    digests = {written(name, content) for name in "ab" for content in "12"}
+    assert len(digests) == 4
+    (tmp_path / "a-1").rename(tmp_path / "moved")
+    assert models.digest(tmp_path / "moved") in digests
 
 
 def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path):
@@ -188,23 +219,130 @@ def test_a_model_object_without_weights_is_refused():
         models.build(keras.Sequential([layers.Dense(2)]))
 
 
-def test_a_tf_keras_model_is_refused_with_the_way_out(python):
-    """In its own process: tf_keras and Keras 3 in one process are not what a user of either has."""
+def test_a_tf_keras_model_is_carried_over_and_leaves_no_trace_in_the_process(python):
+    """In its own process, which has met neither TF-MOT nor tf.keras."""
     code = """
+import os
+from tfopt import models
 import tf_keras
-from tfopt import errors, models
 model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,))])
 for source in (lambda: model, model):
-    try:
-        models.build(source)
-    except errors.ModelError as error:
-        print(error)
+    built = models.build(source)
+    print(type(built).__module__, built.count_params())
+import tensorflow as tf
+print(tf.keras.__version__[0], os.environ.get("TF_USE_LEGACY_KERAS"))
 """
-    lines = python(code).splitlines()
-    assert len(lines) == 2
-    for line in lines:
-        assert "tf_keras model" in line
-        assert "import keras" in line
+    lines = python(code, KERAS_BACKEND="tensorflow").splitlines()
+    assert lines == ["keras.src.models.sequential 8"] * 2 + ["3 None"]
+
+
+def test_a_keras_3_model_never_imports_tf_keras(python, tmp_path):
+    dense_model().save(tmp_path / "m.keras")
+    dense_model().save(tmp_path / "m.h5")
+    code = f"""
+import sys
+from pathlib import Path
+from tfopt import models
+for name in ("m.keras", "m.h5"):
+    path = Path({str(tmp_path)!r}) / name
+    models.as_keras3(models.build(path))
+    models.digest(path)
+print("tf_keras" in sys.modules)
+"""
+    assert python(code).split() == ["False"]
+
+
+# Backends
+
+
+OTHER_BACKEND = """
+import numpy as np, keras
+keras.utils.set_random_seed(1)
+layers = keras.layers
+model = keras.Sequential([layers.Input((6, 6, 2)), layers.Conv2D(3, 3), layers.BatchNormalization(), layers.Flatten()])
+model.add(layers.Dense(2, activation="softmax"))
+model.save({folder!r} + "/m.keras")
+np.savez({folder!r} + "/io.npz", x=(x := np.random.default_rng(0).normal(size=(4, 6, 6, 2)).astype("float32")),
+         y=np.asarray(model(x)))
+"""
+
+
+@pytest.mark.parametrize("backend", ["jax", "numpy", "torch"])
+def test_a_file_of_another_backend_loads_with_the_same_outputs(tmp_path, backend):
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    code = OTHER_BACKEND.format(folder=str(tmp_path))
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    if "No module named" in finished.stderr:
+        pytest.skip(f"the {backend} backend of Keras is not installed")
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    arrays = np.load(tmp_path / "io.npz")
+    np.testing.assert_allclose(models.build(tmp_path / "m.keras")(arrays["x"]), arrays["y"], atol=1e-5)
+
+
+@pytest.mark.parametrize("call", ["build(path)", "load(path)", "as_keras3(path)", "build(lambda: None)"])
+def test_another_backend_is_refused_in_one_line(python, tmp_path, call):
+    dense_model().save(tmp_path / "m.keras")
+    code = f"""
+from pathlib import Path
+from tfopt import errors, models
+path = Path({str(tmp_path / "m.keras")!r})
+try:
+    models.{call}
+except errors.ModelError as error:
+    print(error)
+"""
+    [line] = python(code, KERAS_BACKEND="jax").splitlines()
+    assert "set KERAS_BACKEND=tensorflow" in line
+    assert line.endswith("Received: 'jax'.")
+
+
+def test_a_recipe_on_another_backend_ends_in_one_line(python, tmp_path):
+    dense_model().save(tmp_path / "m.keras")
+    x, y = x_of((8, 3)), np.arange(8) % 2
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    code = f"""
+import tfopt
+folder = {str(tmp_path)!r}
+quantize = {{"quantize": {{"mode": "float32"}}}}
+recipe = tfopt.Recipe(name="r", model=folder + "/m.keras", data="npz:" + folder + "/d.npz", stages=[quantize])
+try:
+    tfopt.run(recipe, out=folder + "/out")
+except tfopt.errors.ModelError as error:
+    print(error)
+"""
+    assert "set KERAS_BACKEND=tensorflow" in python(code, KERAS_BACKEND="jax").splitlines()[-1]
+
+
+# Any model
+
+
+@pytest.mark.parametrize("kind", ["object", ".keras", ".h5", "text"])
+def test_any_keras_3_model_comes_as_keras_3(tmp_path, kind):
+    model, path = dense_model(), tmp_path / f"m{kind if kind[0] == '.' else '.keras'}"
+    model.save(path)
+    source = {"object": model, "text": str(path)}.get(kind, path)
+    assert same_weights(models.as_keras3(source), model)
+    assert (models.as_keras3(source) is model) == (kind == "object")
+
+
+def test_custom_objects_and_trust_reach_the_file(tmp_path):
+    lambda_model().save(tmp_path / "m.keras")
+    with pytest.raises(ModelError, match="trust"):
+        models.as_keras3(tmp_path / "m.keras")
+    assert models.as_keras3(tmp_path / "m.keras", trust=True).count_params() == 8
+
+
+@pytest.mark.parametrize("source", [None, 3, b"TFL3", layers.Dense(2), "model.tflite", "."])
+def test_what_is_no_model_is_refused_with_what_is(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.tflite").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"\.keras or \.h5 file or of a SavedModel folder\. Received: "):
+        models.as_keras3(source)
+
+
+def test_a_path_that_is_not_there_is_called_missing(tmp_path):
+    with pytest.raises(ModelError, match=r"no file .*absent\.keras"):
+        models.as_keras3(tmp_path / "absent.keras")
 
 
 # Loading
@@ -277,6 +415,24 @@ def test_an_old_h5_with_grouped_depthwise_layers_loads(tmp_path):
                 layer["config"]["groups"] = 1
         file.attrs["model_config"] = json.dumps(config)
     np.testing.assert_array_equal(models.load(path)(x), model(x))
+
+
+def test_an_old_h5_with_a_list_of_axes_loads_and_its_layers_are_kerass_own(tmp_path):
+    path, x = tmp_path / "old.h5", x_of((2, 6, 6, 3))
+    model = keras.Sequential([layers.Input((6, 6, 3)), layers.DepthwiseConv2D(3), layers.BatchNormalization()])
+    model.set_weights([np.abs(w) + 0.5 for w in model.get_weights()])
+    model.save(path)
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        for layer in config["config"]["layers"]:
+            if layer["class_name"] == "BatchNormalization":
+                layer["config"]["axis"] = [3]
+            if layer["class_name"] == "DepthwiseConv2D":
+                layer["config"]["groups"] = 1
+        file.attrs["model_config"] = json.dumps(config)
+    loaded = models.load(path)
+    np.testing.assert_array_equal(loaded(x), model(x))
+    assert [type(layer) for layer in loaded.layers] == [layers.DepthwiseConv2D, layers.BatchNormalization]
 
 
 def test_an_old_h5_loads_although_keras_does_not_know_its_optimizer(tmp_path):
@@ -501,13 +657,3 @@ def test_the_digest_of_a_model_object_counts_how_it_is_compiled():
         model.compile("sgd", loss)
         digests.append(models.digest(model))
     assert digests[0] == digests[1] != digests[2]
-
-
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_a_model_in_mixed_precision_is_rebuilt_in_float32_with_the_same_outputs(policy):
-    with_policy = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, dtype=policy, name="d")])
-    copy = models.in_float32(with_policy)
-    x = x_of((8, 3))
-    assert copy.layers[0].compute_dtype == "float32"
-    np.testing.assert_allclose(copy(x), keras.ops.cast(with_policy(x), "float32"), atol=0.05)
-    assert models.in_float32(copy) is copy

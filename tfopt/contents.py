@@ -71,7 +71,7 @@ def inspect(model: Any, trust: bool = False) -> Contents:
     """Looks into a model.
 
     Args:
-        model: A `.keras`, `.h5` or `.tflite` path, the bytes of a `.tflite`, or a Keras model.
+        model: A `.keras`, `.h5` or `.tflite` path, a SavedModel folder, the bytes of a `.tflite`, or a Keras model.
         trust: Load Python code that a Keras file carries (a Lambda layer).
 
     Raises:
@@ -82,24 +82,28 @@ def inspect(model: Any, trust: bool = False) -> Contents:
     if not isinstance(model, str | os.PathLike):
         if not hasattr(model, "trainable_variables"):
             raise ModelError(f"a model is a path, the bytes of a .tflite, or a Keras model. Received: {model!r:.80}.")
-        return _of_keras(model, None)
+        from tfopt import models
+
+        return _of_keras(models.as_keras3(model), None)
     path = Path(model)
     if not path.exists():
         raise ModelError(f"there is no file {path}.")
-    if path.is_dir():
-        raise ModelError(f"{path} is a folder. Name a .keras, .h5 or .tflite file in it.")
-    with path.open("rb") as file:
-        head = file.read(8)
-    if path.suffix == ".tflite" or head[4:] == b"TFL3":
-        return _of_tflite(path)
-    if path.suffix not in (".keras", ".h5", ".hdf5"):
+    folder = path.is_dir()
+    if folder and not (path / "saved_model.pb").is_file():
+        raise ModelError(f"{path} is a folder. Name a .keras, .h5 or .tflite file in it, or a SavedModel.")
+    if not folder:
+        with path.open("rb") as file:
+            head = file.read(8)
+        if path.suffix == ".tflite" or head[4:] == b"TFL3":
+            return _of_tflite(path)
+    if not folder and path.suffix not in (".keras", ".h5", ".hdf5"):
         raise ModelError(f"{path} is not a model file. tfopt reads .keras, .h5 and .tflite.")
     from tfopt import models
     from tfopt.noise import captured
 
     with captured():
-        loaded = models.load(path, trust=trust)
-    return _of_keras(loaded, path)
+        loaded = models.as_keras3(path, trust=trust)
+    return _of_keras(loaded, None if folder else path)
 
 
 def _of_tflite(source: Path | bytes) -> Contents:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -111,23 +111,30 @@ def _fit(x: Arrays, shapes: Mapping[str, tuple[int | None, ...]]) -> Arrays:
         missing = [name for name in shapes if name not in x]
         if missing:
             raise DataError(f"the model has an input {missing[0]!r}, and the data has only {', '.join(x)}.", ("data",))
-        return {name: _fit_one(x[name], shape, name) for name, shape in shapes.items()}
+        return {name: shaped(x[name], shape, f"the model's input {name!r}") for name, shape in shapes.items()}
     if len(shapes) > 1:
         raise DataError(f"the model has the inputs {', '.join(shapes)}: give x as a dict by these names.", ("data",))
     [(name, shape)] = shapes.items()
-    return _fit_one(x, shape, name)
+    return shaped(x, shape, f"the model's input {name!r}")
 
 
-def _fit_one(x: np.ndarray, shape: tuple[int | None, ...], name: str) -> np.ndarray:
+def shaped(x: np.ndarray, shape: Sequence[int | None], what: str) -> np.ndarray:
+    """Samples as something takes them: a missing last axis of 1 is added.
+
+    Args:
+        x: `(samples, ...)`.
+        shape: What it takes, without the batch; None or -1 for a dimension of any size.
+        what: Its name, for the error.
+
+    Raises:
+        DataError: The samples have another shape.
+    """
+    want = tuple(None if size is None or size < 0 else int(size) for size in shape)
     given = x.shape[1:]
-    if x.ndim == len(shape) and shape[-1] == 1:
+    if x.ndim == len(want) and want and want[-1] == 1:
         x = x[..., None]
-    if x.ndim - 1 != len(shape) or any(
-        want is not None and want != have for want, have in zip(shape, x.shape[1:], strict=True)
-    ):
-        raise DataError(
-            f"the model's input {name!r} takes samples of shape {shape}, and the data's have {given}.", ("data",)
-        )
+    if x.ndim - 1 != len(want) or any(n not in (None, have) for n, have in zip(want, x.shape[1:], strict=True)):
+        raise DataError(f"{what} takes samples of shape {want}, and the data's have {given}.", ("data",))
     return x
 
 

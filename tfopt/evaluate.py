@@ -100,7 +100,7 @@ def keras_outputs(model: Any, x: Arrays) -> dict[str, np.ndarray]:
 
 def file_outputs(path: Path, x: Arrays) -> dict[str, np.ndarray]:
     """A `.tflite` file's outputs on LiteRT by name, each `(samples, ...)`, dequantized."""
-    from tfopt.tflite import Runner
+    from tfopt.litert import Runner
 
     return Runner(path)(x)
 

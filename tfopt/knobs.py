@@ -6,15 +6,27 @@ import contextlib
 import difflib
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
 
 from tfopt.errors import Location, RecipeError
 
 # The type of a pydantic error that carries problems of its own: (location, sentence) pairs.
 PROBLEMS = "tfopt_problems"
 _inside: ContextVar[bool] = ContextVar("_inside", default=False)
+
+
+def _one_is_a_list(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+# Layer patterns: one, or several.
+Patterns = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_one_is_a_list),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 
 
 @contextlib.contextmanager

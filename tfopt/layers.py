@@ -89,6 +89,23 @@ def walk(model: keras.Model) -> Iterator[Place]:
     return below(model, "", ())
 
 
+def matching(places: Sequence[Place], pattern: str, knob: str) -> list[Place]:
+    """The places that a pattern chooses.
+
+    Raises:
+        ModelError: There is none; the error names the layers there are, and `knob`, where the pattern was written.
+    """
+    chosen = [place for place in places if place.matches(pattern)]
+    if not chosen:
+        names = [place.path for place in places]
+        near = did_you_mean(pattern, names)
+        there = f"{near} " if near.startswith("Did") else ""
+        raise ModelError(
+            f"the pattern {pattern!r} of {knob!r} matches no layer. {there}Layers: {', '.join(names)}.", (knob,)
+        )
+    return chosen
+
+
 def select(places: Sequence[Place], only: Sequence[str] = (), skip: Sequence[str] = ()) -> list[Place]:
     """The places that some pattern of `only` matches (all, where it is empty) and none of `skip`.
 
@@ -97,13 +114,7 @@ def select(places: Sequence[Place], only: Sequence[str] = (), skip: Sequence[str
     """
     for knob, patterns in (("only", only), ("skip", skip)):
         for pattern in patterns:
-            if not any(place.matches(pattern) for place in places):
-                names = [place.path for place in places]
-                near = did_you_mean(pattern, names)
-                there = f"{near} " if near.startswith("Did") else ""
-                raise ModelError(
-                    f"the pattern {pattern!r} of {knob!r} matches no layer. {there}Layers: {', '.join(names)}.", (knob,)
-                )
+            matching(places, pattern, knob)
     chosen = [place for place in places if not only or any(place.matches(p) for p in only)]
     return [place for place in chosen if not any(place.matches(p) for p in skip)]
 

@@ -1,15 +1,16 @@
-"""Models in and out: from a function, a `.keras` or `.h5` file or an object, and back to a file."""
+"""Models in and out: from a function, a file, a SavedModel or an object, of Keras 3 or 2, and back to a file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from tfopt import carry, keras2, stored
+from tfopt.carry import SAVED_MODEL, Admitted
 from tfopt.errors import InputError, ModelError
 from tfopt.reference import Ref, describe, digest_callable, find_file
 
@@ -17,7 +18,7 @@ FILES = (".keras", ".h5", ".hdf5")
 
 
 def resolve(source: Any, folder: Path) -> Any:
-    """What a recipe's `model` stands for: the path of a model file, a reference to a function, or the object itself.
+    """What a recipe's `model` stands for: the path of a model, a reference to a function, or the object itself.
 
     Raises:
         InputError: A file that is not there, or words that are neither.
@@ -25,29 +26,48 @@ def resolve(source: Any, folder: Path) -> Any:
     if not isinstance(source, str | os.PathLike):
         return source
     text = os.fspath(source)
-    if Path(text).suffix in FILES:
+    known = any((base / text).is_dir() for base in (folder, Path.cwd()))
+    if Path(text).suffix in FILES or (known and text):
         path = find_file(text, folder)
-        if not path.is_file():
-            raise ModelError(f"{path} is a folder, not a model file.")
+        if path.is_dir() and not (path / SAVED_MODEL).is_file():
+            raise ModelError(
+                f"{path} is a folder, not a model file: a SavedModel has a {SAVED_MODEL} in it. Name the model's own."
+            )
         return path
     if ":" not in text:
         raise ModelError(
-            f"a model is file.py:function, package.module:function, or a .keras or .h5 file. Received: {text!r}."
+            "a model is file.py:function, package.module:function, a .keras or .h5 file, or a SavedModel folder. "
+            f"Received: {text!r}."
         )
     return Ref.parse(text, folder)
 
 
 def digest(source: Any) -> str:
-    """sha256 of a resolved source: a file's bytes, a function's code, a model object's architecture and weights."""
+    """sha256 of a resolved source: a file's bytes, a function's code, a model object's architecture and weights.
+
+    Raises:
+        ModelError: A model object that does not tell what it is made of.
+    """
     if isinstance(source, Path):
-        return hashlib.sha256(source.read_bytes()).hexdigest()
+        return _digest_folder(source) if source.is_dir() else hashlib.sha256(source.read_bytes()).hexdigest()
     if isinstance(source, Ref):
         return source.digest()
     return _digest_model(source) if hasattr(source, "get_weights") else digest_callable(source)
 
 
+def _digest_folder(folder: Path) -> str:
+    """sha256 over the files of a folder and their names in it."""
+    content = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        own = hashlib.sha256(path.read_bytes()).digest()
+        content.update(path.relative_to(folder).as_posix().encode() + b"\0" + own)
+    return content.hexdigest()
+
+
 def _digest_model(model: Any) -> str:
     """sha256 of a model object: what it is made of, how it is compiled, the code of its own classes, its weights."""
+    if carry.is_keras2(model):
+        keras2.check(model)
     try:
         compiled = dict(model.get_compile_config() or {})
         described: list[Any] = [model.get_config(), compiled]
@@ -70,19 +90,28 @@ def _own_classes(model: Any) -> dict[str, Any]:
     from tfopt.layers import walk
 
     classes = {type(part) for part in (model, *(place.layer for place in walk(model)))}
-    return {cls.__name__: cls for cls in classes if cls.__module__.split(".")[0] != "keras"}
+    return {cls.__name__: cls for cls in classes if cls.__module__.split(".")[0] not in ("keras", "tf_keras")}
 
 
 def build(source: Any, trust: bool = False) -> Any:
-    """The Keras model of a resolved source.
+    """The Keras 3 model of a resolved source.
+
+    Args:
+        source: A path, a reference to a function, a function, or a Keras 3 or tf_keras model.
+        trust: Load Python code that is stored in a file (a Lambda layer).
 
     Raises:
-        ModelError: The function raised or returned no model, the file cannot be read, or the model has no weights yet.
+        ModelError: The function raised or returned no model, the file cannot be read, the model has no weights yet,
+            or it is of Keras 2 and has a layer that cannot be carried over.
     """
-    import keras
+    return admit(source, trust).model
 
+
+def admit(source: Any, trust: bool = False) -> Admitted:
+    """As `build`, with what the way over from Keras 2 came to."""
+    keras = keras_on_tensorflow()
     if isinstance(source, Path):
-        return load(source, trust=trust)
+        return stored.read(source, {}, trust)
     try:
         if isinstance(source, Ref):
             model = source.call()
@@ -92,16 +121,69 @@ def build(source: Any, trust: bool = False) -> Any:
         raise ModelError(str(error), error.field) from error
     except Exception as error:
         raise ModelError(f"the model function failed: {describe(error)}") from error
+    if carry.is_keras2(model):
+        carried = carry.carry(model, custom_objects=custom_objects(source))
+        return Admitted(carried.model, carried)
     if not isinstance(model, keras.Model):
-        hint = " It is a tf_keras model: build it with `import keras`." if "tf_keras" in type(model).__module__ else ""
         raise ModelError(
-            f"{source} must return a Keras 3 model. Received: {type(model).__module__}.{type(model).__name__}.{hint}"
+            f"{source} must return a Keras 3 model. Received: {type(model).__module__}.{type(model).__name__}."
         )
     if not model.built:
         raise ModelError(
             f"the model of {source} has no weights yet. Give it an Input, or call it once before returning it."
         )
-    return model
+    return Admitted(model)
+
+
+def as_keras3(source: Any, custom_objects: Mapping[str, Any] | None = None, trust: bool = False) -> Any:
+    """The Keras 3 model of any model that tfopt takes.
+
+    Args:
+        source: A Keras 3 model, which is returned as it is; a tf_keras model; or the path of a `.keras` or `.h5` file
+            or of a SavedModel folder.
+        custom_objects: Keras 3 classes and functions that its layers are made of, by name.
+        trust: Load Python code that is stored in a file (a Lambda layer).
+
+    Raises:
+        ModelError: It is none of these, cannot be read, or has a layer that cannot be carried over.
+    """
+    keras = keras_on_tensorflow()
+    if isinstance(source, keras.Model):
+        return source
+    if carry.is_keras2(source):
+        return carry.carry(source, custom_objects=custom_objects).model
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        if not path.exists():
+            raise ModelError(f"there is no file {path}.", ("model",))
+        if path.suffix in FILES or (path / SAVED_MODEL).is_file():
+            return load(path, custom_objects, trust)
+    raise ModelError(
+        "a model is a Keras 3 or tf_keras model, or the path of a .keras or .h5 file or of a SavedModel folder. "
+        f"Received: {source!r:.80}.",
+        ("model",),
+    )
+
+
+def keras_on_tensorflow() -> Any:
+    """Keras, on the one backend that makes a `.tflite`.
+
+    Raises:
+        ModelError: It is set to another.
+    """
+    try:
+        import keras
+
+        backend = keras.config.backend()
+    except ImportError:  # Keras does not import without the package of its backend
+        backend = os.environ.get("KERAS_BACKEND", "unknown")
+    if backend != "tensorflow":
+        raise ModelError(
+            "tfopt runs on Keras's TensorFlow backend: set KERAS_BACKEND=tensorflow. A .keras file that was saved on "
+            f"another backend loads there. Received: {backend!r}.",
+            ("model",),
+        )
+    return keras
 
 
 def custom_objects(source: Any, model: Any = None) -> dict[str, Any]:
@@ -112,52 +194,25 @@ def custom_objects(source: Any, model: Any = None) -> dict[str, Any]:
     function = source.load() if isinstance(source, Ref) else source
     module = sys.modules.get(getattr(function, "__module__", None) or "") if inspect.isfunction(function) else None
     own = vars(module).items() if module else ()
-    found = {name: value for name, value in own if inspect.isclass(value) or inspect.isfunction(value)}
+    code = {name: value for name, value in own if inspect.isclass(value) or inspect.isfunction(value)}
+    found = {name: value for name, value in code.items() if not carry.is_keras2(value)}
     return found if model is None else {**found, **_own_classes(model)}
 
 
 def load(path: Path, custom_objects: Mapping[str, Any] | None = None, trust: bool = False) -> Any:
-    """Reads a `.keras` or `.h5` file.
+    """Reads a `.keras` or `.h5` file, or a SavedModel folder of Keras 2.
 
     Args:
-        path: The file.
+        path: The file or folder.
         custom_objects: Classes and functions that its layers are made of, by name.
         trust: Load Python code that is stored in it (a Lambda layer).
 
     Raises:
-        ModelError: It is not there, not a model, cut short, needs code that is not at hand, or holds code.
+        ModelError: It is not there, not a model, cut short, needs code that is not at hand, holds code, or is of
+            Keras 2 and has a layer that cannot be carried over.
     """
-    import keras
-
-    layers = list(_stored_layers(path))
-    lambdas = [layer.name for layer in layers if layer.kind == "Lambda"]
-    if lambdas and not trust:
-        raise ModelError(
-            f"{path} carries Python code in the Lambda layer {lambdas[0]!r}, and loading it would run that code. "
-            "If the file is yours, write `trust: true` in the recipe, or --trust for tfopt inspect.",
-            ("model",),
-        )
-    objects = dict(custom_objects or {})
-    settings = {"custom_objects": objects, "safe_mode": not trust}
-    if path.suffix != ".keras":
-        objects.setdefault("DepthwiseConv2D", _legacy_depthwise())
-    try:
-        try:
-            return keras.models.load_model(path, **settings)
-        except Exception:
-            if path.suffix == ".keras":
-                raise
-            # The optimizer of an old .h5 may be one that Keras 3 does not have.
-            return keras.models.load_model(path, compile=False, **settings)
-    except Exception as error:
-        foreign = [layer for layer in layers if layer.module.split(".")[0] != "keras" and layer.kind not in objects]
-        reason = describe(error)
-        if foreign:
-            reason = (
-                f"it needs the class {foreign[0].kind!r} of {foreign[0].module!r}. "
-                "Give the model as a function, file.py:build, in a file that has the class."
-            )
-        raise ModelError(f"{path} does not load: {reason}", ("model",)) from error
+    keras_on_tensorflow()
+    return stored.read(path, custom_objects or {}, trust).model
 
 
 def save(model: Any, path: Path) -> None:
@@ -186,24 +241,6 @@ def inputs_of(model: Any) -> dict[str, tuple[int | None, ...]]:
     return {tensor.name: tuple(tensor.shape[1:]) for tensor in tensors}
 
 
-def in_float32(model: Any) -> Any:
-    """The model itself, or a copy in float32 of one in mixed precision, which the converter cannot take."""
-    import keras
-
-    from tfopt.layers import walk
-
-    layers = [place.layer for place in walk(model)]
-    if all(layer.compute_dtype not in ("float16", "bfloat16") for layer in layers):
-        return model
-
-    def rebuilt(layer: Any) -> Any:
-        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
-
-    copy = keras.models.clone_model(model, clone_function=rebuilt)
-    copy.set_weights(model.get_weights())
-    return copy
-
-
 def call(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Runs a model in inference mode on tensors by input name; its outputs by name, in the order it gives them."""
     import keras
@@ -227,57 +264,3 @@ def named_outputs(model: Any, outputs: Any) -> dict[str, Any]:
     if len(set(names)) != len(flat):
         names = [f"output_{i}" for i in range(len(flat))] if len(flat) > 1 else ["output"]
     return dict(zip(names, flat, strict=True))
-
-
-class _Stored(NamedTuple):
-    """A layer as a model file describes it."""
-
-    kind: str
-    name: str
-    module: str
-
-
-def _stored_layers(path: Path) -> Iterator[_Stored]:
-    """Every layer in a model file, read without running anything of it."""
-    try:
-        if path.suffix == ".keras":
-            with zipfile.ZipFile(path) as archive:
-                config = json.loads(archive.read("config.json"))
-        else:
-            import h5py
-
-            with h5py.File(path) as file:
-                text = file.attrs.get("model_config")
-                if text is None:
-                    raise ModelError(f"{path} holds weights but no model. Save it with model.save.", ("model",))
-                config = json.loads(text)
-    except FileNotFoundError:
-        raise ModelError(f"there is no file {path}.", ("model",)) from None
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise ModelError(
-            f"{path} is not a whole {path.suffix} model: {describe(error)}. Save it again with model.save.", ("model",)
-        ) from error
-    yield from _layers_in(config)
-
-
-def _layers_in(config: Any) -> Iterator[_Stored]:
-    if isinstance(config, dict):
-        if "class_name" in config and isinstance(config.get("config"), dict):
-            name = config["config"].get("name") or config.get("name") or "?"
-            yield _Stored(config["class_name"], str(name), str(config.get("module") or "keras"))
-        for value in config.values():
-            yield from _layers_in(value)
-    elif isinstance(config, list):
-        for value in config:
-            yield from _layers_in(value)
-
-
-def _legacy_depthwise() -> Any:
-    """Keras 2 wrote `groups` for depthwise convolutions, which Keras 3 refuses to read."""
-    import keras
-
-    class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
-        def __init__(self, *args: Any, groups: int = 1, **rest: Any):
-            super().__init__(*args, **rest)
-
-    return DepthwiseConv2D

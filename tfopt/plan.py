@@ -21,6 +21,7 @@ from tfopt.stages.base import Context, Progress
 
 if TYPE_CHECKING:
     from tfopt.data import Data
+    from tfopt.models import Admitted
 
 
 class Plan:
@@ -65,15 +66,21 @@ class Plan:
 
         return self.raw_data.fitted(models.inputs_of(self.model))
 
-    @cached_property
+    @property
     def model(self) -> Any:
         """The Keras model the recipe starts from."""
+        return self._admitted.model
+
+    @cached_property
+    def _admitted(self) -> Admitted:
         from tfopt import models
-        from tfopt.training import deterministic
 
         try:
+            models.keras_on_tensorflow()  # before another room imports it
+            from tfopt.training import deterministic
+
             with deterministic(self.recipe.seed):
-                return models.build(self.model_source, self.trust)
+                return models.admit(self.model_source, self.trust)
         except InputError as error:
             error.field = error.field or ("model",)
             raise
@@ -154,7 +161,8 @@ class Plan:
         folder = self.workspace.begin(SOURCE, key)
         with storage_errors(folder):
             models.save(self.model, folder / "model.keras")
-        artifact = Artifact(SOURCE, SOURCE, folder, "model.keras", "keras", key)
+        details = {"carried": carried.summary()} if (carried := self._admitted.carried) else {}
+        artifact = Artifact(SOURCE, SOURCE, folder, "model.keras", "keras", key, details=details)
         return self.workspace.commit(artifact)
 
     def stage(self, step: Step, key: str, artifacts: Mapping[str, Artifact]) -> Artifact:

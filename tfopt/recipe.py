@@ -34,7 +34,8 @@ class Recipe(Knobs):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """Names the folder of the results under saved_models/."""
     model: Any
-    """`file.py:function`, `package.module:function`, a `.keras` or `.h5` file; in Python also a function or a model."""
+    """`file.py:function`, `package.module:function`, a `.keras` or `.h5` file, or a SavedModel folder of Keras 2; in
+    Python also a function or a model, of Keras 3 or tf_keras."""
     data: Any
     """`digits`, `npz:file.npz`, `keras:mnist` and its siblings, or a function's reference; in Python also a function, a
     `tfopt.Data` or a pair of (x, y) pairs."""

@@ -89,6 +89,36 @@ def load(source: Any) -> Data:
     return as_data(value)
 
 
+def inputs(source: str | None, shapes: Mapping[str, tuple[int | None, ...]], count: int) -> Arrays:
+    """Inputs alone, for a command that needs no targets.
+
+    Args:
+        source: A `.npy` file of one array, a `.npz` file of arrays by input name, the words of a recipe's `data`, of
+            which training samples are taken, or None for random values of 0 to 1.
+        shapes: The model's input shapes by name, without the batch; empty where it does not know them.
+        count: How many samples to take.
+
+    Raises:
+        DataError: The file is not there or not whole, or the samples do not fit the model.
+    """
+    if source is None:
+        generator = np.random.default_rng(0)
+        return {name: generator.random((count, *(n or 1 for n in s)), np.float32) for name, s in shapes.items()}
+    path = Path(os.path.expandvars(source))
+    if path.suffix not in (".npy", ".npz") or source.startswith("npz:"):
+        return load(resolve(source, Path.cwd())).fitted(shapes).calibration(count, 0)
+    try:
+        loaded = np.load(find_file(str(path), Path.cwd()), allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is not a whole {path.suffix} file: {describe(error)}", ("data",)) from error
+    arrays: Arrays = loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+    if isinstance(arrays, dict) and "x_train" in arrays:
+        return as_data(arrays).fitted(shapes).calibration(count, 0)
+    if isinstance(arrays, dict) and len(arrays) == 1:
+        [arrays] = arrays.values()
+    return take(arrays, slice(count))
+
+
 def as_data(value: Any) -> Data:
     """Reads what a data function may return: a `Data`, a dict of x_train, y_train, ..., or two or three (x, y) pairs.
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tfopt.quantization.conversion import MODES, Conversion, convert, convert_with_notes
+from tfopt.quantization.conversion import Conversion, convert, convert_with_notes
 
-__all__ = ["MODES", "Conversion", "convert", "convert_with_notes"]
+__all__ = ["Conversion", "convert", "convert_with_notes"]

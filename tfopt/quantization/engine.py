@@ -1,80 +1,147 @@
-"""litert-quantizer, driven with a true min/max calibration.
-
-Its default calibration keeps a moving average of each tensor's range, which cuts off what the last samples do not show:
-on trained models its int8 error is several times that of the full range, which is what the TFLite converter takes.
-"""
+"""litert-quantizer, told op by op what to do."""
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-from ai_edge_litert.tools import flatbuffer_utils
-from litert_quantizer import calibrator, qtyping, quantizer
+from ai_edge_litert import schema_py_generated as schema
+from litert_quantizer import algorithm_manager, qtyping, quantizer
 from litert_quantizer.algorithm_manager import AlgorithmName
-from litert_quantizer.utils import qsv_utils
+from litert_quantizer.utils import tfl_flatbuffer_utils
 
 from tfopt.errors import ConversionError
 from tfopt.noise import captured
+from tfopt.precision import MODES
+from tfopt.quantization.float_model import FloatModel
+from tfopt.tflite import Op
 
-_SIGNATURE = "serving_default"
+# litert-quantizer's word for each op of the schema.
+_OPERATIONS = {
+    name: tfl_flatbuffer_utils.TFL_OP_CODE_TO_NAME[code]
+    for name, code in vars(schema.BuiltinOperator).items()
+    if isinstance(code, int) and code in tfl_flatbuffer_utils.TFL_OP_CODE_TO_NAME
+}
+_BITS = {"int4": 4, "int8": 8, "int16": 8}
+ALGORITHMS = {"minmax": AlgorithmName.MIN_MAX_UNIFORM_QUANT, "octav": AlgorithmName.OCTAV}
 
 
-def quantize(content: bytes, mode: str, samples: Mapping[str, np.ndarray], io: str = "int8") -> bytes:
-    """A quantized file from a float one.
+def quantize(
+    source: FloatModel,
+    mode: str,
+    ranges: Any = None,
+    precisions: Mapping[int, str] | None = None,
+    io: str | None = None,
+    algorithms: Mapping[int, str] | None = None,
+) -> bytes:
+    """A quantized file from a float one. Its tensors keep their names.
 
     Args:
-        content: A float32 `.tflite` with a signature.
-        mode: `float16`, `dynamic` or `int8`.
-        samples: Representative inputs by name, `(samples, ...)` each; only `int8` looks at them.
-        io: `int8` or `float32` inputs and outputs of an int8 file.
+        source: The float file.
+        mode: Any of `MODES` but `float32`; or `none`, where only what `precisions` names is quantized.
+        ranges: Of every activation (`Extremes.ranges`), for modes that compute in integers.
+        precisions: By an op's number in `source.ops`: `int4`, `int8`, `int16` or `float`; the others are the mode's.
+        io: Type of the file's inputs and outputs where they are integers; `float32` leaves them in floating point.
+        algorithms: By an op's number: `octav` finds the scale of its kernel that loses least (an iterated clipping
+            of outliers), where `minmax` covers its largest weight.
 
     Raises:
         ConversionError: The quantizer refuses the file, with its reason.
+
+    References:
+        Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference,
+        arXiv:1712.05877; the TFLite 8-bit specification, ai.google.dev/edge/litert/models/quantization_spec;
+        for `octav` Sakr et al., Optimal clipping and magnitude-aware differentiation for improved quantization-aware
+        training, arXiv:2206.06501.
     """
-    engine = quantizer.Quantizer(bytearray(content))
+    engine = quantizer.Quantizer(bytearray(source.content))
     with captured() as noise, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            _configure(engine, mode, io)
-            ranges = _ranges(engine, content, samples) if mode == "int8" else None
-            result = engine.quantize(ranges, enable_progress_report=False).quantized_model
+            _configure(engine, source, mode, dict(precisions or {}), io, algorithms or {})
+            return bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)
         except Exception as error:
             text = (str(error).strip() or noise.text().strip() or type(error).__name__).splitlines()[0]
-            if "Tensor data is null" in text:  # what is inside a loop has no values to look at
-                text = "it has a loop (a recurrent layer), whose ranges cannot be calibrated. Use mode dynamic."
             raise ConversionError(f"the quantizer refuses the model in mode {mode}: {text[:300]}") from error
-    return _inlined(bytes(result))
 
 
-def _configure(engine: Any, mode: str, io: str) -> None:
-    if mode == "float16":
-        weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
-        config = qtyping.OpQuantizationConfig(
-            weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.FLOAT, explicit_dequantize=True
+def supports(op: Op, mode: str, precision: str) -> bool:
+    """Whether the quantizer has a form of an op in a mode at a precision."""
+    if precision == "float":
+        return True
+    if op.graph or op.name not in _OPERATIONS or (precision == "int4" and not op.kernels):
+        return False
+    try:
+        algorithm_manager.check_op_quantization_config(
+            AlgorithmName.MIN_MAX_UNIFORM_QUANT, _OPERATIONS[op.name], _config(mode, precision)
         )
-        engine.update_quantization_recipe(".*", "*", config, AlgorithmName.FLOAT_CASTING)
-    elif mode == "dynamic":
-        engine.add_dynamic_config(".*", "*", 8)
-    else:
-        engine.add_static_config(".*", "*", 8, 8)
-        if io == "float32":
-            for end in ("INPUT", "OUTPUT"):
-                engine.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    except ValueError:
+        return False
+    return True
 
 
-def _ranges(engine: Any, content: bytes, samples: Mapping[str, np.ndarray]) -> Any:
-    """Smallest and largest value of each tensor over all samples."""
-    count = len(next(iter(samples.values())))
-    feeds = [{name: array[i : i + 1] for name, array in samples.items()} for i in range(count)]
-    observer = calibrator.Calibrator(bytearray(content), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
-    observer.calibrate({_SIGNATURE: feeds}, engine._recipe_manager)  # the public way has no choice of update function
-    return observer.get_model_qsvs()
+def _config(mode: str, precision: str) -> Any:
+    """How one op is quantized."""
+    static = mode == "none" or MODES[mode].static
+    weights = qtyping.TensorQuantizationConfig(
+        num_bits=_BITS[precision], symmetric=True, granularity=qtyping.QuantGranularity.CHANNELWISE
+    )
+    if mode == "weight_only":
+        return qtyping.OpQuantizationConfig(
+            weight_tensor_config=weights,
+            compute_precision=qtyping.ComputePrecision.FLOAT,
+            explicit_dequantize=True,
+        )
+    wide = precision == "int16" or (mode == "int16x8" and precision == "int4")
+    activations = qtyping.TensorQuantizationConfig(
+        num_bits=16 if wide else 8, symmetric=wide, granularity=qtyping.QuantGranularity.TENSORWISE
+    )
+    return qtyping.OpQuantizationConfig(
+        activation_tensor_config=activations if static else None,
+        weight_tensor_config=weights,
+        compute_precision=qtyping.ComputePrecision.INTEGER,
+        explicit_dequantize=False,
+    )
 
 
-def _inlined(content: bytes) -> bytes:
-    """The file with all its constants inside the flatbuffer: large ones come behind it, where few readers look."""
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+def _configure(
+    engine: Any,
+    source: FloatModel,
+    mode: str,
+    precisions: dict[int, str],
+    io: str | None,
+    algorithms: Mapping[int, str],
+) -> None:
+    static = mode == "none" or MODES[mode].static
+    if mode == "float16":
+        half = qtyping.OpQuantizationConfig(
+            weight_tensor_config=qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT),
+            compute_precision=qtyping.ComputePrecision.FLOAT,
+            explicit_dequantize=True,
+        )
+        engine.update_quantization_recipe(".*", "*", half, AlgorithmName.FLOAT_CASTING)
+        return
+    if mode != "none":
+        engine.update_quantization_recipe(".*", "*", _config(mode, "int16" if mode == "int16x8" else "int8"))
+    if mode == "none" or io == "float32":
+        for end in ("INPUT", "OUTPUT"):
+            engine.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    if mode == "int4":
+        own = {i: "int4" for i, op in enumerate(source.ops) if supports(op, mode, "int4")}
+        precisions = {**own, **precisions}
+    for index, op in enumerate(source.ops):
+        scope = _scope(t.name for t in op.outputs)
+        precision = precisions.get(index)
+        if precision == "float" or (op.graph and static):
+            engine.update_quantization_recipe(scope, "*", algorithm_key=AlgorithmName.NO_QUANTIZE)
+        elif precision:
+            algorithm = ALGORITHMS[algorithms.get(index, "minmax")]
+            engine.update_quantization_recipe(scope, _OPERATIONS[op.name], _config(mode, precision), algorithm)
+    for ends in source.loops if static else ():  # what is inside a loop has no values to calibrate with
+        engine.update_quantization_recipe(_scope(ends), "*", algorithm_key=AlgorithmName.NO_QUANTIZE)
+
+
+def _scope(names: Iterable[str]) -> str:
+    return f"^{re.escape(';'.join(names))};?$"

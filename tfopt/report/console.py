@@ -65,6 +65,10 @@ class PlainProgress(Progress):
             f"  epoch {epoch}/{epochs}  {_logs(logs)}  {left:.0f} s left", markup=False, highlight=False
         )
 
+    def step(self, text: str) -> None:
+        """Prints it."""
+        self._console.print(f"  {text}", markup=False, highlight=False)
+
     def done(self, artifact: Artifact) -> None:
         """Prints what it came to."""
         words = summary(artifact)
@@ -114,6 +118,14 @@ class RichProgress(Progress):
     def epoch(self, epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
         """Moves the bar, with what Keras logged."""
         self._update(completed=epoch, total=epochs, text=f"epoch {epoch}/{epochs}  {_logs(logs)}")
+
+    def step(self, text: str) -> None:
+        """Prints it above the bar."""
+        self._console.print(f"  {text}", markup=False, highlight=False, style="dim")
+
+    def part(self, done: float) -> None:
+        """Moves the bar."""
+        self._update(completed=done, total=1.0)
 
     def _update(self, **changes: Any) -> None:
         if self._task is not None:

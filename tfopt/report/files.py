@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tfopt.artifact import SOURCE, Artifact, Workspace
 from tfopt.errors import InputError
 from tfopt.evaluate import METRICS
+from tfopt.report import quantization
 
 if TYPE_CHECKING:
     from tfopt.pipeline import Result
@@ -115,10 +116,16 @@ def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
     lines = [f"# {name}", "", f"| {' | '.join(headers)} |", f"|---|{'---:|' * (len(headers) - 1)}"]
     lines += [f"| {' | '.join(cells(row, metric))} |" for row in table]
     for artifact in artifacts.values():
+        carried = artifact.details.get("carried")
+        if carried:
+            error, scale = carried["max_error"], carried["scale"]
+            lines += ["", f"## {artifact.name}: carried over from {carried['from']}", ""]
+            lines += [f"- largest difference of the outputs in Keras 3: {error:.3g}, of values up to {scale:.3g}"]
         compared = comparisons(artifact)
         if compared:
             lines += ["", f"## {artifact.name}: on LiteRT against the Keras models", ""]
             lines += [f"- {line}" for line in compared]
+        lines += quantization.section(artifact)
         if artifact.failed:
             lines += ["", f"**FAIL** {artifact.name}: {artifact.failed}"]
         if artifact.skipped:

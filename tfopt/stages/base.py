@@ -39,6 +39,12 @@ class Progress:
     def batch(self, epoch: int, epochs: int, done: float) -> None:
         """The fraction `done` of the running epoch (from 0) is through."""
 
+    def step(self, text: str) -> None:
+        """A step inside a stage is done, with what it came to."""
+
+    def part(self, done: float) -> None:
+        """The fraction `done` (from 0) of what the stage does now is through."""
+
     def done(self, artifact: Artifact) -> None:
         """A stage is committed."""
 

@@ -8,22 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from tfopt.errors import InputError
-from tfopt.knobs import Knobs
+from tfopt.knobs import Knobs, Patterns
 from tfopt.stages.base import Context, Stage
 
 if TYPE_CHECKING:
     from tfopt.training import Listener, Settings
-
-
-def _one_is_a_list(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-Patterns = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_one_is_a_list),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
 
 
 def _optimizer(value: Any) -> Any:

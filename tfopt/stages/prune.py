@@ -9,8 +9,9 @@ from pydantic import Field
 
 from tfopt.artifact import Artifact, Skipped
 from tfopt.errors import InputError
+from tfopt.knobs import Patterns
 from tfopt.stages.base import Context
-from tfopt.stages.fitting import Fitting, Patterns, test_metrics
+from tfopt.stages.fitting import Fitting, test_metrics
 
 
 class Prune(Fitting):

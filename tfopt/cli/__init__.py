@@ -1,0 +1,64 @@
+"""The `tfopt` command. Each subcommand imports its room when it is chosen, so that help comes at once."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from tfopt.cli import models, recipes, words
+from tfopt.cli.screen import near
+
+app = typer.Typer(
+    help="A Keras 3 model and a short recipe in; the smallest, fastest .tflite that keeps its accuracy out.",
+    no_args_is_help=True,
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for _command in (
+    recipes.run,
+    recipes.validate,
+    models.convert,
+    models.sensitivity,
+    models.inspect,
+    recipes.report,
+    recipes.clean,
+    words.stages,
+    words.schema,
+):
+    app.command()(_command)
+
+LOG_TAIL = 20
+INTERRUPTED = 130
+
+
+@app.callback()
+def _tfopt(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from tfopt import __version__
+
+        typer.echo(f"tfopt {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Runs the command: a TfoptError is one line and its exit code."""
+    from tfopt.errors import TfoptError
+
+    try:
+        app()
+    except TfoptError as error:
+        sys.stderr.write(f"{error}\n")
+        if error.log and (lines := error.log.read_text(errors="replace").splitlines()[-LOG_TAIL:]):
+            sys.stderr.write(f"-- the end of {near(error.log)} --\n" + "\n".join(lines) + "\n")
+        sys.exit(error.exit_code)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # Typer turns Ctrl-C into this
+            sys.stderr.write("interrupted: run the same command to go on\n")
+        raise

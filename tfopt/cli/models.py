@@ -1,0 +1,192 @@
+"""The commands that work on a model file, without a recipe."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tfopt.cli.screen import near, open_console
+
+if TYPE_CHECKING:
+    from tfopt.precision import Export
+    from tfopt.quantization import Conversion
+
+ModelFile = Annotated[Path, typer.Argument(help="A .keras or .h5 file, or a SavedModel folder of Keras 2.")]
+DataOption = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        help="Representative inputs: x.npy, inputs.npz (by input name), or a recipe's data: npz:file.npz, keras:mnist, "
+        "file.py:function.",
+    ),
+]
+Samples = Annotated[int, typer.Option("--samples", min=1, help="How many of them to take.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Load Python code that the file carries.")]
+
+
+def convert(
+    model: ModelFile,
+    mode: Annotated[
+        str, typer.Option("--mode", "-m", help="float32, float16, dynamic, weight_only, int8, int16x8 or int4.")
+    ] = "int8",
+    data: DataOption = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write; MODEL-MODE.tflite here.")] = None,
+    rule: Annotated[
+        list[str] | None, typer.Option("--rule", help="A precision for a layer pattern: head=float. A later one wins.")
+    ] = None,
+    io: Annotated[str | None, typer.Option("--io", help="float32: inputs and outputs are no integers.")] = None,
+    ranges: Annotated[str | None, typer.Option("--ranges", help="minmax or percentile.")] = None,
+    batch: Annotated[str, typer.Option("--batch", help="Samples at once, or any.")] = "1",
+    target: Annotated[str, typer.Option("--target", help="litert, tflm or int_only.")] = "litert",
+    no_slim: Annotated[bool, typer.Option("--no-slim", help="Keep tensor names.")] = False,
+    sparse: Annotated[bool, typer.Option("--sparse", help="For float32: TFLite's sparse format.")] = False,
+    samples: Samples = 200,
+    trust: Trust = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Write over a file that is there.")] = False,
+) -> None:
+    """Convert a model to a .tflite, run it on LiteRT against the model, and show what became of each layer."""
+    from tfopt.artifact import storage_errors
+    from tfopt.errors import InputError
+    from tfopt.precision import Export
+
+    optional = {name: value for name, value in (("io", io), ("ranges", ranges)) if value is not None}
+    settings: dict[str, Any] = {
+        "mode": mode,
+        "batch": int(batch) if batch.lstrip("-").isdigit() else batch,
+        "target": target,
+        "slim": not no_slim,
+        "sparse": sparse,
+        "rules": [_rule(text) for text in rule or ()],
+        **optional,
+    }
+    export = Export(**settings)
+    file = out or Path(f"{model.name.removesuffix(model.suffix)}-{export.mode}.tflite")
+    if file.exists() and not force:
+        raise InputError(f"{file} is there already. Name another file with --out, or write over it with --force.")
+    converted = _converted(model, export, data, samples, trust)
+    partial = file.with_name(f"{file.name}.partial")
+    with storage_errors(file):
+        partial.write_bytes(converted.content)
+        partial.replace(file)
+    _show(converted, file)
+
+
+def _rule(text: str) -> dict[str, Any]:
+    from tfopt.errors import InputError
+
+    pattern, equals, precision = text.rpartition("=")
+    if not equals or not pattern:
+        raise InputError(f"a rule is a layer pattern and a precision, such as head=float. Received: {text!r}.")
+    return {"layers": pattern, "to": precision}
+
+
+def _converted(model: Path, export: Export, data: str | None, samples: int, trust: bool) -> Conversion:
+    from tfopt.errors import InputError
+    from tfopt.noise import captured
+    from tfopt.precision import MODES
+
+    if MODES[export.mode].static and data is None:
+        raise InputError(f"{export.mode} needs representative inputs: give --data, such as --data x_train.npy.")
+    with captured():  # TensorFlow prints when it is imported
+        from tfopt import models, sources
+        from tfopt.quantization import convert_with_notes
+
+        loaded = models.as_keras3(model, trust=trust)
+        inputs = None if data is None else sources.inputs(data, models.inputs_of(loaded), samples)
+        return convert_with_notes(loaded, export, inputs)
+
+
+def _show(converted: Conversion, file: Path) -> None:
+    from rich.table import Table
+
+    from tfopt.report.quantization import AUDIT, audit_cells, totals
+
+    console = open_console()
+    table = Table()
+    for index, header in enumerate(AUDIT):
+        table.add_column(header, justify="right" if index > 1 else "left")
+    for row in converted.audit.rows:
+        table.add_row(*audit_cells(row))
+    console.print(table, markup=False)
+    lines = [f"note  {note}" for note in converted.notes]
+    lines += [f"left  {skipped.where}: {skipped.reason}" for skipped in converted.skipped]
+    lines += [f"{name}  {value:,.6g}" for name, value in converted.figures.items()]
+    lines += [f"file  {near(file.resolve())}  {totals(converted)}"]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def sensitivity(
+    model: ModelFile,
+    data: DataOption = None,
+    samples: Samples = 200,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Write a plot to this .html file.")] = None,
+    trust: Trust = False,
+) -> None:
+    """Rank every layer by the output error that quantizing it alone costs for each byte it saves."""
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from tfopt.artifact import storage_errors
+    from tfopt.noise import captured, terminal
+    from tfopt.report import quantization as words
+
+    console = open_console()
+    with Progress(console=console, transient=True, disable=not terminal().isatty()) as bar:
+        task = bar.add_task("sensitivity", total=1.0)
+        with captured():  # TensorFlow prints when it is imported
+            from tfopt import models, sources
+            from tfopt.precision import Export
+            from tfopt.quantization.conversion import prepare, settled
+            from tfopt.quantization.sensitivity import measure
+
+            loaded = models.as_keras3(model, trust=trust)
+            inputs = sources.inputs(data, models.inputs_of(loaded), samples)
+            prepared = settled(prepare(loaded, Export(mode="int8"), inputs))
+            found = measure(prepared, part=lambda done: bar.update(task, completed=done))
+    if plot is not None:
+        with storage_errors(plot):
+            plot.write_text(words.sensitivity_plot(found, model.name))
+    if as_json:
+        sys.stdout.write(json.dumps(words.sensitivity_record(found), indent=2) + "\n")
+        return
+    table = Table()
+    for index, header in enumerate(words.SENSITIVITY):
+        table.add_column(header, justify="right" if index > 2 else "left")
+    for line in found:
+        table.add_row(*words.sensitivity_cells(line))
+    console.print(table, markup=False)
+    if data is None:
+        console.print("on random inputs of 0 to 1: give --data for a ranking that counts", highlight=False)
+    if plot is not None:
+        console.print(f"plot  {near(plot.resolve())}", markup=False, highlight=False, soft_wrap=True)
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A .keras, .h5 or .tflite file.")],
+    trust: Annotated[bool, typer.Option("--trust", help="Load Python code that the file carries.")] = False,
+) -> None:
+    """Show what is in a model file: layers or ops, dtypes, bytes, zeros."""
+    from rich.table import Table
+
+    from tfopt.contents import inspect as look
+
+    contents = look(file, trust)
+    numbers = ("dtype", "output", "parameters", "bytes", "zeros")
+    table = Table("op" if contents.format == "tflite" else "layer", "kind")
+    for header in numbers:
+        table.add_column(header, justify="right")
+    for part in contents.parts:
+        share = f"{part.zeros / part.parameters:.1%}" if part.parameters else "-"
+        table.add_row(part.name, part.kind, part.dtype, part.shape, f"{part.parameters:,}", f"{part.bytes:,}", share)
+    console = open_console()
+    console.print(table, markup=False)
+    total = f"{contents.parameters:,} parameters, {contents.zeros:,} of them zero; {contents.bytes:,} B"
+    for line in (f"in   {', '.join(contents.inputs)}", f"out  {', '.join(contents.outputs)}"):
+        console.print(line, markup=False, highlight=False)
+    console.print(f"{total}, gzip -9 {contents.gzip_bytes:,} B", markup=False, highlight=False)

@@ -1,0 +1,112 @@
+"""The commands that work on a recipe and its results."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tfopt.cli.screen import near, open_console
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+RecipeFile = Annotated[Path, typer.Argument(help="A YAML recipe, such as pipelines/digits.yaml.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="The folder for results.")]
+DataOption = Annotated[
+    str | None, typer.Option("--data", help="Data to use instead of the recipe's, such as npz:/data/mnist.npz.")
+]
+SAVED_MODELS = Path("saved_models")
+
+
+def run(recipe: RecipeFile, out: Out = SAVED_MODELS, data: DataOption = None, seed: int | None = None) -> None:
+    """Run a recipe. Running again goes on from where it stopped, and reuses what has not changed."""
+    from tfopt import pipeline
+    from tfopt.errors import GateError
+    from tfopt.report import console as screen
+
+    console = open_console()
+    loaded = _load(recipe, data, seed)
+    try:
+        result = pipeline.run(loaded, out, screen.progress(console))
+    except GateError:
+        _show_folder(console, out / loaded.name)
+        raise
+    console.print(screen.table(result.artifacts))
+    console.print(f"file    {near(result.path)}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"report  {near(result.folder / 'report.md')}", markup=False, highlight=False, soft_wrap=True)
+
+
+def validate(
+    recipe: RecipeFile,
+    data: DataOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The words and the chain only; loads no model.")] = False,
+) -> None:
+    """Check a recipe without computing: its words, its chain, its model, data and patterns."""
+    from tfopt import pipeline
+
+    loaded = _load(recipe, data, None)
+    steps = loaded.chain() if quick else pipeline.validate(loaded)
+    console = open_console()
+    for step in steps:
+        console.print(f"{step.name}  <- {', '.join(step.parents)}", markup=False, highlight=False)
+    console.print(f"{recipe} can run.", markup=False, highlight=False)
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="A recipe's folder, such as saved_models/digits.")],
+    json_only: Annotated[bool, typer.Option("--json", help="Print report.json instead of the table.")] = False,
+) -> None:
+    """Write report.json and report.md again from the committed results, and show the table."""
+    import json
+
+    from tfopt.artifact import storage_errors
+    from tfopt.pipeline import Result
+    from tfopt.report import files
+
+    artifacts = files.collect(folder)
+    with storage_errors(folder):
+        files.write(Result(artifacts, (), folder.resolve()))
+    if json_only:
+        sys.stdout.write(json.dumps(files.as_record(artifacts), indent=2, default=str) + "\n")
+    else:
+        _show_folder(open_console(), folder)
+
+
+def clean(
+    recipe: RecipeFile,
+    out: Out = SAVED_MODELS,
+    partial: Annotated[bool, typer.Option("--partial", help="Only what an interrupted run left half-done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove the results of a recipe."""
+    from tfopt import pipeline
+
+    loaded = _load(recipe, None, None)
+    folder = out / loaded.name
+    if folder.is_dir() and not yes and not partial:
+        typer.confirm(f"Remove {folder} and all results in it?", abort=True)
+    removed = pipeline.clean(loaded, out, partial)
+    for path in removed:
+        open_console().print(f"removed {near(path)}", markup=False, highlight=False)
+    if not removed:
+        open_console().print(f"nothing to remove in {folder}", markup=False, highlight=False)
+
+
+def _load(recipe: Path, data: str | None, seed: int | None) -> Any:
+    from tfopt.recipe import Recipe
+
+    changes: dict[str, Any] = {"data": data} if data is not None else {}
+    if seed is not None:
+        changes["seed"] = seed
+    return Recipe.load(recipe, **changes)
+
+
+def _show_folder(console: Console, folder: Path) -> None:
+    from tfopt.report import console as screen
+    from tfopt.report import files
+
+    console.print(screen.table(files.collect(folder)))
+    console.print(f"report  {near(folder.resolve() / 'report.md')}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,62 @@
+"""The commands that say what can be written in a recipe."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tfopt.cli.screen import open_console
+
+UseOption = Annotated[list[Path] | None, typer.Option("--use", help="A Python file with stages of your own.")]
+
+
+def _builtin_and(use: list[Path] | None) -> Any:
+    """The stages, with those of a user's files."""
+    from tfopt.noise import captured
+    from tfopt.reference import find_file, import_file
+    from tfopt.stages.base import builtin, register
+
+    known = builtin()
+    for file in use or ():
+        with captured():
+            register(import_file(find_file(str(file), Path.cwd())))
+    return known
+
+
+def stages(
+    kind: Annotated[str | None, typer.Argument(help="One stage, for its settings.")] = None, use: UseOption = None
+) -> None:
+    """List the stages, or the settings of one."""
+    from rich.table import Table
+
+    from tfopt.errors import InputError
+    from tfopt.knobs import did_you_mean
+
+    known = _builtin_and(use)
+    console = open_console()
+    if kind is None:
+        for name, stage in known.items():
+            first = (stage.__doc__ or "").strip().splitlines()[0]
+            console.print(f"{name:<10} {stage.takes} -> {stage.gives}  {first}", markup=False, highlight=False)
+        return
+    if kind not in known:
+        raise InputError(f"there is no stage {kind!r}. {did_you_mean(kind, known)}")
+    console.print((known[kind].__doc__ or "").strip(), markup=False, highlight=False)
+    table = Table("setting", "default", "what it is", show_lines=False)
+    for name, field in known[kind].model_fields.items():
+        default = "required" if field.is_required() else str(field.default)
+        table.add_row(name, default, " ".join((field.description or "").split()))
+    console.print(table, markup=False)
+
+
+def schema(use: UseOption = None) -> None:
+    """Print the JSON schema of recipes, for an editor that completes and checks YAML."""
+    import json
+
+    from tfopt.recipe import json_schema
+
+    _builtin_and(use)
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")

@@ -1,0 +1,144 @@
+"""The bytes of a `.tflite`: parsed, given a signature, renamed, slimmed and packed again."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+SIGNATURE = "serving_default"
+# Written by the converter about itself; no runtime reads it.
+_CONVERSION_NOTES = b"CONVERSION_METADATA"
+
+
+def parse(content: bytes) -> Any:
+    """A file as a schema object, with all its constants inside.
+
+    Quantizers write large constants behind the flatbuffer and keep only their place in it, where few readers look.
+    """
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # 0: inside; 1: a place that was reserved and never filled
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return model
+
+
+def pack(model: Any) -> bytes:
+    """A schema object as a file; what tensors have in common of their quantization is written once."""
+    builder = flatbuffers.Builder(1 << 16)
+    with _sharing(builder):
+        builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def with_signature(model: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Gives a parsed file the signature `serving_default`, which a conversion by concrete function leaves out.
+
+    Args:
+        model: A parsed file; its first subgraph is the one.
+        inputs: Names for its inputs, in their order.
+        outputs: Names for its outputs, in their order.
+    """
+    graph = model.subgraphs[0]
+
+    def entries(names: Sequence[str], indices: Sequence[int]) -> list[Any]:
+        found = []
+        for name, index in zip(names, indices, strict=True):
+            entry = schema.TensorMapT()
+            entry.name, entry.tensorIndex = name, int(index)
+            found.append(entry)
+        return found
+
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
+    signature.inputs, signature.outputs = entries(inputs, graph.inputs), entries(outputs, graph.outputs)
+    model.signatureDefs = [signature]
+
+
+def rename(model: Any, new: Callable[[str], str]) -> dict[str, str]:
+    """Renames every tensor of a parsed file; names that clash get a number, as the quantizer needs them unique.
+
+    Returns:
+        The new names by the old ones.
+    """
+    taken: set[str] = set()
+    names: dict[str, str] = {}
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            old = (tensor.name or b"").decode(errors="replace")
+            wanted = name = new(old)
+            count = 1
+            while name in taken:
+                count += 1
+                name = f"{wanted}:{count}"
+            taken.add(name)
+            names[old] = name
+            tensor.name = name.encode()
+    return names
+
+
+def slim(content: bytes) -> bytes:
+    """The same file without what no runtime reads: the names of tensors, and the converter's notes about itself.
+
+    Signature names stay. The outputs are the same to the bit.
+    """
+    model = parse(content)
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            tensor.name = None
+    metadata = model.metadata or []
+    model.metadata = [entry for entry in metadata if entry.name != _CONVERSION_NOTES]
+    for entry in metadata:
+        if entry.name == _CONVERSION_NOTES:
+            model.buffers[entry.buffer].data = None  # its place stays, as buffers are known by their number
+    return pack(model)
+
+
+@contextlib.contextmanager
+def _sharing(builder: Any) -> Iterator[None]:
+    """Lets tensors of one builder share equal quantization tables, and tables share equal vectors.
+
+    The format holds a table by its offset, so that one table can belong to many tensors. The generated writer has no
+    way to say so; its method is replaced for the length of the block, and acts for this builder alone.
+    """
+    written: dict[Any, int] = {}
+    original = schema.QuantizationParametersT.Pack
+
+    def vector(values: Any, dtype: str) -> int | None:
+        if values is None or len(values) == 0:
+            return None
+        array = np.asarray(values, dtype)
+        key = (dtype, array.tobytes())
+        if key not in written:
+            written[key] = builder.CreateNumpyVector(array)
+        return written[key]
+
+    def shared(self: Any, other: Any) -> int:
+        if other is not builder or self.details is not None:
+            return int(original(self, other))
+        parts = {
+            "Min": vector(self.min, "<f4"),
+            "Max": vector(self.max, "<f4"),
+            "Scale": vector(self.scale, "<f4"),
+            "ZeroPoint": vector(self.zeroPoint, "<i8"),
+        }
+        key = (*parts.values(), self.quantizedDimension)
+        if key not in written:
+            schema.QuantizationParametersStart(builder)
+            for name, offset in parts.items():
+                if offset is not None:
+                    getattr(schema, f"QuantizationParametersAdd{name}")(builder, offset)
+            schema.QuantizationParametersAddQuantizedDimension(builder, self.quantizedDimension)
+            written[key] = schema.QuantizationParametersEnd(builder)
+        return written[key]
+
+    schema.QuantizationParametersT.Pack = shared
+    try:
+        yield
+    finally:
+        schema.QuantizationParametersT.Pack = original

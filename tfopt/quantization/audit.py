@@ -1,0 +1,128 @@
+"""What became of each op between the float file and the finished one: its bytes, its zeros, and whether it is float."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+
+from tfopt.artifact import Skipped
+from tfopt.precision import Mode
+from tfopt.quantization.float_model import FloatModel
+from tfopt.tflite import BORDER_OPS, FileSummary, Op, Tensor, read
+
+
+@dataclass(frozen=True)
+class Row:
+    """An op with constants.
+
+    Args:
+        layer: The layers it computes; the name of its output where that is not known.
+        op: The op.
+        dtype: Type of its kernel in the file.
+        bytes: Of its weights and biases in the file; a constant that several ops share counts at the first.
+        float_bytes: The same in the float file.
+        zeros: Share of exact zeros in its kernel in the file, 0-1.
+        float_zeros: The same in the float file.
+    """
+
+    layer: str
+    op: str
+    dtype: str
+    bytes: int
+    float_bytes: int
+    zeros: float
+    float_zeros: float
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A file looked over.
+
+    Args:
+        rows: Every op with a kernel.
+        floating: Ops that compute in floating point.
+        loops: Layers that are loops in it.
+        flex: TensorFlow ops that LiteRT does not have itself.
+        sparsity: Share of zeros in all kernels, 0-1.
+        float_sparsity: The same in the float file.
+    """
+
+    rows: tuple[Row, ...]
+    floating: tuple[str, ...]
+    loops: tuple[str, ...]
+    flex: tuple[str, ...]
+    sparsity: float
+    float_sparsity: float
+
+
+def audit(source: FloatModel, content: bytes) -> Audit:
+    """Compares a finished file, its tensor names still in it, with the float file it was made from."""
+    made, before = read(content), read(source.content)
+    after = {op.outputs[0].name: kernels(op, made.ops) for op in made.ops if op.outputs}
+    rows, seen = [], set[str]()
+    for op, places in zip(source.ops, source.owners, strict=True):
+        if not op.kernels or op.outputs[0].name not in after:
+            continue
+        now = after[op.outputs[0].name]
+        fresh = [t for t in op.weights if t.name not in seen]
+        seen.update(t.name for t in op.weights)
+        rows.append(
+            Row(
+                layer=", ".join(place.path for place in places) or op.outputs[0].name,
+                op=op.name,
+                dtype="+".join(dict.fromkeys(t.dtype.lower() for t in now if len(t.shape) > 1)),
+                bytes=sum(t.bytes for t in now) if fresh else 0,
+                float_bytes=sum(t.bytes for t in fresh),
+                zeros=_share(now),
+                float_zeros=_share(op.weights),
+            )
+        )
+    return Audit(
+        rows=tuple(rows),
+        floating=tuple(_names(op for op in made.ops if op.floating)),
+        loops=tuple(_names(op for op in made.ops if op.name == "WHILE")),
+        flex=tuple(_names(op for op in made.ops if op.name.startswith("Flex"))),
+        sparsity=made.sparsity,
+        float_sparsity=before.sparsity,
+    )
+
+
+def left_in_float(summary: FileSummary, mode: Mode, asked: Container[str] = ()) -> tuple[Skipped, ...]:
+    """The ops of a file that the mode would quantize and that are in floating point; a loop counts as one.
+
+    Args:
+        summary: The file, its tensor names still in it.
+        mode: The mode it was made in.
+        asked: Outputs of ops that a rule keeps in float.
+    """
+    if mode.static:
+        left = [op for op in summary.ops if op.floating and not op.graph]
+        then = "it computes in float"
+    else:
+        left = [op for op in summary.ops if op.name != "WHILE" and any(t.dtype == "FLOAT32" for t in op.kernels)]
+        then = "its weights stay in float32"
+    reasons = {True: f"a rule keeps it so: {then}", False: f"it has no form in mode {mode.name}, so {then}"}
+    return tuple(
+        Skipped(name, reasons[op.outputs[0].name in asked]) for op in left for name in _names([op]) if op.outputs
+    )
+
+
+def kernels(op: Op, ops: Iterable[Op]) -> tuple[Tensor, ...]:
+    """The weights that an op reads, those included that are unpacked for it first."""
+    unpacked = {
+        other.outputs[0].name: other.inputs[0]
+        for other in ops
+        if other.name in ("DEQUANTIZE", "DENSIFY") and other.inputs[0].bytes
+    }
+    found = (t if t.bytes else unpacked.get(t.name) for t in op.inputs)
+    return tuple(t for t in found if t is not None and t.parameter)
+
+
+def _share(tensors: Iterable[Tensor]) -> float:
+    own = [t for t in tensors if len(t.shape) > 1]
+    size = sum(t.size for t in own)
+    return sum(t.zeros for t in own) / size if size else 0.0
+
+
+def _names(ops: Iterable[Op]) -> list[str]:
+    return [f"{op.name} {op.outputs[0].name if op.outputs else ''}".strip() for op in ops if op.name not in BORDER_OPS]

@@ -1,0 +1,202 @@
+"""The accuracy contract: quantize as far as the user's own metric, measured on LiteRT, allows.
+
+From what was asked for, one step after the other is tried until the metric is kept: other calibration, then the layers
+that suffer most in higher precision. Towards the smallest file it goes the other way: as many layers to int4 as the
+metric allows, those first that lose least for what they save.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from tfopt import flatbuffer
+from tfopt.errors import ConversionError
+from tfopt.precision import TARGETS
+from tfopt.quantization import engine
+from tfopt.quantization.conversion import Conversion, Prepared, finish
+from tfopt.quantization.sensitivity import Sensitivity, measure
+
+
+@dataclass(frozen=True)
+class Step:
+    """One file that was tried.
+
+    Args:
+        what: What is different from what was asked for.
+        bytes: Size of the file, slimmed.
+        score: The metric on LiteRT.
+        drop: How much worse than the model's own; negative if it is better.
+        met: Whether the contract allows it.
+    """
+
+    what: str
+    bytes: int
+    score: float
+    drop: float
+    met: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the contract came to.
+
+    Args:
+        conversion: The file: the one that keeps the metric, or where none did, the one that loses least.
+        step: The step it is from.
+        steps: Every step, in order.
+    """
+
+    conversion: Conversion
+    step: Step
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What makes a candidate."""
+
+    prepared: Prepared
+    ranges: str
+    precisions: Mapping[int, str] = field(default_factory=dict)
+    algorithms: Mapping[int, str] = field(default_factory=dict)
+
+
+class Contract:
+    """The search for a file that keeps a metric.
+
+    Args:
+        prepared: The model, converted to float32, with its samples.
+        score: The metric of a file's bytes, on LiteRT.
+        drop: From that score to how much worse it is than the model's own.
+        max_drop: The most that it may be.
+        more: A larger set of calibration samples by input name, if there is one.
+        step: Is told each step that is done.
+        part: Is told the fraction done of what takes long between them.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        score: Callable[[bytes], float],
+        drop: Callable[[float], float],
+        max_drop: float,
+        more: Mapping[str, np.ndarray] | None = None,
+        step: Callable[[str], None] = lambda text: None,
+        part: Callable[[float], None] = lambda done: None,
+    ):
+        self._score, self._drop, self._max_drop = score, drop, max_drop
+        self._step, self._part = step, part
+        self._asked, self._more = prepared, more
+        self._tried: list[tuple[Step, _Choice, bytes]] = []
+
+    def keep(self) -> Outcome:
+        """The file as it was asked for, or the first of the ladder that keeps the metric."""
+        start = _Choice(self._asked, self._asked.export.ranges)
+        step = self._try("as asked", start)
+        if not step.met and self._calibrations(start):
+            best = self._best()
+            if not best[0].met:
+                self._protect(best[1])
+        return self._outcome(*self._best())
+
+    def smallest(self) -> Outcome:
+        """The smallest file that keeps the metric, with as many layers in int4 as that takes."""
+        outcome = self.keep()
+        if not outcome.step.met:
+            return outcome
+        self._shrink(self._best()[1])
+        return self._outcome(*self._best())
+
+    def _calibrations(self, start: _Choice) -> bool:
+        """Tries other ranges and more samples; whether none of them keeps the metric."""
+        other = "percentile" if start.ranges == "minmax" else "minmax"
+        if self._try(f"ranges: {other}", replace(start, ranges=other)).met:
+            return False
+        if self._more is None:
+            return True
+        count = len(next(iter(self._more.values())))
+        more = replace(self._asked, samples=dict(self._more))
+        return not self._try(f"calibration on {count} samples", replace(start, prepared=more)).met
+
+    def _protect(self, start: _Choice) -> None:
+        """Keeps the layers that suffer most in higher precision: as few as it takes."""
+        to = "int16" if TARGETS[self._asked.export.target].integers else "float"
+        ranked = [s for s in reversed(self._sensitivity(start.prepared, "int8")) if self._may(s, start, to)]
+        ranked.sort(key=lambda s: -s.error)
+
+        def attempt(count: int) -> bool:
+            kept = {i: to for s in ranked[:count] for i in self._able(s, start, to)}
+            names = ", ".join(s.group.name for s in ranked[: min(count, 3)]) + (" ..." if count > 3 else "")
+            what = f"{count} worst {'layer' if count == 1 else 'layers'} in {to}: {names}"
+            return self._try(what, replace(start, precisions={**start.precisions, **kept})).met
+
+        fails, count = 0, 1
+        while count < len(ranked) and not attempt(count):
+            fails, count = count, count * 2
+        works = min(count, len(ranked))
+        if count >= len(ranked) and (not ranked or not attempt(len(ranked))):
+            return
+        while works - fails > 1:
+            middle = (works + fails) // 2
+            fails, works = (fails, middle) if attempt(middle) else (middle, works)
+
+    def _shrink(self, start: _Choice) -> None:
+        """Gives int4 to the layers that lose least for what they save: as many as the metric allows."""
+        ranked = [s for s in self._sensitivity(start.prepared, "int4") if s.bytes_saved and self._may(s, start, "int4")]
+
+        def attempt(chosen: list[Sensitivity], what: str) -> bool:
+            four = {i: "int4" for s in chosen for i in self._able(s, start, "int4")}
+            how = {i: s.algorithm for s in chosen for i in self._able(s, start, "int4")}
+            return self._try(what, replace(start, precisions={**start.precisions, **four}, algorithms=how)).met
+
+        works, fails = 0, len(ranked) + 1
+        while fails - works > 1:
+            middle = len(ranked) if fails > len(ranked) and not works else (works + fails) // 2
+            met = attempt(ranked[:middle], f"{middle} of {len(ranked)} layers in int4")
+            works, fails = (middle, fails) if met else (works, middle)
+        chosen = ranked[:works]
+        for extra in ranked[works + 1 :]:
+            if attempt([*chosen, extra], f"{len(chosen) + 1} of {len(ranked)} layers in int4, with {extra.group.name}"):
+                chosen.append(extra)
+
+    def _sensitivity(self, prepared: Prepared, precision: str) -> list[Sensitivity]:
+        return measure(prepared, (precision,), self._part)
+
+    def _may(self, sensitivity: Sensitivity, start: _Choice, to: str) -> bool:
+        """Whether a layer can be given another precision: it has one, and no rule of the user's has decided it."""
+        decided = start.prepared.assigned.precisions
+        return bool(self._able(sensitivity, start, to)) and not any(i in decided for i in sensitivity.group.ops)
+
+    @staticmethod
+    def _able(sensitivity: Sensitivity, start: _Choice, to: str) -> list[int]:
+        ops, mode = start.prepared.source.ops, start.prepared.export.mode
+        return [i for i in sensitivity.group.ops if engine.supports(ops[i], mode, to)]
+
+    def _try(self, what: str, choice: _Choice) -> Step:
+        try:
+            content = choice.prepared.quantized(choice.precisions, choice.algorithms, choice.ranges)
+            score = self._score(content)
+        except ConversionError as error:
+            if not self._tried:
+                raise
+            self._step(f"{what}: {error}")
+            return Step(what, 0, math.nan, math.inf, False)
+        drop = self._drop(score)
+        step = Step(what, len(flatbuffer.slim(content)), score, drop, drop <= self._max_drop)
+        self._tried.append((step, choice, content))
+        self._step(f"{what}: {step.bytes:,} B, {score:.4f}")
+        return step
+
+    def _best(self) -> tuple[Step, _Choice, bytes]:
+        """The smallest of the steps that keep the metric; where none does, the one that loses least."""
+        kept = [tried for tried in self._tried if tried[0].met]
+        if kept:
+            return min(kept, key=lambda tried: tried[0].bytes)
+        return min(self._tried, key=lambda tried: (tried[0].drop, tried[0].bytes))
+
+    def _outcome(self, step: Step, choice: _Choice, content: bytes) -> Outcome:
+        return Outcome(finish(choice.prepared, content), step, tuple(tried[0] for tried in self._tried))

@@ -1,0 +1,134 @@
+"""Calibration: the values that each activation takes on representative samples, and the range that is made of them.
+
+The extremes of every sample are kept, so that one pass over the samples serves every way to make ranges of them, and
+every quantized file.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from tfopt import flatbuffer
+from tfopt.errors import ConversionError
+from tfopt.noise import captured
+
+METHODS = ("minmax", "percentile")
+# Of the samples' own extremes, how many in a hundred count as ordinary.
+ORDINARY = 99.0
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """What each activation of a float file reaches.
+
+    Args:
+        names: The tensors.
+        low: `(samples, tensors)`, the smallest value of each in each sample.
+        high: The largest.
+    """
+
+    names: tuple[str, ...]
+    low: np.ndarray
+    high: np.ndarray
+
+    def ranges(self, method: str = "minmax") -> dict[str, dict[str, np.ndarray]]:
+        """The range of each tensor, as litert-quantizer takes it.
+
+        Args:
+            method: `minmax`: all that was seen. `percentile`: from the 1st percentile of the samples' smallest values
+                to the 99th of their largest, so that single samples that stand out do not widen a range.
+        """
+        if method == "percentile":
+            low, high = np.percentile(self.low, 100 - ORDINARY, axis=0), np.percentile(self.high, ORDINARY, axis=0)
+        else:
+            low, high = self.low.min(axis=0), self.high.max(axis=0)
+        return {
+            name: {"min": np.full((1, 1), low[i], np.float32), "max": np.full((1, 1), high[i], np.float32)}
+            for i, name in enumerate(self.names)
+        }
+
+
+def observe(content: bytes, samples: Mapping[str, np.ndarray]) -> Extremes:
+    """Runs a float file on samples and looks at every activation outside of loops.
+
+    Args:
+        content: A float32 `.tflite` with a signature.
+        samples: `(samples, ...)` by input name, in the dtypes of the file.
+
+    Raises:
+        ConversionError: LiteRT cannot run the file.
+    """
+    with captured(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # LiteRT warns that keeping all tensors takes memory
+        try:
+            try:
+                return _Observer(content, OpResolverType.AUTO).run(samples)
+            except _Hidden:  # the XNNPACK delegate keeps some tensors to itself
+                return _Observer(content, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES).run(samples)
+        except (RuntimeError, ValueError) as error:
+            raise ConversionError(f"LiteRT cannot run the float file: {str(error).strip().splitlines()[0]}") from error
+
+
+class _Hidden(Exception):
+    """A tensor that a delegate does not show."""
+
+
+class _Observer:
+    def __init__(self, content: bytes, resolver: Any):
+        parsed = flatbuffer.parse(content)
+        graph, buffers = parsed.subgraphs[0], parsed.buffers
+        constant = {i for i, t in enumerate(graph.tensors) if buffers[t.buffer].data is not None}
+        # A loop hands on values that nothing after it reads, and LiteRT gives those no memory.
+        read = {int(i) for op in graph.operators for i in op.inputs} | {int(i) for i in graph.outputs}
+        self._delegated = resolver == OpResolverType.AUTO
+        self._interpreter = Interpreter(
+            model_content=content,
+            num_threads=1,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=resolver,
+        )
+        self._interpreter.allocate_tensors()
+        self._inputs = {entry.name.decode(): int(entry.tensorIndex) for entry in parsed.signatureDefs[0].inputs}
+        self._tensors = [
+            (detail["index"], detail["name"])
+            for detail in self._interpreter.get_tensor_details()
+            if detail["dtype"] == np.float32 and detail["index"] in read - constant
+        ]
+
+    def run(self, samples: Mapping[str, np.ndarray]) -> Extremes:
+        sizes = [int(d["shape"][0]) if len(d["shape"]) else 1 for d in self._interpreter.get_input_details()]
+        step = max(sizes)
+        count = len(next(iter(samples.values())))
+        low, high = [], []
+        for start in range(0, count, step):
+            chunk = np.arange(start, start + step) % count  # a file with a fixed batch takes nothing less
+            for name, index in self._inputs.items():
+                self._feed(index, samples[name][chunk])
+            self._interpreter.invoke()
+            extremes = [self._extremes(index) for index, _ in self._tensors]
+            low.append([e[0] for e in extremes])
+            high.append([e[1] for e in extremes])
+        return Extremes(tuple(name for _, name in self._tensors), np.array(low), np.array(high))
+
+    def _feed(self, index: int, value: np.ndarray) -> None:
+        # An open dimension has the size of this sample.
+        if tuple(self._interpreter._get_tensor_details(index, 0)["shape"]) != value.shape:
+            self._interpreter.resize_tensor_input(index, value.shape)
+            self._interpreter.allocate_tensors()
+        self._interpreter.set_tensor(index, value)
+
+    def _extremes(self, index: int) -> tuple[np.float32, np.float32]:
+        try:
+            value = self._interpreter.tensor(index)()
+        except ValueError:
+            if self._delegated:
+                raise _Hidden from None
+            raise
+        finite = value if value.size else np.zeros(1, np.float32)
+        return finite.min(), finite.max()

@@ -1,0 +1,89 @@
+"""Rules by layer pattern, resolved to a precision for each op of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tfopt.artifact import Skipped
+from tfopt.errors import ModelError
+from tfopt.layers import Place, matching
+from tfopt.precision import MODES, Rule
+from tfopt.quantization.engine import supports
+from tfopt.quantization.float_model import FloatModel
+from tfopt.tflite import BORDER_OPS
+
+
+@dataclass
+class Assignment:
+    """A precision for each op that some rule reaches.
+
+    Args:
+        precisions: By the op's number in the float file.
+        skipped: Ops of a chosen layer that have no form at that precision.
+    """
+
+    precisions: dict[int, str] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+
+
+def resolve(rules: Sequence[Rule], source: FloatModel, mode: str) -> Assignment:
+    """Which op gets which precision; of several rules that reach an op the last one decides.
+
+    Raises:
+        ModelError: A pattern matches no layer, chooses layers that have no op of their own in the file, or asks for a
+            precision that none of their ops has.
+    """
+    result = Assignment()
+    refused: dict[int, Skipped] = {}
+    for number, rule in enumerate(rules):
+        for pattern in rule.layers:
+            try:
+                reached, left = _reach(pattern, rule.to, source, mode)
+            except ModelError as error:
+                error.field = ("rules", number, "layers")
+                raise
+            result.precisions.update(dict.fromkeys(reached, rule.to))
+            refused.update(left)
+            for index in reached:
+                refused.pop(index, None)
+    result.skipped = tuple(refused.values())
+    return result
+
+
+def _reach(pattern: str, to: str, source: FloatModel, mode: str) -> tuple[list[int], dict[int, Skipped]]:
+    """The ops that a pattern gives a precision, and those that have none at it."""
+    chosen = matching(source.places, pattern, "rules")
+    own = [i for i, places in enumerate(source.owners) if any(place in places for place in chosen)]
+    own = [i for i in own if source.ops[i].name not in BORDER_OPS]
+    if not own:
+        raise ModelError(
+            f"the rule {pattern!r} -> {to} reaches no op: {_names(chosen)} {_are(chosen)} folded into the ops of other "
+            "layers, or nothing at inference. Name the layer with the kernel."
+        )
+    # Where only kernels are quantized, what computes without one is as it is.
+    kernels_alone = to == "int4" or not MODES[mode].static
+    wanted = [i for i in own if source.ops[i].kernels] if kernels_alone else own
+    able = [i for i in wanted if supports(source.ops[i], mode, to)]
+    unable = [i for i in wanted if i not in able]
+    if not able:
+        kinds = ", ".join(dict.fromkeys(source.ops[i].name for i in unable or own))
+        raise ModelError(
+            f"the rule {pattern!r} -> {to} would change nothing: the quantizer has no {to} form of {kinds} in mode "
+            f"{mode}. Leave {_names(chosen)} out, or take another precision."
+        )
+    reason = f"a rule asks for {to}, which the quantizer does not have for it, so it is as the mode makes it"
+    return able, {i: Skipped(f"{source.ops[i].name} {_where(source, i)}", reason) for i in unable}
+
+
+def _where(source: FloatModel, index: int) -> str:
+    return source.ops[index].outputs[0].name
+
+
+def _names(places: Sequence[Place]) -> str:
+    paths = [place.path for place in places]
+    return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+
+
+def _are(places: Sequence[Place]) -> str:
+    return "is" if len(places) == 1 else "are"

@@ -1,0 +1,135 @@
+"""How much the outputs suffer when one layer alone is quantized, and what it saves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfopt.evaluate import Outputs
+from tfopt.litert import Runner
+from tfopt.quantization import engine
+from tfopt.quantization.audit import kernels
+from tfopt.quantization.conversion import Prepared
+from tfopt.quantization.float_model import FloatModel
+from tfopt.tflite import BORDER_OPS, read
+
+# Output errors average over samples and outputs, so a few samples rank layers as many do.
+SCORED_SAMPLES = 16
+PRECISIONS = ("int8", "int4")
+
+
+@dataclass(frozen=True)
+class Group:
+    """What is quantized together: the ops of one layer, or one op between layers.
+
+    Args:
+        name: The layer's path, or the op's output.
+        kind: Its ops.
+        ops: Their numbers in the float file.
+        floats: Bytes of their kernels in float32.
+    """
+
+    name: str
+    kind: str
+    ops: tuple[int, ...]
+    floats: int
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """One layer at one precision, all others in float.
+
+    Args:
+        group: The layer.
+        precision: `int8` or `int4`.
+        error: Power of the output's error over that of the output, 0 being none; of several outputs the mean.
+        bytes_saved: What the kernels lose against float32.
+        algorithm: The way to find a kernel's scale that lost less, `minmax` or `octav`.
+    """
+
+    group: Group
+    precision: str
+    error: float
+    bytes_saved: int
+    algorithm: str
+
+    @property
+    def error_per_byte(self) -> float:
+        """Output error for each byte saved; infinite where nothing is saved."""
+        return self.error / self.bytes_saved if self.bytes_saved else float("inf")
+
+
+def measure(
+    prepared: Prepared,
+    precisions: Sequence[str] = PRECISIONS,
+    part: Callable[[float], None] = lambda done: None,
+) -> list[Sensitivity]:
+    """Every layer at every precision that it has, the least error per byte saved first.
+
+    Each is quantized alone, weights and activations, and the file is run on LiteRT against the float one.
+
+    Args:
+        prepared: The model, converted to float32, with its samples.
+        precisions: Which to try.
+        part: Is told the fraction that is done.
+    """
+    source, ranges = prepared.source, prepared.extremes.ranges(prepared.export.ranges)
+    samples = {name: array[:SCORED_SAMPLES] for name, array in prepared.samples.items()}
+    expected = Runner(source.content)(samples)
+    found = []
+    work = [(group, precision) for group in groups(source) for precision in precisions]
+    for number, (group, precision) in enumerate(work):
+        able = {i: precision for i in group.ops if engine.supports(source.ops[i], "none", precision)}
+        tries = []
+        for algorithm in ("minmax", "octav") if precision == "int4" else ("minmax",):
+            if able:
+                chosen = {i: algorithm for i in able if source.ops[i].kernels}
+                content = engine.quantize(source, "none", ranges, able, None, chosen)
+                error = _error(expected, Runner(content)(samples))
+                tries.append(Sensitivity(group, precision, error, _saved(source, content, able), algorithm))
+        found += sorted(tries, key=lambda s: s.error)[:1]
+        part((number + 1) / len(work))
+    return sorted(found, key=lambda s: (s.error_per_byte, s.error))
+
+
+def groups(source: FloatModel) -> list[Group]:
+    """The ops of a float file by layer, those inside of loops left out."""
+    members: dict[str, list[int]] = {}
+    for index, (op, places) in enumerate(zip(source.ops, source.owners, strict=True)):
+        if not op.graph and op.name not in BORDER_OPS:
+            name = ", ".join(place.path for place in places) or op.outputs[0].name
+            members.setdefault(name, []).append(index)
+    return [
+        Group(
+            name,
+            "+".join(dict.fromkeys(source.ops[i].name for i in indices)),
+            tuple(indices),
+            sum(t.bytes for i in indices for t in source.ops[i].kernels),
+        )
+        for name, indices in members.items()
+    ]
+
+
+def _saved(source: FloatModel, content: bytes, changed: dict[int, str]) -> int:
+    """The bytes that the kernels of the changed ops lose; one that several of them share counts once."""
+    made = read(content).ops
+    after = {op.outputs[0].name: op for op in made if op.outputs}
+    before = {t.name: t.bytes for i in changed for t in source.ops[i].kernels}
+    now = {
+        t.name: t.bytes
+        for i in changed
+        for t in kernels(after[source.ops[i].outputs[0].name], made)
+        if len(t.shape) > 1
+    }
+    return sum(before.values()) - sum(now.values())
+
+
+def _error(expected: Outputs, got: Outputs) -> float:
+    shares = []
+    for name, value in expected.items():
+        power = float((value.astype(np.float64) ** 2).mean())
+        noise = float(((value.astype(np.float64) - got[name]) ** 2).mean())
+        shares.append(noise / power if power else noise)
+    return float(np.mean(shares))

@@ -1,0 +1,77 @@
+"""SPLIT ops that LiteRT does not load once they are quantized, written in another way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+
+def cut_splits(model: Any) -> None:
+    """Turns every SPLIT of which some piece is never read into a slice for each piece that is.
+
+    The first step of an unrolled LSTM or GRU has such a SPLIT, as there is no state yet to forget; XNNPACK does not
+    load it in integers.
+    """
+    graph = model.subgraphs[0]
+    read = {int(i) for op in graph.operators for i in op.inputs} | {int(i) for i in graph.outputs}
+    operators = []
+    for op in graph.operators:
+        if _code(model, op) != schema.BuiltinOperator.SPLIT or all(int(i) in read for i in op.outputs):
+            operators.append(op)
+            continue
+        axis_tensor, source = (int(i) for i in op.inputs)
+        shape = [int(n) for n in graph.tensors[source].shape]
+        axis = int(np.frombuffer(bytes(model.buffers[graph.tensors[axis_tensor].buffer].data), np.int32)[0])
+        axis %= len(shape)  # it may count from the end
+        width = shape[axis] // len(op.outputs)
+        for piece, output in enumerate(op.outputs):
+            if int(output) in read:
+                bounds = axis, piece * width, (piece + 1) * width
+                operators.append(_slice(model, graph, source, int(output), bounds))
+    graph.operators = operators
+
+
+def _slice(model: Any, graph: Any, source: int, output: int, bounds: tuple[int, int, int]) -> Any:
+    """A STRIDED_SLICE op from one tensor of a graph to another; bounds are the axis, its begin and its end."""
+    name, rank = graph.tensors[output].name.decode(), len(graph.tensors[source].shape)
+    axis, begin, end = bounds
+    inputs = [
+        _constant(model, graph, f"{name}/{part}", [value if i == axis else other for i in range(rank)])
+        for part, value, other in (("begin", begin, 0), ("end", end, 0), ("strides", 1, 1))
+    ]
+    op = schema.OperatorT()
+    op.opcodeIndex = _opcode(model, schema.BuiltinOperator.STRIDED_SLICE)
+    op.inputs, op.outputs = np.array([source, *inputs], np.int32), np.array([output], np.int32)
+    op.builtinOptionsType = schema.BuiltinOptions.StridedSliceOptions
+    op.builtinOptions = schema.StridedSliceOptionsT()
+    op.builtinOptions.beginMask = op.builtinOptions.endMask = (2**rank - 1) & ~(2**axis)  # the other axes whole
+    return op
+
+
+def _constant(model: Any, graph: Any, name: str, values: list[int]) -> int:
+    buffer, tensor = schema.BufferT(), schema.TensorT()
+    buffer.data = np.frombuffer(np.array(values, np.int32).tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    tensor.name, tensor.buffer, tensor.type = name.encode(), len(model.buffers) - 1, schema.TensorType.INT32
+    tensor.shape = np.array([len(values)], np.int32)
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def _code(model: Any, op: Any) -> int:
+    code = model.operatorCodes[op.opcodeIndex]
+    return max(code.builtinCode, code.deprecatedBuiltinCode)
+
+
+def _opcode(model: Any, builtin: int) -> int:
+    """The place of an op among a file's op codes, entered if it is not there."""
+    for index, code in enumerate(model.operatorCodes):
+        if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
+            return index
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = builtin
+    code.version = 1
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1

@@ -1,0 +1,116 @@
+"""Quantization in words and pictures: what became of each layer, what each step bought, which layers are sensitive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfopt.artifact import Artifact
+    from tfopt.quantization import Conversion
+    from tfopt.quantization.audit import Row
+    from tfopt.quantization.sensitivity import Sensitivity
+
+AUDIT = ("layer", "op", "kernel", "bytes", "in float32", "zeros", "before")
+SENSITIVITY = ("layer", "op", "to", "output error", "bytes saved", "error per byte")
+STEPS = ("step", "file", "metric", "drop", "")
+
+
+def audit_cells(row: Row | Mapping[str, Any]) -> tuple[str, ...]:
+    """A row of an audit as text."""
+    r = row if isinstance(row, Mapping) else asdict(row)
+    shares = (f"{r['zeros']:.1%}", f"{r['float_zeros']:.1%}")
+    return (r["layer"], r["op"], r["dtype"], f"{r['bytes']:,}", f"{r['float_bytes']:,}", *shares)
+
+
+def totals(converted: Conversion) -> str:
+    """One line about a conversion: its size and what is not as the mode says."""
+    looked = converted.audit
+    words = [f"{len(converted.content):,} B"]
+    words += [f"{len(looked.floating)} ops in float"] if looked.floating else ["no op in float"]
+    words += [f"{len(looked.loops)} loops"] if looked.loops else []
+    words += [f"zeros in kernels {looked.sparsity:.1%}, before {looked.float_sparsity:.1%}"]
+    return ", ".join(words)
+
+
+def section(artifact: Artifact) -> list[str]:
+    """What `report.md` says about a quantized file: notes, steps, bytes by layer."""
+    details = artifact.details
+    lines = []
+    if notes := details.get("notes"):
+        lines += ["", f"## {artifact.name}: how it was made", "", *(f"- {note}" for note in notes)]
+    if steps := details.get("steps"):
+        rows: list[tuple[str, ...]] = [
+            (s["what"], f"{s['bytes']:,} B", f"{s['score']:.4f}", f"{s['drop']:+.4f}", "kept" if s["met"] else "lost")
+            for s in steps
+        ]
+        lines += ["", f"## {artifact.name}: what each step bought", "", *_markdown(STEPS, rows)]
+    if looked := details.get("audit"):
+        rows = [audit_cells(row) for row in looked["rows"]]
+        lines += ["", f"## {artifact.name}: bytes by layer", "", *_markdown(AUDIT, rows)]
+        for name, what in (("loops", "Loops"), ("flex", "Ops that LiteRT does not have")):
+            lines += ["", f"{what}: {', '.join(looked[name])}."] if looked[name] else []
+    return lines
+
+
+def _markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        f"| {' | '.join(headers)} |",
+        f"|{'---|' * len(headers)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+
+
+def sensitivity_cells(line: Sensitivity) -> tuple[str, ...]:
+    """A line of a sensitivity ranking as text."""
+    per_byte = f"{line.error_per_byte:.2e}" if line.bytes_saved else "-"
+    name, kind = line.group.name, line.group.kind
+    return (name, kind, line.precision, f"{line.error:.2e}", f"{line.bytes_saved:,}", per_byte)
+
+
+def sensitivity_record(found: Sequence[Sensitivity]) -> list[dict[str, Any]]:
+    """A sensitivity ranking as JSON: errors are relative powers, `error_per_byte` is null where nothing is saved."""
+    return [
+        {
+            "layer": line.group.name,
+            "ops": line.group.kind,
+            "precision": line.precision,
+            "error": line.error,
+            "bytes_saved": line.bytes_saved,
+            "error_per_byte": line.error_per_byte if line.bytes_saved else None,
+            "algorithm": line.algorithm,
+        }
+        for line in found
+    ]
+
+
+def sensitivity_plot(found: Sequence[Sensitivity], title: str) -> str:
+    """A page with a plot of a ranking: a bar of output error for each layer and precision, the most robust on top."""
+    import plotly.graph_objects as go
+
+    kept = [line for line in found if line.bytes_saved]
+    names = list(dict.fromkeys(line.group.name for line in kept))
+    figure = go.Figure()
+    for precision, color in (("int8", "#2a78b5"), ("int4", "#e0762f")):
+        own = [line for line in kept if line.precision == precision]
+        figure.add_bar(
+            orientation="h",
+            name=precision,
+            marker_color=color,
+            y=[line.group.name for line in own],
+            x=[line.error_per_byte for line in own],
+            customdata=[(line.group.kind, line.error, line.bytes_saved) for line in own],
+            hovertemplate="%{y} (%{customdata[0]})<br>error %{customdata[1]:.3g}, saves %{customdata[2]:,} B"
+            "<br>%{x:.3g} per byte<extra></extra>",
+        )
+    figure.update_layout(
+        title=f"{title}: what quantizing one layer alone costs",
+        template="plotly_white",
+        height=max(360, 40 * len(names) + 160),
+        legend_title="to",
+        margin={"l": 20, "r": 20},
+    )
+    figure.update_xaxes(type="log", title="relative output error per byte saved; less is better", exponentformat="e")
+    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], automargin=True)
+    return str(figure.to_html(include_plotlyjs=True, full_html=True))
