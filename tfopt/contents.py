@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import gzip
 import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfopt.errors import ModelError
+
+if TYPE_CHECKING:
+    from tfopt.tflite import FileSummary, Op
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Contents:
         inputs: A line for each input.
         outputs: A line for each output.
         parts: Layers or ops, in order.
+        remarks: What is worth knowing of a `.tflite`: ops in float among integers, loops, ops that LiteRT does not
+            have, kernels that are stored sparse.
     """
 
     format: str
@@ -55,6 +62,7 @@ class Contents:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     parts: tuple[Part, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -134,7 +142,27 @@ def _of_tflite(source: Path | bytes) -> Contents:
         return tuple(f"{name}: {dtype.lower()} {'x'.join(map(str, shape))}" for name, (dtype, shape) in side.items())
 
     sizes = summary.bytes, summary.gzip_bytes
-    return Contents("tflite", *sizes, lines(summary.inputs), lines(summary.outputs), tuple(parts))
+    ends = lines(summary.inputs), lines(summary.outputs)
+    return Contents("tflite", *sizes, *ends, tuple(parts), tuple(_remarks(summary)))
+
+
+def _remarks(summary: FileSummary) -> Iterator[str]:
+    """What is worth knowing of a file."""
+    integers = [op for op in summary.ops if op.integers]
+    floating = [op for op in summary.ops if op.floating]
+    if integers and floating:
+        yield f"in float among integers: {_counted(floating)}"
+    if loops := [op for op in summary.ops if op.name in ("WHILE", "IF", "CALL_ONCE")]:
+        yield f"loops and branches: {_counted(loops)}"
+    if flex := [op for op in summary.ops if op.name.startswith("Flex")]:
+        yield f"not LiteRT's own, they need TensorFlow in the app: {_counted(flex)}"
+    if sparse := [op for op in summary.ops if op.name == "DENSIFY"]:
+        yield f"stored sparse and unpacked when the file is loaded: {len(sparse)} kernels"
+
+
+def _counted(ops: Sequence[Op]) -> str:
+    counts = Counter(op.name for op in ops)
+    return ", ".join(f"{name} x{count}" if count > 1 else name for name, count in counts.items())
 
 
 def _of_keras(model: Any, path: Path | None) -> Contents:

@@ -77,6 +77,12 @@ class Op:
         return tuple(tensor for tensor in self.weights if len(tensor.shape) > 1)
 
     @property
+    def integers(self) -> bool:
+        """Whether it computes on quantized values."""
+        activations = [t for t in (*self.inputs, *self.outputs) if not t.bytes]
+        return self.name not in BORDER_OPS and any(t.dtype in ("INT8", "UINT8", "INT16") for t in activations)
+
+    @property
     def floating(self) -> bool:
         """Whether it computes in floating point."""
         activations = [t for t in (*self.inputs, *self.outputs) if not t.bytes]

@@ -189,4 +189,6 @@ def inspect(
     total = f"{contents.parameters:,} parameters, {contents.zeros:,} of them zero; {contents.bytes:,} B"
     for line in (f"in   {', '.join(contents.inputs)}", f"out  {', '.join(contents.outputs)}"):
         console.print(line, markup=False, highlight=False)
+    for remark in contents.remarks:
+        console.print(remark, markup=False, highlight=False)
     console.print(f"{total}, gzip -9 {contents.gzip_bytes:,} B", markup=False, highlight=False)

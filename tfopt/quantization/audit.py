@@ -59,19 +59,21 @@ def audit(source: FloatModel, content: bytes) -> Audit:
     """Compares a finished file, its tensor names still in it, with the float file it was made from."""
     made, before = read(content), read(source.content)
     after = {op.outputs[0].name: kernels(op, made.ops) for op in made.ops if op.outputs}
-    rows, seen = [], set[str]()
+    rows, seen, counted = [], set[str](), set[str]()
     for op, places in zip(source.ops, source.owners, strict=True):
         if not op.kernels or op.outputs[0].name not in after:
             continue
         now = after[op.outputs[0].name]
         fresh = [t for t in op.weights if t.name not in seen]
+        written = [t for t in now if t.name not in counted]
         seen.update(t.name for t in op.weights)
+        counted.update(t.name for t in now)
         rows.append(
             Row(
                 layer=", ".join(place.path for place in places) or op.outputs[0].name,
                 op=op.name,
                 dtype="+".join(dict.fromkeys(t.dtype.lower() for t in now if len(t.shape) > 1)),
-                bytes=sum(t.bytes for t in now) if fresh else 0,
+                bytes=sum(t.bytes for t in written),
                 float_bytes=sum(t.bytes for t in fresh),
                 zeros=_share(now),
                 float_zeros=_share(op.weights),

@@ -20,6 +20,9 @@ from tfopt.quantization import engine
 from tfopt.quantization.conversion import Conversion, Prepared, finish
 from tfopt.quantization.sensitivity import Sensitivity, measure
 
+# TFLM's fully connected kernel takes none.
+_FOUR_BITS_ON_TFLM = {"CONV_2D"}
+
 
 @dataclass(frozen=True)
 class Step:
@@ -95,21 +98,28 @@ class Contract:
 
     def keep(self) -> Outcome:
         """The file as it was asked for, or the first of the ladder that keeps the metric."""
-        start = _Choice(self._asked, self._asked.export.ranges)
-        step = self._try("as asked", start)
-        if not step.met and self._calibrations(start):
-            best = self._best()
-            if not best[0].met:
-                self._protect(best[1])
-        return self._outcome(*self._best())
+        self._climb()
+        return self._outcome()
 
     def smallest(self) -> Outcome:
         """The smallest file that keeps the metric, with as many layers in int4 as that takes."""
-        outcome = self.keep()
-        if not outcome.step.met:
-            return outcome
-        self._shrink(self._best()[1])
-        return self._outcome(*self._best())
+        self._climb()
+        step, choice, _ = self._ordered()[0]
+        if step.met:
+            self._shrink(choice)
+        return self._outcome()
+
+    def _climb(self) -> None:
+        """Goes up the ladder until the metric is kept."""
+        start = _Choice(self._asked, self._asked.export.ranges)
+        if self._try("as asked", start).met or not self._calibrations(start):
+            return
+        last = "int16" if TARGETS[self._asked.export.target].integers else "float"
+        rungs = [("int4", "int8")] if self._asked.export.mode == "int4" else []
+        for measured, to in (*rungs, ("int8", last)):
+            self._protect(self._ordered()[0][1], measured, to)
+            if self._ordered()[0][0].met:
+                return
 
     def _calibrations(self, start: _Choice) -> bool:
         """Tries other ranges and more samples; whether none of them keeps the metric."""
@@ -122,10 +132,9 @@ class Contract:
         more = replace(self._asked, samples=dict(self._more))
         return not self._try(f"calibration on {count} samples", replace(start, prepared=more)).met
 
-    def _protect(self, start: _Choice) -> None:
-        """Keeps the layers that suffer most in higher precision: as few as it takes."""
-        to = "int16" if TARGETS[self._asked.export.target].integers else "float"
-        ranked = [s for s in reversed(self._sensitivity(start.prepared, "int8")) if self._may(s, start, to)]
+    def _protect(self, start: _Choice, measured: str, to: str) -> None:
+        """Gives the layers that suffer most in one precision a higher one: as few as it takes."""
+        ranked = [s for s in self._sensitivity(start.prepared, measured) if self._may(s, start, to)]
         ranked.sort(key=lambda s: -s.error)
 
         def attempt(count: int) -> bool:
@@ -146,7 +155,8 @@ class Contract:
 
     def _shrink(self, start: _Choice) -> None:
         """Gives int4 to the layers that lose least for what they save: as many as the metric allows."""
-        ranked = [s for s in self._sensitivity(start.prepared, "int4") if s.bytes_saved and self._may(s, start, "int4")]
+        found = (s for s in self._sensitivity(start.prepared, "int4") if s.bytes_saved and self._may(s, start, "int4"))
+        ranked = [s for s in found if not any(i in start.precisions for i in s.group.ops)]  # what needs more than int8
 
         def attempt(chosen: list[Sensitivity], what: str) -> bool:
             four = {i: "int4" for s in chosen for i in self._able(s, start, "int4")}
@@ -159,7 +169,8 @@ class Contract:
             met = attempt(ranked[:middle], f"{middle} of {len(ranked)} layers in int4")
             works, fails = (middle, fails) if met else (works, middle)
         chosen = ranked[:works]
-        for extra in ranked[works + 1 :]:
+        # Beyond the first that is too much others may fit; no more of them are tried than the search took.
+        for extra in ranked[works + 1 :][: len(ranked).bit_length()]:
             if attempt([*chosen, extra], f"{len(chosen) + 1} of {len(ranked)} layers in int4, with {extra.group.name}"):
                 chosen.append(extra)
 
@@ -173,8 +184,11 @@ class Contract:
 
     @staticmethod
     def _able(sensitivity: Sensitivity, start: _Choice, to: str) -> list[int]:
-        ops, mode = start.prepared.source.ops, start.prepared.export.mode
-        return [i for i in sensitivity.group.ops if engine.supports(ops[i], mode, to)]
+        ops, export = start.prepared.source.ops, start.prepared.export
+        able = [i for i in sensitivity.group.ops if engine.supports(ops[i], export.mode, to)]
+        if to == "int4" and export.target == "tflm":
+            return [i for i in able if ops[i].name in _FOUR_BITS_ON_TFLM]
+        return able
 
     def _try(self, what: str, choice: _Choice) -> Step:
         try:
@@ -191,12 +205,23 @@ class Contract:
         self._step(f"{what}: {step.bytes:,} B, {score:.4f}")
         return step
 
-    def _best(self) -> tuple[Step, _Choice, bytes]:
-        """The smallest of the steps that keep the metric; where none does, the one that loses least."""
+    def _ordered(self) -> list[tuple[Step, _Choice, bytes]]:
+        """The best first: the smallest of the steps that keep the metric, then those that lose least."""
         kept = [tried for tried in self._tried if tried[0].met]
-        if kept:
-            return min(kept, key=lambda tried: tried[0].bytes)
-        return min(self._tried, key=lambda tried: (tried[0].drop, tried[0].bytes))
+        others = [tried for tried in self._tried if not tried[0].met]
+        kept.sort(key=lambda tried: tried[0].bytes)
+        others.sort(key=lambda tried: (tried[0].drop, tried[0].bytes))
+        return kept + others
 
-    def _outcome(self, step: Step, choice: _Choice, content: bytes) -> Outcome:
-        return Outcome(finish(choice.prepared, content), step, tuple(tried[0] for tried in self._tried))
+    def _outcome(self) -> Outcome:
+        """The best file that the target runs."""
+        refused: list[ConversionError] = []
+        for step, choice, content in self._ordered():
+            try:
+                conversion = finish(choice.prepared, content)
+            except ConversionError as error:
+                refused.append(error)
+                self._step(f"{step.what}: {error}")
+                continue
+            return Outcome(conversion, step, tuple(tried[0] for tried in self._tried))
+        raise refused[0]

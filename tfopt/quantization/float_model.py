@@ -28,6 +28,8 @@ from tfopt.quantization.splits import cut_splits
 from tfopt.tflite import Op, read
 
 _SCOPE = re.compile(r"layer\.(\d+)/")
+# What multiplies by a kernel, and so has the op of what comes after it folded in.
+_PRODUCTS = {"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE"}
 # The size of an open dimension that no sample shows.
 OPEN = 32
 
@@ -162,16 +164,19 @@ def _named(content: bytes, traced: Traced, sample: Any) -> FloatModel:
     }
     inputs = dict(zip((graph.tensors[int(i)].name.decode() for i in graph.inputs), traced.inputs, strict=True))
     known: dict[str, tuple[Place, ...]] = {}
+    origins: dict[str, str] = {}
 
     def new(old: str) -> str:
         if old in inputs:
             return inputs[old]
         name = results.get(old, old)
+        origins[old] = name
         known[old] = tuple(traced.places[int(n)] for n in dict.fromkeys(_SCOPE.findall(name)))
         return _SCOPE.sub(lambda match: f"{traced.places[int(match[1])].path}/", name)
 
     renamed = flatbuffer.rename(parsed, new)
     known = {renamed[old]: places for old, places in known.items()}
+    origins = {renamed[old]: origin for old, origin in origins.items()}
     loops = tuple(
         tuple(inner.tensors[int(i)].name.decode() for i in ends)
         for inner in parsed.subgraphs[1:]
@@ -179,7 +184,8 @@ def _named(content: bytes, traced: Traced, sample: Any) -> FloatModel:
     )
     named = flatbuffer.pack(parsed)
     ops = read(named).ops
-    return FloatModel(named, ops, tuple(_owners(op, known) for op in ops), traced.places, loops)
+    owners = tuple(_multiplied(op, _owners(op, known), traced, origins) for op in ops)
+    return FloatModel(named, ops, owners, traced.places, loops)
 
 
 def _size(graph: Any, names: Sequence[str], sample: Any) -> None:
@@ -198,6 +204,28 @@ def _owners(op: Op, known: Mapping[str, Sequence[Place]]) -> tuple[Place, ...]:
     if not op.kernels:
         return places
     return tuple(place for place in places if _has_kernel(place.layer)) or places
+
+
+def _multiplied(op: Op, own: tuple[Place, ...], traced: Traced, origins: Mapping[str, str]) -> tuple[Place, ...]:
+    """The owners of an op; where it is named after what was folded into it alone, the layer with the kernel behind.
+
+    A dense layer with a batch normalization after it is one op, which the converter names after the normalization.
+    """
+    if op.name not in _PRODUCTS or not op.kernels or any(_has_kernel(place.layer) for place in own):
+        return own
+    operations = {operation.name: operation for operation in traced.function.graph.get_operations()}
+    parts = [part for tensor in op.outputs for part in origins.get(tensor.name, "").split(";")]
+    waiting = [operations[part] for part in parts if part in operations]
+    seen = {operation.name for operation in waiting}
+    for operation in waiting:  # it grows
+        places = [traced.places[int(number)] for number in _SCOPE.findall(operation.name)]
+        if places and _has_kernel(places[-1].layer):
+            return (places[-1],)
+        for tensor in operation.inputs:
+            if tensor.op.name not in seen:
+                seen.add(tensor.op.name)
+                waiting.append(tensor.op)
+    return own
 
 
 def _has_kernel(layer: Any) -> bool:

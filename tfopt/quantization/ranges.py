@@ -62,7 +62,7 @@ def observe(content: bytes, samples: Mapping[str, np.ndarray]) -> Extremes:
         samples: `(samples, ...)` by input name, in the dtypes of the file.
 
     Raises:
-        ConversionError: LiteRT cannot run the file.
+        ConversionError: LiteRT cannot run the file, or an activation is not finite.
     """
     with captured(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # LiteRT warns that keeping all tensors takes memory
@@ -114,7 +114,15 @@ class _Observer:
             extremes = [self._extremes(index) for index, _ in self._tensors]
             low.append([e[0] for e in extremes])
             high.append([e[1] for e in extremes])
-        return Extremes(tuple(name for _, name in self._tensors), np.array(low), np.array(high))
+        names = tuple(name for _, name in self._tensors)
+        bad = np.argwhere(~np.isfinite(low) | ~np.isfinite(high))
+        if len(bad):  # the quantizer would end the process
+            sample, tensor = bad[0]
+            raise ConversionError(
+                f"an activation has no range, as it is not finite: {names[tensor]}, from calibration sample "
+                f"{sample * step} on."
+            )
+        return Extremes(names, np.array(low), np.array(high))
 
     def _feed(self, index: int, value: np.ndarray) -> None:
         # An open dimension has the size of this sample.

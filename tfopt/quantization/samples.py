@@ -89,7 +89,7 @@ def fitted(calibration: Any, names: list[str], details: Mapping[str, Any]) -> di
         details: `shape`, `shape_signature` (-1 where it is open) and `dtype` of each input of the file.
 
     Raises:
-        DataError: An input has no samples, or samples of another shape.
+        DataError: An input has no samples, samples of another shape, or values that are not finite.
     """
     if calibration is None:
         generator = np.random.default_rng(0)
@@ -104,9 +104,15 @@ def fitted(calibration: Any, names: list[str], details: Mapping[str, Any]) -> di
         arrays = dict(zip(names, parts, strict=True))
     if missing := [name for name in details if name not in arrays]:
         raise DataError(f"the model has an input {missing[0]!r}, and the samples have only {', '.join(arrays)}.")
-    return {
-        name: shaped(np.asarray(arrays[name]), detail["shape_signature"][1:], f"input {name!r}").astype(
-            detail["dtype"], copy=False
+    return {name: _checked(name, arrays[name], detail) for name, detail in details.items()}
+
+
+def _checked(name: str, samples: Any, detail: Mapping[str, Any]) -> np.ndarray:
+    """One input's samples, in the shape and dtype of the file."""
+    array = np.asarray(samples)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
+        raise DataError(
+            f"input {name!r} has a NaN or infinite value in calibration sample {bad}. Clean the data first."
         )
-        for name, detail in details.items()
-    }
+    return shaped(array, detail["shape_signature"][1:], f"input {name!r}").astype(detail["dtype"], copy=False)

@@ -28,7 +28,7 @@ class Group:
         name: The layer's path, or the op's output.
         kind: Its ops.
         ops: Their numbers in the float file.
-        floats: Bytes of their kernels in float32.
+        floats: Bytes of their kernels in float32; one that several of them share counts once.
     """
 
     name: str
@@ -106,7 +106,7 @@ def groups(source: FloatModel) -> list[Group]:
             name,
             "+".join(dict.fromkeys(source.ops[i].name for i in indices)),
             tuple(indices),
-            sum(t.bytes for i in indices for t in source.ops[i].kernels),
+            sum({t.name: t.bytes for i in indices for t in source.ops[i].kernels}.values()),
         )
         for name, indices in members.items()
     ]

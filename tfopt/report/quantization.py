@@ -86,18 +86,27 @@ def sensitivity_record(found: Sequence[Sensitivity]) -> list[dict[str, Any]]:
 
 
 def sensitivity_plot(found: Sequence[Sensitivity], title: str) -> str:
-    """A page with a plot of a ranking: a bar of output error for each layer and precision, the most robust on top."""
+    """A page with a plot of a ranking: for each layer the error per byte at each precision, the most robust on top."""
     import plotly.graph_objects as go
 
     kept = [line for line in found if line.bytes_saved]
     names = list(dict.fromkeys(line.group.name for line in kept))
     figure = go.Figure()
+    for name in names:  # from one precision of a layer to the other
+        ends = [line.error_per_byte for line in kept if line.group.name == name]
+        figure.add_scatter(
+            x=[min(ends), max(ends)],
+            y=[name, name],
+            mode="lines",
+            line={"color": "#c5ccd3", "width": 3},
+            showlegend=False,
+        )
     for precision, color in (("int8", "#2a78b5"), ("int4", "#e0762f")):
         own = [line for line in kept if line.precision == precision]
-        figure.add_bar(
-            orientation="h",
+        figure.add_scatter(
             name=precision,
-            marker_color=color,
+            mode="markers",
+            marker={"color": color, "size": 13},
             y=[line.group.name for line in own],
             x=[line.error_per_byte for line in own],
             customdata=[(line.group.kind, line.error, line.bytes_saved) for line in own],
@@ -107,10 +116,11 @@ def sensitivity_plot(found: Sequence[Sensitivity], title: str) -> str:
     figure.update_layout(
         title=f"{title}: what quantizing one layer alone costs",
         template="plotly_white",
-        height=max(360, 40 * len(names) + 160),
-        legend_title="to",
-        margin={"l": 20, "r": 20},
+        height=max(320, 34 * len(names) + 180),
+        legend={"title": "quantized to", "orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        margin={"l": 20, "r": 30, "t": 110},
     )
-    figure.update_xaxes(type="log", title="relative output error per byte saved; less is better", exponentformat="e")
+    label = "power of the output error over that of the output, per byte saved; less is better"
+    figure.update_xaxes(type="log", title=label, exponentformat="e", dtick=1)
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], automargin=True)
     return str(figure.to_html(include_plotlyjs=True, full_html=True))
