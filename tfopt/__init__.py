@@ -4,6 +4,7 @@ The names below are loaded when they are first used; importing tfopt imports nei
 
 Ground floor, which describes and records:
     errors, knobs          what can go wrong, and how it is said
+    precision              what can be asked of a conversion: modes, rules, targets
     recipe, reference      what a user writes, and the code it refers to
     plan, pipeline         a recipe with its words resolved; folding its stages
     artifact               one committed folder for each result
@@ -11,12 +12,15 @@ Ground floor, which describes and records:
     noise                  what libraries print, kept for the day something fails
 
 Workshop, plain functions on Keras models:
-    models, layers         models in and out; their layers by path and pattern
+    models, stored, carry  models in and out, from files, over from Keras 2 (keras2, keras2_layers)
+    layers                 the layers of a model by path and pattern
     sources, data, targets where data comes from; the splits; whether the labels fit the loss
     training, backup       the only compile() and fit(); its state after each epoch
     callbacks              for a fit() of your own
     optimizers, regularizers, sparsity, quantization
-    tflite, contents       a `.tflite` read and run; any model file looked into
+    tflite, flatbuffer     a `.tflite` read; its bytes written again
+    litert, tflm           a `.tflite` run, on LiteRT and on its sibling for microcontrollers
+    contents               any model file looked into
     evaluate, benchmark    how good, how large, how fast
 """
 
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from tfopt.pipeline import Result, run, validate
+    from tfopt.precision import Export, Rule
     from tfopt.quantization import convert
     from tfopt.recipe import Recipe
     from tfopt.stages.base import Context, Progress, Stage
@@ -60,6 +65,7 @@ _HOMES = {
     "ConversionError": "errors",
     "Data": "data",
     "DataError": "errors",
+    "Export": "precision",
     "GateError": "errors",
     "InputError": "errors",
     "ModelError": "errors",
@@ -69,6 +75,7 @@ _HOMES = {
     "Recipe": "recipe",
     "RecipeError": "errors",
     "Result": "pipeline",
+    "Rule": "precision",
     "Split": "data",
     "Stage": "stages.base",
     "StorageError": "errors",
@@ -91,6 +98,7 @@ __all__ = [
     "ConversionError",
     "Data",
     "DataError",
+    "Export",
     "GateError",
     "InputError",
     "ModelError",
@@ -100,6 +108,7 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "Result",
+    "Rule",
     "Split",
     "Stage",
     "StorageError",

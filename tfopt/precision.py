@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from tfopt.knobs import Knobs, Patterns
 
@@ -80,6 +80,19 @@ TARGETS = {
 }
 
 
+def _batch(value: Any) -> Any:
+    if value == "any" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError(f"is a number of samples, at least 1, or any. Received: {value!r}")
+
+
+Batch = Annotated[
+    Any,
+    BeforeValidator(_batch),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "any"}]}),
+]
+
+
 class Rule(Knobs):
     """A precision for the layers that a pattern chooses."""
 
@@ -100,7 +113,7 @@ class Export(Knobs):
     """Precisions of single layers, such as {layers: head, to: float}; a later rule wins."""
     ranges: Literal["minmax", "percentile"] = "minmax"
     """How calibration turns activations into ranges: all that was seen, or without the samples that stand out."""
-    batch: int | Literal["any"] = 1
+    batch: Batch = 1
     """Samples that the file takes at once; any: an input that can be resized."""
     target: TargetName = "litert"
     """litert, tflm (microcontrollers) or int_only; what it cannot run is refused."""
@@ -130,8 +143,6 @@ class Export(Knobs):
             raise ValueError(f"target {self.target} has integer inputs and outputs alone. Leave io out")
         if "ranges" in self.model_fields_set and not mode.static:
             raise ValueError(f"ranges is for modes that compute in integers, not for {self.mode}. Leave it out")
-        if isinstance(self.batch, int) and self.batch < 1:
-            raise ValueError(f"batch is a number of samples, at least 1, or any. Received: {self.batch}")
         if self.target == "tflm" and self.batch == "any":
             raise ValueError("target tflm takes no inputs that are resized. Give batch a number")
         if self.sparse and self.mode != "float32":

@@ -168,7 +168,7 @@ def sensitivity(
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A .keras, .h5 or .tflite file.")],
+    file: Annotated[Path, typer.Argument(help="A .keras, .h5 or .tflite file, or a SavedModel of Keras 2.")],
     trust: Annotated[bool, typer.Option("--trust", help="Load Python code that the file carries.")] = False,
 ) -> None:
     """Show what is in a model file: layers or ops, dtypes, bytes, zeros."""
@@ -186,9 +186,11 @@ def inspect(
         table.add_row(part.name, part.kind, part.dtype, part.shape, f"{part.parameters:,}", f"{part.bytes:,}", share)
     console = open_console()
     console.print(table, markup=False)
-    total = f"{contents.parameters:,} parameters, {contents.zeros:,} of them zero; {contents.bytes:,} B"
+    total = f"{contents.parameters:,} parameters, {contents.zeros:,} of them zero"
+    if contents.bytes is not None:  # a SavedModel is a folder
+        total += f"; {contents.bytes:,} B, gzip -9 {contents.gzip_bytes:,} B"
     for line in (f"in   {', '.join(contents.inputs)}", f"out  {', '.join(contents.outputs)}"):
         console.print(line, markup=False, highlight=False)
     for remark in contents.remarks:
         console.print(remark, markup=False, highlight=False)
-    console.print(f"{total}, gzip -9 {contents.gzip_bytes:,} B", markup=False, highlight=False)
+    console.print(total, markup=False, highlight=False)

@@ -136,6 +136,8 @@ class Contract:
         """Gives the layers that suffer most in one precision a higher one: as few as it takes."""
         ranked = [s for s in self._sensitivity(start.prepared, measured) if self._may(s, start, to)]
         ranked.sort(key=lambda s: -s.error)
+        if to == "float" and (with_kernel := [s for s in ranked if s.group.floats]):
+            ranked.remove(with_kernel[-1])  # with none left in integers the file would be the float one
 
         def attempt(count: int) -> bool:
             kept = {i: to for s in ranked[:count] for i in self._able(s, start, to)}

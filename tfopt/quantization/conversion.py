@@ -191,15 +191,15 @@ def finish(prepared: Prepared, content: bytes) -> Conversion:
     export, mode = prepared.export, MODES[prepared.export.mode]
     summary, source = read(content), prepared.source
     asked = {source.ops[i].outputs[0].name for i, to in prepared.assigned.precisions.items() if to == "float"}
-    skipped = left_in_float(summary, mode, asked) if mode.weights.startswith("int") else ()
-    if mode.name not in ("float32", "float16"):
-        if not any(t.parameter and len(t.shape) > 1 and not t.dtype.startswith("FLOAT") for t in summary.tensors):
+    skipped = left_in_float(summary, mode, asked) if mode.name != "float32" else ()
+    if mode.name != "float32":
+        if not any(t.parameter and len(t.shape) > 1 and t.dtype != "FLOAT32" for t in summary.tensors):
             raise ConversionError(
                 f"nothing could be quantized to {mode.name}: the file would be the float one. "
                 f"Ops: {', '.join(dict.fromkeys(op.name for op in summary.ops))}."
             )
         snr = _compared(prepared, content)
-        if snr < LEAST_SNR_DB:
+        if snr <= LEAST_SNR_DB:  # a file that gives nothing but 0 is at 0 dB
             raise ConversionError(
                 f"the {mode.name} file gives something else than the float one: its error is as strong as its outputs "
                 f"(SNR {snr:.1f} dB). Take calibration samples that are preprocessed as for the model, or another mode."

@@ -28,6 +28,7 @@ from tfopt.quantization.splits import cut_splits
 from tfopt.tflite import Op, read
 
 _SCOPE = re.compile(r"layer\.(\d+)/")
+_BOLD = re.compile(r"\x1b\[\d*m")  # Keras writes its errors for a terminal
 # What multiplies by a kernel, and so has the op of what comes after it folded in.
 _PRODUCTS = {"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE"}
 # The size of an open dimension that no sample shows.
@@ -193,7 +194,7 @@ def _size(graph: Any, names: Sequence[str], sample: Any) -> None:
     parts = sample if isinstance(sample, list | tuple) else [sample]
     arrays = sample if isinstance(sample, Mapping) else dict(zip(names, parts, strict=False))
     for index, name in zip(graph.inputs, names, strict=True):
-        tensor, seen = graph.tensors[int(index)], np.shape(arrays.get(name))
+        tensor, seen = graph.tensors[int(index)], np.shape(arrays.get(name, ()))
         if tensor.shapeSignature is not None:
             rest = zip(tensor.shapeSignature[1:], (*seen[1:], *(OPEN for _ in tensor.shape)), strict=False)
             tensor.shape = np.array([tensor.shape[0], *(have if want < 0 else want for want, have in rest)], np.int32)
@@ -257,7 +258,8 @@ def reason(error: str, noise: str) -> str:
     """The line that says what is wrong, out of the converter's pages."""
     lines = [line.strip() for line in f"{error}\n{noise}".splitlines() if line.strip()]
     telling = [line for line in lines if "error:" in line or "is neither a custom op nor a flex op" in line]
-    own = error.strip().splitlines()
+    own = [line for line in error.strip().splitlines() if not line.startswith("Exception encountered when calling")]
+    own = [line for line in own if line.strip()] or [error.strip()]
     trace = own[0] == "in user code:" or "Traceback (most recent call last):" in own
     text = telling[0] if telling else own[-1 if trace else 0].strip()
-    return _SCOPE.sub("", text.split("error: ")[-1])[:300]
+    return _SCOPE.sub("", _BOLD.sub("", text).split("error: ")[-1])[:300]

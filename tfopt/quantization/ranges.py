@@ -45,7 +45,9 @@ class Extremes:
                 to the 99th of their largest, so that single samples that stand out do not widen a range.
         """
         if method == "percentile":
-            low, high = np.percentile(self.low, 100 - ORDINARY, axis=0), np.percentile(self.high, ORDINARY, axis=0)
+            # Never between two samples: of fewer than a hundred, the one that stands out would still pull.
+            low = np.percentile(self.low, 100 - ORDINARY, axis=0, method="higher")
+            high = np.percentile(self.high, ORDINARY, axis=0, method="lower")
         else:
             low, high = self.low.min(axis=0), self.high.max(axis=0)
         return {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfopt.errors import ConversionError
 from tfopt.evaluate import Outputs
 from tfopt.litert import Runner
 from tfopt.quantization import engine
@@ -68,7 +69,8 @@ def measure(
 ) -> list[Sensitivity]:
     """Every layer at every precision that it has, the least error per byte saved first.
 
-    Each is quantized alone, weights and activations, and the file is run on LiteRT against the float one.
+    Each is quantized alone, weights and activations, and the file is run on LiteRT against the float one. A layer that
+    LiteRT cannot load at a precision is left out at that precision.
 
     Args:
         prepared: The model, converted to float32, with its samples.
@@ -84,11 +86,15 @@ def measure(
         able = {i: precision for i in group.ops if engine.supports(source.ops[i], "none", precision)}
         tries = []
         for algorithm in ("minmax", "octav") if precision == "int4" else ("minmax",):
-            if able:
-                chosen = {i: algorithm for i in able if source.ops[i].kernels}
+            if not able:
+                continue
+            chosen = {i: algorithm for i in able if source.ops[i].kernels}
+            try:
                 content = engine.quantize(source, "none", ranges, able, None, chosen)
                 error = _error(expected, Runner(content)(samples))
-                tries.append(Sensitivity(group, precision, error, _saved(source, content, able), algorithm))
+            except ConversionError:  # octav gives a channel of zeros a scale of 0, which XNNPACK does not take
+                continue
+            tries.append(Sensitivity(group, precision, error, _saved(source, content, able), algorithm))
         found += sorted(tries, key=lambda s: s.error)[:1]
         part((number + 1) / len(work))
     return sorted(found, key=lambda s: (s.error_per_byte, s.error))

@@ -1,0 +1,142 @@
+"""Ranges of activations against litert-quantizer's own calibration and NumPy, and int8 against TensorFlow's own."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import zoo
+from ai_edge_litert.interpreter import Interpreter
+from keras import layers
+from litert_quantizer import calibrator, quantizer, recipe
+from litert_quantizer.utils import qsv_utils
+
+from tfopt.noise import captured
+from tfopt.quantization import convert
+from tfopt.quantization.float_model import to_float
+from tfopt.quantization.ranges import Extremes, observe
+from tfopt.tflite import read
+
+
+def own_calibration(content, feed):
+    """The ranges that litert-quantizer finds with its own calibrator: all that was seen of each tensor."""
+    engine = quantizer.Quantizer(bytearray(content))
+    engine.load_quantization_recipe(recipe.static_wi8_ai8())
+    own = calibrator.Calibrator(bytearray(content), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+    count = len(next(iter(feed.values())))
+    each = [{name: array[i : i + 1] for name, array in feed.items()} for i in range(count)]
+    with captured():
+        own.calibrate({"serving_default": each}, engine._recipe_manager)
+    return own.get_model_qsvs()
+
+
+@pytest.mark.parametrize("name", ["dense", "conv2d", "residual", "depthwise", "swish", "attention", "lists in and out"])
+def test_ranges_are_those_of_litert_quantizers_own_calibration_tensor_for_tensor(built, name):
+    model, samples = built(name)
+    feed = zoo.by_name(model, samples)
+    content = to_float(model, samples).content
+    mine, theirs = observe(content, feed).ranges(), own_calibration(content, feed)
+    activations = {t.name for op in read(content).ops for t in op.outputs if t.dtype == "FLOAT32"}
+    assert activations | set(feed) == set(mine)
+    for tensor in set(mine) & set(theirs):
+        for end in ("min", "max"):
+            np.testing.assert_array_equal(np.ravel(mine[tensor][end]), np.ravel(theirs[tensor][end]), err_msg=tensor)
+    assert activations <= set(theirs)
+
+
+@pytest.mark.parametrize("batch", [1, 4, 5, None])
+def test_ranges_are_the_same_whatever_the_batch_of_the_file(batch):
+    """The convolution of a larger batch may round in another order."""
+    model, samples = zoo.chain((8, 8, 3), layers.Conv2D(4, 3, activation="relu"), layers.Flatten(), layers.Dense(3))
+    feed = zoo.by_name(model, samples)
+    one, other = (observe(to_float(model, samples, n).content, feed).ranges() for n in (1, batch))
+    for mine, theirs in zip(one.values(), other.values(), strict=True):
+        np.testing.assert_allclose([mine["min"], mine["max"]], [theirs["min"], theirs["max"]], rtol=1e-5, atol=1e-6)
+
+
+def extremes():
+    generator = np.random.default_rng(0)
+    low, high = -generator.gamma(2, size=(150, 3)), generator.gamma(2, size=(150, 3))
+    high[7] *= 30
+    return Extremes(("a", "b", "c"), low.astype(np.float32), high.astype(np.float32))
+
+
+def test_minmax_ranges_cover_all_that_was_seen():
+    found = extremes()
+    for i, name in enumerate(found.names):
+        assert found.ranges()[name]["min"].item() == found.low[:, i].min()
+        assert found.ranges()[name]["max"].item() == found.high[:, i].max()
+
+
+def test_percentile_ranges_are_numpys_percentiles_of_the_samples_own_extremes():
+    found = extremes()
+    for i, name in enumerate(found.names):
+        given = found.ranges("percentile")[name]
+        assert given["min"].item() == np.percentile(found.low[:, i], 1, method="higher")
+        assert given["max"].item() == np.percentile(found.high[:, i], 99, method="lower")
+
+
+@pytest.mark.parametrize("count", [2, 10, 99, 150])
+def test_percentile_ranges_leave_out_the_largest_of_however_many_samples(count):
+    values = np.random.default_rng(count).permutation(np.arange(1, count + 1, dtype=np.float32))[:, None]
+    given = Extremes(("a",), -values, values).ranges("percentile")["a"]
+    assert (given["min"].item(), given["max"].item()) == (-(count - -(-count // 100)), count - -(-count // 100))
+
+
+def test_percentile_ranges_of_a_model_leave_out_a_sample_that_stands_out():
+    model, samples = zoo.chain((4,), layers.Dense(6, activation="relu"), layers.Dense(3))
+    ordinary = samples.copy()
+    samples[0] *= 50
+    by_percentile, by_all = (convert(model, "int8", samples, ranges=ranges) for ranges in ("percentile", "minmax"))
+    few, many = zoo.error(by_percentile, model, ordinary[1:]), zoo.error(by_all, model, ordinary[1:])
+    assert few < many / 2
+    assert zoo.error(by_percentile, model, samples[:1]) > zoo.error(by_all, model, samples[:1])
+
+
+# int8 against TensorFlow's own
+
+
+def tensorflows_own_int8(model, samples):
+    """TFLiteConverter's post-training quantization of the same model with the same samples, as an independent check."""
+    specs = [tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype, name=tensor.name) for tensor in model.inputs]
+    function = tf.function(lambda x: model(x, training=False))
+    with captured():
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function(*specs)])
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([sample[None]] for sample in samples)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+        return converter.convert()
+
+
+def run_by_hand(content, x):
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
+    outputs = []
+    for sample in x:
+        scale, zero_point = taken["quantization"]
+        quantized = np.clip(np.rint(sample[None] / scale) + zero_point, -128, 127).astype(np.int8)
+        interpreter.set_tensor(taken["index"], quantized)
+        interpreter.invoke()
+        scale, zero_point = given["quantization"]
+        outputs.append((interpreter.get_tensor(given["index"]).astype(np.float32) - zero_point) * scale)
+    return np.concatenate(outputs)
+
+
+def test_int8_is_as_close_to_keras_as_tensorflows_own_int8(built, record_property):
+    """The mean error over that of TFLiteConverter's file: on the calibration samples, and on as many that neither has
+    seen.
+    """
+    ratios = {}
+    for name in ("conv2d", "residual", "nested", "swish", "attention", "depthwise", "batch normalization"):
+        model, samples = built(name)
+        seen, unseen = samples[:24], samples[24:]
+        mine, theirs = convert(model, "int8", seen), tensorflows_own_int8(model, seen)
+        for which, x in (("seen", seen), ("unseen", unseen)):
+            exact = model(x).numpy()
+            error, bar = (np.abs(run_by_hand(content, x) - exact).mean() for content in (mine, theirs))
+            assert error > 0
+            ratios[name, which] = error / bar
+    record_property("ratios", ratios)
+    print(ratios)
+    assert np.median(list(ratios.values())) <= 1.1
+    assert max(ratios.values()) <= 1.5

@@ -1,0 +1,189 @@
+"""Rules: which op gets which precision, read back from the file; and the ones that would change nothing."""
+
+import keras
+import pytest
+import zoo
+from keras import layers
+
+from tfopt.errors import InputError, ModelError
+from tfopt.precision import Export, Rule
+from tfopt.quantization import convert, convert_with_notes
+from tfopt.tflite import read
+
+
+def network():
+    """Layers of every precision's kind, each with a name of its own."""
+    keras.utils.set_random_seed(5)
+    inner = keras.Sequential([layers.Input((6, 6, 8)), layers.Conv2D(8, 3, name="conv"), layers.ReLU()], name="inner")
+    stack = [
+        layers.Conv2D(8, 3, activation="relu", name="stem"),
+        inner,
+        layers.SeparableConv2D(4, 3, name="separable"),
+        layers.BatchNormalization(name="folded"),
+        layers.Dropout(0.5, name="idle"),
+        layers.Flatten(),
+        layers.Dense(6, activation="relu", name="hidden"),
+        layers.Dense(3, name="head"),
+        layers.Activation("softmax", name="chances"),
+    ]
+    return zoo.chain((8, 8, 3), *stack)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return network()
+
+
+def kinds(model, *rules, mode="int8"):
+    """By layer the type of its kernels and of its output in the file, as `read` sees them."""
+    network, samples = model
+    content = convert(network, mode, samples, rules=[Rule(layers=names, to=to) for names, to in rules], slim=False)
+    found = {}
+    ops = read(content).ops
+    unpacked = {op.outputs[0].name: op.inputs[0] for op in ops if op.name == "DEQUANTIZE"}
+    for op in ops:
+        weights = [t if t.bytes else unpacked.get(t.name, t) for t in op.inputs[1:2]]
+        if op.name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED") and weights[0].bytes:
+            name = op.outputs[0].name
+            layer = next(n for n in ("stem", "inner/conv", "separable", "hidden", "head") if n in name)
+            depthwise = "/depthwise" if op.name == "DEPTHWISE_CONV_2D" else ""
+            found[layer + depthwise] = (weights[0].dtype, op.outputs[0].dtype)
+    return found
+
+
+ALL_INT8 = dict.fromkeys(("stem", "inner/conv", "separable/depthwise", "separable", "hidden", "head"), ("INT8", "INT8"))
+INT4, INT16, FLOAT = ("INT4", "INT8"), ("INT8", "INT16"), ("FLOAT32", "FLOAT32")
+
+
+def test_without_rules_everything_is_the_modes(model):
+    assert kinds(model) == ALL_INT8
+
+
+@pytest.mark.parametrize(("to", "kind"), [("int4", INT4), ("int16", INT16), ("float", FLOAT)])
+@pytest.mark.parametrize("layer", ["stem", "inner/conv", "hidden"])
+def test_a_layer_gets_the_precision_of_its_rule_and_no_other_does(model, layer, to, kind):
+    assert kinds(model, (layer, to)) == {**ALL_INT8, layer: kind}
+
+
+def test_one_file_mixes_all_precisions(model):
+    found = kinds(model, ("stem", "float"), ("inner/conv", "int4"), ("hidden", "int16"))
+    assert found == {**ALL_INT8, "stem": FLOAT, "inner/conv": INT4, "hidden": INT16}
+
+
+def test_a_mixed_file_still_gives_what_keras_gives(model):
+    rules = [Rule(layers="stem", to="float"), Rule(layers="inner", to="int4"), Rule(layers="hidden", to="int16")]
+    assert zoo.error(convert(*model[:1], "int8", model[1], rules=rules), *model) < 0.15
+
+
+@pytest.mark.parametrize(("first", "second", "kind"), [("int4", "float", FLOAT), ("float", "int4", INT4)])
+def test_a_later_rule_wins(model, first, second, kind):
+    assert kinds(model, ("head", first), ("head", second))["head"] == kind
+
+
+def test_a_later_rule_wins_for_the_layers_it_chooses_alone(model):
+    found = kinds(model, ("*", "int4"), ("Dense", "int8"), ("head", "float"))
+    assert found == {
+        **dict.fromkeys(ALL_INT8, INT4),
+        "separable/depthwise": ("INT8", "INT8"),
+        "hidden": ("INT8", "INT8"),
+        "head": FLOAT,
+    }
+
+
+@pytest.mark.parametrize("pattern", ["inner", "inner/*", "inn*", "Sequential", "inner/conv", "conv"])
+def test_a_pattern_reaches_into_a_nested_model(model, pattern):
+    assert kinds(model, (pattern, "int4")) == {**ALL_INT8, "inner/conv": INT4}
+
+
+def test_a_class_chooses_its_layers(model):
+    assert kinds(model, ("Dense", "float")) == {**ALL_INT8, "hidden": FLOAT, "head": FLOAT}
+
+
+def test_several_patterns_of_a_rule_each_choose(model):
+    assert kinds(model, (("stem", "head"), "int4")) == {**ALL_INT8, "stem": INT4, "head": INT4}
+
+
+@pytest.mark.parametrize("mode", ["dynamic", "weight_only"])
+def test_rules_of_modes_that_store_kernels_alone_change_kernels_alone(model, mode):
+    found = kinds(model, ("hidden", "int4"), ("stem", "float"), mode=mode)
+    assert {name: weights for name, (weights, _) in found.items()} == {
+        **dict.fromkeys(ALL_INT8, "INT8"),
+        "hidden": "INT4",
+        "stem": "FLOAT32",
+    }
+    assert {output for _, output in found.values()} == {"FLOAT32"}
+
+
+def test_mode_int4_can_be_taken_back_to_int8_for_a_layer(model):
+    found = kinds(model, ("head", "int8"), mode="int4")
+    assert found == {**dict.fromkeys(ALL_INT8, INT4), "separable/depthwise": ("INT8", "INT8"), "head": ("INT8", "INT8")}
+
+
+def test_a_part_that_has_no_form_stays_as_the_mode_makes_it_and_is_named(model):
+    network, samples = model
+    made = convert_with_notes(network, Export(rules=(Rule(layers="separable", to="int4"),)), samples)
+    [left] = made.skipped
+    assert left.where.startswith("DEPTHWISE_CONV_2D separable/")
+    assert "int4" in left.reason
+    assert kinds(model, ("separable", "int4")) == {**ALL_INT8, "separable": INT4}
+
+
+def test_a_part_that_a_later_rule_gives_a_form_is_not_named_as_left(model):
+    network, samples = model
+    rules = (Rule(layers="separable", to="int4"), Rule(layers="separable", to="int16"))
+    assert convert_with_notes(network, Export(rules=rules), samples).skipped == ()
+
+
+def test_a_folded_normalization_follows_its_dense_layer():
+    dense = [layers.Dense(8, name="it"), layers.BatchNormalization(), layers.ReLU(), layers.Dense(3)]
+    model, samples = zoo.chain((6,), *dense)
+    content = convert(model, "int8", samples, rules=[Rule(layers="it", to="int4")])
+    assert [op.kernels[0].dtype for op in read(content).ops if op.kernels] == ["INT4", "INT8"]
+
+
+@pytest.fixture
+def refused(model, one_line):
+    """The message of the rules' refusal, with its field asserted: where the rule that is wrong stands."""
+
+    def text(*rules, number=0, mode="int8"):
+        network, samples = model
+        with pytest.raises(ModelError) as caught:
+            convert(network, mode, samples, rules=[Rule(layers=names, to=to) for names, to in rules])
+        assert caught.value.field == ("rules", number, "layers")
+        return one_line(caught)
+
+    return text
+
+
+def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest_layer(refused):
+    assert "Did you mean 'head'?" in refused(("haed", "float"))
+
+
+def test_of_several_rules_the_one_that_is_wrong_is_pointed_at(refused):
+    assert "nothing_like_it" in refused(("head", "float"), (("stem", "nothing_like_it"), "int4"), number=1)
+
+
+@pytest.mark.parametrize("layer", ["folded", "idle"])
+def test_a_layer_that_has_no_op_of_its_own_is_refused(refused, layer):
+    assert "reaches no op" in refused((layer, "float"))
+
+
+def test_a_precision_that_no_op_of_a_layer_has_is_refused(refused):
+    assert "no int4 form of SOFTMAX" in refused(("chances", "int4"))
+
+
+def test_a_layer_without_a_kernel_is_refused_where_kernels_alone_are_quantized(refused):
+    assert "SOFTMAX" in refused(("chances", "int8"), mode="dynamic")
+
+
+def test_a_precision_that_a_mode_does_not_know_is_refused(model, one_line):
+    with pytest.raises(InputError, match=r"dynamic can be int8, int4, float.*int16") as caught:
+        convert(model[0], "dynamic", rules=[Rule(layers="head", to="int16")])
+    one_line(caught)
+
+
+@pytest.mark.parametrize("mode", ["float32", "float16"])
+def test_rules_are_refused_where_nothing_is_quantized(model, one_line, mode):
+    with pytest.raises(InputError, match="rules") as caught:
+        convert(model[0], mode, rules=[Rule(layers="head", to="float")])
+    one_line(caught)

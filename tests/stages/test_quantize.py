@@ -1,0 +1,322 @@
+"""Stage `quantize` through whole runs on small data, and what it refuses before any of them."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+import tfopt
+from tfopt import litert
+from tfopt.errors import GateError, InputError, RecipeError
+from tfopt.litert import Runner
+from tfopt.stages.base import Progress
+from tfopt.stages.quantize import Quantize
+from tfopt.tflite import read
+
+MODEL = '''
+import keras
+import numpy as np
+from keras import layers
+
+
+def _compiled(*parts):
+    model = keras.Sequential([layers.Input((12,), name="x"), *parts])
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    return model
+
+
+def _dense(name):
+    return layers.Dense(16, activation="relu", bias_initializer="ones", name=name)
+
+
+def build():
+    """Quantizes well."""
+    keras.utils.set_random_seed(2)
+    return _compiled(_dense("first"), _dense("second"), layers.Dense(6, bias_initializer="normal", name="head"))
+
+
+def fragile():
+    """What `decide` decides by is lost beside a unit of `spread` that reaches thousands and counts for nothing."""
+    keras.utils.set_random_seed(2)
+    model = _compiled(_dense("first"), _dense("spread"), _dense("decide"), layers.Dense(6, name="head"))
+    spread, decide = model.get_layer("spread"), model.get_layer("decide")
+    kernel, bias = spread.get_weights()
+    kernel[:, 0], bias[0] = kernel[:, 0] * 300, 1500
+    spread.set_weights([kernel, bias])
+    kernel, bias = decide.get_weights()
+    kernel[0] = 0
+    decide.set_weights([kernel, bias])
+    return model
+'''
+
+DATA = '''
+import numpy as np
+
+import model
+
+
+def _labelled(build):
+    """Samples that the model itself has labelled, so that its accuracy is 1."""
+    x = np.random.default_rng(0).normal(size=(360, 12)).astype(np.float32)
+    y = build().predict(x, verbose=0).argmax(-1)
+    return tuple((x[part], y[part]) for part in (slice(0, 120), slice(120, 240), slice(240, 360)))
+
+
+def load():
+    return _labelled(model.build)
+
+
+def fragile():
+    return _labelled(model.fragile)
+'''
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    """A folder with a model and data, as the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.py").write_text(MODEL)
+    (tmp_path / "data.py").write_text(DATA)
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+def recipe(*stages, **fields):
+    """Writes r.yaml and returns its path."""
+    lines = [f"{k}: {v}" for k, v in {"name": "r", "model": "model.py:build", "data": "data.py:load", **fields}.items()]
+    Path("r.yaml").write_text("\n".join([*lines, "stages:", *(f"  - {stage}" for stage in stages), ""]))
+    return "r.yaml"
+
+
+def fragile(*stages):
+    return recipe(*stages, model="model.py:fragile", data="data.py:fragile")
+
+
+def refused(path):
+    with pytest.raises(InputError) as caught:
+        tfopt.run(path)
+    assert not Path("saved_models").is_dir() or not any(Path("saved_models").iterdir())
+    return str(caught.value)
+
+
+def dtypes(artifact):
+    return {row["layer"]: row["dtype"] for row in artifact.details["audit"]["rows"]}
+
+
+# Files
+
+
+@pytest.mark.parametrize("mode", ["float32", "float16", "dynamic", "weight_only", "int8", "int16x8", "int4"])
+def test_every_mode_makes_a_file_that_runs(mode):
+    final = tfopt.run(recipe(f"quantize: {{mode: {mode}}}")).final
+    assert (final.format, final.path.name) == ("tflite", "model.tflite")
+    assert final.metrics["raw_bytes"] == final.path.stat().st_size
+    assert len(final.details["audit"]["rows"]) == 3
+    assert "steps" not in final.details
+    [output] = Runner(final.path)(np.zeros((2, 12), np.float32)).values()
+    assert output.shape == (2, 6)
+
+
+def test_a_rule_gives_its_layers_a_precision_and_what_is_left_in_float_is_told():
+    rules = "[{layers: [first, head], to: int4}, {layers: head, to: float}]"
+    final = tfopt.run(recipe(f"quantize: {{mode: int8, rules: {rules}}}")).final
+    assert dtypes(final) == {"first": "int4", "second": "int8", "head": "float32"}
+    [left] = final.skipped
+    assert "head" in left.where
+
+
+def test_settings_of_the_conversion_reach_the_file():
+    tfopt.run(recipe("quantize: {mode: int8, io: float32, batch: 4, slim: false}"))
+    summary = read(Path("saved_models/r/quantize/model.tflite"))
+    assert list(summary.inputs.values()) == [("FLOAT32", (4, 12))]
+    assert any(tensor.name for tensor in summary.tensors)
+
+
+def test_microcontrollers_tell_their_arena():
+    pytest.importorskip("tflite_micro")
+    metrics = tfopt.run(recipe("quantize: {mode: int8, target: tflm}")).metrics
+    assert metrics["arena_bytes"] > 0
+    assert metrics["arena_bytes"] % 16 == 0
+    assert 0 <= metrics["tflm_max_error"] < 0.1
+    assert "arena_bytes" not in tfopt.run(recipe("quantize: {mode: int8}")).metrics
+
+
+# The contract
+
+
+class Told(Progress):
+    def __init__(self):
+        self.steps, self.parts = [], []
+
+    def step(self, text):
+        self.steps.append(text)
+
+    def part(self, done):
+        self.parts.append(done)
+
+
+def test_a_contract_that_is_kept_tells_its_steps():
+    told = Told()
+    final = tfopt.run(fragile("quantize: {mode: int8, max_drop: 0.05}"), progress=told).final
+    steps = final.details["steps"]
+    assert [step["what"] for step in steps][:3] == ["as asked", "ranges: percentile", "calibration on 120 samples"]
+    assert [step["met"] for step in steps] == [*[False] * (len(steps) - 1), True]
+    assert final.failed is None
+    assert {name for name, dtype in dtypes(final).items() if dtype == "float32"} == {"spread", "decide"}
+    assert len(told.steps) == len(steps)
+    assert told.parts[-1] == 1
+
+
+def test_the_drop_is_measured_on_the_validation_split_against_the_model_it_is_made_from():
+    final = tfopt.run(fragile("quantize: {mode: int8, max_drop: 0.05}")).final
+    sys.path.insert(0, ".")
+    import data  # the project's own
+
+    sys.path.pop(0)
+    x, y = data.fragile()[1]
+    [output] = Runner(final.path)(x).values()
+    accuracy = float((output.argmax(-1) == y).mean())
+    step = final.details["steps"][-1]
+    assert step["score"] == pytest.approx(accuracy)
+    assert step["drop"] == pytest.approx(1 - accuracy)
+
+
+def test_a_contract_that_cannot_be_kept_ends_with_the_best_file_and_exit_code_3(monkeypatch):
+    """A metric of nothing but wrong answers for whatever runs on LiteRT."""
+    call = Runner.__call__
+
+    def turned(self, x):
+        return {name: -value if len(value) == 120 else value for name, value in call(self, x).items()}
+
+    monkeypatch.setattr(litert.Runner, "__call__", turned)
+    with pytest.raises(GateError) as caught:
+        tfopt.run(recipe("quantize: {mode: int8, max_drop: 0.05}"))
+    assert caught.value.exit_code == 3
+    final = caught.value.result.final
+    steps = final.details["steps"]
+    assert final.path.is_file()
+    assert final.path.stat().st_size in [step["bytes"] for step in steps]
+    assert final.failed in str(caught.value)
+    assert f"of {len(steps)} that were tried" in final.failed
+    assert f"{min(step['drop'] for step in steps):.4f}" in final.failed
+    assert not any(step["met"] for step in steps)
+    assert "Allow more, or prune less." in final.failed
+    assert len(final.failed.splitlines()) == 1
+    kept = json.loads(Path("saved_models/r/quantize/artifact.json").read_text())
+    assert kept["failed"] == final.failed
+    assert [step["what"] for step in kept["details"]["steps"]] == [step["what"] for step in steps]
+
+
+def test_the_smallest_file_is_smaller_than_the_one_as_asked():
+    final = tfopt.run(recipe("quantize: {mode: int8, max_drop: 0.1, goal: smallest}")).final
+    steps = final.details["steps"]
+    assert final.failed is None
+    assert "int4" in dtypes(final).values()
+    assert final.path.stat().st_size == min(step["bytes"] for step in steps if step["met"]) < steps[0]["bytes"]
+
+
+# What a result depends on
+
+
+SAME = [
+    ({"mode": "float16"}, {"mode": "float16", "samples": 7}),
+    ({"mode": "dynamic"}, {"mode": "dynamic", "unroll": False}),
+    ({"mode": "int8"}, {"mode": "int8", "name": "other", "after": "train"}),
+    ({"mode": "int8"}, {}),
+]
+DIFFERENT = [
+    ({"samples": 7}, {}),
+    ({"max_drop": 0.01}, {}),
+    ({"max_drop": 0.01, "goal": "smallest"}, {"max_drop": 0.01}),
+    ({"io": "float32"}, {}),
+    ({"ranges": "percentile"}, {}),
+    ({"mode": "float16", "batch": 2}, {"mode": "float16"}),
+    ({"mode": "dynamic", "rules": [{"layers": "a", "to": "int4"}]}, {"mode": "dynamic"}),
+    ({"target": "tflm"}, {}),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME, ids=str)
+def test_settings_are_the_same_where_only_what_the_mode_ignores_differs(one, other):
+    assert Quantize(**one).settings() == Quantize(**other).settings()
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT, ids=str)
+def test_settings_differ_where_the_file_would(one, other):
+    assert Quantize(**one).settings() != Quantize(**other).settings()
+
+
+def test_what_the_mode_ignores_changes_no_key():
+    tfopt.run(recipe("quantize: {mode: dynamic}"))
+    assert tfopt.run(recipe("quantize: {mode: dynamic, samples: 9, unroll: false}")).reused == ("quantize",)
+    assert tfopt.run(recipe("quantize: {mode: dynamic, slim: false}")).reused == ()
+
+
+# Refusals
+
+
+def test_a_rule_that_matches_nothing_is_told_with_its_line():
+    rules = "\n        - {layers: head, to: int4}\n        - {layers: tail, to: float}"
+    text = refused(recipe(f"quantize:\n      mode: int8\n      rules:{rules}"))
+    assert text.startswith("r.yaml:9:")
+    assert "'tail'" in text
+    assert len(text.splitlines()) == 1
+
+
+def test_a_rule_that_can_change_nothing_is_told_with_its_line():
+    text = refused(recipe("train: {epochs: 1}", "quantize: {mode: int8, rules: [{layers: nothing, to: int4}]}"))
+    assert text.startswith("r.yaml:6:")
+
+
+@pytest.mark.parametrize(
+    ("settings", "way_out"),
+    [
+        ("mode: dynamic, max_drop: 0.01", "Leave it out"),
+        ("mode: int8, goal: smallest", "Write max_drop: 0.005"),
+        ("mode: float16, max_drop: 0.01, goal: smallest", "Leave it out"),
+        ("mode: float16, rules: [{layers: a, to: int4}]", "Leave them out"),
+        ("mode: dynamic, target: tflm", "Take one of float32, int8, int16x8"),
+        ("mode: int8, max_drop: -0.1", "max_drop"),
+        ("mode: int8, samples: 0", "samples"),
+        ("mode: int8, goal: fastest", "goal"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_told_with_the_line_of_the_stage(settings, way_out):
+    with pytest.raises(RecipeError) as caught:
+        tfopt.Recipe.load(recipe("train: {epochs: 1}", f"quantize: {{{settings}}}"))
+    text = str(caught.value)
+    assert text.startswith("r.yaml:6:")
+    assert way_out in text
+    assert len(text.splitlines()) == 1
+
+
+def test_what_the_converter_refuses_is_refused_before_anything_is_trained(monkeypatch):
+    Path("model.py").write_text(
+        "import keras\nfrom keras import layers\n\n\ndef build():\n"
+        "    parts = [layers.Input((12,)), layers.Reshape((3, 2, 2, 1)), layers.Conv3D(2, 2), layers.Flatten()]\n"
+        '    model = keras.Sequential([*parts, layers.Dense(6)])\n    model.compile(loss="mse")\n    return model\n'
+    )
+    np.savez("d.npz", **{f"{k}_{s}": v for s in ("train", "test") for k, v in plain().items()})
+    text = refused(recipe("train: {epochs: 1}", "quantize: {mode: int8}", data="npz:d.npz", metrics="[accuracy]"))
+    assert text.startswith("r.yaml:")
+    assert len(text.splitlines()) == 1
+
+
+def plain():
+    return {"x": np.ones((40, 12), np.float32), "y": np.arange(40) % 6}
+
+
+def test_a_stage_made_in_python_is_refused_in_the_same_words():
+    with pytest.raises((RecipeError, ValidationError), match="needs max_drop"):
+        tfopt.Quantize(goal="smallest")
+
+
+def test_details_fit_the_folder_that_they_are_kept_in():
+    final = tfopt.run(recipe("quantize: {mode: int8, max_drop: 0.2}")).final
+    kept = json.loads(Path("saved_models/r/quantize/artifact.json").read_text())
+    assert kept["details"]["steps"] == final.details["steps"]

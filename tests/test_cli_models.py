@@ -1,0 +1,166 @@
+"""The commands that work on a model file: convert, sensitivity, inspect."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tfopt.cli import main
+from tfopt.litert import Runner
+from tfopt.tflite import read
+
+
+def run(monkeypatch, capfd, *arguments):
+    """Exit code, standard output and standard error of a command."""
+    monkeypatch.setattr("sys.argv", ["tfopt", *map(str, arguments)])
+    code = 0
+    try:
+        main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    printed = capfd.readouterr()
+    return code, printed.out, printed.err
+
+
+@pytest.fixture
+def command(monkeypatch, capfd, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: run(monkeypatch, capfd, *arguments)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """model.keras, x.npy and targets beside them, in the working directory."""
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [
+            layers.Input((8, 8, 1)),
+            layers.Conv2D(8, 3, activation="relu", name="stem"),
+            layers.Conv2D(16, 3, activation="relu", name="body"),
+            layers.Flatten(),
+            layers.Dense(4, activation="softmax", name="head"),
+        ]
+    )
+    model.save(tmp_path / "model.keras")
+    x = np.random.default_rng(0).normal(size=(40, 8, 8, 1)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    return model, x
+
+
+def test_convert_writes_a_file_that_gives_what_keras_gives(command, files, tmp_path):
+    model, x = files
+    code, out, err = command("convert", "model.keras", "--data", "x.npy")
+    assert (code, err) == (0, "")
+    [got] = Runner(tmp_path / "model-int8.tflite")(x).values()
+    np.testing.assert_allclose(got, model.predict(x, verbose=0), atol=0.02)
+    for word in ("stem", "body", "head", "no op in float", "model-int8.tflite"):
+        assert word in out
+
+
+def test_rules_on_the_command_line_reach_their_layers(command, files, tmp_path):
+    settings = ["--rule", "*=int4", "--rule", "stem=int8", "--rule", "head=float", "--out", "mixed.tflite"]
+    code, out, _ = command("convert", "model.keras", "--data", "x.npy", *settings)
+    assert code == 0
+    kernels = [t.dtype for op in read(tmp_path / "mixed.tflite").ops for t in op.kernels]
+    assert kernels == ["INT8", "INT4", "FLOAT32"]
+    assert "a rule keeps it so" in out
+
+
+def test_a_mode_without_calibration_needs_no_data(command, files, tmp_path):
+    assert command("convert", "model.keras", "--mode", "dynamic", "-o", "d.tflite")[0] == 0
+    assert (tmp_path / "d.tflite").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["model.keras"], "give --data"),
+        (["model.keras", "--mode", "int9"], "int9"),
+        (["nothing.keras", "--data", "x.npy"], "nothing.keras"),
+        (["model.keras", "--data", "y.npy"], "y.npy"),
+        (["model.keras", "--data", "x.npy", "--rule", "head"], "head=float"),
+        (["model.keras", "--data", "x.npy", "--rule", "haed=float"], "Did you mean 'head'"),
+        (["model.keras", "--data", "x.npy", "--batch", "few"], "few"),
+        (["model.keras", "--mode", "dynamic", "--target", "tflm"], "does not run mode dynamic"),
+        (["model.keras", "--mode", "float16", "--io", "float32"], "io is for modes"),
+        (["x.npy", "--data", "x.npy"], "a model is"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_no_file(command, files, tmp_path, arguments, words):
+    code, out, err = command("convert", *arguments)
+    assert code == 2
+    assert out == ""
+    assert words in err
+    assert len(err.splitlines()) == 1
+    assert not list(tmp_path.glob("*.tflite*"))
+
+
+def test_a_file_that_is_there_is_not_written_over_unless_forced(command, files, tmp_path):
+    (tmp_path / "model-dynamic.tflite").write_text("mine")
+    code, _, err = command("convert", "model.keras", "--mode", "dynamic")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert (tmp_path / "model-dynamic.tflite").read_text() == "mine"
+    assert command("convert", "model.keras", "--mode", "dynamic", "--force")[0] == 0
+    assert (tmp_path / "model-dynamic.tflite").read_bytes()[4:8] == b"TFL3"
+
+
+def test_sensitivity_ranks_every_layer_with_a_kernel_in_a_table_and_as_json(command, files, tmp_path):
+    code, out, err = command("sensitivity", "model.keras", "--data", "x.npy", "--plot", "s.html")
+    assert (code, err) == (0, "")
+    assert all(name in out for name in ("stem", "body", "head", "int4", "int8", "s.html"))
+    code, out, _ = command("sensitivity", "model.keras", "--data", "x.npy", "--json")
+    lines = json.loads(out)
+    ranked = [line for line in lines if line["bytes_saved"]]
+    assert {(line["layer"], line["precision"]) for line in ranked} == {
+        (name, precision) for name in ("stem", "body", "head") for precision in ("int8", "int4")
+    }
+    assert [line["error_per_byte"] for line in ranked] == sorted(line["error_per_byte"] for line in ranked)
+    page = (tmp_path / "s.html").read_text()
+    assert "body" in page
+    assert "Plotly.newPlot" in page
+
+
+def test_sensitivity_without_data_says_that_it_guessed(command, files):
+    code, out, _ = command("sensitivity", "model.keras")
+    assert code == 0
+    assert "random inputs" in out
+
+
+def test_inspect_says_what_is_float_among_integers(command, files):
+    command("convert", "model.keras", "--data", "x.npy", "--rule", "head=float", "-o", "f.tflite")
+    code, out, _ = command("inspect", "f.tflite")
+    assert code == 0
+    assert "in float among integers: FULLY_CONNECTED, SOFTMAX" in out
+
+
+def test_a_saved_model_of_keras_2_is_inspected_and_converted(command, tmp_path):
+    import tf_keras
+
+    old = tf_keras.Sequential([tf_keras.layers.Input((4,)), tf_keras.layers.Dense(3, name="old")])
+    old.save(tmp_path / "folder", save_format="tf")
+    code, out, err = command("inspect", "folder")
+    assert (code, err) == (0, "")
+    assert "15 parameters" in out
+    x = np.random.default_rng(1).normal(size=(30, 4)).astype(np.float32)
+    np.savez(tmp_path / "inputs.npz", **{old.input_names[0]: x})
+    assert command("convert", "folder", "--data", "inputs.npz", "-o", "old.tflite")[0] == 0
+    [got] = Runner(tmp_path / "old.tflite")(x).values()
+    np.testing.assert_allclose(got, old.predict(x, verbose=0), atol=0.1)
+
+
+def test_inspect_names_loops_and_foreign_ops(command, tmp_path):
+    import tensorflow as tf
+
+    model = keras.Sequential([layers.Input((5, 3)), layers.LSTM(4)])
+    model.save(tmp_path / "lstm.keras")
+    assert command("convert", "lstm.keras", "--mode", "float32", "-o", "loop.tflite")[0] == 0
+    assert "loops and branches: WHILE" in command("inspect", "loop.tflite")[1]
+
+    spec = tf.TensorSpec((1, 4, 4, 4, 1), tf.float32)
+    function = tf.function(lambda x: tf.nn.max_pool3d(x, 2, 2, "VALID")).get_concrete_function(spec)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+    (tmp_path / "flex.tflite").write_bytes(converter.convert())
+    assert "they need TensorFlow in the app: FlexMaxPool3D" in command("inspect", "flex.tflite")[1]
