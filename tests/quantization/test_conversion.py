@@ -12,7 +12,7 @@ from tfopt.errors import ConversionError, InputError, ModelError
 from tfopt.litert import Runner
 from tfopt.precision import MODES
 from tfopt.quantization import convert
-from tfopt.quantization.conversion import check_finite
+from tfopt.quantization.checks import check_finite
 from tfopt.tflite import read
 
 

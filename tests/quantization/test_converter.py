@@ -76,8 +76,8 @@ def test_a_child_that_ends_in_whatever_way_is_one_line(built, one_line, monkeypa
 
 def test_loops_that_the_quantizer_makes_badly_go_to_the_converter(built, monkeypatch):
     model, samples = built("lstm")
-    own = conversion._compared
-    monkeypatch.setattr(conversion, "_compared", lambda flat, content: own(flat, content) if flat.converted else 3.0)
+    own = conversion.Prepared.snr
+    monkeypatch.setattr(conversion.Prepared, "snr", lambda flat, content: own(flat, content) if flat.converted else 3.0)
     made = prepare(model, Export(), samples)
     result = settled(made)
     assert result.converted is not None
@@ -93,9 +93,9 @@ def test_loops_that_no_route_makes_well_stay_in_float(built, monkeypatch):
     def killed(*_):
         raise ConversionError("the converter crashed")
 
-    own = conversion._compared
+    own = conversion.Prepared.snr
     monkeypatch.setattr(conversion, "post_training", killed)
-    monkeypatch.setattr(conversion, "_compared", lambda flat, content: min(own(flat, content), 3.0))
+    monkeypatch.setattr(conversion.Prepared, "snr", lambda flat, content: min(own(flat, content), 3.0))
     result = settled(prepare(model, Export(), samples))
     assert result.notes == ("unrolled, the SNR is 3.0 dB", "unrolled, the converter crashed", "loops stay in float")
     monkeypatch.undo()

@@ -36,8 +36,8 @@ OUTCOMES = {
     "hard_swish": ("yes", "yes", "yes"),
     "elu": ("yes", "yes", "yes, but ELU"),
     "prelu and leaky relu": ("yes", "yes, but PRELU", "yes, but PRELU, LEAKY_RELU"),
-    "layer normalization": ("yes", "yes, but MUL", "yes, but NEG"),
-    "group normalization": ("yes", "yes, but MUL", "yes, but NEG, SQUARE"),
+    "layer normalization": ("yes", "yes", "yes, but NEG"),
+    "group normalization": ("yes", "yes", "yes, but NEG, SQUARE"),
     "embedding": ("yes", "yes, but GATHER", "yes"),
     "lstm": ("yes", "yes", "yes, unrolled"),
     "gru": ("yes", "yes", "yes, unrolled"),
@@ -47,7 +47,7 @@ OUTCOMES = {
     "gru unrolled": ("yes", "yes", "yes"),
     "conv lstm2d": ("yes", "yes", "yes, unrolled"),
     "time distributed": ("yes", "yes", "yes"),
-    "attention": ("yes", "yes, but MUL", "yes, but NEG"),
+    "attention": ("yes", "yes", "yes, but NEG"),
     "lists in and out": ("yes", "yes", "yes"),
     "dicts in and out": ("yes", "yes", "yes"),
     "shared layer": ("yes", "yes", "yes"),
@@ -63,7 +63,7 @@ OUTCOMES = {
     "conv3d": ("yes", "yes, but CONV_3D", "yes, but CONV_3D"),
     "max pooling 3d": (NO_POOL, NO_POOL, NO_POOL),
     "upsampling": ("yes", "yes", "yes, but TILE"),
-    "normalization": ("yes", "yes, but SUB, MUL", "yes"),
+    "normalization": ("yes", "yes", "yes"),
 }
 
 

@@ -10,6 +10,9 @@ from tfopt.precision import Mode
 from tfopt.quantization.float_model import FloatModel
 from tfopt.tflite import BORDER_OPS, FileSummary, Op, Tensor, read
 
+# Ops whose constants are factors, offsets or first states, and never what one would call a kernel.
+_NO_KERNELS = {"ADD", "SUB", "MUL", "DIV", "WHILE"}
+
 
 @dataclass(frozen=True)
 class Row:
@@ -101,7 +104,8 @@ def left_in_float(summary: FileSummary, mode: Mode, asked: Container[str] = ()) 
         left = [op for op in summary.ops if op.floating and not op.graph]
         then = "it computes in float"
     else:
-        left = [op for op in summary.ops if op.name != "WHILE" and any(t.dtype == "FLOAT32" for t in op.kernels)]
+        plain = [op for op in summary.ops if op.name not in _NO_KERNELS]
+        left = [op for op in plain if any(t.dtype == "FLOAT32" for t in op.kernels)]
         then = "its weights stay in float32"
     reasons = {True: f"a rule keeps it so: {then}", False: f"it has no form in mode {mode.name}, so {then}"}
     return tuple(

@@ -10,13 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt import flatbuffer, models, tflm
+from tfopt import flatbuffer, models
 from tfopt.artifact import Skipped
 from tfopt.errors import ConversionError, InputError
 from tfopt.evaluate import compare
 from tfopt.litert import Runner
 from tfopt.precision import MODES, TARGETS, Export
-from tfopt.quantization import engine, rebuild, rules
+from tfopt.quantization import checks, engine, rebuild, rules
 from tfopt.quantization.audit import Audit, audit, left_in_float
 from tfopt.quantization.converter import post_training
 from tfopt.quantization.float_model import FloatModel, to_float, trace
@@ -25,14 +25,8 @@ from tfopt.quantization.samples import fitted, gathered
 from tfopt.tflite import read
 
 CHECKED_SAMPLES = 8
-# Far above the rounding of one framework against the other, far below what an uninitialised file gives.
-FLOAT_TOLERANCE = 1e-3
-# Outputs that carry less signal than error are no result of a quantization, but of a mistake.
-LEAST_SNR_DB = 0.0
 # A recurrent model all in integers is taken above this; below it, its loops stay in float.
 RECURRENT_SNR_DB = 10.0
-# Two sets of int8 kernels round differently; two that compute different things are far below this.
-MICRO_SNR_DB = 20.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +82,12 @@ class Prepared:
     def expected(self) -> dict[str, np.ndarray]:
         """The float file's outputs on them."""
         return Runner(self.source.content)(self.few)
+
+    def snr(self, content: bytes) -> float:
+        """The signal-to-noise ratio of a file's outputs against the float file's, in decibels."""
+        got = Runner(content)(self.few)
+        checks.check_finite(got)
+        return compare(self.expected, got)["snr_db"]
 
     @cached_property
     def assigned(self) -> rules.Assignment:
@@ -178,7 +178,7 @@ def prepare(model: keras.Model, export: Export, calibration: Any = None) -> Prep
     details = Runner(source.content).inputs
     names = [tensor.name for tensor in getattr(model, "inputs", None) or []] or list(details)
     prepared = Prepared(model, source, fitted(calibration, names, details), export)
-    _check_float(prepared)
+    checks.against_keras(prepared.model, prepared.few, prepared.expected)
     return prepared
 
 
@@ -198,50 +198,12 @@ def finish(prepared: Prepared, content: bytes) -> Conversion:
                 f"nothing could be quantized to {mode.name}: the file would be the float one. "
                 f"Ops: {', '.join(dict.fromkeys(op.name for op in summary.ops))}."
             )
-        snr = _compared(prepared, content)
-        if snr <= LEAST_SNR_DB:  # a file that gives nothing but 0 is at 0 dB
-            raise ConversionError(
-                f"the {mode.name} file gives something else than the float one: its error is as strong as its outputs "
-                f"(SNR {snr:.1f} dB). Take calibration samples that are preprocessed as for the model, or another mode."
-            )
+        checks.same_thing(prepared.snr(content), mode.name)
     looked = audit(source, content)
-    _check_target(looked, export)
-    content = _slimmed(content, prepared.few) if export.slim else flatbuffer.pack(flatbuffer.parse(content))
-    figures = _on_microcontrollers(content, prepared.few) if export.target == "tflm" else {}
+    checks.runs_on(looked, TARGETS[export.target])
+    content = checks.slimmed(content, prepared.few) if export.slim else flatbuffer.pack(flatbuffer.parse(content))
+    figures = checks.on_microcontrollers(content, prepared.few) if export.target == "tflm" else {}
     return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, prepared.notes, figures)
-
-
-def check_finite(outputs: Mapping[str, np.ndarray]) -> None:
-    """Refuses a file that computes NaN or infinity.
-
-    Raises:
-        ConversionError: Some output value is not finite.
-    """
-    for name, value in outputs.items():
-        if not np.isfinite(value).all():
-            raise ConversionError(f"the file computes values that are not finite on LiteRT, in output {name!r}.")
-
-
-def _compared(prepared: Prepared, content: bytes) -> float:
-    """The signal-to-noise ratio of a file's outputs against the float file's, in decibels."""
-    got = Runner(content)(prepared.few)
-    check_finite(got)
-    return compare(prepared.expected, got)["snr_db"]
-
-
-def _check_float(prepared: Prepared) -> None:
-    got = prepared.expected
-    check_finite(got)
-    for name, value in models.call(prepared.model, prepared.few).items():
-        theirs, mine = keras.ops.convert_to_numpy(value).astype(np.float32), got[name]
-        if not np.isfinite(theirs).all():
-            raise ConversionError(f"the Keras model itself computes values that are not finite, in output {name!r}.")
-        error, scale = np.abs(theirs - mine).max(), max(np.abs(theirs).max(), 1e-6)
-        if error > FLOAT_TOLERANCE * scale:
-            raise ConversionError(
-                f"the float file gives something else than Keras in output {name!r}: they differ by {error:.3g} "
-                f"where the values reach {scale:.3g}. A layer with randomness in inference would do that."
-            )
 
 
 def settled(prepared: Prepared) -> Prepared:
@@ -263,7 +225,7 @@ def settled(prepared: Prepared) -> Prepared:
     for route in (_by_quantizer, _by_converter):
         try:
             flat = route(prepare(model, export, prepared.samples))
-            snr = _compared(flat, flat.quantized())
+            snr = flat.snr(flat.quantized())
             if snr >= RECURRENT_SNR_DB:
                 how = "by TFLiteConverter, " if flat.converted else ""
                 return replace(flat, notes=(*tried, f"loops were unrolled and quantized, {how}SNR {snr:.1f} dB"))
@@ -284,44 +246,3 @@ def _by_converter(prepared: Prepared) -> Prepared:
         raise ConversionError("TFLiteConverter knows no rules, other modes than int8 or other batches than 1.")
     content = post_training(trace(prepared.model, prepared.samples, 1), prepared.samples, export.io or "int8")
     return replace(prepared, converted=content)
-
-
-def _check_target(looked: Audit, export: Export) -> None:
-    target = TARGETS[export.target]
-    if looked.flex:
-        raise ConversionError(f"the file needs TensorFlow itself for {looked.flex[0]}, which no edge runtime has.")
-    if target.integers and looked.floating:
-        raise ConversionError(
-            f"target {target.name} computes in integers alone, and {len(looked.floating)} ops would stay in float: "
-            f"{', '.join(looked.floating[:3])}. Write the layer with others, or take target litert."
-        )
-
-
-def _on_microcontrollers(content: bytes, samples: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Runs a file on LiteRT for Microcontrollers against LiteRT itself."""
-    expected, run = Runner(content)(samples), tflm.run(content, samples)
-    check_finite(run.outputs)
-    differences = compare(expected, run.outputs)
-    if differences["snr_db"] < MICRO_SNR_DB:
-        raise ConversionError(
-            "TFLM gives something else than LiteRT for the file: they differ by "
-            f"{differences['max_error']:.3g} (SNR {differences['snr_db']:.1f} dB). Take another mode or other layers."
-        )
-    return {"arena_bytes": float(run.arena_bytes), "tflm_max_error": differences["max_error"]}
-
-
-def _slimmed(content: bytes, samples: Mapping[str, np.ndarray]) -> bytes:
-    """The file without its names, run against itself with them: every output bit has to be the same."""
-    slim = flatbuffer.slim(content)
-    one = {name: array[:1] for name, array in samples.items()}
-    for delegate in (True, False):
-        try:
-            before = Runner(content, delegate=delegate)(one)
-        except ConversionError:
-            if delegate:
-                raise
-            continue  # some scales, of outputs that are all but constant, only XNNPACK takes
-        after = Runner(slim, delegate=delegate)(one)
-        if any(not np.array_equal(before[name], after[name], equal_nan=True) for name in before):
-            raise ConversionError("the file without its tensor names computes something else. Write slim: false.")
-    return slim

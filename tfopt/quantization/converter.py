@@ -60,6 +60,7 @@ def post_training(traced: Traced, samples: Mapping[str, np.ndarray], io: str = "
         for entry in entries:
             entry.name = names[int(entry.name.decode().rsplit("_", 1)[1])].encode()
         entries.sort(key=lambda entry: names.index(entry.name.decode()))
+    flatbuffer.rename(parsed, traced.readable)
     return flatbuffer.pack(parsed)
 
 

@@ -103,6 +103,10 @@ class Traced:
     results: tuple[str, ...]
     places: tuple[Place, ...]
 
+    def readable(self, name: str) -> str:
+        """A name of the graph with paths for the numbers of layers."""
+        return _SCOPE.sub(lambda match: f"{self.places[int(match[1])].path}/", name)
+
 
 def trace(model: keras.Model, sample: Any, batch: int | None) -> Traced:
     """The model in inference mode as a concrete function."""
@@ -173,7 +177,7 @@ def _named(content: bytes, traced: Traced, sample: Any) -> FloatModel:
         name = results.get(old, old)
         origins[old] = name
         known[old] = tuple(traced.places[int(n)] for n in dict.fromkeys(_SCOPE.findall(name)))
-        return _SCOPE.sub(lambda match: f"{traced.places[int(match[1])].path}/", name)
+        return traced.readable(name)
 
     renamed = flatbuffer.rename(parsed, new)
     known = {renamed[old]: places for old, places in known.items()}
