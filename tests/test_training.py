@@ -73,7 +73,10 @@ OPTIMIZERS = [
 ]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["adam", "nesterov", "cosine"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [pytest.param(OPTIMIZERS[0], id="adam"), *(pytest.param(o, marks=pytest.mark.slow) for o in OPTIMIZERS[1:])],
+)
 def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(optimizer, data, tmp_path):
     settings = Settings(epochs=4, optimizer=optimizer, penalties=(Penalty(l2=1e-3),), seed=5)
     whole, cut = build(), build()

@@ -58,6 +58,7 @@ def short(tmp_path):
     return recipe
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_training_and_while_pruning_ends_with_the_same_bytes(short, tmp_path):
     run_to_the_end(short, tmp_path / "whole")
     out = tmp_path / "killed"

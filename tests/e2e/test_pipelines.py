@@ -64,6 +64,7 @@ def test_the_reports_name_every_file_and_the_versions(digits):
         assert word in text
 
 
+@pytest.mark.slow
 def test_an_existing_project_needs_two_lines(tmp_path):
     script = ROOT / "pipelines" / "existing_project.py"
     finished = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path, timeout=600)
@@ -87,3 +88,15 @@ def test_mnist_lenet_5_keeps_its_accuracy_at_80_percent_sparsity_and_int8(real_d
     assert figures["int8"]["accuracy"] > 0.985
     assert figures["int8"]["sparsity"] == pytest.approx(0.8, abs=0.01)
     assert figures["int8"]["raw_bytes"] < 0.27 * figures["float32"]["raw_bytes"]
+
+
+@pytest.mark.slow
+def test_the_smallest_file_is_a_quarter_smaller_than_int8_within_the_gate(tmp_path):
+    finished = tfopt("run", "pipelines/smallest.yaml", "--out", tmp_path)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    report = json.loads((tmp_path / "smallest" / "report.json").read_text())
+    figures = {row["stage"]: row["metrics"] for row in report["rows"]}
+    assert figures["smallest"]["raw_bytes"] <= 0.75 * figures["int8"]["raw_bytes"]
+    assert figures["smallest"]["accuracy"] >= figures["int8"]["accuracy"] - 0.01
+    kernels = {row["layer"]: row["dtype"] for row in report["artifacts"][3]["details"]["audit"]["rows"]}
+    assert kernels == {"conv2d": "int8", "conv2d_1": "int4", "dense": "int4", "dense_1": "float32"}

@@ -44,6 +44,7 @@ def test_a_loop_all_in_integers_is_one_line_and_this_process_goes_on(built, one_
     assert zoo.error(convert(model, "dynamic", samples), model, samples) < 0.015
 
 
+@pytest.mark.slow
 def test_names_and_order_of_inputs_and_outputs_are_the_models_own(built):
     model, samples = built("lists in and out")
     content = by_converter(model, samples, "float32")
@@ -74,6 +75,7 @@ def test_a_child_that_ends_in_whatever_way_is_one_line(built, one_line, monkeypa
 # What is tried in which order
 
 
+@pytest.mark.slow
 def test_loops_that_the_quantizer_makes_badly_go_to_the_converter(built, monkeypatch):
     model, samples = built("lstm")
     own = conversion.Prepared.snr
@@ -87,6 +89,7 @@ def test_loops_that_the_quantizer_makes_badly_go_to_the_converter(built, monkeyp
     assert zoo.error(content, model, samples) < 0.035
 
 
+@pytest.mark.slow
 def test_loops_that_no_route_makes_well_stay_in_float(built, monkeypatch):
     model, samples = built("lstm")
 
@@ -118,6 +121,7 @@ def test_a_loop_of_unknown_length_stays_in_float_and_the_notes_say_why(built):
     assert "length is not fixed" in note
 
 
+@pytest.mark.slow
 def test_the_converters_file_takes_no_precisions_of_single_layers(built, one_line):
     model, samples = built("dense")
     made = replace(prepare(model, Export(), samples), converted=b"")

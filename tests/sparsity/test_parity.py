@@ -95,7 +95,10 @@ def optimizers(name):
     return tf_keras.optimizers.SGD(0.05, momentum=0.9), keras.optimizers.SGD(0.05, momentum=0.9)
 
 
-@pytest.mark.parametrize(("build", "optimizer"), [(perceptron, "adam"), (convolutional, "sgd with momentum")])
+@pytest.mark.parametrize(
+    ("build", "optimizer"),
+    [(perceptron, "adam"), pytest.param(convolutional, "sgd with momentum", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_masks_equal_those_of_the_stock_wrappers_at_every_step(name, build, optimizer, samples):
     keras.utils.set_random_seed(11)
@@ -112,6 +115,7 @@ def test_masks_equal_those_of_the_stock_wrappers_at_every_step(name, build, opti
         np.testing.assert_allclose(mine, reference, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_kernels_pruned_several_steps_in_one_execution_equal_those_of_single_steps(name, samples):
     keras.utils.set_random_seed(11)
