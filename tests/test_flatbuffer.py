@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import flatbuffers
 import keras
 import numpy as np
@@ -299,3 +301,10 @@ def test_a_signature_has_the_name_that_serving_knows(two_sided):
 def test_a_signature_needs_a_name_for_each(two_sided, names):
     with pytest.raises(ValueError, match="zip"):
         with_signature(parse(two_sided[1]), names, ["z", "y"])
+
+
+def test_threads_that_pack_at_once_write_the_same_bytes(files):
+    content = files["int8"]
+    alone = slim(content)
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(slim, [content] * 16)) == {alone}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flatbuffers
@@ -31,8 +31,12 @@ def parse(content: bytes) -> Any:
 def pack(model: Any) -> bytes:
     """A schema object as a file; what tensors have in common of their quantization is written once."""
     builder = flatbuffers.Builder(1 << 16)
-    with _sharing(builder):
+    shared = _share(model, builder)
+    try:
         builder.Finish(model.Pack(builder), b"TFL3")
+    finally:
+        for quantization in shared:
+            del quantization.Pack
     return bytes(builder.Output())
 
 
@@ -99,15 +103,16 @@ def slim(content: bytes) -> bytes:
     return pack(model)
 
 
-@contextlib.contextmanager
-def _sharing(builder: Any) -> Iterator[None]:
-    """Lets tensors of one builder share equal quantization tables, and tables share equal vectors.
+def _share(model: Any, builder: Any) -> list[Any]:
+    """Lets the tensors of a model share equal quantization tables, and tables equal vectors, as a builder writes them.
 
     The format holds a table by its offset, so that one table can belong to many tensors. The generated writer has no
-    way to say so; its method is replaced for the length of the block, and acts for this builder alone.
+    way to say so; each quantization object is given a method of its own that does.
+
+    Returns:
+        These objects, for the methods to be taken off again.
     """
     written: dict[Any, int] = {}
-    original = schema.QuantizationParametersT.Pack
 
     def vector(values: Any, dtype: str) -> int | None:
         if values is None or len(values) == 0:
@@ -118,27 +123,25 @@ def _sharing(builder: Any) -> Iterator[None]:
             written[key] = builder.CreateNumpyVector(array)
         return written[key]
 
-    def shared(self: Any, other: Any) -> int:
-        if other is not builder or self.details is not None:
-            return int(original(self, other))
+    def packed(quantization: Any, _: Any) -> int:
         parts = {
-            "Min": vector(self.min, "<f4"),
-            "Max": vector(self.max, "<f4"),
-            "Scale": vector(self.scale, "<f4"),
-            "ZeroPoint": vector(self.zeroPoint, "<i8"),
+            "Min": vector(quantization.min, "<f4"),
+            "Max": vector(quantization.max, "<f4"),
+            "Scale": vector(quantization.scale, "<f4"),
+            "ZeroPoint": vector(quantization.zeroPoint, "<i8"),
         }
-        key = (*parts.values(), self.quantizedDimension)
+        key = (*parts.values(), quantization.quantizedDimension)
         if key not in written:
             schema.QuantizationParametersStart(builder)
             for name, offset in parts.items():
                 if offset is not None:
                     getattr(schema, f"QuantizationParametersAdd{name}")(builder, offset)
-            schema.QuantizationParametersAddQuantizedDimension(builder, self.quantizedDimension)
+            schema.QuantizationParametersAddQuantizedDimension(builder, quantization.quantizedDimension)
             written[key] = schema.QuantizationParametersEnd(builder)
         return written[key]
 
-    schema.QuantizationParametersT.Pack = shared
-    try:
-        yield
-    finally:
-        schema.QuantizationParametersT.Pack = original
+    found = {id(t.quantization): t.quantization for graph in model.subgraphs for t in graph.tensors}
+    shared = [each for each in found.values() if each is not None and each.details is None]
+    for quantization in shared:
+        quantization.Pack = functools.partial(packed, quantization)
+    return shared

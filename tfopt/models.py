@@ -136,7 +136,12 @@ def admit(source: Any, trust: bool = False) -> Admitted:
 
 
 def as_keras3(source: Any, custom_objects: Mapping[str, Any] | None = None, trust: bool = False) -> Any:
-    """The Keras 3 model of any model that tfopt takes.
+    """The Keras 3 model of any model that tfopt takes; `admit_any` says how it came over as well."""
+    return admit_any(source, custom_objects, trust).model
+
+
+def admit_any(source: Any, custom_objects: Mapping[str, Any] | None = None, trust: bool = False) -> Admitted:
+    """Any model that tfopt takes, with what the way over from Keras 2 came to.
 
     Args:
         source: A Keras 3 model, which is returned as it is; a tf_keras model; or the path of a `.keras` or `.h5` file
@@ -149,15 +154,18 @@ def as_keras3(source: Any, custom_objects: Mapping[str, Any] | None = None, trus
     """
     keras = keras_on_tensorflow()
     if isinstance(source, keras.Model):
-        return source
+        return Admitted(source)
     if carry.is_keras2(source):
-        return carry.carry(source, custom_objects=custom_objects).model
+        carried = carry.carry(source, custom_objects=custom_objects)
+        return Admitted(carried.model, carried)
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         if not path.exists():
             raise ModelError(f"there is no file {path}.", ("model",))
+        if path.suffix == ".tflite":
+            raise ModelError(f"{path} is converted already. Give the model it was made from.", ("model",))
         if path.suffix in FILES or (path / SAVED_MODEL).is_file():
-            return load(path, custom_objects, trust)
+            return stored.read(path, custom_objects or {}, trust)
     raise ModelError(
         "a model is a Keras 3 or tf_keras model, or the path of a .keras or .h5 file or of a SavedModel folder. "
         f"Received: {source!r:.80}.",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -102,14 +103,26 @@ class Rule(Knobs):
     """int4: kernels of 4 bits. int8. int16: activations of 16 bits with int8 kernels, slow. float: not quantized."""
 
 
+def _rules(value: Any) -> Any:
+    entries = list(value) if isinstance(value, list | tuple) else None
+    if entries is None or not all(isinstance(entry, Mapping | Rule) for entry in entries):
+        raise ValueError(f"is a list such as [{{layers: head, to: float}}]. Received: {value!r}")
+    return entries
+
+
+Rules = Annotated[tuple[Rule, ...], BeforeValidator(_rules)]
+
+
 class Export(Knobs):
     """How a Keras model becomes a `.tflite`."""
+
+    kind: ClassVar[str] = "convert"
 
     mode: ModeName = "int8"
     """float32, float16, dynamic, weight_only, int8, int16x8 or int4; the README has the table."""
     io: Io | None = None
     """Type of the file's inputs and outputs. For modes that compute in integers: theirs, if not given, or float32."""
-    rules: tuple[Rule, ...] = ()
+    rules: Rules = ()
     """Precisions of single layers, such as {layers: head, to: float}; a later rule wins."""
     ranges: Literal["minmax", "percentile"] = "minmax"
     """How calibration turns activations into ranges: all that was seen, or without the samples that stand out."""

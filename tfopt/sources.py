@@ -89,21 +89,18 @@ def load(source: Any) -> Data:
     return as_data(value)
 
 
-def inputs(source: str | None, shapes: Mapping[str, tuple[int | None, ...]], count: int) -> Arrays:
+def inputs(source: str, shapes: Mapping[str, tuple[int | None, ...]], count: int) -> Arrays:
     """Inputs alone, for a command that needs no targets.
 
     Args:
-        source: A `.npy` file of one array, a `.npz` file of arrays by input name, the words of a recipe's `data`, of
-            which training samples are taken, or None for random values of 0 to 1.
+        source: A `.npy` file of one array, a `.npz` file of arrays by input name, or the words of a recipe's `data`, of
+            which training samples are taken.
         shapes: The model's input shapes by name, without the batch; empty where it does not know them.
-        count: How many samples to take.
+        count: How many samples to take; which ones is a seeded choice.
 
     Raises:
         DataError: The file is not there or not whole, or the samples do not fit the model.
     """
-    if source is None:
-        generator = np.random.default_rng(0)
-        return {name: generator.random((count, *(n or 1 for n in s)), np.float32) for name, s in shapes.items()}
     path = Path(os.path.expandvars(source))
     if path.suffix not in (".npy", ".npz") or source.startswith("npz:"):
         return load(resolve(source, Path.cwd())).fitted(shapes).calibration(count, 0)
@@ -116,7 +113,8 @@ def inputs(source: str | None, shapes: Mapping[str, tuple[int | None, ...]], cou
         return as_data(arrays).fitted(shapes).calibration(count, 0)
     if isinstance(arrays, dict) and len(arrays) == 1:
         [arrays] = arrays.values()
-    return take(arrays, slice(count))
+    have = min(len(array) for array in named(arrays).values())
+    return take(arrays, np.sort(np.random.default_rng(0).permutation(have)[:count]))
 
 
 def as_data(value: Any) -> Data:

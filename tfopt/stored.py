@@ -36,7 +36,7 @@ def read(path: Path, objects: Mapping[str, Any], trust: bool = False) -> Admitte
         if not trust:
             raise ModelError(
                 f"{path} carries Python code in the Lambda layer {layer.name!r}, and loading it would run that code. "
-                "If the file is yours, write `trust: true` in the recipe, or --trust for tfopt inspect.",
+                "If the file is yours, write `trust: true` in the recipe, or --trust on the command line.",
                 ("model",),
             )
     if path.is_dir():

@@ -6,7 +6,7 @@ import functools
 import gzip
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ _NUMPY: dict[str, Any] = {
     "INT64": np.int64,
     "BOOL": np.bool_,
 }
-# What sits at a border between float and integer parts, and so is neither.
-BORDER_OPS = {"QUANTIZE", "DEQUANTIZE", "CAST"}
+# What turns one form of a value into another, and computes nothing.
+BORDER_OPS = {"QUANTIZE", "DEQUANTIZE", "CAST", "DENSIFY"}
 
 
 @dataclass(frozen=True)
@@ -94,20 +94,28 @@ class FileSummary:
     """What is in a `.tflite`.
 
     Args:
-        bytes: The file's size.
-        gzip_bytes: Its size after gzip -9.
+        content: The file.
         ops: Every op, in order, of all subgraphs.
         inputs: Dtype and shape of the inputs by signature name.
         outputs: The same of the outputs.
         tensors: Every constant tensor, each once.
     """
 
-    bytes: int
-    gzip_bytes: int
+    content: bytes = field(repr=False)
     ops: tuple[Op, ...]
     inputs: dict[str, tuple[str, tuple[int, ...]]]
     outputs: dict[str, tuple[str, tuple[int, ...]]]
     tensors: tuple[Tensor, ...]
+
+    @property
+    def bytes(self) -> int:
+        """The file's size."""
+        return len(self.content)
+
+    @functools.cached_property
+    def gzip_bytes(self) -> int:
+        """Its size after gzip -9, which takes a while."""
+        return len(gzip.compress(self.content, 9, mtime=0))
 
     @property
     def parameters(self) -> int:
@@ -149,8 +157,7 @@ def read(source: Path | bytes) -> FileSummary:
             if tensors[number, index].bytes:
                 constants.setdefault(tensor.buffer, tensors[number, index])
     taken, given = _signature(model, tensors)
-    zipped = len(gzip.compress(content, 9, mtime=0))
-    return FileSummary(len(content), zipped, tuple(ops), taken, given, tuple(constants.values()))
+    return FileSummary(content, tuple(ops), taken, given, tuple(constants.values()))
 
 
 def describe(tensor: Any) -> dict[str, Any]:

@@ -11,8 +11,6 @@ import importlib.util
 import json
 import os
 import re
-import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from tfopt import child
 from tfopt.errors import ConversionError, InputError
 from tfopt.noise import captured
 
@@ -101,15 +100,13 @@ def _ends(model: Any) -> tuple[dict[str, _End], dict[str, _End]]:
 
 def _child(content: bytes, feeds: Mapping[int, np.ndarray]) -> tuple[dict[int, np.ndarray], int]:
     """The raw outputs by place, and the arena's bytes, from a process that may die."""
-    found = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    # One thread: the process forks to try arenas.
-    environment = {**os.environ, "PYTHONPATH": found, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    # The process forks to try arenas.
+    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory(prefix="tfopt-") as folder:
         file, samples, results = (Path(folder, name) for name in ("model.tflite", "samples.npz", "outputs.npz"))
         file.write_bytes(content)
         np.savez(samples, **{str(place): feed for place, feed in feeds.items()})  # type: ignore[arg-type]
-        command = [sys.executable, "-m", "tfopt.tflm", str(file), str(samples), str(results)]
-        finished = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment)
+        finished = child.run("tfopt.tflm", [str(file), str(samples), str(results)], **one_thread)
         if finished.returncode:
             raise ConversionError(_reason(content, finished.stderr, finished.returncode))
         with np.load(results) as arrays:
@@ -135,8 +132,7 @@ def _reason(content: bytes, log: str, code: int) -> str:
             types = f" of {', '.join(tensor.dtype for tensor in mine.inputs)}" if mine else ""
             return f"TFLM cannot run {node[1]}{types}: {cause}"
     said = ([line for line in lines if line not in _GENERAL] or lines or ["it gave no reason."])[-1]
-    if code < 0:
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    if name := child.died(code):
         return f"TFLM crashed ({name}) on a file of the ops {names}: {said}"
     return f"TFLM cannot run a file of the ops {names}: {said}"
 

@@ -100,7 +100,7 @@ def test_weights_that_round_to_nothing_become_zeros():
     model = keras.Sequential([layers.Input((16,)), layers.Dense(4, name="head")])
     kernel = np.where(np.arange(64).reshape(16, 4) < 4, 1.0, 1e-4).astype(np.float32)
     model.layers[0].kernel.assign(kernel)
-    [row] = convert_with_notes(model, Export(), np.ones((4, 16), np.float32)).audit.rows
+    [row] = convert_with_notes(model, Export(), np.eye(4, 16, dtype=np.float32)).audit.rows
     assert (row.float_zeros, row.zeros) == (0, 60 / 64)
 
 
@@ -159,17 +159,17 @@ def test_ops_that_the_mode_would_quantize_are_told_from_those_at_the_border(mode
     prepared = prepare(model, Export(io="float32", rules=[{"layers": "second", "to": "float"}]), samples())
     summary = read(prepared.quantized())
     assert {"QUANTIZE", "DEQUANTIZE"} <= {op.name for op in summary.ops}
-    [left] = left_in_float(summary, MODES["int8"])
+    [left] = left_in_float(summary, MODES["int8"], {})
     assert left.where.startswith("CONV_2D second/")
     assert "int8" in left.reason
-    assert left_in_float(read(prepare(model, Export(), samples()).quantized()), MODES["int8"]) == ()
+    assert left_in_float(read(prepare(model, Export(), samples()).quantized()), MODES["int8"], {}) == ()
     output = next(op.outputs[0].name for op in summary.ops if op.name == "CONV_2D" and op.floating)
-    assert "a rule keeps it so" in left_in_float(summary, MODES["int8"], {output})[0].reason
+    assert "a rule keeps it so" in left_in_float(summary, MODES["int8"], {output: "a rule keeps it so"})[0].reason
 
 
 def test_weights_that_stay_in_float_are_named_where_only_weights_are_quantized(model):
     prepared = prepare(model, Export(mode="dynamic", rules=[{"layers": "head", "to": "float"}]), samples())
-    [left] = left_in_float(read(prepared.quantized()), MODES["dynamic"])
+    [left] = left_in_float(read(prepared.quantized()), MODES["dynamic"], {})
     assert left.where.startswith("FULLY_CONNECTED head/")
     assert "float32" in left.reason
 

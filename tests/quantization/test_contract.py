@@ -257,10 +257,10 @@ def test_a_file_that_the_target_refuses_gives_way_to_the_next_best(digits, monke
     found, _ = made_up(prepare(model, Export(), seen[:64]), lambda summary: True)
     finish = contract.finish
 
-    def refuses_int4(prepared, content):
+    def refuses_int4(prepared, content, precisions):
         if any(tensor.dtype == "INT4" for tensor in read(content).tensors):
             raise ConversionError("the target has no int4.")
-        return finish(prepared, content)
+        return finish(prepared, content, precisions)
 
     monkeypatch.setattr(contract, "finish", refuses_int4)
     outcome = found.smallest()

@@ -100,7 +100,7 @@ def test_loops_that_no_route_makes_well_stay_in_float(built, monkeypatch):
     monkeypatch.setattr(conversion, "post_training", killed)
     monkeypatch.setattr(conversion.Prepared, "snr", lambda flat, content: min(own(flat, content), 3.0))
     result = settled(prepare(model, Export(), samples))
-    assert result.notes == ("unrolled, the SNR is 3.0 dB", "unrolled, the converter crashed", "loops stay in float")
+    assert result.notes[:3] == ("unrolled, the SNR is 3.0 dB", "unrolled, the converter crashed", "loops stay in float")
     monkeypatch.undo()
     made = finish(result, result.quantized())
     assert len(made.audit.loops) == 1
@@ -117,8 +117,8 @@ def test_loops_stay_in_float_where_that_is_asked_for(built):
 
 def test_a_loop_of_unknown_length_stays_in_float_and_the_notes_say_why(built):
     model, samples = built("lstm of unknown length")
-    [note] = conversion.convert_with_notes(model, Export(), samples).notes
-    assert "length is not fixed" in note
+    note, _ = conversion.convert_with_notes(model, Export(), samples).notes
+    assert "has no fixed length" in note
 
 
 @pytest.mark.slow
@@ -134,5 +134,5 @@ def test_a_long_recurrent_model_in_integers_keeps_its_loop():
     model = keras.Sequential([layers.Input((200, 2)), layers.LSTM(4), layers.Dense(2)])
     x = np.random.default_rng(0).normal(size=(16, 200, 2)).astype(np.float32)
     made = conversion.convert_with_notes(model, Export(), x)
-    assert "128 steps" in made.notes[0]
+    assert "more than 128" in made.notes[0]
     assert len(made.audit.loops) == 1

@@ -1,5 +1,7 @@
 """Models built again, in float32 or unrolled: the same outputs, names and weights."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -68,7 +70,8 @@ def test_unrolling_leaves_the_model_as_it_was(built):
 
 
 def test_a_model_of_unknown_length_is_not_unrolled(built):
-    assert unrolled(built("lstm of unknown length")[0]) is None
+    with pytest.raises(ModelError, match="no fixed length"):
+        unrolled(built("lstm of unknown length")[0])
 
 
 def test_a_subclassed_model_is_not_unrolled():
@@ -82,13 +85,15 @@ def test_a_subclassed_model_is_not_unrolled():
 
     model = Reader()
     model(zoo.normal(2, 6, 4))
-    assert unrolled(model) is None
+    with pytest.raises(ModelError, match="not be built again with unroll"):
+        unrolled(model)
 
 
 @pytest.mark.parametrize(("steps", "taken"), [(LONGEST, True), (LONGEST + 1, False)])
 def test_a_loop_of_more_steps_than_the_limit_is_not_unrolled(steps, taken):
     model = keras.Sequential([layers.Input((steps, 2)), layers.SimpleRNN(2)])
-    assert (unrolled(model) is not None) == taken
+    with contextlib.nullcontext() if taken else pytest.raises(ModelError, match="129 steps, more than 128"):
+        assert unrolled(model).layers[-1].unroll
 
 
 @pytest.mark.parametrize("name", ["mixed float16", "mixed bfloat16"])

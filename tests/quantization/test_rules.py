@@ -1,13 +1,16 @@
 """Rules: which op gets which precision, read back from the file; and the ones that would change nothing."""
 
 import keras
+import numpy as np
 import pytest
 import zoo
 from keras import layers
 
 from tfopt.errors import InputError, ModelError
 from tfopt.precision import Export, Rule
-from tfopt.quantization import convert, convert_with_notes
+from tfopt.quantization import convert, convert_with_notes, engine
+from tfopt.quantization.audit import kernels
+from tfopt.quantization.conversion import prepare
 from tfopt.tflite import read
 
 
@@ -187,3 +190,27 @@ def test_rules_are_refused_where_nothing_is_quantized(model, one_line, mode):
     with pytest.raises(InputError, match="rules") as caught:
         convert(model[0], mode, rules=[Rule(layers="head", to="float")])
     one_line(caught)
+
+
+def test_int4_for_a_table_that_the_quantizer_leaves_at_int8_is_an_error():
+    model = keras.Sequential(
+        [layers.Input((5,), dtype="int32"), layers.Embedding(30, 8, name="table"), layers.Flatten(), layers.Dense(3)]
+    )
+    words = np.random.default_rng(0).integers(0, 30, (40, 5)).astype(np.int32)
+    with pytest.raises(ModelError, match=r"'table' -> int4 would change nothing.*GATHER"):
+        convert(model, "int8", words, rules=[{"layers": "table", "to": "int4"}])
+
+
+@pytest.mark.parametrize("mode", ["int8", "int16x8", "dynamic", "weight_only"])
+@pytest.mark.parametrize(
+    "name", ["residual", "separable", "attention", "embedding", "normalization", "conv1d causal dilated"]
+)
+def test_what_is_said_to_have_an_int4_form_is_int4_in_the_file(built, name, mode):
+    model, samples = built(name)
+    prepared = prepare(model, Export(mode=mode), samples)
+    able = [i for i, op in enumerate(prepared.source.ops) if engine.supports(op, mode, "int4")]
+    made = read(prepared.quantized(dict.fromkeys(able, "int4"))).ops
+    after = {op.outputs[0].name: kernels(op, made) for op in made if op.outputs}
+    for index in able:
+        stored = after[prepared.source.ops[index].outputs[0].name]
+        assert {t.dtype for t in stored if len(t.shape) > 1} == {"INT4"}

@@ -8,7 +8,7 @@ from keras import layers
 
 from tfopt.errors import ConversionError, DataError, InputError
 from tfopt.quantization import convert
-from tfopt.quantization.samples import MOST, gathered
+from tfopt.quantization.samples import MOST, OPEN, gathered, invented
 
 TARGETS = np.zeros(zoo.SAMPLES, np.int32)
 slices = tf.data.Dataset.from_tensor_slices
@@ -208,3 +208,22 @@ def test_an_activation_that_overflows_on_a_late_sample_is_refused_with_its_name(
     with pytest.raises(ConversionError, match="grows") as caught:
         convert(model, "int8", x)
     one_line(caught)
+
+
+def test_invented_inputs_are_words_that_the_embedding_knows(built):
+    model, _ = built("embedding")
+    [words] = invented(model, 40).values()
+    size = next(layer.input_dim for layer in model.layers if hasattr(layer, "input_dim"))
+    assert words.dtype.kind == "i"
+    assert words.max() < size
+    assert len(np.unique(words)) > 1
+
+
+def test_invented_images_of_any_size_have_a_size(built):
+    model, _ = built("image of any size")
+    [images] = invented(model, 3).values()
+    assert images.shape == (3, OPEN, OPEN, model.inputs[0].shape[-1])
+
+
+def test_a_model_that_does_not_know_its_inputs_has_no_invented_ones(built):
+    assert invented(built("subclassed")[0]) is None

@@ -285,3 +285,11 @@ def test_a_model_of_several_outputs_has_the_mean_of_their_errors():
     assert alone > 0
     np.testing.assert_array_equal(got["z"], expected["z"])
     assert eight["y"].error == pytest.approx(alone / 2, rel=1e-3)
+
+
+def test_ranking_layers_compresses_nothing(trained, digits, monkeypatch):
+    import gzip
+
+    prepared = prepare(trained, Export(), digits[0][:40])
+    monkeypatch.setattr(gzip, "compress", lambda *arguments, **settings: pytest.fail("gzip takes most of the time"))
+    assert measure(prepared, ("int8",))

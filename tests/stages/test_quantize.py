@@ -164,7 +164,7 @@ def test_a_contract_that_is_kept_tells_its_steps():
     told = Told()
     final = tfopt.run(fragile("quantize: {mode: int8, max_drop: 0.05}"), progress=told).final
     steps = final.details["steps"]
-    assert [step["what"] for step in steps][:3] == ["as asked", "ranges: percentile", "calibration on 120 samples"]
+    assert [step["what"] for step in steps][:3] == ["as asked", "ranges: percentile", "1 worst layer in float: spread"]
     assert [step["met"] for step in steps] == [*[False] * (len(steps) - 1), True]
     assert final.failed is None
     assert {name for name, dtype in dtypes(final).items() if dtype == "float32"} == {"spread", "decide"}
@@ -205,7 +205,7 @@ def test_a_contract_that_cannot_be_kept_ends_with_the_best_file_and_exit_code_3(
     assert f"of {len(steps)} that were tried" in final.failed
     assert f"{min(step['drop'] for step in steps):.4f}" in final.failed
     assert not any(step["met"] for step in steps)
-    assert "Allow more, or prune less." in final.failed
+    assert "Allow more, or take another mode." in final.failed
     assert len(final.failed.splitlines()) == 1
     kept = json.loads(Path("saved_models/r/quantize/artifact.json").read_text())
     assert kept["failed"] == final.failed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,13 +37,15 @@ def convert(
     data: DataOption = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write; MODEL-MODE.tflite here.")] = None,
     rule: Annotated[
-        list[str] | None, typer.Option("--rule", help="A precision for a layer pattern: head=float. A later one wins.")
+        list[str] | None,
+        typer.Option("--rule", help="PATTERN=int4, int8, int16 or float; a later one wins."),
     ] = None,
     io: Annotated[str | None, typer.Option("--io", help="float32: inputs and outputs are no integers.")] = None,
     ranges: Annotated[str | None, typer.Option("--ranges", help="minmax or percentile.")] = None,
     batch: Annotated[str, typer.Option("--batch", help="Samples at once, or any.")] = "1",
     target: Annotated[str, typer.Option("--target", help="litert, tflm or int_only.")] = "litert",
     no_slim: Annotated[bool, typer.Option("--no-slim", help="Keep tensor names.")] = False,
+    no_unroll: Annotated[bool, typer.Option("--no-unroll", help="Keep recurrent layers as loops, in float.")] = False,
     sparse: Annotated[bool, typer.Option("--sparse", help="For float32: TFLite's sparse format.")] = False,
     samples: Samples = 200,
     trust: Trust = False,
@@ -59,6 +62,7 @@ def convert(
         "batch": int(batch) if batch.lstrip("-").isdigit() else batch,
         "target": target,
         "slim": not no_slim,
+        "unroll": not no_unroll,
         "sparse": sparse,
         "rules": [_rule(text) for text in rule or ()],
         **optional,
@@ -67,12 +71,23 @@ def convert(
     file = out or Path(f"{model.name.removesuffix(model.suffix)}-{export.mode}.tflite")
     if file.exists() and not force:
         raise InputError(f"{file} is there already. Name another file with --out, or write over it with --force.")
+    if file.exists() and file.resolve() == model.resolve():
+        raise InputError(f"{file} is the model itself. Name another file with --out.")
+    _check_folder(file)
     converted = _converted(model, export, data, samples, trust)
     partial = file.with_name(f"{file.name}.partial")
     with storage_errors(file):
         partial.write_bytes(converted.content)
         partial.replace(file)
     _show(converted, file)
+
+
+def _check_folder(file: Path) -> None:
+    """Refuses a file in a folder that is not there, before anything is computed."""
+    from tfopt.errors import InputError
+
+    if not file.parent.is_dir():
+        raise InputError(f"there is no folder {file.parent}. Make it, or name another file.")
 
 
 def _rule(text: str) -> dict[str, Any]:
@@ -95,9 +110,14 @@ def _converted(model: Path, export: Export, data: str | None, samples: int, trus
         from tfopt import models, sources
         from tfopt.quantization import convert_with_notes
 
-        loaded = models.as_keras3(model, trust=trust)
-        inputs = None if data is None else sources.inputs(data, models.inputs_of(loaded), samples)
-        return convert_with_notes(loaded, export, inputs)
+        admitted = models.admit_any(model, trust=trust)
+        inputs = None if data is None else sources.inputs(data, models.inputs_of(admitted.model), samples)
+        converted = convert_with_notes(admitted.model, export, inputs)
+    carried = admitted.carried
+    if carried is None:
+        return converted
+    told = f"carried over from {carried.origin}: outputs differ by {carried.max_error:.2g} where they reach "
+    return replace(converted, notes=(f"{told}{carried.scale:.2g}", *converted.notes))
 
 
 def _show(converted: Conversion, file: Path) -> None:
@@ -136,6 +156,8 @@ def sensitivity(
     from tfopt.noise import captured, terminal
     from tfopt.report import quantization as words
 
+    if plot is not None:
+        _check_folder(plot)
     console = open_console()
     with Progress(console=console, transient=True, disable=not terminal().isatty()) as bar:
         task = bar.add_task("sensitivity", total=1.0)
@@ -143,10 +165,12 @@ def sensitivity(
             from tfopt import models, sources
             from tfopt.precision import Export
             from tfopt.quantization.conversion import prepare, settled
+            from tfopt.quantization.samples import invented
             from tfopt.quantization.sensitivity import measure
 
             loaded = models.as_keras3(model, trust=trust)
-            inputs = sources.inputs(data, models.inputs_of(loaded), samples)
+            known = models.inputs_of(loaded)
+            inputs = invented(loaded) if data is None else sources.inputs(data, known, samples)
             prepared = settled(prepare(loaded, Export(mode="int8"), inputs))
             found = measure(prepared, part=lambda done: bar.update(task, completed=done))
     if plot is not None:
@@ -161,8 +185,10 @@ def sensitivity(
     for line in found:
         table.add_row(*words.sensitivity_cells(line))
     console.print(table, markup=False)
+    for note in prepared.notes:
+        console.print(f"note  {note}", markup=False, highlight=False, soft_wrap=True)
     if data is None:
-        console.print("on random inputs of 0 to 1: give --data for a ranking that counts", highlight=False)
+        console.print("on random inputs: give --data for a ranking that counts", highlight=False)
     if plot is not None:
         console.print(f"plot  {near(plot.resolve())}", markup=False, highlight=False, soft_wrap=True)
 

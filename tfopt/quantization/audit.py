@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tfopt.artifact import Skipped
@@ -64,12 +64,13 @@ def audit(source: FloatModel, content: bytes) -> Audit:
     after = {op.outputs[0].name: kernels(op, made.ops) for op in made.ops if op.outputs}
     rows, seen, counted = [], set[str](), set[str]()
     for op, places in zip(source.ops, source.owners, strict=True):
-        if not op.kernels or op.outputs[0].name not in after:
+        weights = kernels(op, source.ops)
+        if op.name in BORDER_OPS or not any(len(t.shape) > 1 for t in weights) or op.outputs[0].name not in after:
             continue
         now = after[op.outputs[0].name]
-        fresh = [t for t in op.weights if t.name not in seen]
+        fresh = [t for t in weights if t.name not in seen]
         written = [t for t in now if t.name not in counted]
-        seen.update(t.name for t in op.weights)
+        seen.update(t.name for t in weights)
         counted.update(t.name for t in now)
         rows.append(
             Row(
@@ -77,9 +78,9 @@ def audit(source: FloatModel, content: bytes) -> Audit:
                 op=op.name,
                 dtype="+".join(dict.fromkeys(t.dtype.lower() for t in now if len(t.shape) > 1)),
                 bytes=sum(t.bytes for t in written),
-                float_bytes=sum(t.bytes for t in fresh),
+                float_bytes=sum(4 * t.size for t in fresh),
                 zeros=_share(now),
-                float_zeros=_share(op.weights),
+                float_zeros=_share(weights),
             )
         )
     return Audit(
@@ -92,13 +93,13 @@ def audit(source: FloatModel, content: bytes) -> Audit:
     )
 
 
-def left_in_float(summary: FileSummary, mode: Mode, asked: Container[str] = ()) -> tuple[Skipped, ...]:
+def left_in_float(summary: FileSummary, mode: Mode, reasons: Mapping[str, str]) -> tuple[Skipped, ...]:
     """The ops of a file that the mode would quantize and that are in floating point; a loop counts as one.
 
     Args:
         summary: The file, its tensor names still in it.
         mode: The mode it was made in.
-        asked: Outputs of ops that a rule keeps in float.
+        reasons: Why, by an op's output, where it is not for want of a form in that mode.
     """
     if mode.static:
         left = [op for op in summary.ops if op.floating and not op.graph]
@@ -107,10 +108,12 @@ def left_in_float(summary: FileSummary, mode: Mode, asked: Container[str] = ()) 
         plain = [op for op in summary.ops if op.name not in _NO_KERNELS]
         left = [op for op in plain if any(t.dtype == "FLOAT32" for t in op.kernels)]
         then = "its weights stay in float32"
-    reasons = {True: f"a rule keeps it so: {then}", False: f"it has no form in mode {mode.name}, so {then}"}
-    return tuple(
-        Skipped(name, reasons[op.outputs[0].name in asked]) for op in left for name in _names([op]) if op.outputs
-    )
+    found = []
+    for op in left:
+        reason = reasons.get(op.outputs[0].name) if op.outputs else None
+        why = f"{reason}: {then}" if reason else f"it has no form in mode {mode.name}, so {then}"
+        found += [Skipped(name, why) for name in _names([op])]
+    return tuple(found)
 
 
 def kernels(op: Op, ops: Iterable[Op]) -> tuple[Tensor, ...]:

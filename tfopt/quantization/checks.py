@@ -12,10 +12,15 @@ from tfopt.errors import ConversionError
 from tfopt.evaluate import Outputs, compare
 from tfopt.litert import Runner
 from tfopt.precision import Target
+from tfopt.quantization import rebuild
 from tfopt.quantization.audit import Audit
 
 # Far above the rounding of one framework against the other, far below what an uninitialised file gives.
 FLOAT_TOLERANCE = 1e-3
+# Of the model's own computing in 16 bits: bfloat16 has 8 of them for a value's digits.
+HALF_TOLERANCE = 5e-2
+# How often Keras is asked.
+KERAS_RUNS = 3
 # Outputs that carry less signal than error are no result of a quantization, but of a mistake.
 LEAST_SNR_DB = 0.0
 # Two sets of int8 kernels round differently; two that compute different things are far below this.
@@ -33,28 +38,48 @@ def check_finite(outputs: Mapping[str, np.ndarray]) -> None:
             raise ConversionError(f"the file computes values that are not finite on LiteRT, in output {name!r}.")
 
 
-def against_keras(model: keras.Model, samples: Mapping[str, np.ndarray], got: Outputs) -> None:
+def against_keras(model: keras.Model, samples: Mapping[str, np.ndarray], got: Outputs) -> float:
     """Refuses a float file that computes something else than the model it was made from.
 
     Args:
-        model: The model.
-        samples: `(samples, ...)` by input name.
+        model: The model as it was handed in.
+        samples: `(samples, ...)` by input name; the first few are looked at.
         got: What the file gives for them on LiteRT.
+
+    Returns:
+        The largest difference, as a share of the largest output.
 
     Raises:
         ConversionError: They differ, or one of them is not finite.
     """
     check_finite(got)
-    for name, value in models.call(model, samples).items():
-        theirs, mine = keras.ops.convert_to_numpy(value).astype(np.float32), got[name]
+    tolerance = HALF_TOLERANCE if rebuild.in_half(model) else FLOAT_TOLERANCE
+    worst = 0.0
+    for name, theirs in _by_keras(model, samples).items():
+        mine = got[name][: len(theirs)]
         if not np.isfinite(theirs).all():
             raise ConversionError(f"the Keras model itself computes values that are not finite, in output {name!r}.")
         error, scale = np.abs(theirs - mine).max(), max(np.abs(theirs).max(), 1e-6)
-        if error > FLOAT_TOLERANCE * scale:
+        if error > tolerance * scale:
             raise ConversionError(
                 f"the float file gives something else than Keras in output {name!r}: they differ by {error:.3g} "
                 f"where the values reach {scale:.3g}. A layer with randomness in inference would do that."
             )
+        worst = max(worst, float(error / scale))
+    return worst
+
+
+def _by_keras(model: keras.Model, samples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Keras's outputs for a few samples, one after the other, as many at once take memory."""
+    fixed = [tensor.shape[0] for tensor in getattr(model, "inputs", None) or () if tensor.shape[0]]
+    step = fixed[0] if fixed else 1
+    count = len(next(iter(samples.values())))
+    parts = []
+    for start in range(0, step * KERAS_RUNS if count > step else 1, step):
+        chunk = np.arange(start, start + step) % count
+        outputs = models.call(model, {name: array[chunk] for name, array in samples.items()})
+        parts.append({name: keras.ops.convert_to_numpy(value).astype(np.float32) for name, value in outputs.items()})
+    return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
 
 
 def same_thing(snr: float, mode: str) -> None:

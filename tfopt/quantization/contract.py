@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tfopt import flatbuffer
-from tfopt.errors import ConversionError
+from tfopt.errors import ConversionError, InputError
 from tfopt.precision import TARGETS
 from tfopt.quantization import engine
 from tfopt.quantization.conversion import Conversion, Prepared, finish
@@ -112,7 +112,12 @@ class Contract:
     def _climb(self) -> None:
         """Goes up the ladder until the metric is kept."""
         start = _Choice(self._asked, self._asked.export.ranges)
-        if self._try("as asked", start).met or not self._calibrations(start):
+        if self._try("as asked", start).met:
+            return
+        if self._asked.converted is not None:
+            self._step("TFLiteConverter made the file, which gives single layers no precision: there is nothing to try")
+            return
+        if not self._calibrations(start):
             return
         last = "int16" if TARGETS[self._asked.export.target].integers else "float"
         rungs = [("int4", "int8")] if self._asked.export.mode == "int4" else []
@@ -126,9 +131,10 @@ class Contract:
         other = "percentile" if start.ranges == "minmax" else "minmax"
         if self._try(f"ranges: {other}", replace(start, ranges=other)).met:
             return False
-        if self._more is None:
+        known = len(next(iter(self._asked.samples.values())))
+        count = 0 if self._more is None else len(next(iter(self._more.values())))
+        if self._more is None or count <= known:
             return True
-        count = len(next(iter(self._more.values())))
         more = replace(self._asked, samples=dict(self._more))
         return not self._try(f"calibration on {count} samples", replace(start, prepared=more)).met
 
@@ -196,7 +202,7 @@ class Contract:
         try:
             content = choice.prepared.quantized(choice.precisions, choice.algorithms, choice.ranges)
             score = self._score(content)
-        except ConversionError as error:
+        except (ConversionError, InputError) as error:
             if not self._tried:
                 raise
             self._step(f"{what}: {error}")
@@ -220,7 +226,7 @@ class Contract:
         refused: list[ConversionError] = []
         for step, choice, content in self._ordered():
             try:
-                conversion = finish(choice.prepared, content)
+                conversion = finish(choice.prepared, content, choice.precisions)
             except ConversionError as error:
                 refused.append(error)
                 self._step(f"{step.what}: {error}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -12,17 +12,19 @@ import numpy as np
 
 from tfopt import flatbuffer, models
 from tfopt.artifact import Skipped
-from tfopt.errors import ConversionError, InputError
+from tfopt.errors import ConversionError, DataError, InputError, ModelError
 from tfopt.evaluate import compare
+from tfopt.layers import walk
 from tfopt.litert import Runner
+from tfopt.noise import captured
 from tfopt.precision import MODES, TARGETS, Export
 from tfopt.quantization import checks, engine, rebuild, rules
 from tfopt.quantization.audit import Audit, audit, left_in_float
 from tfopt.quantization.converter import post_training
 from tfopt.quantization.float_model import FloatModel, to_float, trace
 from tfopt.quantization.ranges import Extremes, observe
-from tfopt.quantization.samples import fitted, gathered
-from tfopt.tflite import read
+from tfopt.quantization.samples import fitted, gathered, invented
+from tfopt.tflite import FileSummary, read
 
 CHECKED_SAMPLES = 8
 # A recurrent model all in integers is taken above this; below it, its loops stay in float.
@@ -38,7 +40,8 @@ class Conversion:
         skipped: Ops that stayed in floating point although the mode quantizes, and what a rule could not reach.
         audit: What became of each op.
         notes: What was done besides, where a route failed and another was taken.
-        figures: What the target's own runtime measured: `arena_bytes` and `tflm_max_error` for microcontrollers.
+        figures: `calibration_snr_db` and `calibration_max_error` against the float file on some of the samples; and
+            what the target's own runtime measured, `arena_bytes` and `tflm_max_error` for microcontrollers.
     """
 
     content: bytes
@@ -84,10 +87,10 @@ class Prepared:
         return Runner(self.source.content)(self.few)
 
     def snr(self, content: bytes) -> float:
-        """The signal-to-noise ratio of a file's outputs against the float file's, in decibels."""
+        """The signal-to-noise ratio of a file's outputs against the float file's, in decibels; of several the worst."""
         got = Runner(content)(self.few)
         checks.check_finite(got)
-        return compare(self.expected, got)["snr_db"]
+        return min(compare({name: self.expected[name]}, got)["snr_db"] for name in self.expected)
 
     @cached_property
     def assigned(self) -> rules.Assignment:
@@ -143,7 +146,8 @@ def convert(
             plenty. The modes that compute in integers need them; the others use them for the check alone.
         custom_objects: Classes and functions that a model file is made of, by name.
         trust: Load Python code that a model file carries (a Lambda layer).
-        **settings: Any other field of `tfopt.Export`: `io`, `rules`, `ranges`, `batch`, `target`, `slim`, `sparse`.
+        **settings: Any other field of `tfopt.Export`: `io`, `rules`, `ranges`, `batch`, `target`, `unroll`,
+            `slim`, `sparse`.
 
     Returns:
         The file.
@@ -162,36 +166,69 @@ def convert_with_notes(model: keras.Model, export: Export, calibration: Any = No
     return finish(prepared, prepared.quantized())
 
 
-def prepare(model: keras.Model, export: Export, calibration: Any = None) -> Prepared:
+def prepare(
+    model: keras.Model, export: Export, calibration: Any = None, original: keras.Model | None = None
+) -> Prepared:
     """Converts a model to float32 and compares the file with it.
+
+    Args:
+        model: The model.
+        export: What is asked for.
+        calibration: Representative inputs, as `convert` takes them.
+        original: What to compare with, where the model is a copy built in another way.
 
     Raises:
         InputError: No calibration samples for a mode that computes in integers, or samples that do not fit.
         ConversionError: The model cannot be converted, or the file gives something else than Keras.
     """
+    original = model if original is None else original
+    stateful = [place.path for place in walk(model) if getattr(place.layer, "stateful", False)]
+    if stateful:
+        raise ModelError(f"{stateful[0]} is stateful, and a file keeps no state. Build it with stateful=False.")
     model = rebuild.in_float32(model)
     calibration = gathered(calibration, model)
     if MODES[export.mode].static and calibration is None:
         raise InputError(f"{export.mode} needs representative inputs: hand over calibration samples.", ("mode",))
+    calibration = invented(model) if calibration is None else calibration
     batch = None if export.batch == "any" else export.batch
     source = to_float(model, calibration, batch, export.sparse)
     details = Runner(source.content).inputs
     names = [tensor.name for tensor in getattr(model, "inputs", None) or []] or list(details)
-    prepared = Prepared(model, source, fitted(calibration, names, details), export)
-    checks.against_keras(prepared.model, prepared.few, prepared.expected)
-    return prepared
+    samples = fitted(calibration, names, details)
+    if MODES[export.mode].static and all(len(x) > 1 and x.min() == x.max() for x in samples.values()):
+        raise DataError("all calibration samples are one and the same value, which shows no ranges. Take real ones.")
+    prepared = Prepared(model, source, samples, export)
+    error = checks.against_keras(original, prepared.few, prepared.expected)
+    if not rebuild.in_half(original):
+        return prepared
+    return replace(
+        prepared, notes=(f"built again in float32; outputs of the model differ by {error:.2g} of their size",)
+    )
 
 
-def finish(prepared: Prepared, content: bytes) -> Conversion:
+def finish(prepared: Prepared, content: bytes, precisions: Mapping[int, str] | None = None) -> Conversion:
     """A file with its names, checked against the float one, looked over and slimmed.
+
+    Args:
+        prepared: What it was made from.
+        content: The file.
+        precisions: By an op's number, those that the accuracy contract chose.
 
     Raises:
         ConversionError: It computes something else than the float file, or the target cannot run it.
     """
     export, mode = prepared.export, MODES[prepared.export.mode]
     summary, source = read(content), prepared.source
-    asked = {source.ops[i].outputs[0].name for i, to in prepared.assigned.precisions.items() if to == "float"}
-    skipped = left_in_float(summary, mode, asked) if mode.name != "float32" else ()
+    reasons = {
+        source.ops[i].outputs[0].name: reason
+        for given, reason in (
+            (precisions or {}, "kept so for the metric"),
+            (prepared.assigned.precisions, "a rule keeps it so"),
+        )
+        for i, to in given.items()
+        if to == "float"
+    }
+    skipped = left_in_float(summary, mode, reasons) if mode.name != "float32" else ()
     if mode.name != "float32":
         if not any(t.parameter and len(t.shape) > 1 and t.dtype != "FLOAT32" for t in summary.tensors):
             raise ConversionError(
@@ -202,8 +239,21 @@ def finish(prepared: Prepared, content: bytes) -> Conversion:
     looked = audit(source, content)
     checks.runs_on(looked, TARGETS[export.target])
     content = checks.slimmed(content, prepared.few) if export.slim else flatbuffer.pack(flatbuffer.parse(content))
-    figures = checks.on_microcontrollers(content, prepared.few) if export.target == "tflm" else {}
-    return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, prepared.notes, figures)
+    differences = compare(prepared.expected, Runner(content)(prepared.few))
+    figures = {f"calibration_{name}": differences[name] for name in ("snr_db", "max_error")}
+    figures |= checks.on_microcontrollers(content, prepared.few) if export.target == "tflm" else {}
+    notes = (*prepared.notes, *_remarks(prepared, summary))
+    return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, notes, figures)
+
+
+def _remarks(prepared: Prepared, summary: FileSummary) -> Iterator[str]:
+    """What one should know of how a file came about."""
+    if MODES[prepared.export.mode].static:
+        seen = [f"{name} from {x.min():.3g} to {x.max():.3g}" for name, x in prepared.samples.items()]
+        count = len(next(iter(prepared.samples.values())))
+        yield f"calibrated on {count} samples: {', '.join(seen)}"
+    if prepared.export.sparse and not any(op.name == "DENSIFY" for op in summary.ops):
+        yield "no kernel has zeros enough to be stored sparse"
 
 
 def settled(prepared: Prepared) -> Prepared:
@@ -214,21 +264,24 @@ def settled(prepared: Prepared) -> Prepared:
     export = prepared.export
     if not MODES[export.mode].static or not any(op.name == "WHILE" for op in prepared.source.ops):
         return prepared
-    kept = "loops stay in float"
+    kept, tried = "loops stay in float", list(prepared.notes)
     if not export.unroll:
-        return replace(prepared, notes=(f"{kept}, as asked (unroll: false)",))
-    model = rebuild.unrolled(prepared.model)
-    if model is None:
-        why = f"their length is not fixed or above {rebuild.LONGEST} steps, or the model is subclassed"
-        return replace(prepared, notes=(f"{kept}: {why}",))
-    tried: list[str] = []
+        return replace(prepared, notes=(*tried, f"{kept}, as asked (unroll: false)"))
+    try:
+        flat = prepare(rebuild.unrolled(prepared.model), export, prepared.samples, prepared.model)
+    except (ConversionError, ModelError) as error:
+        return replace(prepared, notes=(*tried, f"{kept}: {error}"))
+    if loops := [op for op in flat.source.ops if op.name == "WHILE"]:
+        return replace(prepared, notes=(*tried, f"{kept}: {loops[0].outputs[0].name} is one that does not unroll"))
     for route in (_by_quantizer, _by_converter):
         try:
-            flat = route(prepare(model, export, prepared.samples))
+            flat = route(flat)
             snr = flat.snr(flat.quantized())
             if snr >= RECURRENT_SNR_DB:
                 how = "by TFLiteConverter, " if flat.converted else ""
-                return replace(flat, notes=(*tried, f"loops were unrolled and quantized, {how}SNR {snr:.1f} dB"))
+                loop = f"{len(prepared.source.content):,} B"
+                note = f"loops were unrolled and quantized, {how}SNR {snr:.1f} dB; with loops, in float32, it is {loop}"
+                return replace(flat, notes=(*tried, note))
             tried.append(f"unrolled, the SNR is {snr:.1f} dB")
         except ConversionError as error:
             tried.append(f"unrolled, {error}")
@@ -244,5 +297,7 @@ def _by_converter(prepared: Prepared) -> Prepared:
     export = prepared.export
     if export.mode != "int8" or export.rules or export.batch != 1:
         raise ConversionError("TFLiteConverter knows no rules, other modes than int8 or other batches than 1.")
-    content = post_training(trace(prepared.model, prepared.samples, 1), prepared.samples, export.io or "int8")
+    with captured():
+        traced = trace(prepared.model, prepared.samples, 1)
+    content = post_training(traced, prepared.samples, export.io or "int8")
     return replace(prepared, converted=content)

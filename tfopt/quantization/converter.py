@@ -7,8 +7,6 @@ nothing of the user's code.
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -18,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfopt import flatbuffer
+from tfopt import child, flatbuffer
 from tfopt.errors import ConversionError
 from tfopt.noise import captured
 from tfopt.quantization.float_model import Traced, reason
@@ -37,18 +35,17 @@ def post_training(traced: Traced, samples: Mapping[str, np.ndarray], io: str = "
     Raises:
         ConversionError: The converter refuses the model, or ends its process.
     """
-    with tempfile.TemporaryDirectory(prefix="tfopt-") as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="tfopt-") as temporary:
+        folder = Path(temporary)
         with captured():
             _save(traced, folder / _GRAPH)
         arrays: Any = {f"input_{i}": samples[key] for i, key in enumerate(traced.inputs)}
         np.savez(folder / _SAMPLES, **arrays)
-        command = [sys.executable, "-m", __name__, str(folder), io]
-        result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-        if result.returncode < 0:
+        result = child.run(__name__, [str(folder), io])
+        if name := child.died(result.returncode):
             raise ConversionError(
-                f"the converter crashed on the model ({signal.Signals(-result.returncode).name}), in a process of its "
-                "own; nothing else was touched. Use mode dynamic."
+                f"the converter crashed on the model ({name}), in a process of its own; nothing else was touched. "
+                "Use mode dynamic."
             )
         if result.returncode:
             raise ConversionError(f"the converter refuses the model: {reason(result.stderr, '')}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
@@ -24,6 +24,7 @@ _OPERATIONS = {
     for name, code in vars(schema.BuiltinOperator).items()
     if isinstance(code, int) and code in tfl_flatbuffer_utils.TFL_OP_CODE_TO_NAME
 }
+_FOUR_BITS = {"FULLY_CONNECTED", "CONV_2D"}
 _BITS = {"int4": 4, "int8": 8, "int16": 8}
 ALGORITHMS = {"minmax": AlgorithmName.MIN_MAX_UNIFORM_QUANT, "octav": AlgorithmName.OCTAV}
 
@@ -71,7 +72,9 @@ def supports(op: Op, mode: str, precision: str) -> bool:
     """Whether the quantizer has a form of an op in a mode at a precision."""
     if precision == "float":
         return True
-    if op.graph or op.name not in _OPERATIONS or (precision == "int4" and not op.kernels):
+    if op.graph or op.name not in _OPERATIONS:
+        return False
+    if precision == "int4" and not (op.kernels and op.name in _four_bits(mode)):
         return False
     try:
         algorithm_manager.check_op_quantization_config(
@@ -80,6 +83,12 @@ def supports(op: Op, mode: str, precision: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _four_bits(mode: str) -> Container[str]:
+    """The ops whose kernels the quantizer writes in 4 bits; its own check lets others through that stay as they are."""
+    static = mode == "none" or MODES[mode].static
+    return _FOUR_BITS if static else _FOUR_BITS | {"EMBEDDING_LOOKUP"}
 
 
 def _config(mode: str, precision: str) -> Any:

@@ -79,6 +79,8 @@ def to_float(model: keras.Model, sample: Any = None, batch: int | None = 1, spar
         except ModelError:
             raise
         except Exception as error:
+            if batch is None and "TensorListReserve" in str(error):
+                raise ConversionError("a recurrent layer takes no batch of any size. Give batch a number.") from error
             raise ConversionError(
                 f"the converter refuses the model: {reason(str(error) or type(error).__name__, noise.text())}"
             ) from error

@@ -15,12 +15,12 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tfopt import flatbuffer
-from tfopt.errors import ConversionError
+from tfopt.errors import ConversionError, DataError
 from tfopt.noise import captured
 
-METHODS = ("minmax", "percentile")
 # Of the samples' own extremes, how many in a hundred count as ordinary.
 ORDINARY = 99.0
+FEWEST = 20
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Extremes:
 
     Args:
         names: The tensors.
-        low: `(samples, tensors)`, the smallest value of each in each sample.
+        low: `(runs, tensors)`, the smallest value of each in each run: of a sample, or of a batch in a file that takes
+            one.
         high: The largest.
     """
 
@@ -43,8 +44,17 @@ class Extremes:
         Args:
             method: `minmax`: all that was seen. `percentile`: from the 1st percentile of the samples' smallest values
                 to the 99th of their largest, so that single samples that stand out do not widen a range.
+
+        Raises:
+            DataError: Too few runs for a percentile.
         """
         if method == "percentile":
+            if len(self.low) < FEWEST:
+                raise DataError(
+                    f"ranges: percentile needs at least {FEWEST} calibration samples, or batches of a file that takes "
+                    f"them at once. Received: {len(self.low)}.",
+                    ("ranges",),
+                )
             # Never between two samples: of fewer than a hundred, the one that stands out would still pull.
             low = np.percentile(self.low, 100 - ORDINARY, axis=0, method="higher")
             high = np.percentile(self.high, ORDINARY, axis=0, method="lower")

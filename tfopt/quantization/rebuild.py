@@ -19,37 +19,37 @@ def in_float32(model: keras.Model) -> keras.Model:
     Raises:
         ModelError: It is in mixed precision and not made of layers alone.
     """
-    layers = [place.layer for place in walk(model)]
-    if all(layer.compute_dtype not in ("float16", "bfloat16") for layer in layers):
-        return model
-    return _rebuilt(model, {"dtype": "float32"})
+    return _rebuilt(model, {"dtype": "float32"}) if in_half(model) else model
 
 
-def unrolled(model: keras.Model) -> keras.Model | None:
+def in_half(model: keras.Model) -> bool:
+    """Whether some layer computes in 16 bits."""
+    return any(place.layer.compute_dtype in ("float16", "bfloat16") for place in walk(model))
+
+
+def unrolled(model: keras.Model) -> keras.Model:
     """A copy whose recurrent layers have a step of their own for each time step.
 
-    Returns:
-        None where that cannot be: the model is subclassed, the length is not fixed, or it is above `LONGEST`.
+    Raises:
+        ModelError: That cannot be: the model is subclassed, a length is not fixed, or it is above `LONGEST`.
     """
-    steps = [_steps(place.layer) for place in walk(model) if _loops(place.layer)]
-    if any(count is None or count > LONGEST for count in steps):
-        return None
-    try:
-        return _rebuilt(model, {"unroll": True})
-    except ModelError:
-        return None
-
-
-def _loops(layer: Any) -> bool:
-    return isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional)
+    for place in walk(model):
+        if isinstance(place.layer, keras.layers.RNN | keras.layers.Bidirectional):
+            steps = _steps(place.layer)
+            if steps is None or steps > LONGEST:
+                what = "no fixed length" if steps is None else f"{steps} steps, more than {LONGEST}"
+                raise ModelError(f"{place.path} has {what}")
+    return _rebuilt(model, {"unroll": True})
 
 
 def _steps(layer: Any) -> int | None:
-    try:
-        shape = layer.input.shape
-    except (AttributeError, ValueError):  # inside a wrapper, which is asked itself, or called more than once
-        return 0 if not getattr(layer, "_inbound_nodes", None) else None
-    return shape[1]
+    """The length of what a recurrent layer is called on; 0 inside a wrapper, which is asked itself."""
+    lengths = {
+        tensor.shape[1]
+        for node in getattr(layer, "_inbound_nodes", ())
+        for tensor in node.arguments.keras_tensors[:1]  # what follows are a mask and first states
+    }
+    return None if None in lengths else max(lengths, default=0)
 
 
 def _rebuilt(model: keras.Model, settings: dict[str, Any]) -> keras.Model:
@@ -66,6 +66,9 @@ def _rebuilt(model: keras.Model, settings: dict[str, Any]) -> keras.Model:
     try:
         copy = keras.models.clone_model(model, clone_function=rebuilt, recursive=True)
         copy.set_weights(model.get_weights())
+        for place in walk(copy):
+            if hasattr(place.layer, "finalize_state"):  # Normalization computes with values it makes of its weights
+                place.layer.finalize_state()
         for mine, theirs in zip(copy.inputs, model.inputs, strict=True):
             mine.name = theirs.name  # the names of the file's inputs
     except (ValueError, TypeError, NotImplementedError) as error:

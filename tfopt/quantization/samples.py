@@ -11,10 +11,13 @@ import numpy as np
 
 from tfopt.data import shaped
 from tfopt.errors import DataError
+from tfopt.layers import walk
 
 # How many samples are taken of a data set that may have no end.
 MOST = 200
-RANDOM = 2
+# How many random ones stand in where none are given, and the size of their open dimensions.
+RANDOM = 8
+OPEN = 32
 
 
 def gathered(calibration: Any, model: keras.Model) -> Any:
@@ -80,8 +83,25 @@ def _of_dataset(dataset: Any, model: keras.Model) -> Any:
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts)[:MOST], *batches)
 
 
+def invented(model: keras.Model, count: int = RANDOM) -> dict[str, np.ndarray] | None:
+    """Random inputs by name: values of 0 to 1, or integers that the model's embeddings know.
+
+    Returns:
+        None where the model does not know its inputs.
+    """
+    generator = np.random.default_rng(0)
+    known = [size for place in walk(model) if (size := getattr(place.layer, "input_dim", None))]
+    found = {}
+    for tensor in getattr(model, "inputs", None) or ():
+        shape = (count, *(OPEN if size is None else size for size in tensor.shape[1:]))
+        whole = "int" in tensor.dtype or tensor.dtype == "bool"
+        values = generator.integers(0, min(known, default=2), shape) if whole else generator.random(shape)
+        found[tensor.name] = values.astype("float32" if "float" in tensor.dtype else tensor.dtype)
+    return found or None
+
+
 def fitted(calibration: Any, names: list[str], details: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Samples by the file's input names and in its dtypes; random ones where there are none.
+    """Samples by the file's input names and in its dtypes.
 
     Args:
         calibration: As `gathered` gives it.
@@ -91,10 +111,6 @@ def fitted(calibration: Any, names: list[str], details: Mapping[str, Any]) -> di
     Raises:
         DataError: An input has no samples, samples of another shape, or values that are not finite.
     """
-    if calibration is None:
-        generator = np.random.default_rng(0)
-        shapes = {name: (RANDOM, *(int(n) for n in d["shape"][1:])) for name, d in details.items()}
-        return {name: generator.uniform(0, 1, shapes[name]).astype(d["dtype"]) for name, d in details.items()}
     if isinstance(calibration, Mapping):
         arrays = dict(calibration)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,9 @@ from tfopt.errors import ConversionError
 from tfopt.evaluate import Outputs
 from tfopt.litert import Runner
 from tfopt.quantization import engine
-from tfopt.quantization.audit import kernels
 from tfopt.quantization.conversion import Prepared
 from tfopt.quantization.float_model import FloatModel
-from tfopt.tflite import BORDER_OPS, read
+from tfopt.tflite import BORDER_OPS
 
 # Output errors average over samples and outputs, so a few samples rank layers as many do.
 SCORED_SAMPLES = 16
@@ -94,7 +93,7 @@ def measure(
                 error = _error(expected, Runner(content)(samples))
             except ConversionError:  # octav gives a channel of zeros a scale of 0, which XNNPACK does not take
                 continue
-            tries.append(Sensitivity(group, precision, error, _saved(source, content, able), algorithm))
+            tries.append(Sensitivity(group, precision, error, _saved(source, able, precision), algorithm))
         found += sorted(tries, key=lambda s: s.error)[:1]
         part((number + 1) / len(work))
     return sorted(found, key=lambda s: (s.error_per_byte, s.error))
@@ -118,18 +117,11 @@ def groups(source: FloatModel) -> list[Group]:
     ]
 
 
-def _saved(source: FloatModel, content: bytes, changed: dict[int, str]) -> int:
+def _saved(source: FloatModel, changed: Iterable[int], precision: str) -> int:
     """The bytes that the kernels of the changed ops lose; one that several of them share counts once."""
-    made = read(content).ops
-    after = {op.outputs[0].name: op for op in made if op.outputs}
-    before = {t.name: t.bytes for i in changed for t in source.ops[i].kernels}
-    now = {
-        t.name: t.bytes
-        for i in changed
-        for t in kernels(after[source.ops[i].outputs[0].name], made)
-        if len(t.shape) > 1
-    }
-    return sum(before.values()) - sum(now.values())
+    kernels = {t.name: t for i in changed for t in source.ops[i].kernels}
+    bits = 4 if precision == "int4" else 8
+    return sum(t.bytes - -(-t.size * bits // 8) for t in kernels.values())
 
 
 def _error(expected: Outputs, got: Outputs) -> float:

@@ -36,6 +36,7 @@ def summary(artifact: Artifact) -> str:
     words += [f"sparsity {m['sparsity']:.4f}"] if "sparsity" in m and artifact.format == "keras" else []
     words += [f"{m['raw_bytes']:,.0f} B"] if "raw_bytes" in m else []
     words += [files.duration(m["latency_median_seconds"])] if "latency_median_seconds" in m else []
+    words += [f"tensor arena {m['arena_bytes']:,.0f} B"] if "arena_bytes" in m else []
     words += [f"{len(artifact.skipped)} left as they were"] if artifact.skipped else []
     return ", ".join(words)
 

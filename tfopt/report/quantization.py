@@ -40,6 +40,10 @@ def section(artifact: Artifact) -> list[str]:
     lines = []
     if notes := details.get("notes"):
         lines += ["", f"## {artifact.name}: how it was made", "", *(f"- {note}" for note in notes)]
+    if "arena_bytes" in artifact.metrics:
+        arena, error = artifact.metrics["arena_bytes"], artifact.metrics["tflm_max_error"]
+        words = f"Tensor arena on microcontrollers: {arena:,.0f} B; largest difference from LiteRT {error:.3g}."
+        lines += ["", f"## {artifact.name}: on LiteRT for Microcontrollers", "", words]
     if steps := details.get("steps"):
         rows: list[tuple[str, ...]] = [
             (s["what"], f"{s['bytes']:,} B", f"{s['score']:.4f}", f"{s['drop']:+.4f}", "kept" if s["met"] else "lost")

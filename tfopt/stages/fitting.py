@@ -12,6 +12,7 @@ from tfopt.knobs import Knobs, Patterns
 from tfopt.stages.base import Context, Stage
 
 if TYPE_CHECKING:
+    from tfopt.evaluate import Metric
     from tfopt.training import Listener, Settings
 
 
@@ -170,3 +171,15 @@ def _compiled_metrics(model: Any) -> list[str]:
     )
     known = [evaluate.KERAS_NAMES.get(name, name) for name in names]
     return [name for name in dict.fromkeys(known) if name in evaluate.METRICS]
+
+
+def check_drop(max_drop: float | None, metric: Metric) -> None:
+    """Refuses a gate that nothing could fail.
+
+    Raises:
+        InputError: More than all of the accuracy.
+    """
+    if metric.name == "accuracy" and max_drop is not None and max_drop >= 1:
+        raise InputError(
+            f"max_drop is a fraction: write 0.02 for two points of accuracy. Received: {max_drop:g}.", ("max_drop",)
+        )

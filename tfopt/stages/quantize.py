@@ -12,7 +12,7 @@ from tfopt.artifact import Artifact, Format, storage_errors
 from tfopt.errors import ConversionError, ModelError
 from tfopt.precision import MODES, Export
 from tfopt.stages.base import Context, Stage
-from tfopt.stages.fitting import metrics_of
+from tfopt.stages.fitting import check_drop, metrics_of
 
 if TYPE_CHECKING:
     from tfopt.quantization.contract import Outcome
@@ -58,8 +58,11 @@ class Quantize(Export, Stage):
         """Converts the model as it is, with a handful of samples: what the converter refuses, it refuses at once."""
         from tfopt.quantization import convert_with_notes
 
+        if self.max_drop is not None:
+            check_drop(self.max_drop, metrics_of(model, context)[0])
         try:
-            convert_with_notes(model, self, context.data.calibration(CHECKED_SAMPLES, context.seed))
+            few = self.model_copy(update={"ranges": "minmax"})  # a percentile takes more samples
+            convert_with_notes(model, few, context.data.calibration(CHECKED_SAMPLES, context.seed))
         except ConversionError as error:
             raise ModelError(str(error), ("mode",)) from error
 
@@ -85,7 +88,7 @@ class Quantize(Export, Stage):
             outcome = self._contract(model, settled(prepare(model, self, calibration)), context)
             converted = outcome.conversion
             details["steps"] = [asdict(step) for step in outcome.steps]
-            failed = None if outcome.step.met else self._failure(outcome)
+            failed = None if outcome.step.met else f"{context.name}: {self._failure(outcome)}"
         file = context.folder / "model.tflite"
         with storage_errors(file):
             file.write_bytes(converted.content)
@@ -125,5 +128,5 @@ class Quantize(Export, Stage):
         return (
             f"no file keeps the metric within {self.max_drop:g} on the validation split: of {len(outcome.steps)} that "
             f"were tried the best, {outcome.step.what!r} ({outcome.step.bytes:,} B), loses {outcome.step.drop:.4f}. "
-            "Allow more, or prune less."
+            "Allow more, or take another mode."
         )

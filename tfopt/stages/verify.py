@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from tfopt.artifact import Artifact, Format
-from tfopt.errors import InputError
 from tfopt.stages.base import Context, Stage
-from tfopt.stages.fitting import check_metrics, metrics_of
+from tfopt.stages.fitting import check_drop, check_metrics, metrics_of
 
 
 class Verify(Stage):
@@ -34,12 +33,7 @@ class Verify(Stage):
     def check(self, model: Any, context: Context) -> None:
         """Tries the metrics, and holds the gate against them."""
         check_metrics(model, context)
-        metric = metrics_of(model, context)[0]
-        if metric.name == "accuracy" and self.max_drop is not None and self.max_drop >= 1:
-            raise InputError(
-                f"max_drop is a fraction: write 0.02 for two points of accuracy. Received: {self.max_drop:g}.",
-                ("max_drop",),
-            )
+        check_drop(self.max_drop, metrics_of(model, context)[0])
 
     def needs(self) -> tuple[str, ...]:
         """The stage to compare with."""
