@@ -492,3 +492,20 @@ def test_a_recipe_runs_from_a_keras_2_model_and_reports_what_it_cost(kind, tmp_p
     assert "largest difference of the outputs in Keras 3: " in text
     assert (result.folder / "report.md").read_text() == text
     assert tfopt.run(recipe, out=tmp_path / "out").artifacts["source"].details["carried"] == details
+
+
+def test_a_keras_file_that_tf_keras_saved_is_carried_over(tmp_path):
+    old = tf_keras.Sequential([tf_keras.layers.Input((5,)), tf_keras.layers.Dense(3)])
+    old.save(tmp_path / "old.keras")
+    x = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    new = models.load(tmp_path / "old.keras")
+    assert isinstance(new, keras.Model)
+    np.testing.assert_allclose(new.predict(x, verbose=0), old.predict(x, verbose=0), atol=1e-6)
+
+
+def test_layers_that_take_no_trainable_argument_are_carried_over():
+    old = tf_keras.Sequential(
+        [tf_keras.layers.Input((6, 4)), tf_keras.layers.SpatialDropout1D(0.2), tf_keras.layers.Dense(3)]
+    )
+    x = np.random.default_rng(0).normal(size=(4, 6, 4)).astype(np.float32)
+    np.testing.assert_allclose(models.as_keras3(old).predict(x, verbose=0), old.predict(x, verbose=0), atol=1e-6)

@@ -92,6 +92,8 @@ def mended(old: Any, cls: Any, builtin: bool) -> dict[str, Any]:
     config["dtype"] = None if policy.startswith("_") else policy
     if not builtin:
         return config
+    if type(old).__name__.startswith("SpatialDropout"):
+        config.pop("trainable", None)  # which it writes and does not read
     if type(old).__name__ == "LeakyReLU":
         config["negative_slope"] = float(config.pop("alpha"))
     if type(old).__name__ == "BatchNormalization" and isinstance(config["axis"], list | tuple):

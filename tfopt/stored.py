@@ -76,13 +76,16 @@ def _read_file(path: Path, objects: Mapping[str, Any], trust: bool, layers: list
 
 
 def _as_keras2(path: Path, objects: Mapping[str, Any]) -> Any:
-    """The tf_keras model of an `.h5` that Keras 2 wrote; None of any other, and where tf_keras cannot read it."""
+    """The tf_keras model of a file that Keras 2 wrote; None of any other, and where tf_keras cannot read it."""
     if path.suffix == ".keras":
-        return None
-    import h5py
+        with zipfile.ZipFile(path) as archive:
+            known = "metadata.json" in archive.namelist()
+            version = json.loads(archive.read("metadata.json")).get("keras_version", "3") if known else "3"
+    else:
+        import h5py
 
-    with h5py.File(path) as file:
-        version = file.attrs.get("keras_version", b"")
+        with h5py.File(path) as file:
+            version = file.attrs.get("keras_version", b"")
     if (version if isinstance(version, str) else version.decode()).startswith("3"):
         return None
     try:
