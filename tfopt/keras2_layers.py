@@ -93,7 +93,8 @@ def mended(old: Any, cls: Any, builtin: bool) -> dict[str, Any]:
     if not builtin:
         return config
     if type(old).__name__.startswith("SpatialDropout"):
-        config.pop("trainable", None)  # which it writes and does not read
+        for key in ("trainable", "noise_shape"):  # of Dropout, which its own constructor does not take
+            config.pop(key, None)
     if type(old).__name__ == "LeakyReLU":
         config["negative_slope"] = float(config.pop("alpha"))
     if type(old).__name__ == "BatchNormalization" and isinstance(config["axis"], list | tuple):
