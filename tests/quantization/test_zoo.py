@@ -3,6 +3,8 @@
 A model in mixed precision is compared in the looser bounds that Keras's own half precision has.
 """
 
+from pathlib import Path
+
 import pytest
 import zoo
 from zoo import ZOO
@@ -112,3 +114,12 @@ def test_a_model_of_open_size_converts_without_samples(built, mode):
     model, samples = built("image of any size")
     content = convert_with_notes(model, Export(mode=mode)).content
     assert zoo.error(content, model, samples) < TOLERANCE[mode]
+
+
+def test_the_readme_says_what_converts():
+    text = " ".join((Path(__file__).parents[2] / "README.md").read_text().split())
+    plain = [name for name, cells in OUTCOMES.items() if set(cells) == {"yes"}]
+    others = {name: cells for name, cells in OUTCOMES.items() if name not in plain}
+    assert f"All three work for: {', '.join(plain)}." in text
+    assert f"converts {len(OUTCOMES)} kinds of model" in text
+    assert " ".join(zoo.markdown(others, MODES).split()) in text
