@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+import tfopt
 from tfopt.cli import main
 from tfopt.litert import Runner
 from tfopt.tflite import read
@@ -164,3 +165,19 @@ def test_inspect_names_loops_and_foreign_ops(command, tmp_path):
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
     (tmp_path / "flex.tflite").write_bytes(converter.convert())
     assert "they need TensorFlow in the app: FlexMaxPool3D" in command("inspect", "flex.tflite")[1]
+
+
+def test_inspect_of_a_runs_file_shows_the_layers_and_of_another_slim_file_says_why_not(command, files, tmp_path):
+    model, x = files
+    model.compile(loss="sparse_categorical_crossentropy")
+    y = np.zeros(len(x), np.int32)
+    recipe = tfopt.Recipe(name="r", model=model, data=((x, y), (x, y)), stages=[tfopt.Quantize(mode="int8")])
+    path = tfopt.run(recipe, tmp_path / "out").path
+    code, out, _ = command("inspect", path)
+    assert code == 0
+    assert "stem" in out
+    assert "zeros in kernels" in out
+    (tmp_path / "alone.tflite").write_bytes(path.read_bytes())
+    out = command("inspect", "alone.tflite")[1]
+    assert "stem" not in out
+    assert "--no-slim" in out

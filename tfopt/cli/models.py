@@ -13,6 +13,11 @@ import typer
 from tfopt.cli.screen import near, open_console
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console
+    from rich.table import Table
+
     from tfopt.precision import Export
     from tfopt.quantization import Conversion
 
@@ -121,17 +126,10 @@ def _converted(model: Path, export: Export, data: str | None, samples: int, trus
 
 
 def _show(converted: Conversion, file: Path) -> None:
-    from rich.table import Table
-
-    from tfopt.report.quantization import AUDIT, audit_cells, totals
+    from tfopt.report.quantization import totals
 
     console = open_console()
-    table = Table()
-    for index, header in enumerate(AUDIT):
-        table.add_column(header, justify="right" if index > 1 else "left")
-    for row in converted.audit.rows:
-        table.add_row(*audit_cells(row))
-    console.print(table, markup=False)
+    console.print(_audit_table(converted.audit.rows), markup=False)
     lines = [f"note  {note}" for note in converted.notes]
     lines += [f"left  {skipped.where}: {skipped.reason}" for skipped in converted.skipped]
     lines += [f"{name}  {value:,.6g}" for name, value in converted.figures.items()]
@@ -193,6 +191,33 @@ def sensitivity(
         console.print(f"plot  {near(plot.resolve())}", markup=False, highlight=False, soft_wrap=True)
 
 
+def _audit_table(rows: Iterable[Any]) -> Table:
+    from rich.table import Table
+
+    from tfopt.report.quantization import AUDIT, audit_cells
+
+    table = Table()
+    for index, header in enumerate(AUDIT):
+        table.add_column(header, justify="right" if index > 1 else "left")
+    for row in rows:
+        table.add_row(*audit_cells(row))
+    return table
+
+
+def _show_audit(console: Console, file: Path, slim: bool) -> None:
+    """What became of each layer, for a file in the folder of a run, which knows it."""
+    from tfopt.artifact import Artifact
+
+    artifact = Artifact.read(file.resolve().parent)
+    looked = artifact.details.get("audit") if artifact and artifact.path == file.resolve() else None
+    if looked:
+        console.print(_audit_table(looked["rows"]), markup=False)
+        share = f"zeros in kernels {looked['sparsity']:.1%}, before {looked['float_sparsity']:.1%}"
+        console.print(share, markup=False, highlight=False)
+    elif slim:
+        console.print("no names in the file: slim: false, or --no-slim, keeps them", markup=False, highlight=False)
+
+
 def inspect(
     file: Annotated[Path, typer.Argument(help="A .keras, .h5 or .tflite file, or a SavedModel of Keras 2.")],
     trust: Annotated[bool, typer.Option("--trust", help="Load Python code that the file carries.")] = False,
@@ -212,6 +237,7 @@ def inspect(
         table.add_row(part.name, part.kind, part.dtype, part.shape, f"{part.parameters:,}", f"{part.bytes:,}", share)
     console = open_console()
     console.print(table, markup=False)
+    _show_audit(console, file, slim=contents.format == "tflite" and not any(part.name for part in contents.parts))
     total = f"{contents.parameters:,} parameters, {contents.zeros:,} of them zero"
     if contents.bytes is not None:  # a SavedModel is a folder
         total += f"; {contents.bytes:,} B, gzip -9 {contents.gzip_bytes:,} B"
