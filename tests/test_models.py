@@ -332,12 +332,17 @@ def test_custom_objects_and_trust_reach_the_file(tmp_path):
     assert models.as_keras3(tmp_path / "m.keras", trust=True).count_params() == 8
 
 
-@pytest.mark.parametrize("source", [None, 3, b"TFL3", layers.Dense(2), "model.tflite", "."])
+@pytest.mark.parametrize("source", [None, 3, b"TFL3", layers.Dense(2), "."])
 def test_what_is_no_model_is_refused_with_what_is(source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "model.tflite").write_bytes(b"")
     with pytest.raises(ModelError, match=r"\.keras or \.h5 file or of a SavedModel folder\. Received: "):
         models.as_keras3(source)
+
+
+def test_a_tflite_is_refused_as_converted_already(tmp_path):
+    (tmp_path / "model.tflite").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"model\.tflite is converted already"):
+        models.as_keras3(tmp_path / "model.tflite")
 
 
 def test_a_path_that_is_not_there_is_called_missing(tmp_path):
