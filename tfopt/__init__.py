@@ -9,7 +9,7 @@ Ground floor, which describes and records:
     plan, pipeline         a recipe with its words resolved; folding its stages
     artifact               one committed folder for each result
     stages, report         the knobs of each stage; what a person reads
-    noise                  what libraries print, kept for the day something fails
+    noise, child           what libraries print, kept for the day something fails; a process of its own
 
 Workshop, plain functions on Keras models:
     models, stored, carry  models in and out, from files, over from Keras 2 (keras2, keras2_layers)

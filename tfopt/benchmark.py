@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tfopt import child
 from tfopt.errors import ConversionError
 
 WARM_UP_RUNS = 10
@@ -37,12 +36,11 @@ def measure(
     Raises:
         ConversionError: The process failed; the error carries its last line.
     """
-    command = [sys.executable, "-m", "tfopt.benchmark", str(path), "--threads", str(threads), "--seconds", str(seconds)]
-    command += ["--shapes", json.dumps({name: list(shape) for name, shape in (shapes or {}).items()})]
-    found = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    finished = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": found})
+    asked = [str(path), "--threads", str(threads), "--seconds", str(seconds)]
+    asked += ["--shapes", json.dumps({name: list(shape) for name, shape in (shapes or {}).items()})]
+    finished = child.run("tfopt.benchmark", asked)
     if finished.returncode:
-        lines = finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"]
+        lines = finished.stderr.strip().splitlines() or [child.died(finished.returncode) or "it gave no reason"]
         raise ConversionError(f"LiteRT could not be timed on {path}: {lines[-1]}")
     return json.loads(finished.stdout.splitlines()[-1])
 

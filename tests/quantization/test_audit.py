@@ -7,7 +7,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
 
 from tfopt.precision import MODES, Export
-from tfopt.quantization.audit import audit, kernels, left_in_float
+from tfopt.quantization.audit import audit, kernels, left_in_float, unpacked
 from tfopt.quantization.conversion import convert_with_notes, prepare
 from tfopt.tflite import read
 
@@ -198,7 +198,7 @@ def test_kernels_are_found_behind_the_op_that_unpacks_them(model, mode):
     convolutions = [op for op in summary.ops if op.name == "CONV_2D"]
     for op in convolutions:
         assert not op.kernels
-        [kernel] = [tensor for tensor in kernels(op, summary.ops) if len(tensor.shape) > 1]
+        [kernel] = [tensor for tensor in kernels(op, unpacked(summary.ops)) if len(tensor.shape) > 1]
         assert kernel.dtype == ("FLOAT16" if mode == "float16" else "INT8")
 
 

@@ -9,7 +9,7 @@ from keras import layers
 from tfopt.errors import InputError, ModelError
 from tfopt.precision import Export, Rule
 from tfopt.quantization import convert, convert_with_notes, engine
-from tfopt.quantization.audit import kernels
+from tfopt.quantization.audit import kernels, unpacked
 from tfopt.quantization.conversion import prepare
 from tfopt.tflite import read
 
@@ -210,7 +210,7 @@ def test_what_is_said_to_have_an_int4_form_is_int4_in_the_file(built, name, mode
     prepared = prepare(model, Export(mode=mode), samples)
     able = [i for i, op in enumerate(prepared.source.ops) if engine.supports(op, mode, "int4")]
     made = read(prepared.quantized(dict.fromkeys(able, "int4"))).ops
-    after = {op.outputs[0].name: kernels(op, made) for op in made if op.outputs}
+    after = {op.outputs[0].name: kernels(op, unpacked(made)) for op in made if op.outputs}
     for index in able:
         stored = after[prepared.source.ops[index].outputs[0].name]
         assert {t.dtype for t in stored if len(t.shape) > 1} == {"INT4"}

@@ -61,10 +61,11 @@ class Audit:
 def audit(source: FloatModel, content: bytes) -> Audit:
     """Compares a finished file, its tensor names still in it, with the float file it was made from."""
     made, before = read(content), read(source.content)
-    after = {op.outputs[0].name: kernels(op, made.ops) for op in made.ops if op.outputs}
+    now_unpacked, then_unpacked = unpacked(made.ops), unpacked(source.ops)
+    after = {op.outputs[0].name: kernels(op, now_unpacked) for op in made.ops if op.outputs}
     rows, seen, counted = [], set[str](), set[str]()
     for op, places in zip(source.ops, source.owners, strict=True):
-        weights = kernels(op, source.ops)
+        weights = kernels(op, then_unpacked)
         if op.name in BORDER_OPS or not any(len(t.shape) > 1 for t in weights) or op.outputs[0].name not in after:
             continue
         now = after[op.outputs[0].name]
@@ -116,14 +117,16 @@ def left_in_float(summary: FileSummary, mode: Mode, reasons: Mapping[str, str]) 
     return tuple(found)
 
 
-def kernels(op: Op, ops: Iterable[Op]) -> tuple[Tensor, ...]:
-    """The weights that an op reads, those included that are unpacked for it first."""
-    unpacked = {
-        other.outputs[0].name: other.inputs[0]
-        for other in ops
-        if other.name in ("DEQUANTIZE", "DENSIFY") and other.inputs[0].bytes
+def unpacked(ops: Iterable[Op]) -> dict[str, Tensor]:
+    """The constants that ops unpack for others, as they are stored, by the name of what comes out."""
+    return {
+        op.outputs[0].name: op.inputs[0] for op in ops if op.name in ("DEQUANTIZE", "DENSIFY") and op.inputs[0].bytes
     }
-    found = (t if t.bytes else unpacked.get(t.name) for t in op.inputs)
+
+
+def kernels(op: Op, stored: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    """The weights that an op reads, those included that are unpacked for it first (see `unpacked`)."""
+    found = (t if t.bytes else stored.get(t.name) for t in op.inputs)
     return tuple(t for t in found if t is not None and t.parameter)
 
 

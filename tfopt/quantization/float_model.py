@@ -24,6 +24,7 @@ from tfopt import flatbuffer, models
 from tfopt.errors import ConversionError, ModelError
 from tfopt.layers import Place, walk
 from tfopt.noise import captured
+from tfopt.quantization.samples import OPEN
 from tfopt.quantization.splits import cut_splits
 from tfopt.tflite import Op, read
 
@@ -31,8 +32,6 @@ _SCOPE = re.compile(r"layer\.(\d+)/")
 _BOLD = re.compile(r"\x1b\[\d*m")  # Keras writes its errors for a terminal
 # What multiplies by a kernel, and so has the op of what comes after it folded in.
 _PRODUCTS = {"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE"}
-# The size of an open dimension that no sample shows.
-OPEN = 32
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tfopt.layers import walk
 
 # How many samples are taken of a data set that may have no end.
 MOST = 200
-# How many random ones stand in where none are given, and the size of their open dimensions.
+# How many random ones stand in where none are given, and the size of an open dimension that no sample shows.
 RANDOM = 8
 OPEN = 32
 
