@@ -1,4 +1,4 @@
-"""Callbacks for a `fit()` of your own: nothing to wrap, nothing to strip."""
+"""Magnitude pruning while `fit()` trains."""
 
 from __future__ import annotations
 
