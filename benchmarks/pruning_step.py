@@ -130,7 +130,7 @@ def mask_updates(rounds):
     pruning.set_model(model)
     pruning.set_params({"steps": 10, "epochs": 1})
     pruning.on_train_begin()
-    raw = [kernel.variable.value for kernel in pruning._kernels]
+    raw = [kernel.variable.value for kernel in pruning._masking.kernels]
     triples = [(w, tf.Variable(tf.ones_like(w)), tf.Variable(0.0)) for w in raw]
     step = tf.Variable(100, dtype=tf.int64)
     stock = tfmot().Pruning(lambda: step, triples, polynomial_decay(0.1, 0.8, 0, 100), (1, 1), "AVG")
@@ -150,7 +150,7 @@ def mask_updates(rounds):
     for state in ("dense", "80% zeros"):
         taken = {"TF-MOT": [], "tfopt": []}
         for number in range(rounds + 2):
-            for name, update in (("TF-MOT", stock_update), ("tfopt", lambda: pruning._update_masks(0.8))):
+            for name, update in (("TF-MOT", stock_update), ("tfopt", lambda: pruning._masking.renew(0.8))):
                 if state == "dense":
                     restore()
                 start = time.perf_counter()

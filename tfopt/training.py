@@ -38,6 +38,7 @@ class Settings:
         loss: Name of a Keras loss; None means the model's own compile.
         metrics: Names of Keras metrics; empty means the model's own compile.
         seed: Of the order of the data and of random layers.
+        decay_steps: Steps that a learning rate schedule spans where it does not say; all of them if None.
     """
 
     epochs: int
@@ -48,6 +49,7 @@ class Settings:
     loss: str | None = None
     metrics: tuple[str, ...] = ()
     seed: int = 0
+    decay_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def compile_arguments(model: keras.Model, settings: Settings, steps_per_epoch: i
     if loss is None:
         raise ModelError("no loss to train with. Write `loss:` in the recipe, or compile the model.", ("loss",))
     own.update(
-        optimizer=build_optimizer(spec, settings.epochs * steps_per_epoch),
+        optimizer=build_optimizer(spec, settings.decay_steps or settings.epochs * steps_per_epoch),
         loss=loss,
         metrics=list(settings.metrics) or own.get("metrics"),
     )

@@ -93,11 +93,11 @@ def fit(model, blobs, callbacks, epochs=3, **options):
 
 def exactly_sparse(pruning, sparsity):
     """Whether each kernel has as many zeros as TF-MOT's rounding says, in every kernel that is pruned."""
-    for kernel in pruning._kernels:
+    for kernel in pruning._masking.kernels:
         weights = np.asarray(kernel.variable.numpy())
         if np.count_nonzero(weights) != kept(weights.size, sparsity):
             return False
-    return bool(pruning._kernels)
+    return bool(pruning._masking.kernels)
 
 
 @pytest.mark.parametrize("build", [sequential, functional, nested, subclassed, recurrent, attention])
@@ -164,7 +164,7 @@ def test_the_weights_are_masked_after_every_step_but_those_before_an_update(blob
         def on_train_batch_end(self, batch, logs=None):
             masked = all(
                 not np.any(kernel.variable.numpy()[mask.numpy() == 0])
-                for kernel, mask in zip(pruning._kernels, pruning._masks, strict=True)
+                for kernel, mask in zip(pruning._masking.kernels, pruning._masks, strict=True)
             )
             leaks.append(not masked)
 

@@ -31,7 +31,7 @@ def required(stage):
 
 
 def made(stage, **more):
-    return stage(**{name: VALUES[name] for name in required(stage)}, **more)
+    return stage(**{**{name: value for name, value in VALUES.items() if name in stage.model_fields}, **more})
 
 
 def nested(stage):
@@ -106,7 +106,7 @@ def test_a_required_setting_that_is_missing_is_named(kind, name):
 
 
 def test_every_default_passes_its_own_check(stage):
-    defaults = {name: field.default for name, field in stage.model_fields.items() if not field.is_required()}
+    defaults = {name: field.default for name, field in stage.model_fields.items() if name not in VALUES}
     assert made(stage, **defaults) == made(stage)
 
 

@@ -86,7 +86,7 @@ def train_ours(build, weights, schedule, optimizer, samples, **compile_options):
     pruning = MagnitudePruning(schedule=schedule)
     seen = recorder(keras.callbacks.Callback, lambda: [mask.numpy() for mask in pruning._masks])
     model.fit(*samples, batch_size=BATCH, epochs=EPOCHS, shuffle=False, verbose=0, callbacks=[pruning, seen])
-    return seen.masks, [kernel.variable.numpy() for kernel in pruning._kernels]
+    return seen.masks, [kernel.variable.numpy() for kernel in pruning._masking.kernels]
 
 
 def optimizers(name):

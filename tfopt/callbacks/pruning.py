@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfopt.callbacks.rewinding import Rewinding
 from tfopt.errors import InputError, ModelError
 from tfopt.layers import Kernel
-from tfopt.sparsity.engine import updates_in_graph
-from tfopt.sparsity.masks import magnitude_threshold, sparsity_of
-from tfopt.sparsity.schedules import Timetable, build_schedule, check_knobs, check_schedule
+from tfopt.sparsity.allocation import ALLOCATIONS, Allocation, allocate
+from tfopt.sparsity.masking import Masking
+from tfopt.sparsity.patterns import NOfM, Pooling, Unstructured, build_pattern
+from tfopt.sparsity.schedules import Timetable, build_schedule, check_knobs, check_schedule, final_sparsity
 from tfopt.sparsity.selection import choose_kernels
 
 __all__ = ["MagnitudePruning"]
@@ -50,16 +52,29 @@ class MagnitudePruning(keras.callbacks.Callback):
     before the schedule's end, less sparse: let it start after that (`start_from_epoch`).
 
     Args:
-        sparsity: The fraction of zeros to reach in each kernel, in [0, 1).
+        sparsity: The fraction of zeros to reach, in [0, 1): of each kernel, or of all together where `allocation` says
+            so. Left out with `keep`, which says it itself.
         begin: The first step that prunes: a step number (int) or a fraction of the training (float).
         end: The last step that makes new masks, the same way; after it the zeros stay where they are.
         frequency: Steps from one mask update to the next; a twentieth of the way, at most 100, if not given.
-        schedule: `"polynomial"` (TF-MOT's PolynomialDecay), `"constant"` (ConstantSparsity), or a TF-MOT
-            `PruningSchedule` object, which then says all of the above.
+        schedule: `"polynomial"` (TF-MOT's PolynomialDecay), `"constant"` (ConstantSparsity), `"one_shot"` (all at
+            `begin`), `"iterative"` (`rounds` prunings from `begin` to `end`, each of the same share of what is left),
+            or a TF-MOT `PruningSchedule` object, which then says all of the above.
         initial_sparsity: Where the polynomial schedule starts, in [0, 1).
         power: Its exponent.
+        rounds: Prunings of the iterative schedule.
+        rewind: What goes back after each pruning: `"weights"` (those that stay, and the optimizer, as they were at
+            `rewind_to`) or `"learning_rate"` (the optimizer's step count alone, on which its schedule depends).
+        rewind_to: Where to, in steps or as a fraction of the training; 0 is where training began.
+        allocation: `"uniform"`, `"global"` (one threshold for all kernels) or `"erk"`; see `tfopt.sparsity.allocation`.
+        rules: Sparsities by layer pattern, before any allocation; of several that match the last one counts, 0 keeps
+            a layer dense.
+        block: Rows and columns of the blocks to prune; single weights if not given.
+        block_pooling: How a block is scored: `"average"` or `"max"` of its magnitudes.
+        keep: `(2, 4)` keeps two of every four weights in a row along a kernel's inputs; made once, at `begin`.
         only: Layer patterns; empty means every layer of a class that TF-MOT prunes.
         skip: Layer patterns to leave dense.
+        prunable: Names of the weights to prune by layer pattern, for layers that tfopt does not know.
         start_step: The step to begin at, where the rule above is not the one you want.
 
     Raises:
@@ -69,6 +84,9 @@ class MagnitudePruning(keras.callbacks.Callback):
 
     References:
         Zhu and Gupta, To prune, or not to prune, arXiv:1710.01878.
+        Frankle et al., Stabilizing the lottery ticket hypothesis, arXiv:1903.01611 (rewinding the weights).
+        Renda et al., Comparing rewinding and fine-tuning in neural network pruning, arXiv:2003.02389 (the learning
+        rate).
 
     Example:
         ```python
@@ -86,29 +104,56 @@ class MagnitudePruning(keras.callbacks.Callback):
         schedule: Any = "polynomial",
         initial_sparsity: float = 0.0,
         power: float = 3.0,
+        rounds: int | None = None,
+        rewind: str | None = None,
+        rewind_to: int | float = 0,
+        allocation: Allocation = "uniform",
+        rules: Mapping[str, float] | None = None,
+        block: tuple[int, int] | None = None,
+        block_pooling: Pooling = "average",
+        keep: tuple[int, int] | None = None,
         only: str | Sequence[str] = (),
         skip: str | Sequence[str] = (),
+        prunable: Mapping[str, Sequence[str]] | None = None,
         start_step: int | None = None,
     ):
         super().__init__()
         self._spec: dict[str, Any] | None = None
         self.schedule: Any = None
+        self.pattern = build_pattern(block, block_pooling, keep)
+        self.rules = dict(rules or {})
+        if isinstance(self.pattern, NOfM):
+            sparsity, schedule = _of_groups(self.pattern, sparsity, schedule, allocation, rules), "one_shot"
         if isinstance(schedule, str):
-            self._spec = check_knobs(schedule, sparsity, initial_sparsity, power, begin, end, frequency)
-        elif (sparsity, begin, end, frequency, initial_sparsity, power) != (None, 0.0, 0.75, None, 0.0, 3.0):
+            self._spec = check_knobs(schedule, sparsity, initial_sparsity, power, begin, end, frequency, rounds)
+            self._spec["sparsity"] = sparsity or max(self.rules.values(), default=0.0)
+        elif (sparsity, begin, end, frequency, initial_sparsity, power, rounds) != (
+            None,
+            0.0,
+            0.75,
+            None,
+            0.0,
+            3,
+            None,
+        ):
             raise InputError(
                 "a schedule object says sparsity, begin, end and frequency itself: leave one or the other out. "
                 f"Received: {sparsity=}, {begin=}, {end=}, {frequency=}."
             )
         else:
             self.schedule = check_schedule(schedule)
+        if allocation not in ALLOCATIONS:
+            raise InputError(f"allocation is one of {', '.join(ALLOCATIONS)}. Received: allocation={allocation!r}.")
+        if rewind and (self._spec is None or self._spec["kind"] not in ("one_shot", "iterative")):
+            raise InputError(f"rewind goes with schedule 'one_shot' or 'iterative'. Received: {schedule=}, {rewind=}.")
+        self.allocation, self.prunable, self._sparsity = allocation, dict(prunable or {}), sparsity
         self.only = (only,) if isinstance(only, str) else tuple(only)
         self.skip = (skip,) if isinstance(skip, str) else tuple(skip)
         self.start_step = start_step
         self.step: int | None = None
         self.skipped: list[tuple[str, str]] = []
-        self._kernels: list[Kernel] = []
-        self._masks: list[tf.Variable] = []
+        self._rewinding = Rewinding(rewind, rewind_to) if rewind else None
+        self._masking: Masking
         self._own_constraints: list[Any] = []
         self._pending: dict[str, np.ndarray] | None = None
         self._attached = self._in_graph = False
@@ -125,18 +170,49 @@ class MagnitudePruning(keras.callbacks.Callback):
         """
         return self.schedule if self._spec is None else build_schedule(**self._spec, total=total)
 
+    def choose(self, model: keras.Model, total: int | None) -> tuple[list[tuple[Kernel, float | None]], Any]:
+        """The kernels of a model to prune, each with its sparsity at the end, and the schedule; the rest in `skipped`.
+
+        Args:
+            model: A built model.
+            total: Steps of the whole training; None where it is not known.
+
+        Raises:
+            InputError, ModelError: As for the callback.
+        """
+        kernels, self.skipped = choose_kernels(model, self.only, self.skip, self.prunable)
+        flat = [kernel.path for kernel in kernels if len(kernel.variable.shape) < 2]
+        if flat and not isinstance(self.pattern, Unstructured):
+            raise ModelError(f"{flat[0]} has one axis, and block and keep take kernels of at least two.", ("prunable",))
+        if isinstance(self.pattern, NOfM):
+            few = [kernel for kernel in kernels if kernel.variable.shape[-2] <= self.pattern.keep]
+            self.skipped += [(kernel.path, f"it has no more than {self.pattern.keep} weights in a row") for kernel in few]
+            kernels = [kernel for kernel in kernels if kernel not in few]
+        schedule = self.schedule_for(total)
+        final = final_sparsity(schedule)
+        shares = allocate(kernels, final if self._sparsity is None else self._sparsity, self.allocation, self.rules)
+        pairs = list(zip(kernels, shares, strict=True))
+        chosen = [(kernel, share) for kernel, share in pairs if share != 0 or not final]
+        left = dict.fromkeys(kernel.place.path for kernel, share in pairs if share == 0 and final)
+        self.skipped += [(path, f"kept dense by {'a rule' if self.rules else self.allocation}") for path in left]
+        if not chosen:
+            raise ModelError("no layer is left to prune: all that could be are kept dense.", ("rules",))
+        return chosen, schedule
+
     def sparsity(self) -> dict[str, float]:
         """The fraction of zeros of each pruned kernel, by its path, such as `conv2d/kernel`."""
-        return {kernel.path: sparsity_of(_numpy(kernel.variable)) for kernel in self._kernels}
+        return self._masking.sparsity() if self._prepared else {}
 
     def sizes(self) -> dict[str, int]:
         """The number of weights of each pruned kernel, by its path."""
-        return {kernel.path: int(np.prod(kernel.variable.shape)) for kernel in self._kernels}
+        kernels = self._masking.kernels if self._prepared else []
+        return {kernel.path: int(np.prod(kernel.variable.shape)) for kernel in kernels}
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """The step and the masks, to go on from in another process with `set_state`."""
+        """The step, the masks and what rewinding goes back to, to go on from in another process with `set_state`."""
         masks = {f"mask{index}": mask.numpy() for index, mask in enumerate(self._masks)}
-        return {"step": np.asarray(self._count()), **masks}
+        rewinding = self._rewinding.get_state() if self._rewinding else {}
+        return {"step": np.asarray(self._count()), **masks, **rewinding}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
         """Takes up what `get_state` gave; the next batch of `fit` goes on from there."""
@@ -144,6 +220,14 @@ class MagnitudePruning(keras.callbacks.Callback):
 
     def _count(self) -> int:
         return int(self._graph_step.numpy()) if self._in_graph and self._attached else self.step or 0
+
+    @property
+    def _prepared(self) -> bool:
+        return hasattr(self, "_masking")
+
+    @property
+    def _masks(self) -> list[tf.Variable]:
+        return self._masking.masks if self._prepared else []
 
     # Attaching to a model and letting go of it
 
@@ -161,37 +245,26 @@ class MagnitudePruning(keras.callbacks.Callback):
             raise ModelError(
                 "the model has no weights yet, so there is nothing to prune. Call model.build or the model first."
             )
-        self._kernels, self.skipped = choose_kernels(model, self.only, self.skip)
+        pairs, self.schedule = self.choose(model, self._total())
+        kernels, shares = [kernel for kernel, _ in pairs], [share for _, share in pairs]
+        self._masking = Masking(kernels, self.pattern, shares, final_sparsity(self.schedule), strategy)
         with strategy.scope():
             once = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
             self._gate = tf.Variable(0.0, **once)
             self._graph_step = tf.Variable(0, dtype=tf.int64, **once)
             self._epoch_step = tf.Variable(0, dtype=tf.int64, **once)
-            mean = {"trainable": False, "aggregation": tf.VariableAggregation.MEAN}
-            raw = [kernel.variable.value for kernel in self._kernels]
-            self._masks = [tf.Variable(tf.ones(w.shape, w.dtype), **mean) for w in raw]
-            self._thresholds = [tf.Variable(tf.zeros([], w.dtype), **mean) for w in raw]
-        pairs = list(zip(raw, self._masks, strict=True))
+        self._owner = model
 
-        @tf.function
-        def renew(thresholds: list[tf.Tensor]) -> None:
-            for (weights, mask), threshold in zip(pairs, thresholds, strict=True):
-                keep = tf.cast(tf.abs(weights) >= threshold, weights.dtype)
-                mask.assign(keep)
-                weights.assign(weights * keep)
-
-        @tf.function
-        def mask_all() -> None:
-            for weights, mask in pairs:
-                weights.assign(weights * mask)
-
-        self._renew, self._mask_all, self._owner = renew, mask_all, model
+    def _total(self) -> int | None:
+        """The steps of the whole training, where its length is known."""
+        steps, epochs = self.params.get("steps"), self.params.get("epochs")
+        return steps * epochs if steps and epochs else None
 
     def _attach(self) -> None:
         model = self.model
         self.detach()
-        self._own_constraints = [_without_mask(kernel.variable.constraint) for kernel in self._kernels]
-        for kernel, mask, own in zip(self._kernels, self._masks, self._own_constraints, strict=True):
+        self._own_constraints = [_without_mask(kernel.variable.constraint) for kernel in self._masking.kernels]
+        for kernel, mask, own in zip(self._masking.kernels, self._masks, self._own_constraints, strict=True):
             kernel.variable.constraint = _Masked(mask, self._gate, own)
         self._in_graph = model.steps_per_execution > 1
         if hasattr(model.train_step, _PRUNES):
@@ -206,7 +279,7 @@ class MagnitudePruning(keras.callbacks.Callback):
         if not self._attached:
             return
         self.step, self._attached = self._count(), False
-        for kernel, own in zip(self._kernels, self._own_constraints, strict=True):
+        for kernel, own in zip(self._masking.kernels, self._own_constraints, strict=True):
             kernel.variable.constraint = own
         if self._in_graph:
             del self._owner.train_step
@@ -214,10 +287,9 @@ class MagnitudePruning(keras.callbacks.Callback):
 
     def _pruning_step(self, train_step: Any) -> Any:
         """TF-MOT's update inside the traced step: with several steps in one execution no callback runs between them."""
-        triples = zip((k.variable.value for k in self._kernels), self._masks, self._thresholds, strict=True)
         step, epoch_step = self._graph_step, self._epoch_step
         schedule, per_epoch = self.schedule, self.params.get("steps")
-        update = updates_in_graph(step, list(triples), schedule)
+        update = self._masking.update_in_graph(step, schedule)
 
         def pruned_step(data: Any) -> Any:
             step.assign_add(1)
@@ -241,16 +313,26 @@ class MagnitudePruning(keras.callbacks.Callback):
             self.detach()
             self._prepare()
             self.step = None
-            self.schedule = None if self._spec is not None else self.schedule
-        steps, epochs = self.params.get("steps"), self.params.get("epochs")
-        if self.schedule is None:
-            self.schedule = self.schedule_for(steps * epochs if steps and epochs else None)
         self._timetable = Timetable(self.schedule)
+        if self._rewinding:
+            self._check_rewinding()
         if not self.model.optimizer.built:
             with self.model.distribute_strategy.scope():
                 self.model.optimizer.build(self.model.trainable_variables)
         self._attach()
         self._synced = False
+
+    def _check_rewinding(self) -> None:
+        to = self._rewinding.step(self._total()) if self._rewinding else 0
+        if to >= self.schedule.begin_step:
+            raise InputError(
+                f"rewind_to comes before the first pruning. Received: step {to}, pruning at {self.schedule.begin_step}."
+            )
+        if self.model.steps_per_execution > 1:
+            raise ModelError(
+                "rewinding looks at every step: compile with steps_per_execution=1. "
+                f"Received: {self.model.steps_per_execution}."
+            )
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Notes the epoch, from which an interrupted schedule is resumed."""
@@ -263,9 +345,15 @@ class MagnitudePruning(keras.callbacks.Callback):
             self._sync()  # here and not earlier: other callbacks restore weights when training begins
         if self._in_graph:
             return
-        self.step = (self.step or 0) + 1
+        rewinding, done = self._rewinding, self.step or 0
+        if rewinding and done == rewinding.step(self._total()):
+            rewinding.keep(self.model)
+        self.step = done + 1
         if self._timetable.due(self.step):
-            self._update_masks(self._timetable.sparsity(self.step))
+            self._masking.renew(self._timetable.sparsity(self.step))
+            if rewinding:
+                rewinding.go_back(self.model)
+                self._masking.apply()
         steps = self.params.get("steps")
         last = bool(steps) and batch + 1 >= steps  # an epoch ends masked, so that a checkpoint of it is
         opened = self._timetable.due(self.step + 1) and not last
@@ -275,18 +363,18 @@ class MagnitudePruning(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Masks the weights: an epoch's checkpoint holds the zeros."""
-        self._mask_all()
+        self._masking.apply()
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Masks the weights: what is evaluated is what will be saved."""
         if self._attached:
-            self._mask_all()
+            self._masking.apply()
 
     def on_train_end(self, logs: Any = None) -> None:
         """Masks a last time (an optimizer's weight average is dense) and lets go of the model."""
         if not self._synced:
             self._sync()
-        self._mask_all()
+        self._masking.apply()
         self.detach()
         end = getattr(self.schedule, "end_step", -1)
         if (self.step or 0) < end:
@@ -305,12 +393,13 @@ class MagnitudePruning(keras.callbacks.Callback):
                 if values is None or values.shape != mask.shape:
                     raise ModelError("the state is of other layers: its masks do not fit these kernels.")
                 mask.assign(values)
+            if self._rewinding:
+                self._rewinding.set_state(self._pending)
             self._pending = None
         elif self.step is None:
             self.step = self.start_step if self.start_step is not None else self._steps_before()
             if self.step and self.step >= getattr(self.schedule, "begin_step", 0):
-                for kernel, mask in zip(self._kernels, self._masks, strict=True):
-                    mask.assign((_numpy(kernel.variable) != 0).astype(mask.dtype.as_numpy_dtype))
+                self._masking.from_zeros()
         self._graph_step.assign(self.step or 0)
         self._gate.assign(0.0)
         self._gate_open = False
@@ -324,20 +413,23 @@ class MagnitudePruning(keras.callbacks.Callback):
         # `iterations` would be divided by the gradient accumulation steps; TF-MOT counts every forward pass.
         return self._epoch * steps if steps else int(optimizer._iterations.numpy())
 
-    def _update_masks(self, sparsity: float) -> None:
-        weights = [_numpy(kernel.variable) for kernel in self._kernels]
-        thresholds = [
-            tf.constant(magnitude_threshold(array, sparsity), mask.dtype)
-            for array, mask in zip(weights, self._masks, strict=True)
-        ]
-        self._renew(thresholds)
-
 
 def _without_mask(constraint: Any) -> Any:
     """A variable's own constraint, below the mask that an interrupted `fit` of another callback left on it."""
     while isinstance(constraint, _Masked):
         constraint = constraint.own
     return constraint
+
+
+def _of_groups(pattern: NOfM, sparsity: float | None, schedule: Any, allocation: str, rules: Any) -> float:
+    """The sparsity of n of m, which nothing else can say."""
+    if sparsity is not None or schedule not in ("polynomial", "one_shot") or allocation != "uniform" or rules:
+        raise InputError(
+            f"keep says itself how sparse a kernel becomes, at once and in every layer: leave out sparsity, schedule, "
+            f"allocation and rules. Received: keep={[pattern.keep, pattern.of]}, {sparsity=}, {schedule=}, "
+            f"{allocation=}, {rules=}."
+        )
+    return pattern.sparsity
 
 
 def _refuse_combinations(model: keras.Model) -> None:
@@ -355,8 +447,3 @@ def _refuse_combinations(model: keras.Model) -> None:
         raise ModelError(
             "Keras 3 cannot compile with XLA under a distribution strategy. Compile with jit_compile=False."
         )
-
-
-def _numpy(variable: Any) -> np.ndarray:
-    """A variable's values, on a CPU without copying them."""
-    return np.asarray(variable.value.read_value())

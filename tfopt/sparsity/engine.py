@@ -1,4 +1,4 @@
-"""TF-MOT, imported in this one place: its schedules, and its pruning arithmetic for inside a compiled step.
+"""TF-MOT, imported in this one place: its schedules, and its pruning arithmetic.
 
 Importing TF-MOT sets TF_USE_LEGACY_KERAS=1 and so turns `tf.keras` of the whole process, and of its children, into
 Keras 2 (`tensorflow_model_optimization/python/core/keras/compat.py`). Here `tf.keras` is bound before, and the
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -24,6 +23,8 @@ class TfMot(NamedTuple):
     ConstantSparsity: Any
     PruningSchedule: Any
     Pruning: Any
+    factorized_pool: Any
+    generate_m_by_n_mask: Any
 
 
 @functools.cache
@@ -32,7 +33,11 @@ def tfmot() -> TfMot:
     before = os.environ.get(_VARIABLE)
     tf.keras.layers  # noqa: B018  binds the lazy tf.keras to what the user has
     try:
-        from tensorflow_model_optimization.python.core.sparsity.keras import pruning_impl, pruning_schedule
+        from tensorflow_model_optimization.python.core.sparsity.keras import (
+            pruning_impl,
+            pruning_schedule,
+            pruning_utils,
+        )
     finally:
         if before is None:
             os.environ.pop(_VARIABLE, None)
@@ -43,15 +48,6 @@ def tfmot() -> TfMot:
         pruning_schedule.ConstantSparsity,
         pruning_schedule.PruningSchedule,
         pruning_impl.Pruning,
+        pruning_utils.factorized_pool,
+        pruning_utils.generate_m_by_n_mask,
     )
-
-
-def updates_in_graph(step: tf.Variable, triples: Sequence[tuple[Any, Any, Any]], schedule: Any) -> Callable[[], None]:
-    """TF-MOT's own conditional mask update over `(weight, mask, threshold)` variables, for use inside a traced step."""
-    pruning = tfmot().Pruning(lambda: step, list(triples), schedule, (1, 1), "AVG")
-
-    def update() -> None:
-        pruning.conditional_mask_update()
-        pruning.weight_mask_op()
-
-    return update

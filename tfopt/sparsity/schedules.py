@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,10 @@ import tensorflow as tf
 
 from tfopt.errors import InputError
 from tfopt.sparsity.engine import tfmot
+
+# TF-MOT's two; all at once at the first step; rounds with training in between.
+SCHEDULES = ("polynomial", "constant", "one_shot", "iterative")
+_WORDS = ", ".join(map(repr, SCHEDULES))
 
 
 def polynomial_decay(
@@ -68,16 +73,52 @@ class Timetable:
         return self._due[step - start], self._sparsity[step - start]
 
 
+class IterativeSparsity:
+    """Rounds of pruning, each of which takes the same share of the weights that are left, with training in between.
+
+    Of r rounds round i reaches `1 - (1 - sparsity) ** (i / r)`.
+
+    Args:
+        final_sparsity: The fraction of zeros after the last round, 0-1.
+        steps: The step of each round, rising.
+
+    References:
+        Frankle and Carbin, The lottery ticket hypothesis, arXiv:1803.03635.
+    """
+
+    def __init__(self, final_sparsity: float, steps: Sequence[int]):
+        self.final_sparsity, self.steps = final_sparsity, list(steps)
+        self.begin_step, self.end_step = self.steps[0], self.steps[-1]
+
+    def __call__(self, step: Any) -> tuple[Any, Any]:
+        """Whether a step is one that prunes, and the sparsity there; for one step or a tensor of them."""
+        at = tf.cast(step, tf.int64)
+        rounds = tf.constant(self.steps, tf.int64)
+        done = tf.reduce_sum(tf.cast(at[..., None] >= rounds, tf.float32), axis=-1)
+        due = tf.reduce_any(at[..., None] == rounds, axis=-1)
+        share = tf.constant(1 - self.final_sparsity, tf.float32) ** (done / len(self.steps))
+        exact = tf.where(done == len(self.steps), tf.constant(self.final_sparsity, tf.float32), 1 - share)
+        return due, exact
+
+
+def final_sparsity(schedule: Any) -> float:
+    """The sparsity that a schedule ends at, 0-1."""
+    for name in ("final_sparsity", "target_sparsity"):
+        if hasattr(schedule, name):
+            return float(getattr(schedule, name))
+    return float(schedule(tf.constant(max(getattr(schedule, "end_step", 1), 1), tf.int64))[1])
+
+
 def check_schedule(schedule: Any) -> Any:
     """The schedule, if it is one of TF-MOT's.
 
     Raises:
         InputError: It is something else.
     """
-    if not isinstance(schedule, tfmot().PruningSchedule):
+    if not isinstance(schedule, tfmot().PruningSchedule | IterativeSparsity):
         raise InputError(
-            "schedule is 'polynomial', 'constant' or a TF-MOT PruningSchedule "
-            f"(tfopt.sparsity.polynomial_decay makes one). Received: schedule={schedule!r}."
+            f"schedule is {_WORDS} or a TF-MOT PruningSchedule (tfopt.sparsity.polynomial_decay makes one). "
+            f"Received: schedule={schedule!r}."
         )
     return schedule
 
@@ -90,16 +131,15 @@ def check_knobs(
     begin: int | float,
     end: int | float,
     frequency: int | None,
+    rounds: int | None = None,
 ) -> dict[str, Any]:
     """What a user says of a schedule, as `build_schedule` takes it, once it can be one.
 
     Raises:
         InputError: A value out of its range.
     """
-    if kind not in ("polynomial", "constant"):
-        raise InputError(
-            f"schedule is 'polynomial', 'constant' or a TF-MOT PruningSchedule. Received: schedule={kind!r}."
-        )
+    if kind not in SCHEDULES:
+        raise InputError(f"schedule is {_WORDS} or a TF-MOT PruningSchedule. Received: schedule={kind!r}.")
     if sparsity is None or not 0 <= sparsity < 1:
         raise InputError(f"sparsity is the fraction of zeros to reach, at least 0 and below 1. Received: {sparsity=}.")
     if not 0 <= initial_sparsity <= sparsity:
@@ -111,6 +151,10 @@ def check_knobs(
             )
     if frequency is not None and frequency < 1:
         raise InputError(f"frequency is a number of steps, at least 1. Received: {frequency=}.")
+    if (rounds is not None) != (kind == "iterative"):
+        raise InputError(f"rounds goes with schedule 'iterative', and with that alone. Received: {rounds=}.")
+    if rounds is not None and rounds < 1:
+        raise InputError(f"rounds is a number of prunings, at least 1. Received: {rounds=}.")
     return {
         "kind": kind,
         "sparsity": sparsity,
@@ -119,6 +163,7 @@ def check_knobs(
         "begin": begin,
         "end": end,
         "frequency": frequency,
+        "rounds": rounds,
     }
 
 
@@ -131,18 +176,20 @@ def build_schedule(
     begin: int | float = 0.0,
     end: int | float = 0.75,
     frequency: int | None = None,
+    rounds: int | None = None,
     total: int | None = None,
 ) -> Any:
     """A TF-MOT schedule from what a user says of it.
 
     Args:
-        kind: `polynomial` or `constant`.
+        kind: One of `SCHEDULES`.
         sparsity: The fraction of zeros at the end, 0-1.
         initial_sparsity: Where the polynomial one starts, 0-1.
         power: Its exponent.
         begin: The first step that prunes: a step number (int) or a fraction of the training (float).
         end: The last one, the same way.
         frequency: Steps from one mask update to the next; a twentieth of the way, at most 100, if not given.
+        rounds: Prunings of the iterative one, evenly from begin to end.
         total: Steps of the whole training; None where it is not known.
 
     Returns:
@@ -151,9 +198,17 @@ def build_schedule(
     Raises:
         InputError: A fraction of an unknown total, or an end that is not after the begin.
     """
-    first, last = max(_step("begin", begin, total), 1), _step("end", end, total)
+    first = max(_step("begin", begin, total), 1)
+    if kind == "one_shot":
+        return constant_sparsity(sparsity, first, first, 1)
+    last = _step("end", end, total)
     if last < first:
         raise InputError(f"pruning must end after it begins. Received: begin at step {first}, end at step {last}.")
+    if kind == "iterative":
+        steps = np.linspace(first, last, rounds or 1).round().astype(int).tolist()
+        if len(set(steps)) < len(steps):
+            raise InputError(f"{rounds} rounds do not fit between step {first} and step {last}. Train longer.")
+        return IterativeSparsity(sparsity, steps)
     frequency = frequency or max(1, min(100, (last - first) // 20))
     last = first + (last - first) // frequency * frequency
     if kind == "constant" or last == first:  # one update leaves no way to go: TF-MOT's polynomial divides by its length

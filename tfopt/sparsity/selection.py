@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 
 from tfopt.errors import ModelError
-from tfopt.layers import Kernel, Place, prunable, select, walk
+from tfopt.layers import Kernel, Place, matching, prunable, select, walk
 
 
 def choose_kernels(
-    model: keras.Model, only: Sequence[str] = (), skip: Sequence[str] = ()
+    model: keras.Model,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    weights: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[list[Kernel], list[tuple[str, str]]]:
     """The kernels to prune, each once, and the layers with kernels that are left alone, with the reason.
+
+    Args:
+        model: A built model.
+        only: Layer patterns; empty means every layer of a class that TF-MOT prunes, and those of `weights`.
+        skip: Layer patterns to leave dense.
+        weights: Names of the weights to prune by layer pattern, for layers that tfopt does not know.
 
     Raises:
         ModelError: A pattern matches no layer, or none that can be pruned, or no layer is left to prune.
     """
     places = list(walk(model))
-    _check_named(places, only)
+    named = _named_weights(places, weights or {})
+    _check_named([place for place in places if id(place.layer) not in named], only)
     chosen = {id(place.layer) for place in select(places, only, skip)}
     found: dict[int, Kernel] = {}
     skipped = []
     for place in places:
-        own = prunable(place, asked=any(place.matches(pattern) for pattern in only))
+        asked = any(place.matches(pattern) for pattern in only)
+        own = named.get(id(place.layer)) or prunable(place, asked)
         if id(place.layer) in chosen:
             found.update({id(kernel.variable): kernel for kernel in own if id(kernel.variable) not in found})
         has_kernel = any(len(v.shape) > 1 for v in getattr(place.layer, "_trainable_variables", ()))
@@ -35,6 +46,29 @@ def choose_kernels(
     return list(found.values()), skipped
 
 
+def _named_weights(places: Sequence[Place], weights: Mapping[str, Sequence[str]]) -> dict[int, list[Kernel]]:
+    """The kernels that a user names, by the layer's identity; of several patterns the last one counts.
+
+    Raises:
+        ModelError: A pattern matches no layer, or a layer has no weight of that name.
+    """
+    found = {}
+    for pattern, names in weights.items():
+        for place in matching(places, pattern, "prunable"):
+            owned = {id(v): v for v in (*place.layer._trainable_variables, *place.layer._non_trainable_variables)}
+            by_name = {v.name: v for v in owned.values()}
+            by_name |= {key: v for key, v in vars(place.layer).items() if id(v) in owned}
+            for name in names:
+                if name not in by_name:
+                    there = ", ".join(dict.fromkeys(v.name for v in owned.values())) or "no weights of its own"
+                    raise ModelError(
+                        f"{place.path} ({type(place.layer).__name__}) has no weight {name!r}. It has: {there}.",
+                        ("prunable",),
+                    )
+            found[id(place.layer)] = [Kernel(place, name, by_name[name]) for name in names]
+    return found
+
+
 def _check_named(places: Sequence[Place], only: Sequence[str]) -> None:
     """Refuses a pattern of `only` that asks for layers of which none can be pruned."""
     for pattern in only:
@@ -42,7 +76,7 @@ def _check_named(places: Sequence[Place], only: Sequence[str]) -> None:
         if named and not any(prunable(place, asked=True) for place in named):
             raise ModelError(
                 f"the pattern {pattern!r} of 'only' matches {named[0].path} ({type(named[0].layer).__name__}), which "
-                "has no kernel to prune. A layer of your own says what can be pruned in a method get_prunable_weights.",
+                "has no kernel to prune. Name those of a layer of your own in `prunable`.",
                 ("only",),
             )
 
@@ -52,4 +86,4 @@ def _reason(place: Place, own: Sequence[Kernel]) -> str:
         return "left out by only/skip"
     if prunable(place, asked=True):
         return "pruned only when it is named in `only`: it has few weights, and each counts"
-    return "not a layer that TF-MOT prunes; one of your own needs a method get_prunable_weights"
+    return "not a layer that TF-MOT prunes; `prunable` can name what to prune in it"

@@ -2,27 +2,56 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tfopt.artifact import Artifact, Skipped
 from tfopt.errors import InputError
-from tfopt.knobs import Patterns
+from tfopt.knobs import Knobs, Patterns
 from tfopt.stages.base import Context
 from tfopt.stages.fitting import Fitting, test_metrics
 
 
+class PruneRule(Knobs):
+    """A sparsity for the layers that a pattern chooses."""
+
+    layers: Patterns = Field(min_length=1)
+    """Layer patterns: paths, names or classes."""
+    sparsity: float = Field(ge=0, lt=1)
+    """The fraction of zeros to reach in each of their kernels, 0-1; 0 keeps them dense."""
+
+
 class Prune(Fitting):
-    """Sets the smallest weights of each kernel to zero while training goes on (TF-MOT's magnitude pruning)."""
+    """Sets the smallest weights of each kernel to zero while training goes on (TF-MOT's magnitude pruning).
+
+    It takes a trained model or one with random weights, whatever the stage before left.
+    """
 
     kind: ClassVar[str] = "prune"
 
-    sparsity: float = Field(ge=0, lt=1)
-    """The fraction of zeros to reach in each kernel, 0-1."""
-    schedule: Literal["polynomial", "constant"] = "polynomial"
-    """TF-MOT's PolynomialDecay or ConstantSparsity."""
+    sparsity: float | None = Field(None, ge=0, lt=1)
+    """The fraction of zeros to reach, 0-1: in each kernel, or in all together where `allocation` says so. Left out with
+    `keep`, which says it itself."""
+    allocation: Literal["uniform", "global", "erk"] = "uniform"
+    """uniform: the same in each kernel. global: the smallest weights of all kernels, wherever they are. erk: more in
+    kernels with many weights (Erdos-Renyi-Kernel)."""
+    rules: tuple[PruneRule, ...] = ()
+    """Sparsities of single layers, such as {layers: head, sparsity: 0.5}; a later rule wins, and all win over
+    `allocation`."""
+    block: tuple[int, int] | None = None
+    """Rows and columns of blocks that are pruned as a whole, such as [1, 4]; single weights if not given."""
+    block_pooling: Literal["average", "max"] = "average"
+    """What of a block's magnitudes decides."""
+    keep: tuple[int, int] | None = None
+    """[2, 4] keeps two of every four weights in a row along a kernel's inputs."""
+    schedule: Literal["polynomial", "constant", "one_shot", "iterative"] = "polynomial"
+    """TF-MOT's PolynomialDecay or ConstantSparsity; one_shot: all at `begin`; iterative: `rounds` times from `begin` to
+    `end`, each time the same share of what is left."""
     initial_sparsity: float = Field(0.0, ge=0, lt=1)
     """Where the polynomial schedule starts, 0-1."""
     power: float = Field(3.0, gt=0)
@@ -33,20 +62,42 @@ class Prune(Fitting):
     """The last step that makes new masks, the same way; the rest of the training recovers."""
     frequency: int | None = Field(None, ge=1)
     """Steps between mask updates; a twentieth of the way, at most 100, if not given."""
+    rounds: int | None = Field(None, ge=1)
+    """How many prunings the iterative schedule has."""
+    rewind: Literal["weights", "learning_rate"] | None = None
+    """For one_shot and iterative: what goes back to `rewind_to` after each pruning. weights: those that stay, and the
+    optimizer. learning_rate: the optimizer's schedule alone."""
+    rewind_to: int | float = Field(0, ge=0)
+    """Where rewinding goes back to, as a step or a share of the training."""
     only: Patterns = ()
     """Layer patterns (path, name or class); empty means every layer of a class that TF-MOT prunes."""
     skip: Patterns = ()
     """Layer patterns to leave dense."""
+    prunable: dict[str, Patterns] = {}
+    """For layers of your own: names of the weights to prune by layer pattern, such as {MyDense: [matrix]}."""
+
+    @model_validator(mode="after")
+    def _says_how_much(self) -> Prune:
+        if (self.sparsity is None) == (self.keep is None):
+            raise ValueError("prune takes sparsity, the fraction of zeros, or keep, such as [2, 4]. Write one of them")
+        unused: dict[str, tuple[str, ...]] = {
+            "keep": ("allocation", "rules", "block", "schedule", "end", "frequency") if self.keep else (),
+            "schedule: one_shot": ("end", "frequency") if self.schedule == "one_shot" else (),
+        }
+        for knob, names in unused.items():
+            for name in names:
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} means nothing with {knob}. Leave it out")
+        if (self.rounds is None) == (self.schedule == "iterative"):
+            raise ValueError("rounds goes with schedule: iterative, and iterative with rounds. Write both or neither")
+        if self.rewind and self.schedule not in ("one_shot", "iterative"):
+            raise ValueError("rewind goes with schedule: one_shot or iterative. Leave it out, or write one of these")
+        return self
 
     def check(self, model: Any, context: Context) -> None:
         """Resolves the patterns and builds the schedule."""
-        import math
-
-        from tfopt.sparsity.selection import choose_kernels
-
-        choose_kernels(model, self.only, self.skip)
         total = self.epochs * math.ceil(len(context.data.train) / self.batch_size)
-        schedule = self._callback().schedule_for(total)
+        _, schedule = self._callback().choose(model, total)
         if schedule.end_step > total:
             raise InputError(
                 f"pruning ends at step {schedule.end_step}, and the stage has only {total}. Lower end or raise epochs.",
@@ -54,11 +105,27 @@ class Prune(Fitting):
             )
         super().check(model, context)
 
+    def training(self, context: Context) -> Any:
+        """The settings; with rewinding a learning rate schedule spans the longest way between two prunings."""
+        settings = super().training(context)
+        if not self.rewind:
+            return settings
+        total = self.epochs * math.ceil(len(context.data.train) / self.batch_size)
+        schedule = self._callback().schedule_for(total)
+        steps = [0, *getattr(schedule, "steps", [schedule.end_step]), total]
+        return replace(
+            settings, decay_steps=max(after - before for before, after in itertools.pairwise(steps))
+        )
+
     def _callback(self) -> Any:
         from tfopt.callbacks import MagnitudePruning
 
-        names = ("schedule", "initial_sparsity", "power", "begin", "end", "frequency", "only", "skip")
-        return MagnitudePruning(self.sparsity, **{name: getattr(self, name) for name in names})
+        names = (
+            *("schedule", "initial_sparsity", "power", "begin", "end", "frequency", "rounds", "rewind", "rewind_to"),
+            *("allocation", "block", "block_pooling", "keep", "only", "skip", "prunable"),
+        )
+        rules = {pattern: rule.sparsity for rule in self.rules for pattern in rule.layers}
+        return MagnitudePruning(self.sparsity, rules=rules, **{name: getattr(self, name) for name in names})
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains with the callback and saves."""

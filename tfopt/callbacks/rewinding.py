@@ -1,0 +1,82 @@
+"""Going back after a pruning: the weights that stay, or the learning rate, as they were early in training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tfopt.errors import InputError, ModelError
+
+KINDS = ("weights", "learning_rate")
+
+
+class Rewinding:
+    """A point of a training to go back to.
+
+    Args:
+        kind: `weights`: all of the model and its optimizer; `learning_rate`: the optimizer's step count alone.
+        to: The step to go back to, or a fraction of the training.
+
+    Raises:
+        InputError: Another kind, or a point that is none.
+    """
+
+    def __init__(self, kind: str, to: int | float):
+        if kind not in KINDS:
+            raise InputError(f"rewind is 'weights' or 'learning_rate'. Received: rewind={kind!r}.")
+        if to < 0 or (isinstance(to, float) and to > 1):
+            raise InputError(
+                f"rewind_to is a step number (int) or a fraction of the training (float, 0-1). Received: {to}."
+            )
+        self.kind, self.to = kind, to
+        self._kept: list[np.ndarray] | None = None
+
+    def step(self, total: int | None) -> int:
+        """The step to go back to.
+
+        Raises:
+            InputError: A fraction of a training of unknown length.
+        """
+        if isinstance(self.to, int):
+            return self.to
+        if total is None:
+            raise InputError("rewind_to is a fraction of a training of unknown length: write it as a step number.")
+        return round(self.to * total)
+
+    def keep(self, model: Any) -> None:
+        """Keeps the model as it is now."""
+        self._kept = [np.array(variable.numpy()) for variable in self._variables(model)]
+
+    def go_back(self, model: Any) -> None:
+        """Makes the model what it was when it was kept; a mask on the weights is for the caller to put on again.
+
+        Raises:
+            ModelError: Training began after the point to go back to.
+        """
+        if self._kept is None:
+            raise ModelError(
+                f"there is nothing to rewind to: training went on from a later step than rewind_to={self.to}."
+            )
+        for variable, value in zip(self._variables(model), self._kept, strict=True):
+            variable.assign(value)
+
+    def _variables(self, model: Any) -> list[Any]:
+        if self.kind == "learning_rate":
+            optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+            return [optimizer._iterations]  # the public one is divided by the steps of gradient accumulation
+        return [*model.weights, *model.optimizer.variables]
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """What is kept, by name."""
+        return {f"rewind{index}": value for index, value in enumerate(self._kept or ())}
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Takes up what `get_state` gave."""
+        count = sum(name.startswith("rewind") for name in state)
+        self._kept = [state[f"rewind{index}"] for index in range(count)] or None
+
+    @property
+    def kept(self) -> bool:
+        """Whether there is something to go back to."""
+        return self._kept is not None
