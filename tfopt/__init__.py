@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from tfopt.recipe import Recipe
     from tfopt.stages.base import Context, Progress, Stage
     from tfopt.stages.benchmark import Benchmark
+    from tfopt.stages.cluster import Cluster
     from tfopt.stages.prune import Prune
     from tfopt.stages.quantize import Quantize
     from tfopt.stages.train import Train
@@ -61,6 +62,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Artifact": "artifact",
     "Benchmark": "stages.benchmark",
+    "Cluster": "stages.cluster",
     "Context": "stages.base",
     "ConversionError": "errors",
     "Data": "data",
@@ -94,6 +96,7 @@ _HOMES = {
 __all__ = [
     "Artifact",
     "Benchmark",
+    "Cluster",
     "Context",
     "ConversionError",
     "Data",

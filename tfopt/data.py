@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from tfopt.errors import DataError
 
 Arrays = np.ndarray | dict[str, np.ndarray]
+Augment = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,15 @@ class Data:
         train: What training sees.
         validation: What early stopping and the training log look at; never the test split.
         test: What every reported accuracy was measured on.
+        augment: Changes each training batch: `augment(x, y, seed)` gives `(x, y)`, in TensorFlow ops. All that is
+            random in it comes from the seed, two integers for `tf.random.stateless_uniform` and its siblings, which
+            are new at each step and the same at each run.
     """
 
     train: Split
     validation: Split
     test: Split
+    augment: Augment | None = None
 
     def splits(self) -> dict[str, Split]:
         """The splits by name."""
@@ -81,8 +86,8 @@ class Data:
         """
         if not shapes:
             return self
-        splits = {name: replace(split, x=_fit(split.x, shapes)) for name, split in self.splits().items()}
-        return Data(**splits)
+        train, validation, test = (replace(split, x=_fit(split.x, shapes)) for split in self.splits().values())
+        return Data(train, validation, test, self.augment)
 
     def calibration(self, count: int, seed: int) -> Arrays:
         """A random choice of training inputs, `(count, ...)`: the representative dataset of quantization."""
@@ -138,11 +143,13 @@ def shaped(x: np.ndarray, shape: Sequence[int | None], what: str) -> np.ndarray:
     return x
 
 
-def training_batches(split: Split, batch_size: int, seed: int, first_epoch: int, epochs: int) -> Any:
+def training_batches(
+    split: Split, batch_size: int, seed: int, first_epoch: int, epochs: int, augment: Augment | None = None
+) -> Any:
     """The batches of epochs `first_epoch` to `epochs`, one epoch after the other.
 
     The order of an epoch is a shuffle that only the seed and the epoch's number decide, so a training that starts again
-    at epoch k sees what it would have seen.
+    at epoch k sees what it would have seen; so does `augment`, as `Data` has it.
 
     Returns:
         A `tf.data.Dataset` of `(x, y)`; `ceil(samples / batch_size)` batches to an epoch, the last one smaller.
@@ -157,9 +164,12 @@ def training_batches(split: Split, batch_size: int, seed: int, first_epoch: int,
         order = tf.random.experimental.stateless_shuffle(
             tf.range(count), seed=tf.stack([tf.cast(seed, tf.int64), epoch])
         )
-        return tf.data.Dataset.range(steps).map(lambda step: order[step * batch_size : (step + 1) * batch_size])
+        return tf.data.Dataset.range(steps).map(
+            lambda step: (order[step * batch_size : (step + 1) * batch_size], epoch * steps + step)
+        )
 
-    def gather(index: Any) -> Any:
-        return tf.nest.map_structure(lambda tensor: tf.gather(tensor, index), arrays)
+    def gather(index: Any, step: Any) -> Any:
+        x, y = tf.nest.map_structure(lambda tensor: tf.gather(tensor, index), arrays)
+        return augment(x, y, tf.stack([tf.cast(seed, tf.int64), step])) if augment else (x, y)
 
     return tf.data.Dataset.range(first_epoch, epochs).flat_map(indices).map(gather).prefetch(2)

@@ -126,6 +126,9 @@ class Export(Knobs):
     """Precisions of single layers, such as {layers: head, to: float}; a later rule wins."""
     ranges: Literal["minmax", "percentile"] = "minmax"
     """How calibration turns activations into ranges: all that was seen, or without the samples that stand out."""
+    scales: Literal["auto", "channel", "tensor"] = "auto"
+    """Scales of quantized kernels. channel: one for each output channel, more exact. tensor: one for all, which keeps
+    the number of distinct values and compresses better. auto: tensor for clustered kernels, channel for others."""
     batch: Batch = 1
     """Samples that the file takes at once; any: an input that can be resized."""
     target: TargetName = "litert"
@@ -156,6 +159,8 @@ class Export(Knobs):
             raise ValueError(f"target {self.target} has integer inputs and outputs alone. Leave io out")
         if "ranges" in self.model_fields_set and not mode.static:
             raise ValueError(f"ranges is for modes that compute in integers, not for {self.mode}. Leave it out")
+        if self.scales != "auto" and not mode.rules:
+            raise ValueError(f"scales is for modes with integer kernels, not for {self.mode}. Leave it out")
         if self.target == "tflm" and self.batch == "any":
             raise ValueError("target tflm takes no inputs that are resized. Give batch a number")
         if self.sparse and self.mode != "float32":
@@ -180,4 +185,5 @@ class Export(Knobs):
     def asked(self) -> dict[str, Any]:
         """The settings that the mode looks at."""
         static = {"io", "ranges", "unroll"} if not MODES[self.mode].static else set()
+        static |= {"scales"} if not MODES[self.mode].rules else set()
         return {name: value for name, value in self.model_dump(mode="json").items() if name not in static}

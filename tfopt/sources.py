@@ -15,7 +15,7 @@ import numpy as np
 from tfopt.data import Arrays, Data, Split, named, same_length, take
 from tfopt.errors import DataError, InputError
 from tfopt.knobs import did_you_mean
-from tfopt.reference import Ref, describe, find_file
+from tfopt.reference import Ref, describe, digest_callable, find_file
 
 KERAS = ("mnist", "fashion_mnist", "cifar10", "cifar100", "boston_housing", "california_housing")
 HELD_OUT = 0.1
@@ -58,7 +58,10 @@ def fingerprint(source: Any, load: Callable[[], Data]) -> str:
         with source.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     content = hashlib.sha256()
-    for split in load().splits().values():
+    data = load()
+    if data.augment:
+        content.update(digest_callable(data.augment).encode())
+    for split in data.splits().values():
         for part in (split.x, split.y):
             for key, array in named(part).items():
                 content.update(f"{key} {array.dtype} {array.shape}".encode())
@@ -120,16 +123,22 @@ def inputs(source: str, shapes: Mapping[str, tuple[int | None, ...]], count: int
 def as_data(value: Any) -> Data:
     """Reads what a data function may return: a `Data`, a dict of x_train, y_train, ..., or two or three (x, y) pairs.
 
+    The dict may have `augment` too, as `Data` has it.
+
     Raises:
         DataError: It is none of these.
     """
     if isinstance(value, Data):
         return value
+    augment = None
     if isinstance(value, Mapping):
         splits_there = [s for s in ("train", "validation", "test") if s != "validation" or "x_validation" in value]
         missing = [key for s in splits_there for key in (f"x_{s}", f"y_{s}") if key not in value]
         if missing:
             raise DataError(f"the data has no {missing[0]}. It has: {', '.join(map(str, value))}.", ("data",))
+        augment = value.get("augment")
+        if augment is not None and not callable(augment):
+            raise DataError(f"augment is a function of x, y and a seed. Received: {augment!r}.", ("data",))
         known = [f"{part}_{s}" for s in ("train", "validation", "test") for part in "xy"]
         for key in value:
             if str(key).startswith(("x_", "y_")) and key not in known:
@@ -156,8 +165,9 @@ def as_data(value: Any) -> Data:
         for key, array in named(split.y).items():
             same_length(f"y_{name}{f'[{key!r}]' if key else ''}", array, f"x_{name}", split)
     if len(splits) == 2:
-        return Data(*_hold_out(splits[0]), splits[1])
-    return Data(*splits)
+        return Data(*_hold_out(splits[0]), splits[1], augment)
+    train, validation, test = splits
+    return Data(train, validation, test, augment)
 
 
 def _arrays(value: Any) -> Arrays:

@@ -31,6 +31,11 @@ _NUMPY: dict[str, Any] = {
 BORDER_OPS = {"QUANTIZE", "DEQUANTIZE", "CAST", "DENSIFY"}
 
 
+# Distinct values are counted up to what 8 bits can tell apart, and looked for in so many first.
+CODEBOOK = 256
+_SAMPLE = 4096
+
+
 @dataclass(frozen=True)
 class Tensor:
     """One tensor of a file.
@@ -44,6 +49,7 @@ class Tensor:
         zeros: How many of them stand for exactly 0 (the zero point, where it is quantized).
         scales: Number of quantization scales: 0 not quantized, 1 per tensor, more per channel.
         parameter: Whether it is a weight or bias, and not a shape or an axis.
+        distinct: How many different values it holds, zero included; None where they are more than `CODEBOOK`.
     """
 
     name: str
@@ -54,6 +60,7 @@ class Tensor:
     zeros: int
     scales: int
     parameter: bool
+    distinct: int | None = None
 
 
 @dataclass(frozen=True)
@@ -226,7 +233,17 @@ def _tensor(model: Any, tensor: Any) -> Tensor:
         zeros=zeros,
         scales=len(scale),
         parameter=bool(len(data)) and (dtype.startswith("FLOAT") or len(scale) > 0),
+        distinct=_distinct(values),
     )
+
+
+def _distinct(values: np.ndarray) -> int | None:
+    sample = values[values != 0]
+    sample = sample[:: -(-sample.size // _SAMPLE) or 1]
+    if np.unique(sample).size > CODEBOOK:
+        return None
+    count = int(np.unique(values).size)
+    return count if count <= CODEBOOK else None
 
 
 def _values(data: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -99,7 +99,9 @@ def fit(
         backup = EpochBackup(folder / BACKUP, state, extra)
         backup.restore_model(model)
         model.fit(
-            training_batches(data.train, settings.batch_size, settings.seed, state.epoch, settings.epochs),
+            training_batches(
+                data.train, settings.batch_size, settings.seed, state.epoch, settings.epochs, data.augment
+            ),
             validation_data=_in_order(data.validation, settings.batch_size),
             steps_per_epoch=steps,
             initial_epoch=settings.epochs if state.stopped else state.epoch,

@@ -13,7 +13,7 @@ from tfopt.recipe import Recipe, json_schema
 from tfopt.stages.base import Stage, builtin
 
 STAGES = {kind: stage for kind, stage in builtin().items() if stage.__module__.startswith("tfopt.")}
-VALUES = {"epochs": 2, "sparsity": 0.5}
+VALUES = {"epochs": 2, "sparsity": 0.5, "clusters": 8}
 
 
 @pytest.fixture(params=STAGES)
@@ -45,7 +45,7 @@ def nested(stage):
 
 
 def test_the_registry_holds_the_documented_stages():
-    assert list(STAGES) == ["train", "prune", "quantize", "verify", "benchmark"]
+    assert list(STAGES) == ["train", "prune", "cluster", "quantize", "verify", "benchmark"]
 
 
 def test_a_stage_is_registered_under_its_kind(kind, stage):

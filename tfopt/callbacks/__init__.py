@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tfopt.callbacks.clustering import Clustering
 from tfopt.callbacks.pruning import MagnitudePruning
 
-__all__ = ["MagnitudePruning"]
+__all__ = ["Clustering", "MagnitudePruning"]

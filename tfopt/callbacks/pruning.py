@@ -66,7 +66,8 @@ class MagnitudePruning(keras.callbacks.Callback):
         rewind: What goes back after each pruning: `"weights"` (those that stay, and the optimizer, as they were at
             `rewind_to`) or `"learning_rate"` (the optimizer's step count alone, on which its schedule depends).
         rewind_to: Where to, in steps or as a fraction of the training; 0 is where training began.
-        allocation: `"uniform"`, `"global"` (one threshold for all kernels) or `"erk"`; see `tfopt.sparsity.allocation`.
+        allocation: `"uniform"`, `"global"`, `"lamp"` (both rank all kernels together) or `"erk"`; `tfopt.sparsity.allocation`
+            says what each does.
         rules: Sparsities by layer pattern, before any allocation; of several that match the last one counts, 0 keeps
             a layer dense.
         block: Rows and columns of the blocks to prune; single weights if not given.
@@ -186,7 +187,9 @@ class MagnitudePruning(keras.callbacks.Callback):
             raise ModelError(f"{flat[0]} has one axis, and block and keep take kernels of at least two.", ("prunable",))
         if isinstance(self.pattern, NOfM):
             few = [kernel for kernel in kernels if kernel.variable.shape[-2] <= self.pattern.keep]
-            self.skipped += [(kernel.path, f"it has no more than {self.pattern.keep} weights in a row") for kernel in few]
+            self.skipped += [
+                (kernel.path, f"it has no more than {self.pattern.keep} weights in a row") for kernel in few
+            ]
             kernels = [kernel for kernel in kernels if kernel not in few]
         schedule = self.schedule_for(total)
         final = final_sparsity(schedule)
@@ -247,7 +250,8 @@ class MagnitudePruning(keras.callbacks.Callback):
             )
         pairs, self.schedule = self.choose(model, self._total())
         kernels, shares = [kernel for kernel, _ in pairs], [share for _, share in pairs]
-        self._masking = Masking(kernels, self.pattern, shares, final_sparsity(self.schedule), strategy)
+        final = final_sparsity(self.schedule)
+        self._masking = Masking(kernels, self.pattern, shares, final, strategy, self.allocation)
         with strategy.scope():
             once = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
             self._gate = tf.Variable(0.0, **once)
@@ -308,7 +312,7 @@ class MagnitudePruning(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Chooses the kernels, makes the schedule and hangs the masks on the variables."""
-        _refuse_combinations(self.model)
+        refuse_combinations(self.model)
         if getattr(self, "_owner", None) is not self.model:
             self.detach()
             self._prepare()
@@ -432,7 +436,7 @@ def _of_groups(pattern: NOfM, sparsity: float | None, schedule: Any, allocation:
     return pattern.sparsity
 
 
-def _refuse_combinations(model: keras.Model) -> None:
+def refuse_combinations(model: keras.Model) -> None:
     """Says in one line what Keras 3 would say in a hundred, or would do wrong."""
     if keras.backend.backend() != "tensorflow":
         raise ModelError(f"tfopt prunes on Keras's TensorFlow backend. Received: {keras.backend.backend()!r}.")

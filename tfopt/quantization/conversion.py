@@ -119,7 +119,7 @@ class Prepared:
             return self.converted
         found = self.extremes.ranges(ranges or self.export.ranges) if mode.static else None
         given = {**self.assigned.precisions, **(precisions or {})}
-        return engine.quantize(self.source, mode.name, found, given, self.export.io, algorithms)
+        return engine.quantize(self.source, mode.name, found, given, self.export.io, algorithms, self.export.scales)
 
 
 def convert(

@@ -25,6 +25,8 @@ _OPERATIONS = {
     if isinstance(code, int) and code in tfl_flatbuffer_utils.TFL_OP_CODE_TO_NAME
 }
 _FOUR_BITS = {"FULLY_CONNECTED", "CONV_2D"}
+# A kernel is a codebook where each of its distinct values stands for this many weights on average.
+SHARED_BY = 8
 _BITS = {"int4": 4, "int8": 8, "int16": 8}
 ALGORITHMS = {"minmax": AlgorithmName.MIN_MAX_UNIFORM_QUANT, "octav": AlgorithmName.OCTAV}
 
@@ -36,6 +38,7 @@ def quantize(
     precisions: Mapping[int, str] | None = None,
     io: str | None = None,
     algorithms: Mapping[int, str] | None = None,
+    scales: str = "auto",
 ) -> bytes:
     """A quantized file from a float one. Its tensors keep their names.
 
@@ -47,6 +50,8 @@ def quantize(
         io: Type of the file's inputs and outputs where they are integers; `float32` leaves them in floating point.
         algorithms: By an op's number: `octav` finds the scale of its kernel that loses least (an iterated clipping
             of outliers), where `minmax` covers its largest weight.
+        scales: `channel` gives every output channel of a kernel a scale of its own, `tensor` the whole kernel one;
+            `auto` is `channel`, but `tensor` for kernels of few distinct values, which many scales would multiply.
 
     Raises:
         ConversionError: The quantizer refuses the file, with its reason.
@@ -61,15 +66,15 @@ def quantize(
     with captured() as noise, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            _configure(engine, source, mode, dict(precisions or {}), io, algorithms or {})
+            _configure(engine, source, mode, dict(precisions or {}), io, algorithms or {}, scales)
             return bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)
         except Exception as error:
             text = (str(error).strip() or noise.text().strip() or type(error).__name__).splitlines()[0]
             raise ConversionError(f"the quantizer refuses the model in mode {mode}: {text[:300]}") from error
 
 
-def supports(op: Op, mode: str, precision: str) -> bool:
-    """Whether the quantizer has a form of an op in a mode at a precision."""
+def supports(op: Op, mode: str, precision: str, per_tensor: bool = False) -> bool:
+    """Whether the quantizer has a form of an op in a mode at a precision, with one scale for its kernel or many."""
     if precision == "float":
         return True
     if op.graph or op.name not in _OPERATIONS:
@@ -78,7 +83,7 @@ def supports(op: Op, mode: str, precision: str) -> bool:
         return False
     try:
         algorithm_manager.check_op_quantization_config(
-            AlgorithmName.MIN_MAX_UNIFORM_QUANT, _OPERATIONS[op.name], _config(mode, precision)
+            AlgorithmName.MIN_MAX_UNIFORM_QUANT, _OPERATIONS[op.name], _config(mode, precision, per_tensor)
         )
     except ValueError:
         return False
@@ -91,11 +96,18 @@ def _four_bits(mode: str) -> Container[str]:
     return _FOUR_BITS if static else _FOUR_BITS | {"EMBEDDING_LOOKUP"}
 
 
-def _config(mode: str, precision: str) -> Any:
+def shares_values(op: Op) -> bool:
+    """Whether a kernel of the op is a codebook: so few distinct values that clustering must have made it."""
+    return any(t.distinct is not None and t.distinct * SHARED_BY <= t.size for t in op.kernels)
+
+
+def _config(mode: str, precision: str, per_tensor: bool = False) -> Any:
     """How one op is quantized."""
     static = mode == "none" or MODES[mode].static
     weights = qtyping.TensorQuantizationConfig(
-        num_bits=_BITS[precision], symmetric=True, granularity=qtyping.QuantGranularity.CHANNELWISE
+        num_bits=_BITS[precision],
+        symmetric=True,
+        granularity=qtyping.QuantGranularity.TENSORWISE if per_tensor else qtyping.QuantGranularity.CHANNELWISE,
     )
     if mode == "weight_only":
         return qtyping.OpQuantizationConfig(
@@ -122,6 +134,7 @@ def _configure(
     precisions: dict[int, str],
     io: str | None,
     algorithms: Mapping[int, str],
+    scales: str,
 ) -> None:
     static = mode == "none" or MODES[mode].static
     if mode == "float16":
@@ -142,12 +155,17 @@ def _configure(
         precisions = {**own, **precisions}
     for index, op in enumerate(source.ops):
         scope = _scope(t.name for t in op.outputs)
-        precision = precisions.get(index)
+        whole = "int16" if mode == "int16x8" else "int8"
+        per_tensor = bool(op.kernels) and (scales == "tensor" or (scales == "auto" and shares_values(op)))
+        per_tensor = per_tensor and supports(op, mode, precisions.get(index, whole), True)
+        precision = precisions.get(index) or (whole if per_tensor else None)
         if precision == "float" or (op.graph and static):
             engine.update_quantization_recipe(scope, "*", algorithm_key=AlgorithmName.NO_QUANTIZE)
         elif precision:
             algorithm = ALGORITHMS[algorithms.get(index, "minmax")]
-            engine.update_quantization_recipe(scope, _OPERATIONS[op.name], _config(mode, precision), algorithm)
+            engine.update_quantization_recipe(
+                scope, _OPERATIONS[op.name], _config(mode, precision, per_tensor), algorithm
+            )
     for ends in source.loops if static else ():  # what is inside a loop has no values to calibrate with
         engine.update_quantization_recipe(_scope(ends), "*", algorithm_key=AlgorithmName.NO_QUANTIZE)
 

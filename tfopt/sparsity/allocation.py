@@ -1,10 +1,12 @@
 """How the zeros are shared out among the kernels of a model.
 
 `uniform` gives each kernel the same sparsity, as TF-MOT does. `global` ranks the weights of all kernels together and
-removes the smallest, wherever they are. `erk` gives a kernel with many weights more zeros than one with few. Rules by
-layer pattern go before any of these.
+removes the smallest, wherever they are. `lamp` does the same with `w ** 2 / sum(v ** 2)`, the sum over the weights v of
+the kernel that are as large as w or larger, which spares kernels of few or small weights. `erk` gives a kernel with
+many weights more zeros than one with few. Rules by layer pattern go before any of these.
 
 References:
+    Lee et al., Layer-adaptive sparsity for the magnitude-based pruning, arXiv:2010.07611 (LAMP).
     Evci et al., Rigging the lottery: making all tickets winners, arXiv:1911.11134 (Erdos-Renyi-Kernel).
     Frankle and Carbin, The lottery ticket hypothesis, arXiv:1803.03635 (global ranking).
 """
@@ -18,9 +20,12 @@ import numpy as np
 
 from tfopt.errors import InputError, ModelError
 from tfopt.layers import Kernel, matching
+from tfopt.sparsity.masks import kept, magnitude_threshold
 
-Allocation = Literal["uniform", "global", "erk"]
-ALLOCATIONS = ("uniform", "global", "erk")
+Allocation = Literal["uniform", "global", "lamp", "erk"]
+ALLOCATIONS = ("uniform", "global", "lamp", "erk")
+# Those that rank the weights of several kernels together.
+SHARED = ("global", "lamp")
 
 
 def allocate(
@@ -31,7 +36,7 @@ def allocate(
     Args:
         kernels: What is pruned.
         sparsity: Of all kernels without a rule together, 0-1.
-        allocation: `uniform`, `global` or `erk`.
+        allocation: One of `ALLOCATIONS`.
         rules: Sparsities by layer pattern; of several that match a layer the last one counts.
 
     Raises:
@@ -40,7 +45,7 @@ def allocate(
     """
     ruled = _ruled(kernels, rules or {})
     rest = [index for index, value in enumerate(ruled) if value is None]
-    if allocation == "global" or not rest:
+    if allocation in SHARED or not rest:
         return ruled
     shares = [sparsity] * len(rest)
     if allocation == "erk":
@@ -94,3 +99,38 @@ def erdos_renyi_kernel(shapes: Sequence[tuple[int, ...]], sparsity: float) -> li
             break
         dense |= over
     return [float(d) for d in np.where(dense, 0.0, 1 - raw * scale)]
+
+
+def shared_thresholds(scores: Sequence[np.ndarray], sparsity: float, allocation: str) -> list[float]:
+    """The score from which on each kernel keeps its units, where kernels are ranked together.
+
+    Every kernel keeps at least its largest.
+
+    Args:
+        scores: Of each kernel, not negative.
+        sparsity: Of all together, 0-1.
+        allocation: `global` or `lamp`.
+    """
+    flat = [np.abs(array).ravel().astype(np.float32, copy=False) for array in scores]
+    if allocation == "global":
+        shared = magnitude_threshold(np.concatenate(flat), sparsity)
+        return [min(shared, float(array.max())) for array in flat]
+    ordered = [np.sort(array[array > 0]) for array in flat]
+    ranks = [lamp(array) for array in ordered]
+    together = np.concatenate(ranks)
+    count = kept(sum(array.size for array in flat), sparsity)
+    if count > together.size:
+        return [0.0] * len(flat)
+    least = np.partition(together, together.size - count)[together.size - count]
+    first = [min(int(np.searchsorted(rank, least)), rank.size - 1) for rank in ranks]
+    return [float(array[index]) if array.size else 0.0 for array, index in zip(ordered, first, strict=True)]
+
+
+def lamp(ordered: np.ndarray) -> np.ndarray:
+    """The LAMP score of each of a kernel's scores, `s ** 2` over the sum of squares from there on.
+
+    Args:
+        ordered: `(n,)`, positive and rising.
+    """
+    squares = ordered.astype(np.float64) ** 2
+    return squares / np.cumsum(squares[::-1])[::-1]

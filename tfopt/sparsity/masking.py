@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.layers import Kernel
+from tfopt.sparsity.allocation import shared_thresholds
 from tfopt.sparsity.masks import magnitude_threshold, sparsity_of
 from tfopt.sparsity.patterns import NOfM, Pattern, Unstructured
 
@@ -26,6 +27,7 @@ class Masking:
             one threshold.
         final: The schedule's sparsity at its end: a kernel is as far on the way to its target as the schedule to this.
         strategy: The model's distribution strategy.
+        allocation: How those that share one threshold are ranked, `global` or `lamp`.
     """
 
     def __init__(
@@ -35,8 +37,9 @@ class Masking:
         targets: Sequence[float | None],
         final: float,
         strategy: Any,
+        allocation: str = "global",
     ):
-        self.kernels, self.pattern = list(kernels), pattern
+        self.kernels, self.pattern, self._allocation = list(kernels), pattern, allocation
         self._raw = [kernel.variable.value for kernel in kernels]
         with strategy.scope():
             mean = {"trainable": False, "aggregation": tf.VariableAggregation.MEAN}
@@ -77,14 +80,10 @@ class Masking:
         )
 
     def _thresholds(self, scores: list[np.ndarray], sparsity: float) -> list[float]:
-        shared = 0.0
-        if self._shared:
-            together = [np.ravel(scores[index]).astype(np.float32, copy=False) for index in self._shared]
-            shared = magnitude_threshold(np.concatenate(together), sparsity)
+        together = [scores[index] for index in self._shared]
+        shared = iter(shared_thresholds(together, sparsity, self._allocation) if together else ())
         return [
-            min(shared, float(np.abs(array).max()))
-            if factor is None
-            else magnitude_threshold(array, float(np.float32(sparsity) * factor))
+            next(shared) if factor is None else magnitude_threshold(array, float(np.float32(sparsity) * factor))
             for array, factor in zip(scores, self._factors, strict=True)
         ]
 
@@ -95,12 +94,10 @@ class Masking:
             scores = self._all_scores()
             if not scores:
                 return [0.0] * len(self.masks)
-            shared = 0.0
-            if self._shared:
-                together = [tf.reshape(tf.cast(scores[i], tf.float32), [-1]) for i in self._shared]
-                shared = _threshold(tf.concat(together, 0), sparsity)
+            together = [tf.reshape(tf.cast(scores[i], tf.float32), [-1]) for i in self._shared]
+            shared = iter(_shared(together, sparsity, self._allocation) if together else ())
             return [
-                tf.minimum(tf.cast(shared, array.dtype), tf.reduce_max(array))
+                tf.cast(next(shared), array.dtype)
                 if factor is None
                 else _threshold(tf.reshape(array, [-1]), sparsity * factor)
                 for array, factor in zip(scores, self._factors, strict=True)
@@ -132,3 +129,16 @@ def _threshold(scores: Any, sparsity: Any) -> Any:
     size = int(scores.shape[0])
     count = tf.cast(tf.maximum(tf.round(tf.cast(size, tf.float32) * (1 - sparsity)), 1), tf.int32)
     return tf.gather(tf.sort(scores, direction="DESCENDING"), count - 1)
+
+
+def _shared(scores: list[Any], sparsity: Any, allocation: str) -> list[Any]:
+    """`shared_thresholds` of flat tensors of scores, in TensorFlow ops."""
+    if allocation == "global":
+        least = _threshold(tf.concat(scores, 0), sparsity)
+        return [tf.minimum(least, tf.reduce_max(array)) for array in scores]
+    ordered = [tf.sort(array) for array in scores]
+    squares = [tf.square(tf.cast(array, tf.float64)) for array in ordered]
+    ranks = [tf.math.divide_no_nan(s, tf.cumsum(s, reverse=True)) for s in squares]
+    least = _threshold(tf.concat(ranks, 0), sparsity)
+    pairs = zip(ordered, ranks, strict=True)
+    return [tf.minimum(tf.reduce_min(tf.where(r >= least, o, o.dtype.max)), o[-1]) for o, r in pairs]

@@ -59,3 +59,9 @@ def sparsity_of(weights: Any) -> float:
     """The fraction of exact zeros in an array, 0-1; 0 for an empty one."""
     array = np.asarray(weights)
     return float(1 - np.count_nonzero(array) / array.size) if array.size else 0.0
+
+
+def kernel_sparsity(model: Any) -> float:
+    """The fraction of exact zeros in all trainable weights of two axes or more, 0-1."""
+    kernels = [np.asarray(weight) for weight in model.trainable_weights if len(weight.shape) > 1]
+    return float(1 - sum(map(np.count_nonzero, kernels)) / sum(kernel.size for kernel in kernels))

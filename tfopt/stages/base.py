@@ -174,6 +174,6 @@ def register(module: ModuleType) -> None:
 
 def builtin() -> dict[str, type[Stage]]:
     """The registry with the stages that come with tfopt in it."""
-    for name in ("train", "prune", "quantize", "verify", "benchmark"):
+    for name in ("train", "prune", "cluster", "quantize", "verify", "benchmark"):
         importlib.import_module(f"tfopt.stages.{name}")
     return REGISTRY

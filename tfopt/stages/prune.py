@@ -37,9 +37,9 @@ class Prune(Fitting):
     sparsity: float | None = Field(None, ge=0, lt=1)
     """The fraction of zeros to reach, 0-1: in each kernel, or in all together where `allocation` says so. Left out with
     `keep`, which says it itself."""
-    allocation: Literal["uniform", "global", "erk"] = "uniform"
-    """uniform: the same in each kernel. global: the smallest weights of all kernels, wherever they are. erk: more in
-    kernels with many weights (Erdos-Renyi-Kernel)."""
+    allocation: Literal["uniform", "global", "lamp", "erk"] = "uniform"
+    """uniform: the same in each kernel. global: the smallest weights of all kernels, wherever they are. lamp: the same,
+    measured by what else is in a kernel, which spares small ones. erk: more in kernels with many weights."""
     rules: tuple[PruneRule, ...] = ()
     """Sparsities of single layers, such as {layers: head, sparsity: 0.5}; a later rule wins, and all win over
     `allocation`."""
@@ -113,9 +113,7 @@ class Prune(Fitting):
         total = self.epochs * math.ceil(len(context.data.train) / self.batch_size)
         schedule = self._callback().schedule_for(total)
         steps = [0, *getattr(schedule, "steps", [schedule.end_step]), total]
-        return replace(
-            settings, decay_steps=max(after - before for before, after in itertools.pairwise(steps))
-        )
+        return replace(settings, decay_steps=max(after - before for before, after in itertools.pairwise(steps)))
 
     def _callback(self) -> Any:
         from tfopt.callbacks import MagnitudePruning
@@ -129,22 +127,18 @@ class Prune(Fitting):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains with the callback and saves."""
-        import numpy as np
-
         from tfopt import training
+        from tfopt.sparsity.masks import kernel_sparsity
 
         model, pruning = context.load(inputs[0]), self._callback()
         history = training.fit(
             model, context.data, self.training(context), context.folder, [pruning], self.listener(context)
         )
-        by_kernel = pruning.sparsity()
-        kernels = [np.asarray(weight) for weight in model.trainable_weights if len(weight.shape) > 1]
-        overall = 1 - sum(map(np.count_nonzero, kernels)) / sum(kernel.size for kernel in kernels)
         return context.artifact(
             self,
             inputs,
             context.save(model),
-            metrics={**test_metrics(model, context), "sparsity": float(overall)},
+            metrics={**test_metrics(model, context), "sparsity": kernel_sparsity(model)},
             skipped=tuple(Skipped(where, reason) for where, reason in pruning.skipped),
-            details={"history": history, "sparsity": by_kernel},
+            details={"history": history, "sparsity": pruning.sparsity()},
         )

@@ -1,0 +1,199 @@
+"""Weight sharing while `fit()` trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfopt.callbacks.pruning import refuse_combinations
+from tfopt.errors import InputError, ModelError
+from tfopt.layers import Kernel, matching
+from tfopt.sparsity.clustering import cluster
+from tfopt.sparsity.selection import choose_kernels
+
+__all__ = ["Clustering"]
+
+
+class _Shared:
+    """A variable's constraint while clustered: its own first, then every weight becomes the mean of its cluster.
+
+    It is a plain callable and not a `keras.constraints.Constraint`, so nothing of it is ever saved.
+    """
+
+    def __init__(self, indices: tf.Variable, count: int, zero: tf.Variable, own: Any):
+        self.indices, self.count, self.zero, self.own = indices, count, zero, own
+
+    def __call__(self, weights: Any) -> tf.Tensor:
+        weights = tf.convert_to_tensor(self.own(weights) if self.own else weights)
+        indices = tf.reshape(self.indices, [-1])
+        flat = tf.cast(tf.reshape(weights, [-1]), tf.float32)
+        sums = tf.math.unsorted_segment_sum(flat, indices, self.count)
+        sizes = tf.math.unsorted_segment_sum(tf.ones_like(flat), indices, self.count)
+        values = tf.where(tf.range(self.count) == self.zero, 0.0, sums / tf.maximum(sizes, 1.0))
+        return tf.cast(tf.reshape(tf.gather(values, indices), tf.shape(weights)), weights.dtype)
+
+
+class Clustering(keras.callbacks.Callback):
+    """Gives each kernel a few distinct values, found by k-means when `fit()` begins, and trains these.
+
+    A weight stays in its cluster. After each step of the optimizer every weight becomes the mean of its cluster, so a
+    shared value takes the mean of the steps of its weights. Exact zeros stay zeros. As `MagnitudePruning` it lives
+    beside the model, which stays an ordinary Keras model at every moment.
+
+    Args:
+        clusters: How many distinct values a kernel may have, zero included.
+        rules: Numbers of values by layer pattern; of several that match the last one counts, 0 leaves a layer alone.
+        biases: Distinct values of each bias of the chosen layers; None leaves biases alone. In an int8 file a bias
+            takes four bytes that hardly compress.
+        only: Layer patterns; empty means every layer of a class that TF-MOT prunes.
+        skip: Layer patterns to leave alone.
+        prunable: Names of the weights to cluster by layer pattern, for layers that tfopt does not know.
+
+    Raises:
+        InputError: Fewer than two values.
+        ModelError: When `fit` begins: a pattern that matches no layer, a model that is not built, or a way of training
+            that Keras cannot combine.
+
+    References:
+        Han et al., Deep compression, arXiv:1510.00149.
+
+    Example:
+        ```python
+        model.fit(x, y, epochs=5, callbacks=[tfopt.callbacks.Clustering(clusters=16)])
+        ```
+    """
+
+    def __init__(
+        self,
+        clusters: int,
+        *,
+        rules: Mapping[str, int] | None = None,
+        biases: int | None = None,
+        only: str | Sequence[str] = (),
+        skip: str | Sequence[str] = (),
+        prunable: Mapping[str, Sequence[str]] | None = None,
+    ):
+        super().__init__()
+        self.clusters, self.rules, self.biases = clusters, dict(rules or {}), biases
+        self.prunable = dict(prunable or {})
+        asked = [("clusters", clusters), ("biases", biases), *(("rules", n) for n in self.rules.values() if n)]
+        for what, count in asked:
+            if count is not None and count < 2:
+                raise InputError(f"{what} is a number of distinct values, at least 2. Received: {what}={count}.")
+        self.only = (only,) if isinstance(only, str) else tuple(only)
+        self.skip = (skip,) if isinstance(skip, str) else tuple(skip)
+        self.skipped: list[tuple[str, str]] = []
+        self._kernels: list[Kernel] = []
+        self._shared: list[_Shared] = []
+        self._pending: Mapping[str, np.ndarray] | None = None
+        self._attached = False
+
+    def choose(self, model: keras.Model) -> list[tuple[Kernel, int]]:
+        """The weights of a model to cluster, each with its number of values; the rest in `skipped`.
+
+        Raises:
+            ModelError: A pattern matches no layer, or nothing is left to cluster.
+        """
+        kernels, self.skipped = choose_kernels(model, self.only, self.skip, self.prunable)
+        counts = {id(kernel.variable): self.clusters for kernel in kernels}
+        for number, (pattern, count) in enumerate(self.rules.items()):
+            try:
+                places = matching([kernel.place for kernel in kernels], pattern, "rules")
+            except ModelError as error:
+                error.field = ("rules", number, "layers")
+                raise
+            counts |= {id(kernel.variable): count for kernel in kernels if kernel.place in places}
+        left = [kernel for kernel in kernels if not counts[id(kernel.variable)]]
+        self.skipped += [(path, "left alone by a rule") for path in dict.fromkeys(k.place.path for k in left)]
+        chosen = [(kernel, counts[id(kernel.variable)]) for kernel in kernels if kernel not in left]
+        if not chosen:
+            raise ModelError("no layer is left to cluster: the rules leave them all alone.", ("rules",))
+        return [*chosen, *self._chosen_biases([kernel for kernel, _ in chosen])]
+
+    def _chosen_biases(self, kernels: Sequence[Kernel]) -> list[tuple[Kernel, int]]:
+        places = {id(kernel.place.layer): kernel.place for kernel in kernels}
+        found = [(place, getattr(place.layer, "bias", None)) for place in places.values()]
+        own = [Kernel(place, "bias", bias) for place, bias in found if isinstance(bias, keras.Variable)]
+        return [(kernel, self.biases) for kernel in own] if self.biases else []
+
+    def values(self) -> dict[str, int]:
+        """The number of distinct values of each clustered weight tensor, by its path, such as `conv2d/kernel`."""
+        return {k.path: int(np.unique(np.asarray(k.variable.value.read_value())).size) for k in self._kernels}
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """The cluster of every weight, to go on from in another process with `set_state`."""
+        state: dict[str, np.ndarray] = {}
+        for index, shared in enumerate(self._shared):
+            state |= {f"indices{index}": shared.indices.numpy(), f"zero{index}": shared.zero.numpy()}
+        return state
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes up what `get_state` gave; the next batch of `fit` goes on from there."""
+        self._pending = dict(state)
+
+    def __enter__(self) -> Clustering:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Lets go of the model even where `fit` raised, which Keras does not tell its callbacks."""
+        self.detach()
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Finds the clusters, sets the weights to them and hangs the sharing on the variables."""
+        refuse_combinations(self.model)
+        if not self.model.built:
+            raise ModelError("the model has no weights yet, so there is nothing to cluster. Build it first.")
+        self.detach()
+        chosen = self.choose(self.model)
+        self._kernels = [kernel for kernel, _ in chosen]
+        self._shared = []
+        with self.model.distribute_strategy.scope():
+            for kernel, count in chosen:
+                book = cluster(np.asarray(kernel.variable.value.read_value()), count)
+                kernel.variable.assign(book.weights)
+                self._shared.append(self._constraint(kernel, book.values, book.indices, count))
+        for kernel, shared in zip(self._kernels, self._shared, strict=True):
+            kernel.variable.constraint = shared
+        self._owner, self._attached = self.model, True
+        self.model.make_train_function(force=True)  # fit() keeps a step traced earlier, without these constraints
+
+    def _constraint(self, kernel: Kernel, values: np.ndarray, indices: np.ndarray, count: int) -> _Shared:
+        once = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
+        zero = np.flatnonzero(values == 0)
+        return _Shared(
+            tf.Variable(indices.astype(np.int32), **once),
+            count,
+            tf.Variable(int(zero[0]) if zero.size else -1, dtype=tf.int32, **once),
+            kernel.variable.constraint,
+        )
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Takes up a state that was set; other callbacks restore weights when training begins."""
+        if self._pending is None:
+            return
+        for index, shared in enumerate(self._shared):
+            indices = self._pending.get(f"indices{index}")
+            if indices is None or indices.shape != shared.indices.shape:
+                raise ModelError("the state is of other layers: its clusters do not fit these kernels.")
+            shared.indices.assign(indices)
+            shared.zero.assign(self._pending[f"zero{index}"])
+        self._pending = None
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Shares a last time (an optimizer's weight average is of all values) and lets go of the model."""
+        for kernel, shared in zip(self._kernels, self._shared, strict=True):
+            kernel.variable.assign(shared(kernel.variable))
+        self.detach()
+
+    def detach(self) -> None:
+        """Gives the model back as it was, with its shared values; `fit` does it at its end."""
+        if not self._attached:
+            return
+        self._attached = False
+        for kernel, shared in zip(self._kernels, self._shared, strict=True):
+            kernel.variable.constraint = shared.own
+        self._owner.make_train_function(force=True)

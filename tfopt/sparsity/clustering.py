@@ -1,0 +1,83 @@
+"""Weight sharing: the weights of a kernel gathered into a few values, zeros kept as they are.
+
+References:
+    Han et al., Deep compression: compressing deep neural networks with pruning, trained quantization and Huffman
+    coding, arXiv:1510.00149, section 3.
+    Lloyd, Least squares quantization in PCM, IEEE Trans. Inf. Theory 28 (1982).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfopt.errors import InputError
+
+# k-means looks at this many weights of a larger kernel, evenly spaced in their order.
+SAMPLE = 100_000
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """The shared values of one kernel.
+
+    Args:
+        values: `(n,)`, rising; 0 is one of them where the kernel has zeros.
+        indices: Which of them each weight has, in the kernel's shape.
+    """
+
+    values: np.ndarray
+    indices: np.ndarray
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The kernel made of the shared values."""
+        return self.values[self.indices]
+
+
+def cluster(weights: np.ndarray, clusters: int) -> Codebook:
+    """k-means of the weights of a kernel, from evenly filled clusters to begin with.
+
+    Exact zeros are a cluster of their own, which no other weight joins, so a pruned kernel stays as sparse as it is.
+
+    Args:
+        weights: A kernel of any shape and float type.
+        clusters: How many distinct values it may have, zero included.
+
+    Raises:
+        InputError: Fewer than two values.
+    """
+    if clusters < 2:
+        raise InputError(f"clusters is the number of distinct values of a kernel, at least 2. Received: {clusters=}.")
+    array = np.asarray(weights)
+    distinct, inverse = np.unique(array, return_inverse=True)
+    if distinct.size <= clusters:
+        return Codebook(distinct, inverse.reshape(array.shape))
+    zeros = array == 0
+    ordered = np.sort(array[~zeros].astype(np.float64))
+    centers = _k_means(ordered, clusters - bool(zeros.any()))
+    values = np.sort(np.append(centers, 0.0) if zeros.any() else centers)
+    indices = np.searchsorted((values[1:] + values[:-1]) / 2, array)
+    if zeros.any():
+        at = int(np.flatnonzero(values == 0)[0])
+        last = values.size - 1
+        near = np.where(array < 0, at - 1 if at else at + 1, at + 1 if at < last else at - 1)
+        indices = np.where(zeros, at, np.where(indices == at, near, indices))
+    return Codebook(values.astype(array.dtype), indices)
+
+
+def _k_means(ordered: np.ndarray, clusters: int) -> np.ndarray:
+    """The centers of weights in rising order, none of them zero and none twice."""
+    import warnings
+
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    sample = ordered[:: -(-ordered.size // SAMPLE)]
+    first = np.quantile(sample, (np.arange(clusters) + 0.5) / clusters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of weights with many ties
+        found = KMeans(clusters, init=first[:, None], n_init=1).fit(sample[:, None]).cluster_centers_.ravel()
+    found = np.unique(found)
+    return found[found != 0]

@@ -1,0 +1,81 @@
+"""Stage `cluster`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from pydantic import Field, field_validator
+
+from tfopt.artifact import Artifact, Skipped
+from tfopt.knobs import Knobs, Patterns
+from tfopt.stages.base import Context
+from tfopt.stages.fitting import Fitting, test_metrics
+
+
+class ClusterRule(Knobs):
+    """A number of distinct values for the layers that a pattern chooses."""
+
+    layers: Patterns = Field(min_length=1)
+    """Layer patterns: paths, names or classes."""
+    clusters: int = Field(ge=0)
+    """How many distinct values each of their kernels may have, zero included; 0 leaves them alone."""
+
+    @field_validator("clusters")
+    @classmethod
+    def _more_than_one(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("is 0, which leaves the layers alone, or at least 2. Received: 1")
+        return value
+
+
+class Cluster(Fitting):
+    """Gives each kernel a few distinct values and trains these, so that the int8 file compresses well.
+
+    Zeros stay zeros: put it after `prune`. `quantize` keeps the values apart as they are (`scales: auto`).
+    """
+
+    kind: ClassVar[str] = "cluster"
+
+    clusters: int = Field(ge=2)
+    """How many distinct values each kernel may have, zero included."""
+    rules: tuple[ClusterRule, ...] = ()
+    """Numbers of values for single layers, such as {layers: head, clusters: 32}; a later rule wins."""
+    biases: int | None = Field(None, ge=2)
+    """How many distinct values each bias may have; biases are left alone if not given."""
+    only: Patterns = ()
+    """Layer patterns (path, name or class); empty means every layer of a class that TF-MOT prunes."""
+    skip: Patterns = ()
+    """Layer patterns to leave alone."""
+    prunable: dict[str, Patterns] = {}
+    """For layers of your own: names of the weights to cluster by layer pattern, such as {MyDense: [matrix]}."""
+
+    def check(self, model: Any, context: Context) -> None:
+        """Resolves the patterns."""
+        self._callback().choose(model)
+        super().check(model, context)
+
+    def _callback(self) -> Any:
+        from tfopt.callbacks import Clustering
+
+        rules = {pattern: rule.clusters for rule in self.rules for pattern in rule.layers}
+        names = ("biases", "only", "skip", "prunable")
+        return Clustering(self.clusters, rules=rules, **{name: getattr(self, name) for name in names})
+
+    def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
+        """Trains with the callback and saves."""
+        from tfopt import training
+        from tfopt.sparsity.masks import kernel_sparsity
+
+        model, clustering = context.load(inputs[0]), self._callback()
+        history = training.fit(
+            model, context.data, self.training(context), context.folder, [clustering], self.listener(context)
+        )
+        return context.artifact(
+            self,
+            inputs,
+            context.save(model),
+            metrics={**test_metrics(model, context), "sparsity": kernel_sparsity(model)},
+            skipped=tuple(Skipped(where, reason) for where, reason in clustering.skipped),
+            details={"history": history, "distinct_values": clustering.values()},
+        )
