@@ -41,6 +41,15 @@ def convolutional(layers, models):
     )
 
 
+PATTERNS = {
+    "blocks of 4 x 4 by maximum": (
+        {"block": (4, 4), "block_pooling": "max"},
+        {"block_size": (4, 4), "block_pooling_type": "MAX"},
+    ),
+    "blocks of 1 x 8 by mean": ({"block": (1, 8)}, {"block_size": (1, 8)}),
+    "two of four": ({"keep": (2, 4)}, {"sparsity_m_by_n": (2, 4)}),
+}
+
 SCHEDULES = {
     "polynomial every 10": lambda: polynomial_decay(0.1, 0.75, 5, 75, frequency=10),
     "constant every 5, with regrowth": lambda: constant_sparsity(0.6, 3, frequency=5),
@@ -67,10 +76,10 @@ def recorder(base, masks_now):
     return Recorder()
 
 
-def train_stock(build, weights, schedule, optimizer, samples):
+def train_stock(build, weights, schedule, optimizer, samples, **pattern):
     plain = build(tf_keras.layers, tf_keras)
     plain.set_weights(weights)
-    wrapped = prune.prune_low_magnitude(plain, pruning_schedule=schedule)
+    wrapped = prune.prune_low_magnitude(plain, pruning_schedule=schedule, **pattern)
     wrapped.compile(optimizer, tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     pairs = [var for layer in wrapped.layers for var in getattr(layer, "pruning_vars", ())]
     seen = recorder(tf_keras.callbacks.Callback, lambda: [mask.numpy() for _, mask, _ in pairs])
@@ -79,11 +88,11 @@ def train_stock(build, weights, schedule, optimizer, samples):
     return seen.masks, [weight.numpy() for weight, _, _ in pairs]
 
 
-def train_ours(build, weights, schedule, optimizer, samples, **compile_options):
+def train_ours(build, weights, schedule, optimizer, samples, pattern=None, **compile_options):
     model = build(keras.layers, keras)
     model.set_weights(weights)
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), **compile_options)
-    pruning = MagnitudePruning(schedule=schedule)
+    pruning = MagnitudePruning(**({"schedule": schedule} if schedule else {}), **(pattern or {}))
     seen = recorder(keras.callbacks.Callback, lambda: [mask.numpy() for mask in pruning._masks])
     model.fit(*samples, batch_size=BATCH, epochs=EPOCHS, shuffle=False, verbose=0, callbacks=[pruning, seen])
     return seen.masks, [kernel.variable.numpy() for kernel in pruning._masking.kernels]
@@ -111,6 +120,22 @@ def test_masks_equal_those_of_the_stock_wrappers_at_every_step(name, build, opti
     assert different == []
     changes = sum(not same(a, b) for a, b in itertools.pairwise(ours))
     assert changes >= 3, "a schedule whose masks never change shows nothing"
+    for mine, reference in zip(our_kernels, their_kernels, strict=True):
+        np.testing.assert_allclose(mine, reference, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_the_masks_of_patterns_equal_those_of_the_stock_wrappers_at_every_step(name, samples):
+    keras.utils.set_random_seed(11)
+    weights = perceptron(keras.layers, keras).get_weights()
+    pattern, stock_pattern = PATTERNS[name]
+    theirs_optimizer, ours_optimizer = optimizers("adam")
+    schedule = SCHEDULES["polynomial every 10"]
+    theirs, their_kernels = train_stock(perceptron, weights, schedule(), theirs_optimizer, samples, **stock_pattern)
+    own_schedule = None if "keep" in pattern else schedule()
+    ours, our_kernels = train_ours(perceptron, weights, own_schedule, ours_optimizer, samples, pattern)
+    assert [step for step, (a, b) in enumerate(zip(ours, theirs, strict=True), 1) if not same(a, b)] == []
+    assert not all(mask.all() for mask in ours[-1])
     for mine, reference in zip(our_kernels, their_kernels, strict=True):
         np.testing.assert_allclose(mine, reference, atol=2e-6)
 

@@ -31,9 +31,11 @@ class _Shared:
         weights = tf.convert_to_tensor(self.own(weights) if self.own else weights)
         indices = tf.reshape(self.indices, [-1])
         flat = tf.cast(tf.reshape(weights, [-1]), tf.float32)
-        sums = tf.math.unsorted_segment_sum(flat, indices, self.count)
+        # The mean as a distance from one of the weights: equal weights stay what they are to the last bit.
+        anchors = tf.math.unsorted_segment_max(flat, indices, self.count)
+        apart = tf.math.unsorted_segment_sum(flat - tf.gather(anchors, indices), indices, self.count)
         sizes = tf.math.unsorted_segment_sum(tf.ones_like(flat), indices, self.count)
-        values = tf.where(tf.range(self.count) == self.zero, 0.0, sums / tf.maximum(sizes, 1.0))
+        values = tf.where(tf.range(self.count) == self.zero, 0.0, anchors + apart / tf.maximum(sizes, 1.0))
         return tf.cast(tf.reshape(tf.gather(values, indices), tf.shape(weights)), weights.dtype)
 
 

@@ -56,14 +56,12 @@ def cluster(weights: np.ndarray, clusters: int) -> Codebook:
         return Codebook(distinct, inverse.reshape(array.shape))
     zeros = array == 0
     ordered = np.sort(array[~zeros].astype(np.float64))
-    centers = _k_means(ordered, clusters - bool(zeros.any()))
-    values = np.sort(np.append(centers, 0.0) if zeros.any() else centers)
+    values = _k_means(ordered, clusters - bool(zeros.any()))
     indices = np.searchsorted((values[1:] + values[:-1]) / 2, array)
     if zeros.any():
-        at = int(np.flatnonzero(values == 0)[0])
-        last = values.size - 1
-        near = np.where(array < 0, at - 1 if at else at + 1, at + 1 if at < last else at - 1)
-        indices = np.where(zeros, at, np.where(indices == at, near, indices))
+        at = int(np.searchsorted(values, 0.0))
+        values = np.insert(values, at, 0.0)
+        indices = np.where(zeros, at, indices + (indices >= at))
     return Codebook(values.astype(array.dtype), indices)
 
 

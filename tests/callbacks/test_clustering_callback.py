@@ -1,0 +1,186 @@
+"""`Clustering` in other people's `fit()`."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tfopt.callbacks import Clustering, MagnitudePruning
+from tfopt.errors import InputError, ModelError
+
+
+def network():
+    keras.utils.set_random_seed(4)
+    return keras.Sequential(
+        [
+            layers.Input((8, 8, 1)),
+            layers.Conv2D(8, 3, activation="relu", name="conv"),
+            layers.Flatten(),
+            layers.Dense(16, activation="relu", name="hidden"),
+            layers.Dense(4, name="head"),
+        ]
+    )
+
+
+def compiled(model, optimizer="adam", **options):
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), **options)
+    return model
+
+
+def fit(model, blobs, callbacks, epochs=2, **options):
+    keras.utils.set_random_seed(0)
+    return model.fit(*blobs, batch_size=32, epochs=epochs, verbose=0, callbacks=callbacks, **options)
+
+
+def distinct(model):
+    return [np.unique(weight).size for weight in model.get_weights() if weight.ndim > 1]
+
+
+WAYS = {
+    "plain": {},
+    "eagerly": {"run_eagerly": True},
+    "with XLA": {"jit_compile": True},
+    "three steps in one execution": {"steps_per_execution": 3},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_kernel_ends_with_as_many_values_and_still_learns(way, blobs):
+    model = compiled(network(), **WAYS[way])
+    fit(model, blobs, [])
+    clustering = Clustering(8)
+    history = fit(model, blobs, [clustering], epochs=8)
+    assert distinct(model) == [8, 8, 8]
+    assert clustering.values() == {"conv/kernel": 8, "hidden/kernel": 8, "head/kernel": 8}
+    assert history.history["loss"][-1] < 0.8 * history.history["loss"][0]
+
+
+def test_the_values_are_shared_after_every_batch_and_are_trained(blobs):
+    seen = []
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(model.get_layer("hidden").kernel.numpy())
+    )
+    model = compiled(network())
+    fit(model, blobs, [Clustering(6), watch])
+    assert {np.unique(kernel).size for kernel in seen} == {6}
+    assert len({float(kernel.max()) for kernel in seen}) == len(seen)
+
+
+def test_a_step_moves_a_shared_value_by_the_mean_of_the_steps_of_its_weights(blobs):
+    model = compiled(network(), keras.optimizers.SGD(0.1))
+    fit(model, blobs, [Clustering(4)], epochs=1)  # has shared values now
+    start = model.get_weights()
+    free = compiled(network(), keras.optimizers.SGD(0.1))
+    free.set_weights(start)
+    one = [array[:32] for array in blobs]
+    keras.utils.set_random_seed(0)
+    free.fit(*one, batch_size=32, epochs=1, shuffle=False, verbose=0)
+    model.fit(*one, batch_size=32, epochs=1, shuffle=False, verbose=0, callbacks=[Clustering(4)])
+    for before, plain, shared in zip(start, free.get_weights(), model.get_weights(), strict=True):
+        if before.ndim < 2:
+            continue
+        for value in np.unique(before):
+            np.testing.assert_allclose(shared[before == value], plain[before == value].mean(), atol=1e-6)
+
+
+def test_the_zeros_of_a_pruned_model_stay(blobs):
+    model = compiled(network())
+    fit(model, blobs, [MagnitudePruning(0.8)])
+    zeros = [weight == 0 for weight in model.get_weights()]
+    fit(model, blobs, [Clustering(5)])
+    for before, weight in zip(zeros, model.get_weights(), strict=True):
+        if weight.ndim > 1:
+            np.testing.assert_array_equal(weight == 0, before)
+    assert distinct(model) == [5, 5, 5]
+
+
+def test_rules_and_patterns_choose(blobs):
+    model = compiled(network())
+    clustering = Clustering(4, rules={"Dense": 6, "head": 0})
+    fit(model, blobs, [clustering])
+    assert distinct(model)[:2] == [4, 6]
+    assert distinct(model)[2] > 32
+    assert clustering.skipped == [("head", "left alone by a rule")]
+    only = Clustering(4, only="hidden")
+    fit(compiled(model), blobs, [only])
+    assert list(only.values()) == ["hidden/kernel"]
+    assert [where for where, _ in only.skipped] == ["conv", "head"]
+
+
+def test_biases_are_clustered_when_asked(blobs):
+    model = compiled(network())
+    fit(model, blobs, [])
+    clustering = Clustering(8, biases=3)
+    fit(model, blobs, [clustering])
+    assert [np.unique(weight).size for weight in model.get_weights() if weight.ndim == 1] == [3, 3, 3]
+    assert clustering.values()["hidden/bias"] == 3
+
+
+def test_the_model_is_its_own_again_afterwards(blobs, tmp_path):
+    model = network()
+    own = keras.constraints.MaxNorm(3.0)
+    model.get_layer("head").kernel.constraint = own
+    fit(compiled(model), blobs, [Clustering(4)])
+    assert model.get_layer("head").kernel.constraint is own
+    assert model.get_layer("conv").kernel.constraint is None
+    model.save(tmp_path / "model.keras")
+    assert b"tfopt" not in (tmp_path / "model.keras").read_bytes()
+    fit(model, blobs, [])
+    assert distinct(model)[1] > 100
+
+
+def test_a_fit_that_fails_lets_go(blobs):
+    def fail(epoch, logs):
+        raise KeyError("stop")
+
+    model = compiled(network())
+    with pytest.raises(KeyError), Clustering(4) as clustering:
+        fit(model, blobs, [clustering, keras.callbacks.LambdaCallback(on_epoch_end=fail)])
+    assert model.get_layer("conv").kernel.constraint is None
+
+
+def test_a_state_put_away_and_taken_up_gives_the_weights_of_one_go(blobs):
+    def train(model, clustering, first, last):
+        keras.utils.set_random_seed(0)
+        model.fit(
+            *blobs, batch_size=32, initial_epoch=first, epochs=last, shuffle=False, verbose=0, callbacks=[clustering]
+        )
+
+    whole = compiled(network(), keras.optimizers.SGD(0.05))
+    train(whole, Clustering(6, biases=4), 0, 4)
+    first = Clustering(6, biases=4)
+    model = compiled(network(), keras.optimizers.SGD(0.05))
+    train(model, first, 0, 2)
+    state = first.get_state()
+    second = Clustering(6, biases=4)
+    second.set_state(state)
+    train(model, second, 2, 4)
+    for a, b in zip(whole.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"clusters": 1}, {"clusters": 4, "biases": 1}, {"clusters": 4, "rules": {"head": 1}}]
+)
+def test_fewer_than_two_values_are_refused(settings):
+    with pytest.raises(InputError, match="at least 2"):
+        Clustering(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"only": "hiden"}, "Did you mean 'hidden'"),
+        ({"rules": {"hiden": 3}}, "Did you mean 'hidden'"),
+        ({"rules": {"*": 0}}, "no layer is left to cluster"),
+    ],
+)
+def test_patterns_that_choose_nothing_are_refused(settings, words, blobs):
+    with pytest.raises(ModelError, match=words):
+        fit(compiled(network()), blobs, [Clustering(4, **settings)])
+
+
+def test_a_model_without_weights_is_refused(blobs):
+    model = keras.Sequential([layers.Flatten(), layers.Dense(4)])
+    with pytest.raises(ModelError, match="no weights yet"):
+        fit(compiled(model), blobs, [Clustering(4)])
