@@ -96,7 +96,7 @@ def test_a_clustered_kernel_has_one_scale_and_its_own_number_of_values(first):
     per_channel = kernels_of(tfopt.convert(model, "int8", calibration=x, scales="channel"))
     assert per_channel[2].scales == 24
     if first:  # of a dense kernel every channel has the largest value, and so the same scale
-        assert per_channel[2].distinct > 12
+        assert per_channel[2].distinct > 6
 
 
 def test_auto_leaves_the_scales_of_other_kernels_alone():
