@@ -1,9 +1,10 @@
 """What pruning costs a training step: Keras 3 with the callback, against plain Keras 3 and against TF-MOT's wrappers.
 
-Four trainings run in turns, a few steps each: plain Keras 3, Keras 3 with `MagnitudePruning`, plain tf_keras, and
-tf_keras with TF-MOT's `prune_low_magnitude`. The steps are those of the inner loop of `fit`, its callbacks included;
-tracing is left out, mask updates are not. A figure is the median over the rounds of the ratio within a round, and the
-whole is repeated. Then one mask update of MobileNetV2: TF-MOT's sort of every kernel against the callback's selection.
+Trainings run in turns, a few steps each: plain Keras 3, Keras 3 with `MagnitudePruning` in each pattern and with
+`Clustering` (of a model that is 90% zeros), plain tf_keras, and tf_keras with TF-MOT's `prune_low_magnitude` of single
+weights. The steps are those of the inner loop of `fit`, its callbacks included; tracing is left out, mask updates are
+not. A figure is the median over the rounds of the ratio within a round, and the whole is repeated. Then one mask update
+of MobileNetV2: TF-MOT's sort of every kernel against the callback's selection, and that of each pattern.
 
     python benchmarks/pruning_step.py [--repeats 3] [--only digits] [--quick]
 """
@@ -16,9 +17,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.callbacks import MagnitudePruning
-from tfopt.sparsity import polynomial_decay
+from tfopt.callbacks import Clustering, MagnitudePruning
+from tfopt.sparsity import magnitude_mask, polynomial_decay
 from tfopt.sparsity.engine import tfmot
+from tfopt.sparsity.selection import choose_kernels
 
 tfmot()  # imports TF-MOT without turning tf.keras into Keras 2
 import tf_keras  # noqa: E402
@@ -56,6 +58,16 @@ def mobilenet_v2(k, size=96):
     return k.applications.MobileNetV2((size, size, 3), weights=None, classes=10, classifier_activation=None)
 
 
+# What `MagnitudePruning` takes besides a sparsity
+PATTERNS = {
+    "per layer": {},
+    "global": {"allocation": "global"},
+    "LAMP": {"allocation": "lamp"},
+    "ERK": {"allocation": "erk"},
+    "blocks 4 x 4": {"block": (4, 4)},
+    "2 of 4": {"keep": (2, 4)},
+}
+
 # name: build, sample shape, batch, steps to a turn, rounds, steps between mask updates
 CASES = {
     "digits": (digits, (8, 8, 1), 32, 20, 40, 100),
@@ -92,6 +104,12 @@ class Training:
         return time.perf_counter() - start
 
 
+def sparse(model, sparsity=0.9):
+    for kernel in choose_kernels(model)[0]:
+        kernel.variable.assign(kernel.variable * magnitude_mask(kernel.variable.numpy(), sparsity))
+    return model
+
+
 def trainings(case):
     build, shape, batch, _, _, frequency = CASES[case]
     data = batches(shape, batch)
@@ -99,10 +117,14 @@ def trainings(case):
     def schedule():
         return polynomial_decay(0.1, 0.8, 0, 10**5 // frequency * frequency, frequency=frequency)
 
+    def pruning(pattern):
+        return MagnitudePruning(**({} if "keep" in pattern else {"schedule": schedule()}), **pattern)
+
     wrapped = prune.prune_low_magnitude(build(tf_keras), pruning_schedule=schedule())
     return {
         "keras": Training(keras, build(keras), data, []),
-        "keras + tfopt": Training(keras, build(keras), data, [MagnitudePruning(schedule=schedule())]),
+        **{name: Training(keras, build(keras), data, [pruning(pattern)]) for name, pattern in PATTERNS.items()},
+        "clustering": Training(keras, sparse(build(keras)), data, [Clustering(16)]),
         "tf_keras": Training(tf_keras, build(tf_keras), data, []),
         "tf_keras + TF-MOT": Training(tf_keras, wrapped, data, [pruning_callbacks.UpdatePruningStep()]),
     }
@@ -122,16 +144,24 @@ def ratio(taken, over, under):
     return statistics.median(a / b for a, b in pairs)
 
 
-def mask_updates(rounds):
-    """Seconds of one update of all of MobileNetV2's kernels: TF-MOT's arithmetic, and the callback's."""
-    model = mobilenet_v2(keras, 224)
-    model.compile("sgd", "mse")
-    pruning = MagnitudePruning(schedule=polynomial_decay(0.1, 0.8, 0, 100))
+def attached(model, pattern):
+    """The callback on a model, as `fit` would have it."""
+    pruning = MagnitudePruning(**({} if "keep" in pattern else {"sparsity": 0.8}), **pattern)
     pruning.set_model(model)
     pruning.set_params({"steps": 10, "epochs": 1})
     pruning.on_train_begin()
-    raw = [kernel.variable.value for kernel in pruning._masking.kernels]
-    triples = [(w, tf.Variable(tf.ones_like(w)), tf.Variable(0.0)) for w in raw]
+    return pruning
+
+
+def mask_updates(rounds):
+    """Seconds of one update of all of MobileNetV2's kernels: TF-MOT's, and the callback's in each pattern."""
+    model = mobilenet_v2(keras, 224)
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    triples = []
+    for kernel in choose_kernels(model)[0]:
+        raw = kernel.variable.value
+        triples.append((raw, tf.Variable(tf.ones_like(raw)), tf.Variable(0.0)))
     step = tf.Variable(100, dtype=tf.int64)
     stock = tfmot().Pruning(lambda: step, triples, polynomial_decay(0.1, 0.8, 0, 100), (1, 1), "AVG")
 
@@ -140,27 +170,24 @@ def mask_updates(rounds):
         stock.conditional_mask_update()
         stock.weight_mask_op()
 
-    kernels = [w.numpy() for w in raw]
-
-    def restore():
-        for w, kernel in zip(raw, kernels, strict=True):
-            w.assign(kernel)
-
-    result = {}
-    for state in ("dense", "80% zeros"):
-        taken = {"TF-MOT": [], "tfopt": []}
-        for number in range(rounds + 2):
-            for name, update in (("TF-MOT", stock_update), ("tfopt", lambda: pruning._masking.renew(0.8))):
-                if state == "dense":
-                    restore()
+    updates = {"TF-MOT": stock_update}
+    masks = {}
+    for name, pattern in PATTERNS.items():
+        pruning = attached(model, pattern)
+        updates[name] = lambda pruning=pruning: pruning._masking.renew(0.8)
+        masks[name] = pruning._masking.masks
+        pruning.detach()
+    taken = {state: {name: [] for name in updates} for state in ("dense", "80% zeros")}
+    for number in range(rounds + 2):
+        for name, update in updates.items():
+            model.set_weights(before)
+            for state in taken:  # the second update finds the zeros of the first
                 start = time.perf_counter()
                 update()
                 if number >= 2:
-                    taken[name].append(time.perf_counter() - start)
-        same = all(np.array_equal(m.numpy(), t[1].numpy()) for m, t in zip(pruning._masks, triples, strict=True))
-        result[state] = (taken, same)
-    pruning.detach()
-    return len(raw), sum(k.size for k in kernels), result
+                    taken[state][name].append(time.perf_counter() - start)
+    same = all(np.array_equal(m.numpy(), t[1].numpy()) for m, t in zip(masks["per layer"], triples, strict=True))
+    return len(triples), sum(int(np.prod(t[0].shape)) for t in triples), taken, same
 
 
 def main():
@@ -169,28 +196,36 @@ def main():
     parser.add_argument("--only", choices=[*CASES, "mask_update"])
     parser.add_argument("--quick", action="store_true", help="fewer rounds, for a look")
     arguments = parser.parse_args()
-    print(f"{'model':<14} {'repeat':>6} {'ms/step':>8}  tfopt/keras  TF-MOT/tf_keras")
+    names = [*PATTERNS, "clustering"]
+    print(f"{'model':<14} {'repeat':>6} {'ms/step':>8} {''.join(f'{name:>13}' for name in names)} {'TF-MOT':>9}")
     for case in CASES:
         if arguments.only not in (None, case):
             continue
-        ours, theirs = [], []
+        lines = []
         running = trainings(case)
         step_times(case, running, 2)  # traces
         for repeat in range(arguments.repeats):
             taken = step_times(case, running, 5 if arguments.quick else CASES[case][4])
-            ours.append(ratio(taken, "keras + tfopt", "keras"))
-            theirs.append(ratio(taken, "tf_keras + TF-MOT", "tf_keras"))
             milliseconds = 1000 * statistics.median(taken["keras"]) / CASES[case][3]
-            print(
-                f"{case:<14} {repeat + 1:>6} {milliseconds:>8.2f}  {ours[-1]:>11.3f}  {theirs[-1]:>15.3f}", flush=True
+            lines.append(
+                [ratio(taken, name, "keras") for name in names] + [ratio(taken, "tf_keras + TF-MOT", "tf_keras")]
             )
-        print(f"{case:<14} median {'':>8}  {statistics.median(ours):>11.3f}  {statistics.median(theirs):>15.3f}")
+            print(f"{case:<14} {repeat + 1:>6} {milliseconds:>8.2f} {_line(lines[-1])}", flush=True)
+        medians = [statistics.median(column) for column in zip(*lines, strict=True)]
+        print(f"{case:<14} median {'':>8} {_line(medians)}", flush=True)
     if arguments.only in (None, "mask_update"):
-        count, weights, result = mask_updates(3 if arguments.quick else 15)
-        print(f"\none mask update of MobileNetV2: {count} kernels, {weights:,} weights")
-        for state, (taken, same) in result.items():
-            a, b = (statistics.median(taken[name]) * 1000 for name in ("TF-MOT", "tfopt"))
-            print(f"{state:<10} TF-MOT {a:7.1f} ms   tfopt {b:6.1f} ms   {a / b:5.1f}x   masks equal: {same}")
+        count, weights, taken, same = mask_updates(3 if arguments.quick else 15)
+        print(f"\none mask update of MobileNetV2: {count} kernels, {weights:,} weights; per layer equal: {same}")
+        for state, by_name in taken.items():
+            stock = statistics.median(by_name["TF-MOT"])
+            print(f"{state:<12} TF-MOT's sort {stock * 1000:8.1f} ms")
+            for name in PATTERNS:
+                own = statistics.median(by_name[name])
+                print(f"{'':<12} {name:<13} {own * 1000:8.1f} ms {stock / own:6.1f}x")
+
+
+def _line(ratios):
+    return "".join(f"{value:>13.3f}" for value in ratios[:-1]) + f" {ratios[-1]:>9.3f}"
 
 
 if __name__ == "__main__":

@@ -21,22 +21,47 @@ __all__ = ["Clustering"]
 class _Shared:
     """A variable's constraint while clustered: its own first, then every weight becomes the mean of its cluster.
 
-    It is a plain callable and not a `keras.constraints.Constraint`, so nothing of it is ever saved.
+    It is a plain callable and not a `keras.constraints.Constraint`, so nothing of it is ever saved. Weights that are
+    zero are left out of all sums, so a sparse kernel costs little.
+
+    Args:
+        indices: The cluster of each weight, in the kernel's shape; -1 where it is zero.
+        count: Clusters.
+        own: The variable's own constraint.
     """
 
-    def __init__(self, indices: tf.Variable, count: int, zero: tf.Variable, own: Any):
-        self.indices, self.count, self.zero, self.own = indices, count, zero, own
+    def __init__(self, indices: np.ndarray, count: int, own: Any):
+        self.own = own
+        once = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
+        some = {"dtype": tf.int32, "shape": [None], **once}
+        self._positions, self._clusters = tf.Variable([0], **some), tf.Variable([0], **some)
+        self._first = tf.Variable(tf.zeros([count], tf.int32), **once)
+        self._sizes = tf.Variable(tf.ones([count]), **once)
+        self.assign(indices)
+
+    def assign(self, indices: np.ndarray) -> None:
+        """Takes other clusters."""
+        self.indices = indices
+        flat = indices.ravel()
+        positions = np.flatnonzero(flat >= 0)
+        clusters, first, sizes = np.unique(flat[positions], return_index=True, return_counts=True)
+        firsts, counts = np.zeros(self._first.shape, np.int32), np.ones(self._sizes.shape, np.float32)
+        firsts[clusters], counts[clusters] = positions[first], sizes
+        pairs = ((self._positions, positions), (self._clusters, flat[positions]))
+        for variable, value in (*pairs, (self._first, firsts)):
+            variable.assign(value.astype(np.int32))
+        self._sizes.assign(counts)
 
     def __call__(self, weights: Any) -> tf.Tensor:
         weights = tf.convert_to_tensor(self.own(weights) if self.own else weights)
-        indices = tf.reshape(self.indices, [-1])
         flat = tf.cast(tf.reshape(weights, [-1]), tf.float32)
         # The mean as a distance from one of the weights: equal weights stay what they are to the last bit.
-        anchors = tf.math.unsorted_segment_max(flat, indices, self.count)
-        apart = tf.math.unsorted_segment_sum(flat - tf.gather(anchors, indices), indices, self.count)
-        sizes = tf.math.unsorted_segment_sum(tf.ones_like(flat), indices, self.count)
-        values = tf.where(tf.range(self.count) == self.zero, 0.0, anchors + apart / tf.maximum(sizes, 1.0))
-        return tf.cast(tf.reshape(tf.gather(values, indices), tf.shape(weights)), weights.dtype)
+        anchors = tf.gather(flat, self._first)
+        apart = tf.gather(flat, self._positions) - tf.gather(anchors, self._clusters)
+        moved = tf.math.unsorted_segment_sum(apart, self._clusters, anchors.shape[0])
+        shared = tf.gather(anchors + moved / self._sizes, self._clusters)
+        filled = tf.scatter_nd(self._positions[:, None], shared, tf.shape(flat))
+        return tf.cast(tf.reshape(filled, tf.shape(weights)), weights.dtype)
 
 
 class Clustering(keras.callbacks.Callback):
@@ -128,10 +153,7 @@ class Clustering(keras.callbacks.Callback):
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The cluster of every weight, to go on from in another process with `set_state`."""
-        state: dict[str, np.ndarray] = {}
-        for index, shared in enumerate(self._shared):
-            state |= {f"indices{index}": shared.indices.numpy(), f"zero{index}": shared.zero.numpy()}
-        return state
+        return {f"indices{index}": shared.indices for index, shared in enumerate(self._shared)}
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Takes up what `get_state` gave; the next batch of `fit` goes on from there."""
@@ -157,21 +179,12 @@ class Clustering(keras.callbacks.Callback):
             for kernel, count in chosen:
                 book = cluster(np.asarray(kernel.variable.value.read_value()), count)
                 kernel.variable.assign(book.weights)
-                self._shared.append(self._constraint(kernel, book.values, book.indices, count))
+                indices = np.where(book.weights == 0, -1, book.indices)
+                self._shared.append(_Shared(indices, count, kernel.variable.constraint))
         for kernel, shared in zip(self._kernels, self._shared, strict=True):
             kernel.variable.constraint = shared
         self._owner, self._attached = self.model, True
         self.model.make_train_function(force=True)  # fit() keeps a step traced earlier, without these constraints
-
-    def _constraint(self, kernel: Kernel, values: np.ndarray, indices: np.ndarray, count: int) -> _Shared:
-        once = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
-        zero = np.flatnonzero(values == 0)
-        return _Shared(
-            tf.Variable(indices.astype(np.int32), **once),
-            count,
-            tf.Variable(int(zero[0]) if zero.size else -1, dtype=tf.int32, **once),
-            kernel.variable.constraint,
-        )
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Takes up a state that was set; other callbacks restore weights when training begins."""
@@ -181,8 +194,7 @@ class Clustering(keras.callbacks.Callback):
             indices = self._pending.get(f"indices{index}")
             if indices is None or indices.shape != shared.indices.shape:
                 raise ModelError("the state is of other layers: its clusters do not fit these kernels.")
-            shared.indices.assign(indices)
-            shared.zero.assign(self._pending[f"zero{index}"])
+            shared.assign(indices)
         self._pending = None
 
     def on_train_end(self, logs: Any = None) -> None:

@@ -66,8 +66,8 @@ class MagnitudePruning(keras.callbacks.Callback):
         rewind: What goes back after each pruning: `"weights"` (those that stay, and the optimizer, as they were at
             `rewind_to`) or `"learning_rate"` (the optimizer's step count alone, on which its schedule depends).
         rewind_to: Where to, in steps or as a fraction of the training; 0 is where training began.
-        allocation: `"uniform"`, `"global"`, `"lamp"` (both rank all kernels together) or `"erk"`; `tfopt.sparsity.allocation`
-            says what each does.
+        allocation: `"uniform"`, `"global"`, `"lamp"` (both rank all kernels together) or `"erk"`; see
+            `tfopt.sparsity.allocation`.
         rules: Sparsities by layer pattern, before any allocation; of several that match the last one counts, 0 keeps
             a layer dense.
         block: Rows and columns of the blocks to prune; single weights if not given.
