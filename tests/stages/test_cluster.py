@@ -1,0 +1,116 @@
+"""Stage `cluster`: the values it leaves, through to the file, and what it refuses."""
+
+import keras
+import numpy as np
+import pytest
+
+import tfopt
+from tfopt import training
+from tfopt.callbacks import Clustering
+from tfopt.data import Data, Split
+from tfopt.tflite import read
+
+HEAD = "name: t\nmodel: model.py:build\ndata: digits\nloss: sparse_categorical_crossentropy\nstages:\n"
+MODEL = """
+import keras
+from keras import layers
+
+
+def build():
+    return keras.Sequential([
+        layers.Input((8, 8, 1)), layers.Conv2D(8, 3, activation="relu", name="conv"), layers.Flatten(),
+        layers.Dense(32, activation="relu", name="hidden"), layers.Dense(10, activation="softmax", name="head"),
+    ])
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "model.py").write_text(MODEL)
+
+    def write(*stages):
+        path = tmp_path / "r.yaml"
+        path.write_text(HEAD + "".join(f"  - {stage}\n" for stage in stages))
+        return path
+
+    return write
+
+
+def test_zeros_and_values_last_through_to_a_smaller_file(recipe):
+    path = recipe(
+        "train: {epochs: 3}",
+        "prune: {sparsity: 0.9, epochs: 2}",
+        "quantize: {name: pruned}",
+        "cluster: {after: prune, clusters: 8, biases: 4, rules: [{layers: head, clusters: 16}], epochs: 2}",
+        "quantize: {name: shared}",
+        "quantize: {name: channels, after: cluster, scales: channel}",
+        "verify: {}",
+    )
+    made = tfopt.run(path, out=path.parent / "out").artifacts
+    assert made["cluster"].metrics["sparsity"] == pytest.approx(made["prune"].metrics["sparsity"], abs=1e-6)
+    values = made["cluster"].details["distinct_values"]
+    assert values == {
+        "conv/kernel": 8,
+        "hidden/kernel": 8,
+        "head/kernel": 16,
+        **dict.fromkeys(("conv/bias", "hidden/bias", "head/bias"), 4),
+    }
+    kernels = [op.kernels[0] for op in read(made["shared"].path).ops if op.kernels]
+    assert [kernel.scales for kernel in kernels] == [1, 1, 1]
+    assert [kernel.distinct for kernel in kernels[1:]] == [8, 16]
+    assert kernels[0].distinct <= 8  # of its few weights two may be as good as one in 8 bits
+    sizes = {name: made[name].metrics["gzip_bytes"] for name in ("pruned", "shared", "channels")}
+    assert sizes["shared"] < 0.8 * sizes["pruned"]
+    assert sizes["shared"] < sizes["channels"]
+    files = made["verify"].files
+    assert files["shared"]["agreement"] > 0.98
+
+
+def test_an_interrupted_clustering_ends_with_the_weights_of_an_uninterrupted_one(blobs, tmp_path):
+    class Interrupted(Exception):
+        pass
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise Interrupted
+
+    def build():
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential(
+            [keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(4, activation="softmax")]
+        )
+        model.compile("adam", "sparse_categorical_crossentropy")
+        return model
+
+    x, y = blobs
+    data = Data(Split(x[:160], y[:160]), Split(x[160:208], y[160:208]), Split(x[208:], y[208:]))
+    settings = training.Settings(epochs=4)
+    whole, cut, resumed = build(), build(), build()
+    training.fit(whole, data, settings, tmp_path / "whole", [Clustering(6, biases=3)])
+    with pytest.raises(Interrupted):
+        training.fit(cut, data, settings, tmp_path / "cut", [Clustering(6, biases=3), Interrupt()])
+    training.fit(resumed, data, settings, tmp_path / "cut", [Clustering(6, biases=3)])
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        ("cluster: {epochs: 1}", "cluster.clusters is missing"),
+        ("cluster: {epochs: 1, clusters: 1}", "clusters"),
+        ("cluster: {epochs: 1, clusters: 8, biases: 1}", "biases"),
+        ("cluster: {epochs: 1, clusters: 8, rules: [{layers: head, clusters: 1}]}", "at least 2. Received: 1"),
+        ("cluster: {epochs: 1, clusters: 8, rules: [{layers: haed, clusters: 4}]}", "Did you mean 'head'"),
+        ("cluster: {epochs: 1, clusters: 8, only: haed}", "Did you mean 'head'"),
+        ("cluster: {epochs: 1, clusters: 8, rules: [{layers: '*', clusters: 0}]}", "no layer is left to cluster"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_place(recipe, stage, words):
+    path = recipe(stage)
+    with pytest.raises(tfopt.InputError) as caught:
+        tfopt.validate(path)
+    assert words in str(caught.value)
+    assert f"{path}:6: " in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1

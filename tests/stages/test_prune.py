@@ -1,0 +1,130 @@
+"""Stage `prune`: what a recipe can ask for, what it reports, and what it refuses with a file and a line."""
+
+import numpy as np
+import pytest
+
+import tfopt
+from tfopt.errors import RecipeError
+
+MODEL = """
+import keras
+from keras import layers
+
+
+class Own(layers.Layer):
+    def build(self, shape):
+        self.matrix = self.add_weight(name="matrix", shape=(shape[-1], 16))
+
+    def call(self, x):
+        return x @ self.matrix
+
+
+def build():
+    return keras.Sequential([
+        layers.Input((8, 8, 1)), layers.Conv2D(8, 3, activation="relu", name="conv"), layers.Flatten(),
+        layers.Dense(32, activation="relu", name="hidden"), Own(name="own"),
+        layers.Dense(10, activation="softmax", name="head"),
+    ])
+"""
+HEAD = "name: t\nmodel: model.py:build\ndata: digits\nloss: sparse_categorical_crossentropy\nstages:\n"
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "model.py").write_text(MODEL)
+
+    def write(*stages):
+        path = tmp_path / "r.yaml"
+        path.write_text(HEAD + "".join(f"  - {stage}\n" for stage in stages))
+        return path
+
+    return write
+
+
+def run(path):
+    return tfopt.run(path, out=path.parent / "out").artifacts
+
+
+def test_allocations_rules_and_own_layers_from_one_recipe(recipe):
+    made = run(
+        recipe(
+            "prune: {name: global, sparsity: 0.8, allocation: global, epochs: 1, rules: [{layers: head, sparsity: 0}]}",
+            "prune: {name: erk, after: source, sparsity: 0.8, allocation: erk, epochs: 1, prunable: {Own: matrix}}",
+            "prune: {name: blocks, after: source, sparsity: 0.8, block: [4, 4], epochs: 1}",
+            "prune: {name: pairs, after: source, keep: [2, 4], epochs: 1}",
+        )
+    )
+    shares = {name: made[name].details["sparsity"] for name in ("global", "erk", "blocks", "pairs")}
+    assert set(shares["global"]) == {"conv/kernel", "hidden/kernel"}
+    sizes = {"conv/kernel": 72, "hidden/kernel": 288 * 32}
+    zeros = sum(share * sizes[name] for name, share in shares["global"].items())
+    assert zeros == pytest.approx(0.8 * sum(sizes.values()), abs=2)
+    assert {skipped.where: skipped.reason for skipped in made["global"].skipped} == {
+        "own": "not a layer that TF-MOT prunes; `prunable` can name what to prune in it",
+        "head": "kept dense by a rule",
+    }
+    assert shares["erk"]["hidden/kernel"] > shares["erk"].get("own/matrix", 0)
+    assert made["erk"].metrics["sparsity"] == pytest.approx(0.8, abs=0.01)
+    assert shares["blocks"]["hidden/kernel"] == pytest.approx(0.8, abs=0.01)
+    assert shares["pairs"] == {"hidden/kernel": 0.5, "head/kernel": 0.5}
+
+
+def test_rounds_with_rewinding_end_at_the_sparsity(recipe):
+    stage = "prune: {sparsity: 0.875, schedule: iterative, rounds: 3, rewind: %s, epochs: 4, begin: 0.2, end: 0.8}"
+    made = run(recipe(stage % "weights", stage.replace("prune: {", "prune: {after: source, ") % "learning_rate"))
+    for name in ("prune", "prune-2"):
+        assert made[name].details["sparsity"]["hidden/kernel"] == pytest.approx(0.875, abs=0.001)
+
+
+def test_with_rewinding_a_learning_rate_schedule_spans_one_way_between_prunings():
+    from tfopt.data import Data, Split
+    from tfopt.stages.base import Context
+
+    split = Split(np.zeros((320, 4)), np.zeros(320))
+    context = Context("x", "", None, Data(split, split, split), 0)
+    stage = tfopt.Prune(
+        sparsity=0.5, schedule="iterative", rounds=2, rewind="learning_rate", begin=20, end=60, epochs=10
+    )
+    assert stage.training(context).decay_steps == 40
+    assert tfopt.Prune(sparsity=0.5, epochs=10).training(context).decay_steps is None
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        ("prune: {epochs: 1}", "prune takes sparsity, the fraction of zeros, or keep"),
+        ("prune: {epochs: 1, sparsity: 0.5, keep: [2, 4]}", "Write one of them"),
+        ("prune: {epochs: 1, keep: [2, 4], block: [1, 4]}", "block means nothing with keep"),
+        ("prune: {epochs: 1, keep: [4, 2]}", "0 < n < m"),
+        ("prune: {epochs: 1, keep: 2}", "keep"),
+        ("prune: {epochs: 1, sparsity: 80}", "sparsity"),
+        (
+            "prune: {epochs: 1, sparsity: 0.5, schedule: one_shot, end: 0.9}",
+            "end means nothing with schedule: one_shot",
+        ),
+        ("prune: {epochs: 1, sparsity: 0.5, schedule: iterative}", "rounds goes with schedule: iterative"),
+        ("prune: {epochs: 1, sparsity: 0.5, rewind: weights}", "rewind goes with schedule"),
+        ("prune: {epochs: 1, sparsity: 0.5, allocation: layerwise}", "allocation"),
+        ("prune: {epochs: 1, sparsity: 0.5, rules: [{layers: haed, sparsity: 0.1}]}", "Did you mean 'head'"),
+        ("prune: {epochs: 1, sparsity: 0.5, rules: [{layers: head}]}", "sparsity is missing"),
+        ("prune: {epochs: 1, sparsity: 0.5, prunable: {Own: [matirx]}}", "has no weight 'matirx'"),
+        ("prune: {epochs: 1, sparsity: 0.5, skip: ['*']}", "no layer is left to prune"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_place(recipe, stage, words):
+    path = recipe(stage)
+    with pytest.raises(tfopt.InputError) as caught:
+        tfopt.validate(path)
+    assert words in str(caught.value)
+    assert f"{path}:6: " in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert not (path.parent / "out").exists()
+
+
+def test_rules_may_be_pasted_one_to_a_line(recipe):
+    stage = (
+        "prune:\n      sparsity: 0.5\n      epochs: 1\n      rules:\n        - {layers: [conv, head], sparsity: 1.5}"
+    )
+    path = recipe(stage)
+    with pytest.raises(RecipeError, match=r"r\.yaml:10: .*sparsity"):
+        tfopt.validate(path)
