@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import tfopt
+from tfopt.stages.fitting import Distill
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 # parameters, and the ratio and the error that the paper reports
@@ -34,15 +35,17 @@ def int8(name, after, **settings):
 
 
 def ladder(train, prune, cluster):
-    """A file after each step of a recipe, its distillation and its clustering taken apart."""
+    """A file after each step of a recipe: its pruning with and without a teacher, its clustering taken apart."""
+    taught = Distill(teacher="train", temperature=4, weight=0.7)
+    twin = prune.model_copy(update={"name": "twin", "after": "train", "distill": None if prune.distill else taught})
     return [
         train,
         tfopt.Quantize(name="float32", mode="float32"),
         int8("int8", "train"),
-        prune.model_copy(update={"name": "alone", "after": "train", "distill": None}),
-        int8("pruned", "alone"),
+        twin,
+        int8("pruned" if prune.distill else "taught", "twin"),
         prune.model_copy(update={"after": "train"}),
-        int8("distilled", "prune"),
+        int8("taught" if prune.distill else "pruned", "prune"),
         cluster.model_copy(update={"name": "kernels", "after": "prune", "biases": None}),
         int8("channels", "kernels", scales="channel"),
         int8("tensors", "kernels"),
@@ -53,18 +56,19 @@ def ladder(train, prune, cluster):
 
 
 def last(train, prune, cluster):
-    """The recipe's own steps, and its pruned model as a file."""
-    return [train, prune, int8("distilled", "prune"), cluster, int8("recipe", "cluster"), tfopt.Verify()]
+    """The recipe's own steps, and its dense and its pruned model as files."""
+    steps = [train, int8("int8", "train"), prune.model_copy(update={"after": "train"}), int8("pruned", "prune")]
+    return [*steps, cluster.model_copy(update={"after": "prune"}), int8("recipe", "cluster"), tfopt.Verify()]
 
 
 WORDS = {
     "float32": "dense, float32",
     "int8": "dense, int8",
-    "pruned": "+ pruned, {sparsity:.0%} zeros",
-    "distilled": "+ taught by the dense model",
-    "channels": "+ clustered, a scale per channel",
-    "tensors": "+ one scale per kernel",
-    "recipe": "+ biases clustered (the recipe)",
+    "pruned": "pruned, {sparsity:.0%} zeros",
+    "taught": "pruned, taught by the dense model",
+    "channels": "clustered, a scale for each channel",
+    "tensors": "clustered, one scale for each kernel",
+    "recipe": "biases clustered too: the recipe",
 }
 
 

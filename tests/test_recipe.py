@@ -75,7 +75,7 @@ WRONG = {
     "percent": (HEAD + "  - prune:\n      epochs: 1\n      sparsity: 80\n", 7, "prune.sparsity"),
     "text with a percent sign": (HEAD + "  - prune:\n      epochs: 1\n      sparsity: 80%\n", 7, "80%"),
     "zero epochs": (HEAD + "  - train:\n      epochs: 0\n", 6, "train.epochs"),
-    "a missing field": (HEAD + "  - prune:\n      epochs: 1\n", 5, "prune.sparsity is missing"),
+    "a missing field": (HEAD + "  - prune:\n      sparsity: 0.5\n", 5, "prune.epochs is missing"),
     "a missing top-level field": (
         "name: a\nmodel: m.py:build\nstages:\n  - quantize: {}\n",
         1,

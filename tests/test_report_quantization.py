@@ -1,6 +1,7 @@
 """What the report says of a quantized file."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -43,6 +44,8 @@ def test_the_cells_of_an_audit_are_the_bytes_and_zeros_of_the_layer(model, x):
     assert float(wide[6].rstrip("%")) == 75.0
     assert float(wide[5].rstrip("%")) >= 75.0
     assert head[0] == "head"
+    assert 2 <= int(wide[7]) <= 49
+    assert words.audit_cells(replace(converted.audit.rows[0], values=None))[7] == "-"
 
 
 def test_the_totals_name_what_is_float(model, x):

@@ -170,10 +170,7 @@ class Recipe(Knobs):
             if name in gives:
                 raise RecipeError([((*at, "name"), f"two stages are called {name!r}. Give one another `name`.")])
             parents = _parents(stage, before, gives, steps, at)
-            for needed in stage.needs():
-                if needed not in gives:
-                    sentence = f"no earlier stage is called {needed!r}. {did_you_mean(needed, gives)}"
-                    raise RecipeError([((*at, "against"), sentence)])
+            _check_needs(stage, gives, at)
             steps[name] = Step(name, stage, parents)
             gives[name] = stage.gives
             before = before if stage.gathers else name
@@ -262,6 +259,18 @@ def _parents(
     if stage.gathers and parent in steps and steps[parent].stage.gathers:
         raise RecipeError([((*at, "after"), f"{parent!r} makes no file of its own. Name the stage that made it.")])
     return (parent,)
+
+
+def _check_needs(stage: Stage, gives: Mapping[str, str], at: Location) -> None:
+    for name, need in stage.needs().items():
+        if name not in gives:
+            sentence = f"no earlier stage is called {name!r}. {did_you_mean(name, gives)}"
+            raise RecipeError([((*at, *need.field), sentence)])
+        if need.format not in (None, gives[name]):
+            fitting = [other for other in gives if gives[other] == need.format]
+            way = f"Name one of {', '.join(fitting)}." if fitting else f"No stage before makes a {need.format} one."
+            sentence = f"{need.field[-1]} takes a {need.format} model, and {name!r} gives a {gives[name]} file. {way}"
+            raise RecipeError([((*at, *need.field), sentence)])
 
 
 def _read_yaml(file: Path) -> Any:

@@ -96,6 +96,16 @@ def test_zeros_in_the_file_are_those_that_litert_computes_with(audits, model):
     assert sorted(row.zeros for row in audits["int8"].rows) == pytest.approx(sorted(shares))
 
 
+@pytest.mark.parametrize("mode", ["float32", "int8"])
+def test_the_distinct_values_are_counted_up_to_256(audits, model, mode):
+    for row in audits[mode].rows:
+        count = np.unique(kernels_of(model)[row.layer]).size
+        if mode == "float32":
+            assert row.values == (count if count <= 256 else None)
+        else:
+            assert 2 <= row.values <= min(count, 255)
+
+
 def test_weights_that_round_to_nothing_become_zeros():
     model = keras.Sequential([layers.Input((16,)), layers.Dense(4, name="head")])
     kernel = np.where(np.arange(64).reshape(16, 4) < 4, 1.0, 1e-4).astype(np.float32)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from tfopt.callbacks.clustering import Clustering
+from tfopt.callbacks.distillation import Distillation
 from tfopt.callbacks.pruning import MagnitudePruning
+from tfopt.callbacks.sparsity_log import SparsityLog
 
-__all__ = ["Clustering", "MagnitudePruning"]
+__all__ = ["Clustering", "Distillation", "MagnitudePruning", "SparsityLog"]

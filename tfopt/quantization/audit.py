@@ -26,6 +26,8 @@ class Row:
         float_bytes: The same in the float file.
         zeros: Share of exact zeros in its kernel in the file, 0-1.
         float_zeros: The same in the float file.
+        values: How many different values its kernel has in the file, zero included; None where that is more than 8
+            bits tell apart.
     """
 
     layer: str
@@ -35,6 +37,7 @@ class Row:
     float_bytes: int
     zeros: float
     float_zeros: float
+    values: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def audit(source: FloatModel, content: bytes) -> Audit:
                 float_bytes=sum(4 * t.size for t in fresh),
                 zeros=_share(now),
                 float_zeros=_share(weights),
+                values=_values(now),
             )
         )
     return Audit(
@@ -134,6 +138,11 @@ def _share(tensors: Iterable[Tensor]) -> float:
     own = [t for t in tensors if len(t.shape) > 1]
     size = sum(t.size for t in own)
     return sum(t.zeros for t in own) / size if size else 0.0
+
+
+def _values(tensors: Iterable[Tensor]) -> int | None:
+    counts = [t.distinct for t in tensors if len(t.shape) > 1]
+    return None if None in counts else max((count for count in counts if count is not None), default=None)
 
 
 def _names(ops: Iterable[Op]) -> list[str]:

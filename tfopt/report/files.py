@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tfopt.artifact import SOURCE, Artifact, Workspace
 from tfopt.errors import InputError
 from tfopt.evaluate import METRICS
-from tfopt.report import quantization
+from tfopt.report import pruning_log, quantization
 
 if TYPE_CHECKING:
     from tfopt.pipeline import Result
@@ -126,6 +126,7 @@ def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
             lines += ["", f"## {artifact.name}: on LiteRT against the Keras models", ""]
             lines += [f"- {line}" for line in compared]
         lines += quantization.section(artifact)
+        lines += pruning_log.section(artifact)
         if artifact.failed:
             lines += ["", f"**FAIL** {artifact.name}: {artifact.failed}"]
         if artifact.skipped:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tfopt.quantization.audit import Row
     from tfopt.quantization.sensitivity import Sensitivity
 
-AUDIT = ("layer", "op", "kernel", "bytes", "in float32", "zeros", "before")
+AUDIT = ("layer", "op", "kernel", "bytes", "in float32", "zeros", "before", "values")
 SENSITIVITY = ("layer", "op", "to", "output error", "bytes saved", "error per byte")
 STEPS = ("step", "file", "metric", "drop", "")
 
@@ -21,7 +21,8 @@ def audit_cells(row: Row | Mapping[str, Any]) -> tuple[str, ...]:
     """A row of an audit as text."""
     r = row if isinstance(row, Mapping) else asdict(row)
     shares = (f"{r['zeros']:.1%}", f"{r['float_zeros']:.1%}")
-    return (r["layer"], r["op"], r["dtype"], f"{r['bytes']:,}", f"{r['float_bytes']:,}", *shares)
+    values = "-" if r.get("values") is None else str(r["values"])
+    return (r["layer"], r["op"], r["dtype"], f"{r['bytes']:,}", f"{r['float_bytes']:,}", *shares, values)
 
 
 def totals(converted: Conversion) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from tfopt.artifact import Artifact, Format
-from tfopt.errors import RecipeError
+from tfopt.errors import Location, RecipeError
 from tfopt.knobs import Knobs
 
 if TYPE_CHECKING:
@@ -103,6 +103,19 @@ class Context:
         return Artifact(self.name, stage.kind, self.folder, file, stage.gives, self.key, names, **rest)
 
 
+@dataclass(frozen=True)
+class Need:
+    """An earlier result that a stage looks at besides its inputs.
+
+    Args:
+        field: The setting that names it.
+        format: What it has to be; None takes either.
+    """
+
+    field: Location
+    format: Format | None = None
+
+
 class Stage(Knobs):
     """One step of a recipe. The fields are the keys a user writes; the docstring is the reference.
 
@@ -147,9 +160,9 @@ class Stage(Knobs):
         """Does the work on `inputs` (one artifact, several for a stage that gathers) in `context.folder`."""
         raise NotImplementedError
 
-    def needs(self) -> tuple[str, ...]:
-        """Names of earlier stages that it looks at besides its inputs; the chain is checked for them."""
-        return ()
+    def needs(self) -> Mapping[str, Need]:
+        """The earlier stages that it looks at besides its inputs, by name; the chain is checked for them."""
+        return {}
 
     def surroundings(self) -> tuple[str, ...]:
         """What its result depends on besides settings, data and code, such as the machine it measures."""

@@ -68,8 +68,9 @@ class Cluster(Fitting):
         from tfopt.sparsity.masks import kernel_sparsity
 
         model, clustering = context.load(inputs[0]), self._callback()
+        callbacks = [clustering, *self.distillation(inputs, context)]
         history = training.fit(
-            model, context.data, self.training(context), context.folder, [clustering], self.listener(context)
+            model, context.data, self.training(context), context.folder, callbacks, self.listener(context)
         )
         return context.artifact(
             self,

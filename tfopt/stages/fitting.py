@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
+from tfopt.artifact import Artifact
 from tfopt.errors import InputError
 from tfopt.knobs import Knobs, Patterns
-from tfopt.stages.base import Context, Stage
+from tfopt.stages.base import Context, Need, Stage
 
 if TYPE_CHECKING:
     from tfopt.evaluate import Metric
@@ -59,6 +60,18 @@ class Regularizer(Knobs):
         return self
 
 
+class Distill(Knobs):
+    """A teacher whose outputs count besides the labels (Hinton, Vinyals, Dean, arXiv:1503.02531)."""
+
+    teacher: str | None = None
+    """The name of the earlier stage whose model teaches; the model that this stage starts from if not given."""
+    temperature: float = Field(4.0, gt=0, allow_inf_nan=False)
+    """How soft the teacher's and the model's classes are compared: the higher, the more small probabilities count. A
+    model of values, trained on a mean error, has none."""
+    weight: float = Field(0.5, ge=0, le=1)
+    """How much the teacher counts, 0-1; the labels count for the rest."""
+
+
 class Fitting(Stage):
     """The settings of a stage that trains."""
 
@@ -76,6 +89,8 @@ class Fitting(Stage):
     """Factor of an L2 penalty on every kernel."""
     regularizers: tuple[Regularizer, ...] = ()
     """More penalties, by layer pattern."""
+    distill: Distill | None = None
+    """Learn from an earlier model besides the labels; `{}` for the one that this stage starts from."""
 
     def check(self, model: Any, context: Context) -> None:
         """Builds the optimizer, resolves the patterns, and holds the labels against the loss."""
@@ -106,6 +121,21 @@ class Fitting(Stage):
             metrics=context.metrics,
             seed=context.seed,
         )
+
+    def needs(self) -> Mapping[str, Need]:
+        """The teacher."""
+        name = self.distill.teacher if self.distill else None
+        return {name: Need(("distill", "teacher"), "keras")} if name else {}
+
+    def distillation(self, inputs: Sequence[Artifact], context: Context) -> list[Any]:
+        """The callback that brings in the teacher; none if it was not asked for."""
+        if self.distill is None:
+            return []
+        from tfopt.callbacks import Distillation
+
+        name = self.distill.teacher
+        teacher = context.load(context.artifacts[name] if name else inputs[0])
+        return [Distillation(teacher, self.distill.temperature, self.distill.weight)]
 
     def listener(self, context: Context) -> Listener:
         """Training's news, passed on to the run's progress."""

@@ -128,11 +128,14 @@ class Prune(Fitting):
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains with the callback and saves."""
         from tfopt import training
+        from tfopt.callbacks import SparsityLog
         from tfopt.sparsity.masks import kernel_sparsity
 
         model, pruning = context.load(inputs[0]), self._callback()
+        log = SparsityLog(context.folder / "tensorboard")
+        callbacks = [pruning, log, *self.distillation(inputs, context)]
         history = training.fit(
-            model, context.data, self.training(context), context.folder, [pruning], self.listener(context)
+            model, context.data, self.training(context), context.folder, callbacks, self.listener(context)
         )
         return context.artifact(
             self,
@@ -140,5 +143,5 @@ class Prune(Fitting):
             context.save(model),
             metrics={**test_metrics(model, context), "sparsity": kernel_sparsity(model)},
             skipped=tuple(Skipped(where, reason) for where, reason in pruning.skipped),
-            details={"history": history, "sparsity": pruning.sparsity()},
+            details={"history": history, "sparsity": pruning.sparsity(), "sparsity_log": log.history},
         )

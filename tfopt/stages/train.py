@@ -62,9 +62,9 @@ class Train(Fitting):
         """Trains and saves."""
         from tfopt import training
 
-        model = context.load(inputs[0])
+        model, callbacks = context.load(inputs[0]), self.distillation(inputs, context)
         history = training.fit(
-            model, context.data, self.training(context), context.folder, listener=self.listener(context)
+            model, context.data, self.training(context), context.folder, callbacks, self.listener(context)
         )
         metrics = test_metrics(model, context)
         return context.artifact(self, inputs, context.save(model), metrics=metrics, details={"history": history})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic import Field
 
 from tfopt.artifact import Artifact, Format
-from tfopt.stages.base import Context, Stage
+from tfopt.stages.base import Context, Need, Stage
 from tfopt.stages.fitting import check_drop, check_metrics, metrics_of
 
 
@@ -35,9 +35,9 @@ class Verify(Stage):
         check_metrics(model, context)
         check_drop(self.max_drop, metrics_of(model, context)[0])
 
-    def needs(self) -> tuple[str, ...]:
+    def needs(self) -> Mapping[str, Need]:
         """The stage to compare with."""
-        return (self.against,) if self.against else ()
+        return {self.against: Need(("against",))} if self.against else {}
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Measures each file; a gate that is not met is in the result's `failed`."""
