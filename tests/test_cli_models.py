@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from ruamel.yaml import YAML
 
 import tfopt
 from tfopt.cli import main
@@ -127,6 +128,99 @@ def test_sensitivity_without_data_says_that_it_guessed(command, files):
     code, out, _ = command("sensitivity", "model.keras")
     assert code == 0
     assert "random inputs" in out
+
+
+@pytest.fixture
+def labelled(files, tmp_path):
+    """labelled.npz beside model.keras: 400 samples in each split with the classes that the model gives them."""
+    model, _ = files
+    arrays = {}
+    for number, split in enumerate(("train", "validation", "test")):
+        x = np.random.default_rng(number).normal(size=(400, 8, 8, 1)).astype(np.float32)
+        arrays |= {f"x_{split}": x, f"y_{split}": np.asarray(model(x)).argmax(-1)}
+    np.savez(tmp_path / "labelled.npz", **arrays)
+    return model, arrays
+
+
+def test_sensitivity_to_pruning_shows_curves_and_a_stage_that_reaches_the_target(command, labelled, tmp_path):
+    model, arrays = labelled
+    options = ["--prune", "--data", "labelled.npz", "--target", "0.8"]
+    code, out, err = command("sensitivity", "model.keras", *options, "--plot", "p.html")
+    assert (code, err) == (0, "")
+    for word in ("stem", "body", "head", "0.98", "baseline", "1.0000", "suggested", "400 validation samples", "p.html"):
+        assert word in out
+    assert "Plotly.newPlot" in (tmp_path / "p.html").read_text()
+
+    lines = [line for line in out[out.index("  - prune:") :].splitlines() if line.startswith("  ")]
+    [stage] = YAML(typ="safe").load("\n".join(lines))
+    settings = stage["prune"] | {"epochs": 1}
+    record = json.loads(command("sensitivity", "model.keras", *options, "--json")[1])
+    assert {rule["layers"]: rule["sparsity"] for rule in settings["rules"]} == {
+        layer["layer"]: layer["suggested"] for layer in record["layers"]
+    }
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    recipe = tfopt.Recipe(name="r", model=model, data=arrays, stages=[tfopt.Prune(**settings)])
+    assert tfopt.run(recipe, tmp_path / "out").metrics["sparsity"] == pytest.approx(0.8, abs=0.002)
+
+
+def test_sensitivity_to_pruning_as_json_has_the_scores_of_the_pruned_model(command, labelled):
+    model, arrays = labelled
+    found = json.loads(command("sensitivity", "model.keras", "--prune", "--data", "npz:labelled.npz", "--json")[1])
+    assert (found["metric"], found["baseline"], found["target"], found["skipped"]) == ("accuracy", 1.0, 0.9, [])
+    by_layer = {layer["layer"]: layer for layer in found["layers"]}
+    kernel = model.get_layer("body").kernel
+    weights = kernel.numpy()
+    for sparsity, score in zip(by_layer["body"]["sparsities"], by_layer["body"]["scores"], strict=True):
+        kernel.assign(tfopt.sparsity.magnitude_mask(weights, sparsity) * weights)
+        classes = model.predict(arrays["x_validation"], verbose=0).argmax(-1)
+        assert score == pytest.approx((classes == arrays["y_validation"]).mean())
+    assert by_layer["body"]["scores"][0] > by_layer["body"]["scores"][-1]
+
+
+def test_sensitivity_to_pruning_takes_samples_metric_and_patterns_as_it_is_told(command, labelled, tmp_path):
+    model, arrays = labelled
+    one_hot = {k: np.eye(4, dtype=np.float32)[v] if k.startswith("y_") else v for k, v in arrays.items()}
+    np.savez(tmp_path / "one_hot.npz", **one_hot)
+    options = ["--prune", "--data", "one_hot.npz", "--metric", "mse", "--samples", "50", "--skip", "head"]
+    found = json.loads(command("sensitivity", "model.keras", *options, "--json")[1])
+    assert found["metric"] == "mse"
+    assert [layer["layer"] for layer in found["layers"]] == ["stem", "body"]
+    assert found["skipped"] == [{"layer": "head", "reason": "left out by only/skip"}]
+    chosen = np.random.default_rng(0).permutation(400)[:50]
+    errors = (model.predict(arrays["x_validation"], verbose=0) - one_hot["y_validation"]) ** 2
+    assert found["baseline"] == pytest.approx(errors[chosen].mean(), rel=1e-5)
+    assert found["baseline"] != pytest.approx(errors.mean(), rel=1e-3)
+    out = command("sensitivity", "model.keras", *options)[1]
+    assert "skip: [head]" in out
+    assert "left  head" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--prune"], "give --data"),
+        (["--target", "0.5"], "--target goes with --prune"),
+        (["--target", "0"], "--target goes with --prune"),
+        (["--metric", "mse"], "--metric goes with --prune"),
+        (["--only", "head"], "--only goes with --prune"),
+        (["--skip", "head"], "--skip goes with --prune"),
+        (["--prune", "--data", "x.npy"], "has none"),
+        (["--prune", "--data", "inputs.npz"], "no x_train"),
+        (["--prune", "--data", "there_is_none.npz"], "there_is_none.npz"),
+        (["--prune", "--data", "labelled.npz", "--target", "1"], "between 0 and 1"),
+        (["--prune", "--data", "labelled.npz", "--target", "0.99"], "reach an overall sparsity of 0.98"),
+        (["--prune", "--data", "labelled.npz", "--metric", "f1"], "accuracy, mae, mse. Received: 'f1'"),
+        (["--prune", "--data", "labelled.npz", "--metric", "mse"], "mse cannot be taken"),
+        (["--prune", "--data", "labelled.npz", "--only", "haed"], "Did you mean 'head'"),
+        (["--prune", "--data", "labelled.npz", "--plot", "nowhere/p.html"], "nowhere"),
+    ],
+)
+def test_a_mistake_about_pruning_is_one_line(command, labelled, tmp_path, arguments, words):
+    np.savez(tmp_path / "inputs.npz", x=np.zeros((4, 8, 8, 1), np.float32))
+    code, out, err = command("sensitivity", "model.keras", *arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert len(err.splitlines()) == 1
 
 
 def test_inspect_says_what_is_float_among_integers(command, files):

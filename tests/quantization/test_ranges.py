@@ -136,7 +136,7 @@ def test_int8_is_as_close_to_keras_as_tensorflows_own_int8(built, record_propert
             error, bar = (np.abs(run_by_hand(content, x) - exact).mean() for content in (mine, theirs))
             assert error > 0
             ratios[name, which] = error / bar
-    record_property("ratios", ratios)
+    record_property("ratios", str(ratios))
     print(ratios)
     assert np.median(list(ratios.values())) <= 1.1
     assert max(ratios.values()) <= 1.5

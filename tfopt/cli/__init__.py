@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tfopt.cli import models, recipes, words
+from tfopt.cli import models, recipes, sensitivity, words
 from tfopt.cli.screen import near
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ for _command in (
     recipes.run,
     recipes.validate,
     models.convert,
-    models.sensitivity,
+    sensitivity.sensitivity,
     models.inspect,
     recipes.report,
     recipes.clean,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -78,7 +76,7 @@ def convert(
         raise InputError(f"{file} is there already. Name another file with --out, or write over it with --force.")
     if file.exists() and file.resolve() == model.resolve():
         raise InputError(f"{file} is the model itself. Name another file with --out.")
-    _check_folder(file)
+    check_folder(file)
     converted = _converted(model, export, data, samples, trust)
     partial = file.with_name(f"{file.name}.partial")
     with storage_errors(file):
@@ -87,7 +85,7 @@ def convert(
     _show(converted, file)
 
 
-def _check_folder(file: Path) -> None:
+def check_folder(file: Path) -> None:
     """Refuses a file in a folder that is not there, before anything is computed."""
     from tfopt.errors import InputError
 
@@ -136,59 +134,6 @@ def _show(converted: Conversion, file: Path) -> None:
     lines += [f"file  {near(file.resolve())}  {totals(converted)}"]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def sensitivity(
-    model: ModelFile,
-    data: DataOption = None,
-    samples: Samples = 200,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Write a plot to this .html file.")] = None,
-    trust: Trust = False,
-) -> None:
-    """Rank every layer by the output error that quantizing it alone costs for each byte it saves."""
-    from rich.progress import Progress
-    from rich.table import Table
-
-    from tfopt.artifact import storage_errors
-    from tfopt.noise import captured, terminal
-    from tfopt.report import quantization as words
-
-    if plot is not None:
-        _check_folder(plot)
-    console = open_console()
-    with Progress(console=console, transient=True, disable=not terminal().isatty()) as bar:
-        task = bar.add_task("sensitivity", total=1.0)
-        with captured():  # TensorFlow prints when it is imported
-            from tfopt import models, sources
-            from tfopt.precision import Export
-            from tfopt.quantization.conversion import prepare, settled
-            from tfopt.quantization.samples import invented
-            from tfopt.quantization.sensitivity import measure
-
-            loaded = models.as_keras3(model, trust=trust)
-            known = models.inputs_of(loaded)
-            inputs = invented(loaded) if data is None else sources.inputs(data, known, samples)
-            prepared = settled(prepare(loaded, Export(mode="int8"), inputs))
-            found = measure(prepared, part=lambda done: bar.update(task, completed=done))
-    if plot is not None:
-        with storage_errors(plot):
-            plot.write_text(words.sensitivity_plot(found, model.name))
-    if as_json:
-        sys.stdout.write(json.dumps(words.sensitivity_record(found), indent=2) + "\n")
-        return
-    table = Table()
-    for index, header in enumerate(words.SENSITIVITY):
-        table.add_column(header, justify="right" if index > 2 else "left")
-    for line in found:
-        table.add_row(*words.sensitivity_cells(line))
-    console.print(table, markup=False)
-    for note in prepared.notes:
-        console.print(f"note  {note}", markup=False, highlight=False, soft_wrap=True)
-    if data is None:
-        console.print("on random inputs: give --data for a ranking that counts", highlight=False)
-    if plot is not None:
-        console.print(f"plot  {near(plot.resolve())}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _audit_table(rows: Iterable[Any]) -> Table:

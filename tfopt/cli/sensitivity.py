@@ -1,0 +1,238 @@
+"""The command `sensitivity`: what each layer costs when it alone is quantized, or pruned."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tfopt.cli.models import ModelFile, Trust, check_folder
+from tfopt.cli.screen import near, open_console
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tfopt.data import Split
+    from tfopt.evaluate import Metric
+    from tfopt.sparsity.sensitivity import Curve
+
+QUANTIZED_SAMPLES, PRUNED_SAMPLES = 200, 1000
+TARGET = 0.9
+
+
+@dataclass(frozen=True)
+class _Pruning:
+    """What the command is asked about pruning."""
+
+    data: str
+    samples: int
+    target: float
+    metric: str | None
+    only: tuple[str, ...]
+    skip: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Pruned:
+    """What the command finds about pruning."""
+
+    curves: Sequence[Curve]
+    suggestion: dict[str, float]
+    metric: str
+    samples: int
+    skipped: Sequence[tuple[str, str]]
+
+
+def sensitivity(
+    model: ModelFile,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            help="Representative inputs: x.npy, inputs.npz (by input name), or a recipe's data: npz:file.npz, "
+            "keras:mnist, file.py:function. With --prune labelled samples: a recipe's data, or its .npz file.",
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples",
+            min=1,
+            help=f"How many of them to take: {QUANTIZED_SAMPLES} if not given, {PRUNED_SAMPLES} of the validation "
+            "split with --prune.",
+        ),
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Prune each layer alone, not quantize it, and score labelled samples.")
+    ] = False,
+    target: Annotated[
+        float | None,
+        typer.Option("--target", help=f"With --prune: the overall sparsity to allocate, {TARGET} if not given."),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="With --prune: accuracy, mae or mse; the loss says if not given.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="With --prune: a pattern of layers to prune.")
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option("--skip", help="With --prune: a pattern of layers to leave dense.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Write a plot to this .html file.")] = None,
+    trust: Trust = False,
+) -> None:
+    """Rank every layer by what quantizing it alone costs for each byte saved; or show what pruning it alone costs."""
+    from tfopt.errors import InputError
+
+    if plot is not None:
+        check_folder(plot)
+    if not prune:
+        given = {"--target": target, "--metric": metric, "--only": only or None, "--skip": skip or None}
+        for option, value in given.items():
+            if value is not None:
+                raise InputError(f"{option} goes with --prune. Add --prune, or leave {option} out.")
+        _quantized(model, data, samples or QUANTIZED_SAMPLES, as_json, plot, trust)
+        return
+    if data is None:
+        raise InputError("--prune scores labelled samples: give --data, such as --data npz:file.npz or keras:mnist.")
+    wanted = TARGET if target is None else target
+    asked = _Pruning(data, samples or PRUNED_SAMPLES, wanted, metric, tuple(only or ()), tuple(skip or ()))
+    _prune(model, asked, as_json, plot, trust)
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[float], None]]:
+    """A bar that is told the fraction that is done, while what libraries print is kept from the screen."""
+    from rich.progress import Progress
+
+    from tfopt.noise import captured, terminal
+
+    with Progress(console=console, transient=True, disable=not terminal().isatty()) as bar:
+        task = bar.add_task("sensitivity", total=1.0)
+        with captured():  # TensorFlow prints when it is imported
+            yield lambda done: bar.update(task, completed=done)
+
+
+def _quantized(model: Path, data: str | None, samples: int, as_json: bool, plot: Path | None, trust: bool) -> None:
+    from tfopt.report import quantization as words
+
+    console = open_console()
+    with _progress(console) as part:
+        from tfopt import models, sources
+        from tfopt.precision import Export
+        from tfopt.quantization.conversion import prepare, settled
+        from tfopt.quantization.samples import invented
+        from tfopt.quantization.sensitivity import measure
+
+        loaded = models.as_keras3(model, trust=trust)
+        inputs = invented(loaded) if data is None else sources.inputs(data, models.inputs_of(loaded), samples)
+        prepared = settled(prepare(loaded, Export(mode="int8"), inputs))
+        found = measure(prepared, part=part)
+    _write_plot(plot, lambda: words.sensitivity_plot(found, model.name))
+    if as_json:
+        _print_json(words.sensitivity_record(found))
+        return
+    _print_table(console, words.SENSITIVITY, [words.sensitivity_cells(line) for line in found], left=3)
+    lines = [f"note  {note}" for note in prepared.notes]
+    lines += ["on random inputs: give --data for a ranking that counts"] if data is None else []
+    _print_lines(console, lines, plot)
+
+
+def _prune(model: Path, asked: _Pruning, as_json: bool, plot: Path | None, trust: bool) -> None:
+    from tfopt.report import pruning as words
+
+    console = open_console()
+    with _progress(console) as part:
+        found = _pruned(model, asked, trust, part)
+    curves, suggestion = found.curves, found.suggestion
+    _write_plot(plot, lambda: words.curves_plot(curves, suggestion, model.name, found.metric))
+    if as_json:
+        _print_json(words.curves_record(curves, suggestion, found.metric, asked.target, found.skipped))
+        return
+    rows = [words.curve_cells(curve, suggestion[curve.layer]) for curve in curves]
+    _print_table(console, words.curve_headers(curves), rows, left=1)
+    lines = [f"{found.metric} on {found.samples:,} validation samples, each layer pruned alone and not trained again"]
+    slow = [curve.layer for curve in curves if not curve.cached]
+    lines += [f"note  the whole model was run for each score of {', '.join(slow)}"] if slow else []
+    lines += [f"left  {path}: {reason}" for path, reason in found.skipped]
+    lines += [f"{asked.target:g} of these weights pruned where it costs least, if losses add up; train on from it:", ""]
+    _print_lines(console, lines + words.stage_lines(suggestion, asked.target, asked.only, asked.skip), plot)
+
+
+def _pruned(model: Path, asked: _Pruning, trust: bool, part: Callable[[float], None]) -> _Pruned:
+    from tfopt import models
+    from tfopt.sparsity.selection import choose_kernels
+    from tfopt.sparsity.sensitivity import SPARSITIES, check_target, measure, rules, suggest
+
+    check_target(asked.target, SPARSITIES[-1])
+    loaded = models.as_keras3(model, trust=trust)
+    kernels, skipped = choose_kernels(loaded, asked.only, asked.skip)
+    split, metric = _labelled(loaded, asked)
+    curves = measure(loaded, split, metric, kernels, part=part)
+    suggestion = rules(kernels, suggest(curves, asked.target, metric))
+    return _Pruned(curves, suggestion, metric.name, len(split), skipped)
+
+
+def _labelled(model: Any, asked: _Pruning) -> tuple[Split, Metric]:
+    """A seeded choice of validation samples, and the metric that is asked for or that the model and labels imply."""
+    import numpy as np
+
+    from tfopt import evaluate, models, sources
+    from tfopt.data import Split, take
+    from tfopt.errors import InputError
+    from tfopt.stages.base import Context
+    from tfopt.stages.fitting import metrics_of
+
+    name = evaluate.KERAS_NAMES.get(asked.metric or "", asked.metric)
+    if name is not None and name not in evaluate.METRICS:
+        raise InputError(f"a metric is {', '.join(evaluate.METRICS)}. Received: {asked.metric!r}.")
+    source = asked.data
+    if source.endswith(".npy"):
+        raise InputError(
+            f"--prune scores labelled samples, and a .npy file has none: np.savez makes a file of x_train, y_train, "
+            f"x_test and y_test. Received: {source!r}."
+        )
+    if source.endswith(".npz") and ":" not in source:
+        source = f"npz:{source}"
+    data = sources.load(sources.resolve(source, Path.cwd())).fitted(models.inputs_of(model))
+    data.check()
+    chosen = np.sort(np.random.default_rng(0).permutation(len(data.validation))[: asked.samples])
+    context = Context("", "", Path(), data, 0, metrics=(name,) if name else ())
+    [metric, *_] = metrics_of(model, context)
+    return Split(take(data.validation.x, chosen), take(data.validation.y, chosen)), metric
+
+
+def _write_plot(file: Path | None, page: Callable[[], str]) -> None:
+    from tfopt.artifact import storage_errors
+
+    if file is not None:
+        with storage_errors(file):
+            file.write_text(page())
+
+
+def _print_json(record: Any) -> None:
+    sys.stdout.write(json.dumps(record, indent=2) + "\n")
+
+
+def _print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> None:
+    """A table whose first `left` columns are words."""
+    from rich.table import Table
+
+    table = Table()
+    for index, header in enumerate(headers):
+        table.add_column(header, justify="left" if index < left else "right")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, markup=False)
+
+
+def _print_lines(console: Console, lines: Sequence[str], plot: Path | None) -> None:
+    for line in [*lines, *([f"plot  {near(plot.resolve())}"] if plot is not None else [])]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
