@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.callbacks.pruning import refuse_combinations
+from tfopt.callbacks.attached import Attached, refuse_combinations
 from tfopt.errors import InputError, ModelError
 from tfopt.layers import Kernel, matching
 from tfopt.sparsity.clustering import cluster
@@ -64,7 +64,7 @@ class _Shared:
         return tf.cast(tf.reshape(filled, tf.shape(weights)), weights.dtype)
 
 
-class Clustering(keras.callbacks.Callback):
+class Clustering(Attached):
     """Gives each kernel a few distinct values, found by k-means when `fit()` begins, and trains these.
 
     A weight stays in its cluster. After each step of the optimizer every weight becomes the mean of its cluster, so a
@@ -158,13 +158,6 @@ class Clustering(keras.callbacks.Callback):
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Takes up what `get_state` gave; the next batch of `fit` goes on from there."""
         self._pending = dict(state)
-
-    def __enter__(self) -> Clustering:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Lets go of the model even where `fit` raised, which Keras does not tell its callbacks."""
-        self.detach()
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Finds the clusters, sets the weights to them and hangs the sharing on the variables."""

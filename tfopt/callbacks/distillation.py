@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from tfopt.callbacks.pruning import refuse_combinations
+from tfopt.callbacks.attached import Attached, refuse_combinations
 from tfopt.errors import InputError, ModelError
 from tfopt.targets import loss_name
 
@@ -18,7 +18,7 @@ _MIXES = "_tfopt_mixes"  # on a compute_loss that a callback has put in place of
 _LEAST = 1e-30  # of a probability, so that its logarithm and the gradient of that are numbers in float32
 
 
-class Distillation(keras.callbacks.Callback):
+class Distillation(Attached):
     """Has a model learn what a teacher says besides what the labels say, for the length of a `fit()`.
 
     The loss becomes `(1 - weight) * own + weight * T^2 * KL(softmax(teacher / T) || softmax(student / T))`, where `own`
@@ -66,13 +66,6 @@ class Distillation(keras.callbacks.Callback):
             raise InputError(f"weight is a fraction, 0-1: how much the teacher counts. Received: weight={weight}.")
         self.teacher, self.temperature, self.weight = teacher, temperature, weight
         self._attached = False
-
-    def __enter__(self) -> Distillation:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Lets go of the model even where `fit` raised, which Keras does not tell its callbacks."""
-        self.detach()
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Looks whether student and teacher fit, and mixes the teacher into the loss."""

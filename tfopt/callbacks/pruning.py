@@ -10,14 +10,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfopt.callbacks.attached import Attached, refuse_combinations
 from tfopt.callbacks.rewinding import Rewinding
 from tfopt.errors import InputError, ModelError
 from tfopt.layers import Kernel
-from tfopt.sparsity.allocation import ALLOCATIONS, Allocation, allocate
+from tfopt.sparsity.allocation import Allocation
 from tfopt.sparsity.masking import Masking
-from tfopt.sparsity.patterns import NOfM, Pooling, Unstructured, build_pattern
-from tfopt.sparsity.schedules import Timetable, build_schedule, check_knobs, check_schedule, final_sparsity
-from tfopt.sparsity.selection import choose_kernels
+from tfopt.sparsity.patterns import Pooling, build_pattern
+from tfopt.sparsity.request import Request
+from tfopt.sparsity.schedules import Timetable, final_sparsity
 
 __all__ = ["MagnitudePruning"]
 
@@ -40,7 +41,7 @@ class _Masked:
         return weights * tf.maximum(tf.cast(self.mask, weights.dtype), tf.cast(self.gate, weights.dtype))
 
 
-class MagnitudePruning(keras.callbacks.Callback):
+class MagnitudePruning(Attached):
     """Sets the smallest weights of each kernel to zero while `fit()` trains, with the masks that TF-MOT would make.
 
     The masks live in the callback and act through the variables' constraints for the length of a `fit()`. The model
@@ -119,37 +120,25 @@ class MagnitudePruning(keras.callbacks.Callback):
         start_step: int | None = None,
     ):
         super().__init__()
-        self._spec: dict[str, Any] | None = None
-        self.schedule: Any = None
-        self.pattern = build_pattern(block, block_pooling, keep)
-        self.rules = dict(rules or {})
-        if isinstance(self.pattern, NOfM):
-            sparsity, schedule = _of_groups(self.pattern, sparsity, schedule, allocation, rules), "one_shot"
-        if isinstance(schedule, str):
-            self._spec = check_knobs(schedule, sparsity, initial_sparsity, power, begin, end, frequency, rounds)
-            self._spec["sparsity"] = sparsity or max(self.rules.values(), default=0.0)
-        elif (sparsity, begin, end, frequency, initial_sparsity, power, rounds) != (
-            None,
-            0.0,
-            0.75,
-            None,
-            0.0,
-            3,
-            None,
-        ):
-            raise InputError(
-                "a schedule object says sparsity, begin, end and frequency itself: leave one or the other out. "
-                f"Received: {sparsity=}, {begin=}, {end=}, {frequency=}."
-            )
-        else:
-            self.schedule = check_schedule(schedule)
-        if allocation not in ALLOCATIONS:
-            raise InputError(f"allocation is one of {', '.join(ALLOCATIONS)}. Received: allocation={allocation!r}.")
-        if rewind and (self._spec is None or self._spec["kind"] not in ("one_shot", "iterative")):
+        self._request = Request(
+            sparsity,
+            begin=begin,
+            end=end,
+            frequency=frequency,
+            schedule=schedule,
+            initial_sparsity=initial_sparsity,
+            power=power,
+            rounds=rounds,
+            allocation=allocation,
+            rules=rules,
+            pattern=build_pattern(block, block_pooling, keep),
+            only=only,
+            skip=skip,
+            prunable=prunable,
+        )
+        if rewind and self._request.kind not in ("one_shot", "iterative"):
             raise InputError(f"rewind goes with schedule 'one_shot' or 'iterative'. Received: {schedule=}, {rewind=}.")
-        self.allocation, self.prunable, self._sparsity = allocation, dict(prunable or {}), sparsity
-        self.only = (only,) if isinstance(only, str) else tuple(only)
-        self.skip = (skip,) if isinstance(skip, str) else tuple(skip)
+        self.schedule: Any = None
         self.start_step = start_step
         self.step: int | None = None
         self.skipped: list[tuple[str, str]] = []
@@ -163,14 +152,6 @@ class MagnitudePruning(keras.callbacks.Callback):
 
     # The state of the schedule
 
-    def schedule_for(self, total: int | None) -> Any:
-        """The TF-MOT schedule of a training of `total` steps; None for a length that is not known.
-
-        Raises:
-            InputError: A fraction of an unknown length, or an end before the begin.
-        """
-        return self.schedule if self._spec is None else build_schedule(**self._spec, total=total)
-
     def choose(self, model: keras.Model, total: int | None) -> tuple[list[tuple[Kernel, float | None]], Any]:
         """The kernels of a model to prune, each with its sparsity at the end, and the schedule; the rest in `skipped`.
 
@@ -181,26 +162,16 @@ class MagnitudePruning(keras.callbacks.Callback):
         Raises:
             InputError, ModelError: As for the callback.
         """
-        kernels, self.skipped = choose_kernels(model, self.only, self.skip, self.prunable)
-        flat = [kernel.path for kernel in kernels if len(kernel.variable.shape) < 2]
-        if flat and not isinstance(self.pattern, Unstructured):
-            raise ModelError(f"{flat[0]} has one axis, and block and keep take kernels of at least two.", ("prunable",))
-        if isinstance(self.pattern, NOfM):
-            few = [kernel for kernel in kernels if kernel.variable.shape[-2] <= self.pattern.keep]
-            self.skipped += [
-                (kernel.path, f"it has no more than {self.pattern.keep} weights in a row") for kernel in few
-            ]
-            kernels = [kernel for kernel in kernels if kernel not in few]
-        schedule = self.schedule_for(total)
-        final = final_sparsity(schedule)
-        shares = allocate(kernels, final if self._sparsity is None else self._sparsity, self.allocation, self.rules)
-        pairs = list(zip(kernels, shares, strict=True))
-        chosen = [(kernel, share) for kernel, share in pairs if share != 0 or not final]
-        left = dict.fromkeys(kernel.place.path for kernel, share in pairs if share == 0 and final)
-        self.skipped += [(path, f"kept dense by {'a rule' if self.rules else self.allocation}") for path in left]
-        if not chosen:
-            raise ModelError("no layer is left to prune: all that could be are kept dense.", ("rules",))
+        chosen, self.skipped = self._request.choose(model, schedule := self.schedule_for(total))
         return chosen, schedule
+
+    def schedule_for(self, total: int | None) -> Any:
+        """The TF-MOT schedule of a training of `total` steps; None for a length that is not known.
+
+        Raises:
+            InputError: A fraction of an unknown length, or an end before the begin.
+        """
+        return self._request.schedule_for(total)
 
     def sparsity(self) -> dict[str, float]:
         """The fraction of zeros of each pruned kernel, by its path, such as `conv2d/kernel`."""
@@ -234,13 +205,6 @@ class MagnitudePruning(keras.callbacks.Callback):
 
     # Attaching to a model and letting go of it
 
-    def __enter__(self) -> MagnitudePruning:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Lets go of the model even where `fit` raised, which Keras does not tell its callbacks."""
-        self.detach()
-
     def _prepare(self) -> None:
         """Chooses the kernels and makes the masks, once for a model."""
         model, strategy = self.model, self.model.distribute_strategy
@@ -251,7 +215,8 @@ class MagnitudePruning(keras.callbacks.Callback):
         pairs, self.schedule = self.choose(model, self._total())
         kernels, shares = [kernel for kernel, _ in pairs], [share for _, share in pairs]
         final = final_sparsity(self.schedule)
-        self._masking = Masking(kernels, self.pattern, shares, final, strategy, self.allocation)
+        request = self._request
+        self._masking = Masking(kernels, request.pattern, shares, final, strategy, request.allocation)
         with strategy.scope():
             once = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
             self._gate = tf.Variable(0.0, **once)
@@ -423,31 +388,3 @@ def _without_mask(constraint: Any) -> Any:
     while isinstance(constraint, _Masked):
         constraint = constraint.own
     return constraint
-
-
-def _of_groups(pattern: NOfM, sparsity: float | None, schedule: Any, allocation: str, rules: Any) -> float:
-    """The sparsity of n of m, which nothing else can say."""
-    if sparsity is not None or schedule not in ("polynomial", "one_shot") or allocation != "uniform" or rules:
-        raise InputError(
-            f"keep says itself how sparse a kernel becomes, at once and in every layer: leave out sparsity, schedule, "
-            f"allocation and rules. Received: keep={[pattern.keep, pattern.of]}, {sparsity=}, {schedule=}, "
-            f"{allocation=}, {rules=}."
-        )
-    return pattern.sparsity
-
-
-def refuse_combinations(model: keras.Model) -> None:
-    """Says in one line what Keras 3 would say in a hundred, or would do wrong."""
-    if keras.backend.backend() != "tensorflow":
-        raise ModelError(f"tfopt prunes on Keras's TensorFlow backend. Received: {keras.backend.backend()!r}.")
-    if model.distribute_strategy.num_replicas_in_sync == 1:
-        return
-    if model.steps_per_execution > 1:
-        raise ModelError(
-            "Keras 3 cannot run several steps in one execution under a distribution strategy "
-            f"(keras issue 19246). Compile with steps_per_execution=1. Received: {model.steps_per_execution}."
-        )
-    if model.jit_compile is True:
-        raise ModelError(
-            "Keras 3 cannot compile with XLA under a distribution strategy. Compile with jit_compile=False."
-        )
