@@ -186,7 +186,8 @@ def register(module: ModuleType) -> None:
 
 
 def builtin() -> dict[str, type[Stage]]:
-    """The registry with the stages that come with tfopt in it."""
-    for name in ("train", "prune", "cluster", "quantize", "verify", "benchmark"):
+    """The registered stages: those that come with tfopt first, in the order that a recipe has them."""
+    names = ("train", "prune", "cluster", "quantize", "verify", "benchmark")
+    for name in names:
         importlib.import_module(f"tfopt.stages.{name}")
-    return REGISTRY
+    return {name: REGISTRY[name] for name in (*names, *REGISTRY)}
