@@ -13,6 +13,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """Every test draws the same random numbers, whatever ran before it."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+
+
 @pytest.fixture
 def real_data():
     """The folder of the real data sets."""

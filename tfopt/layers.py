@@ -6,15 +6,19 @@ name, its class (`Conv2D`), or the same of a layer that it lies in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 
-from tfopt.errors import ModelError
+from tfopt.errors import InputError, ModelError
 from tfopt.knobs import did_you_mean
+
+T = TypeVar("T")
+# A value by layer pattern, or pairs of patterns and their value.
+Rules = Mapping[str, T] | Sequence[tuple[Sequence[str], T]]
 
 # The weights that TF-MOT prunes, by layer class (its PruneRegistry); Keras 3 has the recurrent ones on the cells.
 PRUNABLE: dict[str, tuple[str, ...]] = {
@@ -117,6 +121,40 @@ def select(places: Sequence[Place], only: Sequence[str] = (), skip: Sequence[str
             matching(places, pattern, knob)
     chosen = [place for place in places if not only or any(place.matches(p) for p in only)]
     return [place for place in chosen if not any(place.matches(p) for p in skip)]
+
+
+def as_rules(rules: Rules[T] | None) -> list[tuple[tuple[str, ...], T]]:
+    """Rules as pairs of layer patterns and a number.
+
+    Raises:
+        InputError: They are something else.
+    """
+    items = rules.items() if isinstance(rules, Mapping) else rules or ()
+    try:
+        pairs = [((key,) if isinstance(key, str) else tuple(key), value) for key, value in items]
+        if all(isinstance(value, int | float) and not isinstance(value, bool) for _, value in pairs):
+            return pairs
+    except (TypeError, ValueError):
+        pass
+    raise InputError(f"rules is a dict of layer patterns and numbers, such as {{'head': 0}}. Received: {rules!r}.")
+
+
+def by_rules(places: Sequence[Place], rules: Sequence[tuple[Sequence[str], T]]) -> list[T | None]:
+    """What the last rule that matches says of each place; None where none does.
+
+    Raises:
+        ModelError: A pattern matches none of the places.
+    """
+    found: list[T | None] = [None] * len(places)
+    for number, (patterns, value) in enumerate(rules):
+        for pattern in patterns:
+            try:
+                chosen = matching(places, pattern, "rules")
+            except ModelError as error:
+                error.field = ("rules", number, "layers")
+                raise
+            found = [value if place in chosen else old for place, old in zip(places, found, strict=True)]
+    return found
 
 
 def prunable(place: Place, asked: bool = False) -> list[Kernel]:

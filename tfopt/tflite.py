@@ -167,6 +167,17 @@ def read(source: Path | bytes) -> FileSummary:
     return FileSummary(content, tuple(ops), taken, given, tuple(constants.values()))
 
 
+def constants(content: bytes) -> dict[str, np.ndarray]:
+    """The float constants of a file's first graph by name, in their shapes; those in the sparse format are left out."""
+    _, model = parse(content)
+    found = {}
+    for tensor in model.subgraphs[0].tensors:
+        data, dtype = model.buffers[tensor.buffer].data, _names("TensorType").get(tensor.type, "?")
+        if data is not None and dtype == "FLOAT32" and tensor.sparsity is None and tensor.shape is not None:
+            found[tensor.name.decode()] = np.frombuffer(bytes(bytearray(data)), np.float32).reshape(tensor.shape)
+    return found
+
+
 def describe(tensor: Any) -> dict[str, Any]:
     """`dtype`, `shape_signature` and `quantization` of a schema tensor, as LiteRT's interpreter would give them.
 

@@ -184,3 +184,62 @@ def test_a_model_without_weights_is_refused(blobs):
     model = keras.Sequential([layers.Flatten(), layers.Dense(4)])
     with pytest.raises(ModelError, match="no weights yet"):
         fit(compiled(model), blobs, [Clustering(4)])
+
+
+def test_the_clusters_are_those_of_the_weights_that_another_callback_brings_back(blobs, tmp_path):
+    class Failure(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    backup = keras.callbacks.BackupAndRestore(tmp_path)
+    first, second = compiled(network()), compiled(network())
+    with pytest.raises(KeyboardInterrupt):
+        fit(first, blobs, [Clustering(4), backup, Failure()], epochs=4)
+    kept = [set(np.unique(weight)) for weight in first.get_weights() if weight.ndim > 1]
+    seen = []
+    look = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: seen.append(
+            [set(np.unique(weight)) for weight in second.get_weights() if weight.ndim > 1]
+        )
+    )
+    fit(second, blobs, [Clustering(4), keras.callbacks.BackupAndRestore(tmp_path), look], epochs=4)
+    assert seen[0] == kept
+    assert distinct(second) == [4, 4, 4]
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_ends_with_as_many_values(policy, blobs):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = compiled(network())
+    finally:
+        keras.config.set_dtype_policy(before)
+    fit(model, blobs, [Clustering(6)])
+    assert distinct(model) == [6, 6, 6]
+
+
+MIRRORED = """
+import keras, numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tfopt.callbacks import Clustering
+generator = np.random.default_rng(0)
+x, y = generator.normal(size=(256, 16)).astype("float32"), generator.integers(0, 4, 256)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    hidden, head = keras.layers.Dense(24, activation="relu"), keras.layers.Dense(4)
+    model = keras.Sequential([keras.layers.Input((16,)), hidden, head])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+before = model.get_weights()[0]
+model.fit(x, y, batch_size=32, epochs=2, verbose=0, callbacks=[Clustering(5)])
+for layer in model.layers:
+    for replica in strategy.experimental_local_results(layer.kernel.value):
+        print("VALUES", np.unique(replica.numpy()).size)
+print("MOVED", bool((model.get_weights()[0] != before).any()))
+"""
+
+
+def test_two_logical_devices_of_a_mirrored_strategy_share_the_same_values(python):
+    assert python(MIRRORED).split() == ["VALUES", "5"] * 4 + ["MOVED", "True"]

@@ -7,11 +7,13 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
-from tfopt.callbacks import MagnitudePruning
+from tfopt.callbacks import Clustering, MagnitudePruning
 from tfopt.errors import InputError, ModelError
 from tfopt.sparsity import constant_sparsity, polynomial_decay
+from tfopt.sparsity.engine import tfmot
 from tfopt.sparsity.masks import kept
 
 
@@ -481,3 +483,65 @@ def test_a_state_of_other_layers_is_refused(blobs):
 def test_a_pattern_for_a_layer_without_a_kernel_is_refused(blobs):
     with pytest.raises(ModelError, match=r"flatten.*no kernel to prune"):
         fit(compiled(sequential()), blobs, [MagnitudePruning(sparsity=0.5, only=["hidden", "flatten*"])])
+
+
+class OwnSchedule(tfmot().PruningSchedule):
+    """A schedule that says nothing of where it ends: 0.25 at step 2, 0.75 from step 9 on."""
+
+    def __call__(self, step):
+        at = tf.cast(step, tf.int64)
+        return tf.logical_or(tf.equal(at, 2), tf.equal(at, 9)), tf.where(at < 9, 0.25, 0.75)
+
+    def get_config(self):
+        return {}
+
+
+def test_a_schedule_of_ones_own_need_not_say_where_it_ends(blobs):
+    model, pruning = compiled(functional()), MagnitudePruning(schedule=OwnSchedule())
+    fit(model, blobs, [pruning])
+    exactly_sparse(pruning, 0.75)
+    fit(compiled(functional()), blobs, [together := MagnitudePruning(schedule=OwnSchedule(), allocation="global")])
+    sizes = together.sizes()
+    zeros = sum(share * sizes[path] for path, share in together.sparsity().items())
+    assert zeros == pytest.approx(0.75 * sum(sizes.values()), abs=1)
+
+
+@pytest.mark.parametrize("settings", [{"rules": {"*": 0.5}}, {"allocation": "erk"}])
+def test_shares_of_a_schedule_that_does_not_say_where_it_ends_are_refused(settings, blobs):
+    with pytest.raises(InputError, match="final_sparsity"):
+        fit(compiled(functional()), blobs, [MagnitudePruning(schedule=OwnSchedule(), **settings)])
+
+
+@pytest.mark.parametrize("first", ["prune", "cluster"])
+def test_pruning_and_clustering_in_one_fit_are_refused(first, blobs):
+    model = compiled(functional())
+    both = [MagnitudePruning(0.5), Clustering(4)]
+    with both[0], both[1], pytest.raises(ModelError, match=r"both hold .* in one fit"):
+        fit(model, blobs, both if first == "prune" else both[::-1])
+    assert all(weight.constraint is None for weight in model.trainable_weights)
+
+
+def test_two_prunings_in_one_fit_share_out_the_layers_and_never_one(blobs):
+    model = compiled(functional())
+    names = [layer.name for layer in model.layers if hasattr(layer, "kernel")]
+    some, others = MagnitudePruning(0.5, only=names[0]), MagnitudePruning(0.75, skip=names[0])
+    fit(model, blobs, [some, others])
+    exactly_sparse(some, 0.5)
+    exactly_sparse(others, 0.75)
+    with pytest.raises(ModelError, match="both hold"):
+        fit(model, blobs, [MagnitudePruning(0.5), MagnitudePruning(0.75)])
+
+
+def test_what_an_interrupted_clustering_left_ends_with_the_next_pruning(blobs):
+    class Failure(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    model = compiled(functional())
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, blobs, [Clustering(4), Failure()])
+    pruning = MagnitudePruning(0.5)
+    fit(model, blobs, [pruning])
+    exactly_sparse(pruning, 0.5)
+    assert all(weight.constraint is None for weight in model.trainable_weights)
+    assert np.unique(model.get_layer("shared").kernel).size > 1000

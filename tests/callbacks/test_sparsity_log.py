@@ -236,3 +236,25 @@ def test_a_model_without_kernels_is_refused(blobs):
     model.compile("sgd", "mse")
     with pytest.raises(ModelError, match="no kernel"):
         fit(model, (blobs[0], blobs[1][:, None]), [SparsityLog()])
+
+
+class Own(layers.Layer):
+    def build(self, shape):
+        self.matrix = self.add_weight(name="matrix", shape=(shape[-1], 16))
+
+    def call(self, x):
+        return x @ self.matrix
+
+
+def test_kernels_of_layers_of_ones_own_are_counted_when_named(blobs):
+    model = keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), Own(name="own")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    named = {"own": ["matrix"]}
+    log = SparsityLog(prunable=named)
+    fit(model, blobs, [pruning(prunable=named), log])
+    last = log.history[-1]
+    true = float((model.get_layer("own").matrix.numpy() == 0).mean())
+    assert last["kernels"] == {"own/matrix": true} == {"own/matrix": last["overall"]}
+    assert true == pytest.approx(0.8, abs=0.01)
+    with pytest.raises(ModelError, match="has no weight 'kernel'"):
+        fit(model, blobs, [SparsityLog(prunable={"own": ["kernel"]})])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from tfopt.callbacks import MagnitudePruning
 from tfopt.errors import InputError, ModelError
 from tfopt.sparsity.allocation import ALLOCATIONS, allocate, erdos_renyi_kernel, lamp, shared_thresholds
 from tfopt.sparsity.masks import kept
@@ -129,14 +130,37 @@ def test_more_zeros_than_asked_for_leave_all_that_is_there(allocation):
 
 
 @pytest.mark.parametrize(
-    ("rules", "error", "words", "field"),
-    [
-        ({"hed": 0.5}, ModelError, "Did you mean 'head'", ("rules", 0, "layers")),
-        ({"head": 0.5, "conv": 1.0}, InputError, "below 1. Received: 'conv': 1.0", ("rules", 1)),
-        ({"head": -0.1}, InputError, "at least 0", ("rules", 0)),
-    ],
+    ("rules", "field"),
+    [({"hed": 0.5}, ("rules", 0, "layers")), ([(("head", "conv"), 0.5), (("hed",), 0.5)], ("rules", 1, "layers"))],
 )
-def test_a_wrong_rule_is_named(kernels, rules, error, words, field):
-    with pytest.raises(error, match=words) as caught:
+def test_a_rule_without_a_layer_is_named(kernels, rules, field):
+    with pytest.raises(ModelError, match="Did you mean 'head'") as caught:
         allocate(kernels, 0.8, "uniform", rules)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("rules", "words", "field"),
+    [
+        ({"head": 0.5, "conv": 1.0}, "below 1. Received: conv: 1.0", ("rules", 1)),
+        ({"head": -0.1}, "at least 0", ("rules", 0)),
+        ([{"layers": "head", "sparsity": 0.5}], "rules is a dict of layer patterns and numbers", ()),
+        ({"head": "dense"}, "rules is a dict of layer patterns and numbers", ()),
+        (["head"], "rules is a dict of layer patterns and numbers", ()),
+    ],
+)
+def test_what_is_no_rule_is_refused(rules, words, field):
+    with pytest.raises(InputError, match=words) as caught:
+        MagnitudePruning(0.8, rules=rules)
+    assert caught.value.field == field
+
+
+def test_the_last_rule_that_matches_wins_also_where_a_pattern_comes_twice(kernels):
+    rules = [(("head",), 0.5), (("*",), 0.25), (("head",), 0.75)]
+    assert allocate(kernels, 0.8, "uniform", rules) == [0.75 if k.place.path == "head" else 0.25 for k in kernels]
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "global", "lamp", "erk"])
+def test_no_sparsity_but_a_rule_leaves_the_rest_dense(kernels, allocation):
+    shares = allocate(kernels, 0.0, allocation, {"head": 0.5})
+    assert shares == [0.5 if k.place.path == "head" else 0.0 for k in kernels]

@@ -71,3 +71,10 @@ def test_the_same_weights_give_the_same_values():
 def test_fewer_than_two_values_are_refused():
     with pytest.raises(InputError, match="at least 2"):
         cluster(kernel(), 1)
+
+
+def test_weights_as_much_below_zero_as_above_get_a_value_that_is_not_zero():
+    array = np.array([-1.0, 0.0, 1.0], np.float32)
+    book = cluster(array, 2)
+    np.testing.assert_array_equal(book.weights == 0, array == 0)
+    assert np.unique(book.weights).size == 2

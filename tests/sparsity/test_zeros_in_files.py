@@ -99,8 +99,9 @@ def test_a_clustered_kernel_has_one_scale_and_its_own_number_of_values(first):
         assert per_channel[2].distinct > 6
 
 
-def test_auto_leaves_the_scales_of_other_kernels_alone():
-    model, x = trained(MagnitudePruning(0.5))
+@pytest.mark.parametrize("sparsity", [0.5, 0.95])
+def test_auto_leaves_the_scales_of_other_kernels_alone(sparsity):
+    model, x = trained(MagnitudePruning(sparsity))
     assert tfopt.convert(model, "int8", calibration=x) == tfopt.convert(model, "int8", calibration=x, scales="channel")
     one = kernels_of(tfopt.convert(model, "int8", calibration=x, scales="tensor"))
     assert [kernel.scales for kernel in (one[0], one[2], one[3])] == [1, 1, 1]

@@ -56,7 +56,7 @@ def test_zeros_and_values_last_through_to_a_smaller_file(recipe):
         **dict.fromkeys(("conv/bias", "hidden/bias", "head/bias"), 4),
     }
     kernels = [op.kernels[0] for op in read(made["shared"].path).ops if op.kernels]
-    assert [kernel.scales for kernel in kernels] == [1, 1, 1]
+    assert [kernel.scales for kernel in kernels] == [8, 1, 1]  # the seven weights left in the first share nothing
     assert [kernel.distinct for kernel in kernels[1:]] == [8, 16]
     assert kernels[0].distinct <= 8  # of its few weights two may be as good as one in 8 bits
     sizes = {name: made[name].metrics["gzip_bytes"] for name in ("pruned", "shared", "channels")}

@@ -86,6 +86,7 @@ def test_with_rewinding_a_learning_rate_schedule_spans_one_way_between_prunings(
         sparsity=0.5, schedule="iterative", rounds=2, rewind="learning_rate", begin=20, end=60, epochs=10
     )
     assert stage.training(context).decay_steps == 40
+    assert stage.model_copy(update={"rewind_to": 15}).training(context).decay_steps == 15 + 40
     assert tfopt.Prune(sparsity=0.5, epochs=10).training(context).decay_steps is None
 
 
@@ -109,6 +110,14 @@ def test_with_rewinding_a_learning_rate_schedule_spans_one_way_between_prunings(
         ("prune: {epochs: 1, sparsity: 0.5, rules: [{layers: head}]}", "sparsity is missing"),
         ("prune: {epochs: 1, sparsity: 0.5, prunable: {Own: [matirx]}}", "has no weight 'matirx'"),
         ("prune: {epochs: 1, sparsity: 0.5, skip: ['*']}", "no layer is left to prune"),
+        ("prune: {epochs: 1, sparsity: 0.5, rewind_to: 3}", "rewind_to means nothing without rewind"),
+        ("prune: {epochs: 1, sparsity: 0.5, block_pooling: max}", "block_pooling means nothing without block"),
+        ("prune: {epochs: 1, sparsity: 0.5, schedule: constant, power: 2}", "power means nothing without schedule"),
+        ("prune: {epochs: 1, sparsity: 0.5, schedule: one_shot, begin: 90000}", "Lower begin or raise epochs"),
+        (
+            "prune: {epochs: 1, sparsity: 0.5, schedule: one_shot, begin: 3, rewind: weights, rewind_to: 3}",
+            "rewind_to comes before the first pruning. Received: step 3, pruning at 3",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_with_its_place(recipe, stage, words):
@@ -119,6 +128,22 @@ def test_a_mistake_is_one_line_with_its_place(recipe, stage, words):
     assert f"{path}:6: " in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert not (path.parent / "out").exists()
+
+
+def test_n_of_m_may_go_back_to_early_weights(recipe):
+    made = run(recipe("prune: {keep: [2, 4], begin: 10, rewind: weights, rewind_to: 2, epochs: 1}"))
+    assert made["prune"].details["sparsity"] == {"hidden/kernel": 0.5, "head/kernel": 0.5}
+
+
+def test_the_log_counts_what_the_stage_prunes(recipe):
+    made = run(recipe("prune: {sparsity: 0.8, only: Own, prunable: {Own: matrix}, epochs: 1}"))
+    logged = made["prune"].details["sparsity_log"][-1]
+    assert (
+        logged["kernels"]["own/matrix"]
+        == made["prune"].details["sparsity"]["own/matrix"]
+        == pytest.approx(0.8, abs=0.01)
+    )
+    assert 0 < logged["overall"] == pytest.approx(made["prune"].metrics["sparsity"], abs=1e-6)
 
 
 def test_rules_may_be_pasted_one_to_a_line(recipe):

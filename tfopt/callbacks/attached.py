@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 import keras
+import tensorflow as tf
 
 from tfopt.errors import ModelError
+from tfopt.layers import Kernel
 
 
 class Attached(keras.callbacks.Callback):
@@ -25,6 +28,73 @@ class Attached(keras.callbacks.Callback):
     def detach(self) -> None:
         """Gives the model back as it was."""
         raise NotImplementedError
+
+
+class Held:
+    """A variable's constraint for the length of a `fit()`: its own first, and then what a callback holds it to.
+
+    It is a plain callable and not a `keras.constraints.Constraint`, so nothing of it is ever saved.
+
+    Args:
+        own: The variable's own constraint.
+        holder: The callback.
+    """
+
+    def __init__(self, own: Any, holder: keras.callbacks.Callback):
+        self.own, self.holder = own, holder
+
+    def __call__(self, weights: Any) -> tf.Tensor:
+        """What Keras asks after each step of the optimizer."""
+        return self.hold(tf.convert_to_tensor(self.own(weights) if self.own else weights))
+
+    def hold(self, weights: tf.Tensor) -> tf.Tensor:
+        """The weights as the callback wants them."""
+        raise NotImplementedError
+
+
+class Holding(Attached):
+    """A callback that acts on kernels through the constraints of their variables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: list[tuple[Kernel, Held]] = []
+        self._owner: keras.Model | None = None
+
+    def _own_constraints(self, kernels: Sequence[Kernel]) -> list[Any]:
+        """The kernels' own constraints, below what an interrupted `fit` of any callback left on them.
+
+        Raises:
+            ModelError: Another callback of the same `fit` holds one of them.
+        """
+        found = []
+        for kernel in kernels:
+            constraint = kernel.variable.constraint
+            while isinstance(constraint, Held):
+                other = constraint.holder
+                if other is not self and other.params is self.params:  # Keras gives one dict to all of a fit's
+                    raise ModelError(
+                        f"{type(other).__name__} and {type(self).__name__} both hold {kernel.path} in one fit. "
+                        "Use one after the other: prune in a first fit, cluster in a second, which keeps the zeros."
+                    )
+                constraint = constraint.own
+            found.append(constraint)
+        return found
+
+    def _hold(self, kernels: Sequence[Kernel], constraints: Sequence[Held]) -> None:
+        for kernel, held in zip(kernels, constraints, strict=True):
+            kernel.variable.constraint = held
+        self._held, self._owner = list(zip(kernels, constraints, strict=True)), self.model
+        self.model.make_train_function(force=True)  # fit() keeps a step traced earlier, without these constraints
+
+    def detach(self) -> None:
+        """Gives the model back as it was, with what has become of its weights; `fit` does it at its end."""
+        if not self._held or self._owner is None:
+            return
+        for kernel, held in self._held:
+            if kernel.variable.constraint is held:
+                kernel.variable.constraint = held.own
+        self._held = []
+        self._owner.make_train_function(force=True)
 
 
 def refuse_combinations(model: keras.Model) -> None:

@@ -9,51 +9,41 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.callbacks.attached import Attached, refuse_combinations
+from tfopt.callbacks.attached import Held, Holding, refuse_combinations
 from tfopt.errors import InputError, ModelError
-from tfopt.layers import Kernel, matching
+from tfopt.layers import Kernel, Rules, as_rules, by_rules
 from tfopt.sparsity.clustering import cluster
 from tfopt.sparsity.selection import choose_kernels
 
 __all__ = ["Clustering"]
 
 
-class _Shared:
-    """A variable's constraint while clustered: its own first, then every weight becomes the mean of its cluster.
+class _Shared(Held):
+    """Holds every weight of a kernel to the mean of its cluster.
 
-    It is a plain callable and not a `keras.constraints.Constraint`, so nothing of it is ever saved. Weights that are
-    zero are left out of all sums, so a sparse kernel costs little.
+    Weights that are zero are left out of all sums, so a sparse kernel costs little.
 
     Args:
         indices: The cluster of each weight, in the kernel's shape; -1 where it is zero.
-        count: Clusters.
         own: The variable's own constraint.
+        holder: The callback.
     """
 
-    def __init__(self, indices: np.ndarray, count: int, own: Any):
-        self.own = own
-        once = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
-        some = {"dtype": tf.int32, "shape": [None], **once}
-        self._positions, self._clusters = tf.Variable([0], **some), tf.Variable([0], **some)
-        self._first = tf.Variable(tf.zeros([count], tf.int32), **once)
-        self._sizes = tf.Variable(tf.ones([count]), **once)
-        self.assign(indices)
-
-    def assign(self, indices: np.ndarray) -> None:
-        """Takes other clusters."""
+    def __init__(self, indices: np.ndarray, own: Any, holder: Clustering):
+        super().__init__(own, holder)
         self.indices = indices
         flat = indices.ravel()
         positions = np.flatnonzero(flat >= 0)
-        clusters, first, sizes = np.unique(flat[positions], return_index=True, return_counts=True)
-        firsts, counts = np.zeros(self._first.shape, np.int32), np.ones(self._sizes.shape, np.float32)
-        firsts[clusters], counts[clusters] = positions[first], sizes
-        pairs = ((self._positions, positions), (self._clusters, flat[positions]))
-        for variable, value in (*pairs, (self._first, firsts)):
-            variable.assign(value.astype(np.int32))
-        self._sizes.assign(counts)
+        _, first, clusters, sizes = np.unique(
+            flat[positions], return_index=True, return_inverse=True, return_counts=True
+        )
+        once = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
+        found = (positions, clusters, positions[first])
+        self._positions, self._clusters, self._first = (tf.Variable(value.astype(np.int32), **once) for value in found)
+        self._sizes = tf.Variable(sizes.astype(np.float32), **once)
 
-    def __call__(self, weights: Any) -> tf.Tensor:
-        weights = tf.convert_to_tensor(self.own(weights) if self.own else weights)
+    def hold(self, weights: tf.Tensor) -> tf.Tensor:
+        """The weights with their shared values."""
         flat = tf.cast(tf.reshape(weights, [-1]), tf.float32)
         # The mean as a distance from one of the weights: equal weights stay what they are to the last bit.
         anchors = tf.gather(flat, self._first)
@@ -64,7 +54,7 @@ class _Shared:
         return tf.cast(tf.reshape(filled, tf.shape(weights)), weights.dtype)
 
 
-class Clustering(Attached):
+class Clustering(Holding):
     """Gives each kernel a few distinct values, found by k-means when `fit()` begins, and trains these.
 
     A weight stays in its cluster. After each step of the optimizer every weight becomes the mean of its cluster, so a
@@ -73,7 +63,8 @@ class Clustering(Attached):
 
     Args:
         clusters: How many distinct values a kernel may have, zero included.
-        rules: Numbers of values by layer pattern; of several that match the last one counts, 0 leaves a layer alone.
+        rules: Numbers of values by layer pattern, such as `{"head": 32}`; of several that match the last one counts, 0
+            leaves a layer alone.
         biases: Distinct values of each bias of the chosen layers; None leaves biases alone. In an int8 file a bias
             takes four bytes that hardly compress.
         only: Layer patterns; empty means every layer of a class that TF-MOT prunes.
@@ -98,26 +89,26 @@ class Clustering(Attached):
         self,
         clusters: int,
         *,
-        rules: Mapping[str, int] | None = None,
+        rules: Rules[int] | None = None,
         biases: int | None = None,
         only: str | Sequence[str] = (),
         skip: str | Sequence[str] = (),
         prunable: Mapping[str, Sequence[str]] | None = None,
     ):
         super().__init__()
-        self.clusters, self.rules, self.biases = clusters, dict(rules or {}), biases
+        self.clusters, self.rules, self.biases = clusters, as_rules(rules), biases
         self.prunable = dict(prunable or {})
-        asked = [("clusters", clusters), ("biases", biases), *(("rules", n) for n in self.rules.values() if n)]
+        asked = [("clusters", clusters), ("biases", biases), *(("rules", n) for _, n in self.rules if n)]
         for what, count in asked:
             if count is not None and count < 2:
                 raise InputError(f"{what} is a number of distinct values, at least 2. Received: {what}={count}.")
         self.only = (only,) if isinstance(only, str) else tuple(only)
         self.skip = (skip,) if isinstance(skip, str) else tuple(skip)
         self.skipped: list[tuple[str, str]] = []
+        self._chosen: list[tuple[Kernel, int]] = []
         self._kernels: list[Kernel] = []
         self._shared: list[_Shared] = []
         self._pending: Mapping[str, np.ndarray] | None = None
-        self._attached = False
 
     def choose(self, model: keras.Model) -> list[tuple[Kernel, int]]:
         """The weights of a model to cluster, each with its number of values; the rest in `skipped`.
@@ -127,13 +118,8 @@ class Clustering(Attached):
         """
         kernels, self.skipped = choose_kernels(model, self.only, self.skip, self.prunable)
         counts = {id(kernel.variable): self.clusters for kernel in kernels}
-        for number, (pattern, count) in enumerate(self.rules.items()):
-            try:
-                places = matching([kernel.place for kernel in kernels], pattern, "rules")
-            except ModelError as error:
-                error.field = ("rules", number, "layers")
-                raise
-            counts |= {id(kernel.variable): count for kernel in kernels if kernel.place in places}
+        ruled = by_rules([kernel.place for kernel in kernels], self.rules)
+        counts |= {id(k.variable): count for k, count in zip(kernels, ruled, strict=True) if count is not None}
         left = [kernel for kernel in kernels if not counts[id(kernel.variable)]]
         self.skipped += [(path, "left alone by a rule") for path in dict.fromkeys(k.place.path for k in left)]
         chosen = [(kernel, counts[id(kernel.variable)]) for kernel in kernels if kernel not in left]
@@ -160,47 +146,44 @@ class Clustering(Attached):
         self._pending = dict(state)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Finds the clusters, sets the weights to them and hangs the sharing on the variables."""
+        """Chooses the kernels."""
         refuse_combinations(self.model)
         if not self.model.built:
             raise ModelError("the model has no weights yet, so there is nothing to cluster. Build it first.")
         self.detach()
-        chosen = self.choose(self.model)
-        self._kernels = [kernel for kernel, _ in chosen]
-        self._shared = []
-        with self.model.distribute_strategy.scope():
-            for kernel, count in chosen:
-                book = cluster(np.asarray(kernel.variable.value.read_value()), count)
-                kernel.variable.assign(book.weights)
-                indices = np.where(book.weights == 0, -1, book.indices)
-                self._shared.append(_Shared(indices, count, kernel.variable.constraint))
-        for kernel, shared in zip(self._kernels, self._shared, strict=True):
-            kernel.variable.constraint = shared
-        self._owner, self._attached = self.model, True
-        self.model.make_train_function(force=True)  # fit() keeps a step traced earlier, without these constraints
+        self._chosen, self._synced = self.choose(self.model), False
+        self._own_constraints([kernel for kernel, _ in self._chosen])
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Takes up a state that was set; other callbacks restore weights when training begins."""
-        if self._pending is None:
-            return
-        for index, shared in enumerate(self._shared):
-            indices = self._pending.get(f"indices{index}")
-            if indices is None or indices.shape != shared.indices.shape:
+        """Finds the clusters before the first step."""
+        if not self._synced:
+            self._sync()  # here and not earlier: other callbacks restore weights when training begins
+
+    def _sync(self) -> None:
+        """Sets the weights to the values of their clusters, found now or in a state that was set, and holds them."""
+        self._kernels = [kernel for kernel, _ in self._chosen]
+        own = self._own_constraints(self._kernels)
+        pending = self._pending or {}
+        found = []
+        for index, (kernel, count) in enumerate(self._chosen):
+            weights = np.asarray(kernel.variable.value.read_value())
+            indices = pending.get(f"indices{index}")
+            if pending and (indices is None or indices.shape != weights.shape):
                 raise ModelError("the state is of other layers: its clusters do not fit these kernels.")
-            shared.assign(indices)
-        self._pending = None
+            if indices is None:
+                book = cluster(weights, count)
+                indices = np.where(book.weights == 0, -1, book.indices)
+                kernel.variable.assign(book.weights)
+            found.append(indices)
+        with self.model.distribute_strategy.scope():
+            self._shared = [_Shared(indices, mine, self) for indices, mine in zip(found, own, strict=True)]
+        self._hold(self._kernels, self._shared)
+        self._pending, self._synced = None, True
 
     def on_train_end(self, logs: Any = None) -> None:
         """Shares a last time (an optimizer's weight average is of all values) and lets go of the model."""
-        for kernel, shared in zip(self._kernels, self._shared, strict=True):
-            kernel.variable.assign(shared(kernel.variable))
+        if not self._synced:
+            self._sync()
+        for kernel, shared in self._held:
+            kernel.variable.assign(shared.hold(tf.convert_to_tensor(kernel.variable)))
         self.detach()
-
-    def detach(self) -> None:
-        """Gives the model back as it was, with its shared values; `fit` does it at its end."""
-        if not self._attached:
-            return
-        self._attached = False
-        for kernel, shared in zip(self._kernels, self._shared, strict=True):
-            kernel.variable.constraint = shared.own
-        self._owner.make_train_function(force=True)

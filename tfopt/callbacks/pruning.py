@@ -10,38 +10,38 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.callbacks.attached import Attached, refuse_combinations
+from tfopt.callbacks.attached import Held, Holding, refuse_combinations
 from tfopt.callbacks.rewinding import Rewinding
 from tfopt.errors import InputError, ModelError
-from tfopt.layers import Kernel
+from tfopt.layers import Kernel, Rules
 from tfopt.sparsity.allocation import Allocation
 from tfopt.sparsity.masking import Masking
 from tfopt.sparsity.patterns import Pooling, build_pattern
 from tfopt.sparsity.request import Request
-from tfopt.sparsity.schedules import Timetable, final_sparsity
+from tfopt.sparsity.schedules import Timetable
 
 __all__ = ["MagnitudePruning"]
 
 
-_PRUNES = "_tfopt_prunes"  # marks a train_step that a callback has put in place of the model's
+_PRUNES = "_tfopt_prunes"  # on a train_step that a callback has put in place of the model's: the callback
 
 
-class _Masked:
-    """A variable's constraint while pruning: its own constraint first, then the mask.
+class _Masked(Held):
+    """Holds a kernel to its mask.
 
-    It is a plain callable and not a `keras.constraints.Constraint`, so nothing of it is ever saved. While the gate is 1
-    it lets the weights pass: TF-MOT makes a mask from the weights as the optimizer left them.
+    While the gate is 1 it lets the weights pass: TF-MOT makes a mask from the weights as the optimizer left them.
     """
 
-    def __init__(self, mask: tf.Variable, gate: tf.Variable, own: Any):
-        self.mask, self.gate, self.own = mask, gate, own
+    def __init__(self, mask: tf.Variable, gate: tf.Variable, own: Any, holder: MagnitudePruning):
+        super().__init__(own, holder)
+        self.mask, self.gate = mask, gate
 
-    def __call__(self, weights: Any) -> tf.Tensor:
-        weights = tf.convert_to_tensor(self.own(weights) if self.own else weights)
+    def hold(self, weights: tf.Tensor) -> tf.Tensor:
+        """The weights with their zeros."""
         return weights * tf.maximum(tf.cast(self.mask, weights.dtype), tf.cast(self.gate, weights.dtype))
 
 
-class MagnitudePruning(Attached):
+class MagnitudePruning(Holding):
     """Sets the smallest weights of each kernel to zero while `fit()` trains, with the masks that TF-MOT would make.
 
     The masks live in the callback and act through the variables' constraints for the length of a `fit()`. The model
@@ -69,8 +69,8 @@ class MagnitudePruning(Attached):
         rewind_to: Where to, in steps or as a fraction of the training; 0 is where training began.
         allocation: `"uniform"`, `"global"`, `"lamp"` (both rank all kernels together) or `"erk"`; see
             `tfopt.sparsity.allocation`.
-        rules: Sparsities by layer pattern, before any allocation; of several that match the last one counts, 0 keeps
-            a layer dense.
+        rules: Sparsities by layer pattern, such as `{"head": 0.5}`, before any allocation; of several that match the
+            last one counts, 0 keeps a layer dense.
         block: Rows and columns of the blocks to prune; single weights if not given.
         block_pooling: How a block is scored: `"average"` or `"max"` of its magnitudes.
         keep: `(2, 4)` keeps two of every four weights in a row along a kernel's inputs; made once, at `begin`.
@@ -110,7 +110,7 @@ class MagnitudePruning(Attached):
         rewind: str | None = None,
         rewind_to: int | float = 0,
         allocation: Allocation = "uniform",
-        rules: Mapping[str, float] | None = None,
+        rules: Rules[float] | None = None,
         block: tuple[int, int] | None = None,
         block_pooling: Pooling = "average",
         keep: tuple[int, int] | None = None,
@@ -144,9 +144,8 @@ class MagnitudePruning(Attached):
         self.skipped: list[tuple[str, str]] = []
         self._rewinding = Rewinding(rewind, rewind_to) if rewind else None
         self._masking: Masking
-        self._own_constraints: list[Any] = []
         self._pending: dict[str, np.ndarray] | None = None
-        self._attached = self._in_graph = False
+        self._in_graph = False
         self._epoch = 0
         self._gate_open = False
 
@@ -163,6 +162,8 @@ class MagnitudePruning(Attached):
             InputError, ModelError: As for the callback.
         """
         chosen, self.skipped = self._request.choose(model, schedule := self.schedule_for(total))
+        if self._rewinding:
+            self._rewinding.before(schedule, total)
         return chosen, schedule
 
     def schedule_for(self, total: int | None) -> Any:
@@ -193,7 +194,7 @@ class MagnitudePruning(Attached):
         self._pending = dict(state)
 
     def _count(self) -> int:
-        return int(self._graph_step.numpy()) if self._in_graph and self._attached else self.step or 0
+        return int(self._graph_step.numpy()) if self._in_graph and self._held else self.step or 0
 
     @property
     def _prepared(self) -> bool:
@@ -212,10 +213,12 @@ class MagnitudePruning(Attached):
             raise ModelError(
                 "the model has no weights yet, so there is nothing to prune. Call model.build or the model first."
             )
-        pairs, self.schedule = self.choose(model, self._total())
+        pairs, self.schedule = self.choose(model, total := self._total())
+        if self._rewinding:
+            self._rewinding.forget()
+            self._rewind_step = self._rewinding.before(self.schedule, total)
         kernels, shares = [kernel for kernel, _ in pairs], [share for _, share in pairs]
-        final = final_sparsity(self.schedule)
-        request = self._request
+        request, final = self._request, self._request.final(self.schedule)
         self._masking = Masking(kernels, request.pattern, shares, final, strategy, request.allocation)
         with strategy.scope():
             once = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
@@ -232,27 +235,27 @@ class MagnitudePruning(Attached):
     def _attach(self) -> None:
         model = self.model
         self.detach()
-        self._own_constraints = [_without_mask(kernel.variable.constraint) for kernel in self._masking.kernels]
-        for kernel, mask, own in zip(self._masking.kernels, self._masks, self._own_constraints, strict=True):
-            kernel.variable.constraint = _Masked(mask, self._gate, own)
+        own = self._own_constraints(self._masking.kernels)
         self._in_graph = model.steps_per_execution > 1
-        if hasattr(model.train_step, _PRUNES):
+        other = getattr(model.train_step, _PRUNES, None)
+        if other is not None and other.params is self.params:
+            raise ModelError("two pruning callbacks in one fit take steps_per_execution=1.")
+        if other is not None:  # an interrupted fit left it
             del model.train_step
         if self._in_graph:
             model.train_step = self._pruning_step(model.train_step)
-        self._attached = True
-        model.make_train_function(force=True)  # fit() keeps a step traced earlier, without these constraints
+        pairs = zip(self._masks, own, strict=True)
+        self._hold(self._masking.kernels, [_Masked(mask, self._gate, mine, self) for mask, mine in pairs])
 
     def detach(self) -> None:
         """Gives the model back as it was, with its zeros; `fit` does it at its end."""
-        if not self._attached:
+        if not self._held:
             return
-        self.step, self._attached = self._count(), False
-        for kernel, own in zip(self._masking.kernels, self._own_constraints, strict=True):
-            kernel.variable.constraint = own
-        if self._in_graph:
-            del self._owner.train_step
-        self._owner.make_train_function(force=True)
+        self.step = self._count()
+        model = self._owner
+        if model is not None and getattr(model.train_step, _PRUNES, None) is self:
+            del model.train_step
+        super().detach()
 
     def _pruning_step(self, train_step: Any) -> Any:
         """TF-MOT's update inside the traced step: with several steps in one execution no callback runs between them."""
@@ -270,7 +273,7 @@ class MagnitudePruning(Attached):
             self._gate.assign(tf.cast(due_next, tf.float32))
             return train_step(data)
 
-        setattr(pruned_step, _PRUNES, True)
+        setattr(pruned_step, _PRUNES, self)
         return pruned_step
 
     # What Keras calls
@@ -278,30 +281,21 @@ class MagnitudePruning(Attached):
     def on_train_begin(self, logs: Any = None) -> None:
         """Chooses the kernels, makes the schedule and hangs the masks on the variables."""
         refuse_combinations(self.model)
-        if getattr(self, "_owner", None) is not self.model:
+        if self._owner is not self.model:
             self.detach()
             self._prepare()
             self.step = None
         self._timetable = Timetable(self.schedule)
-        if self._rewinding:
-            self._check_rewinding()
+        if self._rewinding and self.model.steps_per_execution > 1:
+            raise ModelError(
+                "rewinding looks at every step: compile with steps_per_execution=1. "
+                f"Received: {self.model.steps_per_execution}."
+            )
         if not self.model.optimizer.built:
             with self.model.distribute_strategy.scope():
                 self.model.optimizer.build(self.model.trainable_variables)
         self._attach()
         self._synced = False
-
-    def _check_rewinding(self) -> None:
-        to = self._rewinding.step(self._total()) if self._rewinding else 0
-        if to >= self.schedule.begin_step:
-            raise InputError(
-                f"rewind_to comes before the first pruning. Received: step {to}, pruning at {self.schedule.begin_step}."
-            )
-        if self.model.steps_per_execution > 1:
-            raise ModelError(
-                "rewinding looks at every step: compile with steps_per_execution=1. "
-                f"Received: {self.model.steps_per_execution}."
-            )
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Notes the epoch, from which an interrupted schedule is resumed."""
@@ -315,7 +309,7 @@ class MagnitudePruning(Attached):
         if self._in_graph:
             return
         rewinding, done = self._rewinding, self.step or 0
-        if rewinding and done == rewinding.step(self._total()):
+        if rewinding and done == self._rewind_step:
             rewinding.keep(self.model)
         self.step = done + 1
         if self._timetable.due(self.step):
@@ -336,7 +330,7 @@ class MagnitudePruning(Attached):
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Masks the weights: what is evaluated is what will be saved."""
-        if self._attached:
+        if self._held:
             self._masking.apply()
 
     def on_train_end(self, logs: Any = None) -> None:
@@ -381,10 +375,3 @@ class MagnitudePruning(Attached):
         steps = self.params.get("steps")
         # `iterations` would be divided by the gradient accumulation steps; TF-MOT counts every forward pass.
         return self._epoch * steps if steps else int(optimizer._iterations.numpy())
-
-
-def _without_mask(constraint: Any) -> Any:
-    """A variable's own constraint, below the mask that an interrupted `fit` of another callback left on it."""
-    while isinstance(constraint, _Masked):
-        constraint = constraint.own
-    return constraint

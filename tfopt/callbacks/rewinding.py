@@ -41,8 +41,28 @@ class Rewinding:
         if isinstance(self.to, int):
             return self.to
         if total is None:
-            raise InputError("rewind_to is a fraction of a training of unknown length: write it as a step number.")
+            raise InputError(
+                "rewind_to is a fraction of a training of unknown length: write it as a step number.", ("rewind_to",)
+            )
         return round(self.to * total)
+
+    def before(self, schedule: Any, total: int | None) -> int:
+        """The step to go back to, which comes before the first pruning.
+
+        Raises:
+            InputError: It does not, or is a fraction of a training of unknown length.
+        """
+        to = self.step(total)
+        if to >= schedule.begin_step:
+            raise InputError(
+                f"rewind_to comes before the first pruning. Received: step {to}, pruning at {schedule.begin_step}.",
+                ("rewind_to",),
+            )
+        return to
+
+    def forget(self) -> None:
+        """Lets go of what was kept, for another model."""
+        self._kept = None
 
     def keep(self, model: Any) -> None:
         """Keeps the model as it is now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.errors import InputError, ModelError
-from tfopt.layers import Kernel, prunable, walk
+from tfopt.layers import Kernel
+from tfopt.sparsity.selection import every_kernel
 
 __all__ = ["SparsityLog"]
 
@@ -29,6 +31,8 @@ class SparsityLog(keras.callbacks.Callback):
         log_dir: A folder for TensorBoard: scalars `sparsity/overall` and `sparsity/<kernel's path>` by step. The
             package tensorboard is not needed to write them.
         every: `"epoch"`, or a number of steps from one record to the next; the end of an epoch is always recorded.
+        prunable: Names of the weights to record by layer pattern, for layers that tfopt does not know; what the pruning
+            callback was given.
 
     Attributes:
         history: The records, oldest first: `step` and `epoch` (both counted from 1), `overall`, and `kernels`, the
@@ -36,7 +40,7 @@ class SparsityLog(keras.callbacks.Callback):
 
     Raises:
         InputError: Another word or number for `every`.
-        ModelError: When `fit` begins: a model that is not built, or has no such kernel.
+        ModelError: When `fit` begins: a model that is not built, or has no such kernel, or not the one of `prunable`.
 
     Example:
         ```python
@@ -45,11 +49,16 @@ class SparsityLog(keras.callbacks.Callback):
         ```
     """
 
-    def __init__(self, log_dir: str | os.PathLike[str] | None = None, every: str | int = "epoch"):
+    def __init__(
+        self,
+        log_dir: str | os.PathLike[str] | None = None,
+        every: str | int = "epoch",
+        prunable: Mapping[str, Sequence[str]] | None = None,
+    ):
         super().__init__()
         if every != "epoch" and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
             raise InputError(f"every is 'epoch' or a number of steps, at least 1. Received: every={every!r}.")
-        self.log_dir, self.every = log_dir, every
+        self.log_dir, self.every, self.prunable = log_dir, every, prunable
         self.history: list[dict[str, Any]] = []
         self.step = 0
         self._epoch = self._before = 0
@@ -72,10 +81,9 @@ class SparsityLog(keras.callbacks.Callback):
         if self._owner is not None and self._owner is not self.model:
             self.history, self.step = [], 0
         self._owner = self.model
-        found = {id(kernel.variable): kernel for place in walk(self.model) for kernel in prunable(place, asked=True)}
-        if not found:
+        self._kernels = every_kernel(self.model, self.prunable)
+        if not self._kernels:
             raise ModelError("the model has no kernel that could be pruned, so there are no zeros to record.")
-        self._kernels = list(found.values())
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Finds the step, also where `fit` starts at a later epoch."""

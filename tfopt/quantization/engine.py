@@ -15,6 +15,7 @@ from litert_quantizer.utils import tfl_flatbuffer_utils
 from tfopt.errors import ConversionError
 from tfopt.noise import captured
 from tfopt.precision import MODES
+from tfopt.quantization.biases import kernel_ranges
 from tfopt.quantization.float_model import FloatModel
 from tfopt.tflite import Op
 
@@ -25,8 +26,8 @@ _OPERATIONS = {
     if isinstance(code, int) and code in tfl_flatbuffer_utils.TFL_OP_CODE_TO_NAME
 }
 _FOUR_BITS = {"FULLY_CONNECTED", "CONV_2D"}
-# A kernel is a codebook where each of its distinct values stands for this many weights on average.
-SHARED_BY = 8
+# A kernel is a codebook where each of its values that is not 0 stands for this many weights on average.
+SHARED_BY = 2
 _BITS = {"int4": 4, "int8": 8, "int16": 8}
 ALGORITHMS = {"minmax": AlgorithmName.MIN_MAX_UNIFORM_QUANT, "octav": AlgorithmName.OCTAV}
 
@@ -66,7 +67,9 @@ def quantize(
     with captured() as noise, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            _configure(engine, source, mode, dict(precisions or {}), io, algorithms or {}, scales)
+            per_tensor = _configure(engine, source, mode, dict(precisions or {}), io, algorithms or {}, scales)
+            if ranges:
+                ranges = {**ranges, **kernel_ranges(source, ranges, per_tensor)}
             return bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)
         except Exception as error:
             text = (str(error).strip() or noise.text().strip() or type(error).__name__).splitlines()[0]
@@ -98,7 +101,8 @@ def _four_bits(mode: str) -> Container[str]:
 
 def shares_values(op: Op) -> bool:
     """Whether a kernel of the op is a codebook: so few distinct values that clustering must have made it."""
-    return any(t.distinct is not None and t.distinct * SHARED_BY <= t.size for t in op.kernels)
+    known = [(tensor, tensor.distinct) for tensor in op.kernels if tensor.distinct is not None]
+    return any((count - bool(tensor.zeros)) * SHARED_BY <= tensor.size - tensor.zeros for tensor, count in known)
 
 
 def _config(mode: str, precision: str, per_tensor: bool = False) -> Any:
@@ -135,7 +139,9 @@ def _configure(
     io: str | None,
     algorithms: Mapping[int, str],
     scales: str,
-) -> None:
+) -> set[int]:
+    """Tells the engine what to do with each op; the numbers of those whose kernels have one scale."""
+    shared: set[int] = set()
     static = mode == "none" or MODES[mode].static
     if mode == "float16":
         half = qtyping.OpQuantizationConfig(
@@ -144,7 +150,7 @@ def _configure(
             explicit_dequantize=True,
         )
         engine.update_quantization_recipe(".*", "*", half, AlgorithmName.FLOAT_CASTING)
-        return
+        return shared
     if mode != "none":
         engine.update_quantization_recipe(".*", "*", _config(mode, "int16" if mode == "int16x8" else "int8"))
     if mode == "none" or io == "float32":
@@ -159,6 +165,8 @@ def _configure(
         per_tensor = bool(op.kernels) and (scales == "tensor" or (scales == "auto" and shares_values(op)))
         per_tensor = per_tensor and supports(op, mode, precisions.get(index, whole), True)
         precision = precisions.get(index) or (whole if per_tensor else None)
+        if per_tensor:
+            shared.add(index)
         if precision == "float" or (op.graph and static):
             engine.update_quantization_recipe(scope, "*", algorithm_key=AlgorithmName.NO_QUANTIZE)
         elif precision:
@@ -168,6 +176,7 @@ def _configure(
             )
     for ends in source.loops if static else ():  # what is inside a loop has no values to calibrate with
         engine.update_quantization_recipe(_scope(ends), "*", algorithm_key=AlgorithmName.NO_QUANTIZE)
+    return shared
 
 
 def _scope(names: Iterable[str]) -> str:

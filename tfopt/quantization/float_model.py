@@ -11,6 +11,7 @@ that. Each layer is therefore traced inside a name scope of its own number, and 
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from tfopt.layers import Place, walk
 from tfopt.noise import captured
 from tfopt.quantization.samples import OPEN
 from tfopt.quantization.splits import cut_splits
-from tfopt.tflite import Op, read
+from tfopt.tflite import Op, constants, read
 
 _SCOPE = re.compile(r"layer\.(\d+)/")
 _BOLD = re.compile(r"\x1b\[\d*m")  # Keras writes its errors for a terminal
@@ -52,6 +53,11 @@ class FloatModel:
     owners: tuple[tuple[Place, ...], ...]
     places: tuple[Place, ...]
     loops: tuple[tuple[str, ...], ...] = ()
+
+    @functools.cached_property
+    def constants(self) -> dict[str, np.ndarray]:
+        """The weights and biases of the model's own graph by name, in their shapes."""
+        return constants(self.content)
 
 
 def to_float(model: keras.Model, sample: Any = None, batch: int | None = 1, sparse: bool = False) -> FloatModel:

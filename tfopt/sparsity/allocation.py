@@ -13,13 +13,12 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-from tfopt.errors import InputError, ModelError
-from tfopt.layers import Kernel, matching
+from tfopt.layers import Kernel, Rules, as_rules, by_rules
 from tfopt.sparsity.masks import kept, magnitude_threshold
 
 Allocation = Literal["uniform", "global", "lamp", "erk"]
@@ -29,7 +28,7 @@ SHARED = ("global", "lamp")
 
 
 def allocate(
-    kernels: Sequence[Kernel], sparsity: float, allocation: str = "uniform", rules: Mapping[str, float] | None = None
+    kernels: Sequence[Kernel], sparsity: float, allocation: str = "uniform", rules: Rules[float] | None = None
 ) -> list[float | None]:
     """The sparsity of each kernel at the end of a schedule, 0-1; None for those that share one threshold.
 
@@ -40,12 +39,11 @@ def allocate(
         rules: Sparsities by layer pattern; of several that match a layer the last one counts.
 
     Raises:
-        InputError: A rule's sparsity is none, or erk cannot leave so many weights.
         ModelError: A rule's pattern matches no layer that is pruned.
     """
-    ruled = _ruled(kernels, rules or {})
+    ruled = by_rules([kernel.place for kernel in kernels], as_rules(rules))
     rest = [index for index, value in enumerate(ruled) if value is None]
-    if allocation in SHARED or not rest:
+    if not rest or (allocation in SHARED and sparsity):
         return ruled
     shares = [sparsity] * len(rest)
     if allocation == "erk":
@@ -53,25 +51,6 @@ def allocate(
     for index, share in zip(rest, shares, strict=True):
         ruled[index] = share
     return ruled
-
-
-def _ruled(kernels: Sequence[Kernel], rules: Mapping[str, float]) -> list[float | None]:
-    found: list[float | None] = [None] * len(kernels)
-    places = [kernel.place for kernel in kernels]
-    for number, (pattern, sparsity) in enumerate(rules.items()):
-        if not 0 <= sparsity < 1:
-            raise InputError(
-                f"a rule's sparsity is at least 0 and below 1. Received: {pattern!r}: {sparsity}.", ("rules", number)
-            )
-        try:
-            chosen = matching(places, pattern, "rules")
-        except ModelError as error:
-            error.field = ("rules", number, "layers")
-            raise
-        for index, place in enumerate(places):
-            if place in chosen:
-                found[index] = float(sparsity)
-    return found
 
 
 def erdos_renyi_kernel(shapes: Sequence[tuple[int, ...]], sparsity: float) -> list[float]:

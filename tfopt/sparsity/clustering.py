@@ -78,4 +78,5 @@ def _k_means(ordered: np.ndarray, clusters: int) -> np.ndarray:
         warnings.simplefilter("ignore", ConvergenceWarning)  # of weights with many ties
         found = KMeans(clusters, init=first[:, None], n_init=1).fit(sample[:, None]).cluster_centers_.ravel()
     found = np.unique(found)
-    return found[found != 0]
+    found = found[found != 0]
+    return found if found.size else ordered[[ordered.size // 2]]  # weights that are as much below zero as above

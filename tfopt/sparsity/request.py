@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from tfopt.errors import InputError, ModelError
-from tfopt.layers import Kernel
+from tfopt.layers import Kernel, Rules, as_rules, by_rules
 from tfopt.sparsity.allocation import ALLOCATIONS, allocate
 from tfopt.sparsity.patterns import NOfM, Pattern, Unstructured
 from tfopt.sparsity.schedules import build_schedule, check_knobs, check_schedule, final_sparsity
@@ -34,7 +34,7 @@ class Request:
         power: float,
         rounds: int | None,
         allocation: str,
-        rules: Mapping[str, float] | None,
+        rules: Rules[float] | None,
         pattern: Pattern,
         only: str | Sequence[str],
         skip: str | Sequence[str],
@@ -45,14 +45,20 @@ class Request:
         if isinstance(pattern, NOfM):
             sparsity, schedule = _of_groups(pattern, sparsity, schedule, allocation, rules), "one_shot"
         self.sparsity, self.pattern, self.allocation = sparsity, pattern, allocation
-        self.rules, self.prunable = dict(rules or {}), dict(prunable or {})
+        self.rules, self.prunable = as_rules(rules), dict(prunable or {})
+        for number, (patterns, value) in enumerate(self.rules):
+            if not 0 <= value < 1:
+                raise InputError(
+                    f"a rule's sparsity is at least 0 and below 1. Received: {', '.join(patterns)}: {value}.",
+                    ("rules", number),
+                )
         self.only = (only,) if isinstance(only, str) else tuple(only)
         self.skip = (skip,) if isinstance(skip, str) else tuple(skip)
         self._knobs: dict[str, Any] | None = None
         if isinstance(schedule, str):
             self._knobs = check_knobs(schedule, sparsity, initial_sparsity, power, begin, end, frequency, rounds)
             # A schedule that goes nowhere has no way for the rules to be a part of.
-            self._knobs["sparsity"] = sparsity or max(self.rules.values(), default=0.0)
+            self._knobs["sparsity"] = sparsity or max((value for _, value in self.rules), default=0.0)
             return
         if (sparsity, begin, end, frequency, initial_sparsity, power) != (None, 0.0, 0.75, None, 0.0, 3.0) or rounds:
             raise InputError(
@@ -74,6 +80,20 @@ class Request:
         """
         return build_schedule(**self._knobs, total=total) if self._knobs else self._schedule
 
+    def final(self, schedule: Any) -> float:
+        """The sparsity that the schedule ends at, 0-1; 1 for an object that does not say, which all kernels follow.
+
+        Raises:
+            InputError: Rules or erk, which are shares of a sparsity, with an object that does not say.
+        """
+        known = final_sparsity(schedule)
+        if known is None and (self.rules or self.allocation == "erk"):
+            raise InputError(
+                "rules and allocation erk need to know where the schedule ends: give the schedule object the attribute "
+                f"final_sparsity, 0-1. Received: schedule={schedule!r}."
+            )
+        return 1.0 if known is None else known
+
     def choose(
         self, model: keras.Model, schedule: Any
     ) -> tuple[list[tuple[Kernel, float | None]], list[tuple[str, str]]]:
@@ -91,12 +111,14 @@ class Request:
             few = [kernel for kernel in kernels if kernel.variable.shape[-2] <= most]
             skipped += [(kernel.path, f"it has no more than {most} weights in a row") for kernel in few]
             kernels = [kernel for kernel in kernels if kernel not in few]
-        final = final_sparsity(schedule)
+        final = self.final(schedule)
         shares = allocate(kernels, final if self.sparsity is None else self.sparsity, self.allocation, self.rules)
-        pairs = list(zip(kernels, shares, strict=True))
-        chosen = [(kernel, share) for kernel, share in pairs if share != 0 or not final]
-        left = dict.fromkeys(kernel.place.path for kernel, share in pairs if share == 0 and final)
-        skipped += [(path, f"kept dense by {'a rule' if self.rules else self.allocation}") for path in left]
+        chosen = [(kernel, share) for kernel, share in zip(kernels, shares, strict=True) if share != 0 or not final]
+        ruled = by_rules([kernel.place for kernel in kernels], self.rules)
+        left = {k.place.path: rule for k, share, rule in zip(kernels, shares, ruled, strict=True) if share == 0}
+        if final:
+            reasons = {path: self.allocation if rule is None else "a rule" for path, rule in left.items()}
+            skipped += [(path, f"kept dense by {reason}") for path, reason in reasons.items()]
         if not chosen:
             raise ModelError("no layer is left to prune: all that could be are kept dense.", ("rules",))
         return chosen, skipped

@@ -101,12 +101,13 @@ class IterativeSparsity:
         return due, exact
 
 
-def final_sparsity(schedule: Any) -> float:
-    """The sparsity that a schedule ends at, 0-1."""
+def final_sparsity(schedule: Any) -> float | None:
+    """The sparsity that a schedule ends at, 0-1; None where an object of a user's own does not say."""
     for name in ("final_sparsity", "target_sparsity"):
         if hasattr(schedule, name):
             return float(getattr(schedule, name))
-    return float(schedule(tf.constant(max(getattr(schedule, "end_step", 1), 1), tf.int64))[1])
+    end = getattr(schedule, "end_step", -1)
+    return float(schedule(tf.constant(end, tf.int64))[1]) if end > 0 else None
 
 
 def check_schedule(schedule: Any) -> Any:

@@ -46,6 +46,22 @@ def choose_kernels(
     return list(found.values()), skipped
 
 
+def every_kernel(model: keras.Model, weights: Mapping[str, Sequence[str]] | None = None) -> list[Kernel]:
+    """All kernels that could be pruned, each once, depthwise ones included.
+
+    Args:
+        model: A built model.
+        weights: As for `choose_kernels`.
+
+    Raises:
+        ModelError: A pattern matches no layer, or a layer has no weight of that name.
+    """
+    places = list(walk(model))
+    named = _named_weights(places, weights or {})
+    found = (k for place in places for k in named.get(id(place.layer)) or prunable(place, asked=True))
+    return list({id(kernel.variable): kernel for kernel in found}.values())
+
+
 def _named_weights(places: Sequence[Place], weights: Mapping[str, Sequence[str]]) -> dict[int, list[Kernel]]:
     """The kernels that a user names, by the layer's identity; of several patterns the last one counts.
 

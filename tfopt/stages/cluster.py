@@ -58,7 +58,7 @@ class Cluster(Fitting):
     def _callback(self) -> Any:
         from tfopt.callbacks import Clustering
 
-        rules = {pattern: rule.clusters for rule in self.rules for pattern in rule.layers}
+        rules = [(rule.layers, rule.clusters) for rule in self.rules]
         names = ("biases", "only", "skip", "prunable")
         return Clustering(self.clusters, rules=rules, **{name: getattr(self, name) for name in names})
 

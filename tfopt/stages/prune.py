@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -80,40 +80,55 @@ class Prune(Fitting):
     def _says_how_much(self) -> Prune:
         if (self.sparsity is None) == (self.keep is None):
             raise ValueError("prune takes sparsity, the fraction of zeros, or keep, such as [2, 4]. Write one of them")
-        unused: dict[str, tuple[str, ...]] = {
-            "keep": ("allocation", "rules", "block", "schedule", "end", "frequency") if self.keep else (),
-            "schedule: one_shot": ("end", "frequency") if self.schedule == "one_shot" else (),
-        }
-        for knob, names in unused.items():
+        for without, names in self._unused():
             for name in names:
                 if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"{name} means nothing with {knob}. Leave it out")
+                    raise ValueError(f"{name} means nothing {without}. Leave it out")
         if (self.rounds is None) == (self.schedule == "iterative"):
             raise ValueError("rounds goes with schedule: iterative, and iterative with rounds. Write both or neither")
-        if self.rewind and self.schedule not in ("one_shot", "iterative"):
+        if self.rewind and self.schedule not in ("one_shot", "iterative") and not self.keep:
             raise ValueError("rewind goes with schedule: one_shot or iterative. Leave it out, or write one of these")
         return self
+
+    def _unused(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The knobs that another one makes meaningless, with the reason."""
+        if self.keep:
+            yield "with keep", ("allocation", "rules", "block", "schedule", "rounds", "end", "frequency")
+        if not self.block:
+            yield "without block", ("block_pooling",)
+        if not self.rewind:
+            yield "without rewind", ("rewind_to",)
+        if self.schedule != "polynomial" or self.keep:
+            yield "without schedule: polynomial", ("initial_sparsity", "power")
+        if self.schedule in ("one_shot", "iterative"):
+            yield f"with schedule: {self.schedule}", ("frequency", *(("end",) if self.schedule == "one_shot" else ()))
 
     def check(self, model: Any, context: Context) -> None:
         """Resolves the patterns and builds the schedule."""
         total = self.epochs * math.ceil(len(context.data.train) / self.batch_size)
         _, schedule = self._callback().choose(model, total)
         if schedule.end_step > total:
+            late = "begin" if schedule.begin_step > total or schedule.begin_step == schedule.end_step else "end"
             raise InputError(
-                f"pruning ends at step {schedule.end_step}, and the stage has only {total}. Lower end or raise epochs.",
-                ("end",),
+                f"pruning would go on to step {schedule.end_step}, and the stage has only {total}. Lower {late} or "
+                "raise epochs.",
+                (late,),
             )
         super().check(model, context)
 
     def training(self, context: Context) -> Any:
-        """The settings; with rewinding a learning rate schedule spans the longest way between two prunings."""
+        """The settings; with rewinding a learning rate schedule spans the farthest that it comes."""
+        from tfopt.callbacks.rewinding import Rewinding
+
         settings = super().training(context)
         if not self.rewind:
             return settings
         total = self.epochs * math.ceil(len(context.data.train) / self.batch_size)
         schedule = self._callback().schedule_for(total)
-        steps = [0, *getattr(schedule, "steps", [schedule.end_step]), total]
-        return replace(settings, decay_steps=max(after - before for before, after in itertools.pairwise(steps)))
+        prunings = getattr(schedule, "steps", [schedule.end_step])
+        longest = max(after - before for before, after in itertools.pairwise([*prunings, total]))
+        to = Rewinding(self.rewind, self.rewind_to).step(total)
+        return replace(settings, decay_steps=max(prunings[0], to + longest))
 
     def _callback(self) -> Any:
         from tfopt.callbacks import MagnitudePruning
@@ -122,7 +137,7 @@ class Prune(Fitting):
             *("schedule", "initial_sparsity", "power", "begin", "end", "frequency", "rounds", "rewind", "rewind_to"),
             *("allocation", "block", "block_pooling", "keep", "only", "skip", "prunable"),
         )
-        rules = {pattern: rule.sparsity for rule in self.rules for pattern in rule.layers}
+        rules = [(rule.layers, rule.sparsity) for rule in self.rules]
         return MagnitudePruning(self.sparsity, rules=rules, **{name: getattr(self, name) for name in names})
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
@@ -132,7 +147,7 @@ class Prune(Fitting):
         from tfopt.sparsity.masks import kernel_sparsity
 
         model, pruning = context.load(inputs[0]), self._callback()
-        log = SparsityLog(context.folder / "tensorboard")
+        log = SparsityLog(context.folder / "tensorboard", prunable=self.prunable)
         callbacks = [pruning, log, *self.distillation(inputs, context)]
         history = training.fit(
             model, context.data, self.training(context), context.folder, callbacks, self.listener(context)
