@@ -50,6 +50,8 @@ def kernel_ranges(source: FloatModel, ranges: Mapping[str, Any], per_tensor: set
         largest = weights.max(axis=others, keepdims=True)
         reach = max(abs(float(np.min(ranges[taken]["min"]))), abs(float(np.max(ranges[taken]["max"]))), 1e-30)
         least = np.abs(source.constants[bias]).reshape(largest.shape) * _LARGEST / (reach / _INPUT_STEPS * _STEPS)
+        # An empty channel can have any scale: that of the widest, as one number more often costs nothing in a zip.
+        least = np.where(largest == 0, np.maximum(least, largest.max() * (least > 0)), least)
         if index in per_tensor:
             largest, least = largest.max(keepdims=True), least.max(keepdims=True)
         before = found.get(kernel, {"max": largest})["max"]
