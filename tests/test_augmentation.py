@@ -8,6 +8,7 @@ import tfopt
 from tfopt import sources
 from tfopt.data import Data, Split, training_batches
 from tfopt.errors import DataError
+from tfopt.reference import Ref
 
 
 def noisy(x, y, seed):
@@ -86,3 +87,58 @@ def test_a_recipe_trains_on_the_changed_batches_alone(tmp_path):
 
     before, after = (keras.models.load_model(path).get_weights()[0] for path in kernels)
     assert not np.array_equal(before, after), "all of its own samples are zero, which moves no kernel"
+
+
+@pytest.mark.parametrize(
+    ("augment", "words"),
+    [
+        (lambda x, y: (x, y), "augment(x, y, seed) fails on a batch: TypeError"),
+        (lambda x, y, seed: (x + tf.zeros((7, 7)), y), "augment(x, y, seed) fails on a batch"),
+        (lambda x, y, seed: x, "augment gives back (x, y)"),
+        (lambda x, y, seed: (x[:, :2], y), "x went in as (2, 3) and came out as (2, 2)"),
+        (lambda x, y, seed: (x, tf.one_hot(y, 4)), "y went in as (2,) and came out as (2, 4)"),
+    ],
+)
+def test_one_that_no_training_survives_is_refused_in_a_line(augment, words):
+    with pytest.raises(DataError) as caught:
+        data_of(augment).check_augment()
+    assert words in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_recipe_with_one_that_fails_is_refused_before_it_runs(tmp_path):
+    (tmp_path / "d.py").write_text(
+        "import keras, numpy as np\n"
+        "def model():\n    return keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(1)])\n"
+        "def data():\n    x, y = np.zeros((20, 3), 'float32'), np.zeros((20, 1), 'float32')\n"
+        "    return {'x_train': x, 'y_train': y, 'x_test': x, 'y_test': y, 'augment': lambda x, y: (x, y)}\n"
+    )
+    path = tmp_path / "r.yaml"
+    path.write_text("name: a\nmodel: d.py:model\ndata: d.py:data\nloss: mse\nstages:\n  - train: {epochs: 1}\n")
+    with pytest.raises(tfopt.InputError, match=r"r\.yaml:3: .*augment"):
+        tfopt.validate(path)
+
+
+HELPED = """
+import numpy as np
+
+def shift(x):
+    return x + {by}
+
+def data():
+    def augment(x, y, seed):
+        return shift(x), y
+    x, y = np.zeros((20, 3)), np.zeros(20)
+    return {{"x_train": x, "y_train": y, "x_test": x, "y_test": y, "augment": augment}}
+"""
+
+
+def test_the_fingerprint_changes_with_what_it_calls(tmp_path):
+    found = []
+    for by in (1, 2):
+        (tmp_path / f"{by}").mkdir()
+        file = tmp_path / f"{by}" / "helped.py"
+        file.write_text(HELPED.format(by=by))
+        ref = Ref.parse(f"{file}:data", tmp_path)
+        found.append(sources.fingerprint(ref, lambda ref=ref: sources.as_data(ref.call())))
+    assert found[0] != found[1]

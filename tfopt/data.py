@@ -75,6 +75,33 @@ class Data:
                             f"{what} has a NaN or infinite value in sample {bad}. Clean the data first.", ("data",)
                         )
 
+    def check_augment(self) -> None:
+        """Tries `augment` on a few samples, as training would.
+
+        Raises:
+            DataError: It fails, or gives something else than samples and targets of the shapes that it took.
+        """
+        if self.augment is None:
+            return
+        few = np.arange(min(2, len(self.train)))
+        split = Split(take(self.train.x, few), take(self.train.y, few))
+        try:
+            given = next(iter(training_batches(split, len(few), 0, 0, 1, self.augment)))
+        except Exception as error:
+            from tfopt.reference import describe
+
+            raise DataError(f"augment(x, y, seed) fails on a batch: {describe(error)}", ("data",)) from error
+        if not isinstance(given, tuple) or len(given) != 2:
+            raise DataError("augment gives back (x, y), and gave something else.", ("data",))
+        for what, before, after in zip(("x", "y"), (split.x, split.y), given, strict=True):
+            shapes = [{name: tuple(a.shape) for name, a in named(arrays).items()} for arrays in (before, after)]
+            if shapes[0] != shapes[1]:
+                raise DataError(
+                    f"augment keeps the shapes of a batch. {what} went in as {_words(shapes[0])} and came out as "
+                    f"{_words(shapes[1])}.",
+                    ("data",),
+                )
+
     def fitted(self, shapes: Mapping[str, tuple[int | None, ...]]) -> Data:
         """The data with its inputs shaped as a model takes them: a missing channel axis of 1 is added.
 
@@ -93,6 +120,10 @@ class Data:
         """A random choice of training inputs, `(count, ...)`: the representative dataset of quantization."""
         order = np.random.default_rng([seed, 0xCA11B]).permutation(len(self.train))[:count]
         return take(self.train.x, np.sort(order))
+
+
+def _words(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {shape}".strip() for name, shape in shapes.items())
 
 
 def take(arrays: Arrays, index: Any) -> Arrays:

@@ -59,8 +59,9 @@ def fingerprint(source: Any, load: Callable[[], Data]) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     content = hashlib.sha256()
     data = load()
-    if data.augment:
-        content.update(digest_callable(data.augment).encode())
+    if data.augment:  # and the code around it, which it may call
+        made_by = source.digest() if isinstance(source, Ref) else digest_callable(source) if callable(source) else ""
+        content.update((digest_callable(data.augment) + made_by).encode())
     for split in data.splits().values():
         for part in (split.x, split.y):
             for key, array in named(part).items():

@@ -105,6 +105,7 @@ class Fitting(Stage):
         training.compile_arguments(model, settings, steps_per_epoch=1)
         check_metrics(model, context)
         targets.check_targets(model, context.data, context.loss)
+        context.data.check_augment()
 
     def training(self, context: Context) -> Settings:
         """The settings as the workshop takes them."""
