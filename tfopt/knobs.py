@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import json
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import Annotated, Any
@@ -14,6 +15,8 @@ from tfopt.errors import Location, RecipeError
 
 # The type of a pydantic error that carries problems of its own: (location, sentence) pairs.
 PROBLEMS = "tfopt_problems"
+# The types of a pydantic error over something else than a list or a dict.
+_SHAPES = {"tuple_type", "list_type", "dict_type", "model_type", "missing", "too_long", "too_short"}
 _inside: ContextVar[bool] = ContextVar("_inside", default=False)
 
 
@@ -84,6 +87,10 @@ class Knobs(BaseModel):
         message = error["msg"].removeprefix("Value error, ").rstrip(".")
         if error["type"] == "value_error":
             return location, f"{field}: {message}{'' if message.endswith('?') else '.'}"
+        about = cls.model_fields.get(str(location[0])) if len(location) == 1 else None
+        if error["type"] in _SHAPES and about is not None and about.examples:
+            example = json.dumps(about.examples[0]).replace('"', "")
+            return location, f"{field} is written as in {location[0]}: {example}. Received: {received!r}."
         hint = " Write a fraction, such as 0.8 for 80%." if error.get("ctx", {}).get("lt") == 1 else ""
         return location, f"{field}: {message}. Received: {received!r}.{hint}"
 

@@ -97,7 +97,11 @@ def test_with_rewinding_a_learning_rate_schedule_spans_one_way_between_prunings(
         ("prune: {epochs: 1, sparsity: 0.5, keep: [2, 4]}", "Write one of them"),
         ("prune: {epochs: 1, keep: [2, 4], block: [1, 4]}", "block means nothing with keep"),
         ("prune: {epochs: 1, keep: [4, 2]}", "0 < n < m"),
-        ("prune: {epochs: 1, keep: 2}", "keep"),
+        ("prune: {epochs: 1, keep: 2:4}", "prune.keep is written as in keep: [2, 4]. Received: '2:4'"),
+        ("prune: {epochs: 1, sparsity: 0.5, block: 4}", "prune.block is written as in block: [1, 4]"),
+        ("prune: {epochs: 1, sparsity: 0.5, distill: true}", "distill: {temperature: 4, weight: 0.5}"),
+        ("prune: {epochs: 1, sparsity: 0.5, rules: {head: 0.5}}", "rules: [{layers: head, sparsity: 0.5}]"),
+        ("prune: {epochs: 1, sparsity: 0.5, block: [512, 512]}", "no layer is left to prune. Of conv/kernel: it is no"),
         ("prune: {epochs: 1, sparsity: 80}", "sparsity"),
         (
             "prune: {epochs: 1, sparsity: 0.5, schedule: one_shot, end: 0.9}",

@@ -6,6 +6,7 @@ it is TensorFlow ops, for use inside and outside of a compiled step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,6 +26,10 @@ class Unstructured:
     def scores(self, weights: Any) -> Any:
         """Magnitudes, in the kernel's shape."""
         return tf.abs(weights)
+
+    def too_small(self, shape: Sequence[int]) -> str:
+        """Nothing is too small for it."""
+        return ""
 
     def mask(self, weights: Any, threshold: Any) -> Any:
         """A boolean mask of the kernel's shape: True where the score reaches the threshold."""
@@ -62,6 +67,11 @@ class Blocks:
         )
         return tf.reshape(pooled, [-(-rows // self.height), -(-columns // self.width)])
 
+    def too_small(self, shape: Sequence[int]) -> str:
+        """Why a kernel of this shape cannot be pruned; empty if it can."""
+        one = int(np.prod(shape[:-1])) <= self.height and shape[-1] <= self.width
+        return "it is no larger than one block" if one else ""
+
     def mask(self, weights: Any, threshold: Any) -> Any:
         """A boolean mask of the kernel's shape: True in the blocks whose score reaches the threshold."""
         rows, columns = _as_matrix(weights).shape
@@ -73,8 +83,9 @@ class Blocks:
 class NOfM:
     """The largest `keep` of every `of` weights in a row along the kernel's inputs: TF-MOT's `sparsity_m_by_n`.
 
-    The inputs are the second to last axis, which is the last one in a `.tflite`. What is left over at the end of a row
-    is a group of its own, filled up with zeros.
+    The inputs are the second to last axis, which is the last one in a `.tflite`; of a transposed convolution that axis
+    has the outputs, of an embedding the entries, of an attention's projection the heads. What is left over at the end
+    of a row is a group of its own, filled up with zeros.
 
     Args:
         keep: Weights of a group that stay.
@@ -91,6 +102,10 @@ class NOfM:
     def sparsity(self) -> float:
         """The share of zeros in whole groups, 0-1."""
         return 1 - self.keep / self.of
+
+    def too_small(self, shape: Sequence[int]) -> str:
+        """Why a kernel of this shape cannot be pruned; empty if it can."""
+        return f"it has no more than {self.keep} weights in a row" if shape[-2] <= self.keep else ""
 
     def mask(self, weights: Any, threshold: Any = None) -> Any:
         """A boolean mask of the kernel's shape."""

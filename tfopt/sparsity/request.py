@@ -106,11 +106,12 @@ class Request:
         flat = [kernel.path for kernel in kernels if len(kernel.variable.shape) < 2]
         if flat and not isinstance(self.pattern, Unstructured):
             raise ModelError(f"{flat[0]} has one axis, and block and keep take kernels of at least two.", ("prunable",))
-        if isinstance(self.pattern, NOfM):
-            most = self.pattern.keep
-            few = [kernel for kernel in kernels if kernel.variable.shape[-2] <= most]
-            skipped += [(kernel.path, f"it has no more than {most} weights in a row") for kernel in few]
-            kernels = [kernel for kernel in kernels if kernel not in few]
+        small = {k.path: why for k in kernels if (why := self.pattern.too_small(k.variable.shape))}
+        skipped += small.items()
+        kernels = [kernel for kernel in kernels if kernel.path not in small]
+        if not kernels:
+            path, why = next(iter(small.items()))
+            raise ModelError(f"no layer is left to prune. Of {path}: {why}.")
         final = self.final(schedule)
         shares = allocate(kernels, final if self.sparsity is None else self.sparsity, self.allocation, self.rules)
         chosen = [(kernel, share) for kernel, share in zip(kernels, shares, strict=True) if share != 0 or not final]

@@ -39,7 +39,7 @@ class Cluster(Fitting):
 
     clusters: int = Field(ge=2)
     """How many distinct values each kernel may have, zero included."""
-    rules: tuple[ClusterRule, ...] = ()
+    rules: tuple[ClusterRule, ...] = Field((), examples=[[{"layers": "head", "clusters": 32}]])
     """Numbers of values for single layers, such as {layers: head, clusters: 32}; a later rule wins."""
     biases: int | None = Field(None, ge=2)
     """How many distinct values each bias may have; biases are left alone if not given."""
@@ -47,7 +47,7 @@ class Cluster(Fitting):
     """Layer patterns (path, name or class); empty means every layer of a class that TF-MOT prunes."""
     skip: Patterns = ()
     """Layer patterns to leave alone."""
-    prunable: dict[str, Patterns] = {}
+    prunable: dict[str, Patterns] = Field({}, examples=[{"MyDense": ["matrix"]}])
     """For layers of your own: names of the weights to cluster by layer pattern, such as {MyDense: [matrix]}."""
 
     def check(self, model: Any, context: Context) -> None:

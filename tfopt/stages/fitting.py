@@ -89,7 +89,7 @@ class Fitting(Stage):
     """Factor of an L2 penalty on every kernel."""
     regularizers: tuple[Regularizer, ...] = ()
     """More penalties, by layer pattern."""
-    distill: Distill | None = None
+    distill: Distill | None = Field(None, examples=[{"temperature": 4, "weight": 0.5}])
     """Learn from an earlier model besides the labels; `{}` for the one that this stage starts from."""
 
     def check(self, model: Any, context: Context) -> None:

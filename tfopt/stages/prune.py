@@ -35,19 +35,19 @@ class Prune(Fitting):
     kind: ClassVar[str] = "prune"
 
     sparsity: float | None = Field(None, ge=0, lt=1)
-    """The fraction of zeros to reach, 0-1: in each kernel, or in all together where `allocation` says so. Left out with
-    `keep`, which says it itself."""
+    """The fraction of zeros to reach, 0-1: in each kernel, or in all without a rule together where `allocation` says so.
+    Left out with `keep`, which says it itself."""
     allocation: Literal["uniform", "global", "lamp", "erk"] = "uniform"
     """uniform: the same in each kernel. global: the smallest weights of all kernels, wherever they are. lamp: the same,
     measured by what else is in a kernel, which spares small ones. erk: more in kernels with many weights."""
-    rules: tuple[PruneRule, ...] = ()
+    rules: tuple[PruneRule, ...] = Field((), examples=[[{"layers": "head", "sparsity": 0.5}]])
     """Sparsities of single layers, such as {layers: head, sparsity: 0.5}; a later rule wins, and all win over
     `allocation`."""
-    block: tuple[int, int] | None = None
+    block: tuple[int, int] | None = Field(None, examples=[[1, 4]])
     """Rows and columns of blocks that are pruned as a whole, such as [1, 4]; single weights if not given."""
     block_pooling: Literal["average", "max"] = "average"
     """What of a block's magnitudes decides."""
-    keep: tuple[int, int] | None = None
+    keep: tuple[int, int] | None = Field(None, examples=[[2, 4]])
     """[2, 4] keeps two of every four weights in a row along a kernel's inputs."""
     schedule: Literal["polynomial", "constant", "one_shot", "iterative"] = "polynomial"
     """TF-MOT's PolynomialDecay or ConstantSparsity; one_shot: all at `begin`; iterative: `rounds` times from `begin` to
@@ -73,7 +73,7 @@ class Prune(Fitting):
     """Layer patterns (path, name or class); empty means every layer of a class that TF-MOT prunes."""
     skip: Patterns = ()
     """Layer patterns to leave dense."""
-    prunable: dict[str, Patterns] = {}
+    prunable: dict[str, Patterns] = Field({}, examples=[{"MyDense": ["matrix"]}])
     """For layers of your own: names of the weights to prune by layer pattern, such as {MyDense: [matrix]}."""
 
     @model_validator(mode="after")
