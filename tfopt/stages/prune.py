@@ -35,8 +35,8 @@ class Prune(Fitting):
     kind: ClassVar[str] = "prune"
 
     sparsity: float | None = Field(None, ge=0, lt=1)
-    """The fraction of zeros to reach, 0-1: in each kernel, or in all without a rule together where `allocation` says so.
-    Left out with `keep`, which says it itself."""
+    """The fraction of zeros to reach, 0-1: in each kernel, or in all together that have no rule where `allocation` says
+    so. Left out with `keep`, which says it itself."""
     allocation: Literal["uniform", "global", "lamp", "erk"] = "uniform"
     """uniform: the same in each kernel. global: the smallest weights of all kernels, wherever they are. lamp: the same,
     measured by what else is in a kernel, which spares small ones. erk: more in kernels with many weights."""
