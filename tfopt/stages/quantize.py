@@ -33,6 +33,7 @@ class Quantize(Export, Stage):
     """
 
     kind: ClassVar[str] = "quantize"
+    version: ClassVar[int] = 2
     gives: ClassVar[Format] = "tflite"
 
     samples: int = Field(200, ge=1)
