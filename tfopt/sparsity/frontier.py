@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tfopt import models
 from tfopt.data import Arrays, named, take
+from tfopt.graphs import graph_of, nodes_of
 
 BATCH = 256  # that of evaluate.keras_outputs, whose arithmetic this repeats
 
@@ -47,7 +48,7 @@ class Frontier:
     @classmethod
     def of(cls, model: keras.Model, x: Arrays) -> Self | None:
         """The frontier at the inputs; None where a call of the model does more than run a graph of ops."""
-        graph = _graph_of(model)
+        graph = graph_of(model)
         plain = type(model).predict_step is keras.Model.predict_step and not model.run_eagerly
         return cls(model, graph, x) if graph is not None and plain else None
 
@@ -122,14 +123,6 @@ class Step:
         return outputs, [getattr(output, "_keras_mask", None) for output in outputs]
 
 
-def _graph_of(model: Any) -> Any:
-    """The functional model whose graph is all that a call of the model runs; None where there is none."""
-    if isinstance(model, keras.Sequential):
-        return model._functional if type(model).call is keras.Sequential.call else None
-    functional: Any = next((cls for cls in type(model).__mro__ if cls.__name__ == "Functional"), None)
-    return model if functional is not None and type(model).call is functional.call else None
-
-
 def _steps(graph: Any, slots: dict[int, int], numbers: Iterator[int]) -> Iterator[Step]:
     """The ops of a graph in the order in which Keras runs them, those of models that lie in it in their place.
 
@@ -138,25 +131,22 @@ def _steps(graph: Any, slots: dict[int, int], numbers: Iterator[int]) -> Iterato
         slots: Where the values of symbolic tensors are, by their identity: the inputs; the others are entered.
         numbers: Slots that are free.
     """
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        for node in graph._nodes_by_depth[depth]:
-            if node.is_input:
-                continue
-            inner = _opened(node)
-            if inner is None:
-                slots.update((id(tensor), next(numbers)) for tensor in node.outputs)
-                takes = {id(tensor): slots[id(tensor)] for tensor in node.input_tensors}
-                yield Step(node, takes, tuple(slots[id(tensor)] for tensor in node.outputs))
-                continue
-            below = {id(inner.inputs[0]): slots[id(node.input_tensors[0])]}
-            yield from _steps(inner, below, numbers)
-            pairs = zip(node.outputs, inner.outputs, strict=True)
-            slots.update((id(outer), below[id(own)]) for outer, own in pairs)
+    for node in nodes_of(graph):
+        inner = _opened(node)
+        if inner is None:
+            slots.update((id(tensor), next(numbers)) for tensor in node.outputs)
+            takes = {id(tensor): slots[id(tensor)] for tensor in node.input_tensors}
+            yield Step(node, takes, tuple(slots[id(tensor)] for tensor in node.outputs))
+            continue
+        below = {id(inner.inputs[0]): slots[id(node.input_tensors[0])]}
+        yield from _steps(inner, below, numbers)
+        pairs = zip(node.outputs, inner.outputs, strict=True)
+        slots.update((id(outer), below[id(own)]) for outer, own in pairs)
 
 
 def _opened(node: Any) -> Any:
     """The graph of a model that takes one tensor as it is; None for any other op or call."""
-    graph = _graph_of(node.operation)
+    graph = graph_of(node.operation)
     if graph is None or not len(graph.inputs) == len(node.arguments.args) == len(node.input_tensors) == 1:
         return None
     [outer], [own] = node.input_tensors, graph.inputs
