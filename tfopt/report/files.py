@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tfopt.artifact import SOURCE, Artifact, Workspace
 from tfopt.errors import InputError
 from tfopt.evaluate import METRICS
-from tfopt.report import pruning_log, quantization
+from tfopt.report import channels, pruning_log, quantization
 
 if TYPE_CHECKING:
     from tfopt.pipeline import Result
@@ -127,6 +127,7 @@ def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
             lines += [f"- {line}" for line in compared]
         lines += quantization.section(artifact)
         lines += pruning_log.section(artifact)
+        lines += channels.section(artifact)
         if artifact.failed:
             lines += ["", f"**FAIL** {artifact.name}: {artifact.failed}"]
         if artifact.skipped:

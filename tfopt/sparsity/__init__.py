@@ -1,8 +1,9 @@
-"""Magnitude pruning: TF-MOT's schedules and mask arithmetic, on Keras 3 variables and without wrapper layers."""
+"""Zeros and channels: magnitude pruning with TF-MOT's schedules and masks on Keras 3, and channels really removed."""
 
 from __future__ import annotations
 
 from tfopt.sparsity.masks import magnitude_mask, sparsity_of
 from tfopt.sparsity.schedules import constant_sparsity, polynomial_decay
+from tfopt.sparsity.structured.remove import remove
 
-__all__ = ["constant_sparsity", "magnitude_mask", "polynomial_decay", "sparsity_of"]
+__all__ = ["constant_sparsity", "magnitude_mask", "polynomial_decay", "remove", "sparsity_of"]

@@ -1,0 +1,137 @@
+"""How much has to go for a model to fit a budget."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tfopt.errors import InputError, ModelError
+from tfopt.sparsity.structured.costs import costs
+from tfopt.sparsity.structured.cut import cut
+from tfopt.sparsity.structured.selection import Choice
+from tfopt.sparsity.structured.structure import Structure
+
+Unit = Literal["channels", "parameters", "flops", "bytes", "milliseconds"]
+UNITS = ("channels", "parameters", "flops", "bytes", "milliseconds")
+# How finely the share of channels is searched for: a cheap cost, and one that takes a conversion.
+_CHEAP, _DEAR = 12, 6
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What is to be left of a model.
+
+    Args:
+        amount: Below 1 a share of what the model has; else so many. Milliseconds are always so many.
+        unit: `channels` (a share alone: of every family or of all, as the ranking says), `parameters`, `flops`,
+            `bytes` (of the int8 file), or `milliseconds` (the median of the int8 file on LiteRT, on this machine).
+
+    Raises:
+        InputError: Another unit, or an amount that is none.
+    """
+
+    amount: float
+    unit: Unit = "channels"
+
+    def __post_init__(self) -> None:
+        if self.unit not in UNITS:
+            raise InputError(f"a budget is of {', '.join(UNITS)}. Received: {self.unit!r}.", ("keep",))
+        if self.amount <= 0 or (self.unit == "channels" and self.amount >= 1):
+            raise InputError(
+                "a budget is a share of what the model has, above 0 and below 1, or so many"
+                f"{' (of channels a share alone)' if self.unit == 'channels' else ''}. Received: {self.amount}.",
+                ("keep",),
+            )
+
+
+def steps(structure: Structure, budget: Budget, rounds: int, samples: Any = None) -> list[Budget]:
+    """A budget for each of several rounds, each of which takes the same share of what is left.
+
+    Args:
+        structure: The model before the first.
+        budget: What is to be left after the last.
+        rounds: How many.
+        samples: As for `fit`.
+    """
+    if rounds == 1:
+        return [budget]
+    if budget.unit == "channels":
+        return [Budget(budget.amount ** (1 / rounds), "channels")] * rounds
+    whole = _cost(structure, budget, samples)(set())
+    share = min((budget.amount if _is_share(budget) else budget.amount / whole), 1.0)
+    amounts = [whole * share ** (number / rounds) for number in range(1, rounds + 1)]
+    return [Budget(amount if budget.unit == "milliseconds" else max(amount, 1.0), budget.unit) for amount in amounts]
+
+
+def _is_share(budget: Budget) -> bool:
+    return budget.amount < 1 and budget.unit != "milliseconds"
+
+
+def fit(structure: Structure, choice: Choice, budget: Budget, samples: Any = None) -> set[int]:
+    """The fewest groups that have to go for what is left to fit the budget.
+
+    Args:
+        structure: The model.
+        choice: The order in which its groups go.
+        budget: What is to be left.
+        samples: Calibration inputs, `(samples, ...)`, for budgets of the int8 file.
+
+    Raises:
+        InputError: A budget of the int8 file without samples.
+        ModelError: Not even the smallest model that the limits allow fits.
+    """
+    if budget.unit == "channels":
+        return choice.drop(1 - budget.amount)
+    cost = _cost(structure, budget, samples)
+    whole = cost(set())
+    most = budget.amount * whole if _is_share(budget) else budget.amount
+    if whole <= most:
+        return set()
+    low, high = 0.0, 1.0
+    found = choice.drop(high)
+    if (least := cost(found)) > most:
+        raise ModelError(
+            f"the model does not fit {most:,.4g} {budget.unit}: the smallest that floor, round_to, only and skip allow "
+            f"has {least:,.4g}. Lower them, or raise the budget.",
+            ("keep",),
+        )
+    known: dict[frozenset[int], float] = {}
+    for _ in range(_DEAR if budget.unit in ("bytes", "milliseconds") else _CHEAP):
+        middle = (low + high) / 2
+        drop = choice.drop(middle)
+        key = frozenset(drop)
+        if key not in known:
+            known[key] = cost(drop)
+        if known[key] <= most:
+            found, high = drop, middle
+        else:
+            low = middle
+    return found
+
+
+def _cost(structure: Structure, budget: Budget, samples: Any) -> Callable[[set[int]], float]:
+    if budget.unit in ("parameters", "flops"):
+
+        def counted(drop: set[int]) -> float:
+            return float(sum(getattr(cost, budget.unit) for cost in costs(structure, structure.left(drop))))
+
+        return counted
+    if samples is None:
+        raise InputError(f"a budget of {budget.unit} is of the int8 file: hand over calibration samples.", ("keep",))
+
+    def measured(drop: set[int]) -> float:
+        from tfopt.benchmark import measure
+        from tfopt.quantization import convert
+
+        content = convert(cut(structure, drop), "int8", samples)
+        if budget.unit == "bytes":
+            return float(len(content))
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.tflite"
+            file.write_bytes(content)
+            return 1000 * measure(file)["latency_median_seconds"]
+
+    return measured

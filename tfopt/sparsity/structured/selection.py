@@ -1,0 +1,116 @@
+"""Which groups of channels go: the worst by their scores, within what each layer has to keep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from tfopt.errors import InputError, ModelError
+from tfopt.layers import matching, select, walk
+from tfopt.sparsity.structured.scores import normalized
+from tfopt.sparsity.structured.structure import Family, Structure
+
+Ranking = Literal["local", "global"]
+RANKINGS = ("local", "global")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What each layer keeps.
+
+    Args:
+        round_to: The channels that are left are the nearest multiple of this, as kernels like it, and at least one;
+            1 for any number.
+        floor: The least share of its channels that a layer keeps, in (0, 1].
+        only: Layer patterns; empty means every layer. What is tied to a chosen layer goes along with it.
+        skip: Layer patterns to leave alone, with all that is tied to them.
+
+    Raises:
+        InputError: A number out of its range.
+    """
+
+    round_to: int = 8
+    floor: float = 0.1
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.round_to < 1:
+            raise InputError(f"round_to is a number of channels, at least 1. Received: {self.round_to}.", ("round_to",))
+        if not 0 < self.floor <= 1:
+            raise InputError(
+                f"floor is the least share of its channels that a layer keeps, above 0 and up to 1. "
+                f"Received: {self.floor}.",
+                ("floor",),
+            )
+
+
+class Choice:
+    """The order in which the groups of a model go.
+
+    Args:
+        structure: The model.
+        scores: As `scores.score` gives them; groups without one stay.
+        ranking: `local` takes the same share of every family, `global` ranks all of them together by their scores over
+            the mean of their family.
+        limits: What each layer keeps.
+
+    Raises:
+        InputError: Another ranking.
+        ModelError: A pattern matches no layer, or nothing is left to remove.
+    """
+
+    def __init__(self, structure: Structure, scores: Mapping[int, float], ranking: str, limits: Limits):
+        if ranking not in RANKINGS:
+            raise InputError(f"ranking is 'local' or 'global'. Received: ranking={ranking!r}.", ("ranking",))
+        self._ranking, self._limits = ranking, limits
+        self.skipped: list[tuple[str, str]] = list(structure.skipped)
+        chosen = _chosen(structure, limits)
+        self._families: list[tuple[Family, list[int]]] = []  # with their groups that may go, the worst first
+        for family in structure.families:
+            ordered = sorted((group for group in family.groups if group in scores), key=lambda group: scores[group])
+            if family not in chosen:
+                self.skipped += [(path, "left out by only/skip") for path in family.paths]
+            elif not ordered:
+                self.skipped += [(path, "the score says nothing of it") for path in family.paths]
+            else:
+                self._families.append((family, ordered))
+        if not self._families:
+            raise ModelError("no channels are left to remove: only/skip or the score leave out every layer.", ("only",))
+        even = normalized(structure, dict(scores))
+        together = [(even[group], group) for _, ordered in self._families for group in ordered]
+        self._together = [group for _, group in sorted(together)]
+
+    def drop(self, share: float) -> set[int]:
+        """The groups to remove for a share of all channels, 0-1; less where layers keep more than that leaves."""
+        if self._ranking == "local":
+            wanted = {family: round(share * len(family.groups)) for family, _ in self._families}
+        else:
+            first = set(self._together[: round(share * len(self._together))])
+            wanted = {family: sum(group in first for group in ordered) for family, ordered in self._families}
+        return {
+            group for family, ordered in self._families for group in ordered[: self._allowed(family, wanted[family])]
+        }
+
+    def _allowed(self, family: Family, wanted: int) -> int:
+        """How many groups of a family go where `wanted` should: its layers keep their floor and a round number."""
+        multiple = family.multiple
+        stays = family.width - len(family.groups) * multiple  # what cannot be removed in any case
+        least = max(math.ceil(self._limits.floor * family.width), 1)
+        left = max(stays + (len(family.groups) - wanted) * multiple, least)
+        step = 1 if family.single else self._limits.round_to
+        rounded = min(max(math.floor(left / step + 0.5), math.ceil(least / step)) * step, family.width)
+        return max((family.width - rounded) // multiple, 0)
+
+
+def _chosen(structure: Structure, limits: Limits) -> set[Family]:
+    places = list(walk(structure.model))
+    asked = {place.path for place in select(places, limits.only)}
+    left_out = {place.path for pattern in limits.skip for place in matching(places, pattern, "skip")}
+    return {
+        family
+        for family in structure.families
+        if asked.intersection(family.paths) and not left_out.intersection(family.paths)
+    }

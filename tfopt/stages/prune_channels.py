@@ -1,0 +1,132 @@
+"""Stage `prune_channels`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from tfopt.artifact import Artifact, Skipped
+from tfopt.knobs import Patterns
+from tfopt.stages.base import Context
+from tfopt.stages.fitting import Fitting, test_metrics
+
+
+class PruneChannels(Fitting):
+    """Removes the channels and units that are worth least, with all that is tied to them, and trains what is left.
+
+    The model that comes out is smaller and faster in any format: an ordinary one of the same layer classes.
+    """
+
+    kind: ClassVar[str] = "prune_channels"
+
+    keep: float = Field(gt=0)
+    """What is to be left of the model: a share below 1, or so many of `of`."""
+    of: Literal["channels", "parameters", "flops", "bytes", "milliseconds"] = "channels"
+    """channels: of every layer, or of all with ranking: global. bytes and milliseconds are of the int8 file, on LiteRT
+    and this machine."""
+    score: Literal["l1", "l2", "activity", "batchnorm", "taylor", "random"] = "l2"
+    """What a channel is worth: the norm of its weights, how often and strongly it fires on training samples, its
+    BatchNorm scale, or the change of the loss without it, to first order."""
+    ranking: Literal["local", "global"] = "local"
+    """local: the same share of every layer. global: all channels are ranked together."""
+    round_to: int = Field(8, ge=1)
+    """The channels that a layer keeps are a multiple of this."""
+    floor: float = Field(0.1, gt=0, le=1)
+    """The least share of its channels that a layer keeps."""
+    rounds: int = Field(1, ge=1)
+    """In how many steps, each followed by its share of the epochs."""
+    samples: int = Field(500, ge=1)
+    """Training samples for scores on data, calibration, and the statistics of BatchNorms."""
+    only: Patterns = ()
+    """Layer patterns (path, name or class); empty means every layer. What is tied to a chosen layer goes with it."""
+    skip: Patterns = ()
+    """Layer patterns to leave alone, with all that is tied to them."""
+
+    @model_validator(mode="after")
+    def _has_epochs_for_all(self) -> PruneChannels:
+        if self.rounds > self.epochs:
+            raise ValueError(f"every round is followed by an epoch at least: {self.rounds} rounds take as many epochs")
+        if self.of == "channels" and self.keep >= 1:
+            raise ValueError("keep is a share of the channels, below 1. Write a fraction, such as 0.5")
+        return self
+
+    def check(self, model: Any, context: Context) -> None:
+        """Reads the model's structure, resolves the patterns, and looks whether what is asked for can be reached."""
+        from tfopt.sparsity.structured.budget import Budget, fit
+        from tfopt.sparsity.structured.scores import batchnorm, random
+        from tfopt.sparsity.structured.selection import Choice
+        from tfopt.sparsity.structured.structure import read
+
+        super().check(model, context)
+        structure = read(model)
+        scores = batchnorm(structure) if self.score == "batchnorm" else random(structure)
+        choice = Choice(structure, scores, self.ranking, self._limits(last=True))
+        if self.of in ("channels", "parameters", "flops"):
+            fit(structure, choice, Budget(self.keep, self.of))
+
+    def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
+        """Removes, trains and saves, in as many rounds as asked for."""
+        from tfopt import training
+        from tfopt.data import take
+        from tfopt.sparsity.structured.budget import Budget, steps
+        from tfopt.sparsity.structured.remove import reestimate, remove_to
+        from tfopt.sparsity.structured.structure import read
+
+        model = context.load(inputs[0])
+        whole = read(model)
+        chosen = _first(context, self.samples)
+        x, y = take(context.data.train.x, chosen), take(context.data.train.y, chosen)
+        history: dict[str, list[float]] = {}
+        skipped: tuple[tuple[str, str], ...] = ()
+        budgets = steps(whole, Budget(self.keep, self.of), self.rounds, x)
+        for number, (budget, epochs) in enumerate(zip(budgets, self._epochs(), strict=True)):
+            context.progress.step(f"round {number + 1} of {self.rounds}") if self.rounds > 1 else None
+            limits = self._limits(last=number + 1 == self.rounds)
+            removal = remove_to(model, budget, self.score, self.ranking, limits, x, y, context.loss, context.seed)
+            model, skipped = removal.model, removal.skipped
+            reestimate(model, x)
+            folder = context.folder / f"round-{number + 1}"
+            settings = replace(self.training(context), epochs=epochs)
+            callbacks = self.distillation(inputs, context)
+            logs = training.fit(model, context.data, settings, folder, callbacks, self.listener(context))
+            history = {name: [*history.get(name, []), *values] for name, values in logs.items()}
+        for number in range(self.rounds):
+            shutil.rmtree(context.folder / f"round-{number + 1}", ignore_errors=True)
+        return context.artifact(
+            self,
+            inputs,
+            context.save(model),
+            metrics=test_metrics(model, context),
+            skipped=tuple(Skipped(where, reason) for where, reason in skipped),
+            details={"history": history, "layers": list(_layers(whole, read(model)))},
+        )
+
+    def _limits(self, last: bool) -> Any:
+        from tfopt.sparsity.structured.selection import Limits
+
+        return Limits(self.round_to if last else 1, self.floor, self.only, self.skip)
+
+    def _epochs(self) -> list[int]:
+        """The epochs after each round: as many each, the rest after the last."""
+        each = self.epochs // self.rounds
+        return [each] * (self.rounds - 1) + [self.epochs - each * (self.rounds - 1)]
+
+
+def _first(context: Context, count: int) -> Any:
+    import numpy as np
+
+    order = np.random.default_rng([context.seed, 0xC4A77]).permutation(len(context.data.train))
+    return np.sort(order[:count])
+
+
+def _layers(before: Any, after: Any) -> Iterator[dict[str, Any]]:
+    """What each layer with weights cost and costs."""
+    from tfopt.sparsity.structured.costs import costs
+
+    for old, new in zip(costs(before), costs(after), strict=True):
+        figures = {what: [getattr(old, what), getattr(new, what)] for what in ("channels", "parameters", "flops")}
+        yield {"path": old.path, "kind": old.kind, **figures}
