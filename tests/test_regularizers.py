@@ -5,7 +5,7 @@ from keras import layers
 
 from tfopt.errors import ModelError
 from tfopt.layers import walk
-from tfopt.regularizers import Penalty, attached, chosen
+from tfopt.regularizers import Penalty, attached, chosen, parts
 
 L1, L2 = 0.03, 0.2
 
@@ -151,3 +151,41 @@ def test_a_model_that_was_regularized_saves_as_it_was(tmp_path):
     loaded = keras.models.load_model(tmp_path / "inside.keras")
     assert loaded.losses == []
     assert [p.path for p in walk(loaded)] == [p.path for p in walk(model)]
+
+
+def test_group_lasso_is_the_sum_of_the_norms_of_the_channels():
+    model = small_model()
+    expected = 0.0
+    for name, axis in (("conv", 3), ("depthwise", 2), ("dense", 1)):
+        kernel = np.moveaxis(np.array(model.get_layer(name).kernel, np.float64), axis, -1)
+        rows = kernel.reshape(-1, kernel.shape[-1])
+        expected += 0.1 * np.sqrt(len(rows)) * np.sqrt((rows**2).sum(0)).sum()
+    with attached(model, [Penalty(group_lasso=0.1)]):
+        assert loss_of(model) == pytest.approx(expected, rel=1e-4)
+
+
+def test_group_lasso_empties_whole_channels_and_leaves_the_others():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(256, 10)).astype(np.float32)
+    y = np.maximum(x @ generator.normal(size=(10, 3)).astype(np.float32), 0).sum(1, keepdims=True)
+    model = keras.Sequential([layers.Input((10,)), layers.Dense(16, activation="relu"), layers.Dense(1)])
+    with attached(model, [Penalty(group_lasso=0.05)]):
+        model.compile(keras.optimizers.Adam(0.01), "mse")
+        model.fit(x, y, epochs=60, verbose=0)
+    norms = np.linalg.norm(model.layers[0].kernel, axis=0)
+    empty = norms < 0.02 * norms.max()
+    assert 3 <= empty.sum() <= 13
+
+
+def test_the_scales_of_batch_normalizations_carry_their_own_penalty():
+    model = small_model()
+    model.get_layer("norm").gamma.assign([-2.0, 0.5, 1.0])
+    with attached(model, [Penalty(scale_l1=0.1)]):
+        assert loss_of(model) == pytest.approx(0.35, rel=1e-5)
+    assert model.get_layer("norm").gamma.regularizer is None
+
+
+def test_a_penalty_on_scales_without_any_is_refused():
+    with pytest.raises(ModelError, match="scale_l1 falls on BatchNormalizations") as caught:
+        list(parts(small_model(), Penalty(scale_l1=0.1, skip=("norm",))))
+    assert caught.value.field == ("scale_l1",)

@@ -1,10 +1,15 @@
-"""L1 and L2 penalties on the kernels of a finished model, attached and removed without rebuilding it.
+"""Penalties on the weights of a finished model, attached and removed without rebuilding it.
 
-With weights `w` of one kernel the penalties added to the loss are `l1 * sum(|w|)` and `l2 * sum(w ** 2)`.
+With weights `w` of one kernel the penalties added to the loss are `l1 * sum(|w|)`, `l2 * sum(w ** 2)` and
+`group_lasso * sum_c(sqrt(n) * ||w_c||)`, where `w_c` are the n weights that make output channel c; with the scales `g`
+of one BatchNormalization `scale_l1 * sum(|g|)`. The last two drive whole channels to zero.
 
 References:
     Tibshirani, Regression shrinkage and selection via the lasso, J. R. Stat. Soc. B 58 (1996).
     Krogh and Hertz, A simple weight decay can improve generalization, NeurIPS 1991.
+    Yuan and Lin, Model selection and estimation in regression with grouped variables, J. R. Stat. Soc. B 68 (2006).
+    Wen et al., Learning structured sparsity in deep neural networks, arXiv:1608.03665 (group lasso on channels).
+    Liu et al., Learning efficient convolutional networks through network slimming, arXiv:1708.06519 (scale_l1).
 """
 
 from __future__ import annotations
@@ -15,7 +20,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
+from tfopt.errors import ModelError
 from tfopt.layers import kernels, select, walk
 
 
@@ -26,7 +33,9 @@ class Penalty:
     Args:
         l1: Factor of the sum of absolute weights.
         l2: Factor of the sum of squared weights.
-        only: Layer patterns; empty means every layer with a kernel.
+        group_lasso: Factor of the sum of the norms of each output channel's weights.
+        scale_l1: Factor of the sum of absolute scales of BatchNormalizations.
+        only: Layer patterns; empty means every layer with a kernel, or with a scale.
         skip: Layer patterns to leave out.
     """
 
@@ -34,6 +43,30 @@ class Penalty:
     l2: float = 0.0
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
+    group_lasso: float = 0.0
+    scale_l1: float = 0.0
+
+
+class GroupLasso:
+    """The sum over output channels of the Euclidean norm of their weights, times the root of the number of these.
+
+    Args:
+        factor: Its factor.
+        axis: The axis of the output channels.
+    """
+
+    # Of the sum of squares under the root: the norm has no gradient at zero.
+    EPSILON = 1e-12
+
+    def __init__(self, factor: float, axis: int = -1):
+        self.factor, self.axis = factor, axis
+
+    def __call__(self, weights: Any) -> Any:
+        """The penalty of one kernel."""
+        others = [axis for axis in range(len(weights.shape)) if axis != self.axis % len(weights.shape)]
+        squares = keras.ops.sum(keras.ops.square(weights), axis=others)
+        size = float(np.prod([weights.shape[axis] for axis in others]))
+        return self.factor * size**0.5 * keras.ops.sum(keras.ops.sqrt(squares + self.EPSILON))
 
 
 class _Sum:
@@ -55,6 +88,28 @@ def chosen(model: keras.Model, penalty: Penalty) -> list[Any]:
     return [kernel for place in select(list(walk(model)), penalty.only, penalty.skip) for kernel in kernels(place)]
 
 
+def parts(model: keras.Model, penalty: Penalty) -> Iterator[tuple[Any, Any]]:
+    """Each variable that a penalty falls on, with what it adds to the loss.
+
+    Raises:
+        ModelError: A pattern matches no layer, or `scale_l1` finds no BatchNormalization with a scale.
+    """
+    for kernel in chosen(model, penalty):
+        if penalty.l1 or penalty.l2:
+            yield kernel.variable, keras.regularizers.L1L2(penalty.l1, penalty.l2)
+        if penalty.group_lasso:
+            kind = type(kernel.place.layer).__name__
+            before_last = kind.endswith("Transpose") or kind.startswith("Depthwise")
+            yield kernel.variable, GroupLasso(penalty.group_lasso, -2 if before_last else -1)
+    if not penalty.scale_l1:
+        return
+    layers = [place.layer for place in select(list(walk(model)), penalty.only, penalty.skip)]
+    scales = [layer.gamma for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    if all(scale is None for scale in scales):
+        raise ModelError("scale_l1 falls on BatchNormalizations with a scale, and none is chosen.", ("scale_l1",))
+    yield from ((scale, keras.regularizers.L1(penalty.scale_l1)) for scale in scales if scale is not None)
+
+
 @contextlib.contextmanager
 def attached(model: keras.Model, penalties: Sequence[Penalty]) -> Iterator[None]:
     """Adds penalties for the length of the block; the model's own regularizers stay in force, then and after.
@@ -68,11 +123,10 @@ def attached(model: keras.Model, penalties: Sequence[Penalty]) -> Iterator[None]
     before: dict[int, tuple[Any, Any]] = {}
     try:
         for penalty in penalties:
-            for kernel in chosen(model, penalty):
-                variable = kernel.variable
+            for variable, part in parts(model, penalty):
                 before.setdefault(id(variable), (variable, variable.regularizer))
                 own = [] if variable.regularizer is None else [variable.regularizer]
-                variable.regularizer = _Sum([*own, keras.regularizers.L1L2(penalty.l1, penalty.l2)])
+                variable.regularizer = _Sum([*own, part])
         yield
     finally:
         for variable, regularizer in before.values():

@@ -48,15 +48,19 @@ class Regularizer(Knobs):
     """Factor of the sum of absolute weights."""
     l2: float = Field(0.0, ge=0)
     """Factor of the sum of squared weights."""
+    group_lasso: float = Field(0.0, ge=0)
+    """Factor of the sum of the norms of each output channel's weights: drives whole channels to zero."""
+    scale_l1: float = Field(0.0, ge=0)
+    """Factor of the sum of absolute scales of BatchNormalizations: drives whole channels to zero."""
     only: Patterns = ()
-    """Layer patterns (path, name or class); empty means every layer with a kernel."""
+    """Layer patterns (path, name or class); empty means every layer with a kernel, or with a scale."""
     skip: Patterns = ()
     """Layer patterns to leave out."""
 
     @model_validator(mode="after")
     def _penalizes(self) -> Regularizer:
-        if not self.l1 and not self.l2:
-            raise ValueError("a regularizer without l1 and l2 does nothing. Write one of them")
+        if not (self.l1 or self.l2 or self.group_lasso or self.scale_l1):
+            raise ValueError("a regularizer without l1, l2, group_lasso or scale_l1 does nothing. Write one of them")
         return self
 
 
@@ -99,7 +103,7 @@ class Fitting(Stage):
         settings = self.training(context)
         for index, penalty in enumerate(settings.penalties[-len(self.regularizers) :] if self.regularizers else ()):
             try:
-                regularizers.chosen(model, penalty)
+                list(regularizers.parts(model, penalty))
             except InputError as error:
                 raise type(error)(str(error), ("regularizers", index, *error.field)) from error
         training.compile_arguments(model, settings, steps_per_epoch=1)
