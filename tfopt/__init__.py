@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from tfopt.stages.benchmark import Benchmark
     from tfopt.stages.cluster import Cluster
     from tfopt.stages.prune import Prune
+    from tfopt.stages.prune_channels import PruneChannels
     from tfopt.stages.quantize import Quantize
     from tfopt.stages.train import Train
     from tfopt.stages.verify import Verify
@@ -73,6 +74,7 @@ _HOMES = {
     "ModelError": "errors",
     "Progress": "stages.base",
     "Prune": "stages.prune",
+    "PruneChannels": "stages.prune_channels",
     "Quantize": "stages.quantize",
     "Recipe": "recipe",
     "RecipeError": "errors",
@@ -107,6 +109,7 @@ __all__ = [
     "ModelError",
     "Progress",
     "Prune",
+    "PruneChannels",
     "Quantize",
     "Recipe",
     "RecipeError",

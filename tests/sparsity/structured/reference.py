@@ -8,12 +8,12 @@ from tfopt.sparsity.structured.structure import read
 
 def silenced(model, drop):
     """A copy of a model whose layers read nothing of the channels of some groups: the function of the cut model."""
-    copy = keras.models.clone_model(model, recursive=True) if False else _copied(model)
+    copy = _copied(model)
     structure = read(copy)
     left = structure.left(drop)
     for _, axis in structure.axes:
         if axis.role == "takes":
-            values = np.array(axis.variable)
+            values = axis.variable.numpy()
             np.moveaxis(values, axis.axis, 0)[~left[axis.ids]] = 0
             axis.variable.assign(values)
     return copy

@@ -108,7 +108,9 @@ def activity(structure: Structure, x: Any) -> dict[int, float]:
     """
     best = np.full(len(structure.channels), -1.0)
     for seen, ids in _readings(structure, x):
-        np.maximum.at(best, ids, seen)
+        which, places = np.unique(ids, return_inverse=True)  # after a Flatten, a channel is read at many places
+        mean = np.bincount(places, seen) / np.bincount(places)
+        best[which] = np.maximum(best[which], mean)
     found: dict[int, float] = {}
     for channel in np.flatnonzero(best >= 0).tolist():
         root = int(structure.roots[channel])
