@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from tfopt.stages.prune import Prune
     from tfopt.stages.prune_channels import PruneChannels
     from tfopt.stages.quantize import Quantize
+    from tfopt.stages.remove_dead import RemoveDead
     from tfopt.stages.train import Train
     from tfopt.stages.verify import Verify
 
@@ -78,6 +79,7 @@ _HOMES = {
     "Quantize": "stages.quantize",
     "Recipe": "recipe",
     "RecipeError": "errors",
+    "RemoveDead": "stages.remove_dead",
     "Result": "pipeline",
     "Rule": "precision",
     "Split": "data",
@@ -113,6 +115,7 @@ __all__ = [
     "Quantize",
     "Recipe",
     "RecipeError",
+    "RemoveDead",
     "Result",
     "Rule",
     "Split",

@@ -47,7 +47,16 @@ def nested(stage):
 
 
 def test_the_registry_holds_the_documented_stages():
-    assert list(STAGES) == ["train", "prune", "prune_channels", "cluster", "quantize", "verify", "benchmark"]
+    assert list(STAGES) == [
+        "train",
+        "prune",
+        "prune_channels",
+        "remove_dead",
+        "cluster",
+        "quantize",
+        "verify",
+        "benchmark",
+    ]
 
 
 def test_a_stage_is_registered_under_its_kind(kind, stage):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tfopt.sparsity.masks import magnitude_mask, sparsity_of
 from tfopt.sparsity.schedules import constant_sparsity, polynomial_decay
+from tfopt.sparsity.structured.dead import remove_dead
 from tfopt.sparsity.structured.remove import remove
 
-__all__ = ["constant_sparsity", "magnitude_mask", "polynomial_decay", "remove", "sparsity_of"]
+__all__ = ["constant_sparsity", "magnitude_mask", "polynomial_decay", "remove", "remove_dead", "sparsity_of"]

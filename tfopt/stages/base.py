@@ -187,7 +187,7 @@ def register(module: ModuleType) -> None:
 
 def builtin() -> dict[str, type[Stage]]:
     """The registered stages: those that come with tfopt first, in the order that a recipe has them."""
-    names = ("train", "prune", "prune_channels", "cluster", "quantize", "verify", "benchmark")
+    names = ("train", "prune", "prune_channels", "remove_dead", "cluster", "quantize", "verify", "benchmark")
     for name in names:
         importlib.import_module(f"tfopt.stages.{name}")
     return {name: REGISTRY[name] for name in (*names, *REGISTRY)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -73,7 +73,8 @@ class PruneChannels(Fitting):
         from tfopt import training
         from tfopt.data import take
         from tfopt.sparsity.structured.budget import Budget, steps
-        from tfopt.sparsity.structured.remove import reestimate, remove_to
+        from tfopt.sparsity.structured.costs import costs
+        from tfopt.sparsity.structured.remove import as_rows, changes, reestimate, remove_to
         from tfopt.sparsity.structured.structure import read
 
         model = context.load(inputs[0])
@@ -102,7 +103,7 @@ class PruneChannels(Fitting):
             context.save(model),
             metrics=test_metrics(model, context),
             skipped=tuple(Skipped(where, reason) for where, reason in skipped),
-            details={"history": history, "layers": list(_layers(whole, read(model)))},
+            details={"history": history, "layers": as_rows(changes(costs(whole), costs(read(model))))},
         )
 
     def _limits(self, last: bool) -> Any:
@@ -121,12 +122,3 @@ def _first(context: Context, count: int) -> Any:
 
     order = np.random.default_rng([context.seed, 0xC4A77]).permutation(len(context.data.train))
     return np.sort(order[:count])
-
-
-def _layers(before: Any, after: Any) -> Iterator[dict[str, Any]]:
-    """What each layer with weights cost and costs."""
-    from tfopt.sparsity.structured.costs import costs
-
-    for old, new in zip(costs(before), costs(after), strict=True):
-        figures = {what: [getattr(old, what), getattr(new, what)] for what in ("channels", "parameters", "flops")}
-        yield {"path": old.path, "kind": old.kind, **figures}

@@ -1,6 +1,5 @@
 """What a cut model is held against: the original with the same channels silenced where they are read."""
 
-import keras
 import numpy as np
 
 from tfopt.sparsity.structured.structure import read

@@ -60,7 +60,7 @@ def costs(structure: Structure, left: np.ndarray | None = None) -> list[Cost]:
         parameters = sum(math.prod(shape) for shape in shapes.values())
         flops += before.flops if before else 0
         path = before.path if before else call.path
-        found[id(layer)] = Cost(path, call.kind, _count(outputs[0], left), parameters, flops)
+        found[id(layer)] = Cost(path, call.kind, _count(outputs[0].ids, left), parameters, flops)
     return list(found.values())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -14,17 +14,24 @@ from tfopt.sparsity.structured.channels import Ids
 from tfopt.sparsity.structured.structure import Structure
 
 
-def cut(structure: Structure, drop: Iterable[int]) -> keras.Model:
+def cut(
+    structure: Structure,
+    drop: Iterable[int],
+    weights: Mapping[int, np.ndarray] | None = None,
+    biases: Mapping[int, np.ndarray] | None = None,
+) -> keras.Model:
     """The model without some groups of channels, with its weights; the model it is made from stays as it is.
 
     Args:
         structure: The model as `structure.read` sees it.
         drop: The groups to remove.
+        weights: Other values for weights, in their old shapes, by the variable's identity.
+        biases: Biases for layers that may have none yet, one for each output before the cut, by the layer's identity.
 
     Returns:
         A new model of the same layer classes and names, compiled as the old one where that was.
     """
-    maker = _Maker(structure, structure.left(drop))
+    maker = _Maker(structure, structure.left(drop), weights or {}, biases or {})
     model = structure.model
     smaller = maker.model(model, graph_of(model).inputs)
     maker.fill()
@@ -43,8 +50,15 @@ def _unbuilt(config: Any) -> Any:
 class _Maker:
     """Makes the layers of the smaller model, each once."""
 
-    def __init__(self, structure: Structure, left: np.ndarray):
+    def __init__(
+        self,
+        structure: Structure,
+        left: np.ndarray,
+        weights: Mapping[int, np.ndarray],
+        biases: Mapping[int, np.ndarray],
+    ):
         self._structure, self._left = structure, left
+        self._weights, self._biases = weights, biases
         self._made: dict[int, tuple[Any, Any]] = {}
 
     def count(self, ids: Ids) -> int:
@@ -82,6 +96,8 @@ class _Maker:
         flow = self._structure.flows.get(id(layer))
         if flow is not None:
             flow.config(config, self.count)
+        if id(layer) in self._biases:
+            config["use_bias"] = True
         return type(layer).from_config(_unbuilt(config))
 
     def fill(self) -> None:
@@ -91,7 +107,11 @@ class _Maker:
             if flow is None and id(graph_of(old)) in self._structure.borders:
                 continue
             values = {id(variable): variable.numpy() for variable in old.weights}
+            values.update({known: self._weights[known] for known in values if known in self._weights})
             for axis in flow.axes if flow is not None else ():
                 kept = np.flatnonzero(self._left[axis.ids])
                 values[id(axis.variable)] = np.take(values[id(axis.variable)], kept, axis=axis.axis)
-            new.set_weights([values[id(variable)] for variable in old.weights])
+            given = [values[id(variable)] for variable in old.weights]
+            if flow is not None and id(old) in self._biases:  # Keras puts a bias last
+                given[len(given) - old.use_bias :] = [self._biases[id(old)][self._left[flow.outputs[0]]]]
+            new.set_weights(given)

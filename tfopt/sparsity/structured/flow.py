@@ -111,18 +111,28 @@ def register(layer: type[keras.layers.Layer]) -> Callable[[Rule], Rule]:
     return enter
 
 
+def known_as(operation: Any) -> str | type | None:
+    """The entry of the table for a layer or an operation: that of the nearest class that has one.
+
+    None where there is none, or where the layer's own class computes something else.
+    """
+    cls: Any
+    for cls in type(operation).__mro__:
+        name = cls.__name__ if cls.__module__.startswith("keras.") else None
+        if cls in TABLE or name in TABLE:
+            known = cls if cls in TABLE else name
+            return known if type(operation).call is cls.call else None
+    return None
+
+
 def flow_of(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow | str:
     """The flow through one op, or why there is none."""
-    known: Any
-    for known in type(call.operation).__mro__:
-        found = TABLE.get(known) or (TABLE.get(known.__name__) if known.__module__.startswith("keras.") else None)
-        if found is not None:
-            break
-    if found is None or type(call.operation).call is not known.call:  # a class that computes something else
+    known = known_as(call.operation)
+    if known is None:
         return "tfopt does not know how channels go through it"
     if getattr(call.operation, "data_format", "channels_last") == "channels_first":
         return "its channels are not the last axis"
-    return found(call, inputs, channels)
+    return TABLE[known](call, inputs, channels)
 
 
 def set_count(**names: Ids) -> Callable[[dict[str, Any], Count], None]:

@@ -14,9 +14,11 @@ from tfopt.sparsity.structured.costs import Cost, costs
 from tfopt.sparsity.structured.cut import cut
 from tfopt.sparsity.structured.scores import score as score_of
 from tfopt.sparsity.structured.selection import Choice, Limits, Ranking
-from tfopt.sparsity.structured.structure import Structure, read
+from tfopt.sparsity.structured.structure import read
 
 __all__ = ["Change", "Removal", "remove"]
+
+FIGURES = ("channels", "parameters", "flops")
 
 
 @dataclass(frozen=True)
@@ -129,13 +131,22 @@ def remove_to(
     structure = read(model)
     choice = Choice(structure, score_of(structure, score, x, y, loss, seed), ranking, limits)
     drop = fit(structure, choice, budget, x)
-    return Removal(cut(structure, drop), changes(structure, drop), tuple(choice.skipped))
+    layers = changes(costs(structure), costs(structure, structure.left(drop)))
+    return Removal(cut(structure, drop), layers, tuple(choice.skipped))
 
 
-def changes(structure: Structure, drop: set[int]) -> tuple[Change, ...]:
-    """What becomes of each layer with weights when groups are removed."""
-    pairs = zip(costs(structure), costs(structure, structure.left(drop)), strict=True)
-    return tuple(Change(before.path, before.kind, before, after) for before, after in pairs)
+def changes(before: Sequence[Cost], after: Sequence[Cost]) -> tuple[Change, ...]:
+    """What became of each layer, by what it cost and costs."""
+    return tuple(Change(old.path, old.kind, old, new) for old, new in zip(before, after, strict=True))
+
+
+def as_rows(layers: Sequence[Change]) -> list[dict[str, Any]]:
+    """What became of each layer as plain data: its path and kind; channels, parameters and flops before and after."""
+    return [
+        {"path": layer.path, "kind": layer.kind}
+        | {what: [getattr(layer.before, what), getattr(layer.after, what)] for what in FIGURES}
+        for layer in layers
+    ]
 
 
 def reestimate(model: keras.Model, x: Any, batch_size: int = 64) -> None:

@@ -187,7 +187,7 @@ def _readings(structure: Structure, x: Any) -> Iterator[tuple[np.ndarray, Ids]]:
         flow, layer = structure.flows.get(id(call.operation)), call.operation
         if flow is None or not any(axis.role == "takes" for axis in flow.axes):
             continue
-        watches[id(layer)] = _Watch(layer, -1, inputs[0])
+        watches[id(layer)] = _Watch(layer, -1, inputs[0].ids)
         if call.kind == "MultiHeadAttention":
             last = layer._output_dense
             heads = next(axis.ids for axis in flow.axes if axis.role == "takes" and axis.variable is last.kernel)

@@ -65,7 +65,7 @@ class Choice:
     def __init__(self, structure: Structure, scores: Mapping[int, float], ranking: str, limits: Limits):
         if ranking not in RANKINGS:
             raise InputError(f"ranking is 'local' or 'global'. Received: ranking={ranking!r}.", ("ranking",))
-        self._ranking, self._limits = ranking, limits
+        self._structure, self._scores, self._ranking, self._limits = structure, scores, ranking, limits
         self.skipped: list[tuple[str, str]] = list(structure.skipped)
         chosen = _chosen(structure, limits)
         self._families: list[tuple[Family, list[int]]] = []  # with their groups that may go, the worst first
@@ -90,9 +90,10 @@ class Choice:
         else:
             first = set(self._together[: round(share * len(self._together))])
             wanted = {family: sum(group in first for group in ordered) for family, ordered in self._families}
-        return {
+        drop = {
             group for family, ordered in self._families for group in ordered[: self._allowed(family, wanted[family])]
         }
+        return self._structure.spared(drop, self._scores, self._limits.floor)
 
     def _allowed(self, family: Family, wanted: int) -> int:
         """How many groups of a family go where `wanted` should: its layers keep their floor and a round number."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,17 @@ class Family:
         return max(1, round(self.width / len(self.groups)))
 
 
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """One tensor at one place of a model, the same inside and outside of a nested one.
+
+    Args:
+        ids: The channels along its last axis.
+    """
+
+    ids: Ids
+
+
 @dataclass
 class Structure:
     """What can be removed from a model.
@@ -50,7 +62,7 @@ class Structure:
         model: The model.
         calls: Its ops, in order, those of nested models in their place.
         flows: What each layer does with channels, by the layer's identity.
-        tensors: The channels of the tensors that each call takes and gives.
+        tensors: The tensors that each call takes and gives.
         borders: The channels of the inputs of each nested model, by its identity.
         families: What can be removed.
         skipped: Layers and operations that stay as they are, with the reason.
@@ -60,7 +72,7 @@ class Structure:
     channels: Channels
     calls: list[Call] = field(default_factory=list)
     flows: dict[int, Flow] = field(default_factory=dict)
-    tensors: list[tuple[tuple[Ids, ...], tuple[Ids, ...]]] = field(default_factory=list)
+    tensors: list[tuple[tuple[Stream, ...], tuple[Stream, ...]]] = field(default_factory=list)
     borders: dict[int, tuple[Ids, ...]] = field(default_factory=dict)
     families: tuple[Family, ...] = ()
     skipped: list[tuple[str, str]] = field(default_factory=list)
@@ -74,6 +86,25 @@ class Structure:
             if id(call.operation) not in seen and id(call.operation) in self.flows:
                 seen.add(id(call.operation))
                 yield from ((call, axis) for axis in self.flows[id(call.operation)].axes)
+
+    def spared(self, drop: set[int], worth: Mapping[int, float], floor: float = 0.0) -> set[int]:
+        """Groups to remove without the best of those whose loss would leave a layer too few channels.
+
+        Args:
+            drop: The groups to remove.
+            worth: A score for each of them.
+            floor: The least share of its channels that a layer keeps; one channel it keeps at least.
+        """
+        gone = np.zeros(len(self.channels), bool)
+        gone[list(drop)] = True
+        for _, axis in self.axes:
+            roots = self.roots[axis.ids]
+            lacking = max(math.ceil(floor * len(roots)), 1) - np.sum(~gone[roots])
+            if axis.role == "makes" and lacking > 0:
+                best = sorted(np.unique(roots[gone[roots]]).tolist(), key=lambda root: -worth[root])
+                counts = np.cumsum([np.sum(roots == root) for root in best])
+                gone[best[: int(np.searchsorted(counts, lacking)) + 1]] = False
+        return set(np.flatnonzero(gone).tolist())
 
     def left(self, drop: Iterable[int]) -> np.ndarray:
         """Which channels are left when groups are removed, `(channels,)` booleans."""
@@ -93,10 +124,12 @@ def read(model: keras.Model) -> Structure:
             f"graph to follow them through. Received: {type(model).__name__}, built={model.built}."
         )
     structure = Structure(model, Channels())
-    ids = {id(tensor): _outside(structure.channels, tensor, "the model's inputs stay") for tensor in graph.inputs}
-    _walk(structure, graph, ids, "")
+    streams = {
+        id(tensor): Stream(_outside(structure.channels, tensor, "the model's inputs stay")) for tensor in graph.inputs
+    }
+    _walk(structure, graph, streams, "")
     for tensor in graph.outputs:
-        structure.channels.keep(ids[id(tensor)], "the model's outputs stay")
+        structure.channels.keep(streams[id(tensor)].ids, "the model's outputs stay")
     structure.roots = structure.channels.roots()
     structure.families = tuple(_families(structure))
     return structure
@@ -109,20 +142,20 @@ def _outside(channels: Channels, tensor: Any, reason: str) -> Ids:
     return ids
 
 
-def _walk(structure: Structure, graph: Any, ids: dict[int, Ids], above: str) -> None:
+def _walk(structure: Structure, graph: Any, streams: dict[int, Stream], above: str) -> None:
     for node in nodes_of(graph):
         operation = node.operation
         path = f"{above}{operation.name}"
-        inputs = [ids[id(tensor)] for tensor in node.input_tensors]
+        inputs = [streams[id(tensor)] for tensor in node.input_tensors]
         inner = _inside(node)
         if inner is not None:
             outputs = _nested(structure, inner, inputs, path)
         else:
             call = Call(operation, path, tuple(node.input_tensors), tuple(node.outputs), node)
-            outputs = _called(structure, call, inputs)
+            outputs = [Stream(ids) for ids in _called(structure, call, [stream.ids for stream in inputs])]
             structure.calls.append(call)
             structure.tensors.append((tuple(inputs), tuple(outputs)))
-        ids.update((id(tensor), given) for tensor, given in zip(node.outputs, outputs, strict=True))
+        streams.update((id(tensor), given) for tensor, given in zip(node.outputs, outputs, strict=True))
 
 
 def _inside(node: Any) -> Any:
@@ -137,11 +170,11 @@ def _inside(node: Any) -> Any:
     return None if named or any(len(a.shape) != len(b.shape) for a, b in pairs) else graph
 
 
-def _nested(structure: Structure, graph: Any, inputs: Sequence[Ids], path: str) -> list[Ids]:
-    before = structure.borders.setdefault(id(graph), tuple(inputs))
+def _nested(structure: Structure, graph: Any, inputs: Sequence[Stream], path: str) -> list[Stream]:
+    before = structure.borders.setdefault(id(graph), tuple(stream.ids for stream in inputs))
     for one, other in zip(before, inputs, strict=True):  # called again: its own shape is one for all calls
-        structure.channels.tie(one, other)
-    below = {id(tensor): ids for tensor, ids in zip(graph.inputs, inputs, strict=True)}
+        structure.channels.tie(one, other.ids)
+    below = {id(tensor): stream for tensor, stream in zip(graph.inputs, inputs, strict=True)}
     _walk(structure, graph, below, f"{path}/")
     return [below[id(tensor)] for tensor in graph.outputs]
 

@@ -1,0 +1,53 @@
+"""Stage `remove_dead`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from tfopt.artifact import Artifact, Skipped
+from tfopt.stages.base import Context, Stage
+from tfopt.stages.fitting import check_metrics, test_metrics
+
+
+class RemoveDead(Stage):
+    """Removes the channels that give the same for every input, or that nothing reads, without a change of the outputs.
+
+    What they add goes into the biases of the layers that read them. `scale_l1` and `group_lasso` of a stage that trains
+    drive channels there.
+    """
+
+    kind: ClassVar[str] = "remove_dead"
+
+    tolerance: float = Field(0.0, ge=0)
+    """Weights of this magnitude and below count as zero; above 0 the outputs change a little."""
+
+    def check(self, model: Any, context: Context) -> None:
+        """Reads the model's structure."""
+        from tfopt.sparsity.structured.structure import read
+
+        read(model)
+        check_metrics(model, context)
+
+    def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
+        """Removes, holds the outputs on the test split against those before, and saves."""
+        from tfopt import evaluate
+        from tfopt.sparsity.structured.dead import remove_dead
+        from tfopt.sparsity.structured.remove import as_rows
+
+        model = context.load(inputs[0])
+        removal = remove_dead(model, self.tolerance)
+        x = context.data.test.x
+        strayed = evaluate.compare(*(evaluate.keras_outputs(either, x) for either in (model, removal.model)))
+        before, after = removal.total("parameters")
+        metrics = {**test_metrics(removal.model, context), **strayed, "removed": 1 - after / before}
+        return context.artifact(
+            self,
+            inputs,
+            context.save(removal.model),
+            metrics=metrics,
+            skipped=tuple(Skipped(where, reason) for where, reason in removal.skipped),
+            details={"layers": as_rows(removal.layers)},
+        )
