@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,6 +12,7 @@ import keras
 import numpy as np
 
 from tfopt.graphs import graph_of
+from tfopt.models import compile_settings
 from tfopt.sparsity.structured.channels import Ids
 from tfopt.sparsity.structured.structure import Structure
 
@@ -35,16 +38,51 @@ def cut(
     model = structure.model
     smaller = maker.model(model, graph_of(model).inputs)
     maker.fill()
-    if model.compiled:
-        smaller.compile_from_config(model.get_compile_config())
+    if settings := compile_settings(model):
+        optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
+        metrics = {name: keras.tree.map_structure(_anew, settings[name]) for name in ("metrics", "weighted_metrics")}
+        smaller.compile(**{**settings, **metrics, "optimizer": optimizer})
     return smaller
 
 
+def _anew(metric: Any) -> Any:
+    """A metric that counts for itself; a name or a function as it is."""
+    return type(metric).from_config(metric.get_config()) if isinstance(metric, keras.Metric) else metric
+
+
 def _unbuilt(config: Any) -> Any:
-    """A config without the shapes for which the layers in it were built."""
+    """A config without what has the old shape: for which the layers in it were built, and arrays as first values.
+
+    A layer that serves as an activation keeps it, as the channels of an activation with weights stay.
+    """
     if isinstance(config, dict):
-        return {key: _unbuilt(value) for key, value in config.items() if key != "build_config"}
+        if config.get("class_name") == "Constant" and isinstance(config["config"]["value"], dict):
+            return {"module": "keras.initializers", "class_name": "Zeros", "config": {}}
+        kept = {key: value for key, value in config.items() if key != "build_config"}
+        return {key: value if key == "activation" else _unbuilt(value) for key, value in kept.items()}
     return [_unbuilt(value) for value in config] if isinstance(config, list) else config
+
+
+def _own(layer: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """The functions and classes of a user's own that a layer's config names; a lambda gets a name in it."""
+    found: dict[str, Any] = {}
+    for part in layer._flatten_layers():
+        for value in (part, *vars(part).values()):
+            named = value if inspect.isfunction(value) else type(value)
+            if hasattr(value, "get_config") or named is value:
+                found[named.__name__] = named
+    for key in config:
+        value = vars(layer).get(key, vars(layer).get(f"_{key}"))
+        if inspect.isfunction(value) and value.__name__ == "<lambda>":
+            found[key], config[key] = value, {"module": "builtins", "class_name": "function", "config": key}
+    return {name: value for name, value in found.items() if not value.__module__.startswith("keras.")}
+
+
+def _input(tensor: Any, shape: tuple[int | None, ...]) -> Any:
+    layer = tensor._keras_history.operation
+    made = type(layer).from_config({**layer.get_config(), "batch_shape": shape}).output
+    made.name = tensor.name  # the layer's may be another
+    return made
 
 
 class _Maker:
@@ -71,8 +109,10 @@ class _Maker:
         border = self._structure.borders.get(id(graph))
         tensors = []
         for index, tensor in enumerate(inputs):
-            shape = tensor.shape if border is None else (*tensor.shape[:-1], self.count(border[index]))
-            tensors.append(keras.Input(batch_shape=shape, dtype=tensor.dtype, name=tensor.name))
+            shape = tensor.shape
+            if border is not None and len(shape) > 1:
+                shape = (*shape[:-1], self.count(border[index]))
+            tensors.append(_input(tensor, shape))
         if isinstance(model, keras.Sequential):
             layers = [self.operation(layer) for layer in model.layers]
             return type(model)([*tensors, *layers], name=model.name, trainable=model.trainable)
@@ -98,7 +138,10 @@ class _Maker:
             flow.config(config, self.count)
         if id(layer) in self._biases:
             config["use_bias"] = True
-        return type(layer).from_config(_unbuilt(config))
+        config = config if flow is None else _unbuilt(config)
+        own = _own(layer, config)
+        with keras.saving.custom_object_scope(own) if own else contextlib.nullcontext():
+            return type(layer).from_config(config)
 
     def fill(self) -> None:
         """Gives every new layer the weights that are left of the old one's."""

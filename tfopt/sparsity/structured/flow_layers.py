@@ -11,25 +11,29 @@ import numpy as np
 from tfopt.sparsity.structured.channels import Channels, Ids
 from tfopt.sparsity.structured.flow import Axis, Call, Count, Flow, axes, flow_of, rule, set_count
 
-_MIXING = ("softmax", "log_softmax", "sparsemax")
+# Activations that look at each value alone, by the name of the function or of the layer that serves as one.
+_ALONE = frozenset(
+    "linear relu relu6 leaky_relu elu selu celu gelu silu swish mish sigmoid log_sigmoid sparse_sigmoid hard_sigmoid "
+    "hard_silu hard_swish tanh hard_tanh tanh_shrink soft_shrink hard_shrink threshold softplus sparse_plus squareplus "
+    "softsign exponential ReLU LeakyReLU ELU".split()
+)
 
 
 def mixes(layer: Any) -> bool:
-    """Whether the layer's activation looks at all channels at once."""
-    return getattr(getattr(layer, "activation", None), "__name__", "") in _MIXING
+    """Whether an activation of the layer looks at all channels at once, or may, being of a user's own."""
+    given = (getattr(layer, name, None) for name in ("activation", "recurrent_activation"))
+    return any(each is not None and getattr(each, "__name__", type(each).__name__) not in _ALONE for each in given)
 
 
 def _made(call: Call, channels: Channels, out: Ids) -> Ids:
     if mixes(call.operation):
-        channels.keep(out, f"the {call.operation.activation.__name__} of {call.path} is over all of them")
+        channels.keep(out, f"the activation of {call.path} is over all of them, or of a user's own")
     return out
 
 
 @rule("Dense")
-def _dense(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow | str:
+def _dense(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow:
     layer = call.operation
-    if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
-        return "it is quantized or has LoRA weights"
     out = _made(call, channels, channels.new(layer.units))
     kernel = axes("takes", inputs[0], (layer._kernel, 0)) + axes("makes", out, (layer._kernel, 1), (layer.bias, 0))
     return Flow((out,), kernel, set_count(units=out))
@@ -109,10 +113,8 @@ def _prelu(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow | str:
 
 
 @rule("Embedding")
-def _embedding(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow | str:
+def _embedding(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow:
     layer = call.operation
-    if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
-        return "it is quantized or has LoRA weights"
     channels.keep(inputs[0], f"{call.path} takes them as numbers of entries")
     out = channels.new(layer.output_dim)
     return Flow((out,), axes("makes", out, (layer._embeddings, 1)), set_count(output_dim=out))
@@ -124,8 +126,9 @@ def _recurrent(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow:
     out = _made(call, channels, channels.new(layer.units))
     gates = cell.kernel.shape[-1] // layer.units
     wide = np.tile(out, gates)
-    for state in inputs[1:]:
-        channels.tie(out, state)
+    for tensor, state in zip(call.inputs[1:], inputs[1:], strict=True):
+        if not _is_mask(tensor):
+            channels.tie(out, state)
     cut = axes("takes", inputs[0], (cell.kernel, 0)) + axes("takes", out, (cell.recurrent_kernel, 0))
     bias = cell.bias
     cut += axes("makes", wide, (cell.kernel, 1), (cell.recurrent_kernel, 1))
@@ -133,10 +136,14 @@ def _recurrent(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow:
     return Flow((out,) * len(call.outputs), cut, set_count(units=out))
 
 
+def _is_mask(tensor: Any) -> bool:
+    return keras.backend.standardize_dtype(tensor.dtype) == "bool"
+
+
 @rule("Bidirectional")
 def _bidirectional(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow | str:
     layer = call.operation
-    if len(call.inputs) > 1 or layer.return_state:
+    if layer.return_state or not all(_is_mask(tensor) for tensor in call.inputs[1:]):
         return "it hands states over"
     ways = []
     for inner in (layer.forward_layer, layer.backward_layer):
@@ -145,8 +152,9 @@ def _bidirectional(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flo
             return flow
         ways.append(flow)
     [[forward], [backward]] = [way.outputs for way in ways]
-    if layer.merge_mode != "concat":
-        channels.tie(forward, backward)
+    if len(forward) != len(backward):
+        return "its two ways have not the same size, which Keras takes for granted"
+    channels.tie(forward, backward)  # Keras tells the shape of both from the one
     outputs = {"concat": (np.concatenate([forward, backward]),), None: (forward, backward)}
 
     def config(values: dict[str, Any], count: Count) -> None:

@@ -21,14 +21,18 @@ _SPACE = tuple(f"{what}{rank}D" for what in ("ZeroPadding", "Cropping", "UpSampl
 _OTHERS = ("Identity", "ActivityRegularization", "AlphaDropout", "Masking")
 _OPERATIONS = (
     *("Relu", "Relu6", "Silu", "Sigmoid", "HardSigmoid", "HardSilu", "Gelu", "Tanh", "Elu", "Selu", "LeakyRelu"),
-    *("Softplus", "Softsign", "Mish", "Cast", "StopGradient", "Abs", "Square", "Sqrt", "Exp", "Negative", "Clip"),
+    *("Softplus", "Softsign", "Cast", "StopGradient", "Absolute", "Square", "Sqrt", "Exp", "Negative", "Clip"),
 )
 
 
 @rule(*_ACTIVATIONS, *_NOISE, *_POOLING, *_SPACE, *_OTHERS, *_OPERATIONS)
 def _through(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow | str:
     if mixes(call.operation):
-        return "its activation is over all channels"
+        return "its activation is over all channels, or of a user's own"
+    if any(np.ndim(getattr(call.operation, bound, 0)) for bound in ("x_min", "x_max")):
+        return "it has a bound to a channel"
+    if (getattr(call.operation, "noise_shape", None) or (None,))[-1] not in (None, 1):
+        return "its noise has a shape of its own"
     if call.kind == "Masking":
         return "it looks at all channels"
     return Flow((inputs[0],))
@@ -44,6 +48,8 @@ def _rescaling(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow | 
 def _merge(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow | str:
     if not call.inputs or _constants(call):
         return "it has a constant with an axis of its own"
+    if hasattr(call.operation, "axis"):
+        return "it averages along an axis"  # an operation of the name of the layer Average
     widest = max(inputs, key=len)
     for ids in inputs:
         if len(ids) == len(widest):
@@ -63,7 +69,9 @@ def _constants(call: Call) -> bool:
 
 
 @rule("Concatenate")
-def _concatenate(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow:
+def _concatenate(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow | str:
+    if _constants(call):
+        return "it has a constant beside its inputs"
     axis, rank = call.operation.axis, len(call.outputs[0].shape)
     if axis % rank == rank - 1:
         return Flow((np.concatenate(list(inputs)),))

@@ -183,6 +183,8 @@ def _called(structure: Structure, call: Call, inputs: Sequence[Ids]) -> list[Ids
     channels, operation = structure.channels, call.operation
     flow = flow_of(call, inputs, channels)
     before = structure.flows.get(id(operation))
+    if before is None and any(earlier.operation is operation for earlier in structure.calls):
+        flow = "it cannot be cut where it is called before"
     if not isinstance(flow, str):
         if before is None:
             structure.flows[id(operation)] = flow
@@ -193,7 +195,7 @@ def _called(structure: Structure, call: Call, inputs: Sequence[Ids]) -> list[Ids
                 channels.tie(one_out, other_out)
         return list(flow.outputs)
     structure.skipped.append((call.path, flow))
-    for ids in inputs:
+    for ids in (*inputs, *([] if before is None else [*before.outputs, *(axis.ids for axis in before.axes)])):
         channels.keep(ids, f"{call.path} takes them: {flow}")
     return [_outside(channels, tensor, f"{call.path} makes them: {flow}") for tensor in call.outputs]
 
