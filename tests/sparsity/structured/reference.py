@@ -1,27 +1,39 @@
 """What a cut model is held against: the original with the same channels silenced where they are read."""
 
+import keras
 import numpy as np
 
+from tfopt.graphs import graph_of
 from tfopt.sparsity.structured.structure import read
+
+
+def outputs(model, x):
+    x = dict(zip(model.input_names, x, strict=True)) if isinstance(graph_of(model)._inputs_struct, dict) else x
+    return [np.asarray(out) for out in keras.tree.flatten(model(x))]
+
+
+def assert_same(smaller, reference, x, atol=1e-5):
+    for got, expected in zip(outputs(smaller, x), outputs(reference, x), strict=True):
+        np.testing.assert_allclose(got, expected, atol=atol)
 
 
 def silenced(model, drop):
     """A copy of a model whose layers read nothing of the channels of some groups: the function of the cut model."""
-    copy = _copied(model)
-    structure = read(copy)
+    copy = type(model).from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    return silence(copy, drop)
+
+
+def silence(model, drop):
+    """The same in place, for models that no config makes again."""
+    structure = read(model)
     left = structure.left(drop)
     for _, axis in structure.axes:
         if axis.role == "takes":
             values = axis.variable.numpy()
             np.moveaxis(values, axis.axis, 0)[~left[axis.ids]] = 0
             axis.variable.assign(values)
-    return copy
-
-
-def _copied(model):
-    copy = type(model).from_config(model.get_config())
-    copy.set_weights(model.get_weights())
-    return copy
+    return model
 
 
 def scrambled(model, seed=0):
@@ -46,10 +58,10 @@ def inputs_of(model, count=4, seed=1):
 
 
 def some_groups(structure, share=0.4, seed=2):
-    """A random share of each family's groups, at least one of each and never all."""
+    """A random share of each family's groups, at least one of each, and never all of a layer."""
     generator = np.random.default_rng(seed)
     drop = set()
     for family in structure.families:
         count = min(max(1, round(share * len(family.groups))), len(family.groups) - 1)
         drop.update(generator.choice(family.groups, count, replace=False).tolist() if count > 0 else [])
-    return drop
+    return structure.spared(drop, dict.fromkeys(drop, 0.0))

@@ -6,9 +6,8 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from reference import inputs_of, scrambled, silenced, some_groups
+from reference import assert_same, inputs_of, outputs, scrambled, silenced, some_groups
 
-from tfopt.graphs import graph_of
 from tfopt.sparsity.structured.cut import cut
 from tfopt.sparsity.structured.flow import TABLE
 from tfopt.sparsity.structured.structure import read
@@ -242,12 +241,10 @@ SINGLE = {
     "Rescaling": (IMAGE, lambda: [layers.Rescaling(0.5, 0.1)]),
 }
 
+ALONE = ("relu", "relu6", "silu", "sigmoid", "hard_sigmoid", "hard_silu", "gelu", "tanh", "elu", "selu", "leaky_relu")
 OPERATIONS = {
-    **{
-        f"ops.{name}": getattr(ops, name) for name in "relu relu6 silu sigmoid hard_sigmoid hard_silu gelu tanh".split()
-    },
-    **{f"ops.{name}": getattr(ops, name) for name in "elu selu leaky_relu softplus softsign".split()},
-    **{f"ops.{name}": getattr(ops, name) for name in "abs square exp negative stop_gradient".split()},
+    **{f"ops.{name}": getattr(ops, name) for name in (*ALONE, "softplus", "softsign")},
+    **{f"ops.{name}": getattr(ops, name) for name in ("abs", "square", "exp", "negative", "stop_gradient")},
     "ops.sqrt": lambda x: ops.sqrt(ops.abs(x) + 1.0),
     "ops.cast": lambda x: ops.cast(ops.cast(x, "float64"), "float32"),
     "ops.clip": lambda x: ops.clip(x, -0.5, 0.5),
@@ -339,16 +336,6 @@ MODELS = {
 @functools.cache
 def built(name):
     return scrambled(MODELS[name]())
-
-
-def outputs(model, x):
-    x = dict(zip(model.input_names, x, strict=True)) if isinstance(graph_of(model)._inputs_struct, dict) else x
-    return [np.asarray(out) for out in keras.tree.flatten(model(x))]
-
-
-def assert_same(smaller, reference, x, atol=1e-5):
-    for got, expected in zip(outputs(smaller, x), outputs(reference, x), strict=True):
-        np.testing.assert_allclose(got, expected, atol=atol)
 
 
 def parts(model):

@@ -13,9 +13,12 @@ from tfopt.sparsity.structured.flow import Axis, Call, Count, Flow, axes, flow_o
 
 # Activations that look at each value alone, by the name of the function or of the layer that serves as one.
 _ALONE = frozenset(
-    "linear relu relu6 leaky_relu elu selu celu gelu silu swish mish sigmoid log_sigmoid sparse_sigmoid hard_sigmoid "
-    "hard_silu hard_swish tanh hard_tanh tanh_shrink soft_shrink hard_shrink threshold softplus sparse_plus squareplus "
-    "softsign exponential ReLU LeakyReLU ELU".split()
+    (
+        *("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "swish", "mish", "sigmoid"),
+        *("log_sigmoid", "sparse_sigmoid", "hard_sigmoid", "hard_silu", "hard_swish", "tanh", "hard_tanh"),
+        *("tanh_shrink", "soft_shrink", "hard_shrink", "threshold", "softplus", "sparse_plus", "squareplus"),
+        *("softsign", "exponential", "ReLU", "LeakyReLU", "ELU"),
+    )
 )
 
 
