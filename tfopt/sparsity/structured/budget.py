@@ -93,9 +93,10 @@ def fit(structure: Structure, choice: Choice, budget: Budget, samples: Any = Non
     low, high = 0.0, 1.0
     found = choice.drop(high)
     if (least := cost(found)) > most:
+        digits = ",.3f" if budget.unit == "milliseconds" else ",.0f"
         raise ModelError(
-            f"the model does not fit {most:,.4g} {budget.unit}: the smallest that floor, round_to, only and skip allow "
-            f"has {least:,.4g}. Lower them, or raise the budget.",
+            f"the model does not fit {most:{digits}} {budget.unit}: the smallest that floor, round_to, only and skip "
+            f"allow has {least:{digits}}. Lower them, or raise the budget.",
             ("keep",),
         )
     known: dict[frozenset[int], float] = {}

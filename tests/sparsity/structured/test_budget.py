@@ -1,0 +1,115 @@
+"""Budgets: what is left fits, and no more went than has to."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tfopt.errors import InputError, ModelError
+from tfopt.quantization import convert
+from tfopt.sparsity.structured.budget import Budget, fit, steps
+from tfopt.sparsity.structured.costs import costs
+from tfopt.sparsity.structured.cut import cut
+from tfopt.sparsity.structured.scores import magnitude
+from tfopt.sparsity.structured.selection import Choice, Limits
+from tfopt.sparsity.structured.structure import read
+
+
+@pytest.fixture
+def structure():
+    keras.utils.set_random_seed(4)
+    stack = [layers.Conv2D(32, 3, name="conv"), layers.ReLU(), layers.Conv2D(48, 3), layers.Flatten()]
+    return read(keras.Sequential([layers.Input((8, 8, 1)), *stack, layers.Dense(64), layers.Dense(4, name="head")]))
+
+
+def choice(structure, round_to=1, **limits):
+    return Choice(structure, magnitude(structure, 2), "local", Limits(round_to, **limits))
+
+
+def total(structure, what, drop=()):
+    return sum(getattr(cost, what) for cost in costs(structure, structure.left(drop)))
+
+
+@pytest.mark.parametrize("unit", ["parameters", "flops"])
+@pytest.mark.parametrize("share", [0.75, 0.5, 0.2])
+def test_a_share_of_parameters_and_flops_is_met_and_hardly_undercut(structure, unit, share):
+    drop = fit(structure, choice(structure), Budget(share, unit))
+    left = total(structure, unit, drop) / total(structure, unit)
+    assert share - 0.05 < left <= share
+    if unit == "parameters":
+        assert cut(structure, drop).count_params() == total(structure, unit, drop)
+
+
+@pytest.mark.parametrize("unit", ["parameters", "flops"])
+def test_so_many_are_the_same_as_their_share(structure, unit):
+    many = 0.4 * total(structure, unit)
+    assert fit(structure, choice(structure), Budget(many, unit)) == fit(structure, choice(structure), Budget(0.4, unit))
+
+
+def test_a_share_of_the_channels(structure):
+    drop = fit(structure, choice(structure), Budget(0.25))
+    assert [len(drop & set(family.groups)) for family in structure.families] == [24, 36, 48]
+
+
+def test_the_bytes_of_the_int8_file(structure):
+    x = np.random.default_rng(0).normal(size=(20, 8, 8, 1)).astype(np.float32)
+    whole = len(convert(structure.model, "int8", x))
+    drop = fit(structure, choice(structure), Budget(0.5, "bytes"), x)
+    assert 0.35 * whole < len(convert(cut(structure, drop), "int8", x)) <= 0.5 * whole
+    assert fit(structure, choice(structure), Budget(0.5 * whole, "bytes"), x) == drop
+
+
+def test_milliseconds_are_those_of_the_file_on_litert(structure, monkeypatch):
+    x = np.random.default_rng(0).normal(size=(20, 8, 8, 1)).astype(np.float32)
+    seen = []
+
+    def measure(path):  # a clock that knows the file's size alone
+        seen.append(path.stat().st_size)
+        return {"latency_median_seconds": 1e-6 * seen[-1]}
+
+    monkeypatch.setattr("tfopt.benchmark.measure", measure)
+    whole = len(convert(structure.model, "int8", x))
+    drop = fit(structure, choice(structure), Budget(0.5e-3 * whole, "milliseconds"), x)
+    assert len(convert(cut(structure, drop), "int8", x)) <= 0.5 * whole
+    assert seen[0] == whole
+
+
+def test_a_model_that_fits_stays_as_it_is(structure):
+    assert fit(structure, choice(structure), Budget(total(structure, "flops"), "flops")) == set()
+
+
+def test_what_cannot_fit_says_how_small_it_gets(structure):
+    limited = choice(structure, floor=0.5)
+    least = total(structure, "parameters", limited.drop(1.0))
+    with pytest.raises(ModelError, match=f"does not fit 100 parameters: the smallest .* has {least:,}\\."):
+        fit(structure, limited, Budget(100, "parameters"))
+
+
+def test_bytes_take_samples(structure):
+    with pytest.raises(InputError, match="hand over calibration samples"):
+        fit(structure, choice(structure), Budget(0.5, "bytes"))
+
+
+@pytest.mark.parametrize(
+    ("amount", "unit", "message"),
+    [
+        (0.5, "neurons", "a budget is of channels, parameters"),
+        (0, "flops", "above 0 and below 1"),
+        (-1, "bytes", "above 0 and below 1"),
+        (1, "channels", "of channels a share alone"),
+        (12, "channels", "of channels a share alone"),
+    ],
+)
+def test_budgets_that_are_none(amount, unit, message):
+    with pytest.raises(InputError, match=message):
+        Budget(amount, unit)
+
+
+def test_rounds_take_the_same_share_each(structure):
+    assert steps(structure, Budget(0.25), 2) == [Budget(0.5), Budget(0.5)]
+    whole = total(structure, "flops")
+    amounts = [budget.amount for budget in steps(structure, Budget(0.125, "flops"), 3)]
+    assert amounts == pytest.approx([whole / 2, whole / 4, whole / 8])
+    amounts = [budget.amount for budget in steps(structure, Budget(whole / 4, "flops"), 2)]
+    assert amounts == pytest.approx([whole / 2, whole / 4])
+    assert steps(structure, Budget(0.5, "flops"), 1) == [Budget(0.5, "flops")]
