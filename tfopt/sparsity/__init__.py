@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tfopt.sparsity.masks import magnitude_mask, sparsity_of
 from tfopt.sparsity.schedules import constant_sparsity, polynomial_decay
-from tfopt.sparsity.structured.dead import remove_dead
-from tfopt.sparsity.structured.remove import remove
+from tfopt.sparsity.structured import remove, remove_dead
 
 __all__ = ["constant_sparsity", "magnitude_mask", "polynomial_decay", "remove", "remove_dead", "sparsity_of"]

@@ -77,6 +77,9 @@ class Choice:
                 self.skipped += [(path, "the score says nothing of it") for path in family.paths]
             else:
                 self._families.append((family, ordered))
+        if not structure.families:
+            reasons = "; ".join(f"{path}: {reason}" for path, reason in structure.skipped) or "It has too few layers"
+            raise ModelError(f"no channels of this model can be removed. {reasons}.", ("only",))
         if not self._families:
             raise ModelError("no channels are left to remove: only/skip or the score leave out every layer.", ("only",))
         even = normalized(structure, dict(scores))
