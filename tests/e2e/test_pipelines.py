@@ -122,3 +122,29 @@ def test_the_nets_of_the_deep_compression_paper_are_as_small_as_the_readme_says(
     assert figures["quantize"]["sparsity"] == pytest.approx(figures["prune"]["sparsity"], abs=0.001)
     kernels = [row["values"] for row in report["artifacts"][4]["details"]["audit"]["rows"]]
     assert max(kernels) <= Recipe.load(ROOT / "pipelines" / f"{net}.yaml").stages[2].clusters
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("net", ["vgg_channels", "resnet_channels"])
+def test_half_of_the_operations_are_removed_and_the_accuracy_stays(real_data, tmp_path, net):
+    finished = tfopt("run", f"pipelines/{net}.yaml", "--data", f"npz:{real_data}/mnist.npz", "--out", tmp_path)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    report = json.loads((tmp_path / net / "report.json").read_text())
+    figures = {row["stage"]: row["metrics"] for row in report["rows"]}
+    layers = next(made["details"]["layers"] for made in report["artifacts"] if made["name"] == "prune_channels")
+    before, after = (sum(layer["flops"][side] for layer in layers) for side in (0, 1))
+    assert 0.4 * before < after <= 0.5 * before
+    assert figures["cut"]["accuracy"] > figures["dense"]["accuracy"] - 0.005
+    assert figures["cut"]["raw_bytes"] < 0.6 * figures["dense"]["raw_bytes"]
+
+
+@pytest.mark.slow
+def test_channels_that_training_killed_are_removed_with_the_same_predictions(real_data, tmp_path):
+    finished = tfopt("run", "pipelines/dead_channels.yaml", "--data", f"npz:{real_data}/mnist.npz", "--out", tmp_path)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    report = json.loads((tmp_path / "dead_channels" / "report.json").read_text())
+    figures = {row["stage"]: row["metrics"] for row in report["rows"]}
+    assert figures["remove_dead"]["removed"] > 0.5
+    assert figures["remove_dead"]["agreement"] == 1.0
+    assert figures["remove_dead"]["accuracy"] == figures["train"]["accuracy"]
+    assert figures["after"]["raw_bytes"] < 0.5 * figures["before"]["raw_bytes"]

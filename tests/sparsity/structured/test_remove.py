@@ -65,6 +65,11 @@ def test_the_table_of_every_layer(trained):
         "flops": [2 * 36 * 32 * 9, 2 * 36 * 16 * 9],
     }
     assert [layer.path for layer in removal.layers] == ["conv", "norm", "hidden", "head"]
+    lines = str(removal).splitlines()
+    assert lines[1].split() == ["conv", "32", "→", "16", "288", "→", "144", "20,736", "→", "10,368"]
+    assert lines[4].split()[:2] == ["head", "4"]
+    assert lines[-1].startswith("all")
+    assert len({len(line) for line in lines}) == 1
 
 
 def test_the_int8_file_is_smaller_and_runs(trained, blobs):

@@ -57,6 +57,16 @@ class Removal:
         before = sum(getattr(change.before, what) for change in self.layers)
         return before, sum(getattr(change.after, what) for change in self.layers)
 
+    def __str__(self) -> str:
+        """A line for each layer: its channels, parameters and FLOPs, before and after."""
+        rows = [(row["path"], *(_change(*row[what]) for what in FIGURES)) for row in as_rows(self.layers)]
+        rows = [("layer", *FIGURES), *rows, ("all", "", *(_change(*self.total(what)) for what in FIGURES[1:]))]
+        name, *figures = (max(map(len, column)) for column in zip(*rows, strict=True))
+        return "\n".join(
+            "  ".join([path.ljust(name), *(cell.rjust(width) for cell, width in zip(cells, figures, strict=True))])
+            for path, *cells in rows
+        )
+
 
 def remove(
     model: keras.Model,
@@ -138,6 +148,10 @@ def remove_to(
 def changes(before: Sequence[Cost], after: Sequence[Cost]) -> tuple[Change, ...]:
     """What became of each layer, by what it cost and costs."""
     return tuple(Change(old.path, old.kind, old, new) for old, new in zip(before, after, strict=True))
+
+
+def _change(before: int, after: int) -> str:
+    return f"{before:,}" if before == after else f"{before:,} → {after:,}"
 
 
 def as_rows(layers: Sequence[Change]) -> list[dict[str, Any]]:
