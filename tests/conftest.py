@@ -21,7 +21,7 @@ def seeded():
     keras.utils.set_random_seed(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def real_data():
     """The folder of the real data sets."""
     folder = os.environ.get("TFOPT_DATA")
