@@ -7,6 +7,7 @@ Ground floor, which describes and records:
     precision              what can be asked of a conversion: modes, rules, targets
     recipe, reference      what a user writes, and the code it refers to
     plan, pipeline         a recipe with its words resolved; folding its stages
+    learning_rate          a learning rate for one of them, before it is run
     artifact               one committed folder for each result
     stages, report         the knobs of each stage; what a person reads
     noise, child           what libraries print, kept for the day something fails; a process of its own
@@ -30,7 +31,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfopt import callbacks, sparsity
+    from tfopt import callbacks, optimizers, regularizers, sparsity
     from tfopt.artifact import Artifact
     from tfopt.contents import inspect
     from tfopt.data import Data, Split
@@ -92,6 +93,8 @@ _HOMES = {
     "callbacks": "",
     "convert": "quantization",
     "inspect": "contents",
+    "optimizers": "",
+    "regularizers": "",
     "run": "pipeline",
     "sparsity": "",
     "validate": "pipeline",
@@ -129,6 +132,8 @@ __all__ = [
     "callbacks",
     "convert",
     "inspect",
+    "optimizers",
+    "regularizers",
     "run",
     "sparsity",
     "validate",

@@ -18,6 +18,8 @@ import tensorflow as tf
 from tfopt import models, regularizers
 from tfopt.artifact import BACKUP
 from tfopt.backup import EarlyStopping, EpochBackup, State
+from tfopt.callbacks import ClosureStep, LearningRateFinder, PenaltyLog
+from tfopt.callbacks.learning_rate_finder import with_rate
 from tfopt.data import Data, Split, training_batches
 from tfopt.errors import InputError, ModelError, TrainingError
 from tfopt.knobs import did_you_mean
@@ -107,9 +109,51 @@ def fit(
             initial_epoch=settings.epochs if state.stopped else state.epoch,
             epochs=settings.epochs,
             verbose=0,
-            callbacks=[Reseed(settings.seed), StopOnNaN(), *extra, backup, _Telling(listener or Listener())],
+            callbacks=[
+                Reseed(settings.seed),
+                StopOnNaN(),
+                ClosureStep(),
+                PenaltyLog(),
+                *extra,
+                backup,
+                _Telling(listener or Listener()),
+            ],
         )
     return {name: [logs[name] for logs in state.history] for name in (state.history[0] if state.history else ())}
+
+
+def find_learning_rate(
+    model: keras.Model,
+    data: Data,
+    settings: Settings,
+    finder: LearningRateFinder,
+    part: Callable[[float], None] = lambda _: None,
+) -> None:
+    """Runs a learning rate finder over a training; the model's weights are then as they were.
+
+    Args:
+        model: A built Keras model; it is compiled here.
+        data: Training split.
+        settings: The training; the rate of its optimizer does not count, and neither does a schedule.
+        finder: What finds; it holds the rates and the losses afterwards.
+        part: Told how much is done, 0-1.
+
+    Raises:
+        InputError: An optimizer that does not exist, a model without a loss.
+    """
+    steps = math.ceil(len(data.train) / settings.batch_size)
+    epochs = math.ceil(finder.steps / steps)
+    with deterministic(settings.seed), regularizers.attached(model, settings.penalties):
+        arguments = compile_arguments(model, settings, steps)
+        model.compile(**{**arguments, "optimizer": with_rate(arguments["optimizer"], finder.low)})
+        done = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: part(len(finder.rates) / finder.steps))
+        model.fit(
+            training_batches(data.train, settings.batch_size, settings.seed, 0, epochs, data.augment),
+            steps_per_epoch=steps,
+            epochs=epochs,
+            verbose=0,
+            callbacks=[Reseed(settings.seed), ClosureStep(), finder, done],
+        )
 
 
 def compile_model(model: keras.Model, settings: Settings, steps_per_epoch: int) -> None:

@@ -28,7 +28,7 @@ def run(recipe: RecipeFile, out: Out = SAVED_MODELS, data: DataOption = None, se
     from tfopt.report import console as screen
 
     console = open_console()
-    loaded = _load(recipe, data, seed)
+    loaded = load(recipe, data, seed)
     try:
         result = pipeline.run(loaded, out, screen.progress(console))
     except GateError:
@@ -36,7 +36,7 @@ def run(recipe: RecipeFile, out: Out = SAVED_MODELS, data: DataOption = None, se
         raise
     console.print(screen.table(result.artifacts))
     console.print(f"file    {near(result.path)}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"report  {near(result.folder / 'report.md')}", markup=False, highlight=False, soft_wrap=True)
+    _show_reports(console, result.folder)
 
 
 def validate(
@@ -47,7 +47,7 @@ def validate(
     """Check a recipe without computing: its words, its chain, its model, data and patterns."""
     from tfopt import pipeline
 
-    loaded = _load(recipe, data, None)
+    loaded = load(recipe, data, None)
     steps = loaded.chain() if quick else pipeline.validate(loaded)
     console = open_console()
     for step in steps:
@@ -84,7 +84,7 @@ def clean(
     """Remove the results of a recipe."""
     from tfopt import pipeline
 
-    loaded = _load(recipe, None, None)
+    loaded = load(recipe, None, None)
     folder = out / loaded.name
     if folder.is_dir() and not yes and not partial:
         typer.confirm(f"Remove {folder} and all results in it?", abort=True)
@@ -95,7 +95,8 @@ def clean(
         open_console().print(f"nothing to remove in {folder}", markup=False, highlight=False)
 
 
-def _load(recipe: Path, data: str | None, seed: int | None) -> Any:
+def load(recipe: Path, data: str | None, seed: int | None) -> Any:
+    """A recipe, with the data and the seed of the command line."""
     from tfopt.recipe import Recipe
 
     changes: dict[str, Any] = {"data": data} if data is not None else {}
@@ -109,4 +110,12 @@ def _show_folder(console: Console, folder: Path) -> None:
     from tfopt.report import files
 
     console.print(screen.table(files.collect(folder)))
-    console.print(f"report  {near(folder.resolve() / 'report.md')}", markup=False, highlight=False, soft_wrap=True)
+    _show_reports(console, folder.resolve())
+
+
+def _show_reports(console: Console, folder: Path) -> None:
+    from tfopt.report import curves
+
+    for word, path in (("report", folder / "report.md"), ("curves", folder / curves.FILE)):
+        if path.exists():
+            console.print(f"{word}  {near(path)}", markup=False, highlight=False, soft_wrap=True)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,3 +28,48 @@ def open_console() -> Console:
 def near(path: Path) -> Path:
     """The path as one would type it here."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+@contextmanager
+def part_of(console: Console, what: str) -> Iterator[Callable[[float], None]]:
+    """A bar that is told the fraction that is done, while what libraries print is kept from the screen."""
+    from rich.progress import Progress
+
+    from tfopt.noise import captured, terminal
+
+    with Progress(console=console, transient=True, disable=not terminal().isatty()) as bar:
+        task = bar.add_task(what, total=1.0)
+        with captured():  # TensorFlow prints when it is imported
+            yield lambda done: bar.update(task, completed=done)
+
+
+def write_plot(file: Path | None, page: Callable[[], str]) -> None:
+    """Writes a page, where one was asked for."""
+    from tfopt.artifact import storage_errors
+
+    if file is not None:
+        with storage_errors(file):
+            file.write_text(page())
+
+
+def print_json(record: Any) -> None:
+    """Plain data on standard output."""
+    sys.stdout.write(json.dumps(record, indent=2) + "\n")
+
+
+def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> None:
+    """A table whose first `left` columns are words."""
+    from rich.table import Table
+
+    table = Table()
+    for index, header in enumerate(headers):
+        table.add_column(header, justify="left" if index < left else "right")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, markup=False)
+
+
+def print_lines(console: Console, lines: Sequence[str], plot: Path | None) -> None:
+    """Lines as they are, and where the plot is."""
+    for line in [*lines, *([f"plot  {near(plot.resolve())}"] if plot is not None else [])]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,11 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tfopt.cli.models import ModelFile, Trust, check_folder
-from tfopt.cli.screen import near, open_console
+from tfopt.cli.screen import open_console, part_of, print_json, print_lines, print_table, write_plot
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from tfopt.data import Split
     from tfopt.evaluate import Metric
     from tfopt.sparsity.sensitivity import Curve
@@ -107,24 +102,11 @@ def sensitivity(
     _prune(model, asked, as_json, plot, trust)
 
 
-@contextmanager
-def _progress(console: Console) -> Iterator[Callable[[float], None]]:
-    """A bar that is told the fraction that is done, while what libraries print is kept from the screen."""
-    from rich.progress import Progress
-
-    from tfopt.noise import captured, terminal
-
-    with Progress(console=console, transient=True, disable=not terminal().isatty()) as bar:
-        task = bar.add_task("sensitivity", total=1.0)
-        with captured():  # TensorFlow prints when it is imported
-            yield lambda done: bar.update(task, completed=done)
-
-
 def _quantized(model: Path, data: str | None, samples: int, as_json: bool, plot: Path | None, trust: bool) -> None:
     from tfopt.report import quantization as words
 
     console = open_console()
-    with _progress(console) as part:
+    with part_of(console, "sensitivity") as part:
         from tfopt import models, sources
         from tfopt.precision import Export
         from tfopt.quantization.conversion import prepare, settled
@@ -135,35 +117,35 @@ def _quantized(model: Path, data: str | None, samples: int, as_json: bool, plot:
         inputs = invented(loaded) if data is None else sources.inputs(data, models.inputs_of(loaded), samples)
         prepared = settled(prepare(loaded, Export(mode="int8"), inputs))
         found = measure(prepared, part=part)
-    _write_plot(plot, lambda: words.sensitivity_plot(found, model.name))
+    write_plot(plot, lambda: words.sensitivity_plot(found, model.name))
     if as_json:
-        _print_json(words.sensitivity_record(found))
+        print_json(words.sensitivity_record(found))
         return
-    _print_table(console, words.SENSITIVITY, [words.sensitivity_cells(line) for line in found], left=3)
+    print_table(console, words.SENSITIVITY, [words.sensitivity_cells(line) for line in found], left=3)
     lines = [f"note  {note}" for note in prepared.notes]
     lines += ["on random inputs: give --data for a ranking that counts"] if data is None else []
-    _print_lines(console, lines, plot)
+    print_lines(console, lines, plot)
 
 
 def _prune(model: Path, asked: _Pruning, as_json: bool, plot: Path | None, trust: bool) -> None:
     from tfopt.report import pruning as words
 
     console = open_console()
-    with _progress(console) as part:
+    with part_of(console, "sensitivity") as part:
         found = _pruned(model, asked, trust, part)
     curves, suggestion = found.curves, found.suggestion
-    _write_plot(plot, lambda: words.curves_plot(curves, suggestion, model.name, found.metric))
+    write_plot(plot, lambda: words.curves_plot(curves, suggestion, model.name, found.metric))
     if as_json:
-        _print_json(words.curves_record(curves, suggestion, found.metric, asked.target, found.skipped))
+        print_json(words.curves_record(curves, suggestion, found.metric, asked.target, found.skipped))
         return
     rows = [words.curve_cells(curve, suggestion[curve.layer]) for curve in curves]
-    _print_table(console, words.curve_headers(curves), rows, left=1)
+    print_table(console, words.curve_headers(curves), rows, left=1)
     lines = [f"{found.metric} on {found.samples:,} validation samples, each layer pruned alone and not trained again"]
     slow = [curve.layer for curve in curves if not curve.cached]
     lines += [f"note  the whole model was run for each score of {', '.join(slow)}"] if slow else []
     lines += [f"left  {path}: {reason}" for path, reason in found.skipped]
     lines += [f"{asked.target:g} of these weights pruned where it costs least, if losses add up; train on from it:", ""]
-    _print_lines(console, lines + words.stage_lines(suggestion, asked.target, asked.only, asked.skip), plot)
+    print_lines(console, lines + words.stage_lines(suggestion, asked.target, asked.only, asked.skip), plot)
 
 
 def _pruned(model: Path, asked: _Pruning, trust: bool, part: Callable[[float], None]) -> _Pruned:
@@ -207,32 +189,3 @@ def _labelled(model: Any, asked: _Pruning) -> tuple[Split, Metric]:
     context = Context("", "", Path(), data, 0, metrics=(name,) if name else ())
     [metric, *_] = metrics_of(model, context)
     return Split(take(data.validation.x, chosen), take(data.validation.y, chosen)), metric
-
-
-def _write_plot(file: Path | None, page: Callable[[], str]) -> None:
-    from tfopt.artifact import storage_errors
-
-    if file is not None:
-        with storage_errors(file):
-            file.write_text(page())
-
-
-def _print_json(record: Any) -> None:
-    sys.stdout.write(json.dumps(record, indent=2) + "\n")
-
-
-def _print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> None:
-    """A table whose first `left` columns are words."""
-    from rich.table import Table
-
-    table = Table()
-    for index, header in enumerate(headers):
-        table.add_column(header, justify="left" if index < left else "right")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table, markup=False)
-
-
-def _print_lines(console: Console, lines: Sequence[str], plot: Path | None) -> None:
-    for line in [*lines, *([f"plot  {near(plot.resolve())}"] if plot is not None else [])]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,7 +1,13 @@
-"""Optimizers and learning-rate schedules from what a recipe says of them."""
+"""Optimizers and learning rate schedules: Keras's by name, and what Keras lacks and compression needs."""
 
 from __future__ import annotations
 
+from tfopt.optimizers.adahessian import AdaHessian
+from tfopt.optimizers.closure import Closure
 from tfopt.optimizers.factory import build_optimizer
+from tfopt.optimizers.newton_cg import NewtonCG
+from tfopt.optimizers.proximal import ProximalAdam, ProximalSGD
+from tfopt.optimizers.sam import SAM
+from tfopt.optimizers.schedules import OneCycle
 
-__all__ = ["build_optimizer"]
+__all__ = ["SAM", "AdaHessian", "Closure", "NewtonCG", "OneCycle", "ProximalAdam", "ProximalSGD", "build_optimizer"]

@@ -1,4 +1,4 @@
-"""`report.json` and `report.md`: what a run came to, rebuilt from the `artifact.json` files alone."""
+"""`report.json`, `report.md` and `curves.html`: what a run came to, rebuilt from the `artifact.json` files alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tfopt.artifact import SOURCE, Artifact, Workspace
 from tfopt.errors import InputError
 from tfopt.evaluate import METRICS
-from tfopt.report import channels, pruning_log, quantization
+from tfopt.report import channels, curves, pruning_log, quantization
 
 if TYPE_CHECKING:
     from tfopt.pipeline import Result
@@ -76,10 +76,15 @@ def duration(seconds: float) -> str:
 
 
 def write(result: Result) -> None:
-    """Writes both reports into the run's folder."""
+    """Writes the reports into the run's folder, and the curves of its trainings beside them."""
     record = as_record(result.artifacts)
     (result.folder / "report.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
     (result.folder / "report.md").write_text(as_markdown(result.folder.name, result.artifacts))
+    page = curves.page(result.folder.name, result.artifacts)
+    if page is None:
+        (result.folder / curves.FILE).unlink(missing_ok=True)
+    else:
+        (result.folder / curves.FILE).write_text(page)
 
 
 def collect(folder: Path) -> dict[str, Artifact]:
@@ -115,6 +120,7 @@ def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
     headers = [h or metric for h in HEADERS]
     lines = [f"# {name}", "", f"| {' | '.join(headers)} |", f"|---|{'---:|' * (len(headers) - 1)}"]
     lines += [f"| {' | '.join(cells(row, metric))} |" for row in table]
+    lines += curves.section(artifacts)
     for artifact in artifacts.values():
         carried = artifact.details.get("carried")
         if carried:

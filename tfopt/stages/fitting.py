@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
@@ -41,6 +41,20 @@ Optimizer = Annotated[
 ]
 
 
+def _batch(value: Any) -> Any:
+    if value is None or value == "full" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError(f"is a whole number above 0, or full for the whole training split. Received: {value!r}")
+
+
+# Samples to a step: so many, or all.
+BatchSize = Annotated[
+    int | Literal["full"] | None,
+    BeforeValidator(_batch),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "full"}, {"type": "null"}]}),
+]
+
+
 class Regularizer(Knobs):
     """A penalty on kernels, chosen by layer patterns."""
 
@@ -52,6 +66,8 @@ class Regularizer(Knobs):
     """Factor of the sum of the norms of each output channel's weights: drives whole channels to zero."""
     scale_l1: float = Field(0.0, ge=0)
     """Factor of the sum of absolute scales of BatchNormalizations: drives whole channels to zero."""
+    orthogonal: float = Field(0.0, ge=0)
+    """Factor of the squared distance of a kernel's channels from being orthogonal and of length 1."""
     only: Patterns = ()
     """Layer patterns (path, name or class); empty means every layer with a kernel, or with a scale."""
     skip: Patterns = ()
@@ -59,8 +75,9 @@ class Regularizer(Knobs):
 
     @model_validator(mode="after")
     def _penalizes(self) -> Regularizer:
-        if not (self.l1 or self.l2 or self.group_lasso or self.scale_l1):
-            raise ValueError("a regularizer without l1, l2, group_lasso or scale_l1 does nothing. Write one of them")
+        factors = [name for name in type(self).model_fields if name not in ("only", "skip")]
+        if not any(getattr(self, name) for name in factors):
+            raise ValueError(f"a regularizer without {', '.join(factors)} does nothing. Write one of them")
         return self
 
 
@@ -81,11 +98,14 @@ class Fitting(Stage):
 
     epochs: int = Field(ge=1)
     """Passes over the training data."""
-    batch_size: int = Field(32, ge=1)
-    """Samples to a training step."""
+    batch_size: BatchSize = None
+    """Samples to a training step; `full` for the whole training split, which has to fit in memory. 32 if not given,
+    where the optimizer's name does not say it."""
     optimizer: Optimizer = None
-    """A Keras optimizer by name, or `{name: {argument: value}}`; its `learning_rate` is a number or one of
-    `{exponential: {...}}`, `{cosine: {...}}`, `{piecewise: {...}}` with the arguments of the Keras schedule.
+    """An optimizer by name, or `{name: {argument: value}}`: Keras's, `gradient_descent`, `momentum` and `nesterov` for
+    Keras's SGD, `proximal_sgd`, `proximal_adam`, `sam`, `adahessian`, `newton_cg`. Its `learning_rate` is a number or
+    one of `{exponential: {...}}`, `{cosine: {...}}`, `{piecewise: {...}}`, `{one_cycle: {...}}` with the arguments of
+    the schedule.
     The one it was last compiled with (an earlier stage's), or adam, if not given."""
     l1: float = Field(0.0, ge=0)
     """Factor of an L1 penalty on every kernel."""
@@ -119,13 +139,32 @@ class Fitting(Stage):
         overall = [Penalty(self.l1, self.l2)] if self.l1 or self.l2 else []
         return Settings(
             epochs=self.epochs,
-            batch_size=self.batch_size,
+            batch_size=self.step_samples(context),
             optimizer=self.optimizer,
             penalties=(*overall, *(Penalty(**penalty.model_dump()) for penalty in self.regularizers)),
             loss=context.loss,
             metrics=context.metrics,
             seed=context.seed,
         )
+
+    def step_samples(self, context: Context) -> int:
+        """The samples to a training step.
+
+        Raises:
+            InputError: The optimizer's name says another number.
+        """
+        from tfopt.optimizers.factory import BATCHES, named
+
+        name = named(self.optimizer)
+        says = BATCHES.get(name) if name else None
+        if says and self.batch_size and says != self.batch_size:
+            raise InputError(
+                f"{name} takes {'the whole training split' if says == 'full' else 'one sample'} to a step. Leave "
+                f"batch_size out, or write mini_batch_gradient_descent. Received: {self.batch_size}.",
+                ("batch_size",),
+            )
+        wanted = self.batch_size or says or 32
+        return len(context.data.train) if wanted == "full" else wanted
 
     def needs(self) -> Mapping[str, Need]:
         """The teacher."""

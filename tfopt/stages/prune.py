@@ -105,7 +105,7 @@ class Prune(Fitting):
 
     def check(self, model: Any, context: Context) -> None:
         """Resolves the patterns and builds the schedule."""
-        total = self.epochs * math.ceil(len(context.data.train) / self.batch_size)
+        total = self.epochs * math.ceil(len(context.data.train) / self.step_samples(context))
         _, schedule = self._callback().choose(model, total)
         if schedule.end_step > total:
             late = "begin" if schedule.begin_step > total or schedule.begin_step == schedule.end_step else "end"
@@ -123,7 +123,7 @@ class Prune(Fitting):
         settings = super().training(context)
         if not self.rewind:
             return settings
-        total = self.epochs * math.ceil(len(context.data.train) / self.batch_size)
+        total = self.epochs * math.ceil(len(context.data.train) / self.step_samples(context))
         schedule = self._callback().schedule_for(total)
         prunings = getattr(schedule, "steps", [schedule.end_step])
         longest = max(after - before for before, after in itertools.pairwise([*prunings, total]))

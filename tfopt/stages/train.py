@@ -51,7 +51,7 @@ class Train(Fitting):
         metrics = training.compile_arguments(model, self.training(context), 1)["metrics"] or []
         if self.early_stopping and isinstance(metrics, list):
             names = ["loss", *(m if isinstance(m, str) else getattr(m, "name", str(m)) for m in metrics)]
-            logged = [*names, *(f"val_{name}" for name in names)]
+            logged = [*names, *(f"val_{name}" for name in names), "penalty", "val_task_loss"]
             monitor = self.early_stopping.monitor
             if monitor not in logged:
                 raise InputError(

@@ -1,0 +1,46 @@
+"""The command `learning-rate`: how large the learning rate of a recipe's training may be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfopt.cli.recipes import DataOption, RecipeFile, load
+from tfopt.cli.screen import open_console, part_of, print_json, print_lines, write_plot
+
+
+def learning_rate(
+    recipe: RecipeFile,
+    stage: Annotated[
+        str | None, typer.Option("--stage", help="The stage that trains; the recipe's first if not given.")
+    ] = None,
+    low: Annotated[float, typer.Option("--low", help="The first learning rate.")] = 1e-6,
+    high: Annotated[float, typer.Option("--high", help="The last one.")] = 10.0,
+    steps: Annotated[int, typer.Option("--steps", help="Batches to train, from the first to the last.")] = 100,
+    data: DataOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the lines.")] = False,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Write a plot to this .html file.")] = None,
+) -> None:
+    """Find a learning rate: it is raised at every batch until the loss grows. The recipe's results stay as they are."""
+    from tfopt.cli.models import check_folder
+    from tfopt.noise import captured
+
+    if plot is not None:
+        check_folder(plot)
+    loaded = load(recipe, data, None)
+    console = open_console()
+    with part_of(console, "learning rate") as part:
+        with captured():
+            from tfopt.callbacks import LearningRateFinder
+        from tfopt.learning_rate import find_learning_rate
+        from tfopt.report import curves
+
+        finder = LearningRateFinder(low, high, steps)
+        record = curves.rates_record(find_learning_rate(loaded, finder, stage, part), finder)
+    write_plot(plot, lambda: curves.rates_plot(loaded.name, record))
+    if as_json:
+        print_json(record)
+        return
+    print_lines(console, curves.rates_lines(record), plot)
