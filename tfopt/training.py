@@ -146,7 +146,9 @@ def find_learning_rate(
     with deterministic(settings.seed), regularizers.attached(model, settings.penalties):
         arguments = compile_arguments(model, settings, steps)
         model.compile(**{**arguments, "optimizer": with_rate(arguments["optimizer"], finder.low)})
-        done = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: part(len(finder.rates) / finder.steps))
+        done = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: part(len(finder.rates) / finder.steps)
+        )
         model.fit(
             training_batches(data.train, settings.batch_size, settings.seed, 0, epochs, data.augment),
             steps_per_epoch=steps,

@@ -7,7 +7,7 @@ import pytest
 
 from tfopt.errors import InputError
 from tfopt.optimizers import build_optimizer
-from tfopt.optimizers.factory import optimizer_classes
+from tfopt.optimizers.factory import OWN, optimizer_classes
 
 # Every optimizer of this Keras that a name alone describes; found without the code under test.
 NAMES = sorted(
@@ -40,7 +40,71 @@ def test_at_least_the_well_known_optimizers_are_there():
 
 
 def test_wrappers_around_other_optimizers_are_not_offered_by_name():
-    assert set(optimizer_classes()) == {name.lower() for name in NAMES}
+    keras_own = {name for name, cls in optimizer_classes().items() if cls.__name__.lower() == name}
+    assert keras_own - set(OWN) == {name.lower() for name in NAMES}
+    assert not {"optimizer", "lossscaleoptimizer", "multioptimizer"} & set(optimizer_classes())
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("gradient_descent", {"momentum": 0.0, "nesterov": False}),
+        ("stochastic_gradient_descent", {"momentum": 0.0, "nesterov": False}),
+        ("mini_batch_gradient_descent", {"momentum": 0.0, "nesterov": False}),
+        ("momentum", {"momentum": 0.9, "nesterov": False}),
+        ("nesterov", {"momentum": 0.9, "nesterov": True}),
+    ],
+)
+def test_the_names_of_the_classic_family_are_keras_sgd(name, config):
+    optimizer = build_optimizer({name: {"learning_rate": 0.25}}, 10)
+    assert type(optimizer) is keras.optimizers.SGD
+    assert {key: optimizer.get_config()[key] for key in config} == config
+    assert float(optimizer.learning_rate) == 0.25
+
+
+def test_a_name_of_the_family_gives_way_to_an_argument():
+    assert build_optimizer({"momentum": {"momentum": 0.5}}, 10).momentum == 0.5
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_tfopts_own_take_what_every_keras_optimizer_takes(name):
+    if name == "sam":
+        with pytest.raises(InputError, match=r"inner optimizer's: sam: \{optimizer"):
+            build_optimizer({"sam": {"learning_rate": 0.1}}, 10)
+        return
+    assert build_optimizer({name: {"clipnorm": 1.5}}, 10).clipnorm == 1.5
+    with pytest.raises(InputError, match=r"'clipnrm'.*Did you mean 'clipnorm'"):
+        build_optimizer({name: {"clipnrm": 1.5}}, 10)
+
+
+def test_the_optimizer_within_sam_is_a_recipes_optimizer():
+    spec = {"sam": {"rho": 0.1, "optimizer": {"adam": {"learning_rate": {"cosine": {"initial_learning_rate": 0.5}}}}}}
+    sam = build_optimizer(spec, 100)
+    assert type(sam.optimizer) is keras.optimizers.Adam
+    assert float(sam.optimizer._learning_rate(50)) == pytest.approx(0.25, rel=1e-5)
+    assert isinstance(build_optimizer("sam", 10).optimizer, keras.optimizers.Adam)
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"sam": {"optimizer": "adamm"}}, ("optimizer", "sam", "optimizer")),
+        ({"sam": {"optimizer": {"adam": {"rate": 1}}}}, ("optimizer", "sam", "optimizer", "adam", "rate")),
+        ({"sam": {"optimizer": "sam"}}, ("optimizer", "sam")),
+        ({"sam": {"rho": 0}}, ("optimizer", "sam", "rho")),
+        ({"adahessian": {"beta_1": 1.0}}, ("optimizer", "adahessian", "beta_1")),
+        ({"adahessian": {"epsilon": 0}}, ("optimizer", "adahessian", "epsilon")),
+        ({"adahessian": {"hessian_power": 2}}, ("optimizer", "adahessian", "hessian_power")),
+        ({"newton_cg": {"damping": -1}}, ("optimizer", "newton_cg", "damping")),
+        ({"newton_cg": {"iterations": 0}}, ("optimizer", "newton_cg", "iterations")),
+        ({"newton_cg": {"tolerance": 1}}, ("optimizer", "newton_cg", "tolerance")),
+    ],
+)
+def test_a_mistake_in_tfopts_own_is_located(spec, field):
+    with pytest.raises(InputError) as caught:
+        build_optimizer(spec, 10)
+    assert caught.value.field == field
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", ["adam", "Adam", "ADAM"])
@@ -138,7 +202,7 @@ def test_the_optimizer_runs_along_its_schedule():
     [{"cosin": {"initial_learning_rate": 0.1}}, {}, {"cosine": {}, "exponential": {}}],
 )
 def test_an_unknown_schedule_names_the_ones_there_are(spec):
-    with pytest.raises(InputError, match="exponential, cosine, piecewise"):
+    with pytest.raises(InputError, match="exponential, cosine, piecewise, one_cycle"):
         build_optimizer({"sgd": {"learning_rate": spec}}, 10)
 
 
@@ -151,6 +215,32 @@ def test_an_unknown_argument_of_a_schedule_gets_the_nearest_one():
 def test_a_missing_argument_of_a_schedule_is_named():
     with pytest.raises(InputError, match=r"cosine.*initial_learning_rate"):
         scheduled("cosine")
+
+
+@pytest.mark.parametrize("step", [0, 10, 30, 31, 65, 100, 150])
+def test_one_cycle_goes_up_and_down_along_half_cosines(step):
+    optimizer = scheduled("one_cycle", steps=100, max_learning_rate=0.5, warmup=0.3, divide=10, final_divide=100)
+    low, top, end = 0.05, 0.5, 0.0005
+    if step <= 30:
+        expected = top + (low - top) * 0.5 * (1 + math.cos(math.pi * step / 30))
+    else:
+        expected = end + (top - end) * 0.5 * (1 + math.cos(math.pi * min((step - 30) / 70, 1)))
+    assert rate(optimizer, step) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_cycle_survives_saving(tmp_path):
+    model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    model.compile(scheduled("one_cycle", max_learning_rate=0.5), "mse")
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras").optimizer
+    assert [rate(again, step) for step in (0, 30, 99)] == [rate(model.optimizer, step) for step in (0, 30, 99)]
+
+
+@pytest.mark.parametrize("mistake", [{"warmup": 1.0}, {"divide": 0.5}, {"max_learning_rate": -1}, {"decay_steps": 0}])
+def test_a_cycle_out_of_range_is_refused(mistake):
+    with pytest.raises(InputError, match="one_cycle") as caught:
+        scheduled("one_cycle", **{"max_learning_rate": 0.5, **mistake})
+    assert caught.value.field[-1] == next(iter(mistake))
 
 
 # Objects

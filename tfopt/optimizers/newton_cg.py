@@ -25,8 +25,8 @@ class NewtonCG(ByClosure, keras.optimizers.Optimizer):
 
         (H + damping * I) p = -g
 
-    is solved by conjugate gradients until the residual is below `min(0.5, sqrt(||g||)) * ||g||`, and stops where the
-    curvature is not positive: there it takes what it has, or -g. `w + t p` is then the first of
+    is solved by conjugate gradients until the residual is below `min(tolerance, sqrt(||g||)) * ||g||`, and stops where
+    the curvature is not positive: there it takes what it has, or -g. `w + t p` is then the first of
     t = learning_rate, learning_rate / 2, ... at which the loss falls by at least `1e-4 * t * |g p|`; if none of 21
     does, the weights stay. Products with `H` take a forward and two backward passes each and no memory for `H`.
 
@@ -34,6 +34,7 @@ class NewtonCG(ByClosure, keras.optimizers.Optimizer):
         learning_rate: The first t, or a schedule of it.
         damping: Added to the curvature, 0 or above.
         iterations: Of conjugate gradients in a step, at most.
+        tolerance: Of their residual, relative to the gradient, in (0, 1).
         name: Of the optimizer.
         **kwargs: The arguments that every Keras optimizer has; `gradient_accumulation_steps` is not for it.
 
@@ -51,6 +52,7 @@ class NewtonCG(ByClosure, keras.optimizers.Optimizer):
         learning_rate: Any = 1.0,
         damping: float = 1e-4,
         iterations: int = 50,
+        tolerance: float = 0.1,
         name: str = "newton_cg",
         **kwargs: Any,
     ):
@@ -58,13 +60,15 @@ class NewtonCG(ByClosure, keras.optimizers.Optimizer):
             raise InputError(f"damping is 0 or above. Received: {damping}.", ("damping",))
         if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
             raise InputError(f"iterations is a whole number above 0. Received: {iterations}.", ("iterations",))
+        if not 0 < tolerance < 1:
+            raise InputError(f"tolerance is in (0, 1). Received: {tolerance}.", ("tolerance",))
         if kwargs.get("gradient_accumulation_steps"):
             raise InputError(
                 "NewtonCG solves each batch on its own: make batch_size larger instead.",
                 ("gradient_accumulation_steps",),
             )
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
-        self.damping, self.cg_iterations = damping, iterations
+        self.damping, self.cg_iterations, self.tolerance = damping, iterations, tolerance
 
     def direction(self, closure: Closure) -> list[tf.Tensor]:
         """What the step takes away from the weights."""
@@ -80,7 +84,7 @@ class NewtonCG(ByClosure, keras.optimizers.Optimizer):
 
     def _solve(self, closure: Closure, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
         norm = tf.linalg.global_norm(gradients)
-        enough = tf.minimum(0.5, tf.sqrt(norm)) * norm
+        enough = tf.minimum(self.tolerance, tf.sqrt(norm)) * norm
         downhill = [-gradient for gradient in gradients]
 
         def goes_on(count: Any, squared: Any, *_: Any) -> Any:
@@ -123,7 +127,8 @@ class NewtonCG(ByClosure, keras.optimizers.Optimizer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments."""
-        return {**super().get_config(), "damping": self.damping, "iterations": self.cg_iterations}
+        own = {"damping": self.damping, "iterations": self.cg_iterations, "tolerance": self.tolerance}
+        return {**super().get_config(), **own}
 
 
 def _dot(left: Sequence[tf.Tensor], right: Sequence[tf.Tensor]) -> tf.Tensor:

@@ -262,7 +262,7 @@ def choose(paths: Sequence[str], only: Sequence[str], skip: Sequence[str]) -> li
     for argument, patterns in (("only", only), ("skip", skip)):
         for pattern in patterns:
             if not any(_matches(path, pattern) for path in paths):
-                layers = list(dict.fromkeys(path.rpartition("/")[0] for path in paths))
+                layers = {path.split("/")[-2] if "/" in path else path for path in paths}
                 raise ModelError(
                     f"the pattern {pattern!r} of {argument!r} matches no variable. {did_you_mean(pattern, layers)}",
                     (argument,),
