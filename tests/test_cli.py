@@ -318,6 +318,10 @@ def test_a_run_of_a_wrong_recipe_is_exit_code_2_and_one_line_and_leaves_no_folde
         (["report", "."], "results"),
         (["report", "ok.yaml"], "results"),
         (["clean", "none.yaml"], "none.yaml"),
+        (["learning-rate", "none.yaml"], "none.yaml"),
+        (["learning-rate", "ok.yaml"], "a stage that trains"),
+        (["learning-rate", "ok.yaml", "--low", "1", "--high", "0.1"], "low"),
+        (["learning-rate", "ok.yaml", "--plot", "none/rate.html"], "none"),
     ],
     ids=" ".join,
 )

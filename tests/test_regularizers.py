@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 from keras import layers
 
+from tfopt.callbacks import PenaltyLog
 from tfopt.errors import ModelError
 from tfopt.layers import walk
-from tfopt.regularizers import Penalty, attached, chosen, parts
+from tfopt.regularizers import Orthogonal, Penalty, attach, attached, chosen, parts
 
 L1, L2 = 0.03, 0.2
 
@@ -189,3 +190,69 @@ def test_a_penalty_on_scales_without_any_is_refused():
     with pytest.raises(ModelError, match="scale_l1 falls on BatchNormalizations") as caught:
         list(parts(small_model(), Penalty(scale_l1=0.1, skip=("norm",))))
     assert caught.value.field == ("scale_l1",)
+
+
+def test_orthogonality_is_the_distance_of_the_gram_matrix_from_the_identity():
+    model = small_model()
+    conv = model.get_layer("conv").kernel.numpy().astype(np.float64).reshape(-1, 3)  # 18 weights to each of 3 channels
+    dense = model.get_layer("dense").kernel.numpy().astype(np.float64)
+    with attached(model, [Penalty(orthogonal=0.5, only=("conv",))]):
+        assert loss_of(model) == pytest.approx(0.5 * ((conv.T @ conv - np.eye(3)) ** 2).sum(), rel=1e-5)
+    with attached(model, [Penalty(orthogonal=0.5, only=("dense",))]):
+        assert loss_of(model) == pytest.approx(0.5 * ((dense.T @ dense - np.eye(4)) ** 2).sum(), rel=1e-5)
+
+
+def test_orthogonal_channels_cost_nothing_and_more_channels_than_weights_are_compared_by_rows():
+    square = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0].astype(np.float32)
+    assert float(Orthogonal(2.0)(square[:, :4])) == pytest.approx(0, abs=1e-5)
+    assert float(Orthogonal(2.0)(square[:4])) == pytest.approx(0, abs=1e-5)
+    assert float(Orthogonal(2.0)(2 * square[:, :4])) == pytest.approx(2 * 4 * 9, rel=1e-4)
+    depthwise = square[:, :4].reshape(2, 3, 4, 1)
+    assert float(Orthogonal(2.0, -2)(depthwise)) == pytest.approx(0, abs=1e-5)
+
+
+def test_training_on_it_makes_a_kernel_orthogonal():
+    dense = layers.Dense(4, use_bias=False)
+    model = keras.Sequential([layers.Input((6,)), dense])
+    with attached(model, [Penalty(orthogonal=1.0)]):
+        model.compile(keras.optimizers.SGD(0.05), "mse")
+        zeros = np.zeros((200, 6), np.float32)
+        model.fit(zeros, zeros[:, :4], batch_size=1, verbose=0)
+    kernel = dense.kernel.numpy()
+    np.testing.assert_allclose(kernel.T @ kernel, np.eye(4), atol=1e-3)
+
+
+def test_what_was_attached_is_removed_on_request_and_the_models_own_stays():
+    own = keras.regularizers.L2(0.5)
+    model = small_model(own)
+    before = loss_of(model)
+    attachment = attach(model, [Penalty(L1), Penalty(group_lasso=0.1)])
+    assert loss_of(model) > before
+    attachment.remove()
+    assert loss_of(model) == before
+    assert model.get_layer("conv").kernel.regularizer is own
+    attachment.remove()
+    assert loss_of(model) == before
+
+
+def test_recurrent_and_nested_kernels_carry_a_penalty():
+    inner = keras.Sequential([layers.Input((5, 3)), layers.LSTM(4, name="lstm")], name="inner")
+    model = keras.Sequential([layers.Input((5, 3)), inner, layers.Dense(2, name="dense")])
+    cell = inner.get_layer("lstm").cell
+    with attached(model, [Penalty(L1, L2, only=("inner/*",))]):
+        assert loss_of(model) == pytest.approx(penalty_of(cell.kernel, cell.recurrent_kernel), rel=1e-5)
+
+
+def test_the_penalty_is_logged_apart_from_the_validation_loss_of_the_task():
+    model, bare = small_model(keras.regularizers.L2(0.1)), small_model()
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(32, 8, 8, 2)).astype(np.float32), generator.normal(size=(32, 4)).astype(np.float32)
+    with attached(model, [Penalty(L1, only=("dense",))]):
+        model.compile("sgd", "mse")
+        history = model.fit(x, y, validation_data=(x, y), epochs=2, verbose=0, callbacks=[PenaltyLog()]).history
+        assert history["penalty"][-1] == pytest.approx(loss_of(model), rel=1e-5)
+        assert history["penalty"][0] != history["penalty"][1]
+    bare.set_weights(model.get_weights())
+    bare.compile("sgd", "mse")
+    assert history["val_task_loss"][-1] == pytest.approx(bare.evaluate(x, y, verbose=0), rel=1e-4)
+    assert "penalty" not in bare.fit(x, y, verbose=0, callbacks=[PenaltyLog()]).history

@@ -96,7 +96,7 @@ def fit(
     state = State()
     with deterministic(settings.seed), regularizers.attached(model, settings.penalties):
         compile_model(model, settings, steps)
-        early = EarlyStopping(**settings.early_stopping) if settings.early_stopping else None
+        early = _early_stopping(settings.early_stopping) if settings.early_stopping else None
         extra = [*callbacks, *([early] if early else [])]
         backup = EpochBackup(folder / BACKUP, state, extra)
         backup.restore_model(model)
@@ -257,6 +257,11 @@ class _Telling(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._listener.epoch(epoch + 1, self.params["epochs"], logs or {})
+
+
+def _early_stopping(arguments: Mapping[str, Any]) -> EarlyStopping:
+    lower = arguments.get("monitor") in ("penalty", "val_task_loss")  # which way is better Keras knows of its own alone
+    return EarlyStopping(**arguments, **({"mode": "min"} if lower else {}))
 
 
 def _in_order(split: Split, batch_size: int) -> tf.data.Dataset:

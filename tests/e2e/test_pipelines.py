@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 def tfopt(*arguments, cwd=ROOT):
     return subprocess.run(
-        [sys.executable, "-m", "tfopt", *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=900
+        [sys.executable, "-m", "tfopt", *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=1800
     )
 
 

@@ -71,6 +71,9 @@ class Closure:
     def hessian_product(self, vectors: Sequence[tf.Tensor]) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """The gradient, and the Hessian times a vector, both at the model's own weights.
 
+        Through the statistics of a normalization in training the product is an approximation: `tf.nn.moments` stops a
+        gradient that is zero itself and whose derivative is not.
+
         References:
             Pearlmutter, Fast exact multiplication by the Hessian, Neural Computation 6 (1994).
         """

@@ -28,7 +28,7 @@ def soft_threshold(weights: Any, threshold: Any) -> Any:
     References:
         Parikh and Boyd, Proximal algorithms, Foundations and Trends in Optimization 1 (2014), 6.5.2.
     """
-    return ops.sign(weights) * ops.relu(ops.abs(weights) - threshold)
+    return weights - ops.clip(weights, -threshold, threshold)
 
 
 def group_threshold(weights: Any, factor: Any, steps: Any, axis: int) -> Any:
@@ -104,17 +104,17 @@ class Proximal:
         index = self._get_variable_index(variable)  # type: ignore[attr-defined]
         if not self._chosen[index] or not (self.l1 or self.group_lasso):
             return
-        steps = self._steps(index, variable, ops.cast(learning_rate, variable.dtype))
+        scale, divisor = self._steps(index, variable, ops.cast(learning_rate, variable.dtype))
         value = ops.convert_to_tensor(variable)
         if self.l1:
-            value = soft_threshold(value, steps * self.l1)
+            value = soft_threshold(value, scale * self.l1 / divisor)
         if self.group_lasso:
             size = float(np.prod(variable.shape)) / variable.shape[self._axis[index]]
-            value = group_threshold(value, self.group_lasso * size**0.5, steps, self._axis[index])
+            value = group_threshold(value, self.group_lasso * size**0.5, scale / divisor, self._axis[index])
         self.assign(variable, value)  # type: ignore[attr-defined]
 
-    def _steps(self, index: int, variable: Any, learning_rate: Any) -> Any:
-        """How far a constant gradient of 1 moves each weight in a step."""
+    def _steps(self, index: int, variable: Any, learning_rate: Any) -> tuple[Any, Any]:
+        """How far a constant gradient of 1 moves each weight in a step: a number, and what it is divided by."""
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
@@ -175,8 +175,8 @@ class ProximalSGD(Proximal, keras.optimizers.SGD):
         super().__init__(learning_rate=learning_rate, momentum=momentum, nesterov=nesterov, name=name, **kwargs)
         self._take(l1, group_lasso, only, skip, axes)
 
-    def _steps(self, index: int, variable: Any, learning_rate: Any) -> Any:
-        return learning_rate / (1 - self.momentum)
+    def _steps(self, index: int, variable: Any, learning_rate: Any) -> tuple[Any, Any]:
+        return learning_rate, 1 - self.momentum
 
 
 @keras.saving.register_keras_serializable("tfopt")
@@ -241,11 +241,11 @@ class ProximalAdam(Proximal, keras.optimizers.Adam):
         )
         self._take(l1, group_lasso, only, skip, axes)
 
-    def _steps(self, index: int, variable: Any, learning_rate: Any) -> Any:
+    def _steps(self, index: int, variable: Any, learning_rate: Any) -> tuple[Any, Any]:
         """Adam's, with its epsilon where Keras has it: beside the root that is not yet corrected."""
         correction = 1 - ops.power(ops.cast(self.beta_2, variable.dtype), ops.cast(self.iterations + 1, variable.dtype))
         squares = self._velocity_hats[index] if self.amsgrad else self._velocities[index]
-        return learning_rate * ops.sqrt(correction) / (ops.sqrt(squares) + self.epsilon)
+        return learning_rate * ops.sqrt(correction), ops.sqrt(squares) + self.epsilon
 
 
 def choose(paths: Sequence[str], only: Sequence[str], skip: Sequence[str]) -> list[bool]:

@@ -45,7 +45,8 @@ def page(title: str, artifacts: Mapping[str, Artifact]) -> str | None:
     for number, (stage, history) in enumerate(logged.items()):
         colour = qualitative.D3[number % len(qualitative.D3)]
         for row, name in enumerate(names, start=1):
-            values = history.get(name, [])
+            if not (values := history.get(name)):
+                continue
             figure.add_scatter(
                 x=list(range(1, len(values) + 1)),
                 y=values,

@@ -99,8 +99,8 @@ class Fitting(Stage):
     epochs: int = Field(ge=1)
     """Passes over the training data."""
     batch_size: BatchSize = None
-    """Samples to a training step; `full` for the whole training split, which has to fit in memory. 32 if not given,
-    where the optimizer's name does not say it."""
+    """Samples to a step: 32 if not given; `full` for the whole training split, which has to fit in memory. The names of
+    some optimizers say it."""
     optimizer: Optimizer = None
     """An optimizer by name, or `{name: {argument: value}}`: Keras's, `gradient_descent`, `momentum` and `nesterov` for
     Keras's SGD, `proximal_sgd`, `proximal_adam`, `sam`, `adahessian`, `newton_cg`. Its `learning_rate` is a number or
