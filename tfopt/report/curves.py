@@ -43,7 +43,7 @@ def page(title: str, artifacts: Mapping[str, Artifact]) -> str | None:
     names = _names(logged)
     figure = make_subplots(rows=len(names), cols=1, subplot_titles=names, vertical_spacing=0.25 / len(names))
     for number, (stage, history) in enumerate(logged.items()):
-        colour = qualitative.D3[number % len(qualitative.D3)]
+        colour = qualitative.Dark24[number % len(qualitative.Dark24)]
         for row, name in enumerate(names, start=1):
             if not (values := history.get(name)):
                 continue
@@ -104,9 +104,11 @@ def rates_plot(title: str, record: Mapping[str, Any]) -> str:
 
     figure = go.Figure()
     figure.add_scatter(x=record["rates"], y=record["losses"], mode="lines", name="loss, smoothed")
-    marks = ((record["suggestion"], "steepest"), (record["lowest_loss_at"], "lowest"))
-    for rate, word in marks:
-        figure.add_vline(x=rate, line_dash="dot", annotation_text=f"{word}: {rate:.1e}")
+    for rate, word in ((record["suggestion"], "steepest"), (record["lowest_loss_at"], "lowest")):
+        at = min(range(len(record["rates"])), key=lambda index: abs(record["rates"][index] - rate))
+        figure.add_scatter(
+            x=[rate], y=[record["losses"][at]], mode="markers", marker_size=12, name=f"{word}: {rate:.1e}"
+        )
     figure.update_layout(
         title=f"{title}: loss over the learning rate of {record['stage']}",
         xaxis={"type": "log", "title": "learning rate", "exponentformat": "e"},
