@@ -15,6 +15,7 @@ def compiled(optimizer="sgd", normalized=True):
     inputs, conv = keras.layers.Input((8, 8, 1)), keras.layers.Conv2D(4, 3, activation="relu" if normalized else None)
     head = [keras.layers.Flatten(), keras.layers.Dropout(0.2), keras.layers.Dense(4)]
     model = keras.Sequential([inputs, conv, *between, *head])
+    model.stop_training = False
     model.compile(optimizer, LOSS)
     return model
 
@@ -30,10 +31,9 @@ def test_the_rates_are_evenly_spaced_in_their_logarithm(blobs):
     assert len(finder.losses) == 31
 
 
-def test_it_stops_once_the_loss_grows_and_suggests_a_rate_that_trains(blobs):
+def test_it_suggests_a_rate_that_trains(blobs):
     model = compiled(normalized=False)
     finder = find(model, blobs, LearningRateFinder(1e-5, 1e4, steps=90))
-    assert len(finder.rates) < 90
     assert 1e-4 < finder.suggestion < finder.rates[int(np.argmin(finder.losses))] + 1e-9
     model.compile(keras.optimizers.SGD(finder.suggestion), LOSS)
     losses = model.fit(*blobs, epochs=5, verbose=0).history["loss"]
@@ -58,6 +58,19 @@ def test_the_smoothed_loss_is_a_moving_average_with_its_bias_corrected():
         finder.rates.append(1.0)
         finder.on_train_batch_end(0, {"loss": loss})
     assert finder.losses == pytest.approx([4.0, (0.9 * 0.4 + 0.1 * 2) / (1 - 0.81)])
+
+
+@pytest.mark.parametrize("last", [1e4, float("inf"), float("nan")])
+def test_it_stops_once_the_loss_grows_or_is_no_number(last):
+    finder, model = LearningRateFinder(steps=10), compiled()
+    finder.losses, finder.rates, finder._mean = [], [], 0.0
+    finder.set_model(model)
+    for loss in (2.0, 1.0, last):
+        assert not model.stop_training
+        finder.rates.append(1.0)
+        finder.on_train_batch_end(0, {"loss": loss})
+    assert model.stop_training
+    assert len(finder.rates) == len(finder.losses)
 
 
 def test_the_suggestion_is_the_steepest_place_before_the_smallest_loss():
