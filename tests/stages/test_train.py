@@ -115,6 +115,13 @@ def test_a_recipe_gives_every_optimizer_what_it_needs_and_two_runs_give_the_same
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.parametrize("optimizer", ["sam", "adahessian", "newton_cg", "{proximal_adam: {l1: 0.001}}"])
+def test_another_process_loads_what_was_trained(project, python, optimizer):
+    """As a run does that goes on after its training, and `tfopt convert`."""
+    path = run(project, f"train: {{epochs: 1, optimizer: {optimizer}}}").path
+    assert python(f"import tfopt; print(len(tfopt.convert({str(path)!r}, 'float32')))").split()[-1].isdigit()
+
+
 def test_the_penalty_is_in_the_history_and_can_be_watched(project):
     stage = "train: {epochs: 3, l2: 0.01, early_stopping: {monitor: val_task_loss}}"
     history = run(project, stage).artifacts["train"].details["history"]
