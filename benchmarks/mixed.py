@@ -16,8 +16,8 @@ from keras import layers
 from networks import lenet_5
 
 import tfopt
-from tfopt.evaluate import METRICS
 from tfopt.litert import Runner
+from tfopt.metrics import METRICS
 from tfopt.precision import Export
 from tfopt.quantization.contract import Contract
 from tfopt.quantization.conversion import prepare

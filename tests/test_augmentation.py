@@ -6,7 +6,7 @@ import tensorflow as tf
 
 import tfopt
 from tfopt import sources
-from tfopt.data import Data, Split, training_batches
+from tfopt.data import Data, Reading, Split
 from tfopt.errors import DataError
 from tfopt.reference import Ref
 
@@ -21,7 +21,7 @@ def data_of(augment=noisy):
 
 
 def batches(first=0, epochs=2, seed=0, augment=noisy):
-    found = training_batches(data_of().train, 4, seed, first, epochs, augment)
+    found = data_of().train.training(Reading(4, seed, first, epochs, augment))
     return [(x.numpy(), y.numpy()) for x, y in found]
 
 

@@ -71,7 +71,7 @@ def test_an_environment_variable_in_a_path_is_expanded(tmp_path, monkeypatch, te
         ("keras:mnst", "Did you mean 'mnist'"),
         ("keras:", "no ''"),
         ("npz:absent.npz", r"no file 'absent\.npz'"),
-        ("sets.csv:load.me", "Received"),
+        ("sets.csv:load me", "Received"),
         ("absent.py:load", r"no file 'absent\.py'"),
     ],
 )
@@ -444,7 +444,7 @@ def test_fixed_sets_have_fingerprints_of_their_own():
 
 
 def batches(split, size=8, seed=1, first=0, epochs=2):
-    return [(np.asarray(x), np.asarray(y)) for x, y in data.training_batches(split, size, seed, first, epochs)]
+    return [(np.asarray(x), np.asarray(y)) for x, y in split.training(data.Reading(size, seed, first, epochs))]
 
 
 @pytest.fixture(scope="module")
@@ -497,7 +497,7 @@ def test_the_batch_size_does_not_change_the_order(numbered):
 
 def test_batches_of_dicts_are_dicts_of_the_same_samples():
     split = Split({"a": np.arange(10)[:, None], "b": np.arange(10)[:, None] * 2}, {"out": np.arange(10)})
-    found = list(data.training_batches(split, 4, 0, 0, 1))
+    found = list(split.training(data.Reading(4, 0, 0, 1)))
     assert [len(y["out"]) for _, y in found] == [4, 4, 2]
     for x, y in found:
         np.testing.assert_array_equal(x["b"][:, 0], 2 * y["out"])
@@ -505,7 +505,7 @@ def test_batches_of_dicts_are_dicts_of_the_same_samples():
 
 
 def test_batches_keep_the_dtypes():
-    [(x, y)] = data.training_batches(Split(np.zeros((3, 2), np.uint8), np.zeros(3, np.int64)), 8, 0, 0, 1)
+    [(x, y)] = Split(np.zeros((3, 2), np.uint8), np.zeros(3, np.int64)).training(data.Reading(8, 0, 0, 1))
     assert (x.dtype.name, y.dtype.name) == ("uint8", "int64")
 
 

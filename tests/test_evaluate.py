@@ -7,7 +7,8 @@ from keras import layers
 
 from tfopt.data import Split
 from tfopt.errors import DataError
-from tfopt.evaluate import METRICS, classes, compare, default_metric, file_outputs, keras_outputs, score
+from tfopt.evaluate import compare, file_outputs, keras_outputs, score
+from tfopt.metrics import METRICS, classes, default_metric
 from tfopt.quantization import convert
 
 ACCURACY, MAE, MSE = METRICS["accuracy"], METRICS["mae"], METRICS["mse"]

@@ -85,7 +85,7 @@ def test_a_module_may_lie_in_the_working_directory(write, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    "text", ["build", "m.py", ":build", "m.py:", "m.py:two words", "m.py:a.b", "", "a/b:build", "3:f"]
+    "text", ["build", "m.py", ":build", "m.py:", "m.py:two words", "m.py:a..b", "", "a/b:build", "3:f"]
 )
 def test_what_is_no_reference_is_refused_with_the_way_to_write_one(text, tmp_path):
     with pytest.raises(InputError) as caught:
@@ -362,3 +362,30 @@ def test_files_of_the_same_name_in_two_projects_are_each_projects_own(tmp_path):
         (folder / f"main{number}.py").write_text("import shared_helper\ndef build():\n    return shared_helper.value\n")
     built = [Ref(tmp_path / f"project{n}" / f"main{n}.py", "build").call() for n in (1, 2)]
     assert built == [1, 2]
+
+
+# Arguments
+
+
+def test_a_function_gets_the_arguments_that_stand_beside_it(write, tmp_path):
+    write("m.py", "def build(size, shape=None):\n    return size, shape\n")
+    ref = Ref.parse({"m.py:build": {"size": 3, "shape": [8, 8, 1]}}, tmp_path)
+    assert ref.call() == (3, (8, 8, 1))
+    assert Ref.parse({"m.py:build": None}, tmp_path).arguments == {}
+
+
+def test_arguments_belong_to_the_digest(write, tmp_path):
+    write("m.py", "def build(size):\n    return size\n")
+    digests = {Ref.parse({"m.py:build": {"size": size}}, tmp_path).digest() for size in (3, 4, 3)}
+    assert len(digests) == 2
+
+
+def test_a_dotted_name_leads_into_a_class(write, tmp_path):
+    write("m.py", "class Net:\n    @classmethod\n    def from_preset(cls, name):\n        return name\n")
+    assert Ref.parse({"m.py:Net.from_preset": {"name": "small"}}, tmp_path).call() == "small"
+
+
+@pytest.mark.parametrize("call", [{"m.py:build": 3}, {"m.py:build": {}, "m.py:other": {}}, {}])
+def test_arguments_are_named(call, tmp_path):
+    with pytest.raises(InputError, match=r"is written \{file.py:function: \{argument: value\}\}"):
+        Ref.parse(call, tmp_path)

@@ -34,16 +34,23 @@ def artifact(name, kind, format="keras", **rest):
 def artifacts():
     found = [
         artifact("source", "source"),
-        artifact("train", "train", metrics={"accuracy": 0.93}),
+        artifact("train", "train", metrics={"accuracy": 0.93}, scores=("accuracy",)),
         artifact(
             "prune",
             "prune",
             metrics={"accuracy": 0.92, "sparsity": 0.8},
+            scores=("accuracy",),
             skipped=(Skipped("last/bias", "not a kernel"),),
         ),
         artifact("int8", "quantize", "tflite", metrics={"raw_bytes": 1.0}),
         artifact(
-            "verify", "verify", "tflite", metrics=COMPARED, files={"int8": COMPARED}, failed="int8 is 0.02 worse."
+            "verify",
+            "verify",
+            "tflite",
+            metrics=COMPARED,
+            scores=("accuracy",),
+            files={"int8": COMPARED},
+            failed="int8 is 0.02 worse.",
         ),
         artifact("benchmark", "benchmark", "tflite", metrics=MEASURED, files={"int8": MEASURED}),
     ]
@@ -66,20 +73,25 @@ def test_rows_leave_the_artifacts_as_they_were(artifacts):
     assert artifacts["int8"].metrics == {"raw_bytes": 1.0}
 
 
-def test_the_metric_of_the_task_is_the_first_that_is_not_one_of_every_file(artifacts):
-    assert files.gate_metric(files.rows(artifacts)) == "accuracy"
-    assert files.gate_metric([files.Row("a", "train", "keras", {"sparsity": 0.5, "mae": 1.0})]) == "mae"
-    assert files.gate_metric([]) == "accuracy"
+def test_the_metrics_of_the_task_are_those_that_stages_named(artifacts):
+    assert files.score_names(artifacts) == ["accuracy"]
+    assert files.score_names({"a": replace(artifacts["train"], scores=("mae", "mse"))}) == ["mae", "mse"]
+    assert files.score_names({}) == ["accuracy"]
+
+
+def test_each_metric_has_a_column(artifacts):
+    assert files.cells(files.rows(artifacts)[-1], ["accuracy", "f1"])[:3] == ("int8", "0.9100", "-")
+    assert files.headers(["accuracy", "f1"])[1:3] == ("accuracy", "f1")
 
 
 def test_cells_are_in_the_order_of_the_headers(artifacts):
-    cells = files.cells(files.rows(artifacts)[-1], "accuracy")
+    cells = files.cells(files.rows(artifacts)[-1], ["accuracy"])
     assert cells == ("int8", "0.9100", "-", "12,345 B", "2,345 B", "1,800", "1.25 ms / 42.5 µs")
-    assert len(cells) == len(files.HEADERS)
+    assert len(cells) == len(files.headers(["accuracy"]))
 
 
 def test_a_figure_that_was_not_taken_is_a_dash(artifacts):
-    assert files.cells(files.rows(artifacts)[0], "mae") == ("train", *"------")
+    assert files.cells(files.rows(artifacts)[0], ["mae"]) == ("train", *"------")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +144,7 @@ def test_the_report_for_reading_has_the_table_the_gates_and_what_was_left_alone(
     assert "`last/bias`: not a kernel" in text
     assert "98.50%" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in table} == {len(files.HEADERS) + 1}
+    assert {line.count("|") for line in table} == {len(files.headers(["accuracy"])) + 1}
 
 
 def test_a_gate_of_ones_own_shows_its_failure_too():

@@ -10,6 +10,7 @@ from tfopt.artifact import BACKUP
 from tfopt.callbacks import MagnitudePruning
 from tfopt.data import Data, Split
 from tfopt.errors import DataError, InputError, ModelError, TrainingError
+from tfopt.metrics import METRICS
 from tfopt.regularizers import Penalty
 from tfopt.targets import check_targets, loss_name
 from tfopt.training import Listener, Settings
@@ -171,7 +172,7 @@ def test_full_batch_gradient_descent_on_a_linear_model_is_the_closed_form_step(t
     model = keras.Sequential([layers.Input((3,)), layers.Dense(1, use_bias=False)])
     before = model.get_weights()[0]
     settings = Settings(
-        epochs=1, batch_size=20, optimizer={"sgd": {"learning_rate": 0.1}}, loss="mse", metrics=("mse",)
+        epochs=1, batch_size=20, optimizer={"sgd": {"learning_rate": 0.1}}, loss="mse", metrics=(METRICS["mse"],)
     )
     training.fit(model, Data(Split(x, y), Split(x, y), Split(x, y)), settings, tmp_path)
     expected = before - 0.1 * 2 / 20 * x.T @ (x @ before - y)
@@ -181,7 +182,7 @@ def test_full_batch_gradient_descent_on_a_linear_model_is_the_closed_form_step(t
 def test_the_loss_and_metrics_of_the_recipe_come_before_the_models_own():
     model = build()
     own = training.compile_arguments(model, Settings(epochs=1), 1)
-    other = training.compile_arguments(model, Settings(epochs=1, loss="mse", metrics=("mae",)), 1)
+    other = training.compile_arguments(model, Settings(epochs=1, loss="mse", metrics=(METRICS["mae"],)), 1)
     assert (loss_name(own["loss"]), own["metrics"]) == ("sparse_categorical_crossentropy", ["accuracy"])
     assert (loss_name(other["loss"]), other["metrics"]) == ("mean_squared_error", ["mae"])
 

@@ -29,6 +29,7 @@ BACKUP = ".backup"
 KEY = ".key"
 LOCK = ".lock"
 OWNER = ".owner"
+WORKERS = ".workers"
 LOG = "run.log"
 PACKAGES = ("tfopt", "tensorflow", "keras", "tensorflow-model-optimization", "ai-edge-litert", "litert-quantizer")
 RESERVED = (LOG, "recipe.yaml", "report.json", "report.md")
@@ -61,6 +62,7 @@ class Artifact:
         key: Content key: the same key means the same inputs, settings and code.
         parents: Names of the artifacts it was made from; the first is the one that flowed through.
         metrics: What was measured: fractions are 0-1, sizes are bytes, times are in the unit of their name.
+        scores: Which of the metrics say how good the model is, the gated one first.
         files: For stages that look at several files: the metrics of each, by the name of its stage.
         skipped: What was left alone, with the reason.
         details: What the report shows besides: training history, input shapes, the zeros of each kernel.
@@ -78,6 +80,7 @@ class Artifact:
     key: str
     parents: tuple[str, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
+    scores: tuple[str, ...] = ()
     files: dict[str, dict[str, float]] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
@@ -104,6 +107,7 @@ class Artifact:
             record = json.loads((folder / RECORD).read_text())
             record["skipped"] = tuple(Skipped(**s) for s in record["skipped"])
             record["parents"] = tuple(record["parents"])
+            record["scores"] = tuple(record.get("scores", ()))
             artifact = cls(folder=folder, **record)
             return artifact if artifact.path.is_file() else None
         except (OSError, ValueError, TypeError, KeyError):
@@ -155,8 +159,9 @@ class Workspace:
     def remove_if_empty(self) -> None:
         """Takes away the folder of a run that came to nothing, and the one around it if nothing else is in it."""
         left = {path.name for path in self.root.iterdir()}
-        if left <= {LOCK, LOG, OWNER}:
-            for name in left:
+        if left <= {LOCK, LOG, OWNER, WORKERS}:
+            shutil.rmtree(self.root / WORKERS, ignore_errors=True)
+            for name in left - {WORKERS}:
                 (self.root / name).unlink()
             with contextlib.suppress(OSError):  # others' results keep the outer folder
                 self.root.rmdir()
@@ -167,11 +172,16 @@ class Workspace:
         artifact = Artifact.read(self.root / name)
         return artifact if artifact and artifact.key == key and artifact.digest == _sha256(artifact.path) else None
 
+    def begun(self, name: str, key: str) -> bool:
+        """Whether a result of that key is being made."""
+        mark = self.root / f"{name}{PARTIAL}" / KEY
+        return mark.exists() and mark.read_text() == key
+
     def begin(self, name: str, key: str) -> Path:
         """The folder to work in: the partial one of an earlier try with the same key, else a new one."""
         folder = self.root / f"{name}{PARTIAL}"
         with storage_errors(folder):
-            if not (folder / KEY).exists() or (folder / KEY).read_text() != key:
+            if not self.begun(name, key):
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir(parents=True)
                 (folder / KEY).write_text(key)

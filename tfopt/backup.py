@@ -52,10 +52,12 @@ class EpochBackup(keras.callbacks.Callback):
         folder: Where the backups go; only the newest is kept.
         state: Epoch, history and whether training was over; read from the newest backup.
         others: Callbacks; the state of those with `get_state` and `set_state` belongs to it.
+        writes: Whether it writes, or only reads what another process of the same training wrote.
     """
 
-    def __init__(self, folder: Path, state: State, others: Sequence[keras.callbacks.Callback]):
+    def __init__(self, folder: Path, state: State, others: Sequence[keras.callbacks.Callback], writes: bool = True):
         super().__init__()
+        self._writes = writes
         self.folder, self.state = folder, state
         self.others = [other for other in others if hasattr(other, "get_state")]
         self._newest = max(folder.glob("epoch-*"), default=None)
@@ -80,6 +82,8 @@ class EpochBackup(keras.callbacks.Callback):
         """Writes the backup."""
         self.state.epoch, self.state.stopped = epoch + 1, bool(self.model.stop_training)
         self.state.history.append({name: float(value) for name, value in (logs or {}).items()})
+        if not self._writes:
+            return
         with storage_errors(self.folder):
             new, final = self.folder / "new", self.folder / f"epoch-{epoch + 1:06d}"
             shutil.rmtree(new, ignore_errors=True)

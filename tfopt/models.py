@@ -23,6 +23,8 @@ def resolve(source: Any, folder: Path) -> Any:
     Raises:
         InputError: A file that is not there, or words that are neither.
     """
+    if isinstance(source, Mapping):
+        return Ref.parse(source, folder)
     if not isinstance(source, str | os.PathLike):
         return source
     text = os.fspath(source)
@@ -247,6 +249,21 @@ def inputs_of(model: Any) -> dict[str, tuple[int | None, ...]]:
     """The input shapes of a model by name, without the batch; empty where the model does not know them."""
     tensors = getattr(model, "inputs", None) or []
     return {tensor.name: tuple(tensor.shape[1:]) for tensor in tensors}
+
+
+def output_shapes(model: Any) -> dict[str, tuple[int | None, ...]]:
+    """The output shapes of a model by name, in the order it gives them; empty where it does not know them."""
+    tensors = getattr(model, "outputs", None)
+    if not tensors:
+        return {}
+    structure = getattr(model, "_outputs_struct", None)  # a Functional model's; the public `output` is the same
+    given = named_outputs(model, tensors if structure is None else structure)
+    return {name: tuple(tensor.shape[1:]) for name, tensor in given.items()}
+
+
+def output_names(model: Any) -> list[str]:
+    """The names of a model's outputs, in the order it gives them; empty where it does not know them."""
+    return list(output_shapes(model))
 
 
 def call(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,11 +31,13 @@ class Result:
         artifacts: Every result by its stage's name, the source model first.
         reused: Names of the stages whose committed result was used.
         folder: Where all of it lies, with the reports.
+        leads: Whether this process made them; one of several workers that does not lead found them.
     """
 
     artifacts: dict[str, Artifact]
     reused: tuple[str, ...]
     folder: Path
+    leads: bool = True
 
     @property
     def final(self) -> Artifact:
@@ -86,7 +88,11 @@ def run(
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     with captured():  # a model that is a module is looked up, which may import packages
         plan = Plan(recipe, Path(out).resolve(), progress or Progress())
+        if recipe.runtime.strategy == "multi_worker":
+            plan.start()
     workspace = plan.workspace
+    if plan.devices and not plan.devices.leads:
+        return _follow(plan)
     try:
         with workspace.locked():
             try:
@@ -104,6 +110,15 @@ def run(
         failure.result = result
         raise failure
     return result
+
+
+def _follow(plan: Plan) -> Result:
+    from tfopt.devices import cluster
+    from tfopt.following import follow
+
+    addresses, rank = cluster()
+    with _told(f"worker {rank}", plan.own_workspace.root / LOG):
+        return Result(follow(plan, addresses[0]), (), plan.workspace.root, leads=False)
 
 
 def validate(recipe: Recipe | str | os.PathLike[str]) -> list[Step]:
@@ -137,6 +152,7 @@ def _fold(plan: Plan) -> Result:
         if found is None and not checked:
             progress.checking()
             with captured(log):
+                plan.start()
                 plan.check()
             checked = True
         if found is not None and step:

@@ -13,15 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfopt.artifact import SOURCE, Artifact, Workspace, content_key, storage_errors
+from tfopt.artifact import SOURCE, WORKERS, Artifact, Workspace, content_key, storage_errors
 from tfopt.errors import InputError, TfoptError
+from tfopt.metrics import METRICS, find_all
 from tfopt.recipe import Recipe, Step
 from tfopt.reference import digest_callable
 from tfopt.stages.base import Context, Progress
 
 if TYPE_CHECKING:
     from tfopt.data import Data
+    from tfopt.devices import Devices
     from tfopt.models import Admitted
+
+# The settings of the runtime that results depend on.
+DECIDES = {"strategy", "precision", "jit"}
 
 
 class Plan:
@@ -38,6 +43,7 @@ class Plan:
 
         self.recipe, self.progress = recipe, progress
         self.workspace = Workspace(out / recipe.name)
+        self.devices: Devices | None = None
         self.steps = recipe.chain()
         try:
             self.model_source = models.resolve(recipe.model, recipe.folder)
@@ -48,6 +54,34 @@ class Plan:
             self.data_source = sources.resolve(recipe.data, recipe.folder)
         except InputError as error:
             raise recipe.located(error, field=("data",)) from error
+        try:
+            self.metrics = find_all(recipe.metrics, recipe.folder)
+        except InputError as error:
+            raise recipe.located(error, field=("metrics",)) from error
+
+    def start(self) -> None:
+        """Makes the distribution strategy. Workers of a cluster do it before anything else of TensorFlow.
+
+        Raises:
+            InputError: There are no such devices.
+            TrainingError: Other workers did not start in time.
+        """
+        if self.devices is None:
+            from tfopt.devices import start
+
+            try:
+                devices = start(self.recipe.runtime)
+            except InputError as error:
+                raise self.recipe.located(error) from error
+            self.devices = replace(devices, folders=(self._own_root(devices.rank), self.workspace.root))
+
+    def _own_root(self, rank: int) -> Path:
+        return self.workspace.root / WORKERS / str(rank) if rank else self.workspace.root
+
+    @property
+    def own_workspace(self) -> Workspace:
+        """The folder that this process may write in: a worker that does not lead has one of its own."""
+        return Workspace(self._own_root(self.devices.rank)) if self.devices else self.workspace
 
     @cached_property
     def raw_data(self) -> Data:
@@ -95,12 +129,15 @@ class Plan:
         from tfopt import sources
 
         recipe = self.recipe
-        keys = {SOURCE: content_key(SOURCE, self.model_digest, recipe.seed, recipe.loss, recipe.metrics)}
+        scored = [(m.name, digest_callable(m.score)) if m not in METRICS.values() else m.name for m in self.metrics]
+        loss = digest_callable(recipe.loss) if callable(recipe.loss) else recipe.loss
+        keys = {SOURCE: content_key(SOURCE, self.model_digest, recipe.seed, loss, scored)}
         content = sources.fingerprint(self.data_source, lambda: self.raw_data)
         for step in self.steps:
             stage = step.stage
             before = [(name, keys[name]) for name in (*step.parents, *stage.needs())]
-            own = (stage.kind, _version(stage), stage.settings(), stage.surroundings())
+            runtime = recipe.runtime.model_dump(mode="json", include=DECIDES) if stage.trains else {}
+            own = (stage.kind, _version(stage), stage.settings(), stage.surroundings(), runtime)
             keys[step.name] = content_key(before, *own, recipe.seed, content)
         return keys
 
@@ -109,9 +146,9 @@ class Plan:
         from tfopt.reference import Ref, find_file
 
         data = f"npz:{self.data_source}" if isinstance(self.data_source, Path) else self.data_source
-        changes: dict[str, Any] = {"data": str(data) if isinstance(data, Ref) else data}
+        changes: dict[str, Any] = {"data": _written(data) if isinstance(data, Ref) else data}
         if isinstance(self.model_source, Path | Ref):
-            changes["model"] = str(self.model_source)
+            changes["model"] = _written(self.model_source)
         changes["use"] = tuple(str(find_file(file, self.recipe.folder)) for file in self.recipe.use)
         return self.recipe.model_copy(update=changes)
 
@@ -127,11 +164,12 @@ class Plan:
             data=self.data,
             seed=recipe.seed,
             loss=recipe.loss,
-            metrics=recipe.metrics,
+            metrics=self.metrics,
             artifacts=artifacts,
             progress=self.progress,
             custom_objects=models.custom_objects(self.model_source, self.model),
             trust=self.trust,
+            devices=self.devices,
         )
 
     def check(self) -> None:
@@ -147,9 +185,12 @@ class Plan:
             context = self.context("check", "", Path(), {})
         except InputError as error:
             raise located(error) from error
+        models = {SOURCE: self.model}
         for step in self.steps:
             try:
-                step.stage.check(self.model, context)
+                model = models[step.parents[0]]
+                step.stage.check(model, context)
+                models[step.name] = step.stage.preview(model, context)
             except InputError as error:
                 own = not error.field or error.field[0] in type(step.stage).model_fields
                 raise located(error, step if own else None) from error
@@ -165,6 +206,12 @@ class Plan:
         artifact = Artifact(SOURCE, SOURCE, folder, "model.keras", "keras", key, details=details)
         return self.workspace.commit(artifact)
 
+    def train_along(self, step: Step, key: str, artifacts: Mapping[str, Artifact]) -> None:
+        """Runs a stage that trains as one worker of several; what it makes is thrown away."""
+        context = self.context(step.name, key, self.own_workspace.begin(step.name, key), artifacts)
+        silent = replace(context, progress=Progress())
+        step.stage.run([artifacts[name] for name in step.parents], silent)
+
     def stage(self, step: Step, key: str, artifacts: Mapping[str, Artifact]) -> Artifact:
         """Runs one stage in its partial folder and commits what it returns."""
         start = time.monotonic()
@@ -173,6 +220,12 @@ class Plan:
         if not isinstance(result, Artifact):
             raise TfoptError(f"{step.stage.kind}.run must return context.artifact(...). Received: {result!r:.80}.")
         return self.workspace.commit(replace(result, seconds=time.monotonic() - start))
+
+
+def _written(source: Any) -> Any:
+    """A resolved source as a recipe writes it."""
+    arguments = getattr(source, "arguments", None)
+    return {str(source): arguments} if arguments else str(source)
 
 
 @contextlib.contextmanager

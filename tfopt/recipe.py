@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tfopt.errors import InputError, Location, RecipeError
 from tfopt.knobs import PROBLEMS, Knobs, did_you_mean, on_its_own
 from tfopt.noise import captured
 from tfopt.reference import find_file, import_file
+from tfopt.runtime import Runtime
 from tfopt.stages.base import Stage, builtin, register
 
 
@@ -34,21 +36,27 @@ class Recipe(Knobs):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """Names the folder of the results under saved_models/."""
     model: Any
-    """`file.py:function`, `package.module:function`, a `.keras` or `.h5` file, or a SavedModel folder of Keras 2; in
-    Python also a function or a model, of Keras 3 or tf_keras."""
+    """`file.py:function`, `package.module:function`, either with arguments `{keras.applications:MobileNetV2: {weights:
+    imagenet}}`, a `.keras` or `.h5` file, or a SavedModel folder of Keras 2; in Python also a function or a model, of
+    Keras 3 or tf_keras."""
     data: Any
-    """`digits`, `npz:file.npz`, `keras:mnist` and its siblings, or a function's reference; in Python also a function, a
-    `tfopt.Data` or a pair of (x, y) pairs."""
+    """`digits`, `npz:file.npz`, `keras:mnist` and its siblings, `tfds:mnist` and all of TensorFlow Datasets, or a
+    function's reference, with or without arguments; in Python also a function, a `tfopt.Data` or a pair of splits."""
     stages: list[Any] = Field(min_length=1)
     """The stages in their order, each written `kind: {settings}`."""
-    loss: str | None = None
-    """A Keras loss by name; the model's own compile if not given."""
-    metrics: tuple[str, ...] = ()
-    """Metric names, the gated one first: accuracy, mae, mse. The model's own compile if not given."""
+    loss: Any = None
+    """A Keras loss by name, or `{name: {argument: value}}`, or such by the name of the model's outputs, `{digit: ...,
+    speaker: ...}`; the model's own compile if not given. tfopt's own `sparse_categorical_focal_crossentropy` too."""
+    metrics: Any = ()
+    """Metrics, the gated one first: accuracy, balanced_accuracy, precision, recall, f1, roc_auc, top_5, mae, mse, r2,
+    `f1_weighted` and its like, or a function `file.py:name` of your own; by output of the model in a mapping, `{digit:
+    [accuracy], age: [mae]}`. The model's own compile if not given."""
     seed: int = Field(0, ge=0, strict=True)
     """Of everything random: initial weights, the order of the data, dropout, the choice of calibration samples."""
     trust: bool = False
     """Load a model file that carries Python code (a Lambda layer). Such a file can run anything: only for your own."""
+    runtime: Runtime = Field(default_factory=lambda: Runtime(**{}))
+    """Devices, precision and logs of the stages that train."""
     use: tuple[str, ...] = ()
     """Python files with stages of your own."""
 
@@ -80,27 +88,52 @@ class Recipe(Knobs):
             raise ValueError(f"is a file, a function's reference or, in Python, an object. Received: {value!r}")
         return value
 
-    @field_validator("metrics", "use", mode="before")
+    @field_validator("use", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
-    @field_validator("metrics")
+    @field_validator("metrics", mode="before")
     @classmethod
-    def _known_metrics(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
-        from tfopt.evaluate import METRICS
+    def _read_metrics(cls, value: Any) -> Any:
+        from tfopt.metrics import find
 
-        for metric in metrics:
-            if metric not in METRICS:
-                raise ValueError(f"there is no metric {metric!r}. {did_you_mean(metric, METRICS)}")
-        return metrics
+        def listed(names: Any) -> tuple[Any, ...]:
+            return tuple(names) if isinstance(names, list | tuple) else (names,)
+
+        if value is None:
+            return ()
+        read = {str(k): listed(v) for k, v in value.items()} if isinstance(value, Mapping) else listed(value)
+        for name in itertools.chain.from_iterable(read.values()) if isinstance(read, dict) else read:
+            if not isinstance(name, str) or ":" not in name:  # a file is looked for once its folder is known
+                try:
+                    find(name)
+                except InputError as error:
+                    raise ValueError(str(error)) from error
+        return read
+
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _read_loss(cls, value: Any) -> Any:
+        named = value is None or isinstance(value, str | Mapping) or callable(value)
+        if not named or value == "" or value == {}:
+            raise ValueError(
+                "is a name such as mse, a name with its arguments such as {huber: {delta: 0.5}}, or such by the "
+                f"model's outputs. Received: {value!r}"
+            )
+        return value
 
     @field_serializer("model", "data")
-    def _write_source(self, value: Any) -> str:
-        if isinstance(value, str):
-            return value
-        name = getattr(value, "__qualname__", type(value).__name__)
-        return f"{getattr(value, '__module__', 'python')}:{name}"
+    def _write_source(self, value: Any) -> Any:
+        return _written(value)
+
+    @field_serializer("loss", "metrics")
+    def _write_names(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: self._write_names(inner) for name, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [_written(name) for name in value]
+        return value if value is None or isinstance(value, int | float) else _written(value)
 
     @field_serializer("stages")
     def _write_stages(self, stages: list[Stage]) -> list[dict[str, Any]]:
@@ -148,7 +181,10 @@ class Recipe(Knobs):
         from ruamel.yaml import YAML
 
         text = io.StringIO()
-        YAML(typ="safe", pure=True).dump(self.model_dump(mode="json", exclude_defaults=True), text)
+        written = self.model_dump(
+            mode="json", exclude_defaults=True, exclude={n for n in ("loss", "metrics") if not vars(self)[n]}
+        )
+        YAML(typ="safe", pure=True).dump(written, text)
         return text.getvalue()
 
     def chain(self) -> list[Step]:
@@ -194,6 +230,16 @@ class Recipe(Knobs):
         placed = RecipeError([((*prefix, *place), sentence) for place, sentence in problems])
         located = locate(placed, self._file, self._lines, self._changed)
         return located if isinstance(error, RecipeError) else error.reworded(str(located))
+
+
+def _written(value: Any) -> Any:
+    """A source as a recipe writes it; an object is only named."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return dict(value)
+    name = getattr(value, "__qualname__", None) or getattr(value, "name", None) or type(value).__name__
+    return f"{getattr(value, '__module__', 'python')}:{name}"
 
 
 def _stage(entry: Any) -> Stage:
@@ -342,7 +388,11 @@ def json_schema() -> dict[str, Any]:
     bare = {"type": "string", "enum": sorted(kinds)}
     schema["properties"]["stages"]["items"] = {"oneOf": [bare, *written]}
     schema["properties"]["use"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-    schema["properties"]["metrics"] = schema["properties"]["use"]
+    schema["properties"]["metrics"]["anyOf"] = [
+        *schema["properties"]["use"]["anyOf"],
+        {"type": "object", "additionalProperties": schema["properties"]["use"]},
+    ]
+    schema["properties"]["loss"]["anyOf"] = [{"type": "string"}, {"type": "object"}, {"type": "null"}]
     for source in ("model", "data"):
-        schema["properties"][source]["type"] = "string"
+        schema["properties"][source]["anyOf"] = [{"type": "string"}, {"type": "object", "maxProperties": 1}]
     return schema

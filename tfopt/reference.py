@@ -13,7 +13,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -44,27 +44,43 @@ class Ref:
 
     Args:
         target: A `.py` file, or the dotted name of a module that Python can import.
-        name: The function or class in it.
+        name: The function or class in it; dots lead to what a class has.
+        arguments: What it is called with, by name.
     """
 
     target: Path | str
     name: str
+    arguments: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @classmethod
-    def parse(cls, text: str, folder: Path) -> Ref:
+    def parse(cls, text: Any, folder: Path) -> Ref:
         """Reads `file.py:name` (relative to the recipe's folder or the working directory) or `package.module:name`.
+
+        `{file.py:name: {argument: value}}` gives it arguments.
 
         Raises:
             InputError: It is neither, or the file is not there.
         """
+        if isinstance(text, Mapping):
+            return cls._with_arguments(text, folder)
         target, _, name = text.rpartition(":")
-        if not target or not name.isidentifier():
+        if not target or not all(part.isidentifier() for part in name.split(".")):
             raise InputError(f"a reference is written file.py:function or package.module:function. Received: {text!r}.")
         if target.endswith(".py"):
             return cls(find_file(target, folder), name)
         if "/" in target or not all(part.isidentifier() for part in target.split(".")):
             raise InputError(f"{target!r} is neither a .py file nor the name of a module. Received: {text!r}.")
         return cls(target, name)
+
+    @classmethod
+    def _with_arguments(cls, call: Mapping[Any, Any], folder: Path) -> Ref:
+        if len(call) != 1 or not isinstance(next(iter(call.values())), Mapping | None):
+            raise InputError(
+                "a reference with arguments is written {file.py:function: {argument: value}}. "
+                f"Received: {dict(call)!r:.100}."
+            )
+        [(name, arguments)] = call.items()
+        return replace(cls.parse(str(name), folder), arguments={str(k): v for k, v in (arguments or {}).items()})
 
     def load(self) -> Any:
         """Imports the module and returns what the name stands for.
@@ -73,13 +89,16 @@ class Ref:
             InputError: The import failed (with the original error), or the module has no such name.
         """
         module = import_file(self.target) if isinstance(self.target, Path) else _import_module(self.target)
-        if not hasattr(module, self.name):
-            public = [n for n in vars(module) if not n.startswith("_")]
-            raise InputError(f"{self.target} has no {self.name!r}. {did_you_mean(self.name, public)}")
-        return getattr(module, self.name)
+        found: Any = module
+        for part in self.name.split("."):
+            if not hasattr(found, part):
+                public = [n for n in dir(found) if not n.startswith("_")]
+                raise InputError(f"{self.target} has no {self.name!r}. {did_you_mean(part, public)}")
+            found = getattr(found, part)
+        return found
 
     def call(self, *args: Any) -> Any:
-        """Loads the function and calls it with the file's folder importable.
+        """Loads the function and calls it with its arguments and the file's folder importable; lists become tuples.
 
         Raises:
             InputError: It is not callable, or it raised: the error says what and where.
@@ -89,14 +108,14 @@ class Ref:
             raise InputError(f"{self} is not a function. Received: {type(function).__name__}.")
         with _importable(self.target):
             try:
-                return function(*args)
+                return function(*args, **{k: tuple(v) if isinstance(v, list) else v for k, v in self.arguments.items()})
             except (Exception, SystemExit) as error:
                 raise InputError(f"{self} failed: {describe(error)}") from error
 
     def digest(self) -> str:
         """sha256 over the code behind the name: the file and the files beside it that it imports, in any depth."""
         path = self.target if isinstance(self.target, Path) else _module_file(self.target)
-        return digest_sources(path, self.name)
+        return digest_sources(path, self.name, *([repr(sorted(self.arguments.items()))] if self.arguments else []))
 
     def __str__(self) -> str:
         return f"{self.target}:{self.name}"
@@ -205,11 +224,26 @@ def _importable(target: Path | str) -> Iterator[None]:
 
 
 def digest_sources(path: Path, *extra: str) -> str:
-    """sha256 over a Python file and the files of its folder or package that it imports, directly or through others."""
+    """sha256 over a Python file and the files of its folder or package that it imports, directly or through others.
+
+    An installed package, which may have thousands, is known by the sizes and dates of its files.
+    """
     digest = hashlib.sha256(repr(extra).encode())
+    if installed := _installed(path):
+        stats = [(str(file), file.stat()) for file in sorted(installed.rglob("*.py"))] or [(path.name, path.stat())]
+        digest.update(repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]).encode())
+        return digest.hexdigest()
     for file, content in sorted(_closure(path).items()):
         digest.update(file.name.encode() + b"\0" + hashlib.sha256(content).digest())
     return digest.hexdigest()
+
+
+def _installed(path: Path) -> Path | None:
+    """The installed package, or the file of the standard library, that a file belongs to; None for a user's own."""
+    for folder in map(Path, (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))):
+        if path.is_relative_to(folder):
+            return folder / path.relative_to(folder).parts[0]
+    return path if path.is_relative_to(sysconfig.get_path("stdlib")) else None
 
 
 def _closure(path: Path) -> dict[Path, bytes]:

@@ -1,4 +1,4 @@
-"""Where a recipe's data comes from: the built-in digits, a file, `keras.datasets`, or a user's function."""
+"""Where a recipe's data comes from: the built-in digits, a file, `keras.datasets`, TFDS, or a user's function."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from tfopt.data import Arrays, Data, Split, named, same_length, take
+from tfopt.data import CHUNK, Arrays, Data, Samples, Split, named, same_length, take
 from tfopt.errors import DataError, InputError
 from tfopt.knobs import did_you_mean
 from tfopt.reference import Ref, describe, digest_callable, find_file
 
 KERAS = ("mnist", "fashion_mnist", "cifar10", "cifar100", "boston_housing", "california_housing")
 HELD_OUT = 0.1
+# Samples that a shuffled stream chooses the next one from.
+SHUFFLED = 10_000
+SPLITS = ("train", "validation", "test")
 
 
 def resolve(source: Any, folder: Path) -> Any:
@@ -27,6 +30,8 @@ def resolve(source: Any, folder: Path) -> Any:
     Raises:
         InputError: Words that name no data, or a file that is not there.
     """
+    if isinstance(source, Mapping) and len(source) == 1 and ":" in str(next(iter(source))):
+        return Ref.parse(source, folder)
     if not isinstance(source, str):
         return source
     scheme, _, rest = source.partition(":")
@@ -41,17 +46,22 @@ def resolve(source: Any, folder: Path) -> Any:
         if rest not in KERAS:
             raise DataError(f"keras.datasets has no {rest!r}. {did_you_mean(rest, KERAS)}", ("data",))
         return source
+    if scheme == "tfds" and rest:
+        return source
     if ":" not in source:
         raise DataError(
-            f"data is digits, npz:file.npz, keras:mnist or file.py:function. {did_you_mean(source, ['digits'])} "
-            f"Received: {source!r}.",
+            "data is digits, npz:file.npz, keras:mnist, tfds:mnist or file.py:function. "
+            f"{did_you_mean(source, ['digits'])} Received: {source!r}.",
             ("data",),
         )
     return Ref.parse(source, folder)
 
 
 def fingerprint(source: Any, load: Callable[[], Data]) -> str:
-    """sha256 that changes with the data: of the file, of the fixed set's name, else of the arrays themselves."""
+    """sha256 that changes with the data: of the file, of the fixed set's name, else of the arrays themselves.
+
+    A stream is known by the code around it and its first samples.
+    """
     if isinstance(source, str):
         return hashlib.sha256(f"{source} v1".encode()).hexdigest()
     if isinstance(source, Path):
@@ -59,11 +69,14 @@ def fingerprint(source: Any, load: Callable[[], Data]) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     content = hashlib.sha256()
     data = load()
-    if data.augment:  # and the code around it, which it may call
+    streamed = [split for split in data.splits().values() if not isinstance(split, Split)]
+    if data.augment or streamed:  # and the code around it, which it may call
         made_by = source.digest() if isinstance(source, Ref) else digest_callable(source) if callable(source) else ""
-        content.update((digest_callable(data.augment) + made_by).encode())
+        content.update(((digest_callable(data.augment) if data.augment else "") + made_by).encode())
     for split in data.splits().values():
-        for part in (split.x, split.y):
+        arrays = split if isinstance(split, Split) else split.few(CHUNK)
+        content.update(f"{len(split)}".encode() if split is not arrays else b"")
+        for part in (arrays.x, arrays.y):
             for key, array in named(part).items():
                 content.update(f"{key} {array.dtype} {array.shape}".encode())
                 content.update(np.ascontiguousarray(array).data)
@@ -78,13 +91,16 @@ def load(source: Any) -> Data:
     Raises:
         DataError: It cannot be read, or is not in a form that tfopt knows.
     """
-    if isinstance(source, Data):
-        return source
     if isinstance(source, Path):
         return _from_npz(source)
     if isinstance(source, str):
-        return _digits() if source == "digits" else _from_keras(source.partition(":")[2])
+        scheme, _, name = source.partition(":")
+        return _digits() if source == "digits" else _from_tfds(name) if scheme == "tfds" else _from_keras(name)
     try:
+        if isinstance(source, Ref) or callable(source):
+            import tensorflow as tf
+
+            tf.random.set_seed(0)  # the shuffles of a tf.data pipeline are the same at every run
         value = source.call() if isinstance(source, Ref) else source() if callable(source) else source
     except InputError as error:
         raise DataError(str(error), ("data",)) from error
@@ -122,53 +138,92 @@ def inputs(source: str, shapes: Mapping[str, tuple[int | None, ...]], count: int
 
 
 def as_data(value: Any) -> Data:
-    """Reads what a data function may return: a `Data`, a dict of x_train, y_train, ..., or two or three (x, y) pairs.
+    """Reads what a data function may return: a `Data`, a dict, or two or three splits in a row.
 
-    The dict may have `augment` too, as `Data` has it.
+    A split is a pair (x, y) of arrays, or whatever `tfopt.Stream` takes. The dict has `train`, `test` and, if wanted,
+    `validation`, or `x_train`, `y_train` and so on; and `augment`, as `Data` has it. Without a validation split the
+    training arrays give a tenth to it.
 
     Raises:
         DataError: It is none of these.
     """
-    if isinstance(value, Data):
+    if isinstance(value, Data) and all(isinstance(split, Samples) for split in value.splits().values()):
         return value
-    augment = None
-    if isinstance(value, Mapping):
-        splits_there = [s for s in ("train", "validation", "test") if s != "validation" or "x_validation" in value]
-        missing = [key for s in splits_there for key in (f"x_{s}", f"y_{s}") if key not in value]
-        if missing:
-            raise DataError(f"the data has no {missing[0]}. It has: {', '.join(map(str, value))}.", ("data",))
-        augment = value.get("augment")
-        if augment is not None and not callable(augment):
-            raise DataError(f"augment is a function of x, y and a seed. Received: {augment!r}.", ("data",))
-        known = [f"{part}_{s}" for s in ("train", "validation", "test") for part in "xy"]
-        for key in value:
-            if str(key).startswith(("x_", "y_")) and key not in known:
-                raise DataError(
-                    f"the data has a {key!r}, which is none of its splits. {did_you_mean(key, known)}", ("data",)
-                )
-        pairs = [(value[f"x_{s}"], value[f"y_{s}"]) for s in splits_there]
-    elif (
-        isinstance(value, tuple | list)
-        and len(value) in (2, 3)
-        and all(isinstance(p, tuple | list) and len(p) == 2 for p in value)
-    ):
-        pairs = [tuple(pair) for pair in value]
+    augment = value.augment if isinstance(value, Data) else value.get("augment") if isinstance(value, Mapping) else None
+    if augment is not None and not callable(augment):
+        raise DataError(f"augment is a function of x, y and a seed. Received: {augment!r}.", ("data",))
+    if isinstance(value, Data):
+        given: dict[str, Any] = dict(value.splits())
+    elif isinstance(value, Mapping):
+        given = _by_name(value)
+    elif isinstance(value, tuple | list) and len(value) in (2, 3) and all(map(_is_split, value)):
+        given = dict(zip(SPLITS if len(value) == 3 else ("train", "test"), value, strict=True))
     else:
         raise DataError(
             "data is a tfopt.Data, a dict of x_train, y_train, x_test and y_test arrays, or (x, y) pairs for train and "
             f"test. Received: {type(value).__name__}.",
             ("data",),
         )
-    splits = [Split(_arrays(x), _arrays(y)) for x, y in pairs]
-    for split, name in zip(
-        splits, ("train", "validation", "test") if len(splits) == 3 else ("train", "test"), strict=True
-    ):
-        for key, array in named(split.y).items():
-            same_length(f"y_{name}{f'[{key!r}]' if key else ''}", array, f"x_{name}", split)
-    if len(splits) == 2:
-        return Data(*_hold_out(splits[0]), splits[1], augment)
-    train, validation, test = splits
-    return Data(train, validation, test, augment)
+    splits = {name: _samples(name, split) for name, split in given.items()}
+    if "validation" not in splits:
+        if not isinstance(splits["train"], Split):
+            raise DataError("a training split that is streamed needs a validation split beside it.", ("data",))
+        splits["train"], splits["validation"] = _hold_out(splits["train"])
+    return Data(splits["train"], splits["validation"], splits["test"], augment)
+
+
+def _by_name(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The splits of a dict, by the names of splits or of their arrays."""
+    if "train" in value:
+        if wrong := [key for key in value if key not in (*SPLITS, "augment")]:
+            raise DataError(
+                f"the data has a {wrong[0]!r}, which is none of its splits. {did_you_mean(wrong[0], SPLITS)}", ("data",)
+            )
+        if "test" not in value:
+            raise DataError(f"the data has no test. It has: {', '.join(map(str, value))}.", ("data",))
+        return {name: value[name] for name in SPLITS if name in value}
+    there = [name for name in SPLITS if name != "validation" or "x_validation" in value]
+    if missing := [key for name in there for key in (f"x_{name}", f"y_{name}") if key not in value]:
+        raise DataError(f"the data has no {missing[0]}. It has: {', '.join(map(str, value))}.", ("data",))
+    known = [f"{part}_{name}" for name in SPLITS for part in "xy"]
+    for key in value:
+        if str(key).startswith(("x_", "y_")) and key not in known:
+            raise DataError(
+                f"the data has a {key!r}, which is none of its splits. {did_you_mean(key, known)}", ("data",)
+            )
+    return {name: (value[f"x_{name}"], value[f"y_{name}"]) for name in there}
+
+
+def _is_split(part: Any) -> bool:
+    pair = isinstance(part, tuple | list) and len(part) == 2
+    return pair or isinstance(part, Samples) or callable(part) or hasattr(part, "element_spec") or _keras_dataset(part)
+
+
+def _keras_dataset(part: Any) -> bool:
+    return hasattr(part, "on_epoch_end") and hasattr(part, "__getitem__")
+
+
+def _samples(name: str, split: Any) -> Samples:
+    if isinstance(split, Samples):
+        return split
+    if isinstance(split, tuple | list) and len(split) == 2:
+        made = Split(_arrays(split[0]), _arrays(split[1]))
+        for key, array in named(made.y).items():
+            same_length(f"y_{name}{f'[{key!r}]' if key else ''}", array, f"x_{name}", made)
+        return made
+    if hasattr(split, "__next__"):
+        raise DataError(
+            f"the {name} split is a generator, which can be read once. Give the function that makes it.", ("data",)
+        )
+    if not _is_split(split):
+        raise DataError(
+            f"the {name} split is a pair (x, y) of arrays, a tf.data.Dataset, a keras.utils.PyDataset or a function "
+            f"that gives batches. Received: {type(split).__name__}.",
+            ("data",),
+        )
+    from tfopt.streams import Stream
+
+    return Stream(split)
 
 
 def _arrays(value: Any) -> Arrays:
@@ -229,3 +284,53 @@ def _from_keras(name: str) -> Data:
     if name.startswith("cifar"):
         y_train, y_test = y_train[:, 0], y_test[:, 0]
     return as_data(((x_train, y_train), (x_test, y_test)))
+
+
+def _from_tfds(name: str) -> Data:
+    """A data set of TensorFlow Datasets as streams.
+
+    Where it has no validation split, the last tenth of its training split stands for it.
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError:
+        raise DataError("tfds: needs TensorFlow Datasets: pip install 'tfopt[tfds]'.", ("data",)) from None
+    from tfopt.streams import Stream
+
+    try:
+        builder = tfds.builder(name)
+        if builder.info.supervised_keys is None:
+            raise DataError(
+                f"tfds:{name} does not say what of it is the target. Write a function that gives (x, y).", ("data",)
+            )
+        builder.download_and_prepare()
+        there = builder.info.splits
+        if not {"train", "test"} <= set(there):
+            raise DataError(f"tfds:{name} has no train and test, but {', '.join(there)}. Write a function.", ("data",))
+        parts = {"train": "train", "validation": "validation", "test": "test"}
+        if "validation" not in there:
+            share = round(100 * (1 - HELD_OUT))
+            parts |= {"train": f"train[:{share}%]", "validation": f"train[{share}%:]"}
+
+        def read(split: str, shuffled: bool) -> Callable[..., Any]:
+            def ordered() -> Any:
+                return builder.as_dataset(split=split, as_supervised=True, shuffle_files=False).batch(CHUNK)
+
+            def of_epoch(epoch: int) -> Any:
+                order = tfds.ReadConfig(shuffle_seed=epoch)
+                order.options.deterministic = True  # TFDS lets go of the order where it shuffles files
+                rows = builder.as_dataset(split=split, as_supervised=True, shuffle_files=True, read_config=order)
+                return rows.shuffle(SHUFFLED, seed=epoch).batch(CHUNK)
+
+            return of_epoch if shuffled else ordered
+
+        counts = {part: there[split].num_examples for part, split in parts.items()}
+        train, validation, test = (Stream(read(parts[part], part == "train"), counts[part]) for part in SPLITS)
+        return Data(train, validation, test)
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"tfds:{name} does not load: {describe(error)}. TFDS downloads it once, to ~/tensorflow_datasets.",
+            ("data",),
+        ) from error

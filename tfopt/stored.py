@@ -97,6 +97,7 @@ def _as_keras2(path: Path, objects: Mapping[str, Any]) -> Any:
 def _loaded(path: Path, objects: Mapping[str, Any], trust: bool) -> Any:
     import keras
 
+    import tfopt.losses
     import tfopt.optimizers  # noqa: F401  a model may be compiled with one of them: they register with Keras
 
     settings = {"custom_objects": dict(objects), "safe_mode": not trust}

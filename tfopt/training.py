@@ -7,9 +7,9 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -18,13 +18,17 @@ import tensorflow as tf
 from tfopt import models, regularizers
 from tfopt.artifact import BACKUP
 from tfopt.backup import EarlyStopping, EpochBackup, State
-from tfopt.callbacks import ClosureStep, LearningRateFinder, PenaltyLog
+from tfopt.callbacks import ClosureStep, LearningRateFinder, PenaltyLog, ValidationScores
 from tfopt.callbacks.learning_rate_finder import with_rate
-from tfopt.data import Data, Split, training_batches
+from tfopt.data import Data, Reading, Samples, balanced_weights, label_ids
+from tfopt.devices import Devices
 from tfopt.errors import InputError, ModelError, TrainingError
-from tfopt.knobs import did_you_mean
+from tfopt.fine_tuning import factors_of, frozen, rated
 from tfopt.layers import walk
-from tfopt.optimizers import build_optimizer
+from tfopt.losses import build_loss
+from tfopt.metrics import METRICS, Metric
+from tfopt.optimizers import NewtonCG, build_optimizer
+from tfopt.optimizers.closure import ByClosure
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,12 @@ class Settings:
         optimizer: As `optimizers.build_optimizer` takes it; None means the model's own, or Adam.
         penalties: Regularizers for the length of the training.
         early_stopping: Arguments of `keras.callbacks.EarlyStopping`; None trains all epochs.
-        loss: Name of a Keras loss; None means the model's own compile.
-        metrics: Names of Keras metrics; empty means the model's own compile.
+        loss: As `losses.build_loss` takes it; None means the model's own compile.
+        metrics: To log at each epoch; empty means the model's own compile.
+        class_weight: How much the samples of each class count, by class id; `balanced` for all classes the same.
+        devices: Where to train.
+        freeze: Layer patterns of layers that do not learn.
+        rates: Factors of the learning rate by layer pattern.
         seed: Of the order of the data and of random layers.
         decay_steps: Steps that a learning rate schedule spans where it does not say; all of them if None.
     """
@@ -48,8 +56,12 @@ class Settings:
     optimizer: Any = None
     penalties: tuple[regularizers.Penalty, ...] = ()
     early_stopping: Mapping[str, Any] | None = None
-    loss: str | None = None
-    metrics: tuple[str, ...] = ()
+    loss: Any = None
+    metrics: tuple[Metric, ...] = ()
+    class_weight: Mapping[int, float] | Literal["balanced"] | None = None
+    devices: Devices = field(default_factory=Devices)
+    freeze: tuple[str, ...] = ()
+    rates: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     decay_steps: int | None = None
 
@@ -94,17 +106,21 @@ def fit(
     """
     steps = math.ceil(len(data.train) / settings.batch_size)
     state = State()
-    with deterministic(settings.seed), regularizers.attached(model, settings.penalties):
-        compile_model(model, settings, steps)
-        early = _early_stopping(settings.early_stopping) if settings.early_stopping else None
+    weights = class_weights(model, settings, data.train)
+    scores = scored_metrics(model, settings, data.validation)
+    own = model
+    with prepared(own, settings, steps) as model:
+        early = _early_stopping(settings.early_stopping, scores) if settings.early_stopping else None
         extra = [*callbacks, *([early] if early else [])]
-        backup = EpochBackup(folder / BACKUP, state, extra)
-        backup.restore_model(model)
+        backup = EpochBackup(settings.devices.leaders(folder) / BACKUP, state, extra, settings.devices.leads)
+        with settings.devices.scope():
+            backup.restore_model(model)
         model.fit(
-            training_batches(
-                data.train, settings.batch_size, settings.seed, state.epoch, settings.epochs, data.augment
+            data.train.training(
+                Reading(settings.batch_size, settings.seed, state.epoch, settings.epochs, data.augment)
             ),
-            validation_data=_in_order(data.validation, settings.batch_size),
+            validation_data=data.validation.batches(settings.batch_size),
+            class_weight=weights,
             steps_per_epoch=steps,
             initial_epoch=settings.epochs if state.stopped else state.epoch,
             epochs=settings.epochs,
@@ -114,7 +130,9 @@ def fit(
                 StopOnNaN(),
                 ClosureStep(),
                 PenaltyLog(),
+                *([ValidationScores(data.validation, scores)] if scores else []),
                 *extra,
+                *_logs(settings, folder),
                 backup,
                 _Telling(listener or Listener()),
             ],
@@ -143,14 +161,14 @@ def find_learning_rate(
     """
     steps = math.ceil(len(data.train) / settings.batch_size)
     epochs = math.ceil(finder.steps / steps)
-    with deterministic(settings.seed), regularizers.attached(model, settings.penalties):
-        arguments = compile_arguments(model, settings, steps)
-        model.compile(**{**arguments, "optimizer": with_rate(arguments["optimizer"], finder.low)})
+    own = model
+    with prepared(own, settings, steps, lambda optimizer: with_rate(optimizer, finder.low)) as model:
         done = keras.callbacks.LambdaCallback(
             on_train_batch_end=lambda batch, logs: part(len(finder.rates) / finder.steps)
         )
         model.fit(
-            training_batches(data.train, settings.batch_size, settings.seed, 0, epochs, data.augment),
+            data.train.training(Reading(settings.batch_size, settings.seed, 0, epochs, data.augment)),
+            class_weight=class_weights(model, settings, data.train),
             steps_per_epoch=steps,
             epochs=epochs,
             verbose=0,
@@ -158,9 +176,69 @@ def find_learning_rate(
         )
 
 
-def compile_model(model: keras.Model, settings: Settings, steps_per_epoch: int) -> None:
-    """Compiles a model with a fresh optimizer; what the settings leave open comes from the model's own compile."""
-    model.compile(**compile_arguments(model, settings, steps_per_epoch))
+@contextlib.contextmanager
+def prepared(
+    model: keras.Model,
+    settings: Settings,
+    steps_per_epoch: int,
+    change: Callable[[Any], Any] = lambda optimizer: optimizer,
+) -> Iterator[keras.Model]:
+    """A model as it is trained, for the length of the block; afterwards the one handed over has its weights.
+
+    It is seeded, on its devices, in its precision, with its penalties, frozen where asked for, and compiled with a
+    fresh optimizer; what the settings leave open comes from the model's own compile.
+
+    Args:
+        model: A built model.
+        settings: How to train.
+        steps_per_epoch: Training steps.
+        change: Is given the optimizer, and gives the one to train with.
+    """
+    devices = settings.devices
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(deterministic(settings.seed))
+        copy = stack.enter_context(devices.training_copy(model))
+        stack.enter_context(frozen(copy, settings.freeze))
+        stack.enter_context(regularizers.attached(copy, settings.penalties))
+        if copy is not model:  # it is saved with what it was compiled with last
+            model.compile(**compile_arguments(model, settings, steps_per_epoch))
+        with devices.scope():
+            arguments = compile_arguments(model, settings, steps_per_epoch)
+            arguments["optimizer"] = change(arguments["optimizer"])
+            copy.compile(**{**arguments, **devices.compile_arguments()})
+        stack.enter_context(rated(copy, settings.rates))
+        yield copy
+
+
+def check_fine_tuning(model: keras.Model, settings: Settings) -> None:
+    """Resolves what a training needs of a model before it begins, and leaves the model as it was.
+
+    Raises:
+        InputError: The optimizer, the loss or a metric does not exist, a pattern matches no layer, nothing is left to
+            train, or the optimizer cannot be used so.
+    """
+    arguments = compile_arguments(model, settings, steps_per_epoch=1)
+    with frozen(model, settings.freeze):
+        factors_of(model, settings.rates)
+    check_optimizer(arguments["optimizer"], settings)
+
+
+def check_optimizer(optimizer: Any, settings: Settings) -> None:
+    """Refuses what an optimizer cannot do.
+
+    Raises:
+        InputError: It chooses its own step, and layers are to have rates; or it evaluates the loss more than once, and
+            that across workers.
+    """
+    if settings.rates and isinstance(optimizer, NewtonCG):
+        raise InputError("newton_cg searches for its own step: rates mean nothing to it. Leave them out.", ("rates",))
+    strategy = settings.devices.runtime.strategy
+    if strategy == "multi_worker" and isinstance(optimizer, ByClosure):
+        raise InputError(
+            f"{type(optimizer).__name__} needs more than the gradient, which Keras does not hand it across workers. "
+            "Take another optimizer, or strategy: mirrored.",
+            ("optimizer",),
+        )
 
 
 def compile_arguments(model: keras.Model, settings: Settings, steps_per_epoch: int) -> dict[str, Any]:
@@ -172,20 +250,57 @@ def compile_arguments(model: keras.Model, settings: Settings, steps_per_epoch: i
     """
     own = models.compile_settings(model)
     spec = settings.optimizer or own.get("optimizer") or "adam"
-    loss = settings.loss or own.get("loss")
+    loss = build_loss(settings.loss) or own.get("loss")
     if loss is None:
         raise ModelError("no loss to train with. Write `loss:` in the recipe, or compile the model.", ("loss",))
     own.update(
         optimizer=build_optimizer(spec, settings.decay_steps or settings.epochs * steps_per_epoch),
         loss=loss,
-        metrics=list(settings.metrics) or own.get("metrics"),
+        metrics=_keras_metrics(model, settings.metrics, loss) if settings.metrics else own.get("metrics"),
     )
-    try:
-        keras.losses.get(loss) if isinstance(loss, str) else None
-    except ValueError:
-        known = [name for name, value in vars(keras.losses).items() if name.islower() and callable(value)]
-        raise InputError(f"Keras has no loss {loss!r}. {did_you_mean(loss, known)}", ("loss",)) from None
     return own
+
+
+def _keras_metrics(model: keras.Model, metrics: Sequence[Metric], loss: Any) -> Any:
+    """Those of the metrics that Keras has, as `compile` takes them."""
+    outputs = models.output_names(model)
+    known = [metric for metric in metrics if metric.keras]
+    if len(outputs) < 2:
+        return [metric.keras for metric in known]
+    trained = [name for name in outputs if not isinstance(loss, Mapping) or loss.get(name) is not None]
+    of_each = {name: [m.keras for m in known if m.output in (None, name)] for name in trained}
+    return {name: found for name, found in of_each.items() if found}
+
+
+def scored_metrics(model: keras.Model, settings: Settings, split: Samples) -> list[Metric]:
+    """Those of the metrics that Keras does not have, of each output with targets."""
+    outputs = [name for name in models.output_names(model) if not isinstance(split.y, dict) or name in split.y]
+    return [each for metric in settings.metrics if not metric.keras for each in metric.at(outputs)]
+
+
+def class_weights(model: keras.Model, settings: Settings, split: Samples) -> dict[int, float] | None:
+    """What each class counts in training; None for all the same.
+
+    Raises:
+        InputError: The model has several outputs, or a class has no weight.
+    """
+    if settings.class_weight is None:
+        return None
+    if len(outputs := models.output_names(model)) > 1:
+        raise InputError(
+            f"class_weight is for models of one output, and this one has {', '.join(outputs)}. Weigh classes in the "
+            "losses instead, such as alpha of a focal loss.",
+            ("class_weight",),
+        )
+    if settings.class_weight == "balanced":
+        return balanced_weights(split.y)
+    weights = {int(label): float(weight) for label, weight in settings.class_weight.items()}
+    if missing := sorted(set(np.unique(label_ids(split.y)).tolist()) - set(weights)):
+        raise InputError(
+            f"class_weight says nothing of class {missing[0]}. Give every class one, or write balanced.",
+            ("class_weight",),
+        )
+    return weights
 
 
 @contextlib.contextmanager
@@ -259,10 +374,18 @@ class _Telling(keras.callbacks.Callback):
         self._listener.epoch(epoch + 1, self.params["epochs"], logs or {})
 
 
-def _early_stopping(arguments: Mapping[str, Any]) -> EarlyStopping:
-    lower = arguments.get("monitor") in ("penalty", "val_task_loss")  # which way is better Keras knows of its own alone
-    return EarlyStopping(**arguments, **({"mode": "min"} if lower else {}))
+def _logs(settings: Settings, folder: Path) -> list[keras.callbacks.Callback]:
+    """What writes logs for TensorBoard, and a profile where one is asked for."""
+    runtime = settings.devices.runtime
+    if not runtime.tensorboard or not settings.devices.leads:
+        return []
+    return [keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False, profile_batch=runtime.profile or 0)]
 
 
-def _in_order(split: Split, batch_size: int) -> tf.data.Dataset:
-    return tf.data.Dataset.from_tensor_slices((split.x, split.y)).batch(batch_size)
+def _early_stopping(arguments: Mapping[str, Any], scores: Sequence[Metric]) -> EarlyStopping:
+    """Keras's, told which way is better of what Keras does not know."""
+    higher = {f"val_{metric.name}": metric.higher_is_better for metric in (*METRICS.values(), *scores)}
+    monitor = str(arguments.get("monitor"))
+    better = higher.get(monitor, False if monitor in ("penalty", "val_task_loss") or monitor.endswith("loss") else None)
+    mode = {True: "max", False: "min", None: "auto"}[better]
+    return EarlyStopping(**arguments, mode=mode)

@@ -75,6 +75,7 @@ def test_the_hessian_product_is_the_difference_of_gradients(blobs):
         np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_hutchinsons_mean_is_the_diagonal_of_the_hessian():
     """A linear model with a squared loss, whose Hessian is x^T x / n with a window of one."""
     x = np.random.default_rng(0).normal(size=(64, 5)).astype(np.float32)

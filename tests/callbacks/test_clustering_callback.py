@@ -186,6 +186,7 @@ def test_a_model_without_weights_is_refused(blobs):
         fit(compiled(model), blobs, [Clustering(4)])
 
 
+@pytest.mark.slow
 def test_the_clusters_are_those_of_the_weights_that_another_callback_brings_back(blobs, tmp_path):
     class Failure(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):

@@ -106,10 +106,12 @@ def test_the_smallest_file_is_a_quarter_smaller_than_int8_within_the_gate(tmp_pa
     assert kernels == {"conv2d": "int8", "conv2d_1": "int4", "dense": "int4", "dense_1": "float32"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("net", "parameters", "ratio", "error"),
-    [("lenet_300_100", 266_610, 60, 0.0170), ("lenet_5", 431_080, 100, 0.0080)],
+    [
+        pytest.param("lenet_300_100", 266_610, 60, 0.0170, marks=pytest.mark.slow),
+        pytest.param("lenet_5", 431_080, 100, 0.0080, marks=pytest.mark.long),
+    ],
 )
 def test_the_nets_of_the_deep_compression_paper_are_as_small_as_the_readme_says(
     real_data, tmp_path, net, parameters, ratio, error

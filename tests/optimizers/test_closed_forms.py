@@ -56,14 +56,18 @@ def test_ridge_by_newton_takes_a_few_steps(tolerance, steps):
     np.testing.assert_allclose(found, solution, atol=1e-4)
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("make", "epochs", "batch_size"),
     [
         (lambda: ProximalSGD(0.1, l1=0.1), 400, SAMPLES),
-        (lambda: ProximalSGD(0.05, momentum=0.9, l1=0.1), 400, SAMPLES),
-        (lambda: ProximalSGD(0.05, momentum=0.9, nesterov=True, l1=0.1), 400, SAMPLES),
-        (lambda: ProximalAdam(0.05, l1=0.1), 1500, SAMPLES),
-        (lambda: ProximalAdam(0.05, l1=0.1, amsgrad=True), 1500, SAMPLES),
+        slow(lambda: ProximalSGD(0.05, momentum=0.9, l1=0.1), 400, SAMPLES),
+        slow(lambda: ProximalSGD(0.05, momentum=0.9, nesterov=True, l1=0.1), 400, SAMPLES),
+        slow(lambda: ProximalAdam(0.05, l1=0.1), 1500, SAMPLES),
+        slow(lambda: ProximalAdam(0.05, l1=0.1, amsgrad=True), 1500, SAMPLES),
     ],
     ids=["sgd", "momentum", "nesterov", "adam", "amsgrad"],
 )
@@ -76,6 +80,7 @@ def test_the_zeros_are_those_of_scikit_learns_lasso(make, epochs, batch_size):
     np.testing.assert_allclose(found, lasso, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_penalty_in_the_loss_leaves_no_zero_where_the_proximal_step_leaves_most():
     found = fitted(keras.optimizers.Adam(0.01), 400, regularizer=keras.regularizers.L1(0.1))
     assert (found == 0).sum() == 0

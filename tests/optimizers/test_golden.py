@@ -141,6 +141,7 @@ def test_the_first_steps_are_those_of_the_textbook(name):
     assert not np.allclose(expected[0], expected[-1])
 
 
+@pytest.mark.slow
 def test_adam_without_the_correction_of_its_bias_would_be_somewhere_else():
     """The uncorrected form takes a first step of rate * 0.1 / sqrt(0.001), and not of the rate."""
     first = np.array(list(adam()))[0]

@@ -12,8 +12,8 @@ from scipy.optimize import linprog
 from tfopt import evaluate
 from tfopt.data import Split
 from tfopt.errors import InputError, ModelError
-from tfopt.evaluate import METRICS
 from tfopt.layers import Kernel, Place
+from tfopt.metrics import METRICS
 from tfopt.sparsity import frontier, sensitivity
 from tfopt.sparsity.allocation import allocate
 from tfopt.sparsity.selection import choose_kernels
@@ -211,7 +211,11 @@ GRAPHS = [sequential, residual, shared, nested, nested_twice, nested_inputs, nes
 WHOLE = [subclassed, overridden, overridden_sequential]
 
 
-@pytest.mark.parametrize("build", [*GRAPHS, *WHOLE])
+@pytest.mark.parametrize(
+    "build",
+    [pytest.param(b, marks=pytest.mark.slow) if b in (recurrent, nested_inputs, nested_twice) else b for b in GRAPHS]
+    + WHOLE,
+)
 def test_the_curves_are_those_of_the_whole_model(build):
     model, x = made(build), samples(build)
     for metric, split in ((METRICS["accuracy"], labelled(model, x)), (METRICS["mse"], targets(model, x))):

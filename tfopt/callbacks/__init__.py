@@ -9,6 +9,7 @@ from tfopt.callbacks.learning_rate_finder import LearningRateFinder
 from tfopt.callbacks.penalty_log import PenaltyLog
 from tfopt.callbacks.pruning import MagnitudePruning
 from tfopt.callbacks.sparsity_log import SparsityLog
+from tfopt.callbacks.validation_scores import ValidationScores
 
 __all__ = [
     "ClosureStep",
@@ -18,4 +19,5 @@ __all__ = [
     "MagnitudePruning",
     "PenaltyLog",
     "SparsityLog",
+    "ValidationScores",
 ]

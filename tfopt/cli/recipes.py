@@ -21,22 +21,53 @@ DataOption = Annotated[
 SAVED_MODELS = Path("saved_models")
 
 
-def run(recipe: RecipeFile, out: Out = SAVED_MODELS, data: DataOption = None, seed: int | None = None) -> None:
+def run(
+    recipe: RecipeFile,
+    out: Out = SAVED_MODELS,
+    data: DataOption = None,
+    seed: int | None = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", help="none, mirrored, multi_worker or tpu, instead of the recipe's.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Train with so many processes on this machine (multi_worker).")
+    ] = 1,
+) -> None:
     """Run a recipe. Running again goes on from where it stopped, and reuses what has not changed."""
     from tfopt import pipeline
     from tfopt.errors import GateError
     from tfopt.report import console as screen
 
     console = open_console()
-    loaded = load(recipe, data, seed)
+    loaded = load(recipe, data, seed, strategy)
+    if workers > 1:
+        raise typer.Exit(_launch(recipe, workers, strategy, console))
     try:
         result = pipeline.run(loaded, out, screen.progress(console))
+        if not result.leads:
+            return
     except GateError:
         _show_folder(console, out / loaded.name)
         raise
     console.print(screen.table(result.artifacts))
     console.print(f"file    {near(result.path)}", markup=False, highlight=False, soft_wrap=True)
     _show_reports(console, result.folder)
+
+
+def _launch(recipe: Path, workers: int, strategy: str | None, console: Console) -> int:
+    """Runs this command once for each worker."""
+    from tfopt.errors import InputError
+    from tfopt.workers import launch
+
+    if strategy not in (None, "multi_worker"):
+        raise InputError(f"--workers is strategy multi_worker. Leave --strategy out. Received: {strategy}.")
+    words = sys.argv[1:]
+    for index, word in enumerate(words):
+        if word.split("=")[0] == "--workers":
+            del words[index : index + (1 if "=" in word else 2)]
+            break
+    command = [sys.executable, "-m", "tfopt", *words, *([] if strategy else ["--strategy", "multi_worker"])]
+    return launch(command, workers, told=lambda line: console.print(line, markup=False, highlight=False))
 
 
 def validate(
@@ -95,13 +126,15 @@ def clean(
         open_console().print(f"nothing to remove in {folder}", markup=False, highlight=False)
 
 
-def load(recipe: Path, data: str | None, seed: int | None) -> Any:
-    """A recipe, with the data and the seed of the command line."""
+def load(recipe: Path, data: str | None, seed: int | None, strategy: str | None = None) -> Any:
+    """A recipe, with the data, the seed and the strategy of the command line."""
     from tfopt.recipe import Recipe
 
     changes: dict[str, Any] = {"data": data} if data is not None else {}
     if seed is not None:
         changes["seed"] = seed
+    if strategy is not None:
+        changes["runtime"] = {"strategy": strategy}
     return Recipe.load(recipe, **changes)
 
 
@@ -114,8 +147,9 @@ def _show_folder(console: Console, folder: Path) -> None:
 
 
 def _show_reports(console: Console, folder: Path) -> None:
-    from tfopt.report import curves
+    from tfopt.report import classes, curves
 
-    for word, path in (("report", folder / "report.md"), ("curves", folder / curves.FILE)):
+    pages = (("report", "report.md"), ("curves", curves.FILE), ("classes", classes.FILE))
+    for word, path in ((word, folder / file) for word, file in pages):
         if path.exists():
-            console.print(f"{word}  {near(path)}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{word:8}{near(path)}", markup=False, highlight=False, soft_wrap=True)

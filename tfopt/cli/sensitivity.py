@@ -14,7 +14,7 @@ from tfopt.cli.screen import open_console, part_of, print_json, print_lines, pri
 
 if TYPE_CHECKING:
     from tfopt.data import Split
-    from tfopt.evaluate import Metric
+    from tfopt.metrics import Metric
     from tfopt.sparsity.sensitivity import Curve
 
 QUANTIZED_SAMPLES, PRUNED_SAMPLES = 200, 1000
@@ -164,17 +164,12 @@ def _pruned(model: Path, asked: _Pruning, trust: bool, part: Callable[[float], N
 
 def _labelled(model: Any, asked: _Pruning) -> tuple[Split, Metric]:
     """A seeded choice of validation samples, and the metric that is asked for or that the model and labels imply."""
-    import numpy as np
-
-    from tfopt import evaluate, models, sources
-    from tfopt.data import Split, take
+    from tfopt import metrics, models, sources
     from tfopt.errors import InputError
     from tfopt.stages.base import Context
     from tfopt.stages.fitting import metrics_of
 
-    name = evaluate.KERAS_NAMES.get(asked.metric or "", asked.metric)
-    if name is not None and name not in evaluate.METRICS:
-        raise InputError(f"a metric is {', '.join(evaluate.METRICS)}. Received: {asked.metric!r}.")
+    wanted = (metrics.find(asked.metric),) if asked.metric else ()
     source = asked.data
     if source.endswith(".npy"):
         raise InputError(
@@ -185,7 +180,5 @@ def _labelled(model: Any, asked: _Pruning) -> tuple[Split, Metric]:
         source = f"npz:{source}"
     data = sources.load(sources.resolve(source, Path.cwd())).fitted(models.inputs_of(model))
     data.check()
-    chosen = np.sort(np.random.default_rng(0).permutation(len(data.validation))[: asked.samples])
-    context = Context("", "", Path(), data, 0, metrics=(name,) if name else ())
-    [metric, *_] = metrics_of(model, context)
-    return Split(take(data.validation.x, chosen), take(data.validation.y, chosen)), metric
+    [metric, *_] = metrics_of(model, Context("", "", Path(), data, 0, metrics=wanted))
+    return data.validation.choose(asked.samples, 0), metric

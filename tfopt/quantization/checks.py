@@ -7,12 +7,11 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from tfopt import flatbuffer, models, tflm
+from tfopt import flatbuffer, models, rebuilding, tflm
 from tfopt.errors import ConversionError
 from tfopt.evaluate import Outputs, compare
 from tfopt.litert import Runner
 from tfopt.precision import Target
-from tfopt.quantization import rebuild
 from tfopt.quantization.audit import Audit
 
 # Far above the rounding of one framework against the other, far below what an uninitialised file gives.
@@ -53,7 +52,7 @@ def against_keras(model: keras.Model, samples: Mapping[str, np.ndarray], got: Ou
         ConversionError: They differ, or one of them is not finite.
     """
     check_finite(got)
-    tolerance = HALF_TOLERANCE if rebuild.in_half(model) else FLOAT_TOLERANCE
+    tolerance = HALF_TOLERANCE if rebuilding.in_half(model) else FLOAT_TOLERANCE
     worst = 0.0
     for name, theirs in _by_keras(model, samples).items():
         mine = got[name][: len(theirs)]

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt import flatbuffer, models
+from tfopt import flatbuffer, models, rebuilding
 from tfopt.artifact import Skipped
 from tfopt.errors import ConversionError, DataError, InputError, ModelError
 from tfopt.evaluate import compare
@@ -18,7 +18,7 @@ from tfopt.layers import walk
 from tfopt.litert import Runner
 from tfopt.noise import captured
 from tfopt.precision import MODES, TARGETS, Export
-from tfopt.quantization import checks, engine, rebuild, rules
+from tfopt.quantization import checks, engine, rules
 from tfopt.quantization.audit import Audit, audit, left_in_float
 from tfopt.quantization.converter import post_training
 from tfopt.quantization.float_model import FloatModel, to_float, trace
@@ -185,7 +185,7 @@ def prepare(
     stateful = [place.path for place in walk(model) if getattr(place.layer, "stateful", False)]
     if stateful:
         raise ModelError(f"{stateful[0]} is stateful, and a file keeps no state. Build it with stateful=False.")
-    model = rebuild.in_float32(model)
+    model = rebuilding.in_float32(model)
     calibration = gathered(calibration, model)
     if MODES[export.mode].static and calibration is None:
         raise InputError(f"{export.mode} needs representative inputs: hand over calibration samples.", ("mode",))
@@ -199,7 +199,7 @@ def prepare(
         raise DataError("all calibration samples are one and the same value, which shows no ranges. Take real ones.")
     prepared = Prepared(model, source, samples, export)
     error = checks.against_keras(original, prepared.few, prepared.expected)
-    if not rebuild.in_half(original):
+    if not rebuilding.in_half(original):
         return prepared
     return replace(
         prepared, notes=(f"built again in float32; outputs of the model differ by {error:.2g} of their size",)
@@ -268,7 +268,7 @@ def settled(prepared: Prepared) -> Prepared:
     if not export.unroll:
         return replace(prepared, notes=(*tried, f"{kept}, as asked (unroll: false)"))
     try:
-        flat = prepare(rebuild.unrolled(prepared.model), export, prepared.samples, prepared.model)
+        flat = prepare(rebuilding.unrolled(prepared.model), export, prepared.samples, prepared.model)
     except (ConversionError, ModelError) as error:
         return replace(prepared, notes=(*tried, f"{kept}: {error}"))
     if loops := [op for op in flat.source.ops if op.name == "WHILE"]:

@@ -12,27 +12,29 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from tfopt.artifact import Artifact
-from tfopt.evaluate import METRICS
 from tfopt.report import files
 from tfopt.stages.base import Progress
+
+# The most metrics that a terminal has room for; report.md has all.
+MOST_SCORES = 3
 
 
 def table(artifacts: dict[str, Artifact]) -> Table:
     """The run's rows as a Rich table."""
     rows = files.rows(artifacts)
-    metric = files.gate_metric(rows)
+    scores = files.score_names(artifacts)[:MOST_SCORES]
     result = Table()
-    for index, header in enumerate(files.HEADERS):
-        result.add_column(header or metric, justify="right" if index else "left")
+    for index, header in enumerate(files.headers(scores)):
+        result.add_column(header, justify="right" if index else "left")
     for row in rows:
-        result.add_row(*files.cells(row, metric))
+        result.add_row(*files.cells(row, scores))
     return result
 
 
 def summary(artifact: Artifact) -> str:
     """What a stage came to, in a few words."""
     m = artifact.metrics
-    words = [f"{name} {m[name]:.4f}" for name in m if name in METRICS]
+    words = [f"{name} {m[name]:.4f}" for name in artifact.scores]
     words += [f"sparsity {m['sparsity']:.4f}"] if "sparsity" in m and artifact.format == "keras" else []
     words += [f"{m['raw_bytes']:,.0f} B"] if "raw_bytes" in m else []
     words += [files.duration(m["latency_median_seconds"])] if "latency_median_seconds" in m else []

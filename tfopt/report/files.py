@@ -1,16 +1,16 @@
-"""`report.json`, `report.md` and `curves.html`: what a run came to, rebuilt from the `artifact.json` files alone."""
+"""`report.json`, `report.md` and the pages with plots: what a run came to, from the `artifact.json` files alone."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfopt.artifact import SOURCE, Artifact, Workspace
 from tfopt.errors import InputError
-from tfopt.evaluate import METRICS
-from tfopt.report import channels, curves, pruning_log, quantization
+from tfopt.report import channels, classes, curves, pruning_log, quantization
 
 if TYPE_CHECKING:
     from tfopt.pipeline import Result
@@ -43,23 +43,25 @@ def rows(artifacts: dict[str, Artifact]) -> list[Row]:
     return [Row(name, a.kind, a.format, merged[name]) for name, a in made.items()]
 
 
-def gate_metric(table: list[Row]) -> str:
-    """The name of the metric of the recipe's task: the first that was measured of those tfopt knows."""
-    return next((name for row in table for name in row.metrics if name in METRICS), "accuracy")
+def score_names(artifacts: Mapping[str, Artifact]) -> list[str]:
+    """The metrics that say how good the models are, the gated one first."""
+    return list(dict.fromkeys(name for artifact in artifacts.values() for name in artifact.scores)) or ["accuracy"]
 
 
-HEADERS = ("stage", "", "sparsity", "raw", "gzip -9", "non-zero", "latency (median / p90)")
+def headers(scores: Sequence[str]) -> tuple[str, ...]:
+    """The heads of the columns of `cells`."""
+    return "stage", *scores, "sparsity", "raw", "gzip -9", "non-zero", "latency (median / p90)"
 
 
-def cells(row: Row, metric: str) -> tuple[str, ...]:
-    """A row as text; a figure that was not taken is a dash."""
+def cells(row: Row, scores: Sequence[str]) -> tuple[str, ...]:
+    """A row as text, with the metrics `scores`; a figure that was not taken is a dash."""
     m = row.metrics
     latency = "-"
     if "latency_median_seconds" in m:
         latency = f"{duration(m['latency_median_seconds'])} / {duration(m['latency_p90_seconds'])}"
     return (
         row.stage,
-        f"{m[metric]:.4f}" if metric in m else "-",
+        *(f"{m[score]:.4f}" if score in m else "-" for score in scores),
         f"{m['sparsity']:.4f}" if "sparsity" in m else "-",
         f"{m['raw_bytes']:,.0f} B" if "raw_bytes" in m else "-",
         f"{m['gzip_bytes']:,.0f} B" if "gzip_bytes" in m else "-",
@@ -76,15 +78,16 @@ def duration(seconds: float) -> str:
 
 
 def write(result: Result) -> None:
-    """Writes the reports into the run's folder, and the curves of its trainings beside them."""
+    """Writes the reports into the run's folder, and the pages with plots beside them."""
     record = as_record(result.artifacts)
     (result.folder / "report.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
     (result.folder / "report.md").write_text(as_markdown(result.folder.name, result.artifacts))
-    page = curves.page(result.folder.name, result.artifacts)
-    if page is None:
-        (result.folder / curves.FILE).unlink(missing_ok=True)
-    else:
-        (result.folder / curves.FILE).write_text(page)
+    for room in (curves, classes):
+        page = room.page(result.folder.name, result.artifacts)
+        if page is None:
+            (result.folder / room.FILE).unlink(missing_ok=True)
+        else:
+            (result.folder / room.FILE).write_text(page)
 
 
 def collect(folder: Path) -> dict[str, Artifact]:
@@ -116,10 +119,10 @@ def as_record(artifacts: dict[str, Artifact]) -> dict[str, Any]:
 def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
     """The report for reading: the table, the gates, what was left alone, the versions."""
     table = rows(artifacts)
-    metric = gate_metric(table)
-    headers = [h or metric for h in HEADERS]
-    lines = [f"# {name}", "", f"| {' | '.join(headers)} |", f"|---|{'---:|' * (len(headers) - 1)}"]
-    lines += [f"| {' | '.join(cells(row, metric))} |" for row in table]
+    scores = score_names(artifacts)
+    heads = headers(scores)
+    lines = [f"# {name}", "", f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
+    lines += [f"| {' | '.join(cells(row, scores))} |" for row in table]
     lines += curves.section(artifacts)
     for artifact in artifacts.values():
         carried = artifact.details.get("carried")
@@ -131,6 +134,7 @@ def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
         if compared:
             lines += ["", f"## {artifact.name}: on LiteRT against the Keras models", ""]
             lines += [f"- {line}" for line in compared]
+        lines += classes.section(artifact)
         lines += quantization.section(artifact)
         lines += pruning_log.section(artifact)
         lines += channels.section(artifact)

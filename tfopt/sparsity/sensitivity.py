@@ -18,8 +18,9 @@ import numpy as np
 from tfopt import evaluate
 from tfopt.data import Split
 from tfopt.errors import InputError
-from tfopt.evaluate import Metric, Outputs
+from tfopt.evaluate import Outputs
 from tfopt.layers import Kernel
+from tfopt.metrics import METRICS, Metric
 from tfopt.sparsity.frontier import Frontier
 from tfopt.sparsity.masks import magnitude_mask
 from tfopt.sparsity.selection import choose_kernels
@@ -124,7 +125,7 @@ def _score(metric: Metric, split: Split, outputs: Outputs) -> float:
     except ValueError as error:
         raise InputError(
             f"the metric {metric.name} cannot be taken of the model's outputs: {str(error).splitlines()[0]}. Name "
-            f"another, or give labels that fit. Metrics: {', '.join(evaluate.METRICS)}.",
+            f"another, or give labels that fit. Metrics: {', '.join(METRICS)}.",
             ("metric",),
         ) from error
 

@@ -17,6 +17,8 @@ from tfopt.knobs import Knobs
 
 if TYPE_CHECKING:
     from tfopt.data import Data
+    from tfopt.devices import Devices
+    from tfopt.metrics import Metric
 
 REGISTRY: dict[str, type[Stage]] = {}
 
@@ -63,10 +65,11 @@ class Context:
         data: The splits, fitted to the model's input shapes.
         seed: Of everything random.
         loss: From the recipe; None means the model's own compile.
-        metrics: From the recipe; empty means the model's own compile.
+        metrics: From the recipe, the gated one first; empty means the model's own compile.
         artifacts: Every earlier result, by name.
         progress: Where to tell how far it is.
         custom_objects: Classes and functions of the user's file that a saved model may need.
+        devices: Where the stages that train do it.
         trust: Whether saved Python code (a Lambda layer) may be loaded.
     """
 
@@ -75,12 +78,13 @@ class Context:
     folder: Path
     data: Data
     seed: int
-    loss: str | None = None
-    metrics: tuple[str, ...] = ()
+    loss: Any = None
+    metrics: tuple[Metric, ...] = ()
     artifacts: Mapping[str, Artifact] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
     custom_objects: Mapping[str, Any] = field(default_factory=dict)
     trust: bool = False
+    devices: Devices | None = None
 
     def load(self, artifact: Artifact) -> Any:
         """The Keras model of an artifact."""
@@ -121,7 +125,8 @@ class Stage(Knobs):
 
     A subclass names its `kind` (the word in the recipe), what it `takes` and `gives` (`keras` or `tflite`), and a
     `version` to raise when its results change. One that sets `gathers` looks at every file of its format made before
-    it, unless `after` names one; any other works on what the stage before it made.
+    it, unless `after` names one; any other works on what the stage before it made. One that `trains` is run by every
+    worker of a cluster.
     """
 
     kind: ClassVar[str]
@@ -129,6 +134,7 @@ class Stage(Knobs):
     gives: ClassVar[Format] = "keras"
     gathers: ClassVar[bool] = False
     version: ClassVar[int] = 1
+    trains: ClassVar[bool] = False
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """The stage's name and its folder's; the kind if not given."""
@@ -155,6 +161,14 @@ class Stage(Knobs):
         Raises:
             InputError: With `field` set to the knob that is at fault.
         """
+
+    def preview(self, model: Any, context: Context) -> Any:
+        """The model that the stages after it are checked on: another one where the stage changes inputs or outputs.
+
+        Raises:
+            InputError: The model cannot be changed so.
+        """
+        return model
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Does the work on `inputs` (one artifact, several for a stage that gathers) in `context.folder`."""
@@ -187,7 +201,10 @@ def register(module: ModuleType) -> None:
 
 def builtin() -> dict[str, type[Stage]]:
     """The registered stages: those that come with tfopt first, in the order that a recipe has them."""
-    names = ("train", "prune", "prune_channels", "remove_dead", "cluster", "quantize", "verify", "benchmark")
+    names = (
+        *("replace_head", "train", "prune", "prune_channels", "remove_dead"),
+        *("cluster", "quantize", "verify", "benchmark"),
+    )
     for name in names:
         importlib.import_module(f"tfopt.stages.{name}")
     return {name: REGISTRY[name] for name in (*names, *REGISTRY)}

@@ -33,7 +33,7 @@ class Benchmark(Stage):
         """Measures each file."""
         from tfopt.benchmark import input_names, measure
 
-        x = context.data.test.x
+        x = context.data.test.few(1).x
         arrays = x if isinstance(x, dict) else dict.fromkeys(input_names(inputs[0].path), x)
         shapes = {name: array.shape[1:] for name, array in arrays.items()}
         files = {file.name: measure(file.path, self.threads, self.seconds, shapes) for file in inputs}

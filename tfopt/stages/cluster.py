@@ -70,13 +70,15 @@ class Cluster(Fitting):
         model, clustering = context.load(inputs[0]), self._callback()
         callbacks = [clustering, *self.distillation(inputs, context)]
         history = training.fit(
-            model, context.data, self.training(context), context.folder, callbacks, self.listener(context)
+            model, self.data(context), self.training(context), context.folder, callbacks, self.listener(context)
         )
+        scores = test_metrics(model, context)
         return context.artifact(
             self,
             inputs,
             context.save(model),
-            metrics={**test_metrics(model, context), "sparsity": kernel_sparsity(model)},
+            metrics={**scores, "sparsity": kernel_sparsity(model)},
+            scores=tuple(scores),
             skipped=tuple(Skipped(where, reason) for where, reason in clustering.skipped),
             details={"history": history, "distinct_values": clustering.values()},
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
 
 from tfopt.artifact import Artifact
 from tfopt.errors import InputError
@@ -13,8 +15,13 @@ from tfopt.knobs import Knobs, Patterns
 from tfopt.stages.base import Context, Need, Stage
 
 if TYPE_CHECKING:
-    from tfopt.evaluate import Metric
+    from tfopt.data import Data
+    from tfopt.metrics import Metric
     from tfopt.training import Listener, Settings
+
+
+# Samples on which metrics are tried before anything is trained.
+TRIED = 256
 
 
 def _optimizer(value: Any) -> Any:
@@ -96,6 +103,16 @@ class Distill(Knobs):
 class Fitting(Stage):
     """The settings of a stage that trains."""
 
+    trains: ClassVar[bool] = True
+
+    @field_validator("rates")
+    @classmethod
+    def _are_factors(cls, rates: dict[str, float]) -> dict[str, float]:
+        for pattern, factor in rates.items():
+            if not 0 <= factor < math.inf:
+                raise ValueError(f"factors of the learning rate are 0 or above. Received: {pattern}: {factor}")
+        return rates
+
     epochs: int = Field(ge=1)
     """Passes over the training data."""
     batch_size: BatchSize = None
@@ -113,6 +130,15 @@ class Fitting(Stage):
     """Factor of an L2 penalty on every kernel."""
     regularizers: tuple[Regularizer, ...] = ()
     """More penalties, by layer pattern."""
+    class_weight: dict[int, float] | Literal["balanced"] | None = Field(None, examples=[{0: 1.0, 1: 50.0}])
+    """How much the samples of each class count in the loss, by class id, for labels that are not evenly spread;
+    balanced: all classes the same, samples / (classes * samples of the class)."""
+    oversample: bool = False
+    """Show every class equally often: those of few samples again and again, until they are as many as the largest."""
+    freeze: Patterns = ()
+    """Layer patterns (path, name or class) of layers that do not learn in this stage."""
+    rates: dict[str, float] = Field({}, examples=[{"conv*": 0.1}])
+    """Factors of the learning rate by layer pattern, such as {conv*: 0.1}; a later pattern wins."""
     distill: Distill | None = Field(None, examples=[{"temperature": 4, "weight": 0.5}])
     """Learn from an earlier model besides the labels; `{}` for the one that this stage starts from."""
 
@@ -126,13 +152,37 @@ class Fitting(Stage):
                 list(regularizers.parts(model, penalty))
             except InputError as error:
                 raise type(error)(str(error), ("regularizers", index, *error.field)) from error
-        training.compile_arguments(model, settings, steps_per_epoch=1)
+        training.check_fine_tuning(model, settings)
         check_metrics(model, context)
         targets.check_targets(model, context.data, context.loss)
-        context.data.check_augment()
+        training.class_weights(model, settings, context.data.train)
+        self.data(context).check_augment()
+
+    def data(self, context: Context) -> Data:
+        """The data as the stage trains on it.
+
+        Raises:
+            InputError: It cannot be oversampled.
+        """
+        from tfopt.data import Oversampled, Split
+
+        data = context.data
+        if not self.oversample:
+            return data
+        if self.class_weight is not None:
+            raise InputError(
+                "oversample and class_weight both make up for rare classes. Leave one out.", ("oversample",)
+            )
+        if not isinstance(data.train, Split):
+            raise InputError(
+                "oversample takes arrays in memory, and the training split is streamed. Write class_weight: balanced.",
+                ("oversample",),
+            )
+        return replace(data, train=Oversampled(data.train.x, data.train.y))
 
     def training(self, context: Context) -> Settings:
         """The settings as the workshop takes them."""
+        from tfopt.devices import Devices
         from tfopt.regularizers import Penalty
         from tfopt.training import Settings
 
@@ -144,6 +194,10 @@ class Fitting(Stage):
             penalties=(*overall, *(Penalty(**penalty.model_dump()) for penalty in self.regularizers)),
             loss=context.loss,
             metrics=context.metrics,
+            class_weight=self.class_weight,
+            devices=context.devices or Devices(),
+            freeze=self.freeze,
+            rates=self.rates,
             seed=context.seed,
         )
 
@@ -164,7 +218,11 @@ class Fitting(Stage):
                 ("batch_size",),
             )
         wanted = self.batch_size or says or 32
-        return len(context.data.train) if wanted == "full" else wanted
+        return len(self.data(context).train) if wanted == "full" else wanted
+
+    def epoch_steps(self, context: Context) -> int:
+        """The training steps of an epoch."""
+        return math.ceil(len(self.data(context).train) / self.step_samples(context))
 
     def needs(self) -> Mapping[str, Need]:
         """The teacher."""
@@ -189,10 +247,10 @@ class Fitting(Stage):
 
 
 def test_metrics(model: Any, context: Context) -> dict[str, float]:
-    """The recipe's metrics, or the loss's usual one, of a Keras model on the test split."""
+    """The recipe's metrics, or the loss's usual ones, of a Keras model on the test split, the gated one first."""
     from tfopt import evaluate
 
-    outputs = evaluate.keras_outputs(model, context.data.test.x)
+    outputs = evaluate.keras_outputs(model, context.data.test)
     return {m.name: evaluate.score(m, context.data.test, outputs) for m in metrics_of(model, context)}
 
 
@@ -203,17 +261,13 @@ def check_metrics(model: Any, context: Context) -> None:
         InputError: One cannot; better now than after the last epoch.
     """
     from tfopt import evaluate
-    from tfopt.data import Split, take
 
-    few = slice(0, 8)
-    split = Split(take(context.data.test.x, few), take(context.data.test.y, few))
-    outputs = evaluate.keras_outputs(model, split.x)
-    if len(outputs) > 1:
-        raise InputError(f"a recipe takes models of one output, and this one has {', '.join(outputs)}.", ("model",))
+    split = context.data.test.choose(TRIED, context.seed)
+    outputs = evaluate.keras_outputs(model, split)
     for metric in metrics_of(model, context):
         try:
             evaluate.score(metric, split, outputs)
-        except ValueError as error:
+        except (ValueError, TypeError, IndexError) as error:
             raise InputError(
                 f"the metric {metric.name} cannot be taken of the model's outputs: {str(error).splitlines()[0]}. "
                 "Write the one you want, such as metrics: [accuracy].",
@@ -221,30 +275,73 @@ def check_metrics(model: Any, context: Context) -> None:
             ) from error
 
 
-def metrics_of(model: Any, context: Context) -> list[Any]:
-    """The metrics to report of a model, the gated one first."""
-    from tfopt import evaluate
-    from tfopt.targets import loss_name
+def metrics_of(model: Any, context: Context) -> list[Metric]:
+    """The metrics to report of a model, the gated one first: of each output that has targets where there are several.
 
-    names = context.metrics or _compiled_metrics(model)
-    if names:
-        return [evaluate.METRICS[name] for name in names]
-    loss = context.loss or getattr(model, "loss", None)
-    if loss is None and not isinstance(context.data.test.y, dict) and context.data.test.y.dtype.kind in "iub":
-        return [evaluate.METRICS["accuracy"]]  # whole numbers are class ids until a loss says otherwise
-    return [evaluate.default_metric(loss_name(loss))]
-
-
-def _compiled_metrics(model: Any) -> list[str]:
-    """Those of the model's own compiled metrics that tfopt can take of any file."""
+    They are the recipe's, else those the model was compiled with that tfopt knows, else the usual ones of the loss.
+    """
     from tfopt import evaluate, models
 
-    compiled = models.compile_settings(model).get("metrics")
-    names = (
-        [m if isinstance(m, str) else getattr(m, "name", "") for m in compiled] if isinstance(compiled, list) else []
-    )
-    known = [evaluate.KERAS_NAMES.get(name, name) for name in names]
-    return [name for name in dict.fromkeys(known) if name in evaluate.METRICS]
+    outputs = models.output_names(model) or list(evaluate.keras_outputs(model, context.data.test.few(1)))
+    y = context.data.test.y
+    several = isinstance(y, dict) and len(outputs) > 1
+    scored = [name for name in outputs if name in y] if several else [None]
+    found: list[Metric] = []
+    for output in scored:
+        asked = [m for m in context.metrics if m.output in (None, output)]
+        for metric in asked or _usual_metrics(model, context, output):
+            found.append(metric.of(output) if output and metric.output is None else metric)
+    strangers = [m for m in context.metrics if m.output is not None and m.output not in outputs]
+    if strangers or (context.metrics and not found):
+        wrong = strangers[0].output if strangers else context.metrics[0].name
+        raise InputError(f"metrics names the output {wrong!r}, and the model's are {', '.join(outputs)}.", ("metrics",))
+    return list(dict.fromkeys(found))
+
+
+def _usual_metrics(model: Any, context: Context, output: str | None) -> list[Metric]:
+    from tfopt import metrics, models
+    from tfopt.targets import loss_name
+
+    y = context.data.test.y
+    labels = y[output] if output else y
+    names = _of_output(models.compile_settings(model).get("metrics"), output)
+    names = [m if isinstance(m, str) else getattr(m, "name", "") for m in names if m is not None]
+    known = [metrics.KERAS_NAMES.get(name, name) for name in names]
+    if found := [metrics.METRICS[name] for name in dict.fromkeys(known) if name in metrics.METRICS]:
+        return found
+    loss = context.loss or getattr(model, "loss", None)
+    loss = loss.get(output) if isinstance(loss, Mapping) and output in loss else loss
+    if loss is None and not isinstance(labels, dict) and labels.dtype.kind in "iub":
+        return [metrics.METRICS["accuracy"]]  # whole numbers are class ids until a loss says otherwise
+    return [metrics.default_metric(None if isinstance(loss, Mapping) else loss_name(loss))]
+
+
+def _of_output(compiled: Any, output: str | None) -> list[Any]:
+    """What of compiled metrics, in any of the forms that Keras takes, is of an output."""
+    if isinstance(compiled, Mapping):
+        compiled = compiled.get(output)
+    flat = compiled if isinstance(compiled, list | tuple) else [compiled]
+    return [metric for entry in flat for metric in (entry if isinstance(entry, list | tuple) else [entry])]
+
+
+def gated(name: str | None, metrics: Sequence[Metric]) -> Metric:
+    """The metric of that name, which a gate looks at; the first if it has none.
+
+    Raises:
+        InputError: It is not among them.
+    """
+    from tfopt.knobs import did_you_mean
+
+    if name is None:
+        return metrics[0]
+    known = {metric.name: metric for metric in metrics}
+    if name not in known:
+        raise InputError(
+            f"the gate looks at {name!r}, which is not measured. {did_you_mean(name, known)} Add it to the recipe's "
+            "metrics.",
+            ("metric",),
+        )
+    return known[name]
 
 
 def check_drop(max_drop: float | None, metric: Metric) -> None:
@@ -253,7 +350,7 @@ def check_drop(max_drop: float | None, metric: Metric) -> None:
     Raises:
         InputError: More than all of the accuracy.
     """
-    if metric.name == "accuracy" and max_drop is not None and max_drop >= 1:
+    if metric.keras == "accuracy" and max_drop is not None and max_drop >= 1:
         raise InputError(
             f"max_drop is a fraction: write 0.02 for two points of accuracy. Received: {max_drop:g}.", ("max_drop",)
         )

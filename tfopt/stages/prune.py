@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
@@ -105,7 +104,7 @@ class Prune(Fitting):
 
     def check(self, model: Any, context: Context) -> None:
         """Resolves the patterns and builds the schedule."""
-        total = self.epochs * math.ceil(len(context.data.train) / self.step_samples(context))
+        total = self.epochs * self.epoch_steps(context)
         _, schedule = self._callback().choose(model, total)
         if schedule.end_step > total:
             late = "begin" if schedule.begin_step > total or schedule.begin_step == schedule.end_step else "end"
@@ -123,7 +122,7 @@ class Prune(Fitting):
         settings = super().training(context)
         if not self.rewind:
             return settings
-        total = self.epochs * math.ceil(len(context.data.train) / self.step_samples(context))
+        total = self.epochs * self.epoch_steps(context)
         schedule = self._callback().schedule_for(total)
         prunings = getattr(schedule, "steps", [schedule.end_step])
         longest = max(after - before for before, after in itertools.pairwise([*prunings, total]))
@@ -150,13 +149,15 @@ class Prune(Fitting):
         log = SparsityLog(context.folder / "tensorboard", prunable=self.prunable)
         callbacks = [pruning, log, *self.distillation(inputs, context)]
         history = training.fit(
-            model, context.data, self.training(context), context.folder, callbacks, self.listener(context)
+            model, self.data(context), self.training(context), context.folder, callbacks, self.listener(context)
         )
+        scores = test_metrics(model, context)
         return context.artifact(
             self,
             inputs,
             context.save(model),
-            metrics={**test_metrics(model, context), "sparsity": kernel_sparsity(model)},
+            metrics={**scores, "sparsity": kernel_sparsity(model)},
+            scores=tuple(scores),
             skipped=tuple(Skipped(where, reason) for where, reason in pruning.skipped),
             details={"history": history, "sparsity": pruning.sparsity(), "sparsity_log": log.history},
         )

@@ -71,7 +71,6 @@ class PruneChannels(Fitting):
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Removes, trains and saves, in as many rounds as asked for."""
         from tfopt import training
-        from tfopt.data import take
         from tfopt.sparsity.structured.budget import Budget, steps
         from tfopt.sparsity.structured.costs import costs
         from tfopt.sparsity.structured.remove import as_rows, changes, reestimate, remove_to
@@ -79,8 +78,8 @@ class PruneChannels(Fitting):
 
         model = context.load(inputs[0])
         whole = read(model)
-        chosen = _first(context, self.samples)
-        x, y = take(context.data.train.x, chosen), take(context.data.train.y, chosen)
+        chosen = context.data.train.choose(self.samples, context.seed, 0xC4A77)
+        x, y = chosen.x, chosen.y
         history: dict[str, list[float]] = {}
         skipped: tuple[tuple[str, str], ...] = ()
         budgets = steps(whole, Budget(self.keep, self.of), self.rounds, x)
@@ -93,15 +92,17 @@ class PruneChannels(Fitting):
             folder = context.folder / f"round-{number + 1}"
             settings = replace(self.training(context), epochs=epochs)
             callbacks = self.distillation(inputs, context)
-            logs = training.fit(model, context.data, settings, folder, callbacks, self.listener(context))
+            logs = training.fit(model, self.data(context), settings, folder, callbacks, self.listener(context))
             history = {name: [*history.get(name, []), *values] for name, values in logs.items()}
         for number in range(self.rounds):
             shutil.rmtree(context.folder / f"round-{number + 1}", ignore_errors=True)
+        metrics = test_metrics(model, context)
         return context.artifact(
             self,
             inputs,
             context.save(model),
-            metrics=test_metrics(model, context),
+            metrics=metrics,
+            scores=tuple(metrics),
             skipped=tuple(Skipped(where, reason) for where, reason in skipped),
             details={"history": history, "layers": as_rows(changes(costs(whole), costs(read(model))))},
         )
@@ -115,10 +116,3 @@ class PruneChannels(Fitting):
         """The epochs after each round: as many each, the rest after the last."""
         each = self.epochs // self.rounds
         return [each] * (self.rounds - 1) + [self.epochs - each * (self.rounds - 1)]
-
-
-def _first(context: Context, count: int) -> Any:
-    import numpy as np
-
-    order = np.random.default_rng([context.seed, 0xC4A77]).permutation(len(context.data.train))
-    return np.sort(order[:count])

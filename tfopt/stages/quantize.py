@@ -12,7 +12,7 @@ from tfopt.artifact import Artifact, Format, storage_errors
 from tfopt.errors import ConversionError, ModelError
 from tfopt.precision import MODES, Export
 from tfopt.stages.base import Context, Stage
-from tfopt.stages.fitting import check_drop, metrics_of
+from tfopt.stages.fitting import check_drop, gated, metrics_of
 
 if TYPE_CHECKING:
     from tfopt.quantization.contract import Outcome
@@ -41,6 +41,8 @@ class Quantize(Export, Stage):
     max_drop: float | None = Field(None, ge=0)
     """How much worse than the model it is made from the file may be on the validation split, in the units of the
     metric (0.005: half a point of accuracy)."""
+    metric: str | None = None
+    """The metric that max_drop is about, if not the first one."""
     goal: Literal["smallest"] | None = None
     """smallest: with max_drop, as many layers in int4 as it allows."""
 
@@ -59,8 +61,8 @@ class Quantize(Export, Stage):
         """Converts the model as it is, with a handful of samples: what the converter refuses, it refuses at once."""
         from tfopt.quantization import convert_with_notes
 
-        if self.max_drop is not None:
-            check_drop(self.max_drop, metrics_of(model, context)[0])
+        if self.max_drop is not None or self.metric:
+            check_drop(self.max_drop, gated(self.metric, metrics_of(model, context)))
         try:
             few = self.model_copy(update={"ranges": "minmax"})  # a percentile takes more samples
             convert_with_notes(model, few, context.data.calibration(CHECKED_SAMPLES, context.seed))
@@ -110,13 +112,13 @@ class Quantize(Export, Stage):
         from tfopt.quantization.contract import Contract
         from tfopt.quantization.samples import fitted
 
-        metric, split = metrics_of(model, context)[0], context.data.validation
-        before = evaluate.score(metric, split, evaluate.keras_outputs(model, split.x))
+        metric, split = gated(self.metric, metrics_of(model, context)), context.data.validation
+        before = evaluate.score(metric, split, evaluate.keras_outputs(model, split))
         more = context.data.calibration(MORE_SAMPLES * self.samples, context.seed)
         runner = Runner(prepared.source.content)
         contract = Contract(
             prepared,
-            score=lambda content: evaluate.score(metric, split, Runner(content)(split.x)),
+            score=lambda content: evaluate.score(metric, split, evaluate.file_outputs(content, split)),
             drop=lambda after: metric.drop(before, after),
             max_drop=self.max_drop or 0.0,
             more=fitted(more, list(runner.inputs), runner.inputs),

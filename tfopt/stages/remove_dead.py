@@ -39,15 +39,16 @@ class RemoveDead(Stage):
 
         model = context.load(inputs[0])
         removal = remove_dead(model, self.tolerance)
-        x = context.data.test.x
-        strayed = evaluate.compare(*(evaluate.keras_outputs(either, x) for either in (model, removal.model)))
+        test = context.data.test
+        strayed = evaluate.compare(*(evaluate.keras_outputs(either, test) for either in (model, removal.model)))
         before, after = removal.total("parameters")
-        metrics = {**test_metrics(removal.model, context), **strayed, "removed": 1 - after / before}
+        scores = test_metrics(removal.model, context)
         return context.artifact(
             self,
             inputs,
             context.save(removal.model),
-            metrics=metrics,
+            metrics={**scores, **strayed, "removed": 1 - after / before},
+            scores=tuple(scores),
             skipped=tuple(Skipped(where, reason) for where, reason in removal.skipped),
             details={"layers": as_rows(removal.layers)},
         )

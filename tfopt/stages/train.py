@@ -48,10 +48,14 @@ class Train(Fitting):
         from tfopt import training
 
         super().check(model, context)
-        metrics = training.compile_arguments(model, self.training(context), 1)["metrics"] or []
-        if self.early_stopping and isinstance(metrics, list):
-            names = ["loss", *(m if isinstance(m, str) else getattr(m, "name", str(m)) for m in metrics)]
-            logged = [*names, *(f"val_{name}" for name in names), "penalty", "val_task_loss"]
+        settings = self.training(context)
+        metrics = training.compile_arguments(model, settings, 1)["metrics"] or []
+        if self.early_stopping and isinstance(metrics, list | dict):
+            names = ["loss", *_logged(metrics)]
+            scored = [
+                f"val_{metric.name}" for metric in training.scored_metrics(model, settings, context.data.validation)
+            ]
+            logged = [*names, *(f"val_{name}" for name in names), *scored, "penalty", "val_task_loss"]
             monitor = self.early_stopping.monitor
             if monitor not in logged:
                 raise InputError(
@@ -64,7 +68,18 @@ class Train(Fitting):
 
         model, callbacks = context.load(inputs[0]), self.distillation(inputs, context)
         history = training.fit(
-            model, context.data, self.training(context), context.folder, callbacks, self.listener(context)
+            model, self.data(context), self.training(context), context.folder, callbacks, self.listener(context)
         )
         metrics = test_metrics(model, context)
-        return context.artifact(self, inputs, context.save(model), metrics=metrics, details={"history": history})
+        return context.artifact(
+            self, inputs, context.save(model), metrics=metrics, scores=tuple(metrics), details={"history": history}
+        )
+
+
+def _logged(metrics: Any) -> list[str]:
+    """What Keras logs of compiled metrics, `{output: [...]}` with the output's name in front."""
+    if isinstance(metrics, dict):
+        of_outputs = [f"{output}_{name}" for output, own in metrics.items() for name in _logged(own)]
+        return [*of_outputs, *(f"{output}_loss" for output in metrics)]
+    names = metrics if isinstance(metrics, list | tuple) else [metrics]
+    return [name if isinstance(name, str) else getattr(name, "name", str(name)) for name in names]

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from tfopt.artifact import Artifact, Format
 from tfopt.stages.base import Context, Need, Stage
-from tfopt.stages.fitting import check_drop, check_metrics, metrics_of
+from tfopt.stages.fitting import check_drop, check_metrics, gated, metrics_of
+
+if TYPE_CHECKING:
+    from tfopt.metrics import Metric
+
+# The most classes that are reported one by one.
+MOST_CLASSES = 100
 
 
 class Verify(Stage):
@@ -27,13 +33,15 @@ class Verify(Stage):
     max_drop: float | None = Field(None, ge=0)
     """How much worse than the float model a file may be, in the units of the metric (0.01: one point of accuracy).
     A file that is worse ends the run with exit code 3."""
+    metric: str | None = None
+    """The metric that the gate looks at, if not the first one."""
     against: str | None = None
     """The stage to compare with, if not the usual one."""
 
     def check(self, model: Any, context: Context) -> None:
         """Tries the metrics, and holds the gate against them."""
         check_metrics(model, context)
-        check_drop(self.max_drop, metrics_of(model, context)[0])
+        check_drop(self.max_drop, gated(self.metric, metrics_of(model, context)))
 
     def needs(self) -> Mapping[str, Need]:
         """The stage to compare with."""
@@ -46,25 +54,28 @@ class Verify(Stage):
         test = context.data.test
         files: dict[str, dict[str, float]] = {}
         failures = []
+        by_class: dict[str, Any] = {}
         for file in inputs:
             parent = context.artifacts[file.parents[0]]
             keras_model = context.load(parent)
-            outputs = evaluate.file_outputs(file.path, test.x)
+            outputs = evaluate.file_outputs(file.path, test)
             metrics = metrics_of(keras_model, context)
+            gate = gated(self.metric, metrics)
             measured = {metric.name: evaluate.score(metric, test, outputs) for metric in metrics}
+            by_class |= {file.name: found} if (found := _by_class(metrics, test.y, outputs)) else {}
             candidates = [context.artifacts[self.against]] if self.against else _baselines(file, context)
-            scores = [(_score(metrics[0], candidate, context), candidate.name) for candidate in candidates]
-            before, baseline = (max if metrics[0].higher_is_better else min)(scores)
-            after = measured[metrics[0].name]
-            drop = metrics[0].drop(before, after)
+            scores = [(_score(gate, candidate, context), candidate.name) for candidate in candidates]
+            before, baseline = (max if gate.higher_is_better else min)(scores)
+            after = measured[gate.name]
+            drop = gate.drop(before, after)
             files[file.name] = {
                 **measured,
-                **evaluate.compare(evaluate.keras_outputs(keras_model, test.x), outputs),
+                **evaluate.compare(evaluate.keras_outputs(keras_model, test), outputs),
                 "drop": drop,
             }
             if self.max_drop is not None and drop > self.max_drop:
                 failures.append(
-                    f"{file.name} has {metrics[0].name} {after:.4f} on LiteRT, {drop:.4f} worse than the "
+                    f"{file.name} has {gate.name} {after:.4f} on LiteRT, {drop:.4f} worse than the "
                     f"{before:.4f} of {baseline}; the recipe allows {self.max_drop:g}."
                 )
         return context.artifact(
@@ -72,7 +83,9 @@ class Verify(Stage):
             inputs,
             f"../{inputs[-1].name}/{inputs[-1].file}",
             metrics=files[inputs[-1].name],
+            scores=tuple(measured),
             files=files,
+            details={"by_class": by_class} if by_class else {},
             failed=" ".join(failures) or None,
         )
 
@@ -93,7 +106,20 @@ def _score(metric: Any, artifact: Artifact, context: Context) -> float:
 
     if metric.name in artifact.metrics:
         return artifact.metrics[metric.name]
-    x = context.data.test.x
+    test = context.data.test
     if artifact.format == "tflite":
-        return evaluate.score(metric, context.data.test, evaluate.file_outputs(artifact.path, x))
-    return evaluate.score(metric, context.data.test, evaluate.keras_outputs(context.load(artifact), x))
+        return evaluate.score(metric, test, evaluate.file_outputs(artifact.path, test))
+    return evaluate.score(metric, test, evaluate.keras_outputs(context.load(artifact), test))
+
+
+def _by_class(metrics: Sequence[Metric], y: Any, outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """How well each class is found, of every output that is classified; nobody reads it of a thousand classes."""
+    from tfopt.metrics import by_class
+
+    found: dict[str, Any] = {}
+    for output in dict.fromkeys(metric.output for metric in metrics if metric.of_classes):
+        name = output or next(iter(outputs))
+        labels = y[name] if isinstance(y, dict) else y
+        if outputs[name].shape[-1] <= MOST_CLASSES:
+            found[name] = by_class(labels, outputs[name])
+    return found

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import layers
@@ -93,9 +94,29 @@ def assert_close(model, reference, x):
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * max(1.0, np.abs(expected).max()))
 
 
-@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-@given(steps, st.booleans(), st.booleans(), st.integers(0, 99), st.sampled_from([0.2, 0.5, 0.9]))
+PROGRAMS = (steps, st.booleans(), st.booleans(), st.integers(0, 99), st.sampled_from([0.2, 0.5, 0.9]))
+RULES = {
+    "derandomize": True,
+    "deadline": None,
+    "suppress_health_check": list(HealthCheck),
+    "database": None,
+}
+
+
+@settings(max_examples=8, **RULES)
+@given(*PROGRAMS)
 def test_a_cut_graph_gives_what_the_masked_one_gives(program, flat, also_inside, seed, share):
+    check(program, flat, also_inside, seed, share)
+
+
+@pytest.mark.slow
+@settings(max_examples=40, **RULES)
+@given(*PROGRAMS)
+def test_many_cut_graphs_give_what_the_masked_ones_give(program, flat, also_inside, seed, share):
+    check(program, flat, also_inside, seed, share)
+
+
+def check(program, flat, also_inside, seed, share):
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     model = scrambled(model_of(program, flat, also_inside), seed)

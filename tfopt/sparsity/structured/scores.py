@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.errors import InputError
+from tfopt.losses import build_loss
 from tfopt.sparsity.structured.channels import Ids
 from tfopt.sparsity.structured.structure import Structure
 
@@ -134,7 +135,10 @@ def taylor(structure: Structure, x: Any, y: Any, loss: Any = None) -> dict[int, 
         InputError: There is no loss.
     """
     model = structure.model
-    loss = keras.losses.get(loss or getattr(model, "loss", None))
+    loss = build_loss(loss) or getattr(model, "loss", None)
+    if isinstance(loss, dict | list):
+        raise InputError("the score taylor is for models of one output. Take another score.", ("score",))
+    loss = keras.losses.get(loss)
     if loss is None:
         raise InputError("the score taylor needs a loss: compile the model, or hand it over.", ("score",))
     makes = [axis for _, axis in structure.axes if axis.role == "makes" and axis.variable.trainable]

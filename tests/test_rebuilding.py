@@ -12,7 +12,7 @@ from tfopt import models
 from tfopt.errors import ModelError
 from tfopt.layers import walk
 from tfopt.quantization import convert
-from tfopt.quantization.rebuild import LONGEST, in_float32, unrolled
+from tfopt.rebuilding import LONGEST, in_float32, unrolled
 
 
 def outputs(model, samples):

@@ -1,0 +1,153 @@
+"""A finished model on new data: layers left as they are, layers that learn more slowly, another head.
+
+References:
+    Yosinski et al., How transferable are features in deep neural networks?, arXiv:1411.1792 (freezing, new heads).
+    Howard and Ruder, Universal language model fine-tuning, arXiv:1801.06146 (discriminative learning rates).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from tfopt import models
+from tfopt.errors import ModelError
+from tfopt.layers import Place, matching, walk
+
+# Layers between a model's last kernel and its output that belong to its head.
+_HEAD_ENDS = ("Activation", "Softmax", "ReLU", "Dropout")
+
+
+@contextlib.contextmanager
+def frozen(model: keras.Model, patterns: Sequence[str]) -> Iterator[None]:
+    """Has no layer that a pattern chooses learn in the block; it comes before `compile`.
+
+    The statistics of a frozen BatchNormalization stay as they are too, as Keras has it.
+
+    Args:
+        model: The model.
+        patterns: Layer patterns.
+
+    Raises:
+        ModelError: A pattern matches no layer, or nothing is left to train.
+    """
+    places = list(walk(model))
+    before = [(place.layer, place.layer.trainable) for place in places]
+    chosen = _matched(places, patterns, "freeze")
+    try:
+        for place in chosen:
+            place.layer.trainable = False
+        if patterns and not model.trainable_variables:
+            raise ModelError("every layer with weights is frozen: nothing is left to train.", ("freeze",))
+        yield
+    finally:
+        for layer, trainable in before if patterns else ():
+            layer.trainable = trainable
+
+
+def _matched(places: Sequence[Place], patterns: Sequence[str], knob: str) -> list[Place]:
+    return [place for pattern in patterns for place in matching(places, pattern, knob)]
+
+
+@contextlib.contextmanager
+def rated(model: keras.Model, rates: Mapping[str, float]) -> Iterator[None]:
+    """Multiplies the learning rate of a compiled model's optimizer, layer by layer, in the block.
+
+    It is the step that is multiplied, not the gradient, which Adam and its like would divide out again.
+
+    Args:
+        model: A compiled model.
+        rates: Factors by layer pattern; a later pattern wins, and layers that none matches keep the rate.
+
+    Raises:
+        ModelError: A pattern matches no layer.
+    """
+    if not rates:
+        yield
+        return
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    factors = factors_of(model, rates)
+    by_index: list[float] = []
+    own = optimizer.update_step
+
+    def update_step(gradient: Any, variable: Any, learning_rate: Any) -> Any:
+        if not by_index:
+            by_index.extend(factors.get(v.path, 1.0) for v in optimizer._trainable_variables)
+        return own(gradient, variable, learning_rate * by_index[optimizer._get_variable_index(variable)])
+
+    optimizer.update_step = update_step
+    try:
+        yield
+    finally:
+        del optimizer.update_step
+
+
+def factors_of(model: keras.Model, rates: Mapping[str, float]) -> dict[str, float]:
+    """The factor of the learning rate of every weight that a pattern chooses, by the weight's path."""
+    places = list(walk(model))
+    found: dict[str, float] = {}
+    for pattern, factor in rates.items():
+        for place in matching(places, pattern, "rates"):
+            found.update({variable.path: factor for variable in place.layer.trainable_variables})
+    return found
+
+
+def replace_head(
+    model: keras.Model, units: int, activation: str | None = "softmax", dropout: float = 0.0, at: str | None = None
+) -> keras.Model:
+    """The model with another last layer, of random weights; all others are the model's own, not copies.
+
+    A model that ends in feature maps gets an average over their positions first.
+
+    Args:
+        model: A Sequential or functional model of one output.
+        units: Outputs of the new layer.
+        activation: Its activation.
+        dropout: The fraction of its inputs that training drops, 0-1.
+        at: Name of the layer whose output the head gets; if not given, what the last Dense layer gets now, or where the
+            model does not end in one, its output.
+
+    Returns:
+        A functional model of the same name, compiled as the model was.
+
+    Raises:
+        ModelError: The model is neither, has several outputs, or no layer of that name.
+    """
+    if not isinstance(model, keras.Sequential) and not hasattr(model, "_outputs_struct"):
+        raise ModelError(f"a head is replaced in a Sequential or functional model, not in {type(model).__name__}.")
+    if len(model.outputs) != 1:
+        names = ", ".join(models.output_names(model))
+        raise ModelError(f"a head is replaced in a model of one output, and this one has {names}.")
+    if at is None:
+        features = _features(model.outputs[0])
+    else:
+        there = [layer.name for layer in model.layers]
+        if at not in there:
+            raise ModelError(f"the model has no layer {at!r}. Layers: {', '.join(there)}.", ("at",))
+        features = model.get_layer(at).output
+    if len(features.shape) > 2:
+        pooling = {3: keras.layers.GlobalAveragePooling1D, 4: keras.layers.GlobalAveragePooling2D}
+        pool = pooling.get(len(features.shape), keras.layers.Flatten)
+        features = pool(name="head_pool")(features)
+    if dropout:
+        features = keras.layers.Dropout(dropout, name="head_dropout")(features)
+    output = keras.layers.Dense(units, activation=activation, name="head")(features)
+    new = keras.Model(model.inputs if len(model.inputs) > 1 else model.inputs[0], output, name=model.name)
+    if settings := models.compile_settings(model):
+        new.compile(**settings)
+    return new
+
+
+def _features(tensor: Any) -> Any:
+    """What the last Dense layer before a model's output takes; the output itself where there is none."""
+    found = tensor
+    while True:
+        layer = found._keras_history.operation
+        if isinstance(layer, keras.layers.Dense):
+            return layer.input
+        if type(layer).__name__ not in _HEAD_ENDS or isinstance(layer.input, list | dict):
+            return tensor
+        found = layer.input
