@@ -162,7 +162,7 @@ def _multi_worker(runtime: Runtime) -> Devices:
 
 
 def _wait_at_most(seconds: float) -> None:
-    """Gives the start of a cluster an end; TensorFlow's own strategy waits for ever.
+    """Gives the start of a cluster an end; TensorFlow's own strategy waits for ever, and its first worker still does.
 
     The strategy takes the coordination service as it finds it (collective_all_reduce_strategy.py of TensorFlow 2.21).
     """

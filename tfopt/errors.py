@@ -31,6 +31,8 @@ class TfoptError(Exception):
     exit_code = 1
     log: Path | None = None
     """Where the libraries' output of the failed run is kept."""
+    in_cluster = False
+    """Whether the process belongs to a cluster that is no more, whose libraries wait for it when Python ends."""
 
     def reworded(self, message: str) -> Self:
         """The same error with another message, whatever its constructor takes."""

@@ -18,7 +18,10 @@ from tfopt.plan import Plan
 from tfopt.recipe import Recipe, Step
 from tfopt.reference import describe
 from tfopt.stages.base import Progress
+from tfopt.workers import ended_after
 
+# What a process that waits for others may take longer than these to notice that they did not come.
+GRACE_SECONDS = 15
 # Errors of the operating system that mean there is no place to write.
 NO_PLACE = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT)
 
@@ -83,12 +86,23 @@ def run(
         GateError: A file is less accurate than the recipe allows; all files are there.
         TrainingError, ConversionError, StorageError: A stage failed; the stages before it are there.
     """
+    recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
+    try:
+        return _run(recipe, out, progress)
+    except TfoptError as error:
+        error.in_cluster = recipe.runtime.strategy == "multi_worker"
+        raise
+
+
+def _run(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | None) -> Result:
     from tfopt.report import files as report
 
-    recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     with captured():  # a model that is a module is looked up, which may import packages
         plan = Plan(recipe, Path(out).resolve(), progress or Progress())
-        if recipe.runtime.strategy == "multi_worker":
+    if recipe.runtime.strategy == "multi_worker":
+        seconds = recipe.runtime.start_timeout
+        late = f"the other workers of TF_CONFIG did not all start within {seconds:g} s, or cannot be reached."
+        with ended_after(seconds + GRACE_SECONDS, late), captured():
             plan.start()
     workspace = plan.workspace
     if plan.devices and not plan.devices.leads:

@@ -150,7 +150,7 @@ class Recipe(Knobs):
 
         Args:
             path: The file.
-            **changes: Top-level fields to set instead of what is written there.
+            **changes: Top-level fields to set instead of what is written there; of `runtime` single settings.
 
         Raises:
             RecipeError: One line for each mistake: `file:line: what is wrong. What to do.`
@@ -165,6 +165,8 @@ class Recipe(Knobs):
                     register(import_file(find_file(str(other), file.parent)))
         except InputError as error:
             raise locate(RecipeError([(("use",), str(error))]), file, document) from error
+        if isinstance(written := document.get("runtime"), Mapping) and "runtime" in changes:
+            changes["runtime"] = {**written, **changes["runtime"]}
         try:
             recipe = cls(**{**{str(k): v for k, v in document.items()}, **changes})
             recipe._file, recipe._folder = file, file.resolve().parent

@@ -80,6 +80,29 @@ def _once(command: Sequence[str], count: int) -> tuple[int, int, str]:
         return lost, codes[lost] or 0, b"".join(logs[lost].readlines()[-TAIL:]).decode(errors="replace")
 
 
+# Runs beside the process that it watches, which may hang where no Python of it runs.
+_WATCH = """
+import os, select, signal, sys
+process, seconds = int(sys.argv[1]), float(sys.argv[2])
+if not select.select([sys.stdin], [], [], seconds)[0]:
+    sys.stderr.write(sys.argv[3])
+    sys.stderr.flush()
+    os.kill(process, signal.SIGKILL)
+"""
+
+
+@contextlib.contextmanager
+def ended_after(seconds: float, message: str) -> Iterator[None]:
+    """Ends this process, with a message on stderr, where the block takes longer than so many seconds."""
+    watch = subprocess.Popen(
+        [sys.executable, "-c", _WATCH, str(os.getpid()), str(seconds), f"{message}\n"], stdin=subprocess.PIPE
+    )
+    try:
+        yield
+    finally:
+        watch.communicate()  # the end of its input is the end of its watch
+
+
 @contextlib.contextmanager
 def _ended_with(workers: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
     """Ends every worker that still runs after the block, and when this process is told to end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -58,6 +59,10 @@ def main() -> None:
         sys.stderr.write(f"{error}\n")
         if error.log and (lines := error.log.read_text(errors="replace").splitlines()[-LOG_TAIL:]):
             sys.stderr.write(f"-- the end of {near(error.log)} --\n" + "\n".join(lines) + "\n")
+        if error.in_cluster:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(error.exit_code)
         sys.exit(error.exit_code)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:  # Typer turns Ctrl-C into this
