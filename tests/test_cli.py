@@ -194,7 +194,7 @@ RECIPES = {
     "percent": (("prune: {epochs: 1, sparsity: 80}",), {}),
     "prune after quantize": (("quantize", "prune: {epochs: 1, sparsity: 0.5}"), {}),
     "verify without a file": (("verify",), {}),
-    "unknown metric": ((), {"metrics": "acc"}),
+    "unknown metric": ((), {"metrics": "acuracy"}),
     "unknown loss": (("train: {epochs: 1}",), {"loss": "sparse_crossentropy"}),
     "unknown optimizer": (("train: {epochs: 1, optimizer: adm}",), {}),
     "unknown argument of an optimizer": (("train: {epochs: 1, optimizer: {adam: {lr: 1}}}",), {}),

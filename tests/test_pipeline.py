@@ -523,7 +523,9 @@ def two():
 """
 
 
-@pytest.mark.parametrize(("build", "words"), [("logits", "from_logits=True"), ("two", "one output.*a, b")])
+@pytest.mark.parametrize(
+    ("build", "words"), [("logits", "from_logits=True"), ("two", "outputs a, b: give y_train as a dict")]
+)
 def test_a_model_that_would_train_to_nothing_is_refused(build, words, project):
     (project / "models4.py").write_text(MODELS)
     generator = np.random.default_rng(0)

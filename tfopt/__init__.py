@@ -5,8 +5,10 @@ The names below are loaded when they are first used; importing tfopt imports nei
 Ground floor, which describes and records:
     errors, knobs          what can go wrong, and how it is said
     precision              what can be asked of a conversion: modes, rules, targets
-    recipe, reference      what a user writes, and the code it refers to
+    recipe, runtime        what a user writes; the machines that train
+    reference              the code that a recipe refers to
     plan, pipeline         a recipe with its words resolved; folding its stages
+    workers, following     several processes that train as one; those of them that do not lead
     learning_rate          a learning rate for one of them, before it is run
     artifact               one committed folder for each result
     stages, report         the knobs of each stage; what a person reads
@@ -15,14 +17,18 @@ Ground floor, which describes and records:
 Workshop, plain functions on Keras models:
     models, stored, carry  models in and out, from files, over from Keras 2 (keras2, keras2_layers)
     layers                 the layers of a model by path and pattern
-    sources, data, targets where data comes from; the splits; whether the labels fit the loss
+    sources, data, streams where data comes from; the splits, in memory or read batch by batch
+    losses, targets        losses by name; whether the labels fit them
     training, backup       the only compile() and fit(); its state after each epoch
+    devices, rebuilding    where it runs; the same model on other devices or in another precision
+    fine_tuning            layers frozen, slowed down, another head
     callbacks              for a fit() of your own
     optimizers, regularizers, sparsity, quantization
     tflite, flatbuffer     a `.tflite` read; its bytes written again
     litert, tflm           a `.tflite` run, on LiteRT and on its sibling for microcontrollers
     contents               any model file looked into
-    evaluate, benchmark    how good, how large, how fast
+    metrics, evaluate      how good: scikit-learn's figures, of a model or a file
+    benchmark              how large, how fast
 """
 
 from __future__ import annotations
@@ -46,10 +52,12 @@ if TYPE_CHECKING:
         TfoptError,
         TrainingError,
     )
+    from tfopt.metrics import Metric
     from tfopt.pipeline import Result, run, validate
     from tfopt.precision import Export, Rule
     from tfopt.quantization import convert
     from tfopt.recipe import Recipe
+    from tfopt.runtime import Runtime
     from tfopt.stages.base import Context, Progress, Stage
     from tfopt.stages.benchmark import Benchmark
     from tfopt.stages.cluster import Cluster
@@ -57,8 +65,10 @@ if TYPE_CHECKING:
     from tfopt.stages.prune_channels import PruneChannels
     from tfopt.stages.quantize import Quantize
     from tfopt.stages.remove_dead import RemoveDead
+    from tfopt.stages.replace_head import ReplaceHead
     from tfopt.stages.train import Train
     from tfopt.stages.verify import Verify
+    from tfopt.streams import Stream
 
 __version__ = "0.1.0"
 
@@ -73,6 +83,7 @@ _HOMES = {
     "Export": "precision",
     "GateError": "errors",
     "InputError": "errors",
+    "Metric": "metrics",
     "ModelError": "errors",
     "Progress": "stages.base",
     "Prune": "stages.prune",
@@ -81,11 +92,14 @@ _HOMES = {
     "Recipe": "recipe",
     "RecipeError": "errors",
     "RemoveDead": "stages.remove_dead",
+    "ReplaceHead": "stages.replace_head",
     "Result": "pipeline",
     "Rule": "precision",
+    "Runtime": "runtime",
     "Split": "data",
     "Stage": "stages.base",
     "StorageError": "errors",
+    "Stream": "streams",
     "TfoptError": "errors",
     "Train": "stages.train",
     "TrainingError": "errors",
@@ -111,6 +125,7 @@ __all__ = [
     "Export",
     "GateError",
     "InputError",
+    "Metric",
     "ModelError",
     "Progress",
     "Prune",
@@ -119,11 +134,14 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "RemoveDead",
+    "ReplaceHead",
     "Result",
     "Rule",
+    "Runtime",
     "Split",
     "Stage",
     "StorageError",
+    "Stream",
     "TfoptError",
     "Train",
     "TrainingError",

@@ -21,14 +21,14 @@ def in_float32(model: keras.Model) -> keras.Model:
     Raises:
         ModelError: It is in mixed precision and not made of layers alone.
     """
-    return _rebuilt(model, lambda layer: {"dtype": "float32"}) if in_half(model) else model
+    return _rebuilt(model, lambda layer: {"dtype": "float32"}, "dtype='float32'") if in_half(model) else model
 
 
 def in_precision(model: keras.Model, policy: str) -> keras.Model:
     """A copy of a model that computes in another precision; variables are made in the scope that it is called in.
 
-    Layers whose precision the user chose keep it, and those that give the outputs stay in float32, as Keras advises for
-    mixed precision.
+    Layers in another precision than float32 keep it, and those that give the outputs stay in float32, as Keras advises
+    for mixed precision.
 
     Args:
         model: A built model.
@@ -45,7 +45,7 @@ def in_precision(model: keras.Model, policy: str) -> keras.Model:
         own = layer.dtype_policy.name if hasattr(layer, "dtype_policy") else None
         return {"dtype": policy} if own == "float32" and id(layer) not in last else {}
 
-    return _rebuilt(model, settings if policy != "float32" else lambda layer: {})
+    return _rebuilt(model, settings if policy != "float32" else lambda layer: {}, f"dtype={policy!r}")
 
 
 def _subclassed(model: keras.Model, policy: str) -> keras.Model:
@@ -81,7 +81,7 @@ def unrolled(model: keras.Model) -> keras.Model:
             if steps is None or steps > LONGEST:
                 what = "no fixed length" if steps is None else f"{steps} steps, more than {LONGEST}"
                 raise ModelError(f"{place.path} has {what}")
-    return _rebuilt(model, lambda layer: {"unroll": True})
+    return _rebuilt(model, lambda layer: {"unroll": True}, "unroll=True")
 
 
 def _steps(layer: Any) -> int | None:
@@ -94,19 +94,22 @@ def _steps(layer: Any) -> int | None:
     return None if None in lengths else max(lengths, default=0)
 
 
-def _rebuilt(model: keras.Model, settings: Callable[[Any], dict[str, Any]]) -> keras.Model:
-    """A copy with the same weights whose layers have the settings that are given for each, where they know them."""
+def _rebuilt(model: keras.Model, settings: Callable[[Any], dict[str, Any]], what: str) -> keras.Model:
+    """A copy with the same weights whose layers have the settings that are given for each, where they know them.
+
+    Args:
+        model: The model.
+        settings: From a layer to its new settings.
+        what: The settings, for the error.
+    """
 
     def changed(config: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         own = {name: value for name, value in new.items() if name in config}
         inner = {k: {**v, "config": changed(v["config"], new)} for k, v in config.items() if _is_layer(v)}
         return {**config, **inner, **own}
 
-    asked: dict[str, Any] = {}
-
     def rebuilt(layer: Any) -> Any:
-        asked.update(new := settings(layer))
-        return type(layer).from_config(changed(layer.get_config(), new))
+        return type(layer).from_config(changed(layer.get_config(), settings(layer)))
 
     try:
         copy = keras.models.clone_model(model, clone_function=rebuilt, recursive=True)
@@ -117,7 +120,6 @@ def _rebuilt(model: keras.Model, settings: Callable[[Any], dict[str, Any]]) -> k
         for mine, theirs in zip(copy.inputs, model.inputs, strict=True):
             mine.name = theirs.name  # the names of the file's inputs
     except (ValueError, TypeError, NotImplementedError) as error:
-        what = ", ".join(f"{name}={value!r}" for name, value in asked.items()) or "the same settings"
         raise ModelError(
             f"the model cannot be used as it is, and not be built again with {what}: "
             f"{str(error).strip().splitlines()[0]} Build it so yourself and copy the weights with set_weights."

@@ -15,7 +15,8 @@ class Runtime(Knobs):
     strategy: Literal["none", "mirrored", "multi_worker", "tpu"] = "none"
     """none: one device. mirrored: all GPUs of this machine, or `devices`. multi_worker: all machines that TF_CONFIG
     names, each running the same command. tpu: a TPU; written by the book and untested. The batch size is that of all
-    devices together. BatchNormalization takes its statistics on each device's share of the batch, as Keras has it."""
+    devices together. BatchNormalization takes its statistics on each device's share of the batch, as Keras has it, and
+    every share counts the same, that of a last batch that does not divide evenly too."""
     devices: tuple[str, ...] = Field((), examples=[["GPU:0", "GPU:1"]])
     """For mirrored: TensorFlow's names of the devices, such as [GPU:0, GPU:1]; all GPUs if not given. For tpu: the
     name or address of one."""

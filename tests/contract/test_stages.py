@@ -13,7 +13,7 @@ from tfopt.recipe import Recipe, json_schema
 from tfopt.stages.base import Stage, builtin
 
 STAGES = {kind: stage for kind, stage in builtin().items() if stage.__module__.startswith("tfopt.")}
-VALUES = {"epochs": 2, "clusters": 8, "keep": 0.5}
+VALUES = {"units": 4, "epochs": 2, "clusters": 8, "keep": 0.5}
 # What a stage takes one of, so that none of them is required by itself.
 ONE_OF = {"prune": {"sparsity": 0.5}}
 
@@ -48,6 +48,7 @@ def nested(stage):
 
 def test_the_registry_holds_the_documented_stages():
     assert list(STAGES) == [
+        "replace_head",
         "train",
         "prune",
         "prune_channels",

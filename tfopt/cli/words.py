@@ -39,8 +39,8 @@ def stages(
     console = open_console()
     if kind is None:
         for name, stage in known.items():
-            first = (stage.__doc__ or "").strip().splitlines()[0]
-            console.print(f"{name:<10} {stage.takes} -> {stage.gives}  {first}", markup=False, highlight=False)
+            first = "".join((stage.__doc__ or "").strip().splitlines()[:1])
+            console.print(f"{name:<14} {stage.takes} -> {stage.gives}  {first}", markup=False, highlight=False)
         return
     if kind not in known:
         raise InputError(f"there is no stage {kind!r}. {did_you_mean(kind, known)}")
