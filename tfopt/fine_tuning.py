@@ -69,6 +69,7 @@ def rated(model: keras.Model, rates: Mapping[str, float]) -> Iterator[None]:
         yield
         return
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizer = getattr(optimizer, "optimizer", optimizer)  # SAM's, which makes the step
     factors = factors_of(model, rates)
     by_index: list[float] = []
     own = optimizer.update_step

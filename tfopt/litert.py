@@ -63,7 +63,15 @@ class Runner:
             DataError: An input is missing or has another shape.
             ConversionError: LiteRT failed while running.
         """
-        feeds = quantize_samples(x, self.inputs)
+        found = self.quantized(quantize_samples(x, self.inputs))
+        return {name: dequantize(values, self.outputs[name]) for name, values in found.items()}
+
+    def quantized(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs samples that are as the file takes them; its outputs as it gives them.
+
+        Raises:
+            ConversionError: LiteRT failed while running.
+        """
         count = len(next(iter(feeds.values())))
         collected: dict[str, list[np.ndarray]] = {name: [] for name in self.outputs}
         for start in range(0, count, self._batch):
@@ -75,7 +83,7 @@ class Runner:
                 raise ConversionError(f"LiteRT cannot run the file: {str(error).strip().splitlines()[0]}") from error
             for name, value in result.items():
                 collected[name].append(value)
-        return {n: dequantize(np.concatenate(v)[:count], self.outputs[n]) for n, v in collected.items()}
+        return {name: np.concatenate(values)[:count] for name, values in collected.items()}
 
 
 def quantize_samples(

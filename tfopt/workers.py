@@ -58,6 +58,7 @@ def _once(command: Sequence[str], count: int) -> tuple[int, int, str]:
             subprocess.Popen(
                 command,
                 env={**os.environ, "TF_CONFIG": _config(addresses, index)},
+                preexec_fn=_ends_with_its_parent,
                 stdout=None if index == 0 else logs[index],
                 stderr=None if index == 0 else logs[index],
             )
@@ -119,6 +120,14 @@ def _ended_with(workers: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
             if worker.poll() is None:
                 worker.kill()
             worker.wait()
+
+
+def _ends_with_its_parent() -> None:
+    """Has Linux kill this process when the one that started it is killed; elsewhere it would run on."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of prctl(2)
 
 
 def _config(addresses: Sequence[str], index: int) -> str:

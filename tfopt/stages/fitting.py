@@ -153,8 +153,8 @@ class Fitting(Stage):
             except InputError as error:
                 raise type(error)(str(error), ("regularizers", index, *error.field)) from error
         training.check_fine_tuning(model, settings)
-        check_metrics(model, context)
         targets.check_targets(model, context.data, context.loss)
+        check_metrics(model, context)
         training.class_weights(model, settings, context.data.train)
         self.data(context).check_augment()
 

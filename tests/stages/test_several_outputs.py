@@ -1,0 +1,181 @@
+"""Several inputs and outputs, and metrics of any kind, by name from the recipe to the file."""
+
+import json
+
+import numpy as np
+import pytest
+
+import tfopt
+from tfopt.errors import GateError, InputError
+from tfopt.litert import Runner
+
+PROJECT = """
+import keras
+import numpy as np
+from keras import layers
+
+def build():
+    image, sound = layers.Input((8, 8, 1), name="image"), layers.Input((6,), name="sound")
+    seen = layers.Dense(8, activation="relu")(layers.Flatten()(image))
+    both = layers.Concatenate()([seen, layers.Dense(6, activation="relu")(sound)])
+    kind = layers.Dense(4, activation="softmax", name="kind")(both)
+    size = layers.Dense(1, name="size")(both)
+    return keras.Model({"image": image, "sound": sound}, {"kind": kind, "size": size})
+
+def load():
+    generator = np.random.default_rng(0)
+    parts = {}
+    for split, count in (("train", 384), ("test", 128)):
+        y = np.arange(count) % 4
+        image = generator.normal(0, 0.4, (count, 8, 8)).astype(np.float32)
+        for one, label in zip(image, y):
+            one[2 * label : 2 * label + 2] += 1
+        sound = generator.normal(size=(count, 6)).astype(np.float32)
+        parts[f"x_{split}"] = {"sound": sound, "image": image}
+        parts[f"y_{split}"] = {"size": sound.sum(axis=1), "kind": y}
+    return parts
+
+def worst(y, outputs):
+    return np.abs(y - outputs[:, 0]).max()
+
+worst.higher_is_better = False
+"""
+RECIPE = """
+name: r
+model: p.py:build
+data: p.py:load
+loss: {kind: sparse_categorical_crossentropy, size: {huber: {delta: 2.0}}}
+metrics:
+  kind: [accuracy, f1]
+  size: [r2, mae, p.py:worst]
+stages:
+  - train: {epochs: 12, optimizer: {adam: {learning_rate: 5.0e-3}}, early_stopping: {monitor: val_size_r2, patience: 8}}
+  - prune: {epochs: 4, sparsity: 0.5}
+  - quantize: {name: int8, metric: kind_accuracy, max_drop: 0.05}
+  - verify: {metric: size_r2, max_drop: 0.2}
+  - benchmark
+"""
+SCORES = ["kind_accuracy", "kind_f1", "size_r2", "size_mae", "size_worst"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("several")
+    (folder / "p.py").write_text(PROJECT)
+    (folder / "r.yaml").write_text(RECIPE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(project):
+    return tfopt.run(project / "r.yaml", project / "out")
+
+
+def test_each_output_is_trained_and_scored_by_its_own_metrics(result):
+    for name in ("train", "prune"):
+        artifact = result.artifacts[name]
+        assert list(artifact.scores) == SCORES
+        assert artifact.metrics["kind_accuracy"] > 0.95
+        assert artifact.metrics["size_r2"] > 0.8
+    history = result.artifacts["train"].details["history"]
+    assert {"val_kind_accuracy", "val_size_mae", "val_kind_f1", "val_size_r2", "val_size_worst"} <= set(history)
+
+
+def test_the_files_inputs_and_outputs_have_the_models_names(result):
+    runner = Runner(result.path)
+    assert set(runner.inputs) == {"image", "sound"}
+    assert set(runner.outputs) == {"kind", "size"}
+
+
+def test_a_metric_of_the_file_is_that_of_its_outputs_by_hand(result, project):
+    namespace = {}
+    exec(PROJECT, namespace)
+    parts = namespace["load"]()
+    found = Runner(result.path)(parts["x_test"])
+    assert result.metrics["kind_accuracy"] == np.mean(found["kind"].argmax(1) == parts["y_test"]["kind"])
+    assert result.metrics["size_worst"] == pytest.approx(namespace["worst"](parts["y_test"]["size"], found["size"]))
+
+
+def test_the_report_has_a_column_for_each_and_the_classes_of_the_one_that_has_some(result):
+    text = (result.folder / "report.md").read_text()
+    assert "| stage | " + " | ".join(SCORES) in text
+    assert "## int8: class by class" in text
+    page = (result.folder / "confusion.html").read_text()
+    assert "taken for" in page
+    by_class = result.artifacts["verify"].details["by_class"]["int8"]["kind"]
+    assert np.sum(by_class["confusion"]) == 128
+
+
+def test_the_gate_looks_at_the_metric_that_it_names(project):
+    worse = RECIPE.replace("metric: size_r2, max_drop: 0.2", "metric: size_worst, max_drop: 0.0")
+    (project / "worse.yaml").write_text(worse)
+    with pytest.raises(GateError, match="size_worst"):
+        tfopt.run(project / "worse.yaml", project / "out")
+
+
+def test_the_code_of_a_metric_belongs_to_the_results_it_scored(project, result, tmp_path):
+    for file in ("p.py", "r.yaml"):
+        (tmp_path / file).write_text((project / file).read_text().replace(".max()", ".mean()"))
+    again = tfopt.run(project / "r.yaml", project / "out")
+    assert {"train", "prune", "int8"} <= set(again.reused)
+    other = tfopt.run(tmp_path / "r.yaml", tmp_path / "out")
+    assert other.artifacts["train"].key != result.artifacts["train"].key
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("kind: [accuracy, f1]", "kid: [accuracy]", "metrics names the output 'kid', and the model's are kind, size"),
+        ("{kind: sparse", "{kid: sparse", "the loss is for the output 'kid', and the model's are kind, size"),
+        ("metric: size_r2", "metric: size_r3", "looks at 'size_r3', which is not measured. Did you mean 'size_r2'"),
+        ("metric: kind_accuracy", "metric: accuracy", "looks at 'accuracy', which is not measured"),
+        ("size: [r2, mae, p.py:worst]", "size: [r2, p.py:wurst]", "has no 'wurst'. Did you mean 'worst'"),
+        ("size: [r2, mae, p.py:worst]", "size: [accuracy, top_3]", "top_3 needs more than 3 classes"),
+        ("monitor: val_size_r2", "monitor: val_size_r3", "nothing is logged as 'val_size_r3'"),
+        ("epochs: 12,", "epochs: 12, class_weight: balanced,", "class_weight is for models of one output"),
+        ("{huber: {delta: 2.0}}", "{huber: {dleta: 2.0}}", "huber does not take this"),
+    ],
+)  # fmt: skip
+def test_what_names_nothing_is_one_line_with_its_place(project, old, new, sentence):
+    assert old in RECIPE
+    (project / "wrong.yaml").write_text(RECIPE.replace(old, new))
+    with pytest.raises(InputError) as caught:
+        tfopt.validate(project / "wrong.yaml")
+    [line] = str(caught.value).splitlines()
+    assert sentence in line
+    assert "wrong.yaml:" in line
+
+
+def test_targets_without_names_are_asked_for_by_name(project):
+    (project / "q.py").write_text(PROJECT.replace('{"size": sound.sum(axis=1), "kind": y}', "y"))
+    (project / "q.yaml").write_text(
+        RECIPE.replace("p.py:", "q.py:").replace("metrics:", "_:").split("_:")[0] + "stages: [{train: {epochs: 1}}]\n"
+    )
+    with pytest.raises(InputError, match="outputs kind, size: give y_train as a dict"):
+        tfopt.validate(project / "q.yaml")
+
+
+def test_streams_of_named_inputs_train_and_quantize_too(project):
+    streamed = (
+        PROJECT
+        + """
+def stream():
+    import tensorflow as tf
+    parts = load()
+    rows = lambda split: tf.data.Dataset.from_tensor_slices((parts[f"x_{split}"], parts[f"y_{split}"]))
+    return {
+        "train": rows("train").shuffle(384).batch(16),
+        "validation": rows("test").batch(50),
+        "test": rows("test").batch(7),
+    }
+"""
+    )
+    (project / "s.py").write_text(streamed)
+    (project / "s.yaml").write_text(
+        RECIPE.replace("p.py:load", "s.py:stream").replace("name: r", "name: s", 1).replace("0.2}", "0.5}")
+    )
+    result = tfopt.run(project / "s.yaml", project / "out")
+    assert result.metrics["kind_accuracy"] > 0.95
+    assert result.metrics["size_r2"] > 0.4
+    report = json.loads((result.folder / "report.json").read_text())
+    assert report["passed"]
