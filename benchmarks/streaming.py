@@ -56,7 +56,7 @@ def main():
 
     model = build()
     model(np.zeros((1, SIDE, SIDE, 3), np.float32))
-    tfopt.convert(model, "int8", calibration=np.zeros((8, SIDE, SIDE, 3), np.float32))
+    tfopt.convert(model, "int8", calibration=next(batches(0, 8))[0])
     before = peak()
     held = samples // 20
     parts = {"train": (0, samples - 2 * held), "validation": (samples, held), "test": (2 * samples, held)}

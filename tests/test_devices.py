@@ -342,8 +342,8 @@ if what == "kill once" and starts.read_text() == "x" or what == "kill":
 if what.startswith("exit"):
     print("a reason")
     sys.exit(int(what.split()[1]))
-if what == "wait":
-    time.sleep(60)
+if what in ("wait", "later"):
+    time.sleep(60 if what == "wait" else 2)
 """
 
 
@@ -358,7 +358,7 @@ def test_all_workers_end_with_the_first(tmp_path):
 
 
 def test_a_worker_that_is_killed_has_all_start_again(tmp_path):
-    code, told, starts = launched(tmp_path, "exit 0", "kill once")
+    code, told, starts = launched(tmp_path, "later", "kill once")
     assert code == 0
     assert starts[1] == 2
     assert told == ["worker 1 of 2 was ended by SIGKILL: all start again, after the last finished epoch"]

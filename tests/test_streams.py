@@ -1,6 +1,7 @@
 """Data that is read batch by batch: the same samples, in bounded pieces, as often as they are needed."""
 
 import itertools
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,6 +14,11 @@ from tfopt.errors import DataError
 from tfopt.reference import Ref
 from tfopt.streams import Stream
 from tfopt.training import Settings
+
+try:
+    import tensorflow_datasets as tfds
+except ImportError:
+    tfds = None
 
 X = np.arange(21, dtype=np.float32)[:, None]
 Y = np.arange(21)
@@ -216,6 +222,24 @@ def test_values_that_are_not_finite_are_found_in_the_first_samples():
         Stream(lambda: iter([(np.float32([[0], [1], [np.nan]]), np.zeros(3))]), 3).check("validation")
 
 
+def test_no_more_is_read_than_is_needed_and_a_little_ahead():
+    made = []
+
+    def endless():
+        while True:
+            made.append(len(made))
+            yield X[:4], Y[:4]
+
+    stream = Stream(endless, 4000)
+    stream.few(8)
+    assert len(made) <= 8
+    made.clear()
+    for step, _ in enumerate(stream.training(Reading(4, 0, 0, 1)), start=1):
+        assert len(made) - step <= 8
+        if step == 100:
+            break
+
+
 # From a recipe
 
 
@@ -278,6 +302,42 @@ def test_a_stream_is_known_by_its_code_and_its_first_samples(tmp_path):
     assert digest(0) == first
     assert digest(1) != first
     assert digest(0, "# later samples may differ too\n") != first
+
+
+class Shapes(tfds.core.GeneratorBasedBuilder if tfds else object):
+    """A data set as TFDS has them, with nothing to download."""
+
+    VERSION = tfds.core.Version("1.0.0") if tfds else None
+    pkg_dir_path = Path(__file__).parent  # TFDS would look for a package
+
+    def _info(self):
+        features = {"image": tfds.features.Image(shape=(8, 8, 1)), "label": tfds.features.ClassLabel(num_classes=4)}
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(features), supervised_keys=("image", "label")
+        )
+
+    def _split_generators(self, manager):
+        return {"train": self._generate_examples(0, 200), "test": self._generate_examples(200, 40)}
+
+    def _generate_examples(self, start, count):
+        for index in range(start, start + count):
+            yield index, {"image": np.full((8, 8, 1), index % 256, np.uint8), "label": index % 4}
+
+
+@pytest.mark.skipif(tfds is None, reason="TensorFlow Datasets is not installed")
+def test_a_set_of_tfds_is_three_streams(monkeypatch, tmp_path):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    source = sources.resolve("tfds:shapes", tmp_path)
+    data = sources.load(source)
+    data.check()
+    assert {name: len(split) for name, split in data.splits().items()} == {"train": 180, "validation": 20, "test": 40}
+    first, again = (targets(data.train.training(Reading(32, 0, 0, 2))) for _ in range(2))
+    assert first == again
+    assert sorted(itertools.chain(*first[:6])) == sorted(itertools.chain(*first[6:]))
+    assert first[:6] != first[6:]
+    assert targets(data.test.batches(40)) == targets(data.test.batches(40))
+    with pytest.raises(DataError, match="tfds:shaped does not load"):
+        sources.load("tfds:shaped")
 
 
 # Training

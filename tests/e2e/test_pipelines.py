@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tfopt import pipeline
 from tfopt.recipe import Recipe
+from tfopt.report import files as report_files
 
 ROOT = Path(__file__).parents[2]
 
@@ -146,3 +148,39 @@ def test_half_of_the_operations_are_removed_and_the_accuracy_stays(real_data, tm
     assert 0.4 * before < after <= 0.5 * before
     assert figures["cut"]["accuracy"] > figures["dense"]["accuracy"] - 0.005
     assert figures["cut"]["raw_bytes"] < 0.6 * figures["dense"]["raw_bytes"]
+
+
+APPLICATIONS = {
+    # what of the recipe names the data, the gate and the least that int8 reaches, the most bytes of the int8 file
+    "speech": ({"speech.py:load": {"file": "fsdd.npz"}}, "accuracy", 0.97, 50_000),
+    "reviews": ({"reviews.py:load": {"folder": ""}}, "roc_auc", 0.79, 210_000),
+    "reviews_transformer": ({"reviews.py:load": {"folder": ""}}, "roc_auc", 0.79, 220_000),
+    "two_senses": (
+        {"two_senses.py:load": {"images": "mnist.npz", "sounds": "fsdd.npz"}},
+        "digit_accuracy",
+        0.92,
+        90_000,
+    ),
+    "recommendation": (None, "roc_auc", 0.74, 11_000),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_an_application_goes_from_its_data_function_to_an_int8_file(name, real_data, tmp_path):
+    data, metric, least, most = APPLICATIONS[name]
+    recipe = Recipe.load(ROOT / "pipelines" / f"{name}.yaml")
+    if data:
+        [(function, files)] = data.items()
+        named = {argument: str(real_data / file) for argument, file in files.items()}
+        recipe = recipe.model_copy(update={"data": {function: named}})
+    figures = pipeline_run(recipe, tmp_path)
+    assert figures["int8"][metric] >= least
+    assert figures["int8"][metric] >= figures["train"][metric] - 0.02
+    assert figures["int8"]["raw_bytes"] <= most
+
+
+def pipeline_run(recipe, out):
+    """The figures of every model of a run, by its stage."""
+    result = pipeline.run(recipe, out)
+    return {row.stage: row.metrics for row in report_files.rows(result.artifacts)}
