@@ -82,9 +82,8 @@ def build_loss(spec: Any) -> Any:
             keras.losses.get(spec)
         except ValueError:
             functions = [name for name, value in vars(keras.losses).items() if name.islower() and callable(value)]
-            raise InputError(
-                f"Keras has no loss {spec!r}. {did_you_mean(spec, [*functions, *own])}", ("loss",)
-            ) from None
+            names = {*functions, *own} - {"get", "serialize", "deserialize"}
+            raise InputError(f"Keras has no loss {spec!r}. {did_you_mean(spec, names)}", ("loss",)) from None
         return spec
     if not isinstance(spec, Mapping):
         raise InputError(f"a loss is a name, or a name with its arguments. Received: {spec!r}.", ("loss",))

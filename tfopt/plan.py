@@ -155,6 +155,7 @@ class Plan:
     def context(self, name: str, key: str, folder: Path, artifacts: Mapping[str, Artifact]) -> Context:
         """What the stage of that name is given."""
         from tfopt import models
+        from tfopt.devices import Devices
 
         recipe = self.recipe
         return Context(
@@ -169,7 +170,7 @@ class Plan:
             progress=self.progress,
             custom_objects=models.custom_objects(self.model_source, self.model),
             trust=self.trust,
-            devices=self.devices,
+            devices=self.devices or Devices(recipe.runtime),
         )
 
     def check(self) -> None:

@@ -55,7 +55,7 @@ class Recipe(Knobs):
     """Of everything random: initial weights, the order of the data, dropout, the choice of calibration samples."""
     trust: bool = False
     """Load a model file that carries Python code (a Lambda layer). Such a file can run anything: only for your own."""
-    runtime: Runtime = Field(default_factory=lambda: Runtime(**{}))
+    runtime: Runtime = Field(default_factory=lambda: Runtime(**{}), examples=[{"strategy": "mirrored"}])
     """Devices, precision and logs of the stages that train."""
     use: tuple[str, ...] = ()
     """Python files with stages of your own."""

@@ -331,6 +331,7 @@ def _from_tfds(name: str) -> Data:
         raise
     except Exception as error:
         raise DataError(
-            f"tfds:{name} does not load: {describe(error)}. TFDS downloads it once, to ~/tensorflow_datasets.",
+            f"tfds:{name} does not load: {describe(error).rstrip('.')}. TFDS downloads it once, to "
+            "~/tensorflow_datasets.",
             ("data",),
         ) from error

@@ -146,7 +146,8 @@ class Prune(Fitting):
         from tfopt.sparsity.masks import kernel_sparsity
 
         model, pruning = context.load(inputs[0]), self._callback()
-        log = SparsityLog(context.folder / "tensorboard", prunable=self.prunable)
+        logged = not context.devices or context.devices.runtime.tensorboard
+        log = SparsityLog(context.folder / "tensorboard" if logged else None, prunable=self.prunable)
         callbacks = [pruning, log, *self.distillation(inputs, context)]
         history = training.fit(
             model, self.data(context), self.training(context), context.folder, callbacks, self.listener(context)
