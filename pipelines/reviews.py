@@ -45,7 +45,7 @@ def read(folder):
 
 
 def download():
-    """The same, from where the data set lives; every tenth sentence is a test."""
+    """The same, from where the data set lives; a random tenth of the sentences is the test split."""
     archive = keras.utils.get_file("rt-polaritydata.tar.gz", SOURCE)
     texts, labels = [], []
     with tarfile.open(archive) as tar:

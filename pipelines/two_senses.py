@@ -26,9 +26,15 @@ def load(images: str | None = None, sounds: str | None = None):
     spoken = dict(np.load(sounds)) if sounds else download()
     names = sorted(set(spoken["speaker_train"]))
     parts = {}
-    for split, times in (("train", 4), ("test", 1)):
-        x, digits = pairs(written, spoken, split, times)
-        speakers = np.tile([names.index(name) for name in spoken[f"speaker_{split}"]], times)
+    held = np.random.default_rng(1).permutation(len(spoken["y_train"])) < len(spoken["y_train"]) // 10
+    for split, source, kept, times in (
+        ("train", "train", ~held, 4),
+        ("validation", "train", held, 1),  # recordings that training does not hear
+        ("test", "test", np.ones(len(spoken["y_test"]), bool), 1),
+    ):
+        own = {f"{part}_{source}": spoken[f"{part}_{source}"][kept] for part in ("x", "y", "speaker")}
+        x, digits = pairs(written, own, source, times)
+        speakers = np.tile([names.index(name) for name in own[f"speaker_{source}"]], times)
         parts[f"x_{split}"] = x
         parts[f"y_{split}"] = {"digit": digits, "speaker": speakers.astype(np.int32)}
     return parts

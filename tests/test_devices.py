@@ -21,7 +21,7 @@ from tfopt.optimizers import SAM
 from tfopt.recipe import Recipe
 from tfopt.runtime import Runtime
 from tfopt.training import Settings
-from tfopt.workers import launch
+from tfopt.workers import cluster, launch
 
 NET = """
 import keras
@@ -116,6 +116,26 @@ def test_a_copy_in_mixed_precision_keeps_other_precisions_and_gives_float32(data
         copy.get_layer("first").kernel.assign(np.ones((4, 3)))
     assert names == {"first": "mixed_float16", "own": "float64", "last": "float32"}
     np.testing.assert_array_equal(model.get_layer("first").kernel, np.ones((4, 3)))
+
+
+def test_float16_scales_the_loss(data, tmp_path):
+    seen = []
+
+    class Look(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            seen.append(self.model.optimizer)
+
+    settings = Settings(epochs=1, devices=Devices(Runtime(precision="mixed_float16")))
+    training.fit(net(), data, settings, tmp_path, [Look()])
+    assert isinstance(seen[0], keras.optimizers.LossScaleOptimizer)
+
+
+def test_a_nested_model_at_the_end_gives_float32_too():
+    inner = keras.Sequential([layers.Input((3,)), layers.Dense(3), layers.Dense(2)])
+    model = keras.Sequential([layers.Input((3,)), layers.Dense(3), inner])
+    with Devices(Runtime(precision="mixed_float16")).training_copy(model) as copy:
+        assert copy(np.ones((1, 3))).dtype == "float32"
+        assert copy.layers[0].compute_dtype == "float16"
 
 
 def test_a_subclassed_model_is_refused_in_mixed_precision():
@@ -213,7 +233,7 @@ def test_an_optimizer_that_needs_the_loss_as_a_function_is_refused_across_worker
 )
 def test_the_cluster_is_read_from_tf_config(text, found, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
-    assert devices.cluster() == found
+    assert cluster() == found
 
 
 @pytest.mark.parametrize(
@@ -230,7 +250,7 @@ def test_the_cluster_is_read_from_tf_config(text, found, monkeypatch):
 def test_a_tf_config_that_says_something_else_is_one_line(text, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(InputError, match=r"reads TF_CONFIG.*tfopt run --workers 2"):
-        devices.cluster()
+        cluster()
 
 
 # Mirrored

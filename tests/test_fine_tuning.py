@@ -9,7 +9,7 @@ import tfopt
 from tfopt import training
 from tfopt.data import Data, Oversampled, Reading, Split, balanced_weights
 from tfopt.errors import DataError, InputError, ModelError, RecipeError
-from tfopt.fine_tuning import replace_head
+from tfopt.fine_tuning import factors_of, replace_head
 from tfopt.training import Settings
 
 
@@ -157,6 +157,16 @@ def test_what_comes_after_the_last_dense_layer_goes_with_it(end):
     model = keras.Sequential([layers.Input((4,)), layers.Dense(6, name="a"), layers.Dense(3, name="b"), after])
     new = replace_head(model, 2, "linear")
     assert [layer.name for layer in new.layers][1:] == ["a", "head"]
+
+
+def test_a_head_is_replaced_again_and_layers_of_one_name_have_their_own_rates():
+    again = replace_head(replace_head(net(), 7, dropout=0.3), 3, dropout=0.2)
+    assert [layer.name for layer in again.layers][-3:] == ["wide", "head_dropout_2", "head_2"]
+    subs = [keras.Sequential([layers.Input((3,)), layers.Dense(2, name="d")], name=name) for name in "ab"]
+    inputs = layers.Input((3,))
+    model = keras.Model(inputs, layers.Add()([sub(inputs) for sub in subs]))
+    found = factors_of(model, {"a": 0.5})
+    assert set(found) == {id(variable) for variable in subs[0].trainable_variables}
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (16, 3)])

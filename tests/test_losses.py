@@ -73,6 +73,8 @@ def test_a_loss_for_each_output():
         ("focal", "Keras has no loss 'focal'"),
         ({"huber": {"dleta": 1}}, "huber does not take this"),
         ({"digit": "msee"}, "Keras has no loss 'msee'"),
+        ({"hubber": {"delta": 0.5}}, "Did you mean 'huber'"),
+        ({"hubber": {}}, "Did you mean 'huber'"),
         ({"sparse_categorical_focal_crossentropy": {"gamma": -1}}, "gamma of the focal loss"),
         (3, "Received: 3"),
     ],

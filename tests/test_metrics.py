@@ -74,6 +74,14 @@ def test_r2_follows_its_formula():
     assert value("r2", y, outputs) == pytest.approx(1 - (0.25 + 0 + 1) / ((y - y.mean()) ** 2).sum())
 
 
+def test_several_classes_at_once_are_not_scored_as_one():
+    several = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 0]])
+    with pytest.raises(ValueError, match="several classes or none"):
+        value("accuracy", several, SCORES[:3])
+    soft = np.array([[0.9, 0.05, 0.05], [0.1, 0.8, 0.1]])  # smoothed labels are of one
+    assert value("accuracy", soft, SCORES[:2]) == 0.5
+
+
 def test_of_several_steps_classes_are_counted_one_by_one():
     generator = np.random.default_rng(0)
     y, outputs = generator.integers(0, 3, (20, 5)), generator.random((20, 5, 3))

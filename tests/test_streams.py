@@ -131,6 +131,35 @@ def test_a_shuffled_dataset_goes_on_where_it_was_interrupted():
     assert targets(shuffled().training(Reading(8, 0, 1, 3))) == whole[3:]
 
 
+@pytest.mark.parametrize("name", STREAMS)
+def test_an_epoch_is_as_long_as_it_says(name):
+    stream = Stream(STREAMS[name]().source, 10)
+    assert (len(stream), len(stream.y), len(stream.few(100))) == (10, 10, 10)
+    assert [len(y) for y in targets(stream.batches(4))] == [4, 4, 2]
+    assert len(targets(stream.training(Reading(4, 0, 0, 2)))) == 6
+
+
+def test_many_epochs_are_made_when_their_turn_comes():
+    called = []
+
+    def of_epoch(epoch):
+        called.append(epoch)
+        return batches()
+
+    read = iter(Stream(of_epoch, 21).training(Reading(8, 0, 0, 500)))
+    next(read)
+    assert max(called) <= 2
+
+
+def test_a_random_choice_keeps_no_more_than_it_chose():
+    stream = Stream(lambda: ((np.full((50, 4), i), np.full(50, i)) for i in range(100)), 5000)
+    chosen = stream.choose(30, 0)
+    assert len(chosen) == 30
+    assert chosen.y.max() < 600 / 50
+    again = Stream(lambda: ((np.full((7, 4), i * 7 // 50), np.full(7, 0)) for i in range(900)), 5000).choose(30, 0)
+    assert len(again) == 30
+
+
 def test_an_endless_source_has_the_epochs_that_it_is_given():
     def endless():
         while True:

@@ -174,8 +174,10 @@ class Workspace:
 
     def begun(self, name: str, key: str) -> bool:
         """Whether a result of that key is being made."""
-        mark = self.root / f"{name}{PARTIAL}" / KEY
-        return mark.exists() and mark.read_text() == key
+        try:
+            return (self.root / f"{name}{PARTIAL}" / KEY).read_text() == key
+        except FileNotFoundError:  # another process may be taking it away
+            return False
 
     def begin(self, name: str, key: str) -> Path:
         """The folder to work in: the partial one of an earlier try with the same key, else a new one."""

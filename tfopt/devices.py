@@ -21,6 +21,7 @@ from tfopt.errors import InputError, TrainingError
 from tfopt.rebuilding import in_precision
 from tfopt.reference import describe
 from tfopt.runtime import Runtime
+from tfopt.workers import cluster
 
 # A worker that is silent for so long counts as lost.
 HEARTBEAT_SECONDS = 10
@@ -85,10 +86,18 @@ class Devices:
             copy = in_precision(model, precision)
         if self.workers > 1:
             copy.__class__ = _across_workers(type(copy))
-        try:
-            yield copy
-        finally:
-            model.set_weights(copy.get_weights())
+        yield copy
+        model.set_weights(copy.get_weights())
+
+    def optimizer(self, optimizer: Any) -> Any:
+        """The optimizer to compile with: in float16 small gradients would be zero without a scaled loss."""
+        scaled = self.runtime.precision == "mixed_float16"
+        return keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer
+
+    def meet(self) -> None:
+        """Waits for all workers: none goes on while another still reads what the first one may take away."""
+        if self.workers > 1:
+            self.strategy.reduce("SUM", self.strategy.run(tf.function(lambda: tf.constant(1.0))), axis=None)
 
 
 def start(runtime: Runtime) -> Devices:
@@ -124,36 +133,17 @@ def _tpu(runtime: Runtime) -> Devices:
         raise InputError(f"no TPU answers: {describe(error)}", ("runtime", "strategy")) from error
 
 
-def cluster() -> tuple[list[str], int]:
-    """The addresses of all workers, and which of them this process is, from TF_CONFIG.
-
-    Raises:
-        InputError: TF_CONFIG is not set, or says something else.
-    """
-    text = os.environ.get("TF_CONFIG", "")
-    example = '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
-    try:
-        config = json.loads(text)
-        jobs, task = config["cluster"], config["task"]
-        if set(jobs) - {"chief", "worker"}:
-            raise ValueError("jobs other than chief and worker")
-        addresses = [*jobs.get("chief", []), *jobs.get("worker", [])]
-        index = int(task["index"]) + (len(jobs.get("chief", [])) if task["type"] == "worker" else 0)
-        return addresses, range(len(addresses))[index]
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        said = f"Received: {text[:120]!r}." if text else "It is not set."
-        raise InputError(
-            f"strategy: multi_worker reads TF_CONFIG, such as {example}. {said} On one machine: tfopt run --workers 2.",
-            ("runtime", "strategy"),
-        ) from error
-
-
 def _multi_worker(runtime: Runtime) -> Devices:
     addresses, rank = cluster()
     _wait_at_most(runtime.start_timeout)
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    except (tf.errors.OpError, RuntimeError) as error:
+    except RuntimeError as error:
+        raise InputError(
+            f"strategy: multi_worker has to come before anything else of TensorFlow in a process: {describe(error)}",
+            ("runtime", "strategy"),
+        ) from error
+    except tf.errors.OpError as error:
         raise TrainingError(
             f"the {len(addresses)} workers of TF_CONFIG did not all start within {runtime.start_timeout:g} s, or "
             f"cannot reach each other: {describe(error)}"

@@ -27,9 +27,10 @@ def keras_outputs(model: Any, x: Arrays | Samples) -> dict[str, np.ndarray]:
 
 def file_outputs(source: Path | bytes, x: Arrays | Samples) -> dict[str, np.ndarray]:
     """A `.tflite` file's outputs on LiteRT by name, each `(samples, ...)`, dequantized."""
-    from tfopt.throughput import outputs
+    from tfopt.throughput import Evaluator
 
-    parts = [outputs(source, chunk) for chunk in (x.chunks() if isinstance(x, Samples) else [x])]
+    run = Evaluator(source)
+    parts = [run(chunk) for chunk in (x.chunks() if isinstance(x, Samples) else [x])]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -8,6 +8,7 @@ References:
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -56,7 +57,8 @@ def _matched(places: Sequence[Place], patterns: Sequence[str], knob: str) -> lis
 def rated(model: keras.Model, rates: Mapping[str, float]) -> Iterator[None]:
     """Multiplies the learning rate of a compiled model's optimizer, layer by layer, in the block.
 
-    It is the step that is multiplied, not the gradient, which Adam and its like would divide out again.
+    It is the step that is multiplied, not the gradient, which Adam and its like would divide out again. An optimizer's
+    own `weight_decay` keeps the full rate.
 
     Args:
         model: A compiled model.
@@ -76,7 +78,7 @@ def rated(model: keras.Model, rates: Mapping[str, float]) -> Iterator[None]:
 
     def update_step(gradient: Any, variable: Any, learning_rate: Any) -> Any:
         if not by_index:
-            by_index.extend(factors.get(v.path, 1.0) for v in optimizer._trainable_variables)
+            by_index.extend(factors.get(id(v), 1.0) for v in optimizer._trainable_variables)
         return own(gradient, variable, learning_rate * by_index[optimizer._get_variable_index(variable)])
 
     optimizer.update_step = update_step
@@ -86,13 +88,13 @@ def rated(model: keras.Model, rates: Mapping[str, float]) -> Iterator[None]:
         del optimizer.update_step
 
 
-def factors_of(model: keras.Model, rates: Mapping[str, float]) -> dict[str, float]:
-    """The factor of the learning rate of every weight that a pattern chooses, by the weight's path."""
+def factors_of(model: keras.Model, rates: Mapping[str, float]) -> dict[int, float]:
+    """The factor of the learning rate of every weight that a pattern chooses, by the variable's `id`."""
     places = list(walk(model))
-    found: dict[str, float] = {}
+    found: dict[int, float] = {}
     for pattern, factor in rates.items():
         for place in matching(places, pattern, "rates"):
-            found.update({variable.path: factor for variable in place.layer.trainable_variables})
+            found.update({id(variable): factor for variable in place.layer.trainable_variables})
     return found
 
 
@@ -132,14 +134,26 @@ def replace_head(
     if len(features.shape) > 2:
         pooling = {3: keras.layers.GlobalAveragePooling1D, 4: keras.layers.GlobalAveragePooling2D}
         pool = pooling.get(len(features.shape), keras.layers.Flatten)
-        features = pool(name="head_pool")(features)
+        features = pool(name=_free("head_pool", model))(features)
     if dropout:
-        features = keras.layers.Dropout(dropout, name="head_dropout")(features)
-    output = keras.layers.Dense(units, activation=activation, name="head")(features)
+        features = keras.layers.Dropout(dropout, name=_free("head_dropout", model))(features)
+    name = _free("head", model)
+    output = keras.layers.Dense(units, activation=activation, name=name)(features)
     new = keras.Model(model.inputs if len(model.inputs) > 1 else model.inputs[0], output, name=model.name)
     if settings := models.compile_settings(model):
+        for key, value in settings.items():  # what is of the old output by its name
+            if isinstance(value, Mapping) and key in ("loss", "metrics", "weighted_metrics", "loss_weights"):
+                settings[key] = {name: next(iter(value.values()))}
         new.compile(**settings)
     return new
+
+
+def _free(name: str, model: keras.Model) -> str:
+    """A name that no layer of the model has."""
+    taken = {layer.name for layer in model.layers}
+    return next(
+        free for free in itertools.chain([name], (f"{name}_{n}" for n in itertools.count(2))) if free not in taken
+    )
 
 
 def _features(tensor: Any) -> Any:
@@ -148,7 +162,10 @@ def _features(tensor: Any) -> Any:
     while True:
         layer = found._keras_history.operation
         if isinstance(layer, keras.layers.Dense):
-            return layer.input
+            before = layer.input
+            while type(before._keras_history.operation).__name__ == "Dropout":
+                before = before._keras_history.operation.input
+            return before
         if type(layer).__name__ not in _HEAD_ENDS or isinstance(layer.input, list | dict):
             return tensor
         found = layer.input

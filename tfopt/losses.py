@@ -88,7 +88,9 @@ def build_loss(spec: Any) -> Any:
     if not isinstance(spec, Mapping):
         raise InputError(f"a loss is a name, or a name with its arguments. Received: {spec!r}.", ("loss",))
     known = _classes()
-    name, arguments = next(iter(spec.items()))
+    name, arguments = next(iter(spec.items()), ("", {}))
+    if len(spec) == 1 and name not in known and _are_arguments(arguments):
+        raise InputError(f"Keras has no loss {name!r}. {did_you_mean(name, known)}", ("loss",))
     if len(spec) > 1 or name not in known or not isinstance(arguments, Mapping | None):
         return {str(output): build_loss(inner) for output, inner in spec.items()}
     try:
@@ -97,10 +99,19 @@ def build_loss(spec: Any) -> Any:
         raise InputError(f"the loss {name} does not take this: {str(error).splitlines()[0]}", ("loss",)) from error
 
 
+def _are_arguments(value: Any) -> bool:
+    """Whether a value is a loss's arguments, and not a loss by itself."""
+    return isinstance(value, Mapping) and all(not isinstance(v, str | Mapping | None) for v in value.values())
+
+
 def _classes() -> dict[str, Any]:
     """Keras's losses and tfopt's by their names in snake case."""
     found = [value for value in vars(keras.losses).values() if isinstance(value, type)]
     classes = [cls for cls in found if issubclass(cls, keras.losses.Loss) and cls is not keras.losses.Loss]
-    short = {"mse": keras.losses.MeanSquaredError, "mae": keras.losses.MeanAbsoluteError}
+    short = {
+        "mse": keras.losses.MeanSquaredError,
+        "mae": keras.losses.MeanAbsoluteError,
+        "kl_divergence": keras.losses.KLDivergence,
+    }
     classes.append(SparseCategoricalFocalCrossentropy)
     return {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower(): cls for cls in classes} | short

@@ -63,6 +63,8 @@ def labelled(y: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray
     Labels are ids, with or without a last axis of 1, or one-hot as the scores are.
     """
     several = outputs.ndim > 1 and outputs.shape[-1] > 1
+    if several and y.shape == outputs.shape and not np.allclose(y.sum(axis=-1), 1, atol=1e-3):
+        raise ValueError("some samples have several classes or none, and metrics of classes take one a sample")
     ids = y.reshape(outputs.shape[:-1]) if several and y.shape != outputs.shape else classes(y)
     return ids.ravel().astype(np.int64), classes(outputs).ravel()
 

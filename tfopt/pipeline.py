@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfopt.artifact import LOG, PARTIAL, Artifact, Workspace, storage_errors
+from tfopt.artifact import LOG, PARTIAL, WORKERS, Artifact, Workspace, storage_errors
 from tfopt.errors import GateError, InputError, StorageError, TfoptError
 from tfopt.noise import captured
 from tfopt.plan import Plan
 from tfopt.recipe import Recipe, Step
 from tfopt.reference import describe
 from tfopt.stages.base import Progress
-from tfopt.workers import ended_after
+from tfopt.workers import cluster, ended_after
 
 # What a process that waits for others may take longer than these to notice that they did not come.
 GRACE_SECONDS = 15
@@ -127,11 +127,12 @@ def _run(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | None)
 
 
 def _follow(plan: Plan) -> Result:
-    from tfopt.devices import cluster
     from tfopt.following import follow
 
     addresses, rank = cluster()
-    with _told(f"worker {rank}", plan.own_workspace.root / LOG):
+    log = plan.own_workspace.root / LOG
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with captured(log), _told(f"worker {rank}", log):
         return Result(follow(plan, addresses[0]), (), plan.workspace.root, leads=False)
 
 
@@ -220,7 +221,8 @@ def clean(recipe: Recipe, out: Path, partial_only: bool = False) -> list[Path]:
         if not partial_only:
             shutil.rmtree(workspace.root)
             return [workspace.root]
-        doomed = [path for path in workspace.root.iterdir() if path.is_dir() and path.suffix == PARTIAL]
+        half = [path for path in workspace.root.iterdir() if path.is_dir() and path.suffix == PARTIAL]
+        doomed = [*half, *workspace.root.glob(WORKERS)]
         for folder in doomed:
             shutil.rmtree(folder)
     return doomed

@@ -17,7 +17,7 @@ from tfopt.artifact import SOURCE, WORKERS, Artifact, Workspace, content_key, st
 from tfopt.errors import InputError, TfoptError
 from tfopt.metrics import METRICS, find_all
 from tfopt.recipe import Recipe, Step
-from tfopt.reference import digest_callable
+from tfopt.reference import Ref, digest_callable
 from tfopt.stages.base import Context, Progress
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tfopt.models import Admitted
 
 # The settings of the runtime that results depend on.
-DECIDES = {"strategy", "precision", "jit"}
+DECIDES = {"strategy", "devices", "precision", "jit"}
 
 
 class Plan:
@@ -127,28 +127,34 @@ class Plan:
     def keys(self) -> dict[str, str]:
         """The content key of every step's result, known before any of them is made."""
         from tfopt import sources
+        from tfopt.workers import cluster
 
         recipe = self.recipe
-        scored = [(m.name, digest_callable(m.score)) if m not in METRICS.values() else m.name for m in self.metrics]
-        loss = digest_callable(recipe.loss) if callable(recipe.loss) else recipe.loss
-        keys = {SOURCE: content_key(SOURCE, self.model_digest, recipe.seed, loss, scored)}
+        scored = [
+            m.name if m in METRICS.values() else (m.name, m.higher_is_better, m.of_classes, digest_callable(m.score))
+            for m in self.metrics
+        ]
+        keys = {SOURCE: content_key(SOURCE, self.model_digest, recipe.seed, _known_by(recipe.loss), scored)}
         content = sources.fingerprint(self.data_source, lambda: self.raw_data)
         for step in self.steps:
             stage = step.stage
             before = [(name, keys[name]) for name in (*step.parents, *stage.needs())]
             runtime = recipe.runtime.model_dump(mode="json", include=DECIDES) if stage.trains else {}
+            if stage.trains and recipe.runtime.strategy == "multi_worker":
+                runtime["workers"] = len(cluster()[0])
             own = (stage.kind, _version(stage), stage.settings(), stage.surroundings(), runtime)
             keys[step.name] = content_key(before, *own, recipe.seed, content)
         return keys
 
     def resolved(self) -> Recipe:
         """The recipe with its files' whole paths; a model or data given as a Python object is only named."""
-        from tfopt.reference import Ref, find_file
+        from tfopt.reference import find_file
 
         data = f"npz:{self.data_source}" if isinstance(self.data_source, Path) else self.data_source
         changes: dict[str, Any] = {"data": _written(data) if isinstance(data, Ref) else data}
         if isinstance(self.model_source, Path | Ref):
             changes["model"] = _written(self.model_source)
+        changes["metrics"] = _placed(self.recipe.metrics, self.recipe.folder)
         changes["use"] = tuple(str(find_file(file, self.recipe.folder)) for file in self.recipe.use)
         return self.recipe.model_copy(update=changes)
 
@@ -227,6 +233,23 @@ def _written(source: Any) -> Any:
     """A resolved source as a recipe writes it."""
     arguments = getattr(source, "arguments", None)
     return {str(source): arguments} if arguments else str(source)
+
+
+def _placed(metrics: Any, folder: Path) -> Any:
+    """Metrics with the whole paths of the files that some are in."""
+    if isinstance(metrics, Mapping):
+        return {output: _placed(names, folder) for output, names in metrics.items()}
+    files = [isinstance(name, str) and ":" in name for name in metrics]
+    return tuple(str(Ref.parse(n, folder)) if file else n for n, file in zip(metrics, files, strict=True))
+
+
+def _known_by(loss: Any) -> Any:
+    """What a loss is known by: its name, its code, or its class and arguments."""
+    if isinstance(loss, Mapping):
+        return {str(name): _known_by(inner) for name, inner in loss.items()}
+    if hasattr(loss, "get_config"):
+        return [digest_callable(type(loss)), repr(sorted(loss.get_config().items(), key=str))]
+    return digest_callable(loss) if callable(loss) else loss
 
 
 @contextlib.contextmanager

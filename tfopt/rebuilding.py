@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -39,13 +39,22 @@ def in_precision(model: keras.Model, policy: str) -> keras.Model:
     """
     if not isinstance(model, keras.Sequential) and not hasattr(model, "_outputs_struct"):
         return _subclassed(model, policy)
-    last = {id(tensor._keras_history.operation) for tensor in model.outputs}
+    last = {id(layer) for layer in _last(model)}
 
     def settings(layer: Any) -> dict[str, Any]:
         own = layer.dtype_policy.name if hasattr(layer, "dtype_policy") else None
         return {"dtype": policy} if own == "float32" and id(layer) not in last else {}
 
     return _rebuilt(model, settings if policy != "float32" else lambda layer: {}, f"dtype={policy!r}")
+
+
+def _last(model: keras.Model) -> Iterator[Any]:
+    """The layers that give a model's outputs, those of a nested model at its end included."""
+    for tensor in model.outputs:
+        layer = tensor._keras_history.operation
+        yield layer
+        if isinstance(layer, keras.Sequential) or hasattr(layer, "_outputs_struct"):
+            yield from _last(layer)
 
 
 def _subclassed(model: keras.Model, policy: str) -> keras.Model:

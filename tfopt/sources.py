@@ -75,12 +75,20 @@ def fingerprint(source: Any, load: Callable[[], Data]) -> str:
         content.update(((digest_callable(data.augment) if data.augment else "") + made_by).encode())
     for split in data.splits().values():
         arrays = split if isinstance(split, Split) else split.few(CHUNK)
-        content.update(f"{len(split)}".encode() if split is not arrays else b"")
+        if not isinstance(split, Split):
+            content.update(f"{len(split)} {_code_of(getattr(split, 'source', None))}".encode())
         for part in (arrays.x, arrays.y):
             for key, array in named(part).items():
                 content.update(f"{key} {array.dtype} {array.shape}".encode())
                 content.update(np.ascontiguousarray(array).data)
     return content.hexdigest()
+
+
+def _code_of(source: Any) -> str:
+    """The digest of the code of a stream's source; of a `tf.data.Dataset`, which does not tell, nothing."""
+    if callable(source):
+        return digest_callable(source)
+    return digest_callable(type(source)) if _keras_dataset(source) else ""
 
 
 def load(source: Any) -> Data:

@@ -25,8 +25,9 @@ class Stream(Samples):
     """Samples that are read batch by batch, as often as they are needed, and never all in memory.
 
     Batches of the size that a recipe asks for are made of the source's own. A training that was interrupted goes on
-    to the same weights where an epoch's order depends on its number alone; of a `tf.data.Dataset` the epochs before
-    are then read again, without training on them.
+    to the same weights where an epoch's order depends on its number alone, as a function of the epoch can have it. A
+    `tf.data.Dataset` that shuffles goes on in an order that depends on all that was read of it before in the process,
+    and what a PyDataset changes of itself in `on_epoch_end` is not made again.
 
     Args:
         source: A `tf.data.Dataset` of batches `(x, y)`; a `keras.utils.PyDataset`, whose batches training reads in
@@ -57,8 +58,17 @@ class Stream(Samples):
         return Split(_joined([x for x, _ in batches]), _joined([y for _, y in batches])).take(slice(0, count))
 
     def choose(self, count: int, *seed: int) -> Split:
-        """A random choice among the first samples, 20 times as many."""
-        return self.few(POOL * count).choose(count, *seed)
+        """A random choice among the first samples, 20 times as many, of which no more than these are kept."""
+        pool = min(POOL * count, len(self))
+        rows = np.sort(np.random.default_rng(list(seed)).permutation(pool)[:count])
+        start, found = 0, []
+        for x, y in self.batches(CHUNK).as_numpy_iterator():
+            own = rows[(rows >= start) & (rows < start + CHUNK)] - start
+            found.append(Split(x, y).take(own))
+            start += CHUNK
+            if start > rows[-1]:
+                break
+        return Split(_joined([part.x for part in found]), _joined([part.y for part in found]))
 
     def inputs(self) -> tf.data.Dataset:
         """Batches of inputs."""
@@ -70,23 +80,33 @@ class Stream(Samples):
 
     def batches(self, size: int) -> tf.data.Dataset:
         """The batches in the source's own order."""
-        read = self._read()
-        if self.samples is None or read.cardinality() >= 0:
-            return self._fit(read.rebatch(size))
-        return self._fit(read.unbatch().take(self.samples).batch(size))
+        read = self._read().rebatch(size)
+        if (count := self.samples) is None:
+            return self._fit(read)
+
+        def cut(index: Any, batch: Any) -> Any:
+            return tf.nest.map_structure(lambda part: part[: tf.cast(count, tf.int64) - index * size], batch)
+
+        return self._fit(read.take(-(-count // size)).enumerate().map(cut))
 
     def training(self, reading: Reading) -> tf.data.Dataset:
         """Batches as the source gives them, from the first epoch to be read on."""
         size, first, epochs = reading.batch_size, reading.first_epoch, reading.epochs
         steps = -(-len(self) // size)
         if isinstance(self.source, tf.data.Dataset):
-            read = self.source.rebatch(size).repeat().skip(first * steps).take((epochs - first) * steps)
+            read = self._read().rebatch(size).repeat().skip(first * steps).take((epochs - first) * steps)
         else:
-            parts = [self._read(e, reading.seed).rebatch(size).repeat().take(steps) for e in range(first, epochs)]
-            read = parts[0] if parts else self._read().take(0)
-            for part in parts[1:]:
-                read = read.concatenate(part)
-        read = self._fit(read)
+
+            def batches() -> Iterator[Any]:
+                for epoch in range(first, epochs):
+                    of_epoch = self._read(epoch, reading.seed).rebatch(size).repeat().take(steps)
+                    yield from of_epoch.as_numpy_iterator()
+
+            spec = tf.nest.map_structure(lambda s: tf.TensorSpec((None, *s.shape[1:]), s.dtype), self._spec)
+            read = tf.data.Dataset.from_generator(batches, output_signature=spec)
+        options = tf.data.Options()  # every worker reads the whole stream, and trains on its share
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+        read = self._fit(read).with_options(options)
         if augment := reading.augment:
             seed = tf.constant(reading.seed, tf.int64)
             read = read.enumerate(first * steps).map(

@@ -13,6 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from tfopt import flatbuffer
+from tfopt.errors import ConversionError
 from tfopt.litert import Runner, dequantize, quantize_samples
 from tfopt.noise import captured
 from tfopt.tflite import parse
@@ -25,44 +26,76 @@ COMPARED = 8
 WORTH_IT = 256
 
 
-def outputs(source: Path | bytes, x: Any, workers: int | None = None) -> dict[str, np.ndarray]:
-    """A file's outputs on LiteRT, as `Runner` gives them.
+class Evaluator:
+    """A `.tflite` on LiteRT for many samples, in and out of the units of the float model, as `Runner` has them.
 
     A file made for one sample takes several where its reshapes allow it and the first outputs prove to be the same: to
     the bit where they are integers.
 
     Args:
         source: The file, or its bytes.
-        x: `(samples, ...)`, or a dict of such arrays by the file's input names, in the float model's units.
         workers: Interpreters that run side by side; one for each core if not given.
 
-    Returns:
-        The outputs by name, each `(samples, ...)`, in float32 where the file's output is quantized.
-
     Raises:
-        DataError, ConversionError: As `Runner`.
+        ModelError, ConversionError: As `Runner`.
     """
-    runner = Runner(source)
-    feeds = quantize_samples(x, runner.inputs)
-    count = len(next(iter(feeds.values())))
-    workers = workers or os.cpu_count() or 1
-    if count < WORTH_IT:
-        return runner(x)
-    content = parse(source)[0]
-    compared = {name: feed[:COMPARED] for name, feed in feeds.items()}
-    expected = runner.quantized(compared)
-    opened = with_open_batch(content)
-    wide = _same(expected, _tried(opened, compared, runner))
-    parts = np.array_split(np.arange(count), workers)
-    with captured():
-        runs = [_Wide(opened, runner) if wide else Runner(content).quantized for _ in parts]
-    with ThreadPoolExecutor(workers) as pool:  # LiteRT lets go of Python's lock while it computes
-        own = [{name: feed[rows] for name, feed in feeds.items()} for rows in parts]
-        found = list(pool.map(lambda run, part: run(part), runs, own))
-    return {
-        name: dequantize(np.concatenate([part[name] for part in found]), detail)
-        for name, detail in runner.outputs.items()
-    }
+
+    def __init__(self, source: Path | bytes, workers: int | None = None):
+        self._content = parse(source)[0]
+        self._runner = Runner(self._content)
+        self._most = workers or (
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        )
+        self._opened: bytes | None = None
+        self._runs: list[Any] = []
+
+    def __call__(self, x: Any) -> dict[str, np.ndarray]:
+        """Runs samples.
+
+        Args:
+            x: `(samples, ...)`, or a dict of such arrays by the file's input names, in the float model's units.
+
+        Returns:
+            The outputs by name, each `(samples, ...)`, in float32 where the file's output is quantized.
+
+        Raises:
+            DataError, ConversionError: As `Runner`.
+        """
+        feeds = quantize_samples(x, self._runner.inputs)
+        count = len(next(iter(feeds.values())))
+        if count < WORTH_IT:
+            return self._runner(x)
+        runs = self._ready(feeds, min(self._most, -(-count // WIDTH)))
+        own = [
+            {name: feed[rows] for name, feed in feeds.items()} for rows in np.array_split(np.arange(count), len(runs))
+        ]
+        try:
+            with ThreadPoolExecutor(len(runs)) as pool:  # LiteRT lets go of Python's lock while it computes
+                found = list(pool.map(lambda run, part: run(part), runs, own))
+        except (RuntimeError, ValueError) as error:
+            raise ConversionError(f"LiteRT cannot run the file: {str(error).strip().splitlines()[0]}") from error
+        return {
+            name: dequantize(np.concatenate([part[name] for part in found]), detail)
+            for name, detail in self._runner.outputs.items()
+        }
+
+    def _ready(self, feeds: Mapping[str, np.ndarray], count: int) -> list[Any]:
+        """As many interpreters; whether they take several samples at once is tried on the first ones."""
+        if self._opened is None:
+            opened = with_open_batch(self._content)
+            few = {name: feed[:COMPARED] for name, feed in feeds.items()}
+            wide = _same(self._runner.quantized(few), _tried(opened, few, self._runner))
+            self._opened = opened if wide else b""
+        with captured():
+            while len(self._runs) < count:
+                new = _Wide(self._opened, self._runner) if self._opened else Runner(self._content).quantized
+                self._runs.append(new)
+        return self._runs[:count]
+
+
+def outputs(source: Path | bytes, x: Any, workers: int | None = None) -> dict[str, np.ndarray]:
+    """A file's outputs for many samples, as `Evaluator` gives them."""
+    return Evaluator(source, workers)(x)
 
 
 class _Wide:

@@ -137,6 +137,7 @@ def fit(
                 _Telling(listener or Listener()),
             ],
         )
+        settings.devices.meet()
     return {name: [logs[name] for logs in state.history] for name in (state.history[0] if state.history else ())}
 
 
@@ -204,7 +205,7 @@ def prepared(
             model.compile(**compile_arguments(model, settings, steps_per_epoch))
         with devices.scope():
             arguments = compile_arguments(model, settings, steps_per_epoch)
-            arguments["optimizer"] = change(arguments["optimizer"])
+            arguments["optimizer"] = devices.optimizer(change(arguments["optimizer"]))
             copy.compile(**{**arguments, **devices.compile_arguments()})
         stack.enter_context(rated(copy, settings.rates))
         yield copy

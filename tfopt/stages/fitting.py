@@ -145,8 +145,12 @@ class Fitting(Stage):
     def check(self, model: Any, context: Context) -> None:
         """Builds the optimizer, resolves the patterns, and holds the labels against the loss."""
         from tfopt import regularizers, targets, training
+        from tfopt.rebuilding import in_precision
 
         settings = self.training(context)
+        runtime = settings.devices.runtime
+        if runtime.strategy != "none" or runtime.precision != "float32":
+            in_precision(model, runtime.precision)
         for index, penalty in enumerate(settings.penalties[-len(self.regularizers) :] if self.regularizers else ()):
             try:
                 list(regularizers.parts(model, penalty))
@@ -157,6 +161,13 @@ class Fitting(Stage):
         check_metrics(model, context)
         training.class_weights(model, settings, context.data.train)
         self.data(context).check_augment()
+        train = context.data.train
+        if runtime.strategy == "multi_worker" and hasattr(getattr(train, "source", None), "element_spec"):
+            raise InputError(
+                "workers have to read the same order, and that of a tf.data.Dataset depends on what was read of it "
+                "before. Give a function of the epoch that makes it.",
+                ("data",),
+            )
 
     def data(self, context: Context) -> Data:
         """The data as the stage trains on it.

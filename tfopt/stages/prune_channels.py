@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from tfopt.artifact import Artifact, Skipped
+from tfopt.artifact import BACKUP, Artifact, Skipped
 from tfopt.knobs import Patterns
 from tfopt.stages.base import Context
 from tfopt.stages.fitting import Fitting, test_metrics
@@ -94,8 +94,8 @@ class PruneChannels(Fitting):
             callbacks = self.distillation(inputs, context)
             logs = training.fit(model, self.data(context), settings, folder, callbacks, self.listener(context))
             history = {name: [*history.get(name, []), *values] for name, values in logs.items()}
-        for number in range(self.rounds):
-            shutil.rmtree(context.folder / f"round-{number + 1}", ignore_errors=True)
+        for number in range(self.rounds):  # what stays are the logs
+            shutil.rmtree(context.folder / f"round-{number + 1}" / BACKUP, ignore_errors=True)
         metrics = test_metrics(model, context)
         return context.artifact(
             self,
