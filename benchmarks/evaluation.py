@@ -18,18 +18,18 @@ from tfopt.litert import Runner, dequantize, quantize_samples
 SAMPLES = 10_000
 
 
-def loop(content, feeds, inputs, details):
-    """One sample at a time, as in LiteRT's own examples."""
+def loop(content, x, inputs, details):
+    """One sample at a time, quantized and dequantized, as in LiteRT's own examples."""
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()
     collected = {name: [] for name in details}
     for index in range(SAMPLES):
-        for name, feed in feeds.items():
-            interpreter.set_tensor(inputs[name]["index"], feed[index : index + 1])
+        for name, feed in quantize_samples({key: v[index : index + 1] for key, v in x.items()}, inputs).items():
+            interpreter.set_tensor(inputs[name]["index"], feed)
         interpreter.invoke()
         for name, detail in details.items():
-            collected[name].append(interpreter.get_tensor(detail["index"]))
-    return {name: dequantize(np.concatenate(values), details[name]) for name, values in collected.items()}
+            collected[name].append(dequantize(interpreter.get_tensor(detail["index"]), detail))
+    return {name: np.concatenate(values) for name, values in collected.items()}
 
 
 def networks():
@@ -75,7 +75,7 @@ def main():
         slow, fast = [], []
         for _ in range(options.repeats):
             start = time.perf_counter()
-            expected = loop(content, quantize_samples(x, runner.inputs), runner.inputs, runner.outputs)
+            expected = loop(content, x, runner.inputs, runner.outputs)
             middle = time.perf_counter()
             found = throughput.outputs(content, x)
             slow.append(middle - start)

@@ -61,17 +61,19 @@ class Evaluator:
         Raises:
             DataError, ConversionError: As `Runner`.
         """
-        feeds = quantize_samples(x, self._runner.inputs)
-        count = len(next(iter(feeds.values())))
-        if count < WORTH_IT:
+        inputs = self._runner.inputs
+        arrays = x if isinstance(x, Mapping) else {next(iter(inputs)): np.asarray(x)}
+        counts = {len(arrays[name]) for name in inputs if name in arrays}
+        count = max(counts, default=0)
+        if count < WORTH_IT or len(counts) > 1 or not set(inputs) <= set(arrays):
             return self._runner(x)
-        runs = self._ready(feeds, min(self._most, -(-count // WIDTH)))
-        own = [
-            {name: feed[rows] for name, feed in feeds.items()} for rows in np.array_split(np.arange(count), len(runs))
-        ]
+        few = quantize_samples({name: arrays[name][:COMPARED] for name in inputs}, inputs)
+        runs = self._ready(few, min(self._most, -(-count // WIDTH)))
+        parts = np.array_split(np.arange(count), len(runs))
+        own = [{name: arrays[name][rows[0] : rows[-1] + 1] for name in inputs} for rows in parts]
         try:
             with ThreadPoolExecutor(len(runs)) as pool:  # LiteRT lets go of Python's lock while it computes
-                found = list(pool.map(lambda run, part: run(part), runs, own))
+                found = list(pool.map(lambda run, part: run(quantize_samples(part, inputs)), runs, own))
         except (RuntimeError, ValueError) as error:
             raise ConversionError(f"LiteRT cannot run the file: {str(error).strip().splitlines()[0]}") from error
         return {
@@ -79,11 +81,10 @@ class Evaluator:
             for name, detail in self._runner.outputs.items()
         }
 
-    def _ready(self, feeds: Mapping[str, np.ndarray], count: int) -> list[Any]:
+    def _ready(self, few: Mapping[str, np.ndarray], count: int) -> list[Any]:
         """As many interpreters; whether they take several samples at once is tried on the first ones."""
         if self._opened is None:
             opened = with_open_batch(self._content)
-            few = {name: feed[:COMPARED] for name, feed in feeds.items()}
             wide = _same(self._runner.quantized(few), _tried(opened, few, self._runner))
             self._opened = opened if wide else b""
         with captured():
