@@ -34,7 +34,8 @@ def page(title: str, artifacts: Mapping[str, Artifact]) -> str | None:
 
     columns = min(len(found), 2)
     rows = -(-len(found) // columns)
-    figure = make_subplots(rows=rows, cols=columns, subplot_titles=[name for name, _ in found])
+    titles = [name for name, _ in found]
+    figure = make_subplots(rows=rows, cols=columns, subplot_titles=titles, vertical_spacing=0.2 / rows)
     for index, (_, each) in enumerate(found):
         labels = [str(label) for label in each["classes"]]
         counts = each["confusion"]
