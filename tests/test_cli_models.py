@@ -209,7 +209,7 @@ def test_sensitivity_to_pruning_takes_samples_metric_and_patterns_as_it_is_told(
         (["--prune", "--data", "there_is_none.npz"], "there_is_none.npz"),
         (["--prune", "--data", "labelled.npz", "--target", "1"], "between 0 and 1"),
         (["--prune", "--data", "labelled.npz", "--target", "0.99"], "reach an overall sparsity of 0.98"),
-        (["--prune", "--data", "labelled.npz", "--metric", "f1"], "accuracy, mae, mse. Received: 'f1'"),
+        (["--prune", "--data", "labelled.npz", "--metric", "f2"], "there is no metric 'f2'"),
         (["--prune", "--data", "labelled.npz", "--metric", "mse"], "mse cannot be taken"),
         (["--prune", "--data", "labelled.npz", "--only", "haed"], "Did you mean 'head'"),
         (["--prune", "--data", "labelled.npz", "--plot", "nowhere/p.html"], "nowhere"),

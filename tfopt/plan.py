@@ -67,9 +67,12 @@ class Plan:
             TrainingError: Other workers did not start in time.
         """
         if self.devices is None:
-            from tfopt.devices import start
+            from tfopt import models
 
             try:
+                models.keras_on_tensorflow()  # before another room imports it
+                from tfopt.devices import start
+
                 devices = start(self.recipe.runtime)
             except InputError as error:
                 raise self.recipe.located(error) from error

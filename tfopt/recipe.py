@@ -238,7 +238,7 @@ def _written(value: Any) -> Any:
     """A source as a recipe writes it; an object is only named."""
     if isinstance(value, str):
         return value
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and len(value) == 1 and ":" in str(next(iter(value))):
         return dict(value)
     name = getattr(value, "__qualname__", None) or getattr(value, "name", None) or type(value).__name__
     return f"{getattr(value, '__module__', 'python')}:{name}"

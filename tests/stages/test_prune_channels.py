@@ -79,7 +79,7 @@ def test_a_model_is_cut_trained_quantized_and_reported(recipe):
     model = keras.models.load_model(artifact.path)
     assert [model.get_layer(name).output.shape[-1] for name in ("conv", "norm", "hidden", "head")] == [8, 8, 16, 10]
     assert Runner(made["quantize"].path)(np.zeros((1, 8, 8, 1), np.float32))
-    assert not list(artifact.path.parent.glob("round-*"))
+    assert not list(artifact.path.parent.rglob(".backup"))
     report = (artifact.path.parents[1] / "report.md").read_text()
     assert "## prune_channels: channels removed" in report
     assert "| `conv` | Conv2D | 16 → 8 | 144 → 72 | 10,368 → 5,184 |" in report
