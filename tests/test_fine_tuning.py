@@ -129,7 +129,7 @@ def test_the_optimizer_is_its_own_again_afterwards(data, tmp_path):
 def test_what_cannot_be_fine_tuned_is_refused(settings, error, sentence):
     model = net()
     with pytest.raises(error, match=sentence):
-        training.check_fine_tuning(model, Settings(epochs=1, **settings))
+        training.check(model, Settings(epochs=1, **settings))
     assert all(layer.trainable for layer in model.layers)
 
 

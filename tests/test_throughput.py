@@ -9,6 +9,7 @@ from tfopt import throughput
 from tfopt.errors import DataError
 from tfopt.litert import Runner
 from tfopt.quantization import convert
+from tfopt.throughput import Evaluator
 
 
 def chain(shape, *parts):
@@ -44,7 +45,7 @@ def test_the_outputs_are_those_of_one_sample_at_a_time(name, mode):
     model = MODELS[name]()
     x = samples(model, 300)
     content = convert(model, mode, calibration={k: v[:50] for k, v in x.items()})
-    expected, found = Runner(content)(x), throughput.outputs(content, x)
+    expected, found = Runner(content)(x), Evaluator(content)(x)
     assert list(found) == list(expected)
     for output, values in expected.items():
         assert found[output].shape == values.shape
@@ -60,7 +61,7 @@ def test_any_number_of_samples_by_any_number_of_interpreters(count):
     content = convert(model, "int8", calibration=next(iter(samples(model, 20).values())))
     expected = Runner(content)(x)
     for workers in (1, 3):
-        for output, values in throughput.outputs(content, x, workers).items():
+        for output, values in Evaluator(content, workers)(x).items():
             np.testing.assert_array_equal(values, expected[output])
 
 
@@ -71,7 +72,7 @@ def test_reshapes_of_a_batch_of_one_no_longer_stand_in_the_way(monkeypatch):
     for name in ("convolution", "reshape"):
         model = MODELS[name]()
         x = samples(model, 300)
-        throughput.outputs(convert(model, "int8", calibration=next(iter(x.values()))[:20]), x)
+        Evaluator(convert(model, "int8", calibration=next(iter(x.values()))[:20]))(x)
         assert tried[-1] is not None
 
 
@@ -84,11 +85,11 @@ def test_a_file_whose_samples_are_not_independent_at_once_is_run_one_by_one(monk
     wrong = {name: np.zeros((8, 3), np.int8) for name in expected}
     monkeypatch.setattr(throughput, "_tried", lambda *args: wrong)
     monkeypatch.setattr(throughput._Wide, "__call__", lambda *args: pytest.fail("it was used"))
-    for output, values in throughput.outputs(content, x).items():
+    for output, values in Evaluator(content)(x).items():
         np.testing.assert_array_equal(values, expected[output])
 
 
 def test_inputs_that_do_not_fit_are_refused_as_by_one_at_a_time():
     content = convert(MODELS["dense"](), "float32")
     with pytest.raises(DataError, match=r"shape \(6,\)"):
-        throughput.outputs(content, np.zeros((300, 5), np.float32))
+        Evaluator(content)(np.zeros((300, 5), np.float32))

@@ -178,7 +178,7 @@ def _across_workers(cls: type[keras.Model]) -> type[keras.Model]:
     """A model class whose `fit` works under MultiWorkerMirroredStrategy.
 
     Keras 3 reads the first batch of a distributed iterator as if it were on one device, and then has the values that a
-    step logs reduced over an axis that they do not have (keras.io issue 20585).
+    step logs reduced over an axis that they do not have (github.com/keras-team/keras/issues/20585).
     """
 
     class AcrossWorkers(cls):

@@ -94,11 +94,6 @@ class Evaluator:
         return self._runs[:count]
 
 
-def outputs(source: Path | bytes, x: Any, workers: int | None = None) -> dict[str, np.ndarray]:
-    """A file's outputs for many samples, as `Evaluator` gives them."""
-    return Evaluator(source, workers)(x)
-
-
 class _Wide:
     """A file of an open batch on LiteRT, `WIDTH` samples at once, in and out as the file has them."""
 

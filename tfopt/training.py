@@ -29,6 +29,7 @@ from tfopt.losses import build_loss
 from tfopt.metrics import METRICS, Metric
 from tfopt.optimizers import NewtonCG, build_optimizer
 from tfopt.optimizers.closure import ByClosure
+from tfopt.rebuilding import in_precision
 
 
 @dataclass(frozen=True)
@@ -108,14 +109,13 @@ def fit(
     state = State()
     weights = class_weights(model, settings, data.train)
     scores = scored_metrics(model, settings, data.validation)
-    own = model
-    with prepared(own, settings, steps) as model:
+    with prepared(model, settings, steps) as trained:
         early = _early_stopping(settings.early_stopping, scores) if settings.early_stopping else None
         extra = [*callbacks, *([early] if early else [])]
         backup = EpochBackup(settings.devices.leaders(folder) / BACKUP, state, extra, settings.devices.leads)
         with settings.devices.scope():
-            backup.restore_model(model)
-        model.fit(
+            backup.restore_model(trained)
+        trained.fit(
             data.train.training(
                 Reading(settings.batch_size, settings.seed, state.epoch, settings.epochs, data.augment)
             ),
@@ -162,12 +162,11 @@ def find_learning_rate(
     """
     steps = math.ceil(len(data.train) / settings.batch_size)
     epochs = math.ceil(finder.steps / steps)
-    own = model
-    with prepared(own, settings, steps, lambda optimizer: with_rate(optimizer, finder.low)) as model:
+    with prepared(model, settings, steps, lambda optimizer: with_rate(optimizer, finder.low)) as trained:
         done = keras.callbacks.LambdaCallback(
             on_train_batch_end=lambda batch, logs: part(len(finder.rates) / finder.steps)
         )
-        model.fit(
+        trained.fit(
             data.train.training(Reading(settings.batch_size, settings.seed, 0, epochs, data.augment)),
             class_weight=class_weights(model, settings, data.train),
             steps_per_epoch=steps,
@@ -211,30 +210,22 @@ def prepared(
         yield copy
 
 
-def check_fine_tuning(model: keras.Model, settings: Settings) -> None:
-    """Resolves what a training needs of a model before it begins, and leaves the model as it was.
+def check(model: keras.Model, settings: Settings) -> None:
+    """Whether a model can be trained so, as far as it can be known before; the model is then as it was.
 
     Raises:
         InputError: The optimizer, the loss or a metric does not exist, a pattern matches no layer, nothing is left to
-            train, or the optimizer cannot be used so.
+            train, the model cannot be built again for its devices, or the optimizer cannot be used so.
     """
-    arguments = compile_arguments(model, settings, steps_per_epoch=1)
+    runtime = settings.devices.runtime
+    if runtime.strategy != "none" or runtime.precision != "float32":
+        in_precision(model, runtime.precision)
+    optimizer = compile_arguments(model, settings, steps_per_epoch=1)["optimizer"]
     with frozen(model, settings.freeze):
         factors_of(model, settings.rates)
-    check_optimizer(arguments["optimizer"], settings)
-
-
-def check_optimizer(optimizer: Any, settings: Settings) -> None:
-    """Refuses what an optimizer cannot do.
-
-    Raises:
-        InputError: It chooses its own step, and layers are to have rates; or it evaluates the loss more than once, and
-            that across workers.
-    """
     if settings.rates and isinstance(optimizer, NewtonCG):
         raise InputError("newton_cg searches for its own step: rates mean nothing to it. Leave them out.", ("rates",))
-    strategy = settings.devices.runtime.strategy
-    if strategy == "multi_worker" and isinstance(optimizer, ByClosure):
+    if runtime.strategy == "multi_worker" and isinstance(optimizer, ByClosure):
         raise InputError(
             f"{type(optimizer).__name__} needs more than the gradient, which Keras does not hand it across workers. "
             "Take another optimizer, or strategy: mirrored.",

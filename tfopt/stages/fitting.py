@@ -105,14 +105,6 @@ class Fitting(Stage):
 
     trains: ClassVar[bool] = True
 
-    @field_validator("rates")
-    @classmethod
-    def _are_factors(cls, rates: dict[str, float]) -> dict[str, float]:
-        for pattern, factor in rates.items():
-            if not 0 <= factor < math.inf:
-                raise ValueError(f"factors of the learning rate are 0 or above. Received: {pattern}: {factor}")
-        return rates
-
     epochs: int = Field(ge=1)
     """Passes over the training data."""
     batch_size: BatchSize = None
@@ -142,27 +134,33 @@ class Fitting(Stage):
     distill: Distill | None = Field(None, examples=[{"temperature": 4, "weight": 0.5}])
     """Learn from an earlier model besides the labels; `{}` for the one that this stage starts from."""
 
+    @field_validator("rates")
+    @classmethod
+    def _are_factors(cls, rates: dict[str, float]) -> dict[str, float]:
+        for pattern, factor in rates.items():
+            if not 0 <= factor < math.inf:
+                raise ValueError(f"factors of the learning rate are 0 or above. Received: {pattern}: {factor}")
+        return rates
+
     def check(self, model: Any, context: Context) -> None:
         """Builds the optimizer, resolves the patterns, and holds the labels against the loss."""
         from tfopt import regularizers, targets, training
-        from tfopt.rebuilding import in_precision
 
         settings = self.training(context)
-        runtime = settings.devices.runtime
-        if runtime.strategy != "none" or runtime.precision != "float32":
-            in_precision(model, runtime.precision)
         for index, penalty in enumerate(settings.penalties[-len(self.regularizers) :] if self.regularizers else ()):
             try:
                 list(regularizers.parts(model, penalty))
             except InputError as error:
                 raise type(error)(str(error), ("regularizers", index, *error.field)) from error
-        training.check_fine_tuning(model, settings)
+        training.check(model, settings)
         targets.check_targets(model, context.data, context.loss)
         check_metrics(model, context)
         training.class_weights(model, settings, context.data.train)
         self.data(context).check_augment()
         train = context.data.train
-        if runtime.strategy == "multi_worker" and hasattr(getattr(train, "source", None), "element_spec"):
+        if settings.devices.runtime.strategy == "multi_worker" and hasattr(
+            getattr(train, "source", None), "element_spec"
+        ):
             raise InputError(
                 "workers have to read the same order, and that of a tf.data.Dataset depends on what was read of it "
                 "before. Give a function of the epoch that makes it.",
