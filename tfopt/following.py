@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import socket
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from tfopt.artifact import LOG, OWNER, WORKERS, Artifact, Workspace
+from tfopt.artifact import OWNER, Artifact, Workspace
 from tfopt.errors import TrainingError
-from tfopt.noise import captured
 from tfopt.plan import Plan
 
 T = TypeVar("T")
@@ -32,29 +29,21 @@ def follow(plan: Plan, leader: str) -> dict[str, Artifact]:
         InputError: What the leader finds wrong as well.
         TrainingError: The leader has ended before its work was done.
     """
-    own = plan.own_workspace
-    own.root.mkdir(parents=True, exist_ok=True)
-    log = own.root / LOG
     artifacts: dict[str, Artifact] = {}
     checked = False
-    with captured(log):
-        keys = plan.keys()
+    keys = plan.keys()
     for index, name in enumerate(keys):
         key, step = keys[name], plan.steps[index - 1] if index else None
         if plan.workspace.find(name, key) is None and step and step.stage.trains:
-            with captured(log):
-                if not checked:
-                    plan.check()
-                    checked = True
-                _wait(partial(_begun, plan.workspace, name, key), leader)
-                if plan.workspace.find(name, key) is None:
-                    plan.train_along(step, key, artifacts)
+            if not checked:
+                plan.check()
+                checked = True
+            _wait(partial(_begun, plan.workspace, name, key), leader)
+            if plan.workspace.find(name, key) is None:
+                plan.train_along(step, key, artifacts)
         found = _wait(partial(plan.workspace.find, name, key), leader)
         artifacts |= {name: found} if found else {}
     _wait(lambda: not (plan.workspace.root / OWNER).exists() or None, leader, may_end=True)
-    shutil.rmtree(own.root, ignore_errors=True)
-    with contextlib.suppress(OSError):  # the last one takes the folder around them away
-        (plan.workspace.root / WORKERS).rmdir()
     return artifacts
 
 

@@ -133,7 +133,11 @@ def _follow(plan: Plan) -> Result:
     log = plan.own_workspace.root / LOG
     log.parent.mkdir(parents=True, exist_ok=True)
     with captured(log), _told(f"worker {rank}", log):
-        return Result(follow(plan, addresses[0]), (), plan.workspace.root, leads=False)
+        result = Result(follow(plan, addresses[0]), (), plan.workspace.root, leads=False)
+    shutil.rmtree(log.parent, ignore_errors=True)
+    with contextlib.suppress(OSError):  # the last one takes the folder around them away
+        log.parent.parent.rmdir()
+    return result
 
 
 def validate(recipe: Recipe | str | os.PathLike[str]) -> list[Step]:
