@@ -9,6 +9,7 @@ Ground floor, which describes and records:
     reference              the code that a recipe refers to
     plan, pipeline         a recipe with its words resolved; folding its stages
     workers, following     several processes that train as one; those of them that do not lead
+    sharing, workforce     several processes that share the work of one search
     learning_rate          a learning rate for one of them, before it is run
     artifact               one committed folder for each result
     stages, report         the knobs of each stage; what a person reads
@@ -28,6 +29,7 @@ Workshop, plain functions on Keras models:
     litert, tflm           a `.tflite` run, on LiteRT and on its sibling for microcontrollers
     contents               any model file looked into
     metrics, evaluate      how good: scikit-learn's figures, of a model or a file
+    search                 the best file under a budget: what may be tried, what it will cost, who tries it
     benchmark              how large, how fast
 """
 
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from tfopt.stages.quantize import Quantize
     from tfopt.stages.remove_dead import RemoveDead
     from tfopt.stages.replace_head import ReplaceHead
+    from tfopt.stages.search import Search
     from tfopt.stages.train import Train
     from tfopt.stages.verify import Verify
     from tfopt.streams import Stream
@@ -96,6 +99,7 @@ _HOMES = {
     "Result": "pipeline",
     "Rule": "precision",
     "Runtime": "runtime",
+    "Search": "stages.search",
     "Split": "data",
     "Stage": "stages.base",
     "StorageError": "errors",
@@ -138,6 +142,7 @@ __all__ = [
     "Result",
     "Rule",
     "Runtime",
+    "Search",
     "Split",
     "Stage",
     "StorageError",

@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from tfopt.errors import StorageError
+from tfopt.errors import InUseError, StorageError
 
 Format = Literal["keras", "tflite"]
 RECORD = "artifact.json"
@@ -31,6 +31,7 @@ LOCK = ".lock"
 OWNER = ".owner"
 WORKERS = ".workers"
 LOG = "run.log"
+JOURNAL = ".journal"
 PACKAGES = ("tfopt", "tensorflow", "keras", "tensorflow-model-optimization", "ai-edge-litert", "litert-quantizer")
 RESERVED = (LOG, "recipe.yaml", "report.json", "report.md")
 
@@ -125,7 +126,8 @@ class Workspace:
         """Holds the folder. The lock is the operating system's: it falls when its process dies, however it dies.
 
         Raises:
-            StorageError: Another process holds it, or the folder cannot be written.
+            InUseError: Another process holds it.
+            StorageError: The folder cannot be written.
         """
         from filelock import FileLock, Timeout
 
@@ -136,7 +138,7 @@ class Workspace:
             lock.acquire(timeout=0)
         except Timeout:
             holder = owner.read_text().strip() if owner.exists() else "unknown"
-            raise StorageError(
+            raise InUseError(
                 f"{self.root} is in use by process {holder}. Wait for it, or run with another --out."
             ) from None
         except OSError as error:

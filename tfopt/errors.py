@@ -8,7 +8,8 @@ TfoptError            1  something tfopt could not do
 │   └── DataError     2  ... the data
 ├── TrainingError     1  a loss that is not a number
 ├── ConversionError   1  a model that LiteRT cannot take
-├── StorageError      1  a full disk, a folder in use
+├── StorageError      1  a full disk, a folder that cannot be written
+│   └── InUseError    1  ... one that another run holds
 └── GateError         3  every file was made, and one is not accurate enough
 ```
 """
@@ -87,6 +88,10 @@ class ConversionError(TfoptError):
 
 class StorageError(TfoptError):
     """A folder that is in use, or that cannot be written."""
+
+
+class InUseError(StorageError):
+    """A folder that another run holds."""
 
 
 class GateError(TfoptError):

@@ -8,15 +8,16 @@ import os
 import shutil
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tfopt.artifact import LOG, PARTIAL, WORKERS, Artifact, Workspace, storage_errors
-from tfopt.errors import GateError, InputError, StorageError, TfoptError
+from tfopt.errors import GateError, InputError, InUseError, StorageError, TfoptError
 from tfopt.noise import captured
 from tfopt.plan import Plan
 from tfopt.recipe import Recipe, Step
 from tfopt.reference import describe
+from tfopt.sharing import share
 from tfopt.stages.base import Progress
 from tfopt.workers import cluster, ended_after
 
@@ -66,6 +67,7 @@ def run(
     recipe: Recipe | str | os.PathLike[str],
     out: str | os.PathLike[str] = "saved_models",
     progress: Progress | None = None,
+    join: bool = False,
 ) -> Result:
     """Runs a recipe, or what of it is not yet done.
 
@@ -77,6 +79,8 @@ def run(
         recipe: A recipe, or the path of a YAML one.
         out: The folder for results.
         progress: Where to tell how far it is; nowhere if not given.
+        join: Where another process runs the recipe in the same folder, take part in the stages whose work can be
+            shared (`search`), until all is done; the one that runs it may die, and this one goes on in its place.
 
     Returns:
         The results; `result.path` is the final file and `result.metrics` what was measured of it.
@@ -88,13 +92,30 @@ def run(
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     try:
-        return _run(recipe, out, progress)
+        return _joined(recipe, out, progress) if join else _run(recipe, out, progress)
     except TfoptError as error:
         error.in_cluster = recipe.runtime.strategy == "multi_worker"
         raise
 
 
-def _run(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | None) -> Result:
+def _joined(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | None) -> Result:
+    """Runs the recipe, or shares in the work of whoever does until the folder is free: then all of it is there."""
+    shared = False
+    with captured():
+        plan = Plan(recipe, Path(out).resolve(), progress or Progress())
+    while True:
+        try:
+            result = _run(recipe, out, progress, told=not shared)
+            return replace(result, leads=not shared or len(result.reused) < len(plan.steps))
+        except InUseError:
+            shared = True
+            log = plan.workspace.root / f"{WORKERS}-{os.getpid()}.log"
+            with captured(log), _told("search", log):
+                share(plan)
+            log.unlink(missing_ok=True)
+
+
+def _run(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | None, told: bool = True) -> Result:
     from tfopt.report import files as report
 
     with captured():  # a model that is a module is looked up, which may import packages
@@ -110,7 +131,7 @@ def _run(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | None)
     try:
         with workspace.locked():
             try:
-                result = _fold(plan)
+                result = _fold(plan, told)
             except InputError:
                 workspace.remove_if_empty()
                 raise
@@ -152,7 +173,7 @@ def validate(recipe: Recipe | str | os.PathLike[str]) -> list[Step]:
     return recipe.chain()
 
 
-def _fold(plan: Plan) -> Result:
+def _fold(plan: Plan, told: bool = True) -> Result:
     workspace, progress, count = plan.workspace, plan.progress, len(plan.steps)
     log = workspace.root / LOG
     with storage_errors(log):
@@ -175,7 +196,8 @@ def _fold(plan: Plan) -> Result:
                 plan.check()
             checked = True
         if found is not None and step:
-            progress.reused(name, step.stage.kind, index, count)
+            if told:
+                progress.reused(name, step.stage.kind, index, count)
             reused.append(name)
         elif found is None:
             if step:

@@ -222,6 +222,11 @@ class Plan:
         silent = replace(context, progress=Progress())
         step.stage.run([artifacts[name] for name in step.parents], silent)
 
+    def share(self, step: Step, key: str, artifacts: Mapping[str, Artifact]) -> None:
+        """Takes part in a stage that another process runs, in that one's partial folder."""
+        context = self.context(step.name, key, self.workspace.begin(step.name, key), artifacts)
+        step.stage.share([artifacts[name] for name in step.parents], context)
+
     def stage(self, step: Step, key: str, artifacts: Mapping[str, Artifact]) -> Artifact:
         """Runs one stage in its partial folder and commits what it returns."""
         start = time.monotonic()

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field, PrivateAttr, field_serializer, field_validator
 from pydantic_core import PydanticCustomError
 
-from tfopt.artifact import OLD, PARTIAL, RESERVED, SOURCE
+from tfopt.artifact import JOURNAL, OLD, PARTIAL, RESERVED, SOURCE
 from tfopt.errors import InputError, Location, RecipeError
 from tfopt.knobs import PROBLEMS, Knobs, did_you_mean, on_its_own
 from tfopt.noise import captured
@@ -201,7 +201,7 @@ class Recipe(Knobs):
         for index, stage in enumerate(self.stages):
             at: Location = ("stages", index, stage.kind)
             name = stage.name or _free_name(stage.kind, steps)
-            if name in RESERVED or name.endswith((PARTIAL, OLD)):
+            if name in RESERVED or name.endswith((PARTIAL, OLD, JOURNAL)):
                 raise RecipeError(
                     [((*at, "name"), f"the results folder uses the name {name!r} itself. Choose another.")]
                 )

@@ -33,6 +33,12 @@ class Runtime(Knobs):
     """Write logs for TensorBoard into the folder of every stage that trains."""
     profile: tuple[int, int] | None = Field(None, examples=[[10, 20]])
     """The first and the last step to profile in each training, for TensorBoard, such as [10, 20]."""
+    storage: str | None = Field(None, examples=["sqlite:///search.db"])
+    """For stages that search: where the processes of a search keep what they have tried, a database such as
+    postgresql://user:password@host/name or a journal file on a disk that all share; a journal file beside the results
+    if not given."""
+    lost_after: float = Field(120.0, gt=0)
+    """For stages that search or tune: seconds without a sign of life after which a process counts as lost."""
 
     @model_validator(mode="after")
     def _works_together(self) -> Runtime:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from tfopt.child import died
 from tfopt.errors import InputError
@@ -74,6 +75,14 @@ def launch(
     return 1 if killed else code
 
 
+def without_option(words: Sequence[str], *names: str) -> list[str]:
+    """The words of a command line without an option and its value."""
+    for index, word in enumerate(words):
+        if word.split("=")[0] in names:
+            return [*words[:index], *words[index + (1 if "=" in word else 2) :]]
+    return list(words)
+
+
 def _once(command: Sequence[str], count: int) -> tuple[int, int, str]:
     """One start: the worker that ended it, its exit code, and what that one printed."""
     addresses = [f"127.0.0.1:{port}" for port in _free_ports(count)]
@@ -83,13 +92,13 @@ def _once(command: Sequence[str], count: int) -> tuple[int, int, str]:
             subprocess.Popen(
                 command,
                 env={**os.environ, "TF_CONFIG": _config(addresses, index)},
-                preexec_fn=_ends_with_its_parent,
+                preexec_fn=ends_with_its_parent,
                 stdout=None if index == 0 else logs[index],
                 stderr=None if index == 0 else logs[index],
             )
             for index in range(count)
         ]
-        stack.enter_context(_ended_with(workers))
+        stack.enter_context(ended_with(workers))
         while True:
             codes = [worker.poll() for worker in workers]
             failed = [index for index, code in enumerate(codes) if code]
@@ -130,7 +139,7 @@ def ended_after(seconds: float, message: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ended_with(workers: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+def ended_with(workers: Sequence[subprocess.Popen[Any]]) -> Iterator[None]:
     """Ends every worker that still runs after the block, and when this process is told to end."""
 
     def end(number: int, _: object) -> None:
@@ -147,7 +156,7 @@ def _ended_with(workers: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
             worker.wait()
 
 
-def _ends_with_its_parent() -> None:
+def ends_with_its_parent() -> None:
     """Has Linux kill this process when the one that started it is killed; elsewhere it would run on."""
     if sys.platform == "linux":
         import ctypes

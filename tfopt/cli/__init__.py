@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tfopt.cli import learning_rate, models, recipes, sensitivity, words
+from tfopt.cli import learning_rate, models, recipes, searching, sensitivity, words
 from tfopt.cli.screen import near
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 
 for _command in (
     recipes.run,
+    searching.search,
     recipes.validate,
     learning_rate.learning_rate,
     models.convert,

@@ -13,6 +13,8 @@ from tfopt.cli.screen import near, open_console
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tfopt.pipeline import Result
+
 RecipeFile = Annotated[Path, typer.Argument(help="A YAML recipe, such as pipelines/digits.yaml.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder for results.")]
 DataOption = Annotated[
@@ -47,25 +49,19 @@ def run(
         if not result.leads:
             return
     except GateError:
-        _show_folder(console, out / loaded.name)
+        show_folder(console, out / loaded.name)
         raise
-    console.print(screen.table(result.artifacts))
-    console.print(f"file    {near(result.path)}", markup=False, highlight=False, soft_wrap=True)
-    _show_reports(console, result.folder)
+    show_result(console, result)
 
 
 def _launch(recipe: Path, workers: int, strategy: str | None, console: Console) -> int:
     """Runs this command once for each worker."""
     from tfopt.errors import InputError
-    from tfopt.workers import launch
+    from tfopt.workers import launch, without_option
 
     if strategy not in (None, "multi_worker"):
         raise InputError(f"--workers is strategy multi_worker. Leave --strategy out. Received: {strategy}.")
-    words = sys.argv[1:]
-    for index, word in enumerate(words):
-        if word.split("=")[0] == "--workers":
-            del words[index : index + (1 if "=" in word else 2)]
-            break
+    words = without_option(sys.argv[1:], "--workers")
     command = [sys.executable, "-m", "tfopt", *words, *([] if strategy else ["--strategy", "multi_worker"])]
     return launch(command, workers, told=lambda line: console.print(line, markup=False, highlight=False))
 
@@ -103,7 +99,7 @@ def report(
     if json_only:
         sys.stdout.write(json.dumps(files.as_record(artifacts), indent=2, default=str) + "\n")
     else:
-        _show_folder(open_console(), folder)
+        show_folder(open_console(), folder)
 
 
 def clean(
@@ -126,19 +122,31 @@ def clean(
         open_console().print(f"nothing to remove in {folder}", markup=False, highlight=False)
 
 
-def load(recipe: Path, data: str | None, seed: int | None, strategy: str | None = None) -> Any:
-    """A recipe, with the data, the seed and the strategy of the command line."""
+def load(
+    recipe: Path, data: str | None, seed: int | None, strategy: str | None = None, storage: str | None = None
+) -> Any:
+    """A recipe, with the data, the seed and what is said of the runtime on the command line."""
     from tfopt.recipe import Recipe
 
     changes: dict[str, Any] = {"data": data} if data is not None else {}
     if seed is not None:
         changes["seed"] = seed
-    if strategy is not None:
-        changes["runtime"] = {"strategy": strategy}
+    if runtime := {k: v for k, v in (("strategy", strategy), ("storage", storage)) if v is not None}:
+        changes["runtime"] = runtime
     return Recipe.load(recipe, **changes)
 
 
-def _show_folder(console: Console, folder: Path) -> None:
+def show_result(console: Console, result: Result) -> None:
+    """The table of a run, its file and its reports."""
+    from tfopt.report import console as screen
+
+    console.print(screen.table(result.artifacts))
+    console.print(f"file    {near(result.path)}", markup=False, highlight=False, soft_wrap=True)
+    _show_reports(console, result.folder)
+
+
+def show_folder(console: Console, folder: Path) -> None:
+    """The same of a folder with results."""
     from tfopt.report import console as screen
     from tfopt.report import files
 
@@ -147,9 +155,9 @@ def _show_folder(console: Console, folder: Path) -> None:
 
 
 def _show_reports(console: Console, folder: Path) -> None:
-    from tfopt.report import classes, curves
+    from tfopt.report import classes, curves, front
 
-    pages = (("report", "report.md"), ("curves", curves.FILE), ("classes", classes.FILE))
+    pages = (("report", "report.md"), ("curves", curves.FILE), ("classes", classes.FILE), ("front", front.FILE))
     for word, path in ((word, folder / file) for word, file in pages):
         if path.exists():
             console.print(f"{word:8}{near(path)}", markup=False, highlight=False, soft_wrap=True)

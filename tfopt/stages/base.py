@@ -126,7 +126,7 @@ class Stage(Knobs):
     A subclass names its `kind` (the word in the recipe), what it `takes` and `gives` (`keras` or `tflite`), and a
     `version` to raise when its results change. One that sets `gathers` looks at every file of its format made before
     it, unless `after` names one; any other works on what the stage before it made. One that `trains` is run by every
-    worker of a cluster.
+    worker of a cluster. One that is `shared` lets other processes take part in its work.
     """
 
     kind: ClassVar[str]
@@ -135,6 +135,7 @@ class Stage(Knobs):
     gathers: ClassVar[bool] = False
     version: ClassVar[int] = 1
     trains: ClassVar[bool] = False
+    shared: ClassVar[bool] = False
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """The stage's name and its folder's; the kind if not given."""
@@ -174,6 +175,10 @@ class Stage(Knobs):
         """Does the work on `inputs` (one artifact, several for a stage that gathers) in `context.folder`."""
         raise NotImplementedError
 
+    def share(self, inputs: Sequence[Artifact], context: Context) -> None:
+        """Takes part in the work of the process that runs this stage, until there is none left; commits nothing."""
+        raise NotImplementedError
+
     def needs(self) -> Mapping[str, Need]:
         """The earlier stages that it looks at besides its inputs, by name; the chain is checked for them."""
         return {}
@@ -203,7 +208,7 @@ def builtin() -> dict[str, type[Stage]]:
     """The registered stages: those that come with tfopt first, in the order that a recipe has them."""
     names = (
         *("replace_head", "train", "prune", "prune_channels", "remove_dead"),
-        *("cluster", "quantize", "verify", "benchmark"),
+        *("cluster", "search", "quantize", "verify", "benchmark"),
     )
     for name in names:
         importlib.import_module(f"tfopt.stages.{name}")

@@ -1,0 +1,63 @@
+"""The command `search`: a recipe run by several processes that share its searches."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tfopt.cli.recipes import SAVED_MODELS, DataOption, Out, RecipeFile, load, show_folder, show_result
+from tfopt.cli.screen import open_console
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def search(
+    recipe: RecipeFile,
+    out: Out = SAVED_MODELS,
+    data: DataOption = None,
+    seed: int | None = None,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes on this machine.")] = 1,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            "--storage",
+            help="Where the processes of all machines meet: postgresql://user:password@host/name, or a journal file on "
+            "a disk that all share. A journal file beside the results if not given.",
+        ),
+    ] = None,
+) -> None:
+    """Run a recipe together with every other process that runs this command on it, here or on other machines.
+
+    One of them runs the stages; at a search all work on its candidates. They may come and go: what a lost one was
+    training is begun again by another.
+    """
+    from tfopt import pipeline
+    from tfopt.errors import GateError, InputError
+    from tfopt.report import console as screen
+
+    console = open_console()
+    loaded = load(recipe, data, seed, storage=storage)
+    if not any(stage.shared for stage in loaded.stages):
+        raise InputError(f"{recipe} has no stage whose work can be shared, such as search. Use: tfopt run {recipe}")
+    if workers > 1:
+        raise typer.Exit(_launch(workers, console))
+    try:
+        result = pipeline.run(loaded, out, screen.progress(console), join=True)
+    except GateError:
+        show_folder(console, out / loaded.name)
+        raise
+    if result.leads:
+        show_result(console, result)
+
+
+def _launch(workers: int, console: Console) -> int:
+    """Runs this command in so many processes, and starts those again that are killed."""
+    from tfopt.workers import without_option
+    from tfopt.workforce import Workforce
+
+    command = [sys.executable, "-m", "tfopt", *without_option(sys.argv[1:], "--workers", "-w")]
+    force = Workforce(command, workers, told=lambda line: console.print(line, markup=False, highlight=False))
+    return force.run()

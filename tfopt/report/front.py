@@ -1,0 +1,97 @@
+"""What a search came to: the files that no other beats, which one was chosen and why, and all that were tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfopt.artifact import Artifact
+
+FILE = "front.html"
+_HEADS = ("file", "metric", "on the test split", "raw", "gzip -9", "ms", "epochs")
+
+
+def section(artifact: Artifact) -> list[str]:
+    """The part of the report about a stage that searched; empty for any other."""
+    found = artifact.details.get("search")
+    if not found:
+        return []
+    metric = found["metric"]
+    lines = ["", f"## {artifact.name}: the front", ""]
+    lines += [f"The plot is in [{FILE}]({FILE}); the stages that make each file again are in `artifact.json`.", ""]
+    lines += [f"| {' | '.join(metric if head == 'metric' else head for head in _HEADS)} |", "|---|" + "---:|" * 6]
+    for row in found["front"]:
+        name = f"**{row['file']}**" if row["number"] == found["chosen"] else row["file"]
+        test = ", ".join(f"{value:.4f}" for value in row["test"].values())
+        figures = (f"{row['score']:.4f}", test, f"{row['raw_bytes']:,.0f} B", f"{row['gzip_bytes']:,.0f} B")
+        lines.append(f"| {' | '.join((name, *figures, _milliseconds(row), str(row['epochs'])))} |")
+    lines += ["", f"Chosen: {'; '.join(found['reasons'])}."]
+    lines += [f"The model it starts from has {metric} {found['before']:.4f} on the validation split."]
+    lines += [f"{len(found['tried'])} trainings; {found['dropped']} candidates over budget were thrown away untrained."]
+    lines += [f"- candidate {one['number']} failed: {one['error']}" for one in found["failed"]]
+    if found["lost"]:
+        lines.append(f"- {found['lost']} trainings were lost with their process and begun again")
+    return lines
+
+
+def _milliseconds(row: Mapping[str, Any]) -> str:
+    return f"{row['milliseconds']:.3g}"
+
+
+def page(title: str, artifacts: Mapping[str, Artifact]) -> str | None:
+    """A page of its own with a plot for each stage that searched; None where none did."""
+    searched = {name: a.details["search"] for name, a in artifacts.items() if a.details.get("search")}
+    if not searched:
+        return None
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(rows=len(searched), cols=1, subplot_titles=[f"{title}: {name}" for name in searched])
+    for row, found in enumerate(searched.values(), start=1):
+        _draw(figure, row, found)
+    figure.update_layout(
+        template="plotly_white", height=100 + 560 * len(searched), legend={"orientation": "h", "y": -0.12}
+    )
+    return str(figure.to_html(include_plotlyjs=True, full_html=True))
+
+
+def _draw(figure: Any, row: int, found: Mapping[str, Any]) -> None:
+    """Every file by its size and its metric, the larger the slower; the front as a line, the limits dashed."""
+    wish, metric = found["wish"], found["metric"]
+    size = f"{wish['size']}_bytes"
+    on_front = {one["number"] for one in found["front"]}
+    slowest = max(one["milliseconds"] for one in found["tried"])
+    rest = [one for one in found["tried"] if one["number"] not in on_front]
+    chosen = [one for one in found["front"] if one["number"] == found["chosen"]]
+
+    def add(points: list[Any], name: str, colour: str, **more: Any) -> None:
+        said = [
+            f"candidate {one['number']}, {one['epochs']} epochs<br>{metric} {one['score']:.4f}<br>"
+            f"{one['raw_bytes']:,.0f} B, {one['gzip_bytes']:,.0f} B gzip<br>{one['milliseconds']:.3g} ms"
+            for one in points
+        ]
+        marker = {"color": colour, "size": [7 + 9 * one["milliseconds"] / slowest for one in points]}
+        figure.add_scatter(
+            x=[one[size] for one in points],
+            y=[one["score"] for one in points],
+            name=name,
+            hovertext=said,
+            hoverinfo="text",
+            showlegend=row == 1,
+            row=row,
+            col=1,
+            **{"mode": "markers", **more, "marker": marker | more.get("marker", {})},
+        )
+
+    add(rest, "tried", "#b0b8c4", opacity=0.7)
+    add(found["front"], "front", "#2a6fb0", mode="lines+markers", line={"shape": "hv", "width": 1.5})
+    add(chosen, "chosen", "#d1495b", marker={"symbol": "star", "size": 18})
+    if limit := wish[size]:
+        figure.add_vline(x=limit, line_dash="dash", line_color="#888", row=row, col=1)
+    if wish["max_drop"] is not None and rest + found["front"]:
+        one = found["front"][0]
+        better = 1 if (found["before"] - one["score"]) * one["drop"] >= 0 else -1
+        floor = found["before"] - better * wish["max_drop"]
+        figure.add_hline(y=floor, line_dash="dash", line_color="#888", row=row, col=1)
+    figure.update_xaxes(type="log", title_text=f"bytes, {wish['size']}", row=row, col=1)
+    figure.update_yaxes(title_text=f"{metric} on the validation split", row=row, col=1)

@@ -1,0 +1,117 @@
+"""The files that no other beats, and the one that answers the question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tfopt.search.sizes import Cost
+from tfopt.search.space import Candidate
+
+Goal = Literal["accurate", "smallest", "fastest"]
+# Runs of the same file differ in their time by as much.
+TIMING = 0.05
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is searched for.
+
+    Args:
+        goal: `accurate`: the best metric; `smallest`: the fewest bytes; `fastest`: the fewest milliseconds.
+        size: Which size counts, `raw` or `gzip`.
+        raw_bytes: The most bytes that the file may have; None for any.
+        gzip_bytes: The same after gzip -9.
+        milliseconds: The most that a run may take.
+        max_drop: How much worse than the model's the metric may be; None for any.
+    """
+
+    goal: Goal
+    size: Literal["raw", "gzip"]
+    raw_bytes: float | None = None
+    gzip_bytes: float | None = None
+    milliseconds: float | None = None
+    max_drop: float | None = None
+
+    def over(self, cost: Cost, slack: float = 1.0) -> dict[str, float]:
+        """By how much a cost is over each limit, as a share of it; 0 and below is within.
+
+        Args:
+            cost: The cost.
+            slack: What the limit of milliseconds is multiplied by, for times that are only forecast.
+        """
+        limits = {"raw_bytes": self.raw_bytes, "gzip_bytes": self.gzip_bytes, "milliseconds": self.milliseconds}
+        found = {}
+        for name, limit in limits.items():
+            if limit is not None:
+                limit *= slack if name == "milliseconds" else 1.0
+                found[name] = getattr(cost, name) / limit - 1
+        return found
+
+    def fits(self, cost: Cost, slack: float = 1.0) -> bool:
+        """Whether a cost is within all limits."""
+        return all(excess <= 0 for excess in self.over(cost, slack).values())
+
+
+@dataclass(frozen=True)
+class Point:
+    """One file that was made and measured.
+
+    Args:
+        number: Its trial's number.
+        candidate: What it is.
+        epochs: How long it was trained.
+        score: The metric on LiteRT, over the validation split.
+        drop: How much worse than the model's own that is.
+        cost: Its sizes and its speed.
+    """
+
+    number: int
+    candidate: Candidate
+    epochs: int
+    score: float
+    drop: float
+    cost: Cost
+
+    def bytes(self, size: str) -> float:
+        """Its size, `raw` or `gzip`."""
+        return self.cost.raw_bytes if size == "raw" else self.cost.gzip_bytes
+
+    def meets(self, wish: Wish) -> bool:
+        """Whether it is within all limits."""
+        return wish.fits(self.cost) and (wish.max_drop is None or self.drop <= wish.max_drop)
+
+
+def dominates(one: Point, other: Point, size: str) -> bool:
+    """Whether a file is as good as another in all figures, and better in one.
+
+    Times that differ by less than they do from run to run count as the same.
+    """
+    faster = one.cost.milliseconds < other.cost.milliseconds * (1 - TIMING)
+    slower = one.cost.milliseconds * (1 - TIMING) > other.cost.milliseconds
+    if one.drop > other.drop or one.bytes(size) > other.bytes(size) or slower:
+        return False
+    return one.drop < other.drop or one.bytes(size) < other.bytes(size) or faster
+
+
+def front(points: Sequence[Point], size: str) -> list[Point]:
+    """The files that no other dominates, the smallest first; of equal ones the first made."""
+    kept = [p for p in points if not any(dominates(other, p, size) for other in points)]
+    found: dict[tuple[float, float], Point] = {}
+    for point in sorted(kept, key=lambda p: p.number):
+        found.setdefault((point.drop, point.bytes(size)), point)
+    return sorted(found.values(), key=lambda p: (p.bytes(size), p.drop))
+
+
+def ranked(points: Sequence[Point], wish: Wish) -> list[Point]:
+    """The files in the order of the wish, the best first: those within all limits, then those nearest to them."""
+
+    def order(point: Point) -> tuple[Any, ...]:
+        excess = sum(max(share, 0.0) for share in wish.over(point.cost).values())
+        if wish.max_drop is not None:
+            excess += max(point.drop - wish.max_drop, 0.0) / max(wish.max_drop, 1e-3)
+        goals = {"accurate": point.drop, "smallest": point.bytes(wish.size), "fastest": point.cost.milliseconds}
+        return excess, goals[wish.goal], point.drop, point.bytes(wish.size), point.number
+
+    return sorted(points, key=order)

@@ -1,0 +1,211 @@
+"""What a model lets a search try: its space, what candidates will cost, and where to begin."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfopt import benchmark
+from tfopt.data import Split
+from tfopt.errors import ModelError
+from tfopt.metrics import Metric
+from tfopt.precision import Export
+from tfopt.quantization import engine, sensitivity
+from tfopt.quantization.conversion import Prepared, finish, prepare, settled
+from tfopt.search.front import Wish
+from tfopt.search.proposals import SLACK, fitted
+from tfopt.search.sizes import Cost, Forecast
+from tfopt.search.space import Candidate, Space, grouped, shares
+from tfopt.sparsity import sensitivity as pruning
+from tfopt.sparsity.selection import choose_kernels
+from tfopt.sparsity.structured.costs import costs
+from tfopt.sparsity.structured.scores import score
+from tfopt.sparsity.structured.selection import Choice, Limits
+from tfopt.sparsity.structured.structure import read
+
+# Where channels go to, as the stage that removes them is told.
+CHANNELS: dict[str, Any] = {"score": "l2", "ranking": "global", "round_to": 4}
+# The sparsity whose allocation over the layers the search begins with, and samples to find it on.
+FIRST_SPARSITY, RANKED_SAMPLES = 0.9, 1000
+TIMED_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What may be varied.
+
+    Args:
+        density: The least and the largest share of weights that stay; None to prune none.
+        bits: The precisions.
+        clusters: The numbers of distinct values, 0 for any.
+        channels: The least and the largest share of channels that stay.
+        only: Layer patterns of the kernels to prune; empty means all.
+        skip: Layer patterns to leave dense.
+    """
+
+    density: tuple[float, float] | None
+    bits: tuple[int, ...]
+    clusters: tuple[int, ...]
+    channels: tuple[float, float]
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+
+
+class Outlook:
+    """A model before a search.
+
+    Args:
+        model: A built model.
+        allowed: What may be varied.
+        samples: Calibration inputs.
+    """
+
+    def __init__(self, model: keras.Model, allowed: Allowed, samples: Any):
+        self._model, self._allowed = model, allowed
+        self.kernels, left = choose_kernels(model, allowed.only, allowed.skip)
+        self.skipped: list[tuple[str, str]] = list(left)
+        weights: dict[str, int] = {}
+        for kernel in self.kernels:
+            size = int(kernel.variable.numpy().size)
+            weights[kernel.place.path] = weights.get(kernel.place.path, 0) + size
+        groups = grouped(weights)
+        prepared = settled(prepare(model, Export(mode="int8"), samples))
+        self._prepared: Prepared = prepared
+        able = _four(prepared) if 4 in allowed.bits else set()
+        four = frozenset(name for name, paths in groups.items() if all(path in able for path in paths))
+        if 4 in allowed.bits:
+            plain = [path for name, paths in groups.items() if name not in four for path in paths]
+            self.skipped += [(path, "stays at 8 bits: the quantizer has no int4 form of it") for path in plain]
+        channels = self._channels()
+        self.space = Space(groups, four, allowed.density, allowed.bits, allowed.clusters, channels)
+        self.base, self.content = self._measured()
+        kernels: dict[str, list[Any]] = {}
+        for kernel in self.kernels:
+            kernels.setdefault(kernel.place.path, []).append(kernel.variable.numpy())
+        self.forecast = Forecast(self.space, kernels, self.base, self._cut)
+
+    def _channels(self) -> tuple[float, ...]:
+        """The shares of channels to try: all of them where none can be removed."""
+        low, high = self._allowed.channels
+        if low >= 1:
+            return (1.0,)
+        try:
+            self._structure = read(self._model)
+            limits = Limits(CHANNELS["round_to"], floor=0.1)
+            self._choice = Choice(self._structure, score(self._structure, CHANNELS["score"]), "global", limits)
+        except ModelError as error:
+            self.skipped.append(("(channels)", str(error)))
+            return (1.0,)
+        return shares(low, high)
+
+    def _cut(self, share: float) -> tuple[Mapping[str, float], float]:
+        whole = costs(self._structure)
+        left = costs(self._structure, self._structure.left(self._choice.drop(1 - share)))
+        ratios = {a.path: b.parameters / max(a.parameters, 1) for a, b in zip(whole, left, strict=True)}
+        shares = {}
+        for kernel in self.kernels:
+            path = kernel.place.path
+            own = next((ratios[p] for p in _above(path) if p in ratios), 1.0)
+            shares[path] = own
+        return shares, sum(c.flops for c in left) / max(sum(c.flops for c in whole), 1)
+
+    def _measured(self) -> tuple[Cost, bytes]:
+        content = finish(self._prepared, self._prepared.quantized()).content
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.tflite"
+            file.write_bytes(content)
+            shapes = {name: array.shape[1:] for name, array in self._prepared.samples.items()}
+            return cost_of(file, shapes), content
+
+    def thinnest(self) -> Candidate:
+        """The smallest candidate there is."""
+        space = self.space
+        density = dict.fromkeys(space.groups, space.density[0]) if space.density else {}
+        return Candidate(
+            density,
+            dict.fromkeys(space.four, min(space.bits)),
+            min((c for c in space.clusters if c), default=0) if 0 not in space.clusters else space.clusters[0],
+            space.channels[0],
+        )
+
+    def seeds(self, split: Split, metric: Metric, wish: Wish) -> list[Candidate]:
+        """Where to begin: each layer as sparse and as narrow as it alone takes it, brought within the limits."""
+        space = self.space
+        four = self._ranked_bits()
+        half = set(four[: (len(four) + 1) // 2])
+        widths: list[dict[str, int]] = [dict.fromkeys(space.four, space.bits[0])]
+        if len(space.bits) > 1:
+            widths += [{g: 4 if g in half else 8 for g in space.four}, dict.fromkeys(space.four, 4)]
+        density = self._ranked_density(split, metric)
+        few = next((c for c in space.clusters if c), space.clusters[0])
+        some = space.channels[len(space.channels) // 2]
+        firsts = [(widths[0], space.clusters[0], space.channels[-1]), (widths[0], few, space.channels[-1])]
+        firsts += [(bits, space.clusters[0], space.channels[-1]) for bits in widths[1:]]
+        firsts += [(widths[0], space.clusters[0], some)]
+        limited = wish.raw_bytes is not None or wish.gzip_bytes is not None or wish.milliseconds is not None
+        found: list[Candidate] = []
+        for number, (bits, clusters, channels) in enumerate(firsts):
+            candidate = Candidate(density, bits, clusters, channels)
+            if limited and space.density is not None:
+                form = fitted(candidate, space.density, lambda c: wish.fits(self.forecast(c), SLACK))
+            elif space.density is not None:
+                form = candidate.denser(0.5 ** (number - 1), space.density)
+            else:
+                form = candidate if wish.fits(self.forecast(candidate), SLACK) else None
+            if form is not None and form not in found:
+                found.append(form)
+        return found
+
+    def _ranked_bits(self) -> list[str]:
+        """The groups that can have 4 bits, those first that lose least for what they save."""
+        if not self.space.four:
+            return []
+        cost: dict[str, float] = {}
+        for found in sensitivity.measure(self._prepared, ("int4",)):
+            for group, paths in self.space.groups.items():
+                if group in self.space.four and found.group.name in paths:
+                    cost[group] = cost.get(group, 0.0) + found.error_per_byte
+        return sorted(cost, key=lambda group: cost[group])
+
+    def _ranked_density(self, split: Split, metric: Metric) -> dict[str, float]:
+        """The densities that reach 90% sparsity at the least loss, each layer looked at alone."""
+        space = self.space
+        if space.density is None:
+            return {}
+        curves = pruning.measure(self._model, split, metric, self.kernels)
+        suggestion = pruning.suggest(curves, FIRST_SPARSITY, metric)
+        weights = {curve.layer: curve.weights for curve in curves}
+        found = {}
+        for group, paths in space.groups.items():
+            total = sum(weights[path] for path in paths)
+            sparsity = sum(weights[path] * suggestion[path] for path in paths) / total
+            found[group] = min(max(1 - sparsity, space.density[0]), space.density[1])
+        return found
+
+
+def cost_of(file: Path, shapes: Mapping[str, Sequence[int]], seconds: float = TIMED_SECONDS) -> Cost:
+    """What a file costs, timed in a process of its own."""
+    found = benchmark.measure(file, 1, seconds, shapes)
+    return Cost(found["raw_bytes"], found["gzip_bytes"], 1000 * found["latency_median_seconds"])
+
+
+def _four(prepared: Prepared) -> set[str]:
+    """The paths of the layers whose ops all have an int4 form."""
+    source = prepared.source
+    found = set()
+    for group in sensitivity.groups(source):
+        kernels = [i for i in group.ops if source.ops[i].kernels]
+        if kernels and all(engine.supports(source.ops[i], "int8", "int4") for i in kernels):
+            found.add(group.name)
+    return found
+
+
+def _above(path: str) -> list[str]:
+    """A layer's path and those of the layers around it, the innermost first."""
+    parts = path.split("/")
+    return ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]

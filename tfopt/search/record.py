@@ -1,0 +1,302 @@
+"""The trials of a search in a storage that many processes share: who does what, what came of it, who is lost.
+
+There is no chief. Each worker takes the next piece of work from the storage, and tells it every few seconds that it is
+alive. A trial whose worker no longer does is lost: whoever sees it first gives it back, once more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tfopt.errors import InputError, StorageError
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+
+BEAT_SECONDS = 5.0
+# Another process may be making the tables of a new database.
+_TRIES = 8
+# A trial that took its worker with it so often is not tried again.
+ATTEMPTS = 2
+
+
+@dataclass(frozen=True)
+class Job:
+    """A candidate to make.
+
+    Args:
+        parameters: Of the candidate.
+        rung: How far it has come: 0 is the short training.
+        of: The number of the trial that it goes on from, on rungs above 0.
+        attempt: How often it was begun before.
+        again: The number of the lost trial that it repeats.
+        dropped: How many candidates over budget were thrown away before it.
+    """
+
+    parameters: Mapping[str, Any]
+    rung: int = 0
+    of: int | None = None
+    attempt: int = 0
+    again: int | None = None
+    dropped: int = 0
+
+    def attributes(self) -> dict[str, Any]:
+        """What the storage keeps of it beside the parameters."""
+        return {name: value for name, value in vars(self).items() if name != "parameters"}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial as the storage has it.
+
+    Args:
+        number: Its number.
+        state: `waiting`, `running`, `done`, `failed` (the candidate cannot be made), `lost` (its worker is gone) or
+            `dropped` (someone else does the same).
+        job: What is to be made.
+        figures: What was measured of it.
+        error: Why it failed.
+        worker: Who does it, or did.
+        beat: The worker's last sign of life, a number that rises.
+    """
+
+    number: int
+    state: str
+    job: Job
+    figures: Mapping[str, float]
+    error: str | None
+    worker: str | None
+    beat: int
+
+
+class Record:
+    """The trials of one search.
+
+    Args:
+        study: Optuna's study.
+        distributions: The parameters that are varied.
+        lost_after: Seconds without a sign of life after which a worker counts as lost.
+    """
+
+    def __init__(self, study: optuna.Study, distributions: Mapping[str, BaseDistribution], lost_after: float):
+        self._study, self._distributions, self._lost_after = study, dict(distributions), lost_after
+        self.worker = _this_process()
+        self._seen: dict[int, tuple[int, float]] = {}
+
+    def trials(self) -> list[Trial]:
+        """All trials, by number."""
+        return [found for one in self._study.get_trials(deepcopy=False) if (found := _read(one)) is not None]
+
+    def add(self, job: Job) -> None:
+        """Puts a piece of work up for whoever comes next."""
+        self._study.enqueue_trial(dict(job.parameters), user_attrs=job.attributes())
+
+    def take(self) -> Trial | None:
+        """Takes the piece of work that has waited longest; None where another was faster."""
+        import optuna
+
+        taken = self._study.ask(self._distributions)
+        attributes = taken.user_attrs
+        if "rung" not in attributes:  # Optuna made one up, as nothing waited any more
+            self._study.tell(taken, state=optuna.trial.TrialState.FAIL)
+            return None
+        taken.set_user_attr("worker", self.worker)
+        return next(trial for trial in self.trials() if trial.number == taken.number)
+
+    @contextlib.contextmanager
+    def alive(self, number: int) -> Iterator[None]:
+        """Gives signs of life for a trial while the block runs."""
+        over = threading.Event()
+
+        def beat() -> None:
+            count = 0
+            while not over.wait(BEAT_SECONDS):
+                count += 1
+                with contextlib.suppress(Exception):  # the storage may be away for a while: the next one will do
+                    self._set(number, "beat", count)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _set(self, number: int, name: str, value: Any) -> None:
+        import optuna
+
+        trial_id = self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+        optuna.trial.Trial(self._study, trial_id).set_user_attr(name, value)
+
+    def done(self, number: int, values: Sequence[float], figures: Mapping[str, float]) -> bool:
+        """Writes down what a trial came to; whether it still counts: one taken for lost does not."""
+        return self._tell(number, values, {"figures": dict(figures)})
+
+    def failed(self, number: int, error: str) -> bool:
+        """Writes down that a candidate cannot be made."""
+        return self._tell(number, None, {"error": error})
+
+    def drop(self, number: int) -> bool:
+        """Gives up a trial that someone else does as well."""
+        return self._tell(number, None, {"dropped": True})
+
+    def _tell(self, number: int, values: Sequence[float] | None, attributes: Mapping[str, Any]) -> bool:
+        import optuna
+
+        state = optuna.trial.TrialState.FAIL if values is None else None
+        try:
+            for name, value in attributes.items():
+                self._set(number, name, value)
+            self._study.tell(number, values, state=state)
+        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):  # another took it for lost
+            return False
+        return True
+
+    def sweep(self) -> list[Trial]:
+        """The trials whose workers are lost, given up by this call: each is one worker's find alone."""
+        found = []
+        for trial in self.trials():
+            if trial.state == "running" and self._is_lost(trial) and self._tell(trial.number, None, {}):
+                found.append(trial)
+        return found
+
+    def _is_lost(self, trial: Trial) -> bool:
+        if trial.worker == self.worker:
+            return False
+        if trial.worker and _is_here(trial.worker):
+            return not _lives(trial.worker)
+        beat, since = self._seen.get(trial.number, (-1, 0.0))
+        if beat != trial.beat:
+            self._seen[trial.number] = trial.beat, time.monotonic()
+            return False
+        return time.monotonic() - since > self._lost_after
+
+
+def open_record(
+    storage: str | None,
+    journal: Path,
+    name: str,
+    directions: Sequence[Literal["minimize", "maximize"]],
+    distributions: Mapping[str, BaseDistribution],
+    lost_after: float,
+) -> Record:
+    """The record of a search, begun or found.
+
+    Args:
+        storage: `postgresql://...`, `mysql://...`, `sqlite:///file.db`, or the path of a journal file on a disk that
+            all workers share; `journal` if not given.
+        journal: Where the journal goes otherwise.
+        name: The name of the search in the storage.
+        directions: `minimize` or `maximize` for each figure.
+        distributions: The parameters that are varied.
+        lost_after: Seconds without a sign of life after which a worker counts as lost.
+
+    Raises:
+        InputError: The storage cannot be opened.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    where = storage or str(journal)
+    for tried in range(_TRIES):
+        try:
+            opened = _storage(where)
+            study = optuna.create_study(
+                study_name=name, storage=opened, directions=list(directions), load_if_exists=True
+            )
+            return Record(study, distributions, lost_after)
+        except OSError as error:
+            raise StorageError(f"{where} cannot be written: {error.strerror or error}.") from error
+        except (ImportError, ModuleNotFoundError) as error:
+            raise InputError(
+                f"the storage {_shown(where)} needs a driver that is not installed: {error}. For PostgreSQL: "
+                "pip install 'tfopt[postgresql]'.",
+                ("runtime", "storage"),
+            ) from error
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            if tried == _TRIES - 1 or isinstance(error, ValueError):
+                raise InputError(
+                    f"the storage {_shown(where)} cannot be opened: {reason}. Give a database that can be reached, "
+                    "such as postgresql://user:password@host/name, or a journal file on a disk that all workers share.",
+                    ("runtime", "storage"),
+                ) from error
+            time.sleep(0.1 * 2**tried)
+    raise AssertionError("unreachable")
+
+
+def _storage(where: str) -> Any:
+    """Optuna's storage: a journal file, or a database by its URL."""
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    if "://" not in where:
+        Path(where).parent.mkdir(parents=True, exist_ok=True)
+        return optuna.storages.JournalStorage(JournalFileBackend(where))
+    scheme, _, rest = where.partition("://")
+    if scheme in ("postgresql", "postgres"):  # the driver that tfopt[postgresql] brings
+        where = f"postgresql+psycopg://{rest}"
+    # A database may go away and come back during a search of days.
+    arguments = {} if scheme == "sqlite" else {"pool_pre_ping": True}
+    return optuna.storages.RDBStorage(where, engine_kwargs=arguments)
+
+
+def _shown(where: str) -> str:
+    """A storage's address without its password."""
+    scheme, separator, rest = where.partition("://")
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}{separator}{user.split(':')[0]}{at}{host}" if at else where
+
+
+def _read(one: Any) -> Trial | None:
+    attributes = one.user_attrs
+    if "rung" not in attributes:
+        return None
+    fixed = one.system_attrs.get("fixed_params", {})
+    job = Job(one.params or fixed, *(attributes[name] for name in ("rung", "of", "attempt", "again", "dropped")))
+    states = {"WAITING": "waiting", "RUNNING": "running", "COMPLETE": "done"}
+    state = states.get(one.state.name)
+    if state is None:
+        state = "dropped" if attributes.get("dropped") else "failed" if attributes.get("error") else "lost"
+    figures, error = attributes.get("figures", {}), attributes.get("error")
+    return Trial(one.number, state, job, figures, error, attributes.get("worker"), int(attributes.get("beat", 0)))
+
+
+def _this_process() -> str:
+    return f"{platform.node()} {os.getpid()} {_born(os.getpid())}"
+
+
+def _is_here(worker: str) -> bool:
+    return worker.split(" ")[0] == platform.node()
+
+
+def _lives(worker: str) -> bool:
+    """Whether a process of this machine is still the one that it was."""
+    _, process, born = worker.split(" ")
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return _born(int(process)) == born
+
+
+def _born(process: int) -> str:
+    """When a process was started, in ticks since the machine was; empty where the system does not say."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return ""
+    fields = text.rpartition(")")[2].split()
+    return "dead" if fields[0] in "ZX" else fields[19]

@@ -1,0 +1,156 @@
+"""Candidates of a search as the stages of a recipe: made, measured, made again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfopt.artifact import Artifact
+from tfopt.stages.base import Context, Progress, Stage
+from tfopt.stages.cluster import Cluster
+from tfopt.stages.fitting import Fitting, metrics_of
+from tfopt.stages.prune import Prune
+from tfopt.stages.prune_channels import PruneChannels
+from tfopt.stages.quantize import Quantize
+
+if TYPE_CHECKING:
+    from tfopt.metrics import Metric
+    from tfopt.search.front import Point
+    from tfopt.search.outlook import Outlook
+    from tfopt.search.sizes import Cost
+    from tfopt.search.space import Candidate
+
+
+def fitting_settings() -> list[str]:
+    """The settings of a training that are the same for all candidates."""
+    return [name for name in Fitting.model_fields if name not in ("name", "after", "epochs")]
+
+
+class Workbench:
+    """Where candidates are made.
+
+    Args:
+        source: The model they start from.
+        context: Of the stage.
+        outlook: The model before the search.
+        metric: What is scored.
+        training: The settings of their trainings.
+        samples: How many training samples calibrate.
+    """
+
+    def __init__(
+        self,
+        source: Artifact,
+        context: Context,
+        outlook: Outlook,
+        metric: Metric,
+        training: Mapping[str, Any],
+        samples: int,
+    ):
+        from tfopt import evaluate
+
+        self.outlook, self.metric = outlook, metric
+        self.folder = context.folder / "candidates"
+        self._source, self._context, self._samples = source, context, samples
+        self._training = dict(training)
+        if distill := training.get("distill"):  # the model that the search starts from teaches in every stage
+            self._training["distill"] = {"teacher": source.name, **dict(distill)}
+        split = context.data.validation
+        model = context.load(source)
+        self.before = evaluate.score(metric, split, evaluate.keras_outputs(model, split))
+        self._metrics = metrics_of(model, context)
+
+    def stages(self, candidate: Candidate, epochs: int) -> list[Stage]:
+        """What makes a candidate: the stages of a recipe, with the epochs spread over those that train."""
+        from tfopt.search.outlook import CHANNELS
+        from tfopt.search.space import pattern_order
+
+        space, places = self.outlook.space, [kernel.place for kernel in self.outlook.kernels]
+        density = dict(space.by_layer(candidate.density))
+        bits = dict(space.by_layer(candidate.bits))
+        parts: list[tuple[type[Fitting], int, dict[str, Any]]] = []
+        if candidate.channels < 1:
+            parts.append((PruneChannels, 1, {"keep": candidate.channels, **CHANNELS}))
+        if any(value < 1 for value in density.values()):
+            order = pattern_order(places, list(density))
+            rules = [{"layers": path, "sparsity": round(1 - density[path], 6)} for path in order]
+            parts.append((Prune, 2, {"sparsity": 0.0, "rules": rules, "end": 0.5}))
+        if candidate.clusters:
+            parts.append((Cluster, 1, {"clusters": candidate.clusters, "only": list(density) or []}))
+        whole = sum(weight for _, weight, _ in parts)
+        found: list[Stage] = [
+            kind(epochs=max(round(epochs * weight / whole), 1), **settings, **self._training)
+            for kind, weight, settings in parts
+        ]
+        four = [path for path in pattern_order(places, list(bits)) if bits[path] == 4]
+        quantize: dict[str, Any] = {
+            "mode": "int8",
+            "samples": self._samples,
+            "rules": [{"layers": p, "to": "int4"} for p in four],
+        }
+        found.append(Quantize(**quantize))
+        return found
+
+    def make(self, candidate: Candidate, epochs: int, number: int) -> tuple[float, float, Cost]:
+        """Makes a candidate: its score on LiteRT over the validation split, how much worse that is, and its cost."""
+        from tfopt import evaluate
+        from tfopt.search.outlook import cost_of
+
+        file = self._made(candidate, epochs, number)
+        split = self._context.data.validation
+        score = evaluate.score(self.metric, split, evaluate.file_outputs(file, split))
+        return score, self.metric.drop(self.before, score), cost_of(file, self._shapes(file))
+
+    def _made(self, candidate: Candidate, epochs: int, number: int) -> Path:
+        """The file of a candidate, once its stages have run; what they leave besides is taken away."""
+        folder = self.folder / str(number)
+        shutil.rmtree(folder, ignore_errors=True)
+        artifact = self._source
+        artifacts = {**self._context.artifacts, self._source.name: self._source}
+        for index, stage in enumerate(self.stages(candidate, epochs)):
+            own = folder / f"{index}-{stage.kind}"
+            own.mkdir(parents=True)
+            context = replace(self._context, name=stage.kind, folder=own, artifacts=artifacts, progress=Progress())
+            artifact = stage.run([artifact], context)
+        file = self.folder / f"{number}.tflite"
+        artifact.path.rename(file)
+        shutil.rmtree(folder)
+        return file
+
+    def _shapes(self, file: Path) -> Mapping[str, Sequence[int]]:
+        from tfopt.benchmark import input_names
+
+        x = self._context.data.test.few(1).x
+        arrays = x if isinstance(x, dict) else dict.fromkeys(input_names(file), x)
+        return {name: array.shape[1:] for name, array in arrays.items()}
+
+    def file(self, point: Point) -> Path:
+        """The file of a point; made again where another machine has it."""
+        file = self.folder / f"{point.number}.tflite"
+        if not file.exists():
+            self._context.progress.step(f"candidate {point.number} is made again: its file is not on this machine")
+            self._made(point.candidate, point.epochs, point.number)
+        return file
+
+    def row(self, point: Point, file: Path) -> dict[str, Any]:
+        """A point of the front as plain data, with its metrics on the test split and the stages that make it."""
+        from tfopt import evaluate
+
+        split = self._context.data.test
+        outputs = evaluate.file_outputs(file, split)
+        stages = self.stages(point.candidate, point.epochs)
+        return {
+            "number": point.number,
+            "file": f"front/{point.number}.tflite",
+            "epochs": point.epochs,
+            "score": point.score,
+            "drop": point.drop,
+            "raw_bytes": point.cost.raw_bytes,
+            "gzip_bytes": point.cost.gzip_bytes,
+            "milliseconds": point.cost.milliseconds,
+            "test": {metric.name: evaluate.score(metric, split, outputs) for metric in self._metrics},
+            "stages": [{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages],
+        }

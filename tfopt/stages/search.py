@@ -1,0 +1,314 @@
+"""Stage `search`."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, ByteSize, Field, TypeAdapter, ValidationError, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from tfopt.artifact import JOURNAL, Artifact, Format, Skipped, storage_errors
+from tfopt.errors import InputError, RecipeError
+from tfopt.knobs import PROBLEMS, Knobs, Patterns, did_you_mean, on_its_own
+from tfopt.search.front import Point, Wish, front, ranked
+from tfopt.stages.base import Context, Stage
+from tfopt.stages.candidates import Workbench, fitting_settings
+from tfopt.stages.fitting import check_drop, gated, metrics_of
+
+if TYPE_CHECKING:
+    from tfopt.search.outlook import Outlook
+    from tfopt.search.record import Record
+    from tfopt.search.work import Worker
+
+CHECKED_SAMPLES = 8
+
+
+def _bytes(value: Any) -> Any:
+    if isinstance(value, bool) or (isinstance(value, int | float) and value <= 0):
+        raise ValueError(f"is a number of bytes, or a size such as 64 KB or 20 KiB. Received: {value!r}")
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(value)) if value is not None else None
+    except ValidationError:
+        raise ValueError(f"is a number of bytes, or a size such as 64 KB or 20 KiB. Received: {value!r}") from None
+
+
+# A number of bytes, or a size with its unit.
+Bytes = Annotated[
+    int | None,
+    BeforeValidator(_bytes),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}, {"type": "null"}]}),
+]
+
+
+class Within(Knobs):
+    """The most that the file may cost."""
+
+    raw_bytes: Bytes = None
+    """Its size: a number, or such as 64 KB (64,000) or 64 KiB (65,536)."""
+    gzip_bytes: Bytes = None
+    """Its size after gzip -9, which is what zeros and shared values make smaller."""
+    milliseconds: float | None = Field(None, gt=0)
+    """The median time of a run on LiteRT, one thread, on this machine."""
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Within:
+        if not any(getattr(self, name) for name in type(self).model_fields):
+            raise ValueError("within takes raw_bytes, gzip_bytes or milliseconds. Write one of them")
+        return self
+
+
+class Search(Stage):
+    """Looks for the best int8 file under a budget: how sparse each layer is, its bits, shared values, channels removed.
+
+    Every candidate is pruned, trained for a short time, converted and scored on LiteRT over the validation split; the
+    promising ones again, with a longer training. Those over budget are thrown away before any training. What comes out
+    is the file that answers `within` and `max_drop` best, and beside it, in `front/`, every file that no other beats in
+    accuracy, bytes and time, each with the stages that make it again. `tfopt search` spreads it over processes and
+    machines. Where nothing meets the limits, the nearest file is there and the run ends with exit code 3.
+
+    References:
+        Akiba et al., Optuna, arXiv:1907.10902.
+        Jamieson and Talwalkar, Non-stochastic best arm identification, arXiv:1502.07943 (successive halving).
+    """
+
+    kind: ClassVar[str] = "search"
+    gives: ClassVar[Format] = "tflite"
+    shared: ClassVar[bool] = True
+
+    within: Within | None = Field(None, examples=[{"gzip_bytes": "20 KB"}])
+    """The budget, such as {raw_bytes: 64 KB, milliseconds: 2}."""
+    max_drop: float | None = Field(None, ge=0)
+    """How much worse than the model it starts from the file may be on the validation split, in the units of the
+    metric."""
+    goal: Literal["accurate", "smallest", "fastest"] | None = None
+    """What is wanted of all files within the limits. smallest if max_drop is given, else accurate."""
+    metric: str | None = None
+    """The metric, if not the first one."""
+    size: Literal["raw", "gzip"] | None = None
+    """Which size is wanted small. raw if `within` has raw_bytes alone, else gzip. Zeros and shared values do not make
+    a raw file smaller, so with raw they are tried only where they are asked for."""
+    trials: int = Field(40, ge=1)
+    """How many candidates get the short training."""
+    epochs: tuple[int, ...] = Field((2, 6), min_length=1, examples=[[2, 6]])
+    """Epochs of the short training, and of the longer ones after it."""
+    promoted: float = Field(0.2, gt=0, le=1)
+    """The share of candidates that get the next longer training, 0-1."""
+    sparsity: tuple[float, float] | Literal[False] | None = Field(None, examples=[[0.3, 0.99]])
+    """The least and the largest fraction of zeros of a layer; [0, 0.99] if not given, false for none."""
+    bits: tuple[Literal[8, 4], ...] = Field((8, 4), min_length=1, examples=[[8, 4]])
+    """The bits that a kernel's weights may have, layer by layer."""
+    clusters: tuple[int, ...] | None = Field(None, min_length=1, examples=[[0, 16, 32]])
+    """Numbers of distinct values of each kernel to try, 0 for any; [0, 8, 16, 32] if not given."""
+    channels: tuple[float, float] | Literal[False] = Field((0.4, 1.0), examples=[[0.5, 1.0]])
+    """The least and the largest share of channels that stay; false removes none."""
+    training: dict[str, Any] = Field({}, examples=[{"batch_size": 128, "optimizer": "adam"}])
+    """How candidates are trained, as in `train`: batch_size, optimizer, l1, l2, class_weight, distill and so on."""
+    only: Patterns = ()
+    """Layer patterns (path, name or class) of the layers to prune and to give bits; empty means every one."""
+    skip: Patterns = ()
+    """Layer patterns to leave dense and at 8 bits."""
+    samples: int = Field(200, ge=1)
+    """How many training samples calibrate the ranges."""
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Search:
+        if self.within is None and self.max_drop is None:
+            raise ValueError("search needs within, such as {gzip_bytes: 20 KB}, or max_drop, such as 0.005")
+        if list(self.epochs) != sorted(set(self.epochs)) or self.epochs[0] < 1:
+            raise ValueError(f"epochs rise, such as [2, 6]. Received: {list(self.epochs)}")
+        for name in ("sparsity", "channels"):
+            span = getattr(self, name)
+            if span and not 0 <= span[0] <= span[1] <= 1:
+                raise ValueError(f"{name} is a least and a largest share between 0 and 1. Received: {list(span)}")
+        if self.sparsity and self.sparsity[1] >= 1:
+            raise ValueError("a layer without weights is none: the largest sparsity is below 1. Write 0.99")
+        if self.channels and not self.channels[0]:
+            raise ValueError("a layer without channels is none: the least share of channels is above 0. Write 0.4")
+        if self.clusters and any(count == 1 or count < 0 for count in self.clusters):
+            raise ValueError(f"clusters are 0, for any number, or at least 2. Received: {list(self.clusters)}")
+        wrong = set(self.training) - set(fitting_settings())
+        if wrong:
+            [name, *_] = sorted(wrong)
+            raise ValueError(f"training has no field {name!r}. {did_you_mean(name, fitting_settings())}")
+        from tfopt.stages.train import Train
+
+        try:
+            with on_its_own():
+                Train(epochs=1, **self.training)
+        except RecipeError as error:
+            problems = [(("training", *place), text) for place, text in error.problems]
+            raise PydanticCustomError(PROBLEMS, "wrong training", {"problems": problems}) from None
+        return self
+
+    def wish(self) -> Wish:
+        """What is searched for."""
+        within = self.within or Within.model_construct(raw_bytes=None, gzip_bytes=None, milliseconds=None)
+        goal = self.goal or ("smallest" if self.max_drop is not None else "accurate")
+        return Wish(goal, self._size(), within.raw_bytes, within.gzip_bytes, within.milliseconds, self.max_drop)
+
+    def _size(self) -> Literal["raw", "gzip"]:
+        raw_alone = self.within is not None and bool(self.within.raw_bytes) and not self.within.gzip_bytes
+        return self.size or ("raw" if raw_alone else "gzip")
+
+    def check(self, model: Any, context: Context) -> None:
+        """Tries the settings of a training, resolves the patterns, and looks whether the budget can be met at all."""
+        from tfopt.stages.train import Train
+
+        if context.devices and context.devices.runtime.strategy == "multi_worker":
+            raise InputError(
+                "a search spreads over candidates: tfopt search --workers 2, without strategy: multi_worker.",
+                ("runtime", "strategy"),
+            )
+        Train(epochs=1, **self.training).check(model, context)
+        if self.max_drop is not None or self.metric:
+            check_drop(self.max_drop, gated(self.metric, metrics_of(model, context)))
+        outlook = self._outlook(model, context, CHECKED_SAMPLES)
+        least = outlook.forecast(outlook.thinnest())
+        for name, over in self.wish().over(least, slack=2.0).items():
+            if over > 0:
+                raise InputError(
+                    f"no candidate fits {name}: the smallest would have about {getattr(least, name):,.3g}. Raise it, "
+                    "or allow more: a higher sparsity, 4 bits, fewer channels.",
+                    ("within", name),
+                )
+
+    def _outlook(self, model: Any, context: Context, samples: int) -> Outlook:
+        from tfopt.search.outlook import Allowed, Outlook
+
+        zeros = self._size() == "gzip"
+        sparsity = ((0.0, 0.99) if zeros else False) if self.sparsity is None else self.sparsity
+        clusters = ((0, 8, 16, 32) if zeros else (0,)) if self.clusters is None else self.clusters
+        allowed = Allowed(
+            (round(1 - sparsity[1], 6), round(1 - sparsity[0], 6)) if sparsity else None,
+            tuple(sorted(set(self.bits), reverse=True)),
+            tuple(sorted(set(clusters))),
+            self.channels or (1.0, 1.0),
+            self.only,
+            self.skip,
+        )
+        return Outlook(model, allowed, context.data.calibration(samples, context.seed))
+
+    def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
+        """Searches, and gathers the front."""
+        from tfopt.benchmark import sizes
+
+        bench, worker, record = self._begin(inputs, context)
+        points = worker.run()
+        wish = self.wish()
+        best = front(points, wish.size)
+        files = {point.number: bench.file(point) for point in best}
+        chosen = ranked(best, wish)[0]
+        rows = [bench.row(point, files[point.number]) for point in best]
+        with storage_errors(context.folder):
+            (context.folder / "front").mkdir(exist_ok=True)
+            for number, file in files.items():
+                file.rename(context.folder / "front" / f"{number}.tflite")
+            shutil.rmtree(bench.folder)
+        trials = record.trials()
+        tried = [{"number": p.number, "epochs": p.epochs, "score": p.score, **asdict(p.cost)} for p in points]
+        details = {
+            "search": {
+                "metric": bench.metric.name,
+                "before": bench.before,
+                "wish": asdict(wish),
+                "chosen": chosen.number,
+                "reasons": _reasons(chosen, best, wish, bench.metric.name),
+                "front": rows,
+                "tried": tried,
+                "failed": [{"number": t.number, "error": t.error} for t in trials if t.state == "failed"],
+                "lost": sum(t.state == "lost" for t in trials),
+                "dropped": sum(t.job.dropped for t in trials if t.state != "dropped"),
+            }
+        }
+        file = context.folder / "front" / f"{chosen.number}.tflite"
+        scores = rows[best.index(chosen)]["test"]
+        return context.artifact(
+            self,
+            inputs,
+            f"front/{file.name}",
+            metrics={**scores, **sizes(file)},
+            scores=tuple(scores),
+            skipped=tuple(Skipped(where, reason) for where, reason in bench.outlook.skipped),
+            details=details,
+            failed=None if chosen.meets(wish) else f"{context.name}: {_failure(chosen, wish, bench.metric.name)}",
+        )
+
+    def share(self, inputs: Sequence[Artifact], context: Context) -> None:
+        """Works on candidates until the search is over."""
+        _, worker, _ = self._begin(inputs, context)
+        worker.run()
+
+    def _begin(self, inputs: Sequence[Artifact], context: Context) -> tuple[Workbench, Worker, Record]:
+        from tfopt.search.outlook import RANKED_SAMPLES
+        from tfopt.search.proposals import Proposals
+        from tfopt.search.record import open_record
+        from tfopt.search.work import Rungs, Worker
+
+        model, wish = context.load(inputs[0]), self.wish()
+        outlook = self._outlook(model, context, self.samples)
+        metric = gated(self.metric, metrics_of(model, context))
+        bench = Workbench(inputs[0], context, outlook, metric, self.training, self.samples)
+        seeds = outlook.seeds(context.data.validation.choose(RANKED_SAMPLES, context.seed), metric, wish)
+        space = outlook.space
+        runtime = context.devices.runtime if context.devices else None
+        record = open_record(
+            runtime.storage if runtime else None,
+            context.folder.parent / f"{context.name}{JOURNAL}",
+            f"{context.name}-{context.key[:16]}",
+            ["minimize"] * 3,
+            space.distributions(),
+            runtime.lost_after if runtime else 120.0,
+        )
+        worker = Worker(
+            record,
+            space,
+            Proposals(space, outlook.forecast, wish, seeds, context.seed),
+            wish,
+            Rungs(self.trials, self.epochs, self.promoted),
+            bench.make,
+            context.progress.step,
+            context.progress.part,
+        )
+        return bench, worker, record
+
+
+def _reasons(chosen: Point, best: Sequence[Point], wish: Wish, metric: str) -> list[str]:
+    """Why this file of the front."""
+    words = {"accurate": f"the best {metric}", "smallest": f"the fewest {wish.size} bytes", "fastest": "the fastest"}
+    limits = [f"{name} {limit:,.6g}" for name, limit in _limits(wish).items()]
+    fitting = [point for point in best if point.meets(wish)]
+    if not fitting:
+        return [f"no file of the front is within {', '.join(limits)}: it is the nearest"]
+    said = [f"{words[wish.goal]} of the {len(fitting)} of {len(best)} files on the front that are within "]
+    said[0] += ", ".join(limits)
+    for before, after in itertools.pairwise(best):
+        if after is chosen:
+            said.append(
+                f"the next smaller, {before.bytes(wish.size):,.0f} B, has {metric} {before.score:.4f}"
+                f"{'' if before.meets(wish) else ', which is not enough'}"
+            )
+        if before is chosen:
+            said.append(
+                f"the next larger, {after.bytes(wish.size):,.0f} B, has {metric} {after.score:.4f}"
+                f"{'' if after.meets(wish) else ', and is over a limit'}"
+            )
+    return said
+
+
+def _limits(wish: Wish) -> Mapping[str, float]:
+    found = {"raw_bytes": wish.raw_bytes, "gzip_bytes": wish.gzip_bytes, "milliseconds": wish.milliseconds}
+    found["max_drop"] = wish.max_drop
+    return {name: limit for name, limit in found.items() if limit is not None}
+
+
+def _failure(chosen: Point, wish: Wish, metric: str) -> str:
+    limits = ", ".join(f"{name} {limit:,.6g}" for name, limit in _limits(wish).items())
+    return (
+        f"no file is within {limits}: the nearest has {metric} {chosen.score:.4f} (drop {chosen.drop:+.4f}), "
+        f"{chosen.cost.raw_bytes:,.0f} B, {chosen.cost.gzip_bytes:,.0f} B gzip, {chosen.cost.milliseconds:.3g} ms. "
+        "Allow more, or give it more trials and epochs."
+    )

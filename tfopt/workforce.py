@@ -1,0 +1,94 @@
+"""Processes that do the same and share the work: started, heard, and started again when they are killed."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import IO
+
+from tfopt.child import died
+from tfopt.workers import ended_with, ends_with_its_parent
+
+POLL_SECONDS = 0.1
+RESTARTS = 3
+
+
+class Workforce:
+    """A command in several processes.
+
+    Args:
+        command: The program and its arguments.
+        count: How many processes.
+        told: Is told every line that one of them prints.
+        restarts: How often each is started again.
+    """
+
+    def __init__(self, command: Sequence[str], count: int, told: Callable[[str], None], restarts: int = RESTARTS):
+        self._command, self._count, self._told, self._restarts = list(command), count, told, restarts
+        self._errors: list[list[str]] = [[] for _ in range(count)]
+        self._threads: list[threading.Thread] = []
+
+    def run(self) -> int:
+        """Waits until all are done.
+
+        Returns:
+            0, or the exit code of the first that ended otherwise, with which all others are ended as well.
+        """
+        processes = [self._start(index) for index in range(self._count)]
+        left = [self._restarts] * self._count
+        with ended_with(processes):
+            while any(process.poll() is None for process in processes) or any(p.returncode for p in processes):
+                for index, process in enumerate(processes):
+                    code = process.poll()
+                    if not code:
+                        continue
+                    killed = died(code)
+                    if not killed or not left[index]:
+                        self._finish(processes, index, killed)
+                        return 1 if killed else code
+                    left[index] -= 1
+                    self._told(f"process {index + 1} of {self._count} was ended by {killed}: it is started again")
+                    processes[index] = self._start(index)
+                time.sleep(POLL_SECONDS)
+        self._join()
+        return 0
+
+    def _start(self, index: int) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            self._command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            preexec_fn=ends_with_its_parent,
+        )
+        self._errors[index] = []
+        self._listen(process.stdout, self._told)
+        self._listen(process.stderr, self._errors[index].append)
+        return process
+
+    def _listen(self, stream: IO[str] | None, told: Callable[[str], None]) -> None:
+        def listen() -> None:
+            for line in stream or ():
+                told(line.rstrip("\n"))
+
+        thread = threading.Thread(target=listen, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _finish(self, processes: Sequence[subprocess.Popen[str]], index: int, killed: str | None) -> None:
+        """Ends all, and says what the one that failed said last."""
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+        self._join()
+        for line in self._errors[index]:
+            self._told(line)
+        if killed:
+            self._told(f"process {index + 1} of {self._count} was ended by {killed} once too often")
+
+    def _join(self) -> None:
+        for thread in self._threads:
+            thread.join(timeout=5)
