@@ -30,6 +30,7 @@ Workshop, plain functions on Keras models:
     contents               any model file looked into
     metrics, evaluate      how good: scikit-learn's figures, of a model or a file
     search                 the best file under a budget: what may be tried, what it will cost, who tries it
+    tuning                 hyperparameters, on keras-tuner
     benchmark              how large, how fast
 """
 
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from tfopt.stages.replace_head import ReplaceHead
     from tfopt.stages.search import Search
     from tfopt.stages.train import Train
+    from tfopt.stages.tune import Tune
     from tfopt.stages.verify import Verify
     from tfopt.streams import Stream
 
@@ -107,6 +109,7 @@ _HOMES = {
     "TfoptError": "errors",
     "Train": "stages.train",
     "TrainingError": "errors",
+    "Tune": "stages.tune",
     "Verify": "stages.verify",
     "callbacks": "",
     "convert": "quantization",
@@ -150,6 +153,7 @@ __all__ = [
     "TfoptError",
     "Train",
     "TrainingError",
+    "Tune",
     "Verify",
     "__version__",
     "callbacks",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +115,11 @@ def admit(source: Any, trust: bool = False) -> Admitted:
     if isinstance(source, Path):
         return stored.read(source, {}, trust)
     try:
+        arguments = [_hyperparameters()] if _takes_hyperparameters(source) else []
         if isinstance(source, Ref):
-            model = source.call()
+            model = source.call(*arguments)
         else:
-            model = source() if callable(source) and not hasattr(source, "get_weights") else source
+            model = source(*arguments) if callable(source) and not hasattr(source, "get_weights") else source
     except InputError as error:
         raise ModelError(str(error), error.field) from error
     except Exception as error:
@@ -135,6 +136,44 @@ def admit(source: Any, trust: bool = False) -> Admitted:
             f"the model of {source} has no weights yet. Give it an Input, or call it once before returning it."
         )
     return Admitted(model)
+
+
+def _takes_hyperparameters(source: Any) -> bool:
+    """Whether a model function is one for keras-tuner: its first parameter is called `hp`."""
+    import inspect
+
+    function = source.load() if isinstance(source, Ref) else source
+    if not callable(function) or hasattr(function, "get_weights"):
+        return False
+    try:
+        return next(iter(inspect.signature(function).parameters), "") in ("hp", "hyperparameters")
+    except ValueError:  # a builtin
+        return False
+
+
+def _hyperparameters() -> Any:
+    import keras_tuner
+
+    return keras_tuner.HyperParameters()
+
+
+def tunable(source: Any, seed: int) -> Callable[[Any], Any] | None:
+    """From keras-tuner's hyperparameters to the model, where a model function takes them; None for any other source.
+
+    Args:
+        source: A resolved source.
+        seed: Of its random weights.
+    """
+    if isinstance(source, Path) or not _takes_hyperparameters(source):
+        return None
+
+    def build(hyperparameters: Any) -> Any:
+        from tfopt.training import deterministic
+
+        with deterministic(seed):
+            return source.call(hyperparameters) if isinstance(source, Ref) else source(hyperparameters)
+
+    return build
 
 
 def as_keras3(source: Any, custom_objects: Mapping[str, Any] | None = None, trust: bool = False) -> Any:

@@ -17,7 +17,7 @@ from tfopt.noise import captured
 from tfopt.plan import Plan
 from tfopt.recipe import Recipe, Step
 from tfopt.reference import describe
-from tfopt.sharing import share
+from tfopt.sharing import role_here, share, wait_to_lead
 from tfopt.stages.base import Progress
 from tfopt.workers import cluster, ended_after
 
@@ -80,7 +80,9 @@ def run(
         out: The folder for results.
         progress: Where to tell how far it is; nowhere if not given.
         join: Where another process runs the recipe in the same folder, take part in the stages whose work can be
-            shared (`search`), until all is done; the one that runs it may die, and this one goes on in its place.
+            shared (`search`, `tune`), until all is done; the one that runs it may die, and this one goes on in its
+            place. So it is where keras-tuner's environment variables name a chief and workers, of which the chief runs
+            the stages.
 
     Returns:
         The results; `result.path` is the final file and `result.metrics` what was measured of it.
@@ -92,7 +94,7 @@ def run(
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     try:
-        return _joined(recipe, out, progress) if join else _run(recipe, out, progress)
+        return _joined(recipe, out, progress) if join or role_here() else _run(recipe, out, progress)
     except TfoptError as error:
         error.in_cluster = recipe.runtime.strategy == "multi_worker"
         raise
@@ -105,6 +107,8 @@ def _joined(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | No
         plan = Plan(recipe, Path(out).resolve(), progress or Progress())
     while True:
         try:
+            if role_here() == "worker":
+                wait_to_lead(plan)
             result = _run(recipe, out, progress, told=not shared)
             return replace(result, leads=not shared or len(result.reused) < len(plan.steps))
         except InUseError:

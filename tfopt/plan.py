@@ -180,6 +180,8 @@ class Plan:
             custom_objects=models.custom_objects(self.model_source, self.model),
             trust=self.trust,
             devices=self.devices or Devices(recipe.runtime),
+            build=models.tunable(self.model_source, recipe.seed),
+            recipe_folder=recipe.folder,
         )
 
     def check(self) -> None:

@@ -68,18 +68,7 @@ class Recipe(Knobs):
     @field_validator("stages", mode="before")
     @classmethod
     def _read_stages(cls, stages: Any) -> list[Any]:
-        if isinstance(stages, str) or not isinstance(stages, Sequence):
-            raise ValueError("is a list of stages, each written `- kind: {settings}`")
-        problems: list[tuple[Location, str]] = []
-        built: list[Any] = []
-        for index, entry in enumerate(stages):
-            try:
-                built.append(entry if isinstance(entry, Stage) else _stage(entry))
-            except RecipeError as error:
-                problems += [(("stages", index, *place), sentence) for place, sentence in error.problems]
-        if problems:
-            raise PydanticCustomError(PROBLEMS, "wrong stages", {"problems": problems})
-        return built
+        return read_stages(stages)
 
     @field_validator("model", "data")
     @classmethod
@@ -232,6 +221,22 @@ class Recipe(Knobs):
         placed = RecipeError([((*prefix, *place), sentence) for place, sentence in problems])
         located = locate(placed, self._file, self._lines, self._changed)
         return located if isinstance(error, RecipeError) else error.reworded(str(located))
+
+
+def read_stages(stages: Any) -> list[Stage]:
+    """Stages as a recipe writes them; a pydantic error with all that is wrong with them."""
+    if isinstance(stages, str) or not isinstance(stages, Sequence):
+        raise ValueError("is a list of stages, each written `- kind: {settings}`")
+    problems: list[tuple[Location, str]] = []
+    built: list[Stage] = []
+    for index, entry in enumerate(stages):
+        try:
+            built.append(entry if isinstance(entry, Stage) else _stage(entry))
+        except RecipeError as error:
+            problems += [(("stages", index, *place), sentence) for place, sentence in error.problems]
+    if problems:
+        raise PydanticCustomError(PROBLEMS, "wrong stages", {"problems": problems})
+    return built
 
 
 def _written(value: Any) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 from tfopt.child import died
@@ -20,14 +21,21 @@ class Workforce:
 
     Args:
         command: The program and its arguments.
-        count: How many processes.
+        environments: Of each process, what its environment has besides.
         told: Is told every line that one of them prints.
         restarts: How often each is started again.
     """
 
-    def __init__(self, command: Sequence[str], count: int, told: Callable[[str], None], restarts: int = RESTARTS):
-        self._command, self._count, self._told, self._restarts = list(command), count, told, restarts
-        self._errors: list[list[str]] = [[] for _ in range(count)]
+    def __init__(
+        self,
+        command: Sequence[str],
+        environments: Sequence[Mapping[str, str]],
+        told: Callable[[str], None],
+        restarts: int = RESTARTS,
+    ):
+        self._command, self._environments, self._told, self._restarts = list(command), environments, told, restarts
+        self._count = len(environments)
+        self._errors: list[list[str]] = [[] for _ in environments]
         self._threads: list[threading.Thread] = []
 
     def run(self) -> int:
@@ -58,6 +66,7 @@ class Workforce:
     def _start(self, index: int) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             self._command,
+            env={**os.environ, **self._environments[index]},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -155,9 +155,10 @@ def show_folder(console: Console, folder: Path) -> None:
 
 
 def _show_reports(console: Console, folder: Path) -> None:
-    from tfopt.report import classes, curves, front
+    from tfopt.report import classes, curves, front, tuning
 
-    pages = (("report", "report.md"), ("curves", curves.FILE), ("classes", classes.FILE), ("front", front.FILE))
-    for word, path in ((word, folder / file) for word, file in pages):
+    rooms = {"curves": curves, "classes": classes, "front": front, "trials": tuning}
+    pages = {"report": "report.md", **{word: room.FILE for word, room in rooms.items()}}
+    for word, path in ((word, folder / file) for word, file in pages.items()):
         if path.exists():
             console.print(f"{word:8}{near(path)}", markup=False, highlight=False, soft_wrap=True)

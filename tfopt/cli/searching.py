@@ -43,7 +43,7 @@ def search(
     if not any(stage.shared for stage in loaded.stages):
         raise InputError(f"{recipe} has no stage whose work can be shared, such as search. Use: tfopt run {recipe}")
     if workers > 1:
-        raise typer.Exit(_launch(workers, console))
+        raise typer.Exit(_launch(workers, any(stage.kind == "tune" for stage in loaded.stages), console))
     try:
         result = pipeline.run(loaded, out, screen.progress(console), join=True)
     except GateError:
@@ -53,11 +53,15 @@ def search(
         show_result(console, result)
 
 
-def _launch(workers: int, console: Console) -> int:
-    """Runs this command in so many processes, and starts those again that are killed."""
-    from tfopt.workers import without_option
+def _launch(workers: int, tunes: bool, console: Console) -> int:
+    """Runs this command in so many processes, and starts those again that are killed; to tune there is a chief too."""
+    from tfopt.workers import free_ports, without_option
     from tfopt.workforce import Workforce
 
     command = [sys.executable, "-m", "tfopt", *without_option(sys.argv[1:], "--workers", "-w")]
-    force = Workforce(command, workers, told=lambda line: console.print(line, markup=False, highlight=False))
-    return force.run()
+    environments: list[dict[str, str]] = [{} for _ in range(workers)]
+    if tunes:
+        address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_ports(1)[0])}
+        names = ["chief", *(f"tuner{number}" for number in range(workers))]
+        environments = [{**address, "KERASTUNER_TUNER_ID": name} for name in names]
+    return Workforce(command, environments, lambda line: console.print(line, markup=False, highlight=False)).run()

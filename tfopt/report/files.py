@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfopt.artifact import SOURCE, Artifact, Workspace
 from tfopt.errors import InputError
-from tfopt.report import channels, classes, curves, front, pruning_log, quantization
+from tfopt.report import channels, classes, curves, front, pruning_log, quantization, tuning
 
 if TYPE_CHECKING:
     from tfopt.pipeline import Result
@@ -82,7 +82,7 @@ def write(result: Result) -> None:
     record = as_record(result.artifacts)
     (result.folder / "report.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
     (result.folder / "report.md").write_text(as_markdown(result.folder.name, result.artifacts))
-    for room in (curves, classes, front):
+    for room in (curves, classes, front, tuning):
         page = room.page(result.folder.name, result.artifacts)
         if page is None:
             (result.folder / room.FILE).unlink(missing_ok=True)
@@ -139,6 +139,7 @@ def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
         lines += pruning_log.section(artifact)
         lines += channels.section(artifact)
         lines += front.section(artifact)
+        lines += tuning.section(artifact)
         if artifact.failed:
             lines += ["", f"**FAIL** {artifact.name}: {artifact.failed}"]
         if artifact.skipped:

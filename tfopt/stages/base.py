@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -70,6 +70,8 @@ class Context:
         progress: Where to tell how far it is.
         custom_objects: Classes and functions of the user's file that a saved model may need.
         devices: Where the stages that train do it.
+        build: The recipe's model function, where it takes keras-tuner's hyperparameters: from those to the model.
+        recipe_folder: Where relative paths of the recipe are looked for first.
         trust: Whether saved Python code (a Lambda layer) may be loaded.
     """
 
@@ -85,6 +87,17 @@ class Context:
     custom_objects: Mapping[str, Any] = field(default_factory=dict)
     trust: bool = False
     devices: Devices | None = None
+    build: Callable[[Any], Any] | None = None
+    recipe_folder: Path = Path()
+
+    def find(self, written: Any) -> tuple[Any, dict[str, Any]]:
+        """What a reference of the recipe stands for, `file.py:name`, and the arguments that are written with it."""
+        from tfopt.reference import Ref
+
+        if not isinstance(written, str | Mapping):
+            return written, {}
+        found = Ref.parse(written, self.recipe_folder)
+        return found.load(), found.arguments
 
     def load(self, artifact: Artifact) -> Any:
         """The Keras model of an artifact."""
@@ -207,7 +220,7 @@ def register(module: ModuleType) -> None:
 def builtin() -> dict[str, type[Stage]]:
     """The registered stages: those that come with tfopt first, in the order that a recipe has them."""
     names = (
-        *("replace_head", "train", "prune", "prune_channels", "remove_dead"),
+        *("replace_head", "train", "tune", "prune", "prune_channels", "remove_dead"),
         *("cluster", "search", "quantize", "verify", "benchmark"),
     )
     for name in names:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfopt.artifact import Artifact
-from tfopt.stages.base import Context, Progress, Stage
+from tfopt.stages.base import Context, Stage
+from tfopt.stages.chain import run_chain
 from tfopt.stages.cluster import Cluster
 from tfopt.stages.fitting import Fitting, metrics_of
 from tfopt.stages.prune import Prune
@@ -106,18 +105,9 @@ class Workbench:
 
     def _made(self, candidate: Candidate, epochs: int, number: int) -> Path:
         """The file of a candidate, once its stages have run; what they leave besides is taken away."""
-        folder = self.folder / str(number)
-        shutil.rmtree(folder, ignore_errors=True)
-        artifact = self._source
-        artifacts = {**self._context.artifacts, self._source.name: self._source}
-        for index, stage in enumerate(self.stages(candidate, epochs)):
-            own = folder / f"{index}-{stage.kind}"
-            own.mkdir(parents=True)
-            context = replace(self._context, name=stage.kind, folder=own, artifacts=artifacts, progress=Progress())
-            artifact = stage.run([artifact], context)
         file = self.folder / f"{number}.tflite"
-        artifact.path.rename(file)
-        shutil.rmtree(folder)
+        folder = self.folder / str(number)
+        run_chain(self.stages(candidate, epochs), self._source, self._context, folder, file)
         return file
 
     def _shapes(self, file: Path) -> Mapping[str, Sequence[int]]:

@@ -1,0 +1,90 @@
+"""What a search for hyperparameters came to: its trials, the best of them, and how scores go with values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfopt.artifact import Artifact
+
+FILE = "tuning.html"
+# The trials that report.md lists; the page has all.
+LISTED = 10
+
+
+def section(artifact: Artifact) -> list[str]:
+    """The part of the report about a stage that tuned; empty for any other."""
+    found = artifact.details.get("tune")
+    if not found:
+        return []
+    names, metric = _names(found["trials"]), found["metric"]
+    failed = [one for one in found["trials"] if one["score"] is None]
+    ordered = _ordered(found)
+    lines = ["", f"## {artifact.name}: trials", ""]
+    lines += [
+        f"The best of {len(found['trials'])}, with `{metric}` on the validation split; all are in [{FILE}]({FILE}).",
+        "",
+    ]
+    lines += [f"| {' | '.join(('trial', metric, *names))} |", f"|---|{'---:|' * (len(names) + 1)}"]
+    for one in ordered[:LISTED]:
+        cells = (one["number"], f"{one['score']:.4f}", *(_cell(one["values"].get(name, "-")) for name in names))
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", *(f"- trial {one['number']} failed: {one['message']}" for one in failed)]
+    return lines
+
+
+def page(title: str, artifacts: Mapping[str, Artifact]) -> str | None:
+    """A page of its own, parallel axes for each stage that tuned; None where none did."""
+    tuned = {name: a.details["tune"] for name, a in artifacts.items() if a.details.get("tune")}
+    if not tuned:
+        return None
+    import plotly.graph_objects as go
+
+    pages: list[str] = []
+    for name, found in tuned.items():
+        scored = [one for one in found["trials"] if one["score"] is not None]
+        axes = [_axis(key, [one["values"].get(key) for one in scored]) for key in _names(scored)]
+        scores = [one["score"] for one in scored]
+        figure = go.Figure(
+            go.Parcoords(
+                line={"color": scores, "colorscale": "Viridis", "showscale": True},
+                dimensions=[*axes, {"label": found["metric"], "values": scores}],
+            )
+        )
+        figure.update_layout(
+            title=f"{title}: trials of {name}", template="plotly_white", height=560, margin={"l": 90, "t": 110}
+        )
+        pages.append(figure.to_html(include_plotlyjs=not pages, full_html=False))
+    return f"<html><head><meta charset='utf-8'></head><body>{''.join(pages)}</body></html>"
+
+
+def _axis(name: str, values: Sequence[Any]) -> dict[str, Any]:
+    """One axis: numbers as they are, on a log scale where they span much; words by their place."""
+    import math
+
+    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    if len(numbers) == len(values):
+        if min(numbers) > 0 and max(numbers) >= 20 * min(numbers):
+            ends = range(math.floor(math.log10(min(numbers))), math.ceil(math.log10(max(numbers))) + 1)
+            logs = [math.log10(value) for value in numbers]
+            return {"label": name, "values": logs, "tickvals": list(ends), "ticktext": [f"{10.0**e:g}" for e in ends]}
+        return {"label": name, "values": numbers}
+    words = list(dict.fromkeys(str(value) for value in values))
+    places = [words.index(str(value)) for value in values]
+    return {"label": name, "values": places, "tickvals": list(range(len(words))), "ticktext": words}
+
+
+def _names(trials: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for one in trials for name in one["values"]))
+
+
+def _ordered(found: Mapping[str, Any]) -> list[Any]:
+    """The trials with a score, the best first: it says itself which way is better."""
+    scored = [one for one in found["trials"] if one["score"] is not None]
+    best = next(one["score"] for one in scored if one["number"] == found["best"])
+    return sorted(scored, key=lambda one: (abs(one["score"] - best), one["number"]))
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,297 @@
+"""Stage `tune`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, field_serializer, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from tfopt.artifact import Artifact
+from tfopt.errors import InputError, RecipeError, TfoptError
+from tfopt.knobs import PROBLEMS, did_you_mean
+from tfopt.stages.base import Context, Stage
+from tfopt.stages.chain import run_chain
+from tfopt.stages.fitting import Fitting, gated, metrics_of, test_metrics
+from tfopt.tuning.space import Span, put
+
+if TYPE_CHECKING:
+    from tfopt.tuning.tuners import Trial, Tuning
+
+MODEL = "model.keras"
+
+
+class Tune(Stage):
+    """Looks for hyperparameters with keras-tuner: of the stages inside it, and of a model function `build(hp)`.
+
+    Each trial runs the stages with other values and is scored on the validation split. The model of the best one goes
+    on down the recipe. A search that was interrupted goes on with the trials it has, and a trial that fails is written
+    down and left. Several processes share the trials where keras-tuner's environment variables KERASTUNER_TUNER_ID,
+    KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT say so, or with `tfopt search --workers`.
+
+    References:
+        O'Malley et al., KerasTuner, https://github.com/keras-team/keras-tuner.
+        Li et al., Hyperband, arXiv:1603.06560.
+    """
+
+    kind: ClassVar[str] = "tune"
+    shared: ClassVar[bool] = True
+
+    stages: list[Any] = Field(min_length=1, examples=[[{"train": {"epochs": 5}}]])
+    """The stages of a trial, as in a recipe; each gives a Keras model."""
+    space: dict[str, Any] = Field({}, examples=[{"train.l2": {"log": [1e-6, 1e-3]}}])
+    """Values to choose from by setting: the stage's name, a dot and its field, and on into it, such as
+    {train.optimizer.adam.learning_rate: {log: [1.0e-4, 1.0e-2]}, prune.sparsity: {choice: [0.7, 0.8]}}. [low, high] is
+    a range, of whole numbers where both are; {range: [low, high], step: s} one in steps. What a model function
+    `build(hp)` asks its `hp` for comes to it by itself."""
+    tuner: Any = "random"
+    """random, hyperband, bayesian, grid, or `file.py:name` of a keras-tuner `Tuner` class or a function that returns a
+    tuner, with or without arguments."""
+    trials: int | None = Field(None, ge=1)
+    """How many trials at most, 20 if not given; hyperband decides it by the epochs of the stages."""
+    metric: str | None = None
+    """The metric of the validation split that decides, if not the first one."""
+
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _read_stages(cls, stages: Any) -> list[Stage]:
+        from tfopt.recipe import read_stages
+
+        found = read_stages(stages)
+        for index, stage in enumerate(found):
+            if stage.takes != "keras" or stage.gives != "keras" or stage.gathers or stage.shared or stage.after:
+                what = "after goes with the stages of a recipe" if stage.after else f"{stage.kind} cannot be tuned here"
+                sentence = f"{what}: those inside tune work on a Keras model, one after the other. Put it after tune."
+                raise PydanticCustomError(PROBLEMS, "wrong stage", {"problems": [(("stages", index), sentence)]})
+        return found
+
+    @field_serializer("stages")
+    def _write_stages(self, stages: list[Stage]) -> list[dict[str, Any]]:
+        return [{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages]
+
+    @field_validator("space")
+    @classmethod
+    def _read_space(cls, space: dict[str, Any]) -> dict[str, Span]:
+        found, problems = {}, []
+        for name, written in space.items():
+            try:
+                found[name] = Span.read(written)
+            except ValueError as error:
+                problems.append((("space", name), f"tune.space.{name} {error}."))
+        if problems:
+            raise PydanticCustomError(PROBLEMS, "wrong space", {"problems": problems})
+        return found
+
+    @field_serializer("space")
+    def _write_space(self, space: dict[str, Span]) -> dict[str, Any]:
+        return {name: span.written() for name, span in space.items()}
+
+    @model_validator(mode="after")
+    def _space_fits(self) -> Tune:
+        if self.tuner == "hyperband" and self.trials is not None:
+            raise ValueError("hyperband decides the number of trials by the epochs. Leave trials out")
+        for name, span in self.space.items():
+            for value in span.ends():
+                try:
+                    self.with_values({name: value})
+                except RecipeError as error:
+                    reason = f"{name}: {value!r} is none of its values: {error.problems[0][1]}"
+                    problems = [(("space", name), reason)]
+                    raise PydanticCustomError(PROBLEMS, "wrong space", {"problems": problems}) from None
+        return self
+
+    def with_values(self, values: Mapping[str, Any]) -> list[Stage]:
+        """The stages with other values of some settings.
+
+        Raises:
+            RecipeError: There is no such stage or setting, or it takes no such value.
+        """
+        written = [stage.model_dump(mode="json", exclude_defaults=True) for stage in self.stages]
+        names = self._names()
+        for name, value in values.items():
+            stage, *path = name.split(".")
+            if stage not in names:
+                raise RecipeError(f"no stage inside tune is called {stage!r}. {did_you_mean(stage, names)}")
+            if not path:
+                raise RecipeError(f"{name!r} is a stage: write its field behind a dot, such as {name}.epochs.")
+            try:
+                put(written[names.index(stage)], path, value)
+            except ValueError as error:
+                raise RecipeError(f"{error}.") from None
+        return [_again(stage, settings) for stage, settings in zip(self.stages, written, strict=True)]
+
+    def _names(self) -> list[str]:
+        """The names of the stages: their own, or their kind, numbered where it comes again."""
+        found: list[str] = []
+        for stage in self.stages:
+            name, number = stage.name or stage.kind, 1
+            while name in found:
+                number += 1
+                name = f"{stage.kind}-{number}"
+            found.append(name)
+        return found
+
+    @property
+    def epochs(self) -> int:
+        """The epochs of a trial."""
+        return sum(stage.epochs for stage in self.stages if isinstance(stage, Fitting))
+
+    def check(self, model: Any, context: Context) -> None:
+        """Checks every stage, with both ends of every range, and makes the tuner."""
+        import tempfile
+
+        from tfopt.tuning.tuners import NAMES
+
+        gated(self.metric, metrics_of(model, context))
+        if not self.space and context.build is None:
+            raise InputError("there is nothing to tune: write a space, or give a model function build(hp).", ("space",))
+        if self.tuner == "hyperband" and self.epochs < 2:
+            raise InputError("hyperband gives trials a share of the epochs, and there are too few.", ("tuner",))
+        if isinstance(self.tuner, str) and self.tuner not in NAMES and ":" not in self.tuner:
+            raise InputError(
+                f"there is no tuner {self.tuner!r}. {did_you_mean(self.tuner, NAMES)} Or file.py:name.", ("tuner",)
+            )
+        for name, span in self.space.items():
+            for value in span.ends():
+                try:
+                    self._check_stages(self.with_values({name: value}), model, context)
+                except InputError as error:
+                    raise InputError(f"{name}: {value!r}: {error}", ("space", name)) from error
+        self._check_stages(self.stages, model, context)
+        with tempfile.TemporaryDirectory() as folder:
+            self._tuning(context, Path(folder), lambda trial: 0.0, higher_is_better=True)
+
+    @staticmethod
+    def _check_stages(stages: Sequence[Stage], model: Any, context: Context) -> None:
+        for stage in stages:
+            stage.check(model, context)
+            model = stage.preview(model, context)
+
+    def _tuning(self, context: Context, folder: Path, run: Any, higher_is_better: bool) -> Tuning:
+        from tfopt.tuning.tuners import NAMES, Tuning
+
+        tuner, arguments = self.tuner, dict[str, Any]()
+        if tuner not in NAMES:
+            tuner, arguments = context.find(tuner)
+
+        def declare(hyperparameters: Any) -> Any:
+            for name, span in self.space.items():
+                span.declare(name, hyperparameters)
+            return context.build(hyperparameters) if context.build else None
+
+        lost_after = context.devices.runtime.lost_after if context.devices else 120.0
+        return Tuning(
+            tuner,
+            declare,
+            run,
+            higher_is_better,
+            folder,
+            self.trials or 20,
+            self.epochs,
+            context.seed,
+            lost_after,
+            arguments,
+            context.progress.step,
+        )
+
+    def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
+        """Tunes, and goes on with the best model."""
+        from tfopt.artifact import storage_errors
+
+        tuning, metric = self._begin(inputs, context)
+        outcomes = tuning.search()
+        done = [one for one in outcomes if one.status == "COMPLETED" and one.score is not None]
+        if not done:
+            reasons = [one.message for one in outcomes if one.message]
+            raise TfoptError(f"no trial came to a score: {reasons[-1] if reasons else 'none was run'}")
+        best = sorted(done, key=lambda one: (metric.drop(one.score or 0.0, 0.0), -int(one.number)))[-1]
+        own = tuning.trial(best).folder / MODEL
+        if not own.exists():
+            context.progress.step(f"trial {best.number} is run again: its model is not on this machine")
+            self._train(inputs, context, tuning.trial(best))
+        with storage_errors(context.folder):
+            own.rename(context.folder / MODEL)
+            for folder in (context.folder / "tuner").glob("trial_*"):
+                (folder / MODEL).unlink(missing_ok=True)
+        artifact = context.artifact(self, inputs, MODEL)
+        metrics = test_metrics(context.load(artifact), context)
+        stages = self.with_values(self._own(best.values))
+        details = {
+            "tune": {
+                "metric": metric.name,
+                "best": best.number,
+                "trials": [asdict(one) for one in outcomes],
+                "stages": [{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages],
+            }
+        }
+        return context.artifact(self, inputs, MODEL, metrics=metrics, scores=tuple(metrics), details=details)
+
+    def share(self, inputs: Sequence[Artifact], context: Context) -> None:
+        """Runs trials of the chief, until it has no more."""
+        self._begin(inputs, context)[0].search()
+
+    def _begin(self, inputs: Sequence[Artifact], context: Context) -> tuple[Tuning, Any]:
+        metric = gated(self.metric, metrics_of(context.load(inputs[0]), context))
+
+        def run(trial: Trial) -> float:
+            from tfopt import evaluate
+
+            file = self._train(inputs, context, trial)
+            model = context.load(context.artifact(self, inputs, str(file)))
+            split = context.data.validation
+            return evaluate.score(metric, split, evaluate.keras_outputs(model, split))
+
+        return self._tuning(context, context.folder, run, metric.higher_is_better), metric
+
+    def _train(self, inputs: Sequence[Artifact], context: Context, trial: Trial) -> Path:
+        """Runs the stages of a trial; the file of its model."""
+        from tfopt import models
+
+        source = inputs[0]
+        if context.build is not None and source.kind == "source":
+            models.save(context.build(trial.hyperparameters), trial.folder / "start.keras")
+            source = context.artifact(self, inputs, str(trial.folder / "start.keras"))
+        stages = self.with_values(self._own(trial.values))
+        if trial.epochs is not None:
+            stages = self._shortened(stages, trial.epochs)
+        run_chain(stages, source, context, trial.folder / "stages", trial.folder / MODEL)
+        (trial.folder / "start.keras").unlink(missing_ok=True)
+        return trial.folder / MODEL
+
+    def _own(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Of a trial's values those of the stages, as they are written."""
+        import json
+
+        found = {}
+        for name, value in values.items():
+            if span := self.space.get(name):
+                coded = bool(span.choices) and isinstance(value, str) and value not in span.choices
+                found[name] = json.loads(value) if coded else value
+        return found
+
+    def _shortened(self, stages: Sequence[Stage], epochs: int) -> list[Stage]:
+        """The stages with so many epochs in all, spread as they are."""
+        whole = sum(stage.epochs for stage in stages if isinstance(stage, Fitting))
+        found = []
+        for stage in stages:
+            if isinstance(stage, Fitting):
+                own = max(math.floor(stage.epochs * min(epochs / whole, 1.0) + 0.5), 1)
+                stage = _again(stage, {**stage.model_dump(mode="json", exclude_defaults=True), "epochs": own})
+            found.append(stage)
+        return found
+
+
+def _again(stage: Stage, settings: dict[str, Any]) -> Stage:
+    """A stage with other settings.
+
+    Raises:
+        RecipeError: They are none.
+    """
+    from tfopt.knobs import on_its_own
+
+    with on_its_own():
+        return type(stage)(**settings)

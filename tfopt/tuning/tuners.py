@@ -1,0 +1,405 @@
+"""keras-tuner's tuners with a trial of our own: what it comes to is a score, and what kills it is written down.
+
+keras-tuner's own `run_trial` fits a Keras model; a trial here is whatever the caller does. The chief of several
+processes waits for ever for a worker that was killed (keras-tuner 1.4.8): this one hears that it is gone, and gives its
+trial to another.
+
+References:
+    O'Malley et al., KerasTuner, https://github.com/keras-team/keras-tuner.
+    Li et al., Hyperband, arXiv:1603.06560.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfopt.errors import InputError, TfoptError, TrainingError
+from tfopt.reference import describe
+from tfopt.sharing import role_here
+
+NAMES = ("random", "hyperband", "bayesian", "grid")
+OBJECTIVE = "score"
+PROJECT = "tuner"
+BEAT_SECONDS = 5.0
+POLL_SECONDS = 0.5
+# A trial that ended its process so often is not begun again.
+ATTEMPTS = 2
+_BEGUN, _BEAT, _DONE = "begun", "alive", "done"
+_AGAIN = "Start it again: what is finished is kept."
+
+
+class _Over(Exception):
+    """The chief has handed out all trials."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a tuner.
+
+    Args:
+        number: Its name, digits.
+        values: The value of each hyperparameter.
+        epochs: Hyperband's epochs; None with any other tuner.
+        folder: Where it may write; the files stay.
+        hyperparameters: keras-tuner's own object, for a `build(hp)`.
+    """
+
+    number: str
+    values: Mapping[str, Any]
+    epochs: int | None
+    folder: Path
+    hyperparameters: Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial came to.
+
+    Args:
+        number: Its name.
+        values: The value of each hyperparameter.
+        score: The metric; None where there is none.
+        status: `COMPLETED`, `FAILED` and so on, as keras-tuner has it.
+        message: Why it failed.
+        epochs: Hyperband's epochs; None with any other tuner.
+    """
+
+    number: str
+    values: Mapping[str, Any]
+    score: float | None
+    status: str
+    message: str | None
+    epochs: int | None
+
+
+class Tuning:
+    """A search for hyperparameters.
+
+    Args:
+        tuner: One of `NAMES`, or a keras-tuner `Tuner` class, or a function that returns a tuner.
+        declare: Declares the space in keras-tuner's `HyperParameters`; the model of a `build(hp)` may come along.
+        run: Does a trial and gives its score.
+        higher_is_better: The sense of the score.
+        folder: Where trials and the tuner's state go; a search that was interrupted goes on from there.
+        trials: How many; Hyperband decides itself.
+        epochs: The most epochs of a trial, for Hyperband.
+        seed: Of everything random.
+        lost_after: Seconds without a sign of life after which a worker counts as lost.
+        arguments: More for the tuner's constructor.
+        told: Is told what each trial came to.
+    """
+
+    def __init__(
+        self,
+        tuner: Any,
+        declare: Callable[[Any], Any],
+        run: Callable[[Trial], float],
+        higher_is_better: bool,
+        folder: Path,
+        trials: int,
+        epochs: int,
+        seed: int,
+        lost_after: float = 120.0,
+        arguments: Mapping[str, Any] | None = None,
+        told: Callable[[str], None] = lambda line: None,
+    ):
+        self._run, self._told, self._lost_after, self._folder = run, told, lost_after, folder / PROJECT
+        _mend(self._folder)
+        self._tuner = self._made(tuner, declare, higher_is_better, folder, trials, epochs, seed, dict(arguments or {}))
+
+    def _made(
+        self,
+        tuner: Any,
+        declare: Callable[[Any], Any],
+        higher_is_better: bool,
+        folder: Path,
+        trials: int,
+        epochs: int,
+        seed: int,
+        arguments: dict[str, Any],
+    ) -> Any:
+        import keras_tuner
+
+        given = {
+            "hypermodel": declare,
+            "objective": keras_tuner.Objective(OBJECTIVE, "max" if higher_is_better else "min"),
+            "max_trials": trials,
+            "max_epochs": epochs,
+            "seed": seed + 1,  # 0 would be a random one
+            "max_retries_per_trial": 1,  # of those whose worker was lost
+            "max_consecutive_failed_trials": 10**9,
+            "directory": str(folder),
+            "project_name": PROJECT,
+        }
+        made = known().get(tuner, tuner) if isinstance(tuner, str) else tuner
+        accepted = _accepted(made)
+        passed = {name: value for name, value in given.items() if accepted is None or name in accepted} | arguments
+        try:
+            if isinstance(made, type):
+                return self._subclass(made)(**passed)
+            found = made(**passed)
+        except TfoptError:
+            raise
+        except Exception as error:
+            raise InputError(f"the tuner cannot be made: {describe(error)}", ("tuner",)) from error
+        if not isinstance(found, keras_tuner.engine.base_tuner.BaseTuner):
+            raise InputError(f"the tuner has to be one of keras-tuner's. Received: {type(found).__name__}.", ("tuner",))
+        found.__class__ = self._subclass(type(found))
+        return found
+
+    def _subclass(self, base: type) -> type:
+        """The tuner with a trial of our own, and a chief that hears when a worker is gone."""
+        tuning = self
+
+        class Tuned(base):
+            def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+                return {OBJECTIVE: tuning._trial(trial, Path(self.get_trial_dir(trial.trial_id)))}
+
+            def pre_create_trial(self) -> None:
+                tuning._find_chief()
+                super().pre_create_trial()
+
+            def on_trial_end(self, trial: Any) -> None:
+                super().on_trial_end(trial)
+                if trial.status != "COMPLETED":
+                    tuning._told(f"trial {trial.trial_id}: {_last(trial.message)}")
+
+        Tuned.__name__ = Tuned.__qualname__ = base.__name__
+        return Tuned
+
+    def _trial(self, trial: Any, folder: Path) -> float:
+        from keras_tuner.errors import FailedTrialError
+
+        begun = folder / _BEGUN
+        count = int(begun.read_text()) if begun.exists() else 0
+        if count >= ATTEMPTS:
+            raise FailedTrialError(f"it ended its process {count} times")
+        begun.write_text(str(count + 1))
+        own = dict(trial.hyperparameters.values)
+        epochs = own.get("tuner/epochs")
+        values = {name: value for name, value in own.items() if not name.startswith("tuner/")}
+        try:
+            score = float(self._run(Trial(trial.trial_id, values, epochs, folder, trial.hyperparameters)))
+        except Exception as error:
+            begun.unlink()
+            raise FailedTrialError(str(error) if isinstance(error, TfoptError) else describe(error)) from error
+        begun.unlink()
+        self._told(f"trial {trial.trial_id}: {score:.4f} with {_shown(values)}")
+        return score
+
+    def search(self) -> list[Outcome]:
+        """Searches: on its own, or as the chief or one of the workers that keras-tuner's environment variables name.
+
+        Returns:
+            All trials, by number; on a worker nothing.
+        """
+        role = role_here()
+        if role == "worker":
+            self._work()
+            return []
+        if role == "chief":
+            self._serve()
+            self._left_behind()
+        else:
+            self._tuner.search(verbose=0)
+        return self.outcomes()
+
+    def _left_behind(self) -> None:
+        """Runs what lost workers left behind when no other was there any more to take it."""
+        tuner = self._tuner
+        while (trial := tuner.oracle.create_trial("tuner0")).status != "STOPPED":
+            if trial.status == "IDLE":
+                time.sleep(POLL_SECONDS)
+                continue
+            tuner.on_trial_begin(trial)
+            tuner._try_run_and_update_trial(trial)
+            tuner.on_trial_end(trial)
+
+    def outcomes(self) -> list[Outcome]:
+        """All trials, by number."""
+        found = []
+        for number, trial in sorted(self._tuner.oracle.trials.items()):
+            own = dict(trial.hyperparameters.values)
+            values = {name: value for name, value in own.items() if not name.startswith("tuner/")}
+            message = _last(trial.message) if trial.message else None
+            found.append(Outcome(number, values, trial.score, trial.status, message, own.get("tuner/epochs")))
+        return found
+
+    def trial(self, outcome: Outcome) -> Trial:
+        """A trial as it was run."""
+        own = self._tuner.oracle.trials[outcome.number]
+        folder = Path(self._tuner.get_trial_dir(outcome.number))
+        return Trial(outcome.number, outcome.values, outcome.epochs, folder, own.hyperparameters)
+
+    def _work(self) -> None:
+        """What a worker does: trials, until the chief has no more or is done."""
+        import grpc
+        from keras_tuner.src.distribute import oracle_client
+
+        before, oracle_client.TIMEOUT = oracle_client.TIMEOUT, max(self._lost_after, 2 * BEAT_SECONDS)
+        try:
+            with self._alive(), contextlib.suppress(_Over):
+                self._tuner.search(verbose=0)
+        except grpc.RpcError as error:
+            if not self._is_over():
+                raise TrainingError(f"the chief does not answer: {error.code().name}. {_AGAIN}") from error
+        finally:
+            oracle_client.TIMEOUT = before
+
+    def _is_over(self) -> bool:
+        """Whether the chief has all trials: it says so, or has taken the folder away with its result."""
+        return not self._folder.exists() or (self._folder / _DONE).exists()
+
+    def _find_chief(self) -> None:
+        """Waits until the chief listens, on a worker; keras-tuner would wait an hour for one that is done already."""
+        if role_here() != "worker":
+            return
+        address = os.environ["KERASTUNER_ORACLE_IP"], int(os.environ["KERASTUNER_ORACLE_PORT"])
+        end = time.monotonic() + self._lost_after
+        while True:
+            if self._is_over():
+                raise _Over
+            try:
+                with socket.create_connection(address, timeout=5):
+                    return
+            except OSError as error:
+                if time.monotonic() > end:
+                    raise TrainingError(f"there is no chief at {':'.join(map(str, address))}. {_AGAIN}") from error
+            time.sleep(POLL_SECONDS)
+
+    @contextlib.contextmanager
+    def _alive(self) -> Iterator[None]:
+        """Writes a sign of life of this worker every few seconds, for the chief to see."""
+        over, file = threading.Event(), self._folder / _BEAT / os.environ["KERASTUNER_TUNER_ID"]
+        file.parent.mkdir(parents=True, exist_ok=True)
+
+        def beat() -> None:
+            count = 0
+            while not over.wait(BEAT_SECONDS if count else 0.0):
+                count += 1
+                with contextlib.suppress(OSError):
+                    file.write_text(f"{os.getpid()} {count}")
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _serve(self) -> None:
+        """What the chief does: hands out trials until all are done, whoever is lost on the way."""
+        from concurrent import futures
+
+        import grpc
+        from keras_tuner.src import protos
+        from keras_tuner.src.distribute.oracle_chief import OracleServicer
+
+        oracle = self._tuner.oracle
+        oracle.verbose = 0
+        self._tuner.save()
+        server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
+        servicer = OracleServicer(oracle)
+        protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
+        address = f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
+        try:
+            server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise InputError(f"the chief cannot listen on {address}: {str(error).splitlines()[0]}") from error
+        (self._folder / _DONE).unlink(missing_ok=True)
+        server.start()
+        seen: dict[str, tuple[str, float]] = {}
+        try:
+            while not (servicer.stop_triggered and not oracle.ongoing_trials and not oracle.tuner_ids):
+                time.sleep(POLL_SECONDS)
+                for worker in {*oracle.tuner_ids, *oracle.ongoing_trials}:
+                    if self._is_lost(worker, seen):
+                        self._give_up(worker)
+            (self._folder / _DONE).write_text("")
+        finally:
+            server.stop(grace=5).wait()
+
+    def _is_lost(self, worker: str, seen: dict[str, tuple[str, float]]) -> bool:
+        file = self._folder / _BEAT / worker
+        beat = file.read_text() if file.exists() else ""
+        before, since = seen.get(worker, ("never", 0.0))
+        if before != beat:
+            seen[worker] = beat, time.monotonic()
+            return False
+        return time.monotonic() - since > self._lost_after
+
+    def _give_up(self, worker: str) -> None:
+        oracle = self._tuner.oracle
+        if trial := oracle.ongoing_trials.get(worker):
+            trial.status, trial.message = "INVALID", f"the worker {worker} is gone"
+            self._told(f"trial {trial.trial_id}: the worker {worker} is gone; another takes it")
+            oracle.end_trial(trial)
+        oracle.tuner_ids.discard(worker)
+
+
+def known() -> dict[str, Any]:
+    """keras-tuner's own tuners by our words."""
+    import keras_tuner
+
+    own = (
+        keras_tuner.RandomSearch,
+        keras_tuner.Hyperband,
+        keras_tuner.BayesianOptimization,
+        keras_tuner.GridSearch,
+    )
+    return dict(zip(NAMES, own, strict=True))
+
+
+def _accepted(made: Any) -> set[str] | None:
+    """The arguments that a constructor takes; None for any. Those that it passes on count."""
+    names: set[str] = set()
+    for cls in made.__mro__ if isinstance(made, type) else (made,):
+        function = vars(cls).get("__init__") if isinstance(cls, type) else cls
+        if function is None:
+            continue
+        parameters = inspect.signature(function).parameters.values()
+        names |= {p.name for p in parameters}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return names
+    return names if isinstance(made, type) else None
+
+
+def _mend(folder: Path) -> None:
+    """Takes away what a process that was killed while it wrote left unreadable: such a trial is begun again."""
+    for file in folder.glob("trial_*/trial.json"):
+        if not _is_json(file):
+            shutil.rmtree(file.parent)
+    if any(not _is_json(file) for file in folder.glob("*.json")):
+        shutil.rmtree(folder)
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_text())
+    except ValueError:
+        return False
+    return True
+
+
+def _last(message: str | None) -> str:
+    """The reason in keras-tuner's message, which is a whole traceback."""
+    lines = [line for line in (message or "").strip().splitlines() if line.strip()]
+    return lines[-1].split("FailedTrialError: ")[-1] if lines else "it failed without a reason"
+
+
+def _shown(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+    )
