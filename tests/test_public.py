@@ -35,6 +35,7 @@ ERRORS = {
     "ConversionError": 1,
     "DataError": 2,
     "GateError": 3,
+    "InUseError": 1,
     "InputError": 2,
     "ModelError": 2,
     "RecipeError": 2,

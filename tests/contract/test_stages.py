@@ -13,9 +13,9 @@ from tfopt.recipe import Recipe, json_schema
 from tfopt.stages.base import Stage, builtin
 
 STAGES = {kind: stage for kind, stage in builtin().items() if stage.__module__.startswith("tfopt.")}
-VALUES = {"units": 4, "epochs": 2, "clusters": 8, "keep": 0.5}
+VALUES = {"stages": [{"train": {"epochs": 1}}], "units": 4, "epochs": 2, "clusters": 8, "keep": 0.5}
 # What a stage takes one of, so that none of them is required by itself.
-ONE_OF = {"prune": {"sparsity": 0.5}}
+ONE_OF = {"prune": {"sparsity": 0.5}, "search": {"max_drop": 0.01}}
 
 
 @pytest.fixture(params=STAGES)
@@ -50,10 +50,12 @@ def test_the_registry_holds_the_documented_stages():
     assert list(STAGES) == [
         "replace_head",
         "train",
+        "tune",
         "prune",
         "prune_channels",
         "remove_dead",
         "cluster",
+        "search",
         "quantize",
         "verify",
         "benchmark",

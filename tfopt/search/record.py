@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 BEAT_SECONDS = 5.0
+# A process that was killed while it wrote into a journal leaves its lock behind; no other holds it as long as this.
+STALE_SECONDS = 10
 # Another process may be making the tables of a new database.
 _TRIES = 8
 # A trial that took its worker with it so often is not tried again.
@@ -146,6 +148,10 @@ class Record:
         """Writes down that a candidate cannot be made."""
         return self._tell(number, None, {"error": error})
 
+    def give_back(self, trial: Trial) -> None:
+        """Gives a trial back that was interrupted, which is none of its candidate's fault."""
+        self._tell(trial.number, None, {"attempt": trial.job.attempt - 1})
+
     def drop(self, number: int) -> bool:
         """Gives up a trial that someone else does as well."""
         return self._tell(number, None, {"dropped": True})
@@ -238,11 +244,11 @@ def open_record(
 def _storage(where: str) -> Any:
     """Optuna's storage: a journal file, or a database by its URL."""
     import optuna
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
     if "://" not in where:
         Path(where).parent.mkdir(parents=True, exist_ok=True)
-        return optuna.storages.JournalStorage(JournalFileBackend(where))
+        return optuna.storages.JournalStorage(JournalFileBackend(where, JournalFileSymlinkLock(where, STALE_SECONDS)))
     scheme, _, rest = where.partition("://")
     if scheme in ("postgresql", "postgres"):  # the driver that tfopt[postgresql] brings
         where = f"postgresql+psycopg://{rest}"

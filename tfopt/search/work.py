@@ -190,6 +190,9 @@ class Worker:
                 self._record.failed(trial.number, reason)
                 self._told(f"candidate {trial.number}: {reason}")
                 return
+            except BaseException:
+                self._record.give_back(trial)
+                raise
         figures = {"score": score, "drop": drop, "epochs": epochs, **vars(cost)}
         kept = self._record.done(trial.number, (drop, self._bytes(cost), cost.milliseconds), figures)
         lines = f"{cost.raw_bytes:,.0f} B, {cost.gzip_bytes:,.0f} B gzip, {cost.milliseconds:.3g} ms"

@@ -125,6 +125,10 @@ class Workbench:
             self._made(point.candidate, point.epochs, point.number)
         return file
 
+    def trained(self, point: Point) -> int:
+        """How many epochs the stages of a point train: one each at least."""
+        return sum(s.epochs for s in self.stages(point.candidate, point.epochs) if isinstance(s, Fitting))
+
     def row(self, point: Point, file: Path) -> dict[str, Any]:
         """A point of the front as plain data, with its metrics on the test split and the stages that make it."""
         from tfopt import evaluate
@@ -135,7 +139,7 @@ class Workbench:
         return {
             "number": point.number,
             "file": f"front/{point.number}.tflite",
-            "epochs": point.epochs,
+            "epochs": self.trained(point),
             "score": point.score,
             "drop": point.drop,
             "raw_bytes": point.cost.raw_bytes,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, ByteSize, Field, TypeAdapter, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from tfopt.artifact import JOURNAL, Artifact, Format, Skipped, storage_errors
+from tfopt.artifact import JOURNAL, Artifact, Format, Skipped, content_key, storage_errors
 from tfopt.errors import InputError, RecipeError
 from tfopt.knobs import PROBLEMS, Knobs, Patterns, did_you_mean, on_its_own
 from tfopt.search.front import Point, Wish, front, ranked
@@ -99,7 +99,7 @@ class Search(Stage):
     """The share of candidates that get the next longer training, 0-1."""
     sparsity: tuple[float, float] | Literal[False] | None = Field(None, examples=[[0.3, 0.99]])
     """The least and the largest fraction of zeros of a layer; [0, 0.99] if not given, false for none."""
-    bits: tuple[Literal[8, 4], ...] = Field((8, 4), min_length=1, examples=[[8, 4]])
+    bits: tuple[int, ...] = Field((8, 4), min_length=1, examples=[[8, 4]])
     """The bits that a kernel's weights may have, layer by layer."""
     clusters: tuple[int, ...] | None = Field(None, min_length=1, examples=[[0, 16, 32]])
     """Numbers of distinct values of each kernel to try, 0 for any; [0, 8, 16, 32] if not given."""
@@ -128,6 +128,8 @@ class Search(Stage):
             raise ValueError("a layer without weights is none: the largest sparsity is below 1. Write 0.99")
         if self.channels and not self.channels[0]:
             raise ValueError("a layer without channels is none: the least share of channels is above 0. Write 0.4")
+        if not set(self.bits) <= {8, 4}:
+            raise ValueError(f"bits are 8 and 4. Received: {list(self.bits)}")
         if self.clusters and any(count == 1 or count < 0 for count in self.clusters):
             raise ValueError(f"clusters are 0, for any number, or at least 2. Received: {list(self.clusters)}")
         wrong = set(self.training) - set(fitting_settings())
@@ -209,7 +211,7 @@ class Search(Stage):
                 file.rename(context.folder / "front" / f"{number}.tflite")
             shutil.rmtree(bench.folder)
         trials = record.trials()
-        tried = [{"number": p.number, "epochs": p.epochs, "score": p.score, **asdict(p.cost)} for p in points]
+        tried = [{"number": p.number, "epochs": bench.trained(p), "score": p.score, **asdict(p.cost)} for p in points]
         details = {
             "search": {
                 "metric": bench.metric.name,
@@ -258,7 +260,7 @@ class Search(Stage):
         record = open_record(
             runtime.storage if runtime else None,
             context.folder.parent / f"{context.name}{JOURNAL}",
-            f"{context.name}-{context.key[:16]}",
+            f"{context.name}-{content_key(context.key, sorted(space.distributions()))[:16]}",
             ["minimize"] * 3,
             space.distributions(),
             runtime.lost_after if runtime else 120.0,

@@ -84,7 +84,7 @@ class Tune(Stage):
                 problems.append((("space", name), f"tune.space.{name} {error}."))
         if problems:
             raise PydanticCustomError(PROBLEMS, "wrong space", {"problems": problems})
-        return found
+        return dict(sorted(found.items()))  # the same search, in whatever order it is written
 
     @field_serializer("space")
     def _write_space(self, space: dict[str, Span]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Span:
             raise ValueError(f"is one of {FORMS}. Received: {written!r}")
         if kinds == ["choice"]:
             if "step" in written:
-                raise ValueError("step goes with range. Leave it out")
+                raise ValueError(f"step goes with range. Leave it out. Received: {dict(written)!r}")
             return cls(tuple(values))
         numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)]
         if len(values) != 2 or len(numbers) != 2 or not numbers[0] < numbers[1]:

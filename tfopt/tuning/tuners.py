@@ -15,7 +15,6 @@ import contextlib
 import inspect
 import json
 import os
-import shutil
 import socket
 import threading
 import time
@@ -115,7 +114,6 @@ class Tuning:
         told: Callable[[str], None] = lambda line: None,
     ):
         self._run, self._told, self._lost_after, self._folder = run, told, lost_after, folder / PROJECT
-        _mend(self._folder)
         self._tuner = self._made(tuner, declare, higher_is_better, folder, trials, epochs, seed, dict(arguments or {}))
 
     def _made(
@@ -205,14 +203,15 @@ class Tuning:
             All trials, by number; on a worker nothing.
         """
         role = role_here()
-        if role == "worker":
-            self._work()
-            return []
-        if role == "chief":
-            self._serve()
-            self._left_behind()
-        else:
-            self._tuner.search(verbose=0)
+        with _whole_files():
+            if role == "worker":
+                self._work()
+                return []
+            if role == "chief":
+                self._serve()
+                self._left_behind()
+            else:
+                self._tuner.search(verbose=0)
         return self.outcomes()
 
     def _left_behind(self) -> None:
@@ -376,21 +375,24 @@ def _accepted(made: Any) -> set[str] | None:
     return names if isinstance(made, type) else None
 
 
-def _mend(folder: Path) -> None:
-    """Takes away what a process that was killed while it wrote left unreadable: such a trial is begun again."""
-    for file in folder.glob("trial_*/trial.json"):
-        if not _is_json(file):
-            shutil.rmtree(file.parent)
-    if any(not _is_json(file) for file in folder.glob("*.json")):
-        shutil.rmtree(folder)
+@contextlib.contextmanager
+def _whole_files() -> Iterator[None]:
+    """Has keras-tuner put its files in place whole: one that is cut off by a kill would end the search for good."""
+    from keras_tuner.src.engine.stateful import Stateful
 
+    before = Stateful.save
 
-def _is_json(file: Path) -> bool:
+    def save(self: Any, fname: str) -> str:
+        half = Path(f"{fname}.{os.getpid()}")
+        half.write_text(json.dumps(self.get_state()))
+        os.replace(half, fname)
+        return str(fname)
+
+    Stateful.save = save
     try:
-        json.loads(file.read_text())
-    except ValueError:
-        return False
-    return True
+        yield
+    finally:
+        Stateful.save = before
 
 
 def _last(message: str | None) -> str:

@@ -1,0 +1,48 @@
+"""One worker of a search whose candidates are numbers: `python shared_search.py STORAGE FOLDER TRIALS [SECONDS]`.
+
+What it makes it writes into the folder, a file for each making, so that a test can count them.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from tfopt.search import record as records
+from tfopt.search.front import Wish
+from tfopt.search.proposals import Proposals
+from tfopt.search.record import open_record
+from tfopt.search.sizes import Cost, Forecast
+from tfopt.search.space import Space, shares
+from tfopt.search.work import Rungs, Worker
+
+
+def worker(storage, folder, trials, seconds=0.0, lost_after=2.0, make=None, told=lambda line: None):
+    groups = {"a": ("a",), "b": ("b",)}
+    space = Space(groups, frozenset({"a"}), (0.01, 1.0), (8, 4), (0,), shares(1.0, 1.0))
+    kernels = {name: [np.random.default_rng(0).normal(size=(40, 40))] for name in groups}
+    forecast = Forecast(space, kernels, Cost(4000, 3800, 1.0), lambda share: ({}, 1.0))
+    wish = Wish("accurate", "gzip", gzip_bytes=2500)
+
+    def made(candidate, epochs, number):
+        time.sleep(seconds)
+        (folder / f"{number}-{os.getpid()}").write_text(str(epochs))
+        drop = (1 - candidate.density["a"]) / epochs
+        return 1 - drop, drop, forecast(candidate)
+
+    opened = open_record(
+        storage, folder / "search.journal", "test", ["minimize"] * 3, space.distributions(), lost_after
+    )
+    proposals = Proposals(space, forecast, wish, [], 0)
+    return Worker(opened, space, proposals, wish, Rungs(trials, (1, 4), 0.25), make or made, told), opened
+
+
+if __name__ == "__main__":
+    records.BEAT_SECONDS = 0.3
+    own, _ = worker(
+        sys.argv[1] if sys.argv[1] != "-" else None, Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+    )
+    for point in own.run():
+        print(point.number, point.epochs, point.score)

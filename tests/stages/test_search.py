@@ -1,0 +1,239 @@
+"""The stage `search` from a recipe to the front, on a network that learns in a second."""
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import pytest
+from keras import layers
+
+import tfopt
+from tfopt.errors import GateError, InputError, RecipeError
+from tfopt.plan import Plan
+from tfopt.recipe import Recipe, read_stages
+from tfopt.stages.base import Progress
+from tfopt.stages.chain import run_chain
+
+
+def network():
+    model = keras.Sequential(
+        [
+            layers.Input((8, 8, 1), name="image"),
+            layers.Conv2D(12, 3, activation="relu", name="conv"),
+            layers.Flatten(),
+            layers.Dense(32, activation="relu", name="hidden"),
+            layers.Dense(4, activation="softmax", name="classes"),
+        ],
+        name="net",
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+@pytest.fixture(scope="module")
+def samples():
+    import numpy as np
+
+    generator = np.random.default_rng(7)
+    y = (np.arange(256) % 4).astype(np.int32)
+    x = generator.normal(0, 0.4, (256, 8, 8, 1)).astype(np.float32)
+    for sample, label in zip(x, y, strict=True):
+        sample[2 * label : 2 * label + 2] += 1
+    return x, y
+
+
+def recipe(samples, *stages, **more):
+    x, y = samples
+    data = tfopt.Data(tfopt.Split(x[:192], y[:192]), tfopt.Split(x[128:], y[128:]), tfopt.Split(x[64:], y[64:]))
+    return Recipe(name="searched", model=network, data=lambda: data, stages=list(stages), **more)
+
+
+TRAIN = tfopt.Train(epochs=4, batch_size=16)
+TRAINING = {"batch_size": 16}
+
+
+@pytest.fixture(scope="module")
+def searched(samples, tmp_path_factory):
+    out = tmp_path_factory.mktemp("searched")
+    stage = tfopt.Search(within={"gzip_bytes": "7 KB"}, trials=4, epochs=(1, 3), promoted=0.25, training=TRAINING)
+    made = recipe(samples, TRAIN, stage, tfopt.Verify(max_drop=1.0 - 1e-9), tfopt.Benchmark(seconds=0.1))
+    return made, out, tfopt.run(made, out)
+
+
+def found(result):
+    return result.artifacts["search"].details["search"]
+
+
+def test_the_front_is_of_real_files_and_none_is_beaten(searched):
+    _, _, result = searched
+    rows = found(result)["front"]
+    folder = result.artifacts["search"].folder
+    for row in rows:
+        content = (folder / row["file"]).read_bytes()
+        assert len(content) == row["raw_bytes"]
+        assert len(gzip.compress(content, 9)) == row["gzip_bytes"]
+        assert not any(
+            other["drop"] <= row["drop"]
+            and other["gzip_bytes"] <= row["gzip_bytes"]
+            and other["milliseconds"] <= row["milliseconds"]
+            for other in rows
+            if other is not row
+        )
+    assert sorted(path.name for path in (folder / "front").iterdir()) == sorted(Path(r["file"]).name for r in rows)
+
+
+def test_the_chosen_file_goes_on_down_the_recipe(searched):
+    _, _, result = searched
+    chosen = next(row for row in found(result)["front"] if row["number"] == found(result)["chosen"])
+    assert result.path.name == f"{chosen['number']}.tflite"
+    assert result.metrics["gzip_bytes"] == chosen["gzip_bytes"] <= 7000
+    assert result.metrics["accuracy"] == chosen["test"]["accuracy"]
+    assert chosen["score"] == max(r["score"] for r in found(result)["front"] if r["gzip_bytes"] <= 7000)
+    assert "latency_median_seconds" in result.metrics
+
+
+def test_every_point_of_the_front_is_made_again_to_the_byte(searched, tmp_path):
+    made, out, result = searched
+    plan = Plan(made, out, Progress())
+    context = plan.context("search", "key", tmp_path, result.artifacts)
+    for row in found(result)["front"]:
+        again = run_chain(
+            read_stages(row["stages"]),
+            result.artifacts["train"],
+            context,
+            tmp_path / "w",
+            tmp_path / f"{row['number']}",
+        )
+        assert again.path.read_bytes() == (result.artifacts["search"].folder / row["file"]).read_bytes()
+
+
+def test_the_report_shows_the_front_and_why_this_file(searched):
+    _, _, result = searched
+    text = (result.folder / "report.md").read_text()
+    assert "## search: the front" in text
+    assert "Chosen: the best accuracy of the " in text
+    assert "candidates over budget were thrown away untrained" in text
+    assert f"**front/{found(result)['chosen']}.tflite**" in text
+    page = (result.folder / "front.html").read_text()
+    assert "searched: search" in page
+    assert "accuracy on the validation split" in page
+
+
+def test_running_again_reuses_it_and_nothing_is_left_besides(searched):
+    made, out, result = searched
+    again = tfopt.run(made, out)
+    assert again.reused == ("train", "search", "verify", "benchmark")
+    assert not list(result.folder.glob("*.partial"))
+    assert (result.folder / "search.journal").is_file()
+    left = [path.name for path in result.artifacts["search"].folder.iterdir() if not path.name.startswith(".")]
+    assert sorted(left) == ["artifact.json", "front"]
+
+
+@pytest.mark.slow
+def test_the_smallest_within_a_drop(samples, tmp_path):
+    stage = tfopt.Search(max_drop=0.05, trials=5, epochs=(2,), training=TRAINING, channels=False, bits=(8,))
+    result = tfopt.run(recipe(samples, TRAIN, stage), tmp_path)
+    rows = found(result)["front"]
+    fitting = [row for row in rows if row["drop"] <= 0.05]
+    assert result.metrics["gzip_bytes"] == min(row["gzip_bytes"] for row in fitting)
+    assert all("prune_channels" not in step for row in rows for step in row["stages"])
+    assert all(not step.get("quantize", {}).get("rules") for row in rows for step in row["stages"])
+
+
+def test_with_a_raw_limit_neither_zeros_nor_shared_values_are_tried(samples, tmp_path):
+    stage = tfopt.Search(within={"raw_bytes": 9000}, trials=2, epochs=(1,), training=TRAINING)
+    result = tfopt.run(recipe(samples, TRAIN, stage), tmp_path)
+    kinds = {kind for row in found(result)["front"] for step in row["stages"] for kind in step}
+    assert kinds <= {"prune_channels", "quantize"}
+    assert result.metrics["raw_bytes"] <= 9000
+
+
+@pytest.mark.slow
+def test_where_nothing_meets_the_limits_the_nearest_file_is_there_and_the_gate_fails(samples, tmp_path):
+    limits = {"gzip_bytes": 4200}
+    stage = tfopt.Search(within=limits, max_drop=0.0, trials=2, epochs=(1,), training=TRAINING, sparsity=(0.98, 0.98))
+    with pytest.raises(GateError, match=r"no file is within gzip_bytes 4,200, max_drop 0: the nearest has accuracy"):
+        tfopt.run(recipe(samples, tfopt.Train(epochs=6, batch_size=16), stage), tmp_path)
+    assert list((tmp_path / "searched" / "search" / "front").glob("*.tflite"))
+
+
+def test_a_budget_that_no_candidate_can_meet_is_refused_before_any_training(samples, tmp_path):
+    stage = tfopt.Search(within={"gzip_bytes": 500}, trials=2, training=TRAINING)
+    with pytest.raises(InputError, match=r"no candidate fits gzip_bytes: the smallest would have about"):
+        tfopt.run(recipe(samples, TRAIN, stage), tmp_path)
+    assert not (tmp_path / "searched").exists()
+
+
+@pytest.mark.slow
+def test_a_file_that_is_on_another_machine_is_made_again(samples, tmp_path):
+    stage = tfopt.Search(max_drop=0.5, trials=2, epochs=(1,), training=TRAINING, channels=False, clusters=(0,))
+    made = recipe(samples, TRAIN, stage, runtime={"storage": str(tmp_path / "shared.journal")})
+    first = tfopt.run(made, tmp_path / "here")
+    second = tfopt.run(made, tmp_path / "there")  # finds every trial done in the storage
+    files = [found(run)["front"] for run in (first, second)]
+    assert [row["number"] for row in files[0]] == [row["number"] for row in files[1]]
+    assert first.path.read_bytes() == second.path.read_bytes()
+
+
+@pytest.mark.slow
+def test_distillation_is_from_the_model_that_the_search_starts_from(samples, tmp_path):
+    training = {**TRAINING, "distill": {"temperature": 2}}
+    stage = tfopt.Search(max_drop=0.5, trials=1, epochs=(2,), training=training, clusters=(8,), channels=(0.7, 0.7))
+    result = tfopt.run(recipe(samples, TRAIN, stage), tmp_path)
+    [row] = found(result)["front"]
+    teachers = [s["distill"]["teacher"] for step in row["stages"] for s in step.values() if "distill" in s]
+    assert teachers == ["train"] * 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "search needs within, such as"),
+        ({"within": {}}, "within takes raw_bytes, gzip_bytes or milliseconds"),
+        ({"within": {"gzip_bytes": "20 apples"}}, "is a number of bytes, or a size such as 64 KB"),
+        ({"within": {"gzip_bytes": -3}}, "is a number of bytes, or a size such as 64 KB"),
+        ({"within": {"gzip_byte": 3}}, "has no field 'gzip_byte'. Did you mean 'gzip_bytes'"),
+        ({"max_drop": 0.1, "epochs": [4, 2]}, "epochs rise"),
+        ({"max_drop": 0.1, "sparsity": [0.5, 1.0]}, "the largest sparsity is below 1"),
+        ({"max_drop": 0.1, "channels": [0.0, 1.0]}, "the least share of channels is above 0"),
+        ({"max_drop": 0.1, "clusters": [1]}, "clusters are 0, for any number, or at least 2"),
+        ({"max_drop": 0.1, "bits": [3]}, "bits are 8 and 4. Received: [3]"),
+        ({"max_drop": 0.1, "training": {"epochs": 3}}, "training has no field 'epochs'"),
+        ({"max_drop": 0.1, "training": {"l2": -1}}, "train.l2"),
+        ({"max_drop": 0.1, "trials": 0}, "search.trials"),
+    ],
+)
+def test_wrong_settings_are_one_line(settings, message):
+    with pytest.raises(RecipeError) as caught:
+        tfopt.Search(**settings)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "count"), [(20_000, 20_000), ("20 KB", 20_000), ("20KiB", 20_480), ("1.5 MB", 1_500_000)]
+)
+def test_sizes_have_units(written, count):
+    assert tfopt.Search(within={"raw_bytes": written}).within.raw_bytes == count
+
+
+def test_it_goes_through_yaml(tmp_path):
+    stage = tfopt.Search(within={"gzip_bytes": "20 KB", "milliseconds": 2}, trials=5, clusters=(0, 16))
+    text = Recipe(name="a", model="m.py:f", data="digits", stages=[tfopt.Train(epochs=1), stage]).to_yaml()
+    file = tmp_path / "a.yaml"
+    file.write_text(text)
+    assert Recipe.load(file).stages[1] == stage
+
+
+def test_workers_that_train_as_one_are_not_for_a_search(samples, tmp_path, monkeypatch):
+    config = {"cluster": {"worker": ["127.0.0.1:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    stage = tfopt.Search(max_drop=0.1)
+    made = recipe(samples, TRAIN, stage)
+    plan = Plan(made, tmp_path, Progress())
+    context = plan.context("search", "", tmp_path, {})
+    devices = replace(context.devices, runtime=tfopt.Runtime(strategy="multi_worker"))
+    with pytest.raises(InputError, match=r"tfopt search --workers 2"):
+        stage.check(plan.model, replace(context, devices=devices))

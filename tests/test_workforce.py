@@ -1,0 +1,69 @@
+"""Processes that share work: heard, started again, ended together."""
+
+import sys
+
+import pytest
+
+from tfopt.workers import without_option
+from tfopt.workforce import Workforce
+
+KILLED = """
+import os, pathlib, signal, sys
+mark = pathlib.Path(sys.argv[1]) / os.environ["NAME"]
+count = int(mark.read_text()) if mark.exists() else 0
+mark.write_text(str(count + 1))
+print(os.environ["NAME"], count, flush=True)
+if count < int(sys.argv[2]):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+FAILS = """
+import os, sys, time
+if os.environ["NAME"] == "b":
+    sys.exit("no such file")
+time.sleep(60)
+"""
+
+
+def force(code, *arguments, restarts=3):
+    lines = []
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    code = Workforce(command, [{"NAME": "a"}, {"NAME": "b"}], lines.append, restarts).run()
+    return code, lines
+
+
+def test_every_process_has_its_environment_and_is_heard(tmp_path):
+    code, lines = force(KILLED, tmp_path, 0)
+    assert code == 0
+    assert sorted(lines) == ["a 0", "b 0"]
+
+
+def test_one_that_is_killed_is_started_again(tmp_path):
+    code, lines = force(KILLED, tmp_path, 2)
+    assert code == 0
+    assert {"a 0", "a 1", "a 2", "b 0", "b 1", "b 2"} <= set(lines)
+    assert lines.count("process 1 of 2 was ended by SIGKILL: it is started again") == 2
+
+
+def test_one_that_is_killed_too_often_ends_all(tmp_path):
+    code, lines = force(KILLED, tmp_path, 9, restarts=1)
+    assert code == 1
+    assert lines[-1].endswith("of 2 was ended by SIGKILL once too often")
+
+
+def test_an_error_ends_all_at_once_and_is_shown_once():
+    code, lines = force(FAILS)
+    assert code == 1
+    assert lines == ["no such file"]
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        (["search", "a.yaml", "--workers", "2", "-o", "x"], ["search", "a.yaml", "-o", "x"]),
+        (["search", "--workers=2", "a.yaml"], ["search", "a.yaml"]),
+        (["search", "a.yaml", "-w", "2"], ["search", "a.yaml"]),
+        (["search", "a.yaml"], ["search", "a.yaml"]),
+    ],
+)
+def test_an_option_is_taken_out_of_the_words(words, left):
+    assert without_option(words, "--workers", "-w") == left
