@@ -266,6 +266,7 @@ tfopt.run(tfopt.Recipe.load("r.yaml", **changes), sys.argv[1])
 """
 
 
+@pytest.mark.slow
 def test_two_devices_train_and_prune_to_the_weights_of_one(project):
     for out, more in (("one", []), ("two", ["mirrored"])):
         finished = subprocess.run(

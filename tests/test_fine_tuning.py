@@ -219,6 +219,7 @@ def load():
 """
 
 
+@pytest.mark.slow
 def test_a_recipe_gives_a_network_by_name_other_classes(tmp_path):
     (tmp_path / "data.py").write_text(DATA)
     (tmp_path / "r.yaml").write_text(RECIPE.replace("applications:", "keras.applications:"))
@@ -330,6 +331,7 @@ def imbalanced(tmp_path, blobs):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_each_way_to_balance_finds_more_of_the_rare_class(imbalanced):
     found = {}
     for name, settings in (

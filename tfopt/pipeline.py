@@ -113,10 +113,8 @@ def _joined(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | No
             return replace(result, leads=not shared or len(result.reused) < len(plan.steps))
         except InUseError:
             shared = True
-            log = plan.workspace.root / f"{WORKERS}-{os.getpid()}.log"
-            with captured(log), _told("search", log):
+            with _own_log(plan.workspace.root / WORKERS / str(os.getpid()), "the shared work"):
                 share(plan)
-            log.unlink(missing_ok=True)
 
 
 def _run(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | None, told: bool = True) -> Result:
@@ -155,14 +153,20 @@ def _follow(plan: Plan) -> Result:
     from tfopt.following import follow
 
     addresses, rank = cluster()
-    log = plan.own_workspace.root / LOG
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with captured(log), _told(f"worker {rank}", log):
-        result = Result(follow(plan, addresses[0]), (), plan.workspace.root, leads=False)
-    shutil.rmtree(log.parent, ignore_errors=True)
+    with _own_log(plan.own_workspace.root, f"worker {rank}"):
+        return Result(follow(plan, addresses[0]), (), plan.workspace.root, leads=False)
+
+
+@contextlib.contextmanager
+def _own_log(folder: Path, name: str) -> Iterator[None]:
+    """A log of its own for a process that does not hold the folder; where all went well nothing of it stays."""
+    log = folder / LOG
+    folder.mkdir(parents=True, exist_ok=True)
+    with captured(log), _told(name, log):
+        yield
+    shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # the last one takes the folder around them away
-        log.parent.parent.rmdir()
-    return result
+        folder.parent.rmdir()
 
 
 def validate(recipe: Recipe | str | os.PathLike[str]) -> list[Step]:

@@ -38,7 +38,7 @@ class Recipe(Knobs):
     model: Any
     """`file.py:function`, `package.module:function`, either with arguments `{keras.applications:MobileNetV2: {weights:
     imagenet}}`, a `.keras` or `.h5` file, or a SavedModel folder of Keras 2; in Python also a function or a model, of
-    Keras 3 or tf_keras."""
+    Keras 3 or tf_keras. A function whose first parameter is `hp` is given keras-tuner's hyperparameters."""
     data: Any
     """`digits`, `npz:file.npz`, `keras:mnist` and its siblings, `tfds:mnist` and all of TensorFlow Datasets, or a
     function's reference, with or without arguments; in Python also a function, a `tfopt.Data` or a pair of splits."""

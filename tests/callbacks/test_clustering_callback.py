@@ -242,5 +242,6 @@ print("MOVED", bool((model.get_weights()[0] != before).any()))
 """
 
 
+@pytest.mark.slow
 def test_two_logical_devices_of_a_mirrored_strategy_share_the_same_values(python):
     assert python(MIRRORED).split() == ["VALUES", "5"] * 4 + ["MOVED", "True"]

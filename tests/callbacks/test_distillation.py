@@ -328,6 +328,7 @@ print(strategy.num_replicas_in_sync, np.abs(np.subtract(alone[0], together[0])).
 """
 
 
+@pytest.mark.slow
 def test_two_logical_devices_of_a_mirrored_strategy_end_with_the_weights_of_one(python):
     assert python(MIRRORED).split()[-3:] == ["2", "True", "True"]
 

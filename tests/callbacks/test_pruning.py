@@ -414,6 +414,7 @@ for options in ({"steps_per_execution": 4}, {"jit_compile": True}):
 """
 
 
+@pytest.mark.slow
 def test_two_logical_devices_of_a_mirrored_strategy_end_exactly_sparse_and_equal(python):
     lines = [line.split() for line in python(MIRRORED).splitlines() if line.strip()]
     said = {line[0]: line[1:] for line in lines}

@@ -36,6 +36,7 @@ def recipe(tmp_path):
     return write
 
 
+@pytest.mark.slow
 def test_zeros_and_values_last_through_to_a_smaller_file(recipe):
     path = recipe(
         "train: {epochs: 3}",

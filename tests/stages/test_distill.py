@@ -67,6 +67,7 @@ def equal(first, second):
     return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.slow
 def test_the_named_stage_teaches(write):
     adam = "optimizer: {adam: {learning_rate: 0.05}}"
     settings = {
@@ -125,6 +126,7 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(w
     assert whole.artifacts["student"].details == resumed.artifacts["student"].details
 
 
+@pytest.mark.slow
 def test_another_teacher_is_another_result(write):
     stages = (student("{teacher: teacher}", epochs=1), student("", epochs=1).replace("student", "alone"))
     tfopt.run(write(TEACHER, *stages))

@@ -88,6 +88,7 @@ def test_a_model_is_cut_trained_quantized_and_reported(recipe):
     assert rows[2]["details"]["layers"][0]["channels"] == [16, 8]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["parameters", "flops", "bytes"])
 def test_budgets_in_rounds(recipe, unit):
     made = run(recipe(f"prune_channels: {{keep: 0.4, of: {unit}, round_to: 1, rounds: 2, epochs: 3}}"))
@@ -100,6 +101,7 @@ def test_budgets_in_rounds(recipe, unit):
     assert 0.25 < sums[1] / sums[0] <= (0.45 if unit == "bytes" else 0.4)
 
 
+@pytest.mark.slow
 def test_only_skip_distillation_and_a_global_ranking(recipe):
     made = run(
         recipe(
@@ -131,6 +133,7 @@ def test_a_layer_of_ones_own_is_a_barrier_until_its_file_registers_it(recipe, tm
     assert widths(made["prune_channels"]) == {"first": [32, 16], "own": [32, 16], "head": [10, 10]}
 
 
+@pytest.mark.slow
 def test_dead_channels_of_a_slimmed_net_go_without_a_change(recipe):
     made = run(
         recipe(

@@ -168,6 +168,7 @@ def test_targets_without_names_are_asked_for_by_name(project):
         tfopt.validate(project / "q.yaml")
 
 
+@pytest.mark.slow
 def test_streams_of_named_inputs_train_and_quantize_too(project):
     streamed = (
         PROJECT

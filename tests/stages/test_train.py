@@ -115,6 +115,7 @@ def test_a_recipe_gives_every_optimizer_what_it_needs_and_two_runs_give_the_same
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sam", "adahessian", "newton_cg", "{proximal_adam: {l1: 0.001}}"])
 def test_another_process_loads_what_was_trained(project, python, optimizer):
     """As a run does that goes on after its training, and `tfopt convert`."""

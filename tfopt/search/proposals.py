@@ -121,7 +121,6 @@ class Proposals:
         """What is finished, in memory, with a sampler that only the seed, the count and the worker decide."""
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
         seed = zlib.crc32(f"{self._seed} {count} {who}".encode())
         sampler = optuna.samplers.TPESampler(
             seed=seed, multivariate=True, n_startup_trials=max(RANDOM, len(self._seeds))

@@ -212,7 +212,6 @@ def open_record(
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     where = storage or str(journal)
     for tried in range(_TRIES):
         try:
@@ -239,6 +238,19 @@ def open_record(
                 ) from error
             time.sleep(0.1 * 2**tried)
     raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps Optuna's news of every study and trial off the screen for the length of the block."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def _storage(where: str) -> Any:

@@ -16,7 +16,7 @@ from tfopt.errors import ModelError, TfoptError
 from tfopt.reference import describe
 from tfopt.search.front import Point, Wish, front, ranked
 from tfopt.search.proposals import Proposals
-from tfopt.search.record import ATTEMPTS, Job, Record, Trial
+from tfopt.search.record import ATTEMPTS, Job, Record, Trial, quiet
 from tfopt.search.sizes import Cost
 from tfopt.search.space import Candidate, Space
 
@@ -87,6 +87,10 @@ class Worker:
             ModelError: No candidate fits the limits.
             TfoptError: Not one candidate could be made.
         """
+        with quiet():
+            return self._run()
+
+    def _run(self) -> list[Point]:
         while True:
             for lost in self._record.sweep():
                 self._told(f"candidate {lost.number}: its worker is gone")
