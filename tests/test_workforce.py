@@ -2,9 +2,6 @@
 
 import sys
 
-import pytest
-
-from tfopt.workers import without_option
 from tfopt.workforce import Workforce
 
 KILLED = """
@@ -54,16 +51,3 @@ def test_an_error_ends_all_at_once_and_is_shown_once():
     code, lines = force(FAILS)
     assert code == 1
     assert lines == ["no such file"]
-
-
-@pytest.mark.parametrize(
-    ("words", "left"),
-    [
-        (["search", "a.yaml", "--workers", "2", "-o", "x"], ["search", "a.yaml", "-o", "x"]),
-        (["search", "--workers=2", "a.yaml"], ["search", "a.yaml"]),
-        (["search", "a.yaml", "-w", "2"], ["search", "a.yaml"]),
-        (["search", "a.yaml"], ["search", "a.yaml"]),
-    ],
-)
-def test_an_option_is_taken_out_of_the_words(words, left):
-    assert without_option(words, "--workers", "-w") == left

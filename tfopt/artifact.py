@@ -177,13 +177,17 @@ class Workspace:
     def begun(self, name: str, key: str) -> bool:
         """Whether a result of that key is being made."""
         try:
-            return (self.root / f"{name}{PARTIAL}" / KEY).read_text() == key
+            return (self.partial(name) / KEY).read_text() == key
         except FileNotFoundError:  # another process may be taking it away
             return False
 
+    def partial(self, name: str) -> Path:
+        """The folder in which a result is made."""
+        return self.root / f"{name}{PARTIAL}"
+
     def begin(self, name: str, key: str) -> Path:
         """The folder to work in: the partial one of an earlier try with the same key, else a new one."""
-        folder = self.root / f"{name}{PARTIAL}"
+        folder = self.partial(name)
         with storage_errors(folder):
             if not self.begun(name, key):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -7,19 +7,20 @@ import errno
 import os
 import shutil
 import traceback
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tfopt.artifact import LOG, PARTIAL, WORKERS, Artifact, Workspace, storage_errors
+from tfopt.artifact import JOURNAL, LOG, PARTIAL, WORKERS, Artifact, Workspace, storage_errors
 from tfopt.errors import GateError, InputError, InUseError, StorageError, TfoptError
 from tfopt.noise import captured
 from tfopt.plan import Plan
 from tfopt.recipe import Recipe, Step
 from tfopt.reference import describe
-from tfopt.sharing import role_here, share, wait_to_lead
+from tfopt.sharing import share, wait_to_lead
 from tfopt.stages.base import Progress
-from tfopt.workers import cluster, ended_after
+from tfopt.workers import cluster, ended_after, role_here
 
 # What a process that waits for others may take longer than these to notice that they did not come.
 GRACE_SECONDS = 15
@@ -80,9 +81,8 @@ def run(
         out: The folder for results.
         progress: Where to tell how far it is; nowhere if not given.
         join: Where another process runs the recipe in the same folder, take part in the stages whose work can be
-            shared (`search`, `tune`), until all is done; the one that runs it may die, and this one goes on in its
-            place. So it is where keras-tuner's environment variables name a chief and workers, of which the chief runs
-            the stages.
+            shared, until all is done; the one that runs it may die, and this one goes on in its place. So it is where
+            the environment names a chief and workers, of which the chief runs the stages.
 
     Returns:
         The results; `result.path` is the final file and `result.metrics` what was measured of it.
@@ -105,16 +105,17 @@ def _joined(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | No
     shared = False
     with captured():
         plan = Plan(recipe, Path(out).resolve(), progress or Progress())
+        keys = plan.keys()
     while True:
         try:
             if role_here() == "worker":
-                wait_to_lead(plan)
+                wait_to_lead(plan, keys)
             result = _run(recipe, out, progress, told=not shared)
             return replace(result, leads=not shared or len(result.reused) < len(plan.steps))
         except InUseError:
             shared = True
-            with _own_log(plan.workspace.root / WORKERS / str(os.getpid()), "the shared work"):
-                share(plan)
+            with _own_log(plan.workspace.root / WORKERS / uuid.uuid4().hex[:12], "the shared work"):
+                share(plan, keys)
 
 
 def _run(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | None, told: bool = True) -> Result:
@@ -259,4 +260,8 @@ def clean(recipe: Recipe, out: Path, partial_only: bool = False) -> list[Path]:
         doomed = [*half, *workspace.root.glob(WORKERS)]
         for folder in doomed:
             shutil.rmtree(folder)
+        for journal in workspace.root.glob(f"*{JOURNAL}"):
+            if not (workspace.root / journal.stem).is_dir():
+                journal.unlink()
+                doomed.append(journal)
     return doomed

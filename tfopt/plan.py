@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -142,10 +142,13 @@ class Plan:
         for step in self.steps:
             stage = step.stage
             before = [(name, keys[name]) for name in (*step.parents, *stage.needs())]
-            runtime = recipe.runtime.model_dump(mode="json", include=DECIDES) if stage.trains else {}
+            decides = DECIDES if stage.trains or stage.shared else set()
+            runtime = recipe.runtime.model_dump(mode="json", include=decides)
             if stage.trains and recipe.runtime.strategy == "multi_worker":
                 runtime["workers"] = len(cluster()[0])
-            own = (stage.kind, _version(stage), stage.settings(), stage.surroundings(), runtime)
+            code = [Ref.parse(one, recipe.folder).digest() for one in stage.code() if isinstance(one, str | Mapping)]
+            inner = [[(part.kind, _version(part)) for part in stage.parts()], code] if stage.shared else []
+            own = (stage.kind, _version(type(stage)), stage.settings(), stage.surroundings(), runtime, *inner)
             keys[step.name] = content_key(before, *own, recipe.seed, content)
         return keys
 
@@ -157,6 +160,8 @@ class Plan:
         changes: dict[str, Any] = {"data": _written(data) if isinstance(data, Ref) else data}
         if isinstance(self.model_source, Path | Ref):
             changes["model"] = _written(self.model_source)
+        # Where processes meet is nothing of the result, and may have a password in it.
+        changes["runtime"] = self.recipe.runtime.model_copy(update={"storage": None})
         changes["metrics"] = _placed(self.recipe.metrics, self.recipe.folder)
         changes["use"] = tuple(str(find_file(file, self.recipe.folder)) for file in self.recipe.use)
         return self.recipe.model_copy(update=changes)
@@ -180,9 +185,16 @@ class Plan:
             custom_objects=models.custom_objects(self.model_source, self.model),
             trust=self.trust,
             devices=self.devices or Devices(recipe.runtime),
-            build=models.tunable(self.model_source, recipe.seed),
+            build=self._build_of(name),
             recipe_folder=recipe.folder,
         )
+
+    def _build_of(self, name: str) -> Callable[[Any], Any] | None:
+        """The model function of hyperparameters, for a stage that works on the model the recipe starts from."""
+        from tfopt import models
+
+        first = any(step.name == name and step.parents == (SOURCE,) for step in self.steps)
+        return models.tunable(self.model_source, self.recipe.seed) if first else None
 
     def check(self) -> None:
         """Everything that can be known to fail before any compute: the data, the model, each stage on them.
@@ -200,9 +212,9 @@ class Plan:
         models = {SOURCE: self.model}
         for step in self.steps:
             try:
-                model = models[step.parents[0]]
-                step.stage.check(model, context)
-                models[step.name] = step.stage.preview(model, context)
+                model, placed = models[step.parents[0]], replace(context, build=self._build_of(step.name))
+                step.stage.check(model, placed)
+                models[step.name] = step.stage.preview(model, placed)
             except InputError as error:
                 own = not error.field or error.field[0] in type(step.stage).model_fields
                 raise located(error, step if own else None) from error
@@ -225,8 +237,11 @@ class Plan:
         step.stage.run([artifacts[name] for name in step.parents], silent)
 
     def share(self, step: Step, key: str, artifacts: Mapping[str, Artifact]) -> None:
-        """Takes part in a stage that another process runs, in that one's partial folder."""
-        context = self.context(step.name, key, self.workspace.begin(step.name, key), artifacts)
+        """Takes part in a stage that another process runs, in that one's partial folder, if that is still there."""
+        self.start()
+        if not self.workspace.begun(step.name, key):
+            return
+        context = self.context(step.name, key, self.workspace.partial(step.name), artifacts)
         step.stage.share([artifacts[name] for name in step.parents], context)
 
     def stage(self, step: Step, key: str, artifacts: Mapping[str, Artifact]) -> Artifact:
@@ -275,7 +290,6 @@ def _seeded(seed: int) -> Iterator[None]:
         np.random.set_state(before[1])
 
 
-def _version(stage: Any) -> Any:
+def _version(cls: Any) -> Any:
     """A built-in stage's version number; a user's own stage is known by its code too."""
-    cls = type(stage)
-    return stage.version if cls.__module__.startswith("tfopt.") else [stage.version, digest_callable(cls)]
+    return cls.version if cls.__module__.startswith("tfopt.") else [cls.version, digest_callable(cls)]

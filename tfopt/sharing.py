@@ -6,54 +6,39 @@ keras-tuner has one: where its environment variables are set, the process that t
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Mapping
 
 from tfopt.artifact import LOCK, Artifact
-from tfopt.errors import InputError, InUseError, TrainingError
+from tfopt.errors import InUseError, TrainingError
 from tfopt.plan import Plan
 
 POLL_SECONDS = 0.5
 
 
-def role_here() -> str | None:
-    """Which part this process has in a search of several: `chief`, `worker`, or None where it is alone.
-
-    Raises:
-        InputError: keras-tuner's environment variables are not all there.
-    """
-    names = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
-    there = [name for name in names if os.environ.get(name)]
-    if not there:
-        return None
-    if missing := [name for name in names if name not in there]:
-        raise InputError(f"{there[0]} is set and {missing[0]} is not: keras-tuner takes {', '.join(names)}.")
-    return "chief" if "chief" in os.environ["KERASTUNER_TUNER_ID"] else "worker"
-
-
-def share(plan: Plan) -> None:
+def share(plan: Plan, keys: Mapping[str, str]) -> None:
     """Takes part in the shared stage that another process has begun, or waits a moment where there is none.
+
+    Args:
+        plan: The recipe.
+        keys: Of all its results.
 
     Raises:
         TfoptError: The stage cannot work here.
     """
-    artifacts: dict[str, Artifact] = {}
-    keys = plan.keys()
-    for index, name in enumerate(keys):
-        found = plan.workspace.find(name, keys[name])
-        if found is not None:
-            artifacts[name] = found
-            continue
-        step = plan.steps[index - 1] if index else None
-        if step and step.stage.shared and plan.workspace.begun(name, keys[name]):
-            plan.start()
-            plan.share(step, keys[name], artifacts)
-        break
+    for step in plan.steps:
+        if step.stage.shared and plan.workspace.begun(step.name, keys[step.name]):
+            found = {name: plan.workspace.find(name, keys[name]) for name in (*step.parents, *step.stage.needs())}
+            plan.share(step, keys[step.name], {name: artifact for name, artifact in found.items() if artifact})
     time.sleep(POLL_SECONDS)
 
 
-def wait_to_lead(plan: Plan) -> None:
+def wait_to_lead(plan: Plan, keys: Mapping[str, str]) -> None:
     """Lets a worker of keras-tuner by once the chief has made all results; until then the folder is the chief's.
+
+    Args:
+        plan: The recipe.
+        keys: Of all its results.
 
     Raises:
         InUseError: They are not all there: it can share in the work meanwhile.
@@ -64,8 +49,8 @@ def wait_to_lead(plan: Plan) -> None:
     seconds = plan.recipe.runtime.start_timeout
     end = time.monotonic() + seconds
     while True:
-        keys = plan.keys()
-        if all(plan.workspace.find(name, key) is not None for name, key in keys.items()):
+        made = (Artifact.read(plan.workspace.root / name) for name in keys)
+        if [artifact and artifact.key for artifact in made] == list(keys.values()):
             return
         try:
             if plan.workspace.root.exists():

@@ -45,6 +45,21 @@ def cluster() -> tuple[list[str], int]:
         ) from error
 
 
+def role_here() -> str | None:
+    """Which part this process has where keras-tuner shares trials: `chief`, `worker`, or None where it is alone.
+
+    Raises:
+        InputError: keras-tuner's environment variables are not all there.
+    """
+    names = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
+    there = [name for name in names if os.environ.get(name)]
+    if not there:
+        return None
+    if missing := [name for name in names if name not in there]:
+        raise InputError(f"{there[0]} is set and {missing[0]} is not: keras-tuner takes {', '.join(names)}.")
+    return "chief" if "chief" in os.environ["KERASTUNER_TUNER_ID"] else "worker"
+
+
 def launch(
     command: Sequence[str], count: int, restarts: int = 3, told: Callable[[str], None] = lambda line: None
 ) -> int:
@@ -73,14 +88,6 @@ def launch(
         how = f"was ended by {killed}" if killed else f"ended with exit code {code}"
         sys.stderr.write(f"{said}worker {lost} of {count} {how}\n")
     return 1 if killed else code
-
-
-def without_option(words: Sequence[str], *names: str) -> list[str]:
-    """The words of a command line without an option and its value."""
-    for index, word in enumerate(words):
-        if word.split("=")[0] in names:
-            return [*words[:index], *words[index + (1 if "=" in word else 2) :]]
-    return list(words)
 
 
 def _once(command: Sequence[str], count: int) -> tuple[int, int, str]:

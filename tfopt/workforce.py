@@ -14,6 +14,8 @@ from tfopt.workers import ended_with, ends_with_its_parent
 
 POLL_SECONDS = 0.1
 RESTARTS = 3
+# What others may take to end by themselves once one has failed.
+GRACE_SECONDS = 3.0
 
 
 class Workforce:
@@ -42,7 +44,8 @@ class Workforce:
         """Waits until all are done.
 
         Returns:
-            0, or the exit code of the first that ended otherwise, with which all others are ended as well.
+            0, or the exit code of one that failed, upon which all others are ended as well. What is wrong with what
+            they were given fails all of them, some of them by what the first leaves undone: the highest code counts.
         """
         processes = [self._start(index) for index in range(self._count)]
         left = [self._restarts] * self._count
@@ -54,8 +57,7 @@ class Workforce:
                         continue
                     killed = died(code)
                     if not killed or not left[index]:
-                        self._finish(processes, index, killed)
-                        return 1 if killed else code
+                        return self._failed(processes, index, killed)
                     left[index] -= 1
                     self._told(f"process {index + 1} of {self._count} was ended by {killed}: it is started again")
                     processes[index] = self._start(index)
@@ -87,16 +89,23 @@ class Workforce:
         thread.start()
         self._threads.append(thread)
 
-    def _finish(self, processes: Sequence[subprocess.Popen[str]], index: int, killed: str | None) -> None:
-        """Ends all, and says what the one that failed said last."""
+    def _failed(self, processes: Sequence[subprocess.Popen[str]], index: int, killed: str | None) -> int:
+        """Ends all, says what the one that failed said last, and gives the exit code."""
+        end = time.monotonic() + GRACE_SECONDS
+        while any(process.poll() is None for process in processes) and time.monotonic() < end:
+            time.sleep(POLL_SECONDS)
+        codes = [process.poll() or 0 for process in processes]
         for process in processes:
             if process.poll() is None:
                 process.kill()
         self._join()
+        if not killed:
+            index = max(range(len(codes)), key=codes.__getitem__)
         for line in self._errors[index]:
             self._told(line)
         if killed:
             self._told(f"process {index + 1} of {self._count} was ended by {killed} once too often")
+        return 1 if killed else codes[index]
 
     def _join(self) -> None:
         for thread in self._threads:

@@ -47,7 +47,10 @@ def test_denser_stays_between_the_limits():
     assert candidate.denser(0.1, (0.01, 0.9)).density == {"a": 0.05, "b": 0.01}
 
 
-@pytest.mark.parametrize(("low", "high", "found"), [(0.9, 1.0, (0.9, 0.95, 1.0)), (1.0, 1.0, (1.0,))])
+@pytest.mark.parametrize(
+    ("low", "high", "found"),
+    [(0.9, 1.0, (0.9, 0.95, 1.0)), (1.0, 1.0, (1.0,)), (0.92, 1.0, (0.95, 1.0)), (0.6, 0.7, (0.6, 0.65, 0.7))],
+)
 def test_shares_are_a_step_apart_and_end_at_the_largest(low, high, found):
     assert shares(low, high) == found
 

@@ -44,7 +44,7 @@ def check_complete(folder, record, trials=12, longer=3):
     assert sum(trial.job.rung == 1 for trial in done) == longer
     assert len({trial.job.of for trial in done if trial.job.rung}) == longer
     assert not [trial for trial in found if trial.state in ("running", "waiting")]
-    makings = [path.name.split("-")[0] for path in folder.glob("*-*")]
+    makings = [path.name.split("-")[0] for path in folder.glob("[0-9]*-*")]
     assert len(makings) == len(set(makings))
     assert {int(name) for name in makings} >= {trial.number for trial in done}
     assert len({repr(trial.job.parameters) for trial in done if trial.job.rung == 0}) == trials
@@ -57,7 +57,7 @@ def test_alone_it_makes_the_short_and_then_the_longer_ones(tmp_path):
     check_complete(tmp_path, record)
     assert sorted({p.epochs for p in points}) == [1, 4]
     best = sorted((p for p in points if p.epochs == 1), key=lambda p: p.drop)[0]
-    assert best.candidate in [p.candidate for p in points if p.epochs == 4]
+    assert best.number in {trial.job.of for trial in record.trials() if trial.job.rung}
     assert len(lines) == 15
     assert all(line.startswith("candidate ") for line in lines)
 
@@ -84,7 +84,7 @@ def test_it_goes_on_where_it_was_interrupted_and_comes_to_the_same(tmp_path):
         (repr(p.candidate), p.epochs) for p in expected
     )
     assert states(record.trials()).count("lost") == 1
-    assert len(list(folders[1].glob("*-*"))) == len(found)  # none was made twice
+    assert len(list(folders[1].glob("[0-9]*-*"))) == len(found)  # none was made twice
 
 
 def test_a_candidate_that_fails_is_written_down_and_left(tmp_path):
@@ -113,6 +113,55 @@ def test_where_every_candidate_fails_the_reason_is_told(tmp_path):
         own.run()
 
 
+def test_failures_do_not_count_any_more_where_nothing_came_of_them(tmp_path):
+    """A full disk fails every candidate; once it is not full any more, the same search begins anew."""
+
+    def failing(candidate, epochs, number):
+        raise TfoptError("no space left")
+
+    with pytest.raises(TfoptError, match="no space left"):
+        worker(None, tmp_path, 3, make=failing)[0].run()
+    own, record = worker(None, tmp_path, 3)
+    assert sum(p.epochs == 1 for p in own.run()) == 3
+    assert states(record.trials()).count("failed") == 3
+
+
+def test_what_the_machine_cannot_do_is_given_back(tmp_path):
+    def full(candidate, epochs, number):
+        raise OSError(28, "No space left on device")
+
+    own, record = worker(None, tmp_path, 2, make=full)
+    with pytest.raises(OSError, match="No space left"):
+        own.run()
+    assert states(record.trials()) == ["lost"]
+    assert sum(p.epochs == 1 for p in worker(None, tmp_path, 2)[0].run()) == 2
+
+
+def test_a_figure_that_is_no_number_is_a_failure(tmp_path):
+    own, record = worker(None, tmp_path, 2)
+    make = own._make
+    own._make = lambda c, e, n: make(c, e, n) if n else (float("nan"), float("nan"), make(c, e, n)[2])
+    own.run()
+    assert [t.error for t in record.trials() if t.state == "failed"] == ["its metric, size or time is not a number"]
+
+
+def test_a_process_takes_back_what_it_left_running(tmp_path):
+    own, record = worker(None, tmp_path, 2)
+    record.add(own._jobs([])[0])
+    record.take()
+    assert len(worker(None, tmp_path, 2)[0].run()) == 3
+
+
+def test_two_runs_alone_try_the_same(tmp_path):
+    found = []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        own, record = worker(None, tmp_path / name, 8)
+        record.worker = f"machine {name} 1"
+        found.append([(p.candidate, p.epochs) for p in own.run()])
+    assert found[0] == found[1]
+
+
 def test_a_candidate_that_takes_its_worker_along_is_tried_again_and_then_left(tmp_path):
     own, record = worker(None, tmp_path, 2)
     space = own._space
@@ -120,8 +169,9 @@ def test_a_candidate_that_takes_its_worker_along_is_tried_again_and_then_left(tm
     record.add(Job(parameters))
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
+    here = record.worker.split(" ")[0]
     for attempt in range(ATTEMPTS):
-        record.worker = f"{os.uname().nodename} {dead.pid} 1"
+        record.worker = f"{here} {dead.pid} 1"
         taken = record.take()
         assert taken.job.attempt == attempt
         record.worker = "me 1 1"
@@ -164,7 +214,7 @@ def test_of_two_that_put_the_same_up_the_later_one_is_dropped(tmp_path):
 @pytest.mark.parametrize("killed", [0, 1])
 def test_two_workers_share_a_search_and_either_may_be_killed(tmp_path, killed):
     processes = [start("-", tmp_path, 12, 0.3) for _ in range(2)]
-    wait_for(lambda: len(list(tmp_path.glob(f"*-{processes[killed].pid}"))) >= 2, processes)
+    wait_for(lambda: len(list(tmp_path.glob(f"[0-9]*-{processes[killed].pid}"))) >= 2, processes)
     processes[killed].send_signal(signal.SIGKILL)
     processes[killed].communicate()
     processes[killed] = start("-", tmp_path, 12, 0.3)
@@ -175,7 +225,7 @@ def test_two_workers_share_a_search_and_either_may_be_killed(tmp_path, killed):
 
 def test_the_one_that_is_left_ends_the_search(tmp_path):
     processes = [start("-", tmp_path, 8, 0.3) for _ in range(2)]
-    wait_for(lambda: len(list(tmp_path.glob(f"*-{processes[0].pid}"))) >= 1, processes)
+    wait_for(lambda: len(list(tmp_path.glob(f"[0-9]*-{processes[0].pid}"))) >= 1, processes)
     processes[0].send_signal(signal.SIGKILL)
     processes[0].communicate()
     end(processes[1])
@@ -234,7 +284,7 @@ def postgresql(tmp_path):
 def test_two_workers_meet_in_postgresql_and_each_is_killed_once(tmp_path, postgresql):
     processes = [start(postgresql, tmp_path, 12, 0.4) for _ in range(2)]
     for killed in range(2):
-        wait_for(lambda own=processes[killed].pid: len(list(tmp_path.glob(f"*-{own}"))) >= 1, processes)
+        wait_for(lambda own=processes[killed].pid: len(list(tmp_path.glob(f"[0-9]*-{own}"))) >= 1, processes)
         processes[killed].send_signal(signal.SIGKILL)
         processes[killed].communicate()
         processes[killed] = start(postgresql, tmp_path, 12, 0.4)

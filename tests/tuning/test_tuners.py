@@ -12,9 +12,8 @@ import keras_tuner
 import pytest
 
 from tfopt.errors import InputError, TfoptError
-from tfopt.sharing import role_here
 from tfopt.tuning.tuners import ATTEMPTS, NAMES, PROJECT, Tuning
-from tfopt.workers import free_ports
+from tfopt.workers import free_ports, role_here
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("shared_tuning.py")

@@ -57,12 +57,19 @@ def run(
 def _launch(recipe: Path, workers: int, strategy: str | None, console: Console) -> int:
     """Runs this command once for each worker."""
     from tfopt.errors import InputError
-    from tfopt.workers import launch, without_option
+    from tfopt.workers import launch
 
     if strategy not in (None, "multi_worker"):
         raise InputError(f"--workers is strategy multi_worker. Leave --strategy out. Received: {strategy}.")
-    words = without_option(sys.argv[1:], "--workers")
-    command = [sys.executable, "-m", "tfopt", *words, *([] if strategy else ["--strategy", "multi_worker"])]
+    command = [
+        sys.executable,
+        "-m",
+        "tfopt",
+        *sys.argv[1:],
+        "--workers",
+        "1",
+        *([] if strategy else ["--strategy", "multi_worker"]),
+    ]
     return launch(command, workers, told=lambda line: console.print(line, markup=False, highlight=False))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,7 +44,8 @@ def search(
     if not any(stage.shared for stage in loaded.stages):
         raise InputError(f"{recipe} has no stage whose work can be shared, such as search. Use: tfopt run {recipe}")
     if workers > 1:
-        raise typer.Exit(_launch(workers, any(stage.kind == "tune" for stage in loaded.stages), console))
+        raise typer.Exit(_launch(workers, any(stage.has_chief for stage in loaded.stages), console))
+    signal.signal(signal.SIGTERM, _stop)
     try:
         result = pipeline.run(loaded, out, screen.progress(console), join=True)
     except GateError:
@@ -53,12 +55,17 @@ def search(
         show_result(console, result)
 
 
+def _stop(number: int, _: object) -> None:
+    """Ends the process as Ctrl-C does, so that it gives back what it works on: a cluster takes it away."""
+    raise SystemExit(128 + number)
+
+
 def _launch(workers: int, tunes: bool, console: Console) -> int:
     """Runs this command in so many processes, and starts those again that are killed; to tune there is a chief too."""
-    from tfopt.workers import free_ports, without_option
+    from tfopt.workers import free_ports
     from tfopt.workforce import Workforce
 
-    command = [sys.executable, "-m", "tfopt", *without_option(sys.argv[1:], "--workers", "-w")]
+    command = [sys.executable, "-m", "tfopt", *sys.argv[1:], "--workers", "1"]  # of an option the last one counts
     environments: list[dict[str, str]] = [{} for _ in range(workers)]
     if tunes:
         address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_ports(1)[0])}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,13 +26,33 @@ def section(artifact: Artifact) -> list[str]:
         test = ", ".join(f"{value:.4f}" for value in row["test"].values())
         figures = (f"{row['score']:.4f}", test, f"{row['raw_bytes']:,.0f} B", f"{row['gzip_bytes']:,.0f} B")
         lines.append(f"| {' | '.join((name, *figures, _milliseconds(row), str(row['epochs'])))} |")
-    lines += ["", f"Chosen: {'; '.join(found['reasons'])}."]
+    lines += ["", f"Chosen: {'; '.join(_reasons(found))}."]
     lines += [f"The model it starts from has {metric} {found['before']:.4f} on the validation split."]
     lines += [f"{len(found['tried'])} trainings; {found['dropped']} candidates over budget were thrown away untrained."]
     lines += [f"- candidate {one['number']} failed: {one['error']}" for one in found["failed"]]
     if found["lost"]:
         lines.append(f"- {found['lost']} trainings were lost with their process and begun again")
     return lines
+
+
+def _reasons(found: Mapping[str, Any]) -> list[str]:
+    """Why this file of the front."""
+    wish, metric, rows = found["wish"], found["metric"], found["front"]
+    names = ("raw_bytes", "gzip_bytes", "milliseconds", "max_drop")
+    limits = ", ".join(f"{name} {wish[name]:,.6g}" for name in names if wish[name] is not None)
+    size = f"{wish['size']}_bytes"
+    fitting = [row for row in rows if row["meets"]]
+    if not fitting:
+        return [f"no file of the front is within {limits}: it is the nearest"]
+    best = {"accurate": f"the best {metric}", "smallest": f"the fewest {wish['size']} bytes", "fastest": "the fastest"}
+    said = [f"{best[wish['goal']]} of the {len(fitting)} of {len(rows)} files on the front that are within {limits}"]
+    at = next(place for place, row in enumerate(rows) if row["number"] == found["chosen"])
+    for word, other in (("smaller", rows[at - 1 : at]), ("larger", rows[at + 1 : at + 2])):
+        for row in other:
+            out = "" if row["meets"] else ", which is not within them"
+            figures = f"{row[size]:,.0f} B, has {metric} {row['score']:.4f} and takes {_milliseconds(row)} ms"
+            said.append(f"the next {word}, {figures}{out}")
+    return said
 
 
 def _milliseconds(row: Mapping[str, Any]) -> str:
@@ -53,6 +73,15 @@ def page(title: str, artifacts: Mapping[str, Artifact]) -> str | None:
         template="plotly_white", height=100 + 560 * len(searched), legend={"orientation": "h", "y": -0.12}
     )
     return str(figure.to_html(include_plotlyjs=True, full_html=True))
+
+
+def _edge(front: Sequence[Mapping[str, Any]], size: str) -> list[Mapping[str, Any]]:
+    """The files that no other beats in bytes and metric, the smallest first."""
+    kept: list[Mapping[str, Any]] = []
+    for one in sorted(front, key=lambda one: (one[size], one["drop"])):
+        if not kept or one["drop"] < kept[-1]["drop"]:
+            kept.append(one)
+    return kept
 
 
 def _draw(figure: Any, row: int, found: Mapping[str, Any]) -> None:
@@ -84,7 +113,18 @@ def _draw(figure: Any, row: int, found: Mapping[str, Any]) -> None:
         )
 
     add(rest, "tried", "#b0b8c4", opacity=0.7)
-    add(found["front"], "front", "#2a6fb0", mode="lines+markers", line={"shape": "hv", "width": 1.5})
+    add(found["front"], "front", "#2a6fb0")
+    edge = _edge(found["front"], size)  # the other files of the front are there for their time
+    figure.add_scatter(
+        x=[one[size] for one in edge],
+        y=[one["score"] for one in edge],
+        mode="lines",
+        line={"shape": "hv", "width": 1.5, "color": "#2a6fb0"},
+        hoverinfo="skip",
+        showlegend=False,
+        row=row,
+        col=1,
+    )
     add(chosen, "chosen", "#d1495b", marker={"symbol": "star", "size": 18})
     if limit := wish[size]:
         figure.add_vline(x=limit, line_dash="dash", line_color="#888", row=row, col=1)

@@ -65,7 +65,7 @@ def _axis(name: str, values: Sequence[Any]) -> dict[str, Any]:
 
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(numbers) == len(values):
-        if min(numbers) > 0 and max(numbers) >= 20 * min(numbers):
+        if min(numbers) > 0 and max(numbers) >= 5 * min(numbers):
             ends = range(math.floor(math.log10(min(numbers))), math.ceil(math.log10(max(numbers))) + 1)
             logs = [math.log10(value) for value in numbers]
             return {"label": name, "values": logs, "tickvals": list(ends), "ticktext": [f"{10.0**e:g}" for e in ends]}

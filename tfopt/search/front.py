@@ -34,6 +34,18 @@ class Wish:
     milliseconds: float | None = None
     max_drop: float | None = None
 
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that there are, by name."""
+        names = ("raw_bytes", "gzip_bytes", "milliseconds", "max_drop")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    @property
+    def sizes(self) -> list[str]:
+        """The sizes that count, `raw` or `gzip`: the one that is wanted small, and those with a limit."""
+        limited = [size for size in ("raw", "gzip") if getattr(self, f"{size}_bytes") is not None]
+        return list(dict.fromkeys([self.size, *limited]))
+
     def over(self, cost: Cost, slack: float = 1.0) -> dict[str, float]:
         """By how much a cost is over each limit, as a share of it; 0 and below is within.
 
@@ -41,12 +53,10 @@ class Wish:
             cost: The cost.
             slack: What the limit of milliseconds is multiplied by, for times that are only forecast.
         """
-        limits = {"raw_bytes": self.raw_bytes, "gzip_bytes": self.gzip_bytes, "milliseconds": self.milliseconds}
         found = {}
-        for name, limit in limits.items():
-            if limit is not None:
-                limit *= slack if name == "milliseconds" else 1.0
-                found[name] = getattr(cost, name) / limit - 1
+        for name, limit in self.limits.items():
+            if name != "max_drop":
+                found[name] = getattr(cost, name) / (limit * (slack if name == "milliseconds" else 1.0)) - 1
         return found
 
     def fits(self, cost: Cost, slack: float = 1.0) -> bool:
@@ -83,25 +93,32 @@ class Point:
         return wish.fits(self.cost) and (wish.max_drop is None or self.drop <= wish.max_drop)
 
 
-def dominates(one: Point, other: Point, size: str) -> bool:
-    """Whether a file is as good as another in all figures, and better in one.
+def dominates(one: Point, other: Point, wish: Wish) -> bool:
+    """Whether a file is as good as another in all figures that count, and better in one.
 
-    Times that differ by less than they do from run to run count as the same.
+    They are the metric, the time, the size that is wanted small, and those that have a limit: so a file within the
+    limits is dominated by such alone. Times that differ by less than they do from run to run count as the same, unless
+    the wish is about them.
     """
-    faster = one.cost.milliseconds < other.cost.milliseconds * (1 - TIMING)
-    slower = one.cost.milliseconds * (1 - TIMING) > other.cost.milliseconds
-    if one.drop > other.drop or one.bytes(size) > other.bytes(size) or slower:
+    timing = 0.0 if wish.milliseconds is not None or wish.goal == "fastest" else TIMING
+    pairs = [(one.drop, other.drop), *((one.bytes(size), other.bytes(size)) for size in wish.sizes)]
+    slower = one.cost.milliseconds * (1 - timing) > other.cost.milliseconds
+    faster = one.cost.milliseconds < other.cost.milliseconds * (1 - timing)
+    if slower or any(a > b for a, b in pairs):
         return False
-    return one.drop < other.drop or one.bytes(size) < other.bytes(size) or faster
+    return faster or any(a < b for a, b in pairs)
 
 
-def front(points: Sequence[Point], size: str) -> list[Point]:
+def front(points: Sequence[Point], wish: Wish) -> list[Point]:
     """The files that no other dominates, the smallest first; of equal ones the first made."""
-    kept = [p for p in points if not any(dominates(other, p, size) for other in points)]
-    found: dict[tuple[float, float], Point] = {}
+    kept = [p for p in points if not any(dominates(other, p, wish) for other in points)]
+    found: list[Point] = []
     for point in sorted(kept, key=lambda p: p.number):
-        found.setdefault((point.drop, point.bytes(size)), point)
-    return sorted(found.values(), key=lambda p: (p.bytes(size), p.drop))
+        figures = (point.drop, *(point.bytes(size) for size in wish.sizes))
+        alike = [p for p in found if (p.drop, *(p.bytes(size) for size in wish.sizes)) == figures]
+        if not alike:  # of equal figures the times are too, or one would dominate the other
+            found.append(point)
+    return sorted(found, key=lambda p: (p.bytes(wish.size), p.drop))
 
 
 def ranked(points: Sequence[Point], wish: Wish) -> list[Point]:

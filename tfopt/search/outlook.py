@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfopt import benchmark
 from tfopt.data import Split
@@ -22,6 +23,7 @@ from tfopt.search.proposals import SLACK, fitted
 from tfopt.search.sizes import Cost, Forecast
 from tfopt.search.space import Candidate, Space, grouped, shares
 from tfopt.sparsity import sensitivity as pruning
+from tfopt.sparsity.allocation import shared_thresholds
 from tfopt.sparsity.selection import choose_kernels
 from tfopt.sparsity.structured.costs import costs
 from tfopt.sparsity.structured.scores import score
@@ -123,43 +125,69 @@ class Outlook:
             return cost_of(file, shapes), content
 
     def thinnest(self) -> Candidate:
-        """The smallest candidate there is."""
+        """The smallest candidate there is, by its size after gzip."""
         space = self.space
         density = dict.fromkeys(space.groups, space.density[0]) if space.density else {}
-        return Candidate(
-            density,
-            dict.fromkeys(space.four, min(space.bits)),
-            min((c for c in space.clusters if c), default=0) if 0 not in space.clusters else space.clusters[0],
-            space.channels[0],
-        )
+        bits = dict.fromkeys(space.four, min(space.bits))
+        forms = [Candidate(density, bits, clusters, space.channels[0]) for clusters in space.clusters]
+        return min(forms, key=lambda candidate: self.forecast(candidate).gzip_bytes)
 
     def seeds(self, split: Split, metric: Metric, wish: Wish) -> list[Candidate]:
-        """Where to begin: each layer as sparse and as narrow as it alone takes it, brought within the limits."""
+        """Where to begin, brought within the limits: as sparse as LAMP has each layer, and as each alone takes it."""
         space = self.space
         four = self._ranked_bits()
         half = set(four[: (len(four) + 1) // 2])
-        widths: list[dict[str, int]] = [dict.fromkeys(space.four, space.bits[0])]
+        eight = dict.fromkeys(space.four, space.bits[0])
+        narrow, mixed = eight, eight
         if len(space.bits) > 1:
-            widths += [{g: 4 if g in half else 8 for g in space.four}, dict.fromkeys(space.four, 4)]
-        density = self._ranked_density(split, metric)
-        few = next((c for c in space.clusters if c), space.clusters[0])
-        some = space.channels[len(space.channels) // 2]
-        firsts = [(widths[0], space.clusters[0], space.channels[-1]), (widths[0], few, space.channels[-1])]
-        firsts += [(bits, space.clusters[0], space.channels[-1]) for bits in widths[1:]]
-        firsts += [(widths[0], space.clusters[0], some)]
-        limited = wish.raw_bytes is not None or wish.gzip_bytes is not None or wish.milliseconds is not None
+            narrow = dict.fromkeys(space.four, 4)
+            mixed = {group: 4 if group in half else 8 for group in space.four}
+        shared = [count for count in space.clusters if count]
+        few = shared[len(shared) // 2] if shared else space.clusters[0]
+        plain, whole, some = space.clusters[0], space.channels[-1], space.channels[len(space.channels) // 2]
+        lamp, alone = self._lamp(wish, eight), self._ranked_density(split, metric)
+        firsts = [(lamp, eight, few, whole), (lamp, narrow, plain, whole), (alone, eight, few, whole)]
+        firsts += [(lamp, eight, few, some), (lamp, mixed, few, whole), (alone, narrow, plain, some)]
+        limited = bool(set(wish.limits) - {"max_drop"})
         found: list[Candidate] = []
-        for number, (bits, clusters, channels) in enumerate(firsts):
-            candidate = Candidate(density, bits, clusters, channels)
-            if limited and space.density is not None:
-                form = fitted(candidate, space.density, lambda c: wish.fits(self.forecast(c), SLACK))
+        for number, (density, bits, clusters, channels) in enumerate(firsts):
+            asked = Candidate(density, bits, clusters, channels)
+            form: Candidate | None = asked
+            if limited:
+                form = fitted(asked, space.density or (1.0, 1.0), lambda c: wish.fits(self.forecast(c), SLACK))
             elif space.density is not None:
-                form = candidate.denser(0.5 ** (number - 1), space.density)
-            else:
-                form = candidate if wish.fits(self.forecast(candidate), SLACK) else None
+                form = asked.denser(0.5 ** (number // 2 - 1), space.density)
             if form is not None and form not in found:
                 found.append(form)
         return found
+
+    def _lamp(self, wish: Wish, bits: Mapping[str, int]) -> dict[str, float]:
+        """The densities that LAMP gives the layers, at the least sparsity that fits the limits; at 90% without any."""
+        space = self.space
+        if space.density is None:
+            return {}
+        low, high = (0.5, 0.998) if set(wish.limits) - {"max_drop"} else (FIRST_SPARSITY, FIRST_SPARSITY)
+        found = self._lamp_at(high)
+        for _ in range(8 if low < high else 0):
+            middle = 1 - float(np.sqrt((1 - low) * (1 - high)))
+            density = self._lamp_at(middle)
+            if wish.fits(self.forecast(Candidate(density, bits, space.clusters[0], 1.0)), SLACK):
+                found, high = density, middle
+            else:
+                low = middle
+        return found
+
+    def _lamp_at(self, sparsity: float) -> dict[str, float]:
+        weights = [np.abs(kernel.variable.numpy()) for kernel in self.kernels]
+        least = shared_thresholds(weights, sparsity, "lamp")
+        kept, total = dict.fromkeys(self.space.groups, 0), dict.fromkeys(self.space.groups, 0)
+        group_of = {path: group for group, paths in self.space.groups.items() for path in paths}
+        for kernel, own, threshold in zip(self.kernels, weights, least, strict=True):
+            group = group_of[kernel.place.path]
+            kept[group] += int((own >= threshold).sum())
+            total[group] += own.size
+        low, high = self.space.density or (1.0, 1.0)
+        return {group: min(max(kept[group] / total[group], low), high) for group in kept}
 
     def _ranked_bits(self) -> list[str]:
         """The groups that can have 4 bits, those first that lose least for what they save."""

@@ -16,11 +16,13 @@ import numpy as np
 
 from tfopt.errors import ModelError
 from tfopt.search.front import Point, Wish
-from tfopt.search.sizes import Forecast
+from tfopt.search.sizes import Cost, Forecast
 from tfopt.search.space import Candidate, Space
 
 # A forecast time is rough: it may be over its limit by so much.
 SLACK = 1.25
+# A file that is trained longer comes out a little larger or smaller than the one it is forecast from.
+MARGIN = 1.03
 # After so many candidates over budget there is none within it.
 PATIENCE = 500
 # Random ones before the sampler begins to learn, seeds counted.
@@ -61,7 +63,7 @@ class Proposals:
         Args:
             points: What the short trainings came to so far.
             taken: All that was begun, finished or not.
-            who: The worker, so that two of them do not propose the same.
+            who: The worker where several propose at the same time, so that they do not propose the same.
 
         Raises:
             ModelError: None fits the limits, or all have been tried.
@@ -76,7 +78,7 @@ class Proposals:
             if worst <= 0 and _key(candidate) not in known:
                 return Proposal(candidate, dropped)
             tell(max(worst, 1e-3))
-            dropped += 1
+            dropped += worst > 0
             smallest = min(smallest, worst)
         if smallest <= 0:
             raise ModelError("every candidate of the space has been tried. Ask for fewer trials, or widen the space.")
@@ -113,6 +115,21 @@ class Proposals:
         if not self._fits(candidate):
             return candidate  # it is thrown away
         return fitted(candidate, density, self._fits, 1.0) or candidate
+
+    def refitted(self, point: Point) -> Candidate:
+        """A candidate whose file is known, made as dense as the limits of size allow by what that file came to."""
+        wish, density = self._wish, self._space.density
+        if wish.goal != "accurate" or density is None or (wish.gzip_bytes is None and wish.raw_bytes is None):
+            return point.candidate
+        self._forecast.learn([])
+        own = self._forecast.ratio(point.candidate, point.cost)
+
+        def fits(form: Candidate) -> bool:
+            said = self._forecast(form)
+            sizes = (said.raw_bytes * own.raw_bytes * MARGIN, said.gzip_bytes * own.gzip_bytes * MARGIN)
+            return wish.fits(Cost(*sizes, said.milliseconds * own.milliseconds), SLACK)
+
+        return fitted(point.candidate, density, fits) or point.candidate
 
     def _fits(self, candidate: Candidate) -> bool:
         return self._wish.fits(self._forecast(candidate), SLACK)
@@ -188,6 +205,8 @@ def fitted(
     found = candidate.denser(float(np.exp(low)), limits)
     if not fits(found):
         return None
+    if fits(densest := candidate.denser(float(np.exp(high)), limits)):
+        return densest
     for _ in range(steps):
         middle = (low + high) / 2
         form = candidate.denser(float(np.exp(middle)), limits)

@@ -7,6 +7,7 @@ alive. A trial whose worker no longer does is lost: whoever sees it first gives 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 import threading
@@ -142,6 +143,8 @@ class Record:
 
     def done(self, number: int, values: Sequence[float], figures: Mapping[str, float]) -> bool:
         """Writes down what a trial came to; whether it still counts: one taken for lost does not."""
+        if not all(math.isfinite(value) for value in values):
+            return self.failed(number, "its metric, size or time is not a number")
         return self._tell(number, values, {"figures": dict(figures)})
 
     def failed(self, number: int, error: str) -> bool:
@@ -160,13 +163,36 @@ class Record:
         import optuna
 
         state = optuna.trial.TrialState.FAIL if values is None else None
-        try:
-            for name, value in attributes.items():
-                self._set(number, name, value)
-            self._study.tell(number, values, state=state)
-        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):  # another took it for lost
-            return False
-        return True
+        end = time.monotonic() + self._lost_after
+        while True:
+            try:
+                for name, value in attributes.items():
+                    self._set(number, name, value)
+                self._study.tell(number, values, state=state)
+                return True
+            except (ValueError, optuna.exceptions.UpdateFinishedTrialError):  # another took it for lost
+                return False
+            except Exception:  # a database that is away for a moment must not cost a training
+                if time.monotonic() > end:
+                    raise
+                time.sleep(1.0)
+
+    def take_back(self) -> None:
+        """Gives back what an earlier search of this same process left running, in a notebook for example."""
+        for trial in self.trials():
+            if trial.state == "running" and trial.worker == self.worker:
+                self.give_back(trial)
+
+    @property
+    def forgiven(self) -> set[int]:
+        """The numbers of the failed trials that do not count any more."""
+        return set(self._study.user_attrs.get("forgiven", ()))
+
+    def forgive(self) -> None:
+        """Has failures not count where nothing came of the search so far: what was wrong may have been the machine."""
+        trials = self.trials()
+        if {trial.state for trial in trials} <= {"failed", "lost", "dropped"}:
+            self._study.set_user_attr("forgiven", [t.number for t in trials if t.state == "failed"])
 
     def sweep(self) -> list[Trial]:
         """The trials whose workers are lost, given up by this call: each is one worker's find alone."""
@@ -213,7 +239,8 @@ def open_record(
     import optuna
 
     where = storage or str(journal)
-    for tried in range(_TRIES):
+    tried = 0
+    while True:
         try:
             opened = _storage(where)
             study = optuna.create_study(
@@ -230,14 +257,14 @@ def open_record(
             ) from error
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            if tried == _TRIES - 1 or isinstance(error, ValueError):
+            tried += 1
+            if tried >= _TRIES or isinstance(error, ValueError):
                 raise InputError(
                     f"the storage {_shown(where)} cannot be opened: {reason}. Give a database that can be reached, "
                     "such as postgresql://user:password@host/name, or a journal file on a disk that all workers share.",
                     ("runtime", "storage"),
                 ) from error
             time.sleep(0.1 * 2**tried)
-    raise AssertionError("unreachable")
 
 
 @contextlib.contextmanager
@@ -281,7 +308,7 @@ def _read(one: Any) -> Trial | None:
     if "rung" not in attributes:
         return None
     fixed = one.system_attrs.get("fixed_params", {})
-    job = Job(one.params or fixed, *(attributes[name] for name in ("rung", "of", "attempt", "again", "dropped")))
+    job = Job(fixed or one.params, *(attributes[name] for name in ("rung", "of", "attempt", "again", "dropped")))
     states = {"WAITING": "waiting", "RUNNING": "running", "COMPLETE": "done"}
     state = states.get(one.state.name)
     if state is None:
@@ -291,11 +318,20 @@ def _read(one: Any) -> Trial | None:
 
 
 def _this_process() -> str:
-    return f"{platform.node()} {os.getpid()} {_born(os.getpid())}"
+    return f"{_here()} {os.getpid()} {_born(os.getpid())}"
+
+
+def _here() -> str:
+    """What tells this machine, and on it the container, from others: hosts may have the same name."""
+    boot, spaces = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):
+        parts += [boot.read_text().strip(), os.readlink(spaces)]
+    return "/".join(part.replace(" ", "") for part in parts)
 
 
 def _is_here(worker: str) -> bool:
-    return worker.split(" ")[0] == platform.node()
+    return worker.split(" ")[0] == _here()
 
 
 def _lives(worker: str) -> bool:

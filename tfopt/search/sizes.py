@@ -34,6 +34,15 @@ class Cost:
     milliseconds: float
 
 
+_FIGURES = ("raw_bytes", "gzip_bytes", "milliseconds")
+_ANY = "any"
+
+
+def _kind(candidate: Candidate) -> str:
+    """What forecasts err alike for: trained shared values compress better than guessed ones, int4 worse."""
+    return repr((bool(candidate.clusters), candidate.channels < 1, 4 in candidate.bits.values()))
+
+
 class Forecast:
     """What candidates will cost.
 
@@ -57,19 +66,22 @@ class Forecast:
         self._known: dict[tuple[str, float, int, int], float] = {}
         self._cuts: dict[float, tuple[Mapping[str, float], float]] = {}
         self._rest_gzip = base.gzip_bytes - sum(self._packed(path, 1.0, 8, 0) for path in self._kernels)
-        self._factors = Cost(1.0, 1.0, 1.0)
+        self._factors: dict[str, Cost] = {}
 
     def learn(self, made: Iterable[tuple[Candidate, Cost]]) -> None:
-        """Corrects what is forecast by what files came to: the medians of the ratios."""
-        self._factors = Cost(1.0, 1.0, 1.0)
-        pairs = [(self(candidate), cost) for candidate, cost in made]
-        if not pairs:
-            return
-        names = ("raw_bytes", "gzip_bytes", "milliseconds")
-        ratios = {
-            n: statistics.median(getattr(real, n) / max(getattr(said, n), 1e-9) for said, real in pairs) for n in names
-        }
-        self._factors = Cost(**ratios)
+        """Corrects what is forecast by what files came to: the medians of the ratios, of files of the same kind."""
+        self._factors = {}
+        ratios: dict[str, list[Cost]] = {}
+        for candidate, cost in made:
+            for kind in (_ANY, _kind(candidate)):
+                ratios.setdefault(kind, []).append(self.ratio(candidate, cost))
+        for kind, own in ratios.items():
+            self._factors[kind] = Cost(*(statistics.median(getattr(r, name) for r in own) for name in _FIGURES))
+
+    def ratio(self, candidate: Candidate, cost: Cost) -> Cost:
+        """What a file came to over what is forecast of it, figure by figure."""
+        said = self(candidate)
+        return Cost(*(getattr(cost, name) / max(getattr(said, name), 1e-9) for name in _FIGURES))
 
     def __call__(self, candidate: Candidate) -> Cost:
         """The cost of a candidate."""
@@ -80,7 +92,7 @@ class Forecast:
             share, width = shares.get(path, 1.0), bits.get(path, 8)
             raw -= weights * (1 - share * width / 8)
             packed += share * self._packed(path, density.get(path, 1.0), width, candidate.clusters)
-        factors = self._factors
+        factors = self._factors.get(_kind(candidate)) or self._factors.get(_ANY) or Cost(1.0, 1.0, 1.0)
         return Cost(
             raw * factors.raw_bytes,
             packed * factors.gzip_bytes,

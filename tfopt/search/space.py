@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -145,7 +146,7 @@ def grouped(weights: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
 
 def shares(low: float, high: float) -> tuple[float, ...]:
     """The shares of channels between two, a step apart, the largest last."""
-    count = max(round((high - low) / STEP), 0)
+    count = math.floor((high - low) / STEP + 1e-9)
     return tuple(sorted({round(high - STEP * number, _DIGITS) for number in range(count + 1)}))
 
 

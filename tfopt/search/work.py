@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from tfopt.errors import ModelError, TfoptError
+from tfopt.errors import ModelError, StorageError, TfoptError
 from tfopt.reference import describe
 from tfopt.search.front import Point, Wish, front, ranked
-from tfopt.search.proposals import Proposals
+from tfopt.search.proposals import Proposal, Proposals
 from tfopt.search.record import ATTEMPTS, Job, Record, Trial, quiet
 from tfopt.search.sizes import Cost
 from tfopt.search.space import Candidate, Space
@@ -37,7 +38,7 @@ class Rungs:
     epochs: tuple[int, ...]
     promoted: float
 
-    def size(self, rung: int, before: int) -> int:
+    def size(self, before: int) -> int:
         """How many candidates a rung takes of so many on the rung before."""
         return max(math.ceil(before * self.promoted), 1)
 
@@ -45,8 +46,8 @@ class Rungs:
     def trainings(self) -> int:
         """How many trainings there will be."""
         count = total = self.trials
-        for rung in range(1, len(self.epochs)):
-            count = self.size(rung, count)
+        for _ in self.epochs[1:]:
+            count = self.size(count)
             total += count
         return total
 
@@ -79,6 +80,7 @@ class Worker:
     ):
         self._record, self._space, self._proposals, self._wish = record, space, proposals, wish
         self._rungs, self._make, self._told, self._part = rungs, make, told, part
+        self._exhausted: int | None = None
 
     def run(self) -> list[Point]:
         """Works until the search is over, and gives all that was made, by whomever.
@@ -88,13 +90,16 @@ class Worker:
             TfoptError: Not one candidate could be made.
         """
         with quiet():
+            self._record.take_back()
+            self._record.forgive()
             return self._run()
 
     def _run(self) -> list[Point]:
         while True:
+            forgiven = self._record.forgiven
             for lost in self._record.sweep():
                 self._told(f"candidate {lost.number}: its worker is gone")
-            trials = self._record.trials()
+            trials = [trial for trial in self._record.trials() if trial.number not in forgiven]
             self._part(sum(t.state in ("done", "failed") for t in trials) / self._rungs.trainings)
             if not any(trial.state == "waiting" for trial in trials):
                 jobs = self._jobs(trials)
@@ -145,15 +150,26 @@ class Worker:
                 return [Job(job.parameters, job.rung, job.of, job.attempt + 1, trial.number)]
         first = [trial for trial in _counted(trials) if trial.job.rung == 0]
         if len(first) < self._rungs.trials:
-            taken = [self._candidate(trial) for trial in first]
-            try:
-                proposal = self._proposals.next(self.points(trials, 0), taken, self._record.worker)
-            except ModelError:
-                if not first:
-                    raise
-            else:
+            proposal = self._proposal(trials, first)
+            if proposal is not None:
                 return [Job(self._space.tried(proposal.candidate), dropped=proposal.dropped)]
         return self._longer(trials)
+
+    def _proposal(self, trials: Sequence[Trial], first: Sequence[Trial]) -> Proposal | None:
+        """The next candidate; None where there is no other that fits, which is told once."""
+        if self._exhausted == len(first):
+            return None
+        taken = [self._candidate(trial) for trial in first]
+        others = any(trial.state == "running" and trial.worker != self._record.worker for trial in trials)
+        try:  # alone it proposes the same whenever it is run; of two at the same time each proposes its own
+            return self._proposals.next(self.points(trials, 0), taken, self._record.worker if others else "")
+        except ModelError as error:
+            if not first:
+                raise
+            if self._exhausted is None:
+                self._told(f"{len(first)} of {self._rungs.trials} candidates: {error}")
+            self._exhausted = len(first)
+            return None
 
     def _longer(self, trials: Sequence[Trial]) -> list[Job]:
         """The next promising candidate of the lowest rung that is finished and has some left."""
@@ -162,9 +178,9 @@ class Worker:
             if any(trial.state in ("running", "waiting") for trial in before):
                 return []
             begun = {trial.job.of for trial in _counted(trials) if trial.job.rung == rung}
-            for point in self._promising(self.points(before), self._rungs.size(rung, len(before))):
+            for point in self._promising(self.points(before), self._rungs.size(len(before))):
                 if point.number not in begun:
-                    parameters = self._space.tried(point.candidate)
+                    parameters = self._space.tried(self._proposals.refitted(point))
                     return [Job(parameters, rung, point.number)]
         return []
 
@@ -174,7 +190,7 @@ class Worker:
         A limit on accuracy is met more easily after a longer training, so a candidate that misses it is not out.
         """
         best = ranked(points, self._wish)
-        on_front = {point.number for point in front(points, self._wish.size)}
+        on_front = {point.number for point in front(points, self._wish)}
         first = best[: count - count // 3]
         others = [point for point in best if point not in first]
         others.sort(key=lambda point: point.number not in on_front)  # stable: the best first on either side
@@ -189,7 +205,12 @@ class Worker:
         with self._record.alive(trial.number):
             try:
                 score, drop, cost = self._make(candidate, epochs, trial.number)
+            except (StorageError, OSError, MemoryError):  # the machine's fault, which another one may not have
+                self._record.give_back(trial)
+                raise
             except Exception as error:
+                if not isinstance(error, TfoptError):
+                    traceback.print_exc()
                 reason = str(error) if isinstance(error, TfoptError) else describe(error)
                 self._record.failed(trial.number, reason)
                 self._told(f"candidate {trial.number}: {reason}")
@@ -208,12 +229,16 @@ class Worker:
 
     def _is_double(self, trial: Trial) -> bool:
         """Whether two workers have put the same up at the same time, and this is the later one."""
-        others = [other for other in _counted(self._record.trials()) if other.number < trial.number]
+        forgiven = self._record.forgiven
+        trials = [other for other in self._record.trials() if other.number not in forgiven]
+        others = [other for other in _counted(trials) if other.number < trial.number]
         if trial.job.again is not None:
             return any(other.job.again == trial.job.again for other in others)
         if trial.job.rung:
             return any((o.job.rung, o.job.of) == (trial.job.rung, trial.job.of) for o in others)
-        return sum(other.job.rung == 0 for other in others) >= self._rungs.trials
+        first = [other for other in others if other.job.rung == 0]
+        same = any(dict(other.job.parameters) == dict(trial.job.parameters) for other in first)
+        return same or len(first) >= self._rungs.trials
 
 
 def _counted(trials: Sequence[Trial]) -> list[Trial]:

@@ -139,7 +139,8 @@ class Stage(Knobs):
     A subclass names its `kind` (the word in the recipe), what it `takes` and `gives` (`keras` or `tflite`), and a
     `version` to raise when its results change. One that sets `gathers` looks at every file of its format made before
     it, unless `after` names one; any other works on what the stage before it made. One that `trains` is run by every
-    worker of a cluster. One that is `shared` lets other processes take part in its work.
+    worker of a cluster. One that is `shared` lets other processes take part in its work; where it `has_chief`, one of
+    them hands the work out and does none.
     """
 
     kind: ClassVar[str]
@@ -149,6 +150,7 @@ class Stage(Knobs):
     version: ClassVar[int] = 1
     trains: ClassVar[bool] = False
     shared: ClassVar[bool] = False
+    has_chief: ClassVar[bool] = False
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """The stage's name and its folder's; the kind if not given."""
@@ -191,6 +193,14 @@ class Stage(Knobs):
     def share(self, inputs: Sequence[Artifact], context: Context) -> None:
         """Takes part in the work of the process that runs this stage, until there is none left; commits nothing."""
         raise NotImplementedError
+
+    def parts(self) -> Sequence[type[Stage]]:
+        """The kinds of stages that it runs inside of it: its result depends on their code as well."""
+        return ()
+
+    def code(self) -> Sequence[Any]:
+        """References to a user's own code, `file.py:name`, that its result depends on."""
+        return ()
 
     def needs(self) -> Mapping[str, Need]:
         """The earlier stages that it looks at besides its inputs, by name; the chain is checked for them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,13 +118,20 @@ class Workbench:
         arrays = x if isinstance(x, dict) else dict.fromkeys(input_names(file), x)
         return {name: array.shape[1:] for name, array in arrays.items()}
 
-    def file(self, point: Point) -> Path:
-        """The file of a point; made again where another machine has it."""
-        file = self.folder / f"{point.number}.tflite"
-        if not file.exists():
-            self._context.progress.step(f"candidate {point.number} is made again: its file is not on this machine")
-            self._made(point.candidate, point.epochs, point.number)
-        return file
+    def find(self, number: int) -> bool:
+        """Whether the file of a trial is on this machine, among those of a front that was not committed too."""
+        file = self.folder / f"{number}.tflite"
+        gathered = self._context.folder / "front" / file.name
+        if not file.exists() and gathered.exists():
+            self.folder.mkdir(exist_ok=True)
+            gathered.rename(file)
+        return file.exists()
+
+    def made_again(self, point: Point) -> Point:
+        """A point made and measured on this machine, where another has its file."""
+        self._context.progress.step(f"candidate {point.number} is made again: its file is not on this machine")
+        score, drop, cost = self.make(point.candidate, point.epochs, point.number)
+        return replace(point, score=score, drop=drop, cost=cost)
 
     def trained(self, point: Point) -> int:
         """How many epochs the stages of a point train: one each at least."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ByteSize, Field, TypeAdapter, ValidationError, WithJsonSchema, model_validator
@@ -15,9 +14,13 @@ from tfopt.artifact import JOURNAL, Artifact, Format, Skipped, content_key, stor
 from tfopt.errors import InputError, RecipeError
 from tfopt.knobs import PROBLEMS, Knobs, Patterns, did_you_mean, on_its_own
 from tfopt.search.front import Point, Wish, front, ranked
-from tfopt.stages.base import Context, Stage
+from tfopt.stages.base import Context, Need, Stage
 from tfopt.stages.candidates import Workbench, fitting_settings
+from tfopt.stages.cluster import Cluster
 from tfopt.stages.fitting import check_drop, gated, metrics_of
+from tfopt.stages.prune import Prune
+from tfopt.stages.prune_channels import PruneChannels
+from tfopt.stages.quantize import Quantize
 
 if TYPE_CHECKING:
     from tfopt.search.outlook import Outlook
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from tfopt.search.work import Worker
 
 CHECKED_SAMPLES = 8
+# Before any training sizes are forecast from weights that are not yet the model's own.
+ROUGH = 0.25
 
 
 def _bytes(value: Any) -> Any:
@@ -146,6 +151,17 @@ class Search(Stage):
             raise PydanticCustomError(PROBLEMS, "wrong training", {"problems": problems}) from None
         return self
 
+    def parts(self) -> list[type[Stage]]:
+        """The stages that candidates are made of."""
+        return [PruneChannels, Prune, Cluster, Quantize]
+
+    def needs(self) -> Mapping[str, Need]:
+        """The teacher of the trainings."""
+        from tfopt.stages.train import Train
+
+        needs = Train(epochs=1, **self.training).needs()
+        return {name: replace(need, field=("training", *need.field)) for name, need in needs.items()}
+
     def wish(self) -> Wish:
         """What is searched for."""
         within = self.within or Within.model_construct(raw_bytes=None, gzip_bytes=None, milliseconds=None)
@@ -171,7 +187,7 @@ class Search(Stage):
         outlook = self._outlook(model, context, CHECKED_SAMPLES)
         least = outlook.forecast(outlook.thinnest())
         for name, over in self.wish().over(least, slack=2.0).items():
-            if over > 0:
+            if over > ROUGH:
                 raise InputError(
                     f"no candidate fits {name}: the smallest would have about {getattr(least, name):,.3g}. Raise it, "
                     "or allow more: a higher sparsity, 4 bits, fewer channels.",
@@ -201,10 +217,10 @@ class Search(Stage):
         bench, worker, record = self._begin(inputs, context)
         points = worker.run()
         wish = self.wish()
-        best = front(points, wish.size)
-        files = {point.number: bench.file(point) for point in best}
+        points, best = _at_hand(points, wish, bench)
+        files = {point.number: bench.folder / f"{point.number}.tflite" for point in best}
         chosen = ranked(best, wish)[0]
-        rows = [bench.row(point, files[point.number]) for point in best]
+        rows = [{**bench.row(p, files[p.number]), "meets": p.meets(wish)} for p in best]
         with storage_errors(context.folder):
             (context.folder / "front").mkdir(exist_ok=True)
             for number, file in files.items():
@@ -218,7 +234,6 @@ class Search(Stage):
                 "before": bench.before,
                 "wish": asdict(wish),
                 "chosen": chosen.number,
-                "reasons": _reasons(chosen, best, wish, bench.metric.name),
                 "front": rows,
                 "tried": tried,
                 "failed": [{"number": t.number, "error": t.error} for t in trials if t.state == "failed"],
@@ -278,37 +293,19 @@ class Search(Stage):
         return bench, worker, record
 
 
-def _reasons(chosen: Point, best: Sequence[Point], wish: Wish, metric: str) -> list[str]:
-    """Why this file of the front."""
-    words = {"accurate": f"the best {metric}", "smallest": f"the fewest {wish.size} bytes", "fastest": "the fastest"}
-    limits = [f"{name} {limit:,.6g}" for name, limit in _limits(wish).items()]
-    fitting = [point for point in best if point.meets(wish)]
-    if not fitting:
-        return [f"no file of the front is within {', '.join(limits)}: it is the nearest"]
-    said = [f"{words[wish.goal]} of the {len(fitting)} of {len(best)} files on the front that are within "]
-    said[0] += ", ".join(limits)
-    for before, after in itertools.pairwise(best):
-        if after is chosen:
-            said.append(
-                f"the next smaller, {before.bytes(wish.size):,.0f} B, has {metric} {before.score:.4f}"
-                f"{'' if before.meets(wish) else ', which is not enough'}"
-            )
-        if before is chosen:
-            said.append(
-                f"the next larger, {after.bytes(wish.size):,.0f} B, has {metric} {after.score:.4f}"
-                f"{'' if after.meets(wish) else ', and is over a limit'}"
-            )
-    return said
-
-
-def _limits(wish: Wish) -> Mapping[str, float]:
-    found = {"raw_bytes": wish.raw_bytes, "gzip_bytes": wish.gzip_bytes, "milliseconds": wish.milliseconds}
-    found["max_drop"] = wish.max_drop
-    return {name: limit for name, limit in found.items() if limit is not None}
+def _at_hand(points: list[Point], wish: Wish, bench: Workbench) -> tuple[list[Point], list[Point]]:
+    """The points and their front, whose files are all on this machine; what had to be made again is measured again."""
+    while True:
+        best = front(points, wish)
+        missing = [point for point in best if not bench.find(point.number)]
+        if not missing:
+            return points, best
+        again = {point.number: bench.made_again(point) for point in missing}
+        points = [again.get(point.number, point) for point in points]
 
 
 def _failure(chosen: Point, wish: Wish, metric: str) -> str:
-    limits = ", ".join(f"{name} {limit:,.6g}" for name, limit in _limits(wish).items())
+    limits = ", ".join(f"{name} {limit:,.6g}" for name, limit in wish.limits.items())
     return (
         f"no file is within {limits}: the nearest has {metric} {chosen.score:.4f} (drop {chosen.drop:+.4f}), "
         f"{chosen.cost.raw_bytes:,.0f} B, {chosen.cost.gzip_bytes:,.0f} B gzip, {chosen.cost.milliseconds:.3g} ms. "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from tfopt.artifact import Artifact
 from tfopt.errors import InputError, RecipeError, TfoptError
 from tfopt.knobs import PROBLEMS, did_you_mean
-from tfopt.stages.base import Context, Stage
+from tfopt.stages.base import Context, Need, Stage
 from tfopt.stages.chain import run_chain
 from tfopt.stages.fitting import Fitting, gated, metrics_of, test_metrics
 from tfopt.tuning.space import Span, put
@@ -40,6 +40,7 @@ class Tune(Stage):
 
     kind: ClassVar[str] = "tune"
     shared: ClassVar[bool] = True
+    has_chief: ClassVar[bool] = True
 
     stages: list[Any] = Field(min_length=1, examples=[[{"train": {"epochs": 5}}]])
     """The stages of a trial, as in a recipe; each gives a Keras model."""
@@ -104,6 +105,24 @@ class Tune(Stage):
                     raise PydanticCustomError(PROBLEMS, "wrong space", {"problems": problems}) from None
         return self
 
+    def parts(self) -> list[type[Stage]]:
+        """The stages of a trial."""
+        return [type(stage) for stage in self.stages]
+
+    def code(self) -> list[Any]:
+        """The tuner, where a file of the user's has it."""
+        from tfopt.tuning.tuners import NAMES
+
+        return [] if self.tuner in NAMES or ":" not in str(self.tuner) else [self.tuner]
+
+    def needs(self) -> Mapping[str, Need]:
+        """What the stages inside it need, which is there before any trial."""
+        return {
+            name: replace(need, field=("stages", index, stage.kind, *need.field))
+            for index, stage in enumerate(self.stages)
+            for name, need in stage.needs().items()
+        }
+
     def with_values(self, values: Mapping[str, Any]) -> list[Stage]:
         """The stages with other values of some settings.
 
@@ -147,8 +166,15 @@ class Tune(Stage):
         from tfopt.tuning.tuners import NAMES
 
         gated(self.metric, metrics_of(model, context))
+        if context.devices and context.devices.runtime.strategy == "multi_worker":
+            raise InputError(
+                "trials are shared by keras-tuner's workers: tfopt search --workers 2, without strategy: multi_worker.",
+                ("runtime", "strategy"),
+            )
         if not self.space and context.build is None:
-            raise InputError("there is nothing to tune: write a space, or give a model function build(hp).", ("space",))
+            raise InputError(
+                "there is nothing to tune: write a space, or put tune first, on a model function build(hp).", ("space",)
+            )
         if self.tuner == "hyperband" and self.epochs < 2:
             raise InputError("hyperband gives trials a share of the epochs, and there are too few.", ("tuner",))
         if isinstance(self.tuner, str) and self.tuner not in NAMES and ":" not in self.tuner:
@@ -219,7 +245,7 @@ class Tune(Stage):
                 (folder / MODEL).unlink(missing_ok=True)
         artifact = context.artifact(self, inputs, MODEL)
         metrics = test_metrics(context.load(artifact), context)
-        stages = self.with_values(self._own(best.values))
+        stages = self._of_trial(best.values, best.epochs)
         details = {
             "tune": {
                 "metric": metric.name,
@@ -231,8 +257,11 @@ class Tune(Stage):
         return context.artifact(self, inputs, MODEL, metrics=metrics, scores=tuple(metrics), details=details)
 
     def share(self, inputs: Sequence[Artifact], context: Context) -> None:
-        """Runs trials of the chief, until it has no more."""
-        self._begin(inputs, context)[0].search()
+        """Runs trials of the chief, until it has no more; without keras-tuner's chief there is nothing to share."""
+        from tfopt.workers import role_here
+
+        if role_here() == "worker":
+            self._begin(inputs, context)[0].search()
 
     def _begin(self, inputs: Sequence[Artifact], context: Context) -> tuple[Tuning, Any]:
         metric = gated(self.metric, metrics_of(context.load(inputs[0]), context))
@@ -252,26 +281,19 @@ class Tune(Stage):
         from tfopt import models
 
         source = inputs[0]
-        if context.build is not None and source.kind == "source":
+        if context.build is not None:
             models.save(context.build(trial.hyperparameters), trial.folder / "start.keras")
             source = context.artifact(self, inputs, str(trial.folder / "start.keras"))
-        stages = self.with_values(self._own(trial.values))
-        if trial.epochs is not None:
-            stages = self._shortened(stages, trial.epochs)
+        stages = self._of_trial(trial.values, trial.epochs)
         run_chain(stages, source, context, trial.folder / "stages", trial.folder / MODEL)
         (trial.folder / "start.keras").unlink(missing_ok=True)
         return trial.folder / MODEL
 
-    def _own(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Of a trial's values those of the stages, as they are written."""
-        import json
-
-        found = {}
-        for name, value in values.items():
-            if span := self.space.get(name):
-                coded = bool(span.choices) and isinstance(value, str) and value not in span.choices
-                found[name] = json.loads(value) if coded else value
-        return found
+    def _of_trial(self, values: Mapping[str, Any], epochs: int | None) -> list[Stage]:
+        """The stages of a trial: with its values of their settings, and the epochs that Hyperband gives it."""
+        own = {name: self.space[name].value(value) for name, value in values.items() if name in self.space}
+        stages = self.with_values(own)
+        return stages if epochs is None else self._shortened(stages, epochs)
 
     def _shortened(self, stages: Sequence[Stage], epochs: int) -> list[Stage]:
         """The stages with so many epochs in all, spread as they are."""

@@ -78,14 +78,21 @@ class Span:
         """Every choice, or both ends of a range."""
         return self.choices or (self.low, self.high)
 
+    @property
+    def _coded(self) -> bool:
+        """Whether the choices go as JSON: keras-tuner takes numbers and words alone, all of one type."""
+        plain = all(isinstance(value, int | float | str | bool) for value in self.choices)
+        return not plain or len({type(value) for value in self.choices}) > 1
+
+    def value(self, given: Any) -> Any:
+        """The value that keras-tuner's stands for."""
+        return json.loads(given) if self.choices and self._coded else given
+
     def declare(self, name: str, hyperparameters: Any) -> Any:
         """Declares it, and gives the value that it has in a trial."""
         if self.choices:
-            plain = all(isinstance(value, int | float | str | bool) for value in self.choices)
-            alike = len({type(value) for value in self.choices}) == 1
-            if plain and alike:
-                return hyperparameters.Choice(name, list(self.choices))
-            return json.loads(hyperparameters.Choice(name, [json.dumps(value) for value in self.choices]))
+            listed = [json.dumps(value) for value in self.choices] if self._coded else list(self.choices)
+            return self.value(hyperparameters.Choice(name, listed))
         sampling = "log" if self.log else "linear"
         if self.whole:
             return hyperparameters.Int(

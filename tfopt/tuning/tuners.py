@@ -18,14 +18,16 @@ import os
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfopt.errors import InputError, TfoptError, TrainingError
+from tfopt.artifact import KEY
+from tfopt.errors import InputError, StorageError, TfoptError, TrainingError
 from tfopt.reference import describe
-from tfopt.sharing import role_here
+from tfopt.workers import role_here
 
 NAMES = ("random", "hyperband", "bayesian", "grid")
 OBJECTIVE = "score"
@@ -114,7 +116,14 @@ class Tuning:
         told: Callable[[str], None] = lambda line: None,
     ):
         self._run, self._told, self._lost_after, self._folder = run, told, lost_after, folder / PROJECT
+        self._began = (folder / KEY).exists()
         self._tuner = self._made(tuner, declare, higher_is_better, folder, trials, epochs, seed, dict(arguments or {}))
+        if role_here() != "worker":
+            oracle = self._tuner.oracle
+            oracle.save = lambda: _put(oracle.get_state(), oracle._get_oracle_fname())
+            oracle._save_trial = lambda trial: _put(
+                trial.get_state(), os.path.join(oracle._get_trial_dir(trial.trial_id), "trial.json")
+            )
 
     def _made(
         self,
@@ -164,6 +173,11 @@ class Tuning:
             def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
                 return {OBJECTIVE: tuning._trial(trial, Path(self.get_trial_dir(trial.trial_id)))}
 
+            def save(self) -> None:
+                if role_here() != "worker":
+                    self.oracle.save()
+                _put(self.get_state(), self._get_tuner_fname())
+
             def pre_create_trial(self) -> None:
                 tuning._find_chief()
                 super().pre_create_trial()
@@ -189,9 +203,17 @@ class Tuning:
         values = {name: value for name, value in own.items() if not name.startswith("tuner/")}
         try:
             score = float(self._run(Trial(trial.trial_id, values, epochs, folder, trial.hyperparameters)))
+        except (StorageError, OSError, MemoryError):  # the machine's fault: the trial is begun again with the search
+            begun.unlink(missing_ok=True)
+            raise
         except Exception as error:
             begun.unlink()
+            if not isinstance(error, TfoptError):
+                traceback.print_exc()
             raise FailedTrialError(str(error) if isinstance(error, TfoptError) else describe(error)) from error
+        except BaseException:  # interrupted, which is not its fault
+            begun.unlink()
+            raise
         begun.unlink()
         self._told(f"trial {trial.trial_id}: {score:.4f} with {_shown(values)}")
         return score
@@ -203,15 +225,14 @@ class Tuning:
             All trials, by number; on a worker nothing.
         """
         role = role_here()
-        with _whole_files():
-            if role == "worker":
-                self._work()
-                return []
-            if role == "chief":
-                self._serve()
-                self._left_behind()
-            else:
-                self._tuner.search(verbose=0)
+        if role == "worker":
+            self._work()
+            return []
+        if role == "chief":
+            self._serve()
+            self._left_behind()
+        else:
+            self._tuner.search(verbose=0)
         return self.outcomes()
 
     def _left_behind(self) -> None:
@@ -258,7 +279,8 @@ class Tuning:
 
     def _is_over(self) -> bool:
         """Whether the chief has all trials: it says so, or has taken the folder away with its result."""
-        return not self._folder.exists() or (self._folder / _DONE).exists()
+        begun = self._folder.parent / KEY
+        return (self._began and not begun.exists()) or (self._folder / _DONE).exists()
 
     def _find_chief(self) -> None:
         """Waits until the chief listens, on a worker; keras-tuner would wait an hour for one that is done already."""
@@ -310,7 +332,15 @@ class Tuning:
         oracle.verbose = 0
         self._tuner.save()
         server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
-        servicer = OracleServicer(oracle)
+
+        class Servicer(OracleServicer):  # type: ignore[misc,unused-ignore]
+            def EndTrial(self, request: Any, context: Any) -> Any:
+                ongoing = {trial.trial_id for trial in oracle.ongoing_trials.values()}
+                if request.trial.trial_id in ongoing:  # not one that was taken for lost, and is done already
+                    return super().EndTrial(request, context)
+                return protos.get_service().EndTrialResponse()
+
+        servicer = Servicer(oracle)
         protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
         address = f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
         try:
@@ -320,9 +350,14 @@ class Tuning:
         (self._folder / _DONE).unlink(missing_ok=True)
         server.start()
         seen: dict[str, tuple[str, float]] = {}
+        alone: float | None = None
         try:
-            while not (servicer.stop_triggered and not oracle.ongoing_trials and not oracle.tuner_ids):
+            while oracle.ongoing_trials or oracle.tuner_ids or not servicer.stop_triggered:
                 time.sleep(POLL_SECONDS)
+                gone = bool(seen) and not oracle.ongoing_trials and not oracle.tuner_ids
+                alone = (alone or time.monotonic()) if gone else None
+                if alone and time.monotonic() - alone > self._lost_after:
+                    break  # all workers are lost for good: what is left the chief does itself
                 for worker in {*oracle.tuner_ids, *oracle.ongoing_trials}:
                     if self._is_lost(worker, seen):
                         self._give_up(worker)
@@ -375,24 +410,11 @@ def _accepted(made: Any) -> set[str] | None:
     return names if isinstance(made, type) else None
 
 
-@contextlib.contextmanager
-def _whole_files() -> Iterator[None]:
-    """Has keras-tuner put its files in place whole: one that is cut off by a kill would end the search for good."""
-    from keras_tuner.src.engine.stateful import Stateful
-
-    before = Stateful.save
-
-    def save(self: Any, fname: str) -> str:
-        half = Path(f"{fname}.{os.getpid()}")
-        half.write_text(json.dumps(self.get_state()))
-        os.replace(half, fname)
-        return str(fname)
-
-    Stateful.save = save
-    try:
-        yield
-    finally:
-        Stateful.save = before
+def _put(state: Any, file: str) -> None:
+    """Writes a state whole: a file that is cut off by a kill would end the search for good."""
+    half = Path(f"{file}.{os.getpid()}")
+    half.write_text(json.dumps(state))
+    os.replace(half, file)
 
 
 def _last(message: str | None) -> str:
