@@ -237,3 +237,29 @@ def test_workers_that_train_as_one_are_not_for_a_search(samples, tmp_path, monke
     devices = replace(context.devices, runtime=tfopt.Runtime(strategy="multi_worker"))
     with pytest.raises(InputError, match=r"tfopt search --workers 2"):
         stage.check(plan.model, replace(context, devices=devices))
+
+
+def test_a_teacher_that_no_stage_makes_is_found_in_the_recipe(samples):
+    stage = tfopt.Search(max_drop=0.1, training={"distill": {"teacher": "nosuch"}})
+    with pytest.raises(RecipeError, match=r"no earlier stage is called 'nosuch'"):
+        recipe(samples, TRAIN, stage).chain()
+
+
+@pytest.mark.parametrize("change", ["precision", "version of a stage inside"])
+def test_what_its_candidates_depend_on_is_in_its_key(samples, tmp_path, monkeypatch, change):
+    def key():
+        runtime = {"precision": "mixed_float16"} if changed and change == "precision" else {}
+        return Plan(recipe(samples, TRAIN, tfopt.Search(max_drop=0.1), runtime=runtime), tmp_path, Progress()).keys()
+
+    changed = False
+    before, again = key(), key()
+    changed = True
+    if change != "precision":
+        monkeypatch.setattr(tfopt.Prune, "version", 99)
+    assert before == again
+    assert key()["search"] != before["search"]
+
+
+def test_where_processes_meet_is_not_written_down_with_the_results(samples, tmp_path):
+    made = recipe(samples, TRAIN, runtime={"storage": "postgresql://ann:secret@host/x"})
+    assert "secret" not in Plan(made, tmp_path, Progress()).resolved().to_yaml()

@@ -6,12 +6,12 @@ import sys
 import time
 from pathlib import Path
 
-from tfopt.tuning import tuners
+from tfopt.tuning import shared
 from tfopt.tuning.tuners import Tuning
 
 
 def main():
-    tuners.BEAT_SECONDS = 0.3
+    shared.BEAT_SECONDS = 0.3
     folder, trials, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     (folder / "made").mkdir(exist_ok=True)
 

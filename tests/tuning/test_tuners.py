@@ -148,6 +148,20 @@ def test_a_search_that_is_killed_while_it_writes_goes_on(tmp_path, monkeypatch):
     assert [one.status for one in tuning(tmp_path).search()] == ["COMPLETED"] * 6
 
 
+def test_what_the_machine_cannot_do_ends_the_search_and_another_goes_on(tmp_path):
+    full = []
+
+    def run(trial):
+        if trial.number == "2" and not full:
+            full.append(trial.number)
+            raise OSError(28, "No space left on device")
+        return score(trial)
+
+    with pytest.raises(OSError, match="No space left"):
+        tuning(tmp_path, run).search()
+    assert [one.status for one in tuning(tmp_path, run).search()] == ["COMPLETED"] * 6
+
+
 @pytest.mark.parametrize("given", [{"KERASTUNER_TUNER_ID": "chief"}, {"KERASTUNER_ORACLE_IP": "127.0.0.1"}])
 def test_half_of_keras_tuners_environment_is_one_line(given, monkeypatch):
     for name, value in given.items():

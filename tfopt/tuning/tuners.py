@@ -1,8 +1,6 @@
 """keras-tuner's tuners with a trial of our own: what it comes to is a score, and what kills it is written down.
 
-keras-tuner's own `run_trial` fits a Keras model; a trial here is whatever the caller does. The chief of several
-processes waits for ever for a worker that was killed (keras-tuner 1.4.8): this one hears that it is gone, and gives its
-trial to another.
+keras-tuner's own `run_trial` fits a Keras model; a trial here is whatever the caller does.
 
 References:
     O'Malley et al., KerasTuner, https://github.com/keras-team/keras-tuner.
@@ -11,37 +9,27 @@ References:
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import json
 import os
-import socket
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfopt.artifact import KEY
-from tfopt.errors import InputError, StorageError, TfoptError, TrainingError
+from tfopt.errors import InputError, StorageError, TfoptError
 from tfopt.reference import describe
+from tfopt.tuning.shared import POLL_SECONDS, Meeting
 from tfopt.workers import role_here
 
 NAMES = ("random", "hyperband", "bayesian", "grid")
 OBJECTIVE = "score"
 PROJECT = "tuner"
-BEAT_SECONDS = 5.0
-POLL_SECONDS = 0.5
 # A trial that ended its process so often is not begun again.
 ATTEMPTS = 2
-_BEGUN, _BEAT, _DONE = "begun", "alive", "done"
-_AGAIN = "Start it again: what is finished is kept."
-
-
-class _Over(Exception):
-    """The chief has handed out all trials."""
+_BEGUN = "begun"
 
 
 @dataclass(frozen=True)
@@ -115,8 +103,8 @@ class Tuning:
         arguments: Mapping[str, Any] | None = None,
         told: Callable[[str], None] = lambda line: None,
     ):
-        self._run, self._told, self._lost_after, self._folder = run, told, lost_after, folder / PROJECT
-        self._began = (folder / KEY).exists()
+        self._run, self._told = run, told
+        self._meeting = Meeting(folder / PROJECT, lost_after, told)
         self._tuner = self._made(tuner, declare, higher_is_better, folder, trials, epochs, seed, dict(arguments or {}))
         if role_here() != "worker":
             oracle = self._tuner.oracle
@@ -179,7 +167,7 @@ class Tuning:
                 _put(self.get_state(), self._get_tuner_fname())
 
             def pre_create_trial(self) -> None:
-                tuning._find_chief()
+                tuning._meeting.find_chief()
                 super().pre_create_trial()
 
             def on_trial_end(self, trial: Any) -> None:
@@ -191,7 +179,7 @@ class Tuning:
         return Tuned
 
     def _trial(self, trial: Any, folder: Path) -> float:
-        from keras_tuner.errors import FailedTrialError
+        from keras_tuner.errors import FailedTrialError, FatalError
 
         begun = folder / _BEGUN
         count = int(begun.read_text()) if begun.exists() else 0
@@ -203,9 +191,13 @@ class Tuning:
         values = {name: value for name, value in own.items() if not name.startswith("tuner/")}
         try:
             score = float(self._run(Trial(trial.trial_id, values, epochs, folder, trial.hyperparameters)))
-        except (StorageError, OSError, MemoryError):  # the machine's fault: the trial is begun again with the search
+        except (
+            StorageError,
+            OSError,
+            MemoryError,
+        ) as error:  # the machine's fault: the trial is begun again with the search
             begun.unlink(missing_ok=True)
-            raise
+            raise FatalError(str(error)) from error
         except Exception as error:
             begun.unlink()
             if not isinstance(error, TfoptError):
@@ -223,16 +215,24 @@ class Tuning:
 
         Returns:
             All trials, by number; on a worker nothing.
+
+        Raises:
+            StorageError, OSError, MemoryError: The machine cannot go on; the search goes on when it is run again.
         """
+        from keras_tuner.errors import FatalError
+
         role = role_here()
         if role == "worker":
-            self._work()
+            self._meeting.work(self._tuner)
             return []
-        if role == "chief":
-            self._serve()
-            self._left_behind()
-        else:
-            self._tuner.search(verbose=0)
+        try:
+            if role == "chief":
+                self._meeting.serve(self._tuner)
+                self._left_behind()
+            else:
+                self._tuner.search(verbose=0)
+        except FatalError as error:
+            raise (error.__cause__ or error) from None
         return self.outcomes()
 
     def _left_behind(self) -> None:
@@ -261,126 +261,6 @@ class Tuning:
         own = self._tuner.oracle.trials[outcome.number]
         folder = Path(self._tuner.get_trial_dir(outcome.number))
         return Trial(outcome.number, outcome.values, outcome.epochs, folder, own.hyperparameters)
-
-    def _work(self) -> None:
-        """What a worker does: trials, until the chief has no more or is done."""
-        import grpc
-        from keras_tuner.src.distribute import oracle_client
-
-        before, oracle_client.TIMEOUT = oracle_client.TIMEOUT, max(self._lost_after, 2 * BEAT_SECONDS)
-        try:
-            with self._alive(), contextlib.suppress(_Over):
-                self._tuner.search(verbose=0)
-        except grpc.RpcError as error:
-            if not self._is_over():
-                raise TrainingError(f"the chief does not answer: {error.code().name}. {_AGAIN}") from error
-        finally:
-            oracle_client.TIMEOUT = before
-
-    def _is_over(self) -> bool:
-        """Whether the chief has all trials: it says so, or has taken the folder away with its result."""
-        begun = self._folder.parent / KEY
-        return (self._began and not begun.exists()) or (self._folder / _DONE).exists()
-
-    def _find_chief(self) -> None:
-        """Waits until the chief listens, on a worker; keras-tuner would wait an hour for one that is done already."""
-        if role_here() != "worker":
-            return
-        address = os.environ["KERASTUNER_ORACLE_IP"], int(os.environ["KERASTUNER_ORACLE_PORT"])
-        end = time.monotonic() + self._lost_after
-        while True:
-            if self._is_over():
-                raise _Over
-            try:
-                with socket.create_connection(address, timeout=5):
-                    return
-            except OSError as error:
-                if time.monotonic() > end:
-                    raise TrainingError(f"there is no chief at {':'.join(map(str, address))}. {_AGAIN}") from error
-            time.sleep(POLL_SECONDS)
-
-    @contextlib.contextmanager
-    def _alive(self) -> Iterator[None]:
-        """Writes a sign of life of this worker every few seconds, for the chief to see."""
-        over, file = threading.Event(), self._folder / _BEAT / os.environ["KERASTUNER_TUNER_ID"]
-        file.parent.mkdir(parents=True, exist_ok=True)
-
-        def beat() -> None:
-            count = 0
-            while not over.wait(BEAT_SECONDS if count else 0.0):
-                count += 1
-                with contextlib.suppress(OSError):
-                    file.write_text(f"{os.getpid()} {count}")
-
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-
-    def _serve(self) -> None:
-        """What the chief does: hands out trials until all are done, whoever is lost on the way."""
-        from concurrent import futures
-
-        import grpc
-        from keras_tuner.src import protos
-        from keras_tuner.src.distribute.oracle_chief import OracleServicer
-
-        oracle = self._tuner.oracle
-        oracle.verbose = 0
-        self._tuner.save()
-        server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
-
-        class Servicer(OracleServicer):  # type: ignore[misc,unused-ignore]
-            def EndTrial(self, request: Any, context: Any) -> Any:
-                ongoing = {trial.trial_id for trial in oracle.ongoing_trials.values()}
-                if request.trial.trial_id in ongoing:  # not one that was taken for lost, and is done already
-                    return super().EndTrial(request, context)
-                return protos.get_service().EndTrialResponse()
-
-        servicer = Servicer(oracle)
-        protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
-        address = f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
-        try:
-            server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise InputError(f"the chief cannot listen on {address}: {str(error).splitlines()[0]}") from error
-        (self._folder / _DONE).unlink(missing_ok=True)
-        server.start()
-        seen: dict[str, tuple[str, float]] = {}
-        alone: float | None = None
-        try:
-            while oracle.ongoing_trials or oracle.tuner_ids or not servicer.stop_triggered:
-                time.sleep(POLL_SECONDS)
-                gone = bool(seen) and not oracle.ongoing_trials and not oracle.tuner_ids
-                alone = (alone or time.monotonic()) if gone else None
-                if alone and time.monotonic() - alone > self._lost_after:
-                    break  # all workers are lost for good: what is left the chief does itself
-                for worker in {*oracle.tuner_ids, *oracle.ongoing_trials}:
-                    if self._is_lost(worker, seen):
-                        self._give_up(worker)
-            (self._folder / _DONE).write_text("")
-        finally:
-            server.stop(grace=5).wait()
-
-    def _is_lost(self, worker: str, seen: dict[str, tuple[str, float]]) -> bool:
-        file = self._folder / _BEAT / worker
-        beat = file.read_text() if file.exists() else ""
-        before, since = seen.get(worker, ("never", 0.0))
-        if before != beat:
-            seen[worker] = beat, time.monotonic()
-            return False
-        return time.monotonic() - since > self._lost_after
-
-    def _give_up(self, worker: str) -> None:
-        oracle = self._tuner.oracle
-        if trial := oracle.ongoing_trials.get(worker):
-            trial.status, trial.message = "INVALID", f"the worker {worker} is gone"
-            self._told(f"trial {trial.trial_id}: the worker {worker} is gone; another takes it")
-            oracle.end_trial(trial)
-        oracle.tuner_ids.discard(worker)
 
 
 def known() -> dict[str, Any]:
