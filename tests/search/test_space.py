@@ -1,6 +1,6 @@
 import pytest
 
-from tfopt.search.space import OTHERS, Candidate, Space, grouped, pattern_order, shares
+from tfopt.search.space import OTHERS, Candidate, Space, grouped, shares
 
 
 @pytest.fixture
@@ -53,17 +53,3 @@ def test_denser_stays_between_the_limits():
 )
 def test_shares_are_a_step_apart_and_end_at_the_largest(low, high, found):
     assert shares(low, high) == found
-
-
-def test_a_pattern_that_matches_more_layers_is_written_first():
-    """Of several rules that match a layer the last one decides."""
-
-    class Place:
-        def __init__(self, *names):
-            self.names = names
-
-        def matches(self, pattern):
-            return pattern in self.names
-
-    places = [Place("dense"), Place("block", "dense", "block/dense")]
-    assert pattern_order(places, ["block/dense", "dense"]) == ["dense", "block/dense"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -148,9 +148,3 @@ def shares(low: float, high: float) -> tuple[float, ...]:
     """The shares of channels between two, a step apart, the largest last."""
     count = math.floor((high - low) / STEP + 1e-9)
     return tuple(sorted({round(high - STEP * number, _DIGITS) for number in range(count + 1)}))
-
-
-def pattern_order(places: Sequence[Any], paths: Sequence[str]) -> list[str]:
-    """Layer paths in the order in which rules have to name them: of several that match a layer the last one decides."""
-    reach = {path: sum(place.matches(path) for place in places) for path in paths}
-    return sorted(paths, key=lambda path: -reach[path])

@@ -66,18 +66,17 @@ class Workbench:
     def stages(self, candidate: Candidate, epochs: int) -> list[Stage]:
         """What makes a candidate: the stages of a recipe, with the epochs spread over those that train."""
         from tfopt.search.outlook import CHANNELS
-        from tfopt.search.space import pattern_order
+        from tfopt.sparsity.sensitivity import rules
 
-        space, places = self.outlook.space, [kernel.place for kernel in self.outlook.kernels]
-        density = dict(space.by_layer(candidate.density))
-        bits = dict(space.by_layer(candidate.bits))
+        space, kernels = self.outlook.space, self.outlook.kernels
+        density = rules(kernels, dict(space.by_layer(candidate.density)))
+        bits = rules(kernels, dict(space.by_layer(candidate.bits)))
         parts: list[tuple[type[Fitting], int, dict[str, Any]]] = []
         if candidate.channels < 1:
             parts.append((PruneChannels, 1, {"keep": candidate.channels, **CHANNELS}))
         if any(value < 1 for value in density.values()):
-            order = pattern_order(places, list(density))
-            rules = [{"layers": path, "sparsity": round(1 - density[path], 6)} for path in order]
-            parts.append((Prune, 2, {"sparsity": 0.0, "rules": rules, "end": 0.5}))
+            sparsities = [{"layers": path, "sparsity": round(1 - value, 6)} for path, value in density.items()]
+            parts.append((Prune, 2, {"sparsity": 0.0, "rules": sparsities, "end": 0.5}))
         if candidate.clusters:
             parts.append((Cluster, 1, {"clusters": candidate.clusters, "only": list(density) or []}))
         whole = sum(weight for _, weight, _ in parts)
@@ -85,12 +84,10 @@ class Workbench:
             kind(epochs=max(round(epochs * weight / whole), 1), **settings, **self._training)
             for kind, weight, settings in parts
         ]
-        four = [path for path in pattern_order(places, list(bits)) if bits[path] == 4]
-        quantize: dict[str, Any] = {
-            "mode": "int8",
-            "samples": self._samples,
-            "rules": [{"layers": p, "to": "int4"} for p in four],
-        }
+        # A pattern for one layer may match others, which a later rule puts right.
+        precisions = [{"layers": path, "to": f"int{width}"} for path, width in bits.items()]
+        needed = precisions if 4 in bits.values() else []
+        quantize: dict[str, Any] = {"mode": "int8", "samples": self._samples, "rules": needed}
         found.append(Quantize(**quantize))
         return found
 
