@@ -185,8 +185,6 @@ def validate(recipe: Recipe | str | os.PathLike[str]) -> list[Step]:
 def _fold(plan: Plan, told: bool = True) -> Result:
     workspace, progress, count = plan.workspace, plan.progress, len(plan.steps)
     log = workspace.root / LOG
-    with storage_errors(log):
-        log.write_bytes(b"")
     with captured(log):
         try:
             keys = plan.keys()
@@ -200,6 +198,8 @@ def _fold(plan: Plan, told: bool = True) -> Result:
         found = workspace.find(name, keys[name])
         if found is None and not checked:
             progress.checking()
+            with storage_errors(log):
+                log.write_bytes(b"")  # a run that has nothing to do leaves the story of the last one
             with captured(log):
                 plan.start()
                 plan.check()

@@ -113,7 +113,7 @@ def test_the_report_shows_the_front_and_why_this_file(searched):
     _, _, result = searched
     text = (result.folder / "report.md").read_text()
     assert "## search: the front" in text
-    assert "Chosen: the best accuracy of the " in text
+    assert "Chosen: the best accuracy within gzip_bytes 7,000, of " in text
     assert "candidates over budget were thrown away untrained" in text
     assert f"**front/{found(result)['chosen']}.tflite**" in text
     page = (result.folder / "front.html").read_text()
@@ -166,6 +166,14 @@ def test_a_budget_that_no_candidate_can_meet_is_refused_before_any_training(samp
     assert not (tmp_path / "searched").exists()
 
 
+def test_a_storage_that_cannot_be_opened_is_found_before_anything_is_computed(samples, tmp_path):
+    made = recipe(samples, TRAIN, tfopt.Search(max_drop=0.1), runtime={"storage": f"{tmp_path}/nosuch/a.journal"})
+    with pytest.raises(InputError, match=r"the folder .*nosuch of the journal does not exist"):
+        tfopt.run(made, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "nosuch").exists()
+
+
 @pytest.mark.slow
 def test_a_file_that_is_on_another_machine_is_made_again(samples, tmp_path):
     stage = tfopt.Search(max_drop=0.5, trials=2, epochs=(1,), training=TRAINING, channels=False, clusters=(0,))
@@ -190,10 +198,12 @@ def test_distillation_is_from_the_model_that_the_search_starts_from(samples, tmp
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "search needs within, such as"),
+        ({}, "search: needs within, such as"),
         ({"within": {}}, "within takes raw_bytes, gzip_bytes or milliseconds"),
-        ({"within": {"gzip_bytes": "20 apples"}}, "is a number of bytes, or a size such as 64 KB"),
-        ({"within": {"gzip_bytes": -3}}, "is a number of bytes, or a size such as 64 KB"),
+        ({"within": {"gzip_bytes": "20 apples"}}, "is a number of bytes above 0, or a size such as 64 KB"),
+        ({"within": {"gzip_bytes": -3}}, "is a number of bytes above 0, or a size such as 64 KB"),
+        ({"within": {"milliseconds": "2 ms"}}, "is a number of milliseconds above 0, such as 2, without a unit"),
+        ({"max_drop": 0.1, "channels": [0.9, 0.2]}, "channels is a least and then a largest share"),
         ({"within": {"gzip_byte": 3}}, "has no field 'gzip_byte'. Did you mean 'gzip_bytes'"),
         ({"max_drop": 0.1, "epochs": [4, 2]}, "epochs rise"),
         ({"max_drop": 0.1, "sparsity": [0.5, 1.0]}, "the largest sparsity is below 1"),
@@ -263,3 +273,13 @@ def test_what_its_candidates_depend_on_is_in_its_key(samples, tmp_path, monkeypa
 def test_where_processes_meet_is_not_written_down_with_the_results(samples, tmp_path):
     made = recipe(samples, TRAIN, runtime={"storage": "postgresql://ann:secret@host/x"})
     assert "secret" not in Plan(made, tmp_path, Progress()).resolved().to_yaml()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "weights", "lengths"),
+    [(1, [1, 3, 1], [1, 1, 1]), (5, [1, 3, 1], [1, 3, 1]), (10, [1, 3], [3, 7]), (2, [3], [2]), (4, [], [])],
+)
+def test_epochs_are_spread_over_the_stages(epochs, weights, lengths):
+    from tfopt.stages.candidates import _spread
+
+    assert _spread(epochs, weights) == lengths

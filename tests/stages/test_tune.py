@@ -142,9 +142,11 @@ def test_a_tuner_from_a_file(data, tmp_path):
         ({"space": {"prune.sparsity": [0.1, 0.2]}}, "no stage inside tune is called 'prune'"),
         ({"space": {"train": [1, 2]}}, "'train' is a stage: write its field behind a dot"),
         ({"space": {"train.epoch": [1, 2]}}, "train has no field 'epoch'. Did you mean 'epochs'?"),
-        ({"space": {"train.epochs": [0, 2]}}, "train.epochs: 0 is none of its values"),
+        ({"space": {"train.epochs": [0, 2]}}, "tune.space.train.epochs = 0: train.epochs"),
         ({"space": {"train.l2": {"log": [0, 1]}}}, "a range on a log scale begins above 0"),
-        ({"space": {"train.l2": "all"}}, "tune.space.train.l2 is one of [low, high]"),
+        ({"space": {"train.l2": "all"}}, "tune.space.train.l2: is one of [low, high]"),
+        ({"stages": [train(name="x"), train(name="x")]}, "two stages inside tune are called 'x'"),
+        ({"space": {"train.learning_rate": [0.1, 0.2]}}, "It is the optimizer's: train.optimizer.adam.learning_rate."),
         ({"tuner": "hyperband", "trials": 3}, "hyperband decides the number of trials"),
     ],
 )

@@ -19,7 +19,12 @@ def section(artifact: Artifact) -> list[str]:
         return []
     metric = found["metric"]
     lines = ["", f"## {artifact.name}: the front", ""]
-    lines += [f"The plot is in [{FILE}]({FILE}); the stages that make each file again are in `artifact.json`.", ""]
+    record = f"{artifact.name}/artifact.json"
+    lines += [
+        f"The plot is in [{FILE}]({FILE}). The stages that make each file again, after what came before, are in "
+        f"[{record}]({record}) under `details.search.front`.",
+        "",
+    ]
     lines += [f"| {' | '.join(metric if head == 'metric' else head for head in _HEADS)} |", "|---|" + "---:|" * 6]
     for row in found["front"]:
         name = f"**{row['file']}**" if row["number"] == found["chosen"] else row["file"]
@@ -29,9 +34,10 @@ def section(artifact: Artifact) -> list[str]:
     lines += ["", f"Chosen: {'; '.join(_reasons(found))}."]
     lines += [f"The model it starts from has {metric} {found['before']:.4f} on the validation split."]
     lines += [f"{len(found['tried'])} trainings; {found['dropped']} candidates over budget were thrown away untrained."]
-    lines += [f"- candidate {one['number']} failed: {one['error']}" for one in found["failed"]]
+    notes = [f"- candidate {one['number']} failed: {one['error']}" for one in found["failed"]]
     if found["lost"]:
-        lines.append(f"- {found['lost']} trainings were lost with their process and begun again")
+        notes.append(f"- lost with their process and begun again: {found['lost']}")
+    lines += ["", *notes] if notes else []
     return lines
 
 
@@ -45,7 +51,7 @@ def _reasons(found: Mapping[str, Any]) -> list[str]:
     if not fitting:
         return [f"no file of the front is within {limits}: it is the nearest"]
     best = {"accurate": f"the best {metric}", "smallest": f"the fewest {wish['size']} bytes", "fastest": "the fastest"}
-    said = [f"{best[wish['goal']]} of the {len(fitting)} of {len(rows)} files on the front that are within {limits}"]
+    said = [f"{best[wish['goal']]} within {limits}, of {len(fitting)} such files on the front of {len(rows)}"]
     at = next(place for place, row in enumerate(rows) if row["number"] == found["chosen"])
     for word, other in (("smaller", rows[at - 1 : at]), ("larger", rows[at + 1 : at + 2])):
         for row in other:

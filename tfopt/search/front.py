@@ -10,8 +10,8 @@ from tfopt.search.sizes import Cost
 from tfopt.search.space import Candidate
 
 Goal = Literal["accurate", "smallest", "fastest"]
-# Runs of the same file differ in their time by as much.
-TIMING = 0.05
+# Runs of the same file differ in their time by this share, and by so many milliseconds.
+TIMING, JITTER = 0.05, 0.01
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,9 @@ def dominates(one: Point, other: Point, wish: Wish) -> bool:
     """
     timing = 0.0 if wish.milliseconds is not None or wish.goal == "fastest" else TIMING
     pairs = [(one.drop, other.drop), *((one.bytes(size), other.bytes(size)) for size in wish.sizes)]
-    slower = one.cost.milliseconds * (1 - timing) > other.cost.milliseconds
-    faster = one.cost.milliseconds < other.cost.milliseconds * (1 - timing)
+    jitter = JITTER if timing else 0.0
+    slower = one.cost.milliseconds * (1 - timing) > other.cost.milliseconds + jitter
+    faster = one.cost.milliseconds + jitter < other.cost.milliseconds * (1 - timing)
     if slower or any(a > b for a, b in pairs):
         return False
     return faster or any(a < b for a, b in pairs)

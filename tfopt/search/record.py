@@ -247,24 +247,41 @@ def open_record(
                 study_name=name, storage=opened, directions=list(directions), load_if_exists=True
             )
             return Record(study, distributions, lost_after)
+        except InputError:
+            raise
         except OSError as error:
             raise StorageError(f"{where} cannot be written: {error.strerror or error}.") from error
-        except (ImportError, ModuleNotFoundError) as error:
+        except ImportError as error:
+            kind = where.partition("://")[0]
+            way = (
+                "pip install 'tfopt[postgresql]'" if kind.startswith("postgres") else f"install SQLAlchemy's for {kind}"
+            )
             raise InputError(
-                f"the storage {_shown(where)} needs a driver that is not installed: {error}. For PostgreSQL: "
-                "pip install 'tfopt[postgresql]'.",
-                ("runtime", "storage"),
+                f"the storage {_shown(where)} needs a driver that is not there: {way}.", ("runtime", "storage")
             ) from error
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = "there is no such kind of database" if "load plugin" in reason else reason.rstrip(".")
+            unknown = "no such kind" in reason
             tried += 1
-            if tried >= _TRIES or isinstance(error, ValueError):
+            if tried >= _TRIES or isinstance(error, ValueError) or unknown:
                 raise InputError(
                     f"the storage {_shown(where)} cannot be opened: {reason}. Give a database that can be reached, "
                     "such as postgresql://user:password@host/name, or a journal file on a disk that all workers share.",
                     ("runtime", "storage"),
                 ) from error
             time.sleep(0.1 * 2**tried)
+
+
+def check_storage(storage: str | None) -> None:
+    """Opens a storage that is given, before anything is computed.
+
+    Raises:
+        InputError: It cannot be opened.
+    """
+    if storage is not None:
+        with quiet():
+            open_record(storage, Path(), "tfopt", ["minimize"], {}, 1.0)
 
 
 @contextlib.contextmanager
@@ -286,7 +303,11 @@ def _storage(where: str) -> Any:
     from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
     if "://" not in where:
-        Path(where).parent.mkdir(parents=True, exist_ok=True)
+        if not Path(where).parent.is_dir():
+            raise InputError(
+                f"the folder {Path(where).parent} of the journal does not exist. Make it, on a disk that all share.",
+                ("runtime", "storage"),
+            )
         return optuna.storages.JournalStorage(JournalFileBackend(where, JournalFileSymlinkLock(where, STALE_SECONDS)))
     scheme, _, rest = where.partition("://")
     if scheme in ("postgresql", "postgres"):  # the driver that tfopt[postgresql] brings

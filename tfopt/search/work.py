@@ -65,6 +65,7 @@ class Worker:
             than the model's that is, and its cost.
         told: Is told what each trial came to.
         part: Is told the fraction of the search that is done.
+        trained: How many epochs a candidate trains that is given so many: each of its stages takes one at least.
     """
 
     def __init__(
@@ -77,9 +78,11 @@ class Worker:
         make: Callable[[Candidate, int, int], tuple[float, float, Cost]],
         told: Callable[[str], None] = lambda line: None,
         part: Callable[[float], None] = lambda done: None,
+        trained: Callable[[Candidate, int], int] = lambda candidate, epochs: epochs,
     ):
         self._record, self._space, self._proposals, self._wish = record, space, proposals, wish
         self._rungs, self._make, self._told, self._part = rungs, make, told, part
+        self._trained = trained
         self._exhausted: int | None = None
 
     def run(self) -> list[Point]:
@@ -179,10 +182,15 @@ class Worker:
                 return []
             begun = {trial.job.of for trial in _counted(trials) if trial.job.rung == rung}
             for point in self._promising(self.points(before), self._rungs.size(len(before))):
-                if point.number not in begun:
-                    parameters = self._space.tried(self._proposals.refitted(point))
-                    return [Job(parameters, rung, point.number)]
+                candidate = self._proposals.refitted(point)
+                if point.number not in begun and not self._is_the_same(candidate, point, self._rungs.epochs[rung]):
+                    return [Job(self._space.tried(candidate), rung, point.number)]
         return []
+
+    def _is_the_same(self, candidate: Candidate, point: Point, epochs: int) -> bool:
+        """Whether a longer training would be the one that a point has had already."""
+        lengths = [self._trained(candidate, each) for each in (epochs, point.epochs)]
+        return candidate == point.candidate and lengths[0] == lengths[1]
 
     def _promising(self, points: Sequence[Point], count: int) -> list[Point]:
         """The candidates to train longer: the best for the wish, and every third from elsewhere on the front.
@@ -222,7 +230,10 @@ class Worker:
         kept = self._record.done(trial.number, (drop, self._bytes(cost), cost.milliseconds), figures)
         lines = f"{cost.raw_bytes:,.0f} B, {cost.gzip_bytes:,.0f} B gzip, {cost.milliseconds:.3g} ms"
         late = "" if kept else " (taken for lost: it does not count)"
-        self._told(f"candidate {trial.number}, {epochs} epochs: {score:.4f}, {lines}{late}")
+        length = self._trained(candidate, epochs)
+        longer = f" (candidate {trial.job.of}, longer)" if trial.job.of is not None else ""
+        words = f"{length} epoch{'' if length == 1 else 's'}{longer}"
+        self._told(f"candidate {trial.number}, {words}: {score:.4f}, {lines}{late}")
 
     def _bytes(self, cost: Cost) -> float:
         return cost.raw_bytes if self._wish.size == "raw" else cost.gzip_bytes

@@ -76,13 +76,13 @@ class Workbench:
             parts.append((PruneChannels, 1, {"keep": candidate.channels, **CHANNELS}))
         if any(value < 1 for value in density.values()):
             sparsities = [{"layers": path, "sparsity": round(1 - value, 6)} for path, value in density.items()]
-            parts.append((Prune, 2, {"sparsity": 0.0, "rules": sparsities, "end": 0.5}))
+            parts.append((Prune, 3, {"sparsity": 0.0, "rules": sparsities, "end": 0.5}))
         if candidate.clusters:
             parts.append((Cluster, 1, {"clusters": candidate.clusters, "only": list(density) or []}))
-        whole = sum(weight for _, weight, _ in parts)
+        lengths = _spread(epochs, [weight for _, weight, _ in parts])
         found: list[Stage] = [
-            kind(epochs=max(round(epochs * weight / whole), 1), **settings, **self._training)
-            for kind, weight, settings in parts
+            kind(epochs=length, **settings, **self._training)
+            for length, (kind, _, settings) in zip(lengths, parts, strict=True)
         ]
         # A pattern for one layer may match others, which a later rule puts right.
         precisions = [{"layers": path, "to": f"int{width}"} for path, width in bits.items()]
@@ -130,9 +130,9 @@ class Workbench:
         score, drop, cost = self.make(point.candidate, point.epochs, point.number)
         return replace(point, score=score, drop=drop, cost=cost)
 
-    def trained(self, point: Point) -> int:
-        """How many epochs the stages of a point train: one each at least."""
-        return sum(s.epochs for s in self.stages(point.candidate, point.epochs) if isinstance(s, Fitting))
+    def trained(self, candidate: Candidate, epochs: int) -> int:
+        """How many epochs the stages of a candidate train that is given so many: one each at least."""
+        return sum(stage.epochs for stage in self.stages(candidate, epochs) if isinstance(stage, Fitting))
 
     def row(self, point: Point, file: Path) -> dict[str, Any]:
         """A point of the front as plain data, with its metrics on the test split and the stages that make it."""
@@ -144,7 +144,7 @@ class Workbench:
         return {
             "number": point.number,
             "file": f"front/{point.number}.tflite",
-            "epochs": self.trained(point),
+            "epochs": self.trained(point.candidate, point.epochs),
             "score": point.score,
             "drop": point.drop,
             "raw_bytes": point.cost.raw_bytes,
@@ -153,3 +153,12 @@ class Workbench:
             "test": {metric.name: evaluate.score(metric, split, outputs) for metric in self._metrics},
             "stages": [{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages],
         }
+
+
+def _spread(epochs: int, weights: Sequence[int]) -> list[int]:
+    """Epochs spread over stages by their weights: one each at least, and together `epochs` where there are enough."""
+    found = [1] * len(weights)
+    while sum(found) < epochs and found:
+        needy = max(range(len(found)), key=lambda i: weights[i] / found[i])
+        found[needy] += 1
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -28,17 +29,25 @@ if TYPE_CHECKING:
     from tfopt.search.work import Worker
 
 CHECKED_SAMPLES = 8
+FORMS = {"raw_bytes": ",.0f", "gzip_bytes": ",.0f", "milliseconds": ".3g"}
 # Before any training sizes are forecast from weights that are not yet the model's own.
 ROUGH = 0.25
 
 
 def _bytes(value: Any) -> Any:
-    if isinstance(value, bool) or (isinstance(value, int | float) and value <= 0):
-        raise ValueError(f"is a number of bytes, or a size such as 64 KB or 20 KiB. Received: {value!r}")
     try:
-        return int(TypeAdapter(ByteSize).validate_python(value)) if value is not None else None
+        count = int(TypeAdapter(ByteSize).validate_python(value)) if value is not None else None
     except ValidationError:
-        raise ValueError(f"is a number of bytes, or a size such as 64 KB or 20 KiB. Received: {value!r}") from None
+        count = 0
+    if count is not None and (count <= 0 or isinstance(value, bool)):
+        raise ValueError(f"is a number of bytes above 0, or a size such as 64 KB or 20 KiB. Received: {value!r}")
+    return count
+
+
+def _milliseconds(value: Any) -> Any:
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf):
+        return value
+    raise ValueError(f"is a number of milliseconds above 0, such as 2, without a unit. Received: {value!r}")
 
 
 # A number of bytes, or a size with its unit.
@@ -56,7 +65,7 @@ class Within(Knobs):
     """Its size: a number, or such as 64 KB (64,000) or 64 KiB (65,536)."""
     gzip_bytes: Bytes = None
     """Its size after gzip -9, which is what zeros and shared values make smaller."""
-    milliseconds: float | None = Field(None, gt=0)
+    milliseconds: Annotated[float | None, BeforeValidator(_milliseconds)] = None
     """The median time of a run on LiteRT, one thread, on this machine."""
 
     @model_validator(mode="after")
@@ -122,13 +131,13 @@ class Search(Stage):
     @model_validator(mode="after")
     def _asks_for_something(self) -> Search:
         if self.within is None and self.max_drop is None:
-            raise ValueError("search needs within, such as {gzip_bytes: 20 KB}, or max_drop, such as 0.005")
+            raise ValueError("needs within, such as {gzip_bytes: 20 KB}, or max_drop, such as 0.005")
         if list(self.epochs) != sorted(set(self.epochs)) or self.epochs[0] < 1:
             raise ValueError(f"epochs rise, such as [2, 6]. Received: {list(self.epochs)}")
         for name in ("sparsity", "channels"):
             span = getattr(self, name)
             if span and not 0 <= span[0] <= span[1] <= 1:
-                raise ValueError(f"{name} is a least and a largest share between 0 and 1. Received: {list(span)}")
+                raise ValueError(f"{name} is a least and then a largest share, 0-1. Received: {list(span)}")
         if self.sparsity and self.sparsity[1] >= 1:
             raise ValueError("a layer without weights is none: the largest sparsity is below 1. Write 0.99")
         if self.channels and not self.channels[0]:
@@ -174,6 +183,7 @@ class Search(Stage):
 
     def check(self, model: Any, context: Context) -> None:
         """Tries the settings of a training, resolves the patterns, and looks whether the budget can be met at all."""
+        from tfopt.search.record import check_storage
         from tfopt.stages.train import Train
 
         if context.devices and context.devices.runtime.strategy == "multi_worker":
@@ -181,6 +191,7 @@ class Search(Stage):
                 "a search spreads over candidates: tfopt search --workers 2, without strategy: multi_worker.",
                 ("runtime", "strategy"),
             )
+        check_storage(context.devices.runtime.storage if context.devices else None)
         Train(epochs=1, **self.training).check(model, context)
         if self.max_drop is not None or self.metric:
             check_drop(self.max_drop, gated(self.metric, metrics_of(model, context)))
@@ -188,9 +199,10 @@ class Search(Stage):
         least = outlook.forecast(outlook.thinnest())
         for name, over in self.wish().over(least, slack=2.0).items():
             if over > ROUGH:
+                about = f"{getattr(least, name):{FORMS[name]}}"
                 raise InputError(
-                    f"no candidate fits {name}: the smallest would have about {getattr(least, name):,.3g}. Raise it, "
-                    "or allow more: a higher sparsity, 4 bits, fewer channels.",
+                    f"no candidate fits {name}: the smallest would have about {about}. Raise it, or allow more: "
+                    "a higher sparsity, 4 bits, fewer channels.",
                     ("within", name),
                 )
 
@@ -227,7 +239,10 @@ class Search(Stage):
                 file.rename(context.folder / "front" / f"{number}.tflite")
             shutil.rmtree(bench.folder)
         trials = record.trials()
-        tried = [{"number": p.number, "epochs": bench.trained(p), "score": p.score, **asdict(p.cost)} for p in points]
+        tried = [
+            {"number": p.number, "epochs": bench.trained(p.candidate, p.epochs), "score": p.score, **asdict(p.cost)}
+            for p in points
+        ]
         details = {
             "search": {
                 "metric": bench.metric.name,
@@ -289,6 +304,7 @@ class Search(Stage):
             bench.make,
             context.progress.step,
             context.progress.part,
+            bench.trained,
         )
         return bench, worker, record
 

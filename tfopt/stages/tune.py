@@ -46,7 +46,8 @@ class Tune(Stage):
     """The stages of a trial, as in a recipe; each gives a Keras model."""
     space: dict[str, Any] = Field({}, examples=[{"train.l2": {"log": [1e-6, 1e-3]}}])
     """Values to choose from by setting: the stage's name, a dot and its field, and on into it, such as
-    {train.optimizer.adam.learning_rate: {log: [1.0e-4, 1.0e-2]}, prune.sparsity: {choice: [0.7, 0.8]}}. [low, high] is
+    {train.optimizer.adam.learning_rate: {log: [1.0e-4, 1.0e-2]}, prune.sparsity: {choice: [0.7, 0.8]}}; a second stage
+    of a kind is `train-2`. [low, high] is
     a range, of whole numbers where both are; {range: [low, high], step: s} one in steps. What a model function
     `build(hp)` asks its `hp` for comes to it by itself."""
     tuner: Any = "random"
@@ -82,7 +83,7 @@ class Tune(Stage):
             try:
                 found[name] = Span.read(written)
             except ValueError as error:
-                problems.append((("space", name), f"tune.space.{name} {error}."))
+                problems.append((("space", name), f"tune.space.{name}: {error}."))
         if problems:
             raise PydanticCustomError(PROBLEMS, "wrong space", {"problems": problems})
         return dict(sorted(found.items()))  # the same search, in whatever order it is written
@@ -93,6 +94,9 @@ class Tune(Stage):
 
     @model_validator(mode="after")
     def _space_fits(self) -> Tune:
+        named = [stage.name for stage in self.stages if stage.name]
+        if twice := [name for name in named if named.count(name) > 1]:
+            raise ValueError(f"two stages inside tune are called {twice[0]!r}. Give one another name")
         if self.tuner == "hyperband" and self.trials is not None:
             raise ValueError("hyperband decides the number of trials by the epochs. Leave trials out")
         for name, span in self.space.items():
@@ -100,7 +104,11 @@ class Tune(Stage):
                 try:
                     self.with_values({name: value})
                 except RecipeError as error:
-                    reason = f"{name}: {value!r} is none of its values: {error.problems[0][1]}"
+                    reason = f"tune.space.{name} = {value!r}: {error.problems[0][1]}"
+                    if name.endswith(".learning_rate") and "has no field" in reason:
+                        reason += (
+                            f" It is the optimizer's: {name.removesuffix('learning_rate')}optimizer.adam.learning_rate."
+                        )
                     problems = [(("space", name), reason)]
                     raise PydanticCustomError(PROBLEMS, "wrong space", {"problems": problems}) from None
         return self
