@@ -93,6 +93,9 @@ class Stream(Samples):
         """Batches as the source gives them, from the first epoch to be read on."""
         size, first, epochs = reading.batch_size, reading.first_epoch, reading.epochs
         steps = -(-len(self) // size)
+        options = tf.data.Options()  # every worker reads the whole stream, and trains on its share
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+        options.autotune.enabled = False  # it reads further ahead the busier the machine is, batches of any size
         if isinstance(self.source, tf.data.Dataset):
             read = self._read().rebatch(size).repeat().skip(first * steps).take((epochs - first) * steps)
         else:
@@ -100,12 +103,10 @@ class Stream(Samples):
             def batches() -> Iterator[Any]:
                 for epoch in range(first, epochs):
                     of_epoch = self._read(epoch, reading.seed).rebatch(size).repeat().take(steps)
-                    yield from of_epoch.as_numpy_iterator()
+                    yield from of_epoch.with_options(options).as_numpy_iterator()
 
             spec = tf.nest.map_structure(lambda s: tf.TensorSpec((None, *s.shape[1:]), s.dtype), self._spec)
             read = tf.data.Dataset.from_generator(batches, output_signature=spec)
-        options = tf.data.Options()  # every worker reads the whole stream, and trains on its share
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
         read = self._fit(read).with_options(options)
         if augment := reading.augment:
             seed = tf.constant(reading.seed, tf.int64)
