@@ -31,8 +31,18 @@ def real_data():
 
 
 @pytest.fixture
-def blobs():
+def blobs(make_blobs):
     """Four classes of 8x8 images that a small network learns in an epoch or two: x, y of 256 samples."""
+    return make_blobs()
+
+
+@pytest.fixture(scope="session")
+def make_blobs():
+    """Makes what `blobs` is, for fixtures that live longer than a test."""
+    return _blobs
+
+
+def _blobs():
     generator = np.random.default_rng(7)
     y = (np.arange(256) % 4).astype(np.int32)
     x = generator.normal(0, 0.4, (256, 8, 8, 1)).astype(np.float32)

@@ -10,6 +10,7 @@ Ground floor, which describes and records:
     plan, pipeline         a recipe with its words resolved; folding its stages
     workers, following     several processes that train as one; those of them that do not lead
     sharing, workforce     several processes that share the work of one search
+    heartbeat              signs of life between processes, given and missed
     learning_rate          a learning rate for one of them, before it is run
     artifact               one committed folder for each result
     stages, report         the knobs of each stage; what a person reads

@@ -94,6 +94,10 @@ class InUseError(StorageError):
     """A folder that another run holds."""
 
 
+# What is the machine's fault: the same may go well on another one, or when there is room again.
+MACHINE_FAULTS = (StorageError, OSError, MemoryError)
+
+
 class GateError(TfoptError):
     """An accuracy gate that was not met; the files are there all the same, and `result` holds them."""
 

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field, PrivateAttr, field_serializer, field_validator
-from pydantic_core import PydanticCustomError
 
 from tfopt.artifact import JOURNAL, OLD, PARTIAL, RESERVED, SOURCE
 from tfopt.errors import InputError, Location, RecipeError
-from tfopt.knobs import PROBLEMS, Knobs, did_you_mean, on_its_own
+from tfopt.knobs import Knobs, did_you_mean
 from tfopt.noise import captured
 from tfopt.reference import find_file, import_file
 from tfopt.runtime import Runtime
-from tfopt.stages.base import Stage, builtin, register
+from tfopt.stages.base import Stage, builtin, read_stages, register
 
 
 @dataclass(frozen=True)
@@ -223,22 +222,6 @@ class Recipe(Knobs):
         return located if isinstance(error, RecipeError) else error.reworded(str(located))
 
 
-def read_stages(stages: Any) -> list[Stage]:
-    """Stages as a recipe writes them; a pydantic error with all that is wrong with them."""
-    if isinstance(stages, str) or not isinstance(stages, Sequence):
-        raise ValueError("is a list of stages, each written `- kind: {settings}`")
-    problems: list[tuple[Location, str]] = []
-    built: list[Stage] = []
-    for index, entry in enumerate(stages):
-        try:
-            built.append(entry if isinstance(entry, Stage) else _stage(entry))
-        except RecipeError as error:
-            problems += [(("stages", index, *place), sentence) for place, sentence in error.problems]
-    if problems:
-        raise PydanticCustomError(PROBLEMS, "wrong stages", {"problems": problems})
-    return built
-
-
 def _written(value: Any) -> Any:
     """A source as a recipe writes it; an object is only named."""
     if isinstance(value, str):
@@ -247,30 +230,6 @@ def _written(value: Any) -> Any:
         return dict(value)
     name = getattr(value, "__qualname__", None) or getattr(value, "name", None) or type(value).__name__
     return f"{getattr(value, '__module__', 'python')}:{name}"
-
-
-def _stage(entry: Any) -> Stage:
-    kinds = builtin()
-    if isinstance(entry, str):
-        entry = {entry: {}}
-    if not isinstance(entry, Mapping) or len(entry) != 1:
-        raise RecipeError(
-            f"a stage is written `kind: {{settings}}`. Known: {', '.join(sorted(kinds))}. Received: {entry!r}."
-        )
-    [(kind, settings)] = entry.items()
-    if kind not in kinds:
-        raise RecipeError([((kind,), f"there is no stage {kind!r}. {did_you_mean(kind, kinds)}")])
-    if settings is None:
-        settings = {}
-    if not isinstance(settings, Mapping):
-        raise RecipeError(
-            [((kind,), f"the settings of {kind} are a mapping, as in {kind}: {{name: a}}. Received: {settings!r}.")]
-        )
-    try:
-        with on_its_own():
-            return kinds[kind](**{str(key): value for key, value in settings.items()})
-    except RecipeError as error:
-        raise RecipeError([((kind, *place), sentence) for place, sentence in error.problems]) from None
 
 
 def _free_name(kind: str, taken: Mapping[str, Step]) -> str:

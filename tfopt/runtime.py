@@ -35,8 +35,8 @@ class Runtime(Knobs):
     """The first and the last step to profile in each training, for TensorBoard, such as [10, 20]."""
     storage: str | None = Field(None, examples=["sqlite:///search.db"])
     """For stages that search: where the processes of a search keep what they have tried, a database such as
-    postgresql://user:password@host/name or a journal file on a disk that all share; a journal file beside the results
-    if not given."""
+    postgresql://user:password@host/name or the whole path of a journal file on a disk that all share; a journal file
+    beside the results if not given."""
     lost_after: float = Field(120.0, gt=0)
     """For stages that search or tune: seconds without a sign of life after which a process counts as lost."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfopt.search import record as records
+from tfopt import heartbeat
 from tfopt.search.front import Wish
 from tfopt.search.proposals import Proposals
 from tfopt.search.record import open_record
@@ -40,7 +40,7 @@ def worker(storage, folder, trials, seconds=0.0, lost_after=2.0, make=None, told
 
 
 if __name__ == "__main__":
-    records.BEAT_SECONDS = 0.3
+    heartbeat.SECONDS = 0.3
     own, _ = worker(
         sys.argv[1] if sys.argv[1] != "-" else None, Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
     )

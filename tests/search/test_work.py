@@ -191,7 +191,7 @@ def test_what_a_worker_finishes_after_it_was_taken_for_lost_does_not_count(tmp_p
     record.add(own._jobs([])[0])
     taken = record.take()
     _, other = worker(None, tmp_path, 1)
-    other.worker, other._lost_after = "another 1 1", 0.0
+    other.worker, other._listener.lost_after = "another 1 1", 0.0
     other._study.set_user_attr("x", 1)
     record._set(taken.number, "worker", "far 1 1")
     assert other.sweep() == []  # seen for the first time

@@ -12,8 +12,8 @@ from keras import layers
 import tfopt
 from tfopt.errors import GateError, InputError, RecipeError
 from tfopt.plan import Plan
-from tfopt.recipe import Recipe, read_stages
-from tfopt.stages.base import Progress
+from tfopt.recipe import Recipe
+from tfopt.stages.base import Progress, read_stages
 from tfopt.stages.chain import run_chain
 
 
@@ -33,15 +33,8 @@ def network():
 
 
 @pytest.fixture(scope="module")
-def samples():
-    import numpy as np
-
-    generator = np.random.default_rng(7)
-    y = (np.arange(256) % 4).astype(np.int32)
-    x = generator.normal(0, 0.4, (256, 8, 8, 1)).astype(np.float32)
-    for sample, label in zip(x, y, strict=True):
-        sample[2 * label : 2 * label + 2] += 1
-    return x, y
+def samples(make_blobs):
+    return make_blobs()
 
 
 def recipe(samples, *stages, **more):

@@ -6,12 +6,12 @@ import sys
 import time
 from pathlib import Path
 
-from tfopt.tuning import shared
+from tfopt import heartbeat
 from tfopt.tuning.tuners import Tuning
 
 
 def main():
-    shared.BEAT_SECONDS = 0.3
+    heartbeat.SECONDS = 0.3
     folder, trials, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     (folder / "made").mkdir(exist_ok=True)
 

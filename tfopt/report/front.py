@@ -44,8 +44,7 @@ def section(artifact: Artifact) -> list[str]:
 def _reasons(found: Mapping[str, Any]) -> list[str]:
     """Why this file of the front."""
     wish, metric, rows = found["wish"], found["metric"], found["front"]
-    names = ("raw_bytes", "gzip_bytes", "milliseconds", "max_drop")
-    limits = ", ".join(f"{name} {wish[name]:,.6g}" for name in names if wish[name] is not None)
+    limits = ", ".join(f"{name} {limit:,.6g}" for name, limit in found["limits"].items())
     size = f"{wish['size']}_bytes"
     fitting = [row for row in rows if row["meets"]]
     if not fitting:

@@ -2,7 +2,6 @@
 
 References:
     Bergstra et al., Algorithms for hyper-parameter optimization, NeurIPS 2011 (the tree-structured Parzen estimator).
-    Ozaki et al., Multiobjective tree-structured Parzen estimator, JAIR 73 (2022).
 """
 
 from __future__ import annotations

@@ -10,20 +10,20 @@ import contextlib
 import math
 import os
 import platform
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from tfopt.errors import InputError, StorageError
+from tfopt.heartbeat import Listener, beating
 
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
 
-BEAT_SECONDS = 5.0
+T = TypeVar("T")
 # A process that was killed while it wrote into a journal leaves its lock behind; no other holds it as long as this.
 STALE_SECONDS = 10
 # Another process may be making the tables of a new database.
@@ -91,9 +91,8 @@ class Record:
     """
 
     def __init__(self, study: optuna.Study, distributions: Mapping[str, BaseDistribution], lost_after: float):
-        self._study, self._distributions, self._lost_after = study, dict(distributions), lost_after
+        self._study, self._distributions, self._listener = study, dict(distributions), Listener(lost_after)
         self.worker = _this_process()
-        self._seen: dict[int, tuple[int, float]] = {}
 
     def trials(self) -> list[Trial]:
         """All trials, by number."""
@@ -115,25 +114,9 @@ class Record:
         taken.set_user_attr("worker", self.worker)
         return next(trial for trial in self.trials() if trial.number == taken.number)
 
-    @contextlib.contextmanager
-    def alive(self, number: int) -> Iterator[None]:
-        """Gives signs of life for a trial while the block runs."""
-        over = threading.Event()
-
-        def beat() -> None:
-            count = 0
-            while not over.wait(BEAT_SECONDS):
-                count += 1
-                with contextlib.suppress(Exception):  # the storage may be away for a while: the next one will do
-                    self._set(number, "beat", count)
-
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+    def alive(self, number: int) -> contextlib.AbstractContextManager[None]:
+        """Gives signs of life for a trial while a block runs."""
+        return beating(lambda count: self._set(number, "beat", count))
 
     def _set(self, number: int, name: str, value: Any) -> None:
         import optuna
@@ -163,7 +146,7 @@ class Record:
         import optuna
 
         state = optuna.trial.TrialState.FAIL if values is None else None
-        end = time.monotonic() + self._lost_after
+        end = time.monotonic() + self._listener.lost_after
         while True:
             try:
                 for name, value in attributes.items():
@@ -207,11 +190,7 @@ class Record:
             return False
         if trial.worker and _is_here(trial.worker):
             return not _lives(trial.worker)
-        beat, since = self._seen.get(trial.number, (-1, 0.0))
-        if beat != trial.beat:
-            self._seen[trial.number] = trial.beat, time.monotonic()
-            return False
-        return time.monotonic() - since > self._lost_after
+        return self._listener.is_lost(trial.number, trial.beat)
 
 
 def open_record(
@@ -239,49 +218,66 @@ def open_record(
     import optuna
 
     where = storage or str(journal)
+
+    def begun() -> Record:
+        study = optuna.create_study(
+            study_name=name, storage=_storage(where), directions=list(directions), load_if_exists=True
+        )
+        return Record(study, distributions, lost_after)
+
+    return _opened(where, begun)
+
+
+def check_storage(storage: str | None) -> None:
+    """Looks before anything is computed whether a storage that is given can be opened; leaves no trace of a search.
+
+    Raises:
+        InputError: It cannot.
+    """
+    if storage is None:
+        return
+    with quiet():
+        _opened(storage, lambda: _storage(storage) if "://" in storage else _check_folder(storage))
+
+
+def _opened(where: str, make: Callable[[], T]) -> T:
+    """What comes of a storage; tried again for a while, as another process may be making its tables."""
     tried = 0
     while True:
+        tried += 1
         try:
-            opened = _storage(where)
-            study = optuna.create_study(
-                study_name=name, storage=opened, directions=list(directions), load_if_exists=True
-            )
-            return Record(study, distributions, lost_after)
+            return make()
         except InputError:
             raise
         except OSError as error:
             raise StorageError(f"{where} cannot be written: {error.strerror or error}.") from error
         except ImportError as error:
             kind = where.partition("://")[0]
-            way = (
-                "pip install 'tfopt[postgresql]'" if kind.startswith("postgres") else f"install SQLAlchemy's for {kind}"
-            )
-            raise InputError(
-                f"the storage {_shown(where)} needs a driver that is not there: {way}.", ("runtime", "storage")
-            ) from error
+            known = "pip install 'tfopt[postgresql]'" if kind.startswith("postgres") else f"SQLAlchemy's for {kind}"
+            raise _refused(where, f"its driver is not there: {known}") from error
         except Exception as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            reason = "there is no such kind of database" if "load plugin" in reason else reason.rstrip(".")
-            unknown = "no such kind" in reason
-            tried += 1
-            if tried >= _TRIES or isinstance(error, ValueError) or unknown:
-                raise InputError(
-                    f"the storage {_shown(where)} cannot be opened: {reason}. Give a database that can be reached, "
-                    "such as postgresql://user:password@host/name, or a journal file on a disk that all workers share.",
-                    ("runtime", "storage"),
-                ) from error
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            if "load plugin" in reason:
+                raise _refused(where, "there is no such kind of database") from error
+            if tried == _TRIES or isinstance(error, ValueError):
+                raise _refused(where, reason) from error
             time.sleep(0.1 * 2**tried)
 
 
-def check_storage(storage: str | None) -> None:
-    """Opens a storage that is given, before anything is computed.
+def _refused(where: str, reason: str) -> InputError:
+    return InputError(
+        f"the storage {_shown(where)} cannot be opened: {reason}. Give a database that can be reached, such as "
+        "postgresql://user:password@host/name, or a journal file on a disk that all workers share.",
+        ("runtime", "storage"),
+    )
 
-    Raises:
-        InputError: It cannot be opened.
-    """
-    if storage is not None:
-        with quiet():
-            open_record(storage, Path(), "tfopt", ["minimize"], {}, 1.0)
+
+def _check_folder(journal: str) -> None:
+    if not Path(journal).parent.is_dir():
+        raise InputError(
+            f"the folder {Path(journal).parent} of the journal does not exist. Make it, on a disk that all share.",
+            ("runtime", "storage"),
+        )
 
 
 @contextlib.contextmanager
@@ -303,11 +299,7 @@ def _storage(where: str) -> Any:
     from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
     if "://" not in where:
-        if not Path(where).parent.is_dir():
-            raise InputError(
-                f"the folder {Path(where).parent} of the journal does not exist. Make it, on a disk that all share.",
-                ("runtime", "storage"),
-            )
+        _check_folder(where)
         return optuna.storages.JournalStorage(JournalFileBackend(where, JournalFileSymlinkLock(where, STALE_SECONDS)))
     scheme, _, rest = where.partition("://")
     if scheme in ("postgresql", "postgres"):  # the driver that tfopt[postgresql] brings

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from tfopt.errors import ModelError, StorageError, TfoptError
+from tfopt.errors import MACHINE_FAULTS, ModelError, TfoptError
 from tfopt.reference import describe
 from tfopt.search.front import Point, Wish, front, ranked
 from tfopt.search.proposals import Proposal, Proposals
@@ -213,7 +213,7 @@ class Worker:
         with self._record.alive(trial.number):
             try:
                 score, drop, cost = self._make(candidate, epochs, trial.number)
-            except (StorageError, OSError, MemoryError):  # the machine's fault, which another one may not have
+            except MACHINE_FAULTS:
                 self._record.give_back(trial)
                 raise
             except Exception as error:

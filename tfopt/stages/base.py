@@ -10,10 +10,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
+from pydantic_core import PydanticCustomError
 
 from tfopt.artifact import Artifact, Format
 from tfopt.errors import Location, RecipeError
-from tfopt.knobs import Knobs
+from tfopt.knobs import PROBLEMS, Knobs, did_you_mean, on_its_own
 
 if TYPE_CHECKING:
     from tfopt.data import Data
@@ -236,3 +237,43 @@ def builtin() -> dict[str, type[Stage]]:
     for name in names:
         importlib.import_module(f"tfopt.stages.{name}")
     return {name: REGISTRY[name] for name in (*names, *REGISTRY)}
+
+
+def read_stages(stages: Any) -> list[Stage]:
+    """Stages as a recipe writes them; a pydantic error with all that is wrong with them."""
+    if isinstance(stages, str) or not isinstance(stages, Sequence):
+        raise ValueError("is a list of stages, each written `- kind: {settings}`")
+    problems: list[tuple[Location, str]] = []
+    built: list[Stage] = []
+    for index, entry in enumerate(stages):
+        try:
+            built.append(entry if isinstance(entry, Stage) else _stage(entry))
+        except RecipeError as error:
+            problems += [(("stages", index, *place), sentence) for place, sentence in error.problems]
+    if problems:
+        raise PydanticCustomError(PROBLEMS, "wrong stages", {"problems": problems})
+    return built
+
+
+def _stage(entry: Any) -> Stage:
+    kinds = builtin()
+    if isinstance(entry, str):
+        entry = {entry: {}}
+    if not isinstance(entry, Mapping) or len(entry) != 1:
+        raise RecipeError(
+            f"a stage is written `kind: {{settings}}`. Known: {', '.join(sorted(kinds))}. Received: {entry!r}."
+        )
+    [(kind, settings)] = entry.items()
+    if kind not in kinds:
+        raise RecipeError([((kind,), f"there is no stage {kind!r}. {did_you_mean(kind, kinds)}")])
+    if settings is None:
+        settings = {}
+    if not isinstance(settings, Mapping):
+        raise RecipeError(
+            [((kind,), f"the settings of {kind} are a mapping, as in {kind}: {{name: a}}. Received: {settings!r}.")]
+        )
+    try:
+        with on_its_own():
+            return kinds[kind](**{str(key): value for key, value in settings.items()})
+    except RecipeError as error:
+        raise RecipeError([((kind, *place), sentence) for place, sentence in error.problems]) from None

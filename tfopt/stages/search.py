@@ -248,6 +248,7 @@ class Search(Stage):
                 "metric": bench.metric.name,
                 "before": bench.before,
                 "wish": asdict(wish),
+                "limits": wish.limits,
                 "chosen": chosen.number,
                 "front": rows,
                 "tried": tried,

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from tfopt.artifact import Artifact
 from tfopt.errors import InputError, RecipeError, TfoptError
 from tfopt.knobs import PROBLEMS, did_you_mean
-from tfopt.stages.base import Context, Need, Stage
+from tfopt.stages.base import Context, Need, Stage, read_stages
 from tfopt.stages.chain import run_chain
 from tfopt.stages.fitting import Fitting, gated, metrics_of, test_metrics
 from tfopt.tuning.space import Span, put
@@ -61,8 +61,6 @@ class Tune(Stage):
     @field_validator("stages", mode="before")
     @classmethod
     def _read_stages(cls, stages: Any) -> list[Stage]:
-        from tfopt.recipe import read_stages
-
         found = read_stages(stages)
         for index, stage in enumerate(found):
             if stage.takes != "keras" or stage.gives != "keras" or stage.gathers or stage.shared or stage.after:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tfopt import heartbeat
 from tfopt.artifact import KEY
 from tfopt.errors import InputError, TrainingError
+from tfopt.heartbeat import Listener, beating
 from tfopt.workers import role_here
 
-BEAT_SECONDS = 5.0
 POLL_SECONDS = 0.5
 _BEAT, _DONE = "alive", "done"
 _AGAIN = "Start it again: what is finished is kept."
@@ -47,7 +47,7 @@ class Meeting:
         import grpc
         from keras_tuner.src.distribute import oracle_client
 
-        before, oracle_client.TIMEOUT = oracle_client.TIMEOUT, max(self._lost_after, 2 * BEAT_SECONDS)
+        before, oracle_client.TIMEOUT = oracle_client.TIMEOUT, max(self._lost_after, 2 * heartbeat.SECONDS)
         try:
             with self._alive(), contextlib.suppress(_Over):
                 tuner.search(verbose=0)
@@ -79,26 +79,11 @@ class Meeting:
                     raise TrainingError(f"there is no chief at {':'.join(map(str, address))}. {_AGAIN}") from error
             time.sleep(POLL_SECONDS)
 
-    @contextlib.contextmanager
-    def _alive(self) -> Iterator[None]:
-        """Writes a sign of life of this worker every few seconds, for the chief to see."""
-        over, file = threading.Event(), self._folder / _BEAT / os.environ["KERASTUNER_TUNER_ID"]
+    def _alive(self) -> contextlib.AbstractContextManager[None]:
+        """Writes signs of life of this worker while a block runs, for the chief to see."""
+        file = self._folder / _BEAT / os.environ["KERASTUNER_TUNER_ID"]
         file.parent.mkdir(parents=True, exist_ok=True)
-
-        def beat() -> None:
-            count = 0
-            while not over.wait(BEAT_SECONDS if count else 0.0):
-                count += 1
-                with contextlib.suppress(OSError):
-                    file.write_text(f"{os.getpid()} {count}")
-
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+        return beating(lambda count: file.write_text(f"{os.getpid()} {count}"))
 
     def serve(self, tuner: Any) -> None:
         """What the chief does: hands out trials until all are done, whoever is lost on the way."""
@@ -129,30 +114,21 @@ class Meeting:
             raise InputError(f"the chief cannot listen on {address}: {str(error).splitlines()[0]}") from error
         (self._folder / _DONE).unlink(missing_ok=True)
         server.start()
-        seen: dict[str, tuple[str, float]] = {}
-        alone: float | None = None
+        listener, with_workers = Listener(self._lost_after), 0
         try:
             while oracle.ongoing_trials or oracle.tuner_ids or not servicer.stop_triggered:
                 time.sleep(POLL_SECONDS)
-                gone = bool(seen) and not oracle.ongoing_trials and not oracle.tuner_ids
-                alone = (alone or time.monotonic()) if gone else None
-                if alone and time.monotonic() - alone > self._lost_after:
+                workers = {*oracle.tuner_ids, *oracle.ongoing_trials}
+                with_workers += bool(workers)
+                if with_workers and listener.is_lost(None, with_workers):
                     break  # all workers are lost for good: what is left the chief does itself
-                for worker in {*oracle.tuner_ids, *oracle.ongoing_trials}:
-                    if self._is_lost(worker, seen):
+                for worker in workers:
+                    file = self._folder / _BEAT / worker
+                    if listener.is_lost(worker, file.read_text() if file.exists() else ""):
                         self._give_up(oracle, worker)
             (self._folder / _DONE).write_text("")
         finally:
             server.stop(grace=5).wait()
-
-    def _is_lost(self, worker: str, seen: dict[str, tuple[str, float]]) -> bool:
-        file = self._folder / _BEAT / worker
-        beat = file.read_text() if file.exists() else ""
-        before, since = seen.get(worker, ("never", 0.0))
-        if before != beat:
-            seen[worker] = beat, time.monotonic()
-            return False
-        return time.monotonic() - since > self._lost_after
 
     def _give_up(self, oracle: Any, worker: str) -> None:
         if trial := oracle.ongoing_trials.get(worker):

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfopt.errors import InputError, StorageError, TfoptError
+from tfopt.errors import MACHINE_FAULTS, InputError, TfoptError
 from tfopt.reference import describe
 from tfopt.tuning.shared import POLL_SECONDS, Meeting
 from tfopt.workers import role_here
@@ -105,28 +105,9 @@ class Tuning:
     ):
         self._run, self._told = run, told
         self._meeting = Meeting(folder / PROJECT, lost_after, told)
-        self._tuner = self._made(tuner, declare, higher_is_better, folder, trials, epochs, seed, dict(arguments or {}))
-        if role_here() != "worker":
-            oracle = self._tuner.oracle
-            oracle.save = lambda: _put(oracle.get_state(), oracle._get_oracle_fname())
-            oracle._save_trial = lambda trial: _put(
-                trial.get_state(), os.path.join(oracle._get_trial_dir(trial.trial_id), "trial.json")
-            )
-
-    def _made(
-        self,
-        tuner: Any,
-        declare: Callable[[Any], Any],
-        higher_is_better: bool,
-        folder: Path,
-        trials: int,
-        epochs: int,
-        seed: int,
-        arguments: dict[str, Any],
-    ) -> Any:
         import keras_tuner
 
-        given = {
+        offered = {
             "hypermodel": declare,
             "objective": keras_tuner.Objective(OBJECTIVE, "max" if higher_is_better else "min"),
             "max_trials": trials,
@@ -137,9 +118,22 @@ class Tuning:
             "directory": str(folder),
             "project_name": PROJECT,
         }
+        self._tuner = self._made(tuner, offered, arguments or {})
+        if role_here() != "worker":
+            oracle = self._tuner.oracle
+            oracle.save = lambda: _put(oracle.get_state(), oracle._get_oracle_fname())
+            oracle._save_trial = lambda trial: _put(
+                trial.get_state(), os.path.join(oracle._get_trial_dir(trial.trial_id), "trial.json")
+            )
+
+    def _made(self, tuner: Any, offered: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
+        """The tuner, given what it takes of what there is, and the arguments that the user wrote."""
+        import keras_tuner
+
         made = known().get(tuner, tuner) if isinstance(tuner, str) else tuner
         accepted = _accepted(made)
-        passed = {name: value for name, value in given.items() if accepted is None or name in accepted} | arguments
+        passed = {name: value for name, value in offered.items() if accepted is None or name in accepted}
+        passed |= arguments
         try:
             if isinstance(made, type):
                 return self._subclass(made)(**passed)
@@ -191,11 +185,7 @@ class Tuning:
         values = {name: value for name, value in own.items() if not name.startswith("tuner/")}
         try:
             score = float(self._run(Trial(trial.trial_id, values, epochs, folder, trial.hyperparameters)))
-        except (
-            StorageError,
-            OSError,
-            MemoryError,
-        ) as error:  # the machine's fault: the trial is begun again with the search
+        except MACHINE_FAULTS as error:  # the trial is begun again with the search
             begun.unlink(missing_ok=True)
             raise FatalError(str(error)) from error
         except Exception as error:
