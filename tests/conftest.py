@@ -21,6 +21,18 @@ def seeded():
     keras.utils.set_random_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def no_scope_left():
+    """A test that leaves a name scope of Keras open would change the paths of variables in those that come after it."""
+    yield
+    from keras.src.backend.common import global_state
+
+    left = global_state.get_global_attribute("name_scope_stack", default=[])
+    names = [scope.name for scope in left]
+    left.clear()
+    assert not names
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """The folder of the real data sets."""

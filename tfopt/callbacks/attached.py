@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import keras
-import tensorflow as tf
 
 from tfopt.errors import ModelError
+from tfopt.holding import Held
 from tfopt.layers import Kernel
 
 
@@ -27,28 +27,6 @@ class Attached(keras.callbacks.Callback):
 
     def detach(self) -> None:
         """Gives the model back as it was."""
-        raise NotImplementedError
-
-
-class Held:
-    """A variable's constraint for the length of a `fit()`: its own first, and then what a callback holds it to.
-
-    It is a plain callable and not a `keras.constraints.Constraint`, so nothing of it is ever saved.
-
-    Args:
-        own: The variable's own constraint.
-        holder: The callback.
-    """
-
-    def __init__(self, own: Any, holder: keras.callbacks.Callback):
-        self.own, self.holder = own, holder
-
-    def __call__(self, weights: Any) -> tf.Tensor:
-        """What Keras asks after each step of the optimizer."""
-        return self.hold(tf.convert_to_tensor(self.own(weights) if self.own else weights))
-
-    def hold(self, weights: tf.Tensor) -> tf.Tensor:
-        """The weights as the callback wants them."""
         raise NotImplementedError
 
 

@@ -9,49 +9,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.callbacks.attached import Held, Holding, refuse_combinations
+from tfopt.callbacks.attached import Holding, refuse_combinations
 from tfopt.errors import InputError, ModelError
+from tfopt.holding import Shared
 from tfopt.layers import Kernel, Rules, as_rules, by_rules
 from tfopt.sparsity.clustering import cluster
 from tfopt.sparsity.selection import choose_kernels
 
 __all__ = ["Clustering"]
-
-
-class _Shared(Held):
-    """Holds every weight of a kernel to the mean of its cluster.
-
-    Weights that are zero are left out of all sums, so a sparse kernel costs little.
-
-    Args:
-        indices: The cluster of each weight, in the kernel's shape; -1 where it is zero.
-        own: The variable's own constraint.
-        holder: The callback.
-    """
-
-    def __init__(self, indices: np.ndarray, own: Any, holder: Clustering):
-        super().__init__(own, holder)
-        self.indices = indices
-        flat = indices.ravel()
-        positions = np.flatnonzero(flat >= 0)
-        _, first, clusters, sizes = np.unique(
-            flat[positions], return_index=True, return_inverse=True, return_counts=True
-        )
-        once = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
-        found = (positions, clusters, positions[first])
-        self._positions, self._clusters, self._first = (tf.Variable(value.astype(np.int32), **once) for value in found)
-        self._sizes = tf.Variable(sizes.astype(np.float32), **once)
-
-    def hold(self, weights: tf.Tensor) -> tf.Tensor:
-        """The weights with their shared values."""
-        flat = tf.cast(tf.reshape(weights, [-1]), tf.float32)
-        # The mean as a distance from one of the weights: equal weights stay what they are to the last bit.
-        anchors = tf.gather(flat, self._first)
-        apart = tf.gather(flat, self._positions) - tf.gather(anchors, self._clusters)
-        moved = tf.math.unsorted_segment_sum(apart, self._clusters, anchors.shape[0])
-        shared = tf.gather(anchors + moved / self._sizes, self._clusters)
-        filled = tf.scatter_nd(self._positions[:, None], shared, tf.shape(flat))
-        return tf.cast(tf.reshape(filled, tf.shape(weights)), weights.dtype)
 
 
 class Clustering(Holding):
@@ -107,7 +72,7 @@ class Clustering(Holding):
         self.skipped: list[tuple[str, str]] = []
         self._chosen: list[tuple[Kernel, int]] = []
         self._kernels: list[Kernel] = []
-        self._shared: list[_Shared] = []
+        self._shared: list[Shared] = []
         self._pending: Mapping[str, np.ndarray] | None = None
 
     def choose(self, model: keras.Model) -> list[tuple[Kernel, int]]:
@@ -176,7 +141,7 @@ class Clustering(Holding):
                 kernel.variable.assign(book.weights)
             found.append(indices)
         with self.model.distribute_strategy.scope():
-            self._shared = [_Shared(indices, mine, self) for indices, mine in zip(found, own, strict=True)]
+            self._shared = [Shared(indices, mine, self) for indices, mine in zip(found, own, strict=True)]
         self._hold(self._kernels, self._shared)
         self._pending, self._synced = None, True
 

@@ -10,9 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.callbacks.attached import Held, Holding, refuse_combinations
+from tfopt.callbacks.attached import Holding, refuse_combinations
 from tfopt.callbacks.rewinding import Rewinding
 from tfopt.errors import InputError, ModelError
+from tfopt.holding import Held
 from tfopt.layers import Kernel, Rules
 from tfopt.sparsity.allocation import Allocation
 from tfopt.sparsity.masking import Masking

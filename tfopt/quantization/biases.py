@@ -33,7 +33,7 @@ def kernel_ranges(source: FloatModel, ranges: Mapping[str, Any], per_tensor: set
 
     Args:
         source: The float file.
-        ranges: `min` and `max` of every activation.
+        ranges: `min` and `max` of every activation, and of kernels that are to have another range than their own.
         per_tensor: Numbers of the ops whose kernels have one scale.
 
     Returns:
@@ -47,7 +47,7 @@ def kernel_ranges(source: FloatModel, ranges: Mapping[str, Any], per_tensor: set
         taken, kernel, bias = parts
         weights, axis = np.abs(source.constants[kernel]), _CHANNELS[op.name]
         others = tuple(i for i in range(weights.ndim) if i != axis)
-        largest = weights.max(axis=others, keepdims=True)
+        largest = ranges[kernel]["max"] if kernel in ranges else weights.max(axis=others, keepdims=True)
         reach = max(abs(float(np.min(ranges[taken]["min"]))), abs(float(np.max(ranges[taken]["max"]))), 1e-30)
         least = np.abs(source.constants[bias]).reshape(largest.shape) * _LARGEST / (reach / _INPUT_STEPS * _STEPS)
         # An empty channel can have any scale: that of the widest, as one number more often costs nothing in a zip.

@@ -30,6 +30,8 @@ from tfopt.quantization.splits import cut_splits
 from tfopt.tflite import Op, constants, read
 
 _SCOPE = re.compile(r"layer\.(\d+)/")
+# What TensorFlow takes as the name of a scope.
+_NAME = re.compile(r"[A-Za-z0-9_.\\/>-]*")
 _BOLD = re.compile(r"\x1b\[\d*m")  # Keras writes its errors for a terminal
 # What multiplies by a kernel, and so has the op of what comes after it folded in.
 _PRODUCTS = {"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE"}
@@ -81,7 +83,7 @@ def to_float(model: keras.Model, sample: Any = None, batch: int | None = 1, spar
             if sparse:
                 converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
             content = converter.convert()
-        except ModelError:
+        except (ModelError, ConversionError):
             raise
         except Exception as error:
             if batch is None and "TensorListReserve" in str(error):
@@ -116,7 +118,18 @@ class Traced:
 
 
 def trace(model: keras.Model, sample: Any, batch: int | None) -> Traced:
-    """The model in inference mode as a concrete function."""
+    """The model in inference mode as a concrete function.
+
+    Raises:
+        ConversionError: TensorFlow does not take the name of a layer. Keras would go on with half-opened name scopes
+            after that, and name the variables of all later models wrongly.
+    """
+    for name in (model.name, *(place.layer.name for place in walk(model))):
+        if not _NAME.fullmatch(name):
+            raise ConversionError(
+                f"{name!r} is not a valid name for TensorFlow, which takes letters, digits and _ . \\ / > -. "
+                "Give the layer another."
+            )
     specs = _inputs(model, sample, batch)
     names = tuple(spec.name for spec in specs)
     outputs: dict[str, str] = {}

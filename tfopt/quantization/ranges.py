@@ -7,9 +7,9 @@ every quantized file.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -18,6 +18,7 @@ from tfopt import flatbuffer
 from tfopt.errors import ConversionError, DataError
 from tfopt.noise import captured
 
+T = TypeVar("T")
 # Of the samples' own extremes, how many in a hundred count as ordinary.
 ORDINARY = 99.0
 FEWEST = 20
@@ -76,13 +77,26 @@ def observe(content: bytes, samples: Mapping[str, np.ndarray]) -> Extremes:
     Raises:
         ConversionError: LiteRT cannot run the file, or an activation is not finite.
     """
+    return _watched(content, lambda observer: observer.run(samples))
+
+
+def values_of(content: bytes, samples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Every activation of a float file outside of loops, for as many samples as it takes at once.
+
+    Raises:
+        ConversionError: LiteRT cannot run the file.
+    """
+    return _watched(content, lambda observer: observer.values(samples))
+
+
+def _watched(content: bytes, look: Callable[[_Observer], T]) -> T:
     with captured(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # LiteRT warns that keeping all tensors takes memory
         try:
             try:
-                return _Observer(content, OpResolverType.AUTO).run(samples)
+                return look(_Observer(content, OpResolverType.AUTO))
             except _Hidden:  # the XNNPACK delegate keeps some tensors to itself
-                return _Observer(content, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES).run(samples)
+                return look(_Observer(content, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES))
         except (RuntimeError, ValueError) as error:
             raise ConversionError(f"LiteRT cannot run the float file: {str(error).strip().splitlines()[0]}") from error
 
@@ -136,6 +150,13 @@ class _Observer:
             )
         return Extremes(names, np.array(low), np.array(high))
 
+    def values(self, samples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """All of them, by name."""
+        for name, index in self._inputs.items():
+            self._feed(index, samples[name])
+        self._interpreter.invoke()
+        return {name: np.array(self._value(index)) for index, name in self._tensors}
+
     def _feed(self, index: int, value: np.ndarray) -> None:
         # An open dimension has the size of this sample.
         if tuple(self._interpreter._get_tensor_details(index, 0)["shape"]) != value.shape:
@@ -144,11 +165,14 @@ class _Observer:
         self._interpreter.set_tensor(index, value)
 
     def _extremes(self, index: int) -> tuple[np.float32, np.float32]:
+        value = self._value(index)
+        finite = value if value.size else np.zeros(1, np.float32)
+        return finite.min(), finite.max()
+
+    def _value(self, index: int) -> np.ndarray:
         try:
-            value = self._interpreter.tensor(index)()
+            return self._interpreter.tensor(index)()
         except ValueError:
             if self._delegated:
                 raise _Hidden from None
             raise
-        finite = value if value.size else np.zeros(1, np.float32)
-        return finite.min(), finite.max()

@@ -1,0 +1,264 @@
+"""Quantization-aware training: attach it to a model, train, and make the file that the model was trained to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfopt import evaluate, models, rebuilding
+from tfopt.artifact import Skipped
+from tfopt.errors import ConversionError, InputError, ModelError
+from tfopt.layers import walk
+from tfopt.litert import Runner
+from tfopt.precision import MODES, Export
+from tfopt.quantization import engine
+from tfopt.quantization.aware.kernels import stored_kernels
+from tfopt.quantization.aware.matching import parts
+from tfopt.quantization.aware.plan import Plan, all_different, make_plan
+from tfopt.quantization.aware.simulation import Simulation
+from tfopt.quantization.aware.tracking import Method, Tracker
+from tfopt.quantization.conversion import Conversion, Prepared, finish, prepare
+from tfopt.quantization.samples import gathered
+
+METHODS = ("moving_average", "percentile", "learned")
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How a file and the model that was trained to be it compare.
+
+    Args:
+        steps: The largest difference of an output, in steps of the file's grid of it; in shares of 1/255 of its range
+            where the output is not quantized.
+        agreement: Share of samples, 0-1, whose largest output is the same; 1 where there is one value to an output.
+    """
+
+    steps: float
+    agreement: float
+
+
+class Awareness:
+    """A model that computes as its file will, while it is trained.
+
+    Args:
+        model: A built Keras 3 model, trained or not. It keeps its layers, classes and variables.
+        export: What file is to be made; a mode that computes in integers.
+        calibration: Representative inputs, as `tfopt.convert` takes them: where ranges begin.
+        ranges: `moving_average`, `percentile` or `learned`.
+        momentum: Of the averages, 0-1: what is left of a range after a step.
+        rate: Of learned ranges: the step, as a share of the range.
+        plan: What to simulate, if it is known from a model of the same layers.
+
+    Raises:
+        InputError: A mode without integer activations, no calibration samples, or settings that are none.
+        ModelError: The model has no weights yet.
+        ConversionError: The model cannot be converted.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        export: Export,
+        calibration: Any,
+        ranges: Method = "moving_average",
+        momentum: float = 0.99,
+        rate: float = 1e-3,
+        plan: Plan | None = None,
+    ):
+        _check(model, export, ranges, momentum, rate)
+        self.model, self.export = model, export
+        self._calibration = gathered(calibration, model)
+        if plan is None:
+            with all_different(model):
+                plan = make_plan(*self._prepared())
+        self.plan = plan
+        self.tracker = Tracker(
+            plan.grids, [(grid, self._variable(grid)) for grid in plan.kernels], ranges, momentum, rate
+        )
+        self._simulation = Simulation(model, plan, self.tracker)
+        self.attached = False
+        self._started = False
+
+    def attach(self) -> None:
+        """From now on the model computes as its file will; the ranges begin with those of the calibration samples."""
+        if self.attached:
+            return
+        self._simulation.attach()
+        self.attached = True
+        if not self._started:
+            self.begin()
+
+    def begin(self) -> None:
+        """Takes the ranges of the calibration samples."""
+        step = self.export.batch if isinstance(self.export.batch, int) else 1
+        extremes = self._simulation.observe(self._samples(), step)
+        weights = {(g.layer, g.attribute): np.asarray(self._variable(g).value.numpy()) for g in self.plan.kernels}
+        self.tracker.begin(extremes, weights)
+        self._started = True
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes up ranges that `tracker.get_state` gave."""
+        self.tracker.set_state(state)
+        self._started = True
+
+    def strip(self) -> None:
+        """The model computes as it did before, with what has become of its weights."""
+        if self.attached:
+            self._simulation.detach()
+            self.attached = False
+
+    def freeze(self) -> None:
+        """Ranges stay as they are, and so do the statistics of batch normalizations.
+
+        References:
+            Krishnamoorthi, Quantizing deep convolutional networks for efficient inference, arXiv:1806.08342.
+        """
+        self._simulation.freeze()
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What the file quantizes by ranges of the calibration samples, as the training does not know of it."""
+        hidden = "the model does not show this value: its range is that of the calibration samples"
+        other = "the model computes this in another way in training: its range was not trained"
+        whole, reached = parts(self.model), self._simulation.reached
+        missed = [point for point in self.plan.points if reached and point not in reached]
+        where = [f"{whole[point.part].path}/{point.op or 'output'}" for point in missed]
+        return (*(Skipped(name, hidden) for name in self.plan.unseen), *(Skipped(name, other) for name in where))
+
+    def convert(self) -> Conversion:
+        """The file, with the trained ranges.
+
+        Raises:
+            ConversionError: LiteRT cannot run it, or it has nothing to do with the model.
+        """
+        attached = self.attached
+        self.strip()
+        try:
+            prepared, unrolled = self._prepared()
+            now = make_plan(prepared, unrolled)
+            content = engine.quantize(
+                prepared.source,
+                self.export.mode,
+                {**self._ranges(prepared, now), **self._kernel_ranges(prepared, now)},
+                prepared.assigned.precisions,
+                self.export.io,
+                None,
+                self.export.scales,
+            )
+            conversion = finish(prepared, content)
+        finally:
+            if attached:
+                self.attach()
+        return replace(conversion, skipped=(*conversion.skipped, *self.skipped))
+
+    def likeness(self, content: bytes, samples: Any = None) -> Likeness:
+        """How close a file is to the model as it was trained to compute.
+
+        Args:
+            content: The file.
+            samples: Inputs `(samples, ...)`, or a dict of such arrays; the calibration samples if not given.
+        """
+        taken = self._samples() if samples is None else samples
+        if not isinstance(taken, Mapping):
+            taken = {next(iter(Runner(content).inputs)): taken}
+        runner, attached = Runner(content), self.attached
+        self.attach()
+        try:
+            outputs = models.call(self.model, taken)
+        finally:
+            if not attached:
+                self.strip()
+        ours = {name: np.asarray(keras.ops.convert_to_numpy(value)) for name, value in outputs.items()}
+        theirs = runner(dict(taken))
+        steps, agreement = 0.0, 1.0
+        for (name, mine), detail in zip(ours.items(), runner.outputs.values(), strict=True):
+            step = float(detail["quantization"][0]) or max(float(np.ptp(mine)), 1e-9) / 255
+            steps = max(steps, float(np.abs(mine - theirs[name]).max()) / step)
+            agreement = min(agreement, evaluate.compare({name: mine}, {name: theirs[name]})["agreement"])
+        return Likeness(steps, agreement)
+
+    def _variable(self, grid: Any) -> Any:
+        [layer] = [place.layer for place in walk(self.model) if place.path == grid.layer]
+        return vars(layer)[grid.attribute]
+
+    def _samples(self) -> dict[str, np.ndarray]:
+        names = [tensor.name for tensor in getattr(self.model, "inputs", None) or ()] or ["input"]
+        given = self._calibration
+        if isinstance(given, Mapping):
+            return {name: np.asarray(array) for name, array in given.items()}
+        return dict(
+            zip(names, (np.asarray(a) for a in (given if isinstance(given, list | tuple) else [given])), strict=True)
+        )
+
+    def _prepared(self) -> tuple[Prepared, bool]:
+        """The model converted to float32, and whether with its loops unrolled."""
+        prepared = prepare(self.model, self.export, self._calibration)
+        if not self.export.unroll or not any(op.name == "WHILE" for op in prepared.source.ops):
+            return prepared, False
+        try:
+            flat = prepare(rebuilding.unrolled(prepared.model), self.export, prepared.samples, prepared.model)
+        except (ConversionError, ModelError) as error:
+            return replace(prepared, notes=(*prepared.notes, f"loops stay in float: {error}")), False
+        return flat, True
+
+    def _ranges(self, prepared: Prepared, now: Plan) -> dict[str, Any]:
+        """The trained ranges by tensor of the file; of what was not trained those of the calibration samples."""
+        trained = self.tracker.ranges()
+        at: dict[Any, int] = {**self.plan.points, **self.plan.inputs}
+        known: dict[int, tuple[float, float]] = {}
+        for place, number in (*now.points.items(), *now.inputs.items()):
+            name = self.plan.grids[at[place]].name if place in at else now.grids[number].name
+            if name in trained:
+                known[number] = trained[name]
+        found = prepared.extremes.ranges("minmax")
+        for name, number in now.tensors.items():
+            if number in known:
+                low, high = known[number]
+                found[name] = {"min": np.full((1, 1), low, np.float32), "max": np.full((1, 1), high, np.float32)}
+        return found
+
+    def _kernel_ranges(self, prepared: Prepared, now: Plan) -> dict[str, Any]:
+        """Ranges of kernels that are not simply those of their largest weights."""
+        steps = self.tracker.steps()
+        grids = {(grid.layer, grid.attribute): grid for grid in self.plan.kernels}
+        found: dict[str, Any] = {}
+        for one in stored_kernels(prepared.source):
+            name = (one.kernel.place.path, one.kernel.attribute)
+            grid = grids.get(name)
+            if grid is None or not grid.symmetric or (name not in steps and not grid.shared):
+                continue
+            weights = np.abs(np.asarray(one.kernel.variable.value.numpy()))
+            reach = steps[name] * (2 ** (grid.bits - 1) - 1) if name in steps else weights.max()
+            shape = [size if axis in one.axes else 1 for axis, size in enumerate(weights.shape)]
+            channels = np.broadcast_to(reach, shape).ravel() * np.abs(one.factors)
+            constant = prepared.source.constants[one.constant]
+            if one.constant in now.per_channel:
+                wide = channels.reshape([-1 if axis == one.channels else 1 for axis in range(constant.ndim)])
+            else:
+                wide = np.full((1,) * constant.ndim, channels.max())
+            wide = wide.astype(np.float32)
+            found[one.constant] = {"min": -wide, "max": wide}
+        return found
+
+
+def _check(model: keras.Model, export: Export, ranges: str, momentum: float, rate: float) -> None:
+    if not MODES[export.mode].static:
+        able = ", ".join(mode.name for mode in MODES.values() if mode.static)
+        raise InputError(
+            f"quantization-aware training is for modes that compute in integers: {able}. Received: {export.mode!r}.",
+            ("mode",),
+        )
+    if ranges not in METHODS:
+        raise InputError(f"ranges is one of {', '.join(METHODS)}. Received: ranges={ranges!r}.", ("ranges",))
+    if not 0 <= momentum < 1:
+        raise InputError(
+            f"momentum is a fraction, 0 or above and below 1. Received: momentum={momentum}.", ("momentum",)
+        )
+    if not 0 < rate < 1:
+        raise InputError(f"rate is a fraction, above 0 and below 1. Received: rate={rate}.", ("rate",))
+    if not model.built:
+        raise ModelError("the model has no weights yet, so there is nothing to quantize. Build it first.")

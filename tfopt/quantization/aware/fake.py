@@ -1,0 +1,83 @@
+"""Fake quantization: values rounded to the grid of an integer file, in floating point and with a gradient.
+
+The gradient of rounding is taken to be 1 (the straight-through estimator).
+
+References:
+    Bengio, Leonard, Courville, Estimating or propagating gradients through stochastic neurons for conditional
+    computation, arXiv:1308.3432; Jacob et al., Quantization and training of neural networks for efficient
+    integer-arithmetic-only inference, arXiv:1712.05877; for learned ranges Esser et al., Learned step size
+    quantization, arXiv:1902.08153, and with a zero point Bhalgat et al., LSQ+, arXiv:2004.09576.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+# The smallest range, where all values are zero.
+LEAST = 1e-8
+
+
+def activation(x: Any, low: Any, high: Any, bits: int) -> Any:
+    """Values on the grid between two ends that 0 lies in; with 16 bits the grid is symmetric, as TFLite has it.
+
+    Args:
+        x: Of any shape.
+        low: The lower end, at most 0.
+        high: The upper end, at least 0; one of both is not 0.
+        bits: 8 or 16.
+    """
+    if bits == 16:
+        high = tf.maximum(-low, high)
+        low = -high
+    return tf.quantization.fake_quant_with_min_max_vars(x, low, high, num_bits=bits, narrow_range=bits == 16)
+
+
+def learned_activation(x: Any, low: Any, high: Any, bits: int) -> Any:
+    """The same, with the gradient of LSQ+ for both ends: that of the rounding error inside, that of the end outside."""
+    if bits == 16:
+        step = tf.maximum(-low, high) / (2**15 - 1)
+        return _rounded(tf.clip_by_value(x / step, -(2**15 - 1), 2**15 - 1)) * step
+    levels = 2**bits - 1
+    step = (high - low) / levels
+    zero = _rounded(-low / step)
+    return (_rounded(tf.clip_by_value(x / step + zero, 0, levels)) - zero) * step
+
+
+def kernel(weights: Any, axes: tuple[int, ...], bits: int) -> Any:
+    """A kernel on the grid that covers its largest weight, and the largest of each channel where it has channels.
+
+    Args:
+        weights: The kernel.
+        axes: Its axes with a scale for each entry; none for one scale in all.
+        bits: 4 or 8.
+    """
+    others = [axis for axis in range(len(weights.shape)) if axis not in axes]
+    reach = tf.reduce_max(tf.abs(weights), axis=others, keepdims=True)
+    step = tf.maximum(reach, LEAST) / (2 ** (bits - 1) - 1)
+    return weights + tf.stop_gradient(tf.round(weights / step) * step - weights)
+
+
+def learned_kernel(weights: Any, step: Any, bits: int) -> Any:
+    """A kernel on grids of given steps, with the gradient of LSQ for them.
+
+    Args:
+        weights: The kernel.
+        step: The distance of two values, in a shape that broadcasts.
+        bits: 4 or 8; TFLite leaves the lowest value of 8 bits out.
+    """
+    largest = 2 ** (bits - 1) - 1
+    lowest = -largest if bits == 8 else -largest - 1
+    return _rounded(tf.clip_by_value(weights / step, lowest, largest)) * step
+
+
+def table(weights: Any, bits: int) -> Any:
+    """A table of embeddings on the grid from its smallest to its largest value."""
+    low, high = tf.minimum(tf.reduce_min(weights), -LEAST), tf.maximum(tf.reduce_max(weights), LEAST)
+    nudged = tf.quantization.fake_quant_with_min_max_vars(weights, low, high, num_bits=bits)
+    return weights + tf.stop_gradient(nudged - weights)
+
+
+def _rounded(x: Any) -> Any:
+    return x + tf.stop_gradient(tf.round(x) - x)

@@ -1,0 +1,124 @@
+"""Which kernel of a Keras model a constant of its float file is, and how much folding has scaled each channel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfopt.layers import Kernel, Place
+from tfopt.quantization.float_model import FloatModel
+from tfopt.tflite import Op
+
+# What of a channel may differ from its kernel but for a factor: rounding.
+LEAST_COSINE = 0.999
+# The axis of a constant that goes along its output channels, by op.
+CHANNELS = {
+    **dict.fromkeys(("CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "GATHER", "EMBEDDING_LOOKUP"), 0),
+    **{"DEPTHWISE_CONV_2D": 3, "CONV_3D": 4, "CONV_3D_TRANSPOSE": 3, "BATCH_MATMUL": 1},
+}
+# Ops that hand out rows of a constant, on its own grid.
+LOOKUPS = {"GATHER", "EMBEDDING_LOOKUP"}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A kernel as a file has it.
+
+    Args:
+        kernel: The Keras one.
+        constant: The name of the file's constant.
+        op: The number of the op that reads it.
+        op_name: What that op is.
+        axes: The axes of the Keras kernel that go along the output channels.
+        channels: The axis of the constant that does.
+        factors: What each channel has been multiplied by, `(channels,)`; 1 where nothing was folded into it, and where
+            all of it is zero.
+    """
+
+    kernel: Kernel
+    constant: str
+    op: int
+    op_name: str
+    axes: tuple[int, ...]
+    channels: int
+    factors: np.ndarray
+
+
+def stored_kernels(source: FloatModel) -> list[Stored]:
+    """The kernels of the layers that a float file was made from, each constant once."""
+    found: dict[str, Stored] = {}
+    for number, op in enumerate(source.ops):
+        if op.graph or op.name not in CHANNELS:
+            continue
+        for tensor in op.kernels:
+            if tensor.name in source.constants and tensor.name not in found:
+                one = _stored(source, number, op, tensor.name)
+                if one is not None:
+                    found[tensor.name] = one
+    return list(found.values())
+
+
+def _stored(source: FloatModel, number: int, op: Op, name: str) -> Stored | None:
+    owners = source.owners[number]
+    for place in [*owners, *(p for p in source.places if p not in owners)]:  # a constant that layers share has no owner
+        for kernel in _kernels(place):
+            weights = np.asarray(kernel.variable.value.numpy())
+            for laid, axes in _layouts(op.name, weights, source.constants[name].shape):
+                factors = _factors(laid, source.constants[name], CHANNELS[op.name])
+                if factors is not None:
+                    return Stored(kernel, name, number, op.name, axes, CHANNELS[op.name], factors)
+    return None
+
+
+def _kernels(place: Place) -> Iterator[Kernel]:
+    """The variables of two axes or more of one layer, by the attribute they are kept under."""
+    for attribute, value in vars(place.layer).items():
+        if isinstance(value, keras.Variable) and len(value.shape) > 1:
+            yield Kernel(place, attribute, value)
+
+
+def _layouts(op: str, weights: np.ndarray, shape: tuple[int, ...]) -> Iterator[tuple[np.ndarray, tuple[int, ...]]]:
+    """The ways in which a kernel can lie in a file, with the axes of it that are output channels."""
+    if weights.size != math.prod(shape):
+        return
+    rank = weights.ndim
+    if op in ("FULLY_CONNECTED", "BATCH_MATMUL"):
+        for split in range(rank - 1, 0, -1):
+            matrix = weights.reshape(math.prod(weights.shape[:split]), -1)
+            laid = matrix.T if op == "FULLY_CONNECTED" else matrix
+            if laid.shape == shape:
+                yield laid, tuple(range(split, rank))
+    elif op == "DEPTHWISE_CONV_2D":
+        yield weights.reshape(shape), (rank - 2, rank - 1)
+    elif op in LOOKUPS:
+        yield weights.reshape(shape), (0,)
+    elif op in ("CONV_3D", "CONV_3D_TRANSPOSE"):
+        yield weights.reshape(shape), (rank - 1,) if op == "CONV_3D" else (rank - 2,)
+    else:
+        axis = rank - 2 if op == "TRANSPOSE_CONV" else rank - 1
+        yield np.moveaxis(weights, axis, 0).reshape(shape), (axis,)
+
+
+def _factors(weights: np.ndarray, constant: np.ndarray, axis: int) -> np.ndarray | None:
+    """What each channel was multiplied by; None if they are not the same kernel."""
+    here = np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1).astype(np.float64)
+    there = np.moveaxis(constant, axis, 0).reshape(constant.shape[axis], -1).astype(np.float64)
+    dots, ours, theirs = (here * there).sum(1), np.linalg.norm(here, axis=1), np.linalg.norm(there, axis=1)
+    alive = (ours > 0) & (theirs > 0)
+    if (np.abs(dots[alive]) < LEAST_COSINE * ours[alive] * theirs[alive]).any() or (theirs[ours == 0] > 0).any():
+        return None
+    if not alive.any() and here.any():
+        return None
+    factors = np.ones(len(here))
+    factors[alive] = dots[alive] / ours[alive] ** 2
+    return factors
+
+
+def shape_of_scales(variable: Any, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a kernel's scales: its own along its channels, 1 along all other axes."""
+    return tuple(size if axis in axes else 1 for axis, size in enumerate(variable.shape))

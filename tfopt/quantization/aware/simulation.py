@@ -1,0 +1,392 @@
+"""A Keras model that computes as its file will: fake quantization inside of it, for as long as it is attached.
+
+Every layer keeps its class, its variables and its code. Its `call` is replaced on the object; kernels are handed to it
+on their grids, and what it returns is put on its grid. Values inside of a layer, such as the variance of a layer
+normalization, are reached through TensorFlow's op callbacks while the layer's graph is built. GradientTape does not see
+what such a callback puts in, so the gradient of that layer is taken from the graph itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework import op_callbacks
+
+from tfopt import models
+from tfopt.quantization.aware.matching import Part, Point, call_replaced, parts, scope_of
+from tfopt.quantization.aware.plan import KernelGrid, Plan
+from tfopt.quantization.aware.tracking import Tracker
+from tfopt.quantization.ranges import Extremes
+
+
+@dataclass
+class _Frame:
+    """One call of the model, while its graph is built.
+
+    Args:
+        root: The name scope of the call.
+        training: Whether it trains.
+        low: The lower ends of the grids.
+        high: The upper ends.
+        steps: Learned steps of kernels.
+        table: The grids of values inside of layers, by the name of their op and the number of its output.
+        calls: How often each part was called.
+        kernels: Kernels on their grids, by layer and attribute.
+        seen: The extremes of each grid's values.
+        inside: Whether op callbacks are at work.
+    """
+
+    root: str
+    training: bool
+    low: Sequence[Any]
+    high: Sequence[Any]
+    steps: Mapping[tuple[str, str], Any]
+    table: dict[str, dict[int, int]]
+    calls: dict[int, int] = field(default_factory=dict)
+    kernels: dict[tuple[str, str], Any] = field(default_factory=dict)
+    seen: dict[int, list[tuple[Any, Any]]] = field(default_factory=dict)
+    inside: bool = False
+
+
+class Simulation:
+    """Lets a model compute on the grids of a plan.
+
+    Args:
+        model: A built model of the same layers as the one that the plan is of.
+        plan: The plan.
+        tracker: The ranges.
+    """
+
+    def __init__(self, model: keras.Model, plan: Plan, tracker: Tracker):
+        self._model, self._plan, self._tracker = model, plan, tracker
+        self._parts = parts(model)
+        self._kernels: dict[str, list[KernelGrid]] = {}
+        for grid in plan.kernels:
+            self._kernels.setdefault(grid.layer, []).append(grid)
+        self._inner = {point.part for point in plan.points if point.call < 0}
+        self._attached = contextlib.ExitStack()
+        self._current = threading.local()  # replicas of a strategy build their graphs in threads
+        self._eager: Any = None
+        self._rounding, self._frozen = True, False
+        self.reached: set[Point] = set()
+
+    # Attaching
+
+    def attach(self) -> None:
+        """From now on the model computes on the grids."""
+        for part in self._parts:
+            replaced = self._whole if part.number == 0 else self._part
+            self._attached.enter_context(call_replaced(part.computes, replaced(part, part.computes.call)))
+            if self._plan.unrolled and isinstance(part.computes, keras.layers.RNN) and not part.computes.unroll:
+                self._attached.enter_context(_unrolled(part.computes))
+        self._retrace()
+
+    def detach(self) -> None:
+        """The model computes as it did before."""
+        self._attached.close()
+        self._retrace()
+
+    def freeze(self) -> None:
+        """Ranges stay as they are from now on, and batch normalizations use their moving statistics in training too."""
+        self._frozen = True
+        self._tracker.freeze()
+        self._retrace()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """The model computes as it did before, for the length of the block."""
+        self.detach()
+        try:
+            yield
+        finally:
+            self.attach()
+
+    def _retrace(self) -> None:
+        """Has the model build its graphs anew."""
+        self._eager = None
+        model = self._model
+        if getattr(model, "optimizer", None) is not None:
+            model.make_train_function(force=True)
+        model.test_function = model.predict_function = None
+
+    def observe(self, samples: Mapping[str, np.ndarray], step: int = 1) -> Extremes:
+        """What the values of each grid reach, with nothing rounded.
+
+        Args:
+            samples: `(samples, ...)` by input name.
+            step: Samples to look at together.
+        """
+        self._rounding = False
+        count = len(self._tracker.grids)
+
+        @tf.autograph.experimental.do_not_convert
+        def look(inputs: Mapping[str, Any]) -> Any:
+            models.call(self._model, inputs)
+            seen = self._current.last.seen
+            nothing = [(0.0, 0.0)]
+            low = [tf.reduce_min([entry[0] for entry in seen.get(number, nothing)]) for number in range(count)]
+            return tf.stack(low), tf.stack(
+                [tf.reduce_max([entry[1] for entry in seen.get(number, nothing)]) for number in range(count)]
+            )
+
+        traced = tf.function(look)
+        try:
+            total = len(next(iter(samples.values())))
+            found = [
+                traced(
+                    {
+                        name: tf.constant(array[np.arange(start, start + step) % total])
+                        for name, array in samples.items()
+                    }
+                )
+                for start in range(0, total, step)
+            ]
+        finally:
+            self._rounding = True
+        low, high = (np.stack([pair[end].numpy() for pair in found]) for end in (0, 1))
+        return Extremes(tuple(grid.name for grid in self._tracker.grids), low, high)
+
+    # The model as a whole
+
+    def _whole(self, part: Part, original: Any) -> Any:
+        def call(*args: Any, **rest: Any) -> Any:
+            flat = keras.tree.flatten((args, rest))
+            if self._frame is not None or any(isinstance(value, keras.KerasTensor) for value in flat):
+                return original(*args, **rest)
+            training = bool(rest.get("training") or self._model._get_call_context().training)
+            if tf.executing_eagerly():
+                return self._compiled(part, original)(args, rest, training)
+            return self._graph(part, original, args, rest, training)
+
+        return call
+
+    @property
+    def _frame(self) -> _Frame | None:
+        return getattr(self._current, "frame", None)
+
+    def _compiled(self, part: Part, original: Any) -> Any:
+        """The call as a function with a graph, for calls from outside of one."""
+        if self._eager is None:
+            self._eager = tf.function(
+                lambda args, rest, training: self._graph(part, original, args, rest, training), autograph=False
+            )
+        return self._eager
+
+    def _graph(self, part: Part, original: Any, args: Any, rest: Any, training: bool) -> Any:
+        root = tf.compat.v1.get_default_graph().unique_name("aware", mark_as_used=True)
+        with tf.name_scope(f"{root}/grids/"):
+            low, high, steps = self._tracker.pieces()
+        frame = _Frame(root, training, low, high, steps, self._table(root))
+        self._current.frame = frame
+        try:
+            args, rest = self._inputs(frame, args, rest)
+            outputs = self._run(frame, part, original, args, rest)
+        finally:
+            self._current.frame = None
+        self._current.last = frame
+        if training and self._rounding and not self._frozen:
+            with tf.name_scope(f"{root}/grids/"):
+                self._tracker.follow(frame.seen)
+        return outputs
+
+    def _table(self, root: str) -> dict[str, dict[int, int]]:
+        found: dict[str, dict[int, int]] = {}
+        for point, grid in self._plan.points.items():
+            if point.call < 0:
+                found.setdefault(f"{scope_of(root, point.part)}{point.op}", {})[point.output] = grid
+        return found
+
+    def _inputs(self, frame: _Frame, args: Any, rest: Any) -> tuple[Any, Any]:
+        """The inputs on their grids."""
+        if not self._plan.inputs:
+            return args, rest
+        taken, others = args[0] if args else None, args[1:]
+        names = [tensor.name for tensor in getattr(self._model, "inputs", None) or ()] or list(self._plan.inputs)
+        if isinstance(taken, Mapping):
+            new: Any = {
+                name: self._on_grid(frame, self._plan.inputs[name], value) if name in self._plan.inputs else value
+                for name, value in taken.items()
+            }
+        else:
+            flat = [
+                self._on_grid(frame, self._plan.inputs[name], value) if name in self._plan.inputs else value
+                for name, value in zip(names, keras.tree.flatten(taken), strict=False)
+            ]
+            new = keras.tree.pack_sequence_as(taken, flat)
+        return (new, *others), rest
+
+    # The parts
+
+    def _part(self, part: Part, original: Any) -> Any:
+        def call(*args: Any, **rest: Any) -> Any:
+            frame = self._frame
+            return original(*args, **rest) if frame is None else self._run(frame, part, original, args, rest)
+
+        return call
+
+    def _run(self, frame: _Frame, part: Part, original: Any, args: Any, rest: Any) -> Any:
+        number = frame.calls.get(part.number, 0)
+        frame.calls[part.number] = number + 1
+        if self._frozen and isinstance(part.computes, keras.layers.BatchNormalization):
+            rest = {**rest, "training": False}
+
+        def compute(*args: Any, **rest: Any) -> Any:
+            with self._kernels_swapped(frame, part), tf.name_scope(scope_of(frame.root, part.number)):
+                return original(*args, **rest)
+
+        if part.number in self._inner and not frame.inside:
+            outputs = self._with_callbacks(frame, part, compute, args, rest)
+        else:
+            outputs = compute(*args, **rest)
+        flat = keras.tree.flatten(outputs)
+        changed = False
+        for index, value in enumerate(flat):
+            point = Point(part.number, number, index)
+            if point in self._plan.points and tf.is_tensor(value):
+                self.reached.add(point)
+                flat[index], changed = self._on_grid(frame, self._plan.points[point], value), True
+        return keras.tree.pack_sequence_as(outputs, flat) if changed else outputs
+
+    @contextlib.contextmanager
+    def _kernels_swapped(self, frame: _Frame, part: Part) -> Iterator[None]:
+        """The layer's kernels on their grids, for the length of the block."""
+        grids = self._kernels.get(part.path, []) if part.number and self._rounding else []
+        held = vars(part.computes)
+        before = {grid.attribute: held[grid.attribute] for grid in grids}
+        for grid in grids:
+            held[grid.attribute] = tf.cast(self._kernel(frame, part, grid), part.computes.compute_dtype)
+        try:
+            yield
+        finally:
+            held.update(before)
+
+    def _kernel(self, frame: _Frame, part: Part, grid: KernelGrid) -> Any:
+        name = (grid.layer, grid.attribute)
+        if name not in frame.kernels:
+            with tf.name_scope(f"{frame.root}/grids/"):
+                weights = tf.convert_to_tensor(vars(part.computes)[grid.attribute].value.read_value())
+                frame.kernels[name] = self._tracker.kernel(grid, weights, frame.steps.get(name))
+        return frame.kernels[name]
+
+    def _on_grid(self, frame: _Frame, number: int, value: Any) -> Any:
+        if not value.dtype.is_floating:
+            return value
+        with tf.name_scope(f"{frame.root}/grids/"):
+            x = tf.cast(value, tf.float32)
+            followed = self._tracker.grids[number].fixed is None
+            if followed and (not self._rounding or (frame.training and not self._frozen)):
+                frame.seen.setdefault(number, []).append(self._tracker.extremes(x))
+            if not self._rounding:
+                return value
+            rounded = self._tracker.activation(number, x, frame.low[number], frame.high[number])
+            new = tf.cast(tf.ensure_shape(rounded, value.shape), value.dtype)
+        if hasattr(value, "_keras_mask"):
+            new._keras_mask = value._keras_mask
+        return new
+
+    # Values inside of a part
+
+    def _with_callbacks(self, frame: _Frame, part: Part, compute: Callable[..., Any], args: Any, rest: Any) -> Any:
+        """A part whose inner values are put on their grids, with its gradient taken from the graph."""
+        flat = tf.nest.flatten((args, rest))
+        floats = [i for i, value in enumerate(flat) if tf.is_tensor(value) and value.dtype.is_floating]
+        before = self._kernels_below(frame, part)
+        ends = [*frame.low, *frame.high] if self._tracker.learns else []
+        structure: list[Any] = []
+
+        @tf.custom_gradient
+        def inner(*tensors: Any) -> Any:
+            given, kernels, low_high = (
+                tensors[: len(floats)],
+                tensors[len(floats) : len(floats) + len(before)],
+                tensors[len(floats) + len(before) :],
+            )
+            here = list(flat)
+            for place, tensor in zip(floats, given, strict=True):
+                here[place] = _with_mask(tensor, flat[place])
+            new_args, new_rest = tf.nest.pack_sequence_as((args, rest), here)
+            outputs = self._watched(
+                frame, dict(zip(before, kernels, strict=True)), low_high, compute, new_args, new_rest
+            )
+            found = keras.tree.flatten(outputs)
+            results = [value for value in found if tf.is_tensor(value)]
+            structure[:] = [outputs, found]
+            wanted = [value for value in results if value.dtype.is_floating]
+
+            def grad(*gradients: Any, variables: Any = None) -> Any:
+                own = list(variables or ())
+                given = [g for g, value in zip(gradients, results, strict=True) if value.dtype.is_floating]
+                back = tf.gradients(wanted, [*tensors, *own], given, unconnected_gradients="zero")
+                back = [tf.convert_to_tensor(g) for g in back]
+                return (back[: len(tensors)], back[len(tensors) :]) if variables else back[: len(tensors)]
+
+            return results, grad
+
+        results = iter(tf.nest.flatten(inner(*(flat[i] for i in floats), *before.values(), *ends)))
+        outputs, found = structure
+        new = [_with_mask(next(results), value) if tf.is_tensor(value) else value for value in found]
+        return keras.tree.pack_sequence_as(outputs, new)
+
+    def _kernels_below(self, frame: _Frame, part: Part) -> dict[tuple[str, str], Any]:
+        """The kernels of a part and of all below it, on their grids."""
+        if not self._rounding:
+            return {}
+        for other in self._parts[1:]:
+            if part.number == 0 or other.path == part.path or other.path.startswith(f"{part.path}/"):
+                for grid in self._kernels.get(other.path, []):
+                    self._kernel(frame, other, grid)
+        return dict(frame.kernels)
+
+    def _watched(self, frame: _Frame, kernels: Any, ends: Sequence[Any], compute: Any, args: Any, rest: Any) -> Any:
+        """Computes with op callbacks, and with tensors that the gradient knows of in place of those made outside."""
+        outside = frame.kernels, frame.low, frame.high
+        if kernels:
+            frame.kernels = kernels
+        if ends:
+            frame.low, frame.high = ends[: len(ends) // 2], ends[len(ends) // 2 :]
+
+        def put(
+            op_type: str, inputs: Any, attrs: Any, outputs: Any, op_name: str | None = None, graph: Any = None
+        ) -> Any:
+            grids = frame.table.get(op_name or "")
+            if grids is None:
+                return None
+            number, _, rest_of_name = str(op_name).partition("/part.")[2].partition("/")
+            self.reached |= {Point(int(number), output=index, op=rest_of_name) for index in grids}
+            return [
+                self._on_grid(frame, grids[index], value) if index in grids else value
+                for index, value in enumerate(outputs)
+            ]
+
+        frame.inside = True
+        op_callbacks.add_op_callback(put)
+        try:
+            return compute(*args, **rest)
+        finally:
+            op_callbacks.remove_op_callback(put)
+            frame.inside = False
+            frame.kernels, frame.low, frame.high = outside
+
+
+def _with_mask(tensor: Any, original: Any) -> Any:
+    """A tensor with the Keras mask of another."""
+    if hasattr(original, "_keras_mask"):
+        tensor._keras_mask = original._keras_mask
+    return tensor
+
+
+@contextlib.contextmanager
+def _unrolled(layer: Any) -> Iterator[None]:
+    """A recurrent layer that has a step of its own for each time step, as in the file."""
+    vars(layer)["unroll"] = True
+    try:
+        yield
+    finally:
+        vars(layer)["unroll"] = False
