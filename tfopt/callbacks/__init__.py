@@ -8,6 +8,7 @@ from tfopt.callbacks.distillation import Distillation
 from tfopt.callbacks.learning_rate_finder import LearningRateFinder
 from tfopt.callbacks.penalty_log import PenaltyLog
 from tfopt.callbacks.pruning import MagnitudePruning
+from tfopt.callbacks.quantization import QuantizationAware
 from tfopt.callbacks.sparsity_log import SparsityLog
 from tfopt.callbacks.validation_scores import ValidationScores
 
@@ -18,6 +19,7 @@ __all__ = [
     "LearningRateFinder",
     "MagnitudePruning",
     "PenaltyLog",
+    "QuantizationAware",
     "SparsityLog",
     "ValidationScores",
 ]

@@ -12,13 +12,14 @@ import numpy as np
 from tfopt import evaluate, models, rebuilding
 from tfopt.artifact import Skipped
 from tfopt.errors import ConversionError, InputError, ModelError
-from tfopt.layers import walk
+from tfopt.holding import Held, Shared, Zeros
+from tfopt.layers import prunable, walk
 from tfopt.litert import Runner
 from tfopt.precision import MODES, Export
 from tfopt.quantization import engine
 from tfopt.quantization.aware.kernels import stored_kernels
 from tfopt.quantization.aware.matching import parts
-from tfopt.quantization.aware.plan import Plan, all_different, make_plan
+from tfopt.quantization.aware.plan import Plan, all_different, codebook, make_plan
 from tfopt.quantization.aware.simulation import Simulation
 from tfopt.quantization.aware.tracking import Method, Tracker
 from tfopt.quantization.conversion import Conversion, Prepared, finish, prepare
@@ -70,27 +71,51 @@ class Awareness:
         plan: Plan | None = None,
     ):
         _check(model, export, ranges, momentum, rate)
-        self.model, self.export = model, export
+        self.model, self.export, self._settings = model, export, (ranges, momentum, rate)
         self._calibration = gathered(calibration, model)
         if plan is None:
             with all_different(model):
                 plan = make_plan(*self._prepared())
         self.plan = plan
-        self.tracker = Tracker(
-            plan.grids, [(grid, self._variable(grid)) for grid in plan.kernels], ranges, momentum, rate
-        )
+        kernels = [(grid, self._variable(grid)) for grid in plan.kernels]
+        with model.distribute_strategy.scope():
+            self.tracker = Tracker(plan.grids, kernels, ranges, momentum, rate)
         self._simulation = Simulation(model, plan, self.tracker)
         self.attached = False
         self._started = False
+        self._held: list[tuple[Any, Held]] = []
+        self.params: Any = None  # of the fit that it is used in, if a callback attached it
 
     def attach(self) -> None:
-        """From now on the model computes as its file will; the ranges begin with those of the calibration samples."""
+        """From now on the model computes as its file will; the ranges begin with those of the calibration samples.
+
+        Zeros of pruned kernels stay zeros, and kernels of a few distinct values keep them as few.
+        """
         if self.attached:
             return
+        self._hold()
         self._simulation.attach()
         self.attached = True
         if not self._started:
             self.begin()
+
+    def _hold(self) -> None:
+        """Holds kernels to the zeros and to the shared values that they have."""
+        with self.model.distribute_strategy.scope():
+            for place in walk(self.model):
+                for kernel in prunable(place, asked=True):
+                    weights = np.asarray(kernel.variable.value.numpy())
+                    own = kernel.variable.constraint
+                    if codebook(kernel):
+                        values, numbers = np.unique(weights, return_inverse=True)
+                        indices = np.where(weights == 0, -1, numbers.reshape(weights.shape))
+                        held: Held = Shared(indices, own, self) if len(values) > 1 else Zeros(weights != 0, own, self)
+                    elif weights.any() and not weights.all():
+                        held = Zeros(weights != 0, own, self)
+                    else:
+                        continue
+                    kernel.variable.constraint = held
+                    self._held.append((kernel.variable, held))
 
     def begin(self) -> None:
         """Takes the ranges of the calibration samples."""
@@ -108,6 +133,10 @@ class Awareness:
     def strip(self) -> None:
         """The model computes as it did before, with what has become of its weights."""
         if self.attached:
+            for variable, held in self._held:
+                if variable.constraint is held:
+                    variable.constraint = held.own
+            self._held = []
             self._simulation.detach()
             self.attached = False
 
@@ -154,6 +183,13 @@ class Awareness:
             if attached:
                 self.attach()
         return replace(conversion, skipped=(*conversion.skipped, *self.skipped))
+
+    def on(self, model: keras.Model) -> Awareness:
+        """The same of another model of the same layers, with the ranges as they are."""
+        method, momentum, rate = self._settings
+        other = Awareness(model, self.export, self._calibration, method, momentum, rate, self.plan)
+        other.set_state(self.tracker.get_state())
+        return other
 
     def likeness(self, content: bytes, samples: Any = None) -> Likeness:
         """How close a file is to the model as it was trained to compute.

@@ -84,8 +84,6 @@ class Simulation:
         for part in self._parts:
             replaced = self._whole if part.number == 0 else self._part
             self._attached.enter_context(call_replaced(part.computes, replaced(part, part.computes.call)))
-            if self._plan.unrolled and isinstance(part.computes, keras.layers.RNN) and not part.computes.unroll:
-                self._attached.enter_context(_unrolled(part.computes))
         self._retrace()
 
     def detach(self) -> None:
@@ -238,7 +236,8 @@ class Simulation:
             rest = {**rest, "training": False}
 
         def compute(*args: Any, **rest: Any) -> Any:
-            with self._kernels_swapped(frame, part), tf.name_scope(scope_of(frame.root, part.number)):
+            scope = tf.name_scope(scope_of(frame.root, part.number))
+            with self._kernels_swapped(frame, part), self._unrolled(part.computes), scope:
                 return original(*args, **rest)
 
         if part.number in self._inner and not frame.inside:
@@ -266,6 +265,18 @@ class Simulation:
             yield
         finally:
             held.update(before)
+
+    @contextlib.contextmanager
+    def _unrolled(self, layer: Any) -> Iterator[None]:
+        """A recurrent layer that has a step of its own for each time step where the file has it, for the block."""
+        if not self._plan.unrolled or not isinstance(layer, keras.layers.RNN):
+            yield
+            return
+        before, vars(layer)["unroll"] = layer.unroll, True
+        try:
+            yield
+        finally:
+            vars(layer)["unroll"] = before
 
     def _kernel(self, frame: _Frame, part: Part, grid: KernelGrid) -> Any:
         name = (grid.layer, grid.attribute)
@@ -380,13 +391,3 @@ def _with_mask(tensor: Any, original: Any) -> Any:
     if hasattr(original, "_keras_mask"):
         tensor._keras_mask = original._keras_mask
     return tensor
-
-
-@contextlib.contextmanager
-def _unrolled(layer: Any) -> Iterator[None]:
-    """A recurrent layer that has a step of its own for each time step, as in the file."""
-    vars(layer)["unroll"] = True
-    try:
-        yield
-    finally:
-        vars(layer)["unroll"] = False

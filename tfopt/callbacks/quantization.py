@@ -1,0 +1,145 @@
+"""Quantization-aware training while `fit()` trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfopt.callbacks.attached import Attached, refuse_combinations
+from tfopt.errors import InputError, ModelError
+from tfopt.precision import Export
+from tfopt.quantization.aware.awareness import Awareness
+from tfopt.quantization.aware.tracking import Method
+from tfopt.quantization.conversion import Conversion
+
+__all__ = ["QuantizationAware"]
+
+
+class QuantizationAware(Attached):
+    """Lets a model compute as its integer `.tflite` will while `fit()` trains it, and makes that file afterwards.
+
+    Weights and activations are rounded to the grids of the file, in training and in validation; the gradient passes
+    through. Pruned kernels stay as sparse, clustered ones keep their number of values. The callback acts on the model
+    for the length of the `fit()`: it keeps its layers and classes, and what is saved of it at any moment, a checkpoint
+    in the middle included, is an ordinary Keras model.
+
+    Args:
+        calibration: Representative inputs, preprocessed as for the model, as `tfopt.convert` takes them: where the
+            ranges of activations begin.
+        mode: `int8`, `int4` or `int16x8`.
+        ranges: How ranges follow the training: `moving_average` of each batch's extremes, `percentile`, which leaves
+            the samples out that stand out, or `learned`, along with the steps of the kernels, by the gradient (LSQ).
+        momentum: Of the averages: what is left of a range after a step, 0-1.
+        rate: Of learned ranges: the step, as a share of the range.
+        freeze: The share of the epochs, at the end, in which ranges and the statistics of batch normalizations stay as
+            they are, 0-1.
+        **settings: Any other field of `tfopt.Export`, such as `rules`, `io` or `target`.
+
+    Raises:
+        InputError: Settings that do not go together.
+        ModelError: When `fit` begins: a model that is not built, or a way of training that Keras cannot combine.
+        ConversionError: When `fit` begins: a model that cannot be converted.
+
+    References:
+        Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference,
+        arXiv:1712.05877; Esser et al., Learned step size quantization, arXiv:1902.08153; for the freeze Krishnamoorthi,
+        arXiv:1806.08342.
+
+    Example:
+        ```python
+        aware = tfopt.callbacks.QuantizationAware(calibration=x[:200])
+        model.fit(x, y, epochs=4, callbacks=[aware])
+        Path("model.tflite").write_bytes(aware.convert().content)
+        ```
+    """
+
+    def __init__(
+        self,
+        calibration: Any,
+        mode: str = "int8",
+        *,
+        ranges: Method = "moving_average",
+        momentum: float = 0.99,
+        rate: float = 1e-3,
+        freeze: float = 0.25,
+        **settings: Any,
+    ):
+        super().__init__()
+        if not 0 <= freeze < 1:
+            raise InputError(f"freeze is a share of the epochs, 0 or above and below 1. Received: freeze={freeze}.")
+        self.export = Export(**{"mode": mode, **settings})
+        self.calibration, self.ranges, self.momentum, self.rate = calibration, ranges, momentum, rate
+        self._freeze = freeze
+        self._aware: Awareness | None = None
+        self._pending: Mapping[str, np.ndarray] | None = None
+
+    @property
+    def aware(self) -> Awareness:
+        """What it has attached to the model, also after `fit`.
+
+        Raises:
+            ModelError: There was no `fit` yet.
+        """
+        if self._aware is None:
+            raise ModelError("no fit was run with QuantizationAware yet, so there are no trained ranges.")
+        return self._aware
+
+    def on(self, model: keras.Model) -> Awareness:
+        """Makes what it attaches for a model, and attaches nothing: what cannot work is refused here."""
+        return Awareness(model, self.export, self.calibration, self.ranges, self.momentum, self.rate)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Attaches itself to the model."""
+        refuse_combinations(self.model)
+        if not self.model.built:
+            raise ModelError("the model has no weights yet, so there is nothing to quantize. Build it first.")
+        self.detach()
+        if self._aware is None or self._aware.model is not self.model:
+            self._aware = self.on(self.model)
+        self._aware.params, self._late = self.params, False
+        self._aware.attach()
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Takes up a state that was set: other callbacks restore it when training begins."""
+        if self._pending is not None:
+            self.aware.set_state(self._pending)
+            self._pending = None
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Freezes ranges and statistics once the last epochs begin."""
+        epochs = self.params.get("epochs") or 0
+        if not self._late and epoch >= epochs - round(self._freeze * epochs):
+            self._late = True
+            self.aware.freeze()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Lets go of the model."""
+        self.detach()
+
+    def detach(self) -> None:
+        """Gives the model back as it was, with what has become of its weights."""
+        if self._aware is not None:
+            self._aware.strip()
+
+    def convert(self, model: keras.Model | None = None) -> Conversion:
+        """The file with the trained ranges, with what became of each op.
+
+        Args:
+            model: A model of the same layers with the trained weights, if not the one that was trained.
+
+        Raises:
+            ModelError: There was no `fit` yet.
+            ConversionError: LiteRT cannot run the file, or it has nothing to do with the model.
+        """
+        return (self.aware if model is None else self.aware.on(model)).convert()
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """The ranges, to go on from in another process with `set_state`."""
+        return self.aware.tracker.get_state()
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes up what `get_state` gave; the next batch of `fit` goes on from there."""
+        self._pending = dict(state)
