@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from tfopt.stages.cluster import Cluster
     from tfopt.stages.prune import Prune
     from tfopt.stages.prune_channels import PruneChannels
+    from tfopt.stages.qat import Qat
     from tfopt.stages.quantize import Quantize
     from tfopt.stages.remove_dead import RemoveDead
     from tfopt.stages.replace_head import ReplaceHead
@@ -96,6 +97,7 @@ _HOMES = {
     "Progress": "stages.base",
     "Prune": "stages.prune",
     "PruneChannels": "stages.prune_channels",
+    "Qat": "stages.qat",
     "Quantize": "stages.quantize",
     "Recipe": "recipe",
     "RecipeError": "errors",
@@ -141,6 +143,7 @@ __all__ = [
     "Progress",
     "Prune",
     "PruneChannels",
+    "Qat",
     "Quantize",
     "Recipe",
     "RecipeError",

@@ -56,6 +56,7 @@ def test_the_registry_holds_the_documented_stages():
         "remove_dead",
         "cluster",
         "search",
+        "qat",
         "quantize",
         "verify",
         "benchmark",

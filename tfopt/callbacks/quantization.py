@@ -34,8 +34,8 @@ class QuantizationAware(Attached):
             the samples out that stand out, or `learned`, along with the steps of the kernels, by the gradient (LSQ).
         momentum: Of the averages: what is left of a range after a step, 0-1.
         rate: Of learned ranges: the step, as a share of the range.
-        freeze: The share of the epochs, at the end, in which ranges and the statistics of batch normalizations stay as
-            they are, 0-1.
+        freeze_last: The share of the epochs, at the end, in which ranges and the statistics of batch normalizations
+            stay as they are, 0-1.
         **settings: Any other field of `tfopt.Export`, such as `rules`, `io` or `target`.
 
     Raises:
@@ -64,15 +64,17 @@ class QuantizationAware(Attached):
         ranges: Method = "moving_average",
         momentum: float = 0.99,
         rate: float = 1e-3,
-        freeze: float = 0.25,
+        freeze_last: float = 0.25,
         **settings: Any,
     ):
         super().__init__()
-        if not 0 <= freeze < 1:
-            raise InputError(f"freeze is a share of the epochs, 0 or above and below 1. Received: freeze={freeze}.")
+        if not 0 <= freeze_last < 1:
+            raise InputError(
+                f"freeze_last is a share of the epochs, 0 or above and below 1. Received: freeze_last={freeze_last}."
+            )
         self.export = Export(**{"mode": mode, **settings})
         self.calibration, self.ranges, self.momentum, self.rate = calibration, ranges, momentum, rate
-        self._freeze = freeze
+        self._freeze_last = freeze_last
         self._aware: Awareness | None = None
         self._pending: Mapping[str, np.ndarray] | None = None
 
@@ -111,7 +113,7 @@ class QuantizationAware(Attached):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Freezes ranges and statistics once the last epochs begin."""
         epochs = self.params.get("epochs") or 0
-        if not self._late and epoch >= epochs - round(self._freeze * epochs):
+        if not self._late and epoch >= epochs - round(self._freeze_last * epochs):
             self._late = True
             self.aware.freeze()
 

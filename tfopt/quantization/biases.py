@@ -47,7 +47,9 @@ def kernel_ranges(source: FloatModel, ranges: Mapping[str, Any], per_tensor: set
         taken, kernel, bias = parts
         weights, axis = np.abs(source.constants[kernel]), _CHANNELS[op.name]
         others = tuple(i for i in range(weights.ndim) if i != axis)
-        largest = ranges[kernel]["max"] if kernel in ranges else weights.max(axis=others, keepdims=True)
+        largest = weights.max(axis=others, keepdims=True)
+        if kernel in ranges:
+            largest = np.broadcast_to(ranges[kernel]["max"], largest.shape)
         reach = max(abs(float(np.min(ranges[taken]["min"]))), abs(float(np.max(ranges[taken]["max"]))), 1e-30)
         least = np.abs(source.constants[bias]).reshape(largest.shape) * _LARGEST / (reach / _INPUT_STEPS * _STEPS)
         # An empty channel can have any scale: that of the widest, as one number more often costs nothing in a zip.

@@ -232,7 +232,7 @@ def builtin() -> dict[str, type[Stage]]:
     """The registered stages: those that come with tfopt first, in the order that a recipe has them."""
     names = (
         *("replace_head", "train", "tune", "prune", "prune_channels", "remove_dead"),
-        *("cluster", "search", "quantize", "verify", "benchmark"),
+        *("cluster", "search", "qat", "quantize", "verify", "benchmark"),
     )
     for name in names:
         importlib.import_module(f"tfopt.stages.{name}")

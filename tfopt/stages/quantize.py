@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from tfopt.artifact import Artifact, Format, storage_errors
-from tfopt.errors import ConversionError, ModelError
+from tfopt.errors import ConversionError, InputError, ModelError
+from tfopt.knobs import Knobs
 from tfopt.precision import MODES, Export
 from tfopt.stages.base import Context, Stage
-from tfopt.stages.fitting import check_drop, gated, metrics_of
+from tfopt.stages.fitting import BatchSize, Distill, Optimizer, check_drop, gated, metrics_of
+from tfopt.stages.qat import Qat
 
 if TYPE_CHECKING:
     from tfopt.quantization.contract import Outcome
@@ -23,13 +25,40 @@ CHECKED_SAMPLES = 8
 MORE_SAMPLES = 5
 
 
+class Retraining(Knobs):
+    """How `quantize` trains a model on whose metric no file made from it keeps."""
+
+    epochs: int = Field(3, ge=1)
+    """Passes over the training data."""
+    batch_size: BatchSize = None
+    """Samples to a step; 32 if not given."""
+    optimizer: Optimizer = {"adam": {"learning_rate": 1e-4}}
+    """An optimizer, as of any stage that trains."""
+    ranges: Literal["moving_average", "percentile", "learned"] = "learned"
+    """How ranges follow the training; see the stage qat."""
+    distill: bool = True
+    """Learn from the model itself in floating point besides the labels."""
+
+
+_AUTO = {"anyOf": [{"const": "auto"}, {"type": "object"}, {"type": "null"}]}
+
+
+def _auto(value: Any) -> Any:
+    if value == "auto":
+        return {}
+    if value is not None and not isinstance(value, Mapping | Retraining):
+        raise ValueError(f"is auto, or settings such as {{epochs: 3}}. Received: {value!r}")
+    return value
+
+
 class Quantize(Export, Stage):
     """Converts the Keras model to a `.tflite`, and runs it on LiteRT against the model before it counts.
 
     With `max_drop` it is held to the metric, measured on LiteRT over the validation split: where the file as asked for
     loses more than that against the model it is made from, other calibration is tried, and then the layers that suffer
-    most stay in higher precision, as few as it takes. Where nothing keeps the metric, the best file is there and the
-    run ends with exit code 3. `goal: smallest` goes on from there: as many layers to int4 as the metric allows.
+    most stay in higher precision, as few as it takes. With `qat: auto`, where none of that is enough, the model is
+    trained to be its file. Where nothing keeps the metric, the best file is there and the run ends with exit code 3.
+    `goal: smallest` goes on from there: as many layers to int4 as the metric allows.
     """
 
     kind: ClassVar[str] = "quantize"
@@ -45,6 +74,9 @@ class Quantize(Export, Stage):
     """The metric that max_drop is about, if not the first one."""
     goal: Literal["smallest"] | None = None
     """smallest: with max_drop, as many layers in int4 as it allows."""
+    qat: Annotated[Retraining | None, BeforeValidator(_auto), WithJsonSchema(_AUTO)] = None
+    """auto, or {epochs: 3} and the like: with max_drop, train the model to be its file (as the stage qat does) where
+    no other means keeps the metric."""
 
     @model_validator(mode="after")
     def _contract_fits(self) -> Quantize:
@@ -53,6 +85,8 @@ class Quantize(Export, Stage):
             raise ValueError("goal: smallest needs max_drop, which says how far it may go. Write max_drop: 0.005")
         if self.max_drop is not None and not mode.static:
             raise ValueError(f"max_drop is for modes that compute in integers, not for {self.mode}. Leave it out")
+        if self.qat and self.max_drop is None:
+            raise ValueError("qat needs max_drop, which says when to train. Write max_drop: 0.005, or the stage qat")
         if self.goal and "int4" not in mode.rules:
             raise ValueError(f"goal: smallest gives layers int4, which mode {self.mode} does not have")
         return self
@@ -63,11 +97,33 @@ class Quantize(Export, Stage):
 
         if self.max_drop is not None or self.metric:
             check_drop(self.max_drop, gated(self.metric, metrics_of(model, context)))
+        if self.qat:
+            self._check_qat(model, context)
         try:
             few = self.model_copy(update={"ranges": "minmax"})  # a percentile takes more samples
             convert_with_notes(model, few, context.data.calibration(CHECKED_SAMPLES, context.seed))
         except ConversionError as error:
             raise ModelError(str(error), ("mode",)) from error
+
+    def _check_qat(self, model: Any, context: Context) -> None:
+        if context.devices and context.devices.workers > 1:
+            raise InputError("qat within quantize trains in one process. Write the stage qat for workers.", ("qat",))
+        try:
+            self._training_stage().check(model, context)
+        except InputError as error:
+            raise type(error)(str(error), ("qat", *error.field)) from error
+
+    def _training_stage(self) -> Qat:
+        """The stage that trains where nothing else helps."""
+        asked = self.qat or Retraining.model_validate({})
+        given = asked.model_dump(exclude={"distill"})
+        distill = Distill.model_validate({}) if asked.distill else None
+        export = {name: getattr(self, name) for name in Export.model_fields if name != "ranges"}
+        return Qat(**export, **given, samples=self.samples, distill=distill)
+
+    def parts(self) -> Sequence[type[Stage]]:
+        """The stage that trains, where it may."""
+        return (Qat,) if self.qat else ()
 
     def settings(self) -> dict[str, Any]:
         """The settings that the mode looks at."""
@@ -89,6 +145,8 @@ class Quantize(Export, Stage):
             converted = convert_with_notes(model, self, calibration)
         else:
             outcome = self._contract(model, settled(prepare(model, self, calibration)), context)
+            if self.qat and not outcome.step.met:
+                outcome = self._trained(outcome, model, inputs, context)
             converted = outcome.conversion
             details["steps"] = [asdict(step) for step in outcome.steps]
             failed = None if outcome.step.met else f"{context.name}: {self._failure(outcome)}"
@@ -126,6 +184,24 @@ class Quantize(Export, Stage):
             part=context.progress.part,
         )
         return contract.smallest() if self.goal else contract.keep()
+
+    def _trained(self, outcome: Outcome, model: Any, inputs: Sequence[Artifact], context: Context) -> Outcome:
+        """The file of the model trained to be it, if that is better than the best there was."""
+        from tfopt import evaluate
+        from tfopt.quantization.contract import Outcome, Step
+
+        metric, split = gated(self.metric, metrics_of(model, context)), context.data.validation
+        before = evaluate.score(metric, split, evaluate.keras_outputs(model, split))
+        stage = self._training_stage()
+        conversion, _, _ = stage.train(model, inputs, context)
+        after = evaluate.score(metric, split, evaluate.file_outputs(conversion.content, split))
+        what = f"trained for {stage.epochs} epochs to be the file"
+        drop = metric.drop(before, after)
+        step = Step(what, len(conversion.content), after, drop, drop <= (self.max_drop or 0.0))
+        context.progress.step(f"{what}: {step.bytes:,} B, {after:.4f}")
+        steps = (*outcome.steps, step)
+        better = step.met or drop < outcome.step.drop
+        return Outcome(conversion, step, steps) if better else Outcome(outcome.conversion, outcome.step, steps)
 
     def _failure(self, outcome: Outcome) -> str:
         return (

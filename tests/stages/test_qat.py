@@ -1,0 +1,114 @@
+"""Stage `qat`, and `quantize` that calls on it: what is kept of the stages before, through to the file."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import tfopt
+from tfopt.errors import RecipeError
+from tfopt.tflite import read
+
+HEAD = "name: t\nmodel: model.py:build\ndata: digits\nloss: sparse_categorical_crossentropy\nstages:\n"
+MODEL = """
+import keras
+from keras import layers
+
+
+def build():
+    return keras.Sequential([
+        layers.Input((8, 8, 1)), layers.Conv2D(8, 3, name="conv", use_bias=False),
+        layers.BatchNormalization(name="norm"), layers.ReLU(6, name="relu"), layers.Flatten(name="flat"), layers.Dense(32, activation="relu", name="hidden"),
+        layers.Dense(10, activation="softmax", name="head"),
+    ])
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "model.py").write_text(MODEL)
+
+    def write(*stages):
+        path = tmp_path / "r.yaml"
+        path.write_text(HEAD + "".join(f"  - {stage}\n" for stage in stages))
+        return path
+
+    return write
+
+
+def run(path):
+    return tfopt.run(path, out=path.parent / "out")
+
+
+def kernels_of(artifact):
+    """Bits, zeros and distinct values of the kernels of a file, by the number of their weights."""
+    tensors = [t for t in read(artifact.path).tensors if t.parameter and len(t.shape) > 1]
+    return {t.size: (t.dtype, t.zeros, t.distinct) for t in tensors}
+
+
+def test_what_was_pruned_and_shared_is_so_in_the_file(recipe):
+    path = recipe(
+        "train: {epochs: 3}",
+        "prune: {sparsity: 0.8, epochs: 2}",
+        "cluster: {clusters: 8, epochs: 1}",
+        "qat: {epochs: 2, ranges: learned, rules: [{layers: head, to: int4}]}",
+        "verify: {max_drop: 0.05}",
+    )
+    made = run(path).artifacts
+    before = keras.models.load_model(made["cluster"].path)
+    qat = made["qat"]
+    found = kernels_of(qat)
+    for name, kind in (("conv", "INT8"), ("hidden", "INT8"), ("head", "INT4")):
+        kernel = np.asarray(before.get_layer(name).kernel)
+        dtype, zeros, distinct = found[kernel.size]
+        assert dtype == kind
+        assert zeros >= (kernel == 0).sum() > 0.7 * kernel.size
+        # A batch normalization with negative scales turns the signs of its channels' weights around.
+        assert distinct <= len(np.unique(np.abs(kernel))) * 2 if name == "conv" else len(np.unique(kernel))
+    trained = keras.models.load_model(qat.folder / "trained.keras")
+    for name in ("conv", "hidden", "head"):
+        old, new = (np.asarray(m.get_layer(name).kernel) for m in (before, trained))
+        np.testing.assert_array_equal(old == 0, new == 0)
+        assert len(np.unique(old)) == len(np.unique(new))
+        assert not np.array_equal(old, new)
+    assert qat.metrics["simulation_agreement"] >= 0.99
+    assert [entry["where"] for entry in json.loads((qat.folder / "artifact.json").read_text())["skipped"]] == []
+
+
+def test_where_nothing_else_keeps_the_metric_quantize_trains(recipe):
+    """int4 with one scale to a kernel, and integers alone: rounding the trained weights loses much more than allowed."""
+    asked = "mode: int4, scales: tensor, target: int_only, max_drop: 0.005"
+    rules = "rules: [{layers: [conv, hidden, head], to: int4}]"
+    training = "qat: {epochs: 6, optimizer: {adam: {learning_rate: 0.001}}}"
+    path = recipe("train: {epochs: 8}", f"quantize: {{{asked}, {rules}, {training}}}")
+    [*_, (_, made)] = run(path).artifacts.items()
+    steps = made.details["steps"]
+    assert not any(step["met"] for step in steps[:-1])
+    assert steps[-1]["what"] == "trained for 6 epochs to be the file"
+    assert steps[-1]["met"]
+    assert {dtype for dtype, _, _ in kernels_of(made).values()} == {"INT4"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ("qat: {epochs: 1, mode: float16}", "qat is for modes that compute in integers: int8, int16x8, int4"),
+        ("qat: {epochs: 1, optimizer: newton_cg}", "NewtonCG takes gradients in a way that rounded values do not have"),
+        ("qat: {epochs: 1, rules: [{layers: haed, to: int4}]}", "Did you mean 'head'"),
+        ("quantize: {qat: auto}", "qat needs max_drop"),
+        ("quantize: {max_drop: 0.1, qat: {epochs: 0}}", "epochs"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(recipe, stage, message):
+    path = recipe(stage)
+    with pytest.raises(tfopt.InputError) as caught:
+        tfopt.validate(path)
+    [line] = str(caught.value).splitlines()
+    assert message in line
+    assert "r.yaml:6" in line
+
+
+def test_the_word_for_ranges_is_that_of_training(recipe):
+    with pytest.raises(RecipeError, match="moving_average"):
+        tfopt.validate(recipe("qat: {epochs: 1, ranges: minmax}"))

@@ -1,0 +1,124 @@
+"""Stage `qat`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from tfopt.artifact import Artifact, Format, storage_errors
+from tfopt.errors import ConversionError, InputError, ModelError
+from tfopt.precision import MODES, Export
+from tfopt.stages.base import Context
+from tfopt.stages.fitting import Fitting
+
+if TYPE_CHECKING:
+    import keras
+
+    from tfopt.callbacks import QuantizationAware
+    from tfopt.quantization import Conversion
+
+# Samples for a first look whether the model can be converted.
+CHECKED_SAMPLES = 8
+# Test samples on which the file is held against the model that was trained to be it.
+COMPARED = 500
+
+
+class Qat(Export, Fitting):
+    """Trains the model to be its integer file, and converts it with the ranges that it was trained with.
+
+    In training every value is rounded to the grid that it has in the `.tflite`. Pruned kernels stay as sparse, and
+    clustered ones keep their number of values. The trained Keras model is `trained.keras` in the stage's folder.
+    """
+
+    kind: ClassVar[str] = "qat"
+    gives: ClassVar[Format] = "tflite"
+
+    ranges: Literal["moving_average", "percentile", "learned"] = "moving_average"  # type: ignore[assignment]
+    """How ranges follow the training. moving_average: of each batch's extremes. percentile: without the samples that
+    stand out. learned: by the gradient, and the steps of kernels with them (LSQ); the one for int4."""
+    momentum: float = Field(0.99, ge=0, lt=1)
+    """Of the averages: what is left of a range after a step."""
+    rate: float = Field(1e-3, gt=0, lt=1)
+    """Of learned ranges: how far a step goes, as a share of the range."""
+    freeze_last: float = Field(0.25, ge=0, lt=1)
+    """The share of the epochs, at the end, in which ranges and the statistics of BatchNormalizations stay as they
+    are."""
+    samples: int = Field(200, ge=1)
+    """How many training samples the ranges begin with."""
+
+    @model_validator(mode="after")
+    def _in_integers(self) -> Qat:
+        if not MODES[self.mode].static:
+            able = ", ".join(mode.name for mode in MODES.values() if mode.static)
+            raise ValueError(f"qat is for modes that compute in integers: {able}. Received: mode: {self.mode}")
+        return self
+
+    def check(self, model: Any, context: Context) -> None:
+        """Makes the plan of the file from the model as it is, and looks whether it can be trained so."""
+        from tfopt import training
+        from tfopt.optimizers.closure import ByClosure
+
+        super().check(model, context)
+        optimizer = training.compile_arguments(model, self.training(context), steps_per_epoch=1)["optimizer"]
+        if isinstance(optimizer, ByClosure):
+            raise InputError(
+                f"{type(optimizer).__name__} takes gradients in a way that rounded values do not have. Take another "
+                "optimizer, such as adam.",
+                ("optimizer",),
+            )
+        try:
+            self.aware(context.data.calibration(CHECKED_SAMPLES, context.seed)).on(model)
+        except ConversionError as error:
+            raise ModelError(str(error), ("mode",)) from error
+
+    def aware(self, calibration: Any) -> QuantizationAware:
+        """The callback that does it."""
+        from tfopt.callbacks import QuantizationAware
+
+        names = (*(name for name in Export.model_fields), "momentum", "rate", "freeze_last")
+        settings: dict[str, Any] = {name: getattr(self, name) for name in names}
+        return QuantizationAware(calibration, **settings)
+
+    def train(
+        self, model: keras.Model, inputs: Sequence[Artifact], context: Context
+    ) -> tuple[Conversion, dict[str, float], Mapping[str, list[float]]]:
+        """Trains a model in place and makes its file.
+
+        Returns:
+            The file, how close it is to the model in training, and the history.
+        """
+        from tfopt import training
+
+        aware = self.aware(context.data.calibration(self.samples, context.seed))
+        callbacks = [aware, *self.distillation(inputs, context)]
+        history = training.fit(
+            model, self.data(context), self.training(context), context.folder, callbacks, self.listener(context)
+        )
+        trained = aware.aware.on(model)
+        conversion = trained.convert()
+        likeness = trained.likeness(conversion.content, context.data.test.choose(COMPARED, context.seed).x)
+        figures = {"simulation_steps": likeness.steps, "simulation_agreement": likeness.agreement}
+        return conversion, figures, history
+
+    def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
+        """Trains, converts and writes the file."""
+        from tfopt import models
+        from tfopt.benchmark import sizes
+
+        model = context.load(inputs[0])
+        conversion, figures, history = self.train(model, inputs, context)
+        file = context.folder / "model.tflite"
+        with storage_errors(file):
+            file.write_bytes(conversion.content)
+            models.save(model, context.folder / "trained.keras")
+        return context.artifact(
+            self,
+            inputs,
+            file.name,
+            metrics={**sizes(file), **conversion.figures, **figures},
+            skipped=conversion.skipped,
+            details={"history": history, "notes": list(conversion.notes), "audit": asdict(conversion.audit)},
+        )
