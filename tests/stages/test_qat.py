@@ -19,8 +19,8 @@ from keras import layers
 def build():
     return keras.Sequential([
         layers.Input((8, 8, 1)), layers.Conv2D(8, 3, name="conv", use_bias=False),
-        layers.BatchNormalization(name="norm"), layers.ReLU(6, name="relu"), layers.Flatten(name="flat"), layers.Dense(32, activation="relu", name="hidden"),
-        layers.Dense(10, activation="softmax", name="head"),
+        layers.BatchNormalization(name="norm"), layers.ReLU(6, name="relu"), layers.Flatten(name="flat"),
+        layers.Dense(32, activation="relu", name="hidden"), layers.Dense(10, activation="softmax", name="head"),
     ])
 """
 
@@ -77,7 +77,7 @@ def test_what_was_pruned_and_shared_is_so_in_the_file(recipe):
 
 
 def test_where_nothing_else_keeps_the_metric_quantize_trains(recipe):
-    """int4 with one scale to a kernel, and integers alone: rounding the trained weights loses much more than allowed."""
+    """int4 with one scale to a kernel, and integers alone: rounding the trained weights loses more than allowed."""
     asked = "mode: int4, scales: tensor, target: int_only, max_drop: 0.005"
     rules = "rules: [{layers: [conv, hidden, head], to: int4}]"
     training = "qat: {epochs: 6, optimizer: {adam: {learning_rate: 0.001}}}"

@@ -98,7 +98,7 @@ def _subclassed():
 
 NETS = {
     "dense": lambda: _rows(lambda x: layers.Dense(8, activation="relu")(layers.Flatten()(x))),
-    "einsum": lambda: _rows(lambda x: layers.EinsumDense("abc,cd->abd", (None, 6), bias_axes="d")(x)),
+    "einsum": lambda: _rows(lambda x: layers.EinsumDense("abc,cd->abd", (8, 6), bias_axes="d")(x)),
     "conv1d": lambda: _rows(lambda x: layers.Conv1DTranspose(4, 3)(layers.Conv1D(6, 3, activation="relu")(x))),
     "conv_bn": lambda: _images(_conv_bn),
     "transpose": lambda: _images(lambda x: layers.Conv2DTranspose(3, 2, strides=2)(layers.Conv2D(4, 3, strides=2)(x))),

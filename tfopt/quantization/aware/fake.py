@@ -34,6 +34,16 @@ def activation(x: Any, low: Any, high: Any, bits: int) -> Any:
     return tf.quantization.fake_quant_with_min_max_vars(x, low, high, num_bits=bits, narrow_range=bits == 16)
 
 
+def halves_away(x: Any, low: Any, high: Any, bits: int) -> Any:
+    """Values moved a little, so that those half way between two of the grid go where LiteRT's average pooling puts them.
+
+    It rounds away from the integer 0; of the averages of two by two every fourth is half way.
+    """
+    step = (high - low) / (2**bits - 1)
+    zero = tf.round(-(2 ** (bits - 1)) - low / step)
+    return x + tf.stop_gradient(tf.sign(x / step + zero) * step * 1e-3)
+
+
 def learned_activation(x: Any, low: Any, high: Any, bits: int) -> Any:
     """The same, with the gradient of LSQ+ for both ends: that of the rounding error inside, that of the end outside."""
     if bits == 16:
@@ -73,9 +83,9 @@ def learned_kernel(weights: Any, step: Any, bits: int) -> Any:
 
 
 def table(weights: Any, bits: int) -> Any:
-    """A table of embeddings on the grid from its smallest to its largest value."""
+    """A table of embeddings, or what is added or multiplied by, on the grid from its smallest to its largest value."""
     low, high = tf.minimum(tf.reduce_min(weights), -LEAST), tf.maximum(tf.reduce_max(weights), LEAST)
-    nudged = tf.quantization.fake_quant_with_min_max_vars(weights, low, high, num_bits=bits)
+    nudged = activation(weights, low, high, bits)
     return weights + tf.stop_gradient(nudged - weights)
 
 

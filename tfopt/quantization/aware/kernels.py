@@ -21,6 +21,7 @@ CHANNELS = {
     **dict.fromkeys(("CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "GATHER", "EMBEDDING_LOOKUP"), 0),
     **{"DEPTHWISE_CONV_2D": 3, "CONV_3D": 4, "CONV_3D_TRANSPOSE": 3, "BATCH_MATMUL": 1},
 }
+_ARITHMETIC = {"ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE"}
 # Ops that hand out rows of a constant, on its own grid.
 LOOKUPS = {"GATHER", "EMBEDDING_LOOKUP"}
 
@@ -63,10 +64,37 @@ def stored_kernels(source: FloatModel) -> list[Stored]:
     return list(found.values())
 
 
-def _stored(source: FloatModel, number: int, op: Op, name: str) -> Stored | None:
+def operands(source: FloatModel) -> Iterator[tuple[Kernel, str]]:
+    """Variables that a file adds or multiplies by as they are, such as the scales of a layer normalization.
+
+    Yields:
+        The variable and the name of its constant.
+    """
+    seen: set[str] = set()
+    for number, op in enumerate(source.ops):
+        if op.graph or op.name not in _ARITHMETIC:
+            continue
+        for tensor in op.weights:
+            constant = source.constants.get(tensor.name)
+            if constant is None or constant.size < 2 or tensor.name in seen:
+                continue
+            for kernel in (k for place in _nearest(source, number) for k in _variables(place)):
+                value = np.asarray(kernel.variable.value.numpy())
+                if value.size == constant.size and np.array_equal(value.ravel(), constant.ravel()):
+                    seen.add(tensor.name)
+                    yield kernel, tensor.name
+                    break
+
+
+def _nearest(source: FloatModel, number: int) -> list[Place]:
+    """All places, those first that own an op."""
     owners = source.owners[number]
-    for place in [*owners, *(p for p in source.places if p not in owners)]:  # a constant that layers share has no owner
-        for kernel in _kernels(place):
+    return [*owners, *(place for place in source.places if place not in owners)]
+
+
+def _stored(source: FloatModel, number: int, op: Op, name: str) -> Stored | None:
+    for place in _nearest(source, number):  # a constant that layers share has no owner
+        for kernel in (k for k in _variables(place) if len(k.variable.shape) > 1):
             weights = np.asarray(kernel.variable.value.numpy())
             for laid, axes in _layouts(op.name, weights, source.constants[name].shape):
                 factors = _factors(laid, source.constants[name], CHANNELS[op.name])
@@ -75,10 +103,10 @@ def _stored(source: FloatModel, number: int, op: Op, name: str) -> Stored | None
     return None
 
 
-def _kernels(place: Place) -> Iterator[Kernel]:
-    """The variables of two axes or more of one layer, by the attribute they are kept under."""
+def _variables(place: Place) -> Iterator[Kernel]:
+    """The variables of one layer, by the attribute they are kept under."""
     for attribute, value in vars(place.layer).items():
-        if isinstance(value, keras.Variable) and len(value.shape) > 1:
+        if isinstance(value, keras.Variable):
             yield Kernel(place, attribute, value)
 
 

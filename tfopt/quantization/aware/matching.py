@@ -195,7 +195,9 @@ def _of_model(
         marks = []
         for operation in tf.compat.v1.get_default_graph().get_operations():
             for tensor in operation.outputs:
-                point = returned.get(tensor.name) or _inside(operation.name, tensor.name)
+                point = returned.get(tensor.name)
+                if point is None or _read_within(tensor, point.part):
+                    point = _inside(operation.name, tensor.name)
                 if point is not None and tensor.dtype.is_floating and tensor.shape.rank is not None:
                     points.append((point, f"{whole[point.part].path}/{_INSIDE.sub('', operation.name)}"))
                     marks.append(mark_of(tensor))
@@ -208,6 +210,12 @@ def _of_model(
 
 def _tensors(chunk: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return {name: tf.constant(array) for name, array in chunk.items()}
+
+
+def _read_within(tensor: Any, part: int) -> bool:
+    """Whether a value that a part returns is read by the part itself as well, as the state of an LSTM is."""
+    readers = (_INSIDE.match(operation.name) for operation in tensor.consumers())
+    return any(reader is not None and int(reader[1]) == part for reader in readers)
 
 
 def _inside(operation: str, tensor: str) -> Point | None:

@@ -18,9 +18,10 @@ from ai_edge_litert import schema_py_generated as schema
 from tfopt import flatbuffer
 from tfopt.layers import Kernel
 from tfopt.quantization import engine
-from tfopt.quantization.aware.kernels import LOOKUPS, Stored, stored_kernels
+from tfopt.quantization.aware.kernels import LOOKUPS, Stored, operands, stored_kernels
 from tfopt.quantization.aware.matching import Point, match
 from tfopt.quantization.conversion import Prepared
+from tfopt.quantization.float_model import FloatModel
 from tfopt.tflite import Op, read
 
 # Ranges of the trial, each so much wider than the one before.
@@ -56,10 +57,11 @@ class KernelGrid:
     Args:
         layer: The path of the layer.
         attribute: Where the layer keeps it.
-        bits: 4 or 8.
+        bits: 4 or 8; 16 for what is added or multiplied by where activations have 16.
         axes: The axes that have a scale for each of their entries; none for one scale in all.
         shared: Whether it holds so few distinct values that they are to stay apart.
-        symmetric: Whether its zero point is 0; a table of embeddings is quantized as what is looked up in it.
+        symmetric: Whether its zero point is 0; tables of embeddings, and what is added or multiplied by, are quantized
+            as activations are.
     """
 
     layer: str
@@ -82,6 +84,7 @@ class Plan:
         kernels: The quantized kernels.
         per_channel: Constants of the file that have a scale for each channel.
         unseen: Tensors that the file quantizes by a range of their own and the model does not show.
+        averages: Points whose op rounds halves away from the integer 0, which is nowhere near the value 0.
         unrolled: Whether recurrent layers have a step of their own for each time step.
     """
 
@@ -92,6 +95,7 @@ class Plan:
     kernels: tuple[KernelGrid, ...]
     per_channel: frozenset[str]
     unseen: tuple[str, ...] = ()
+    averages: frozenset[Point] = frozenset()
     unrolled: bool = False
 
 
@@ -154,8 +158,10 @@ def make_plan(prepared: Prepared, unrolled: bool = False) -> Plan:
         seen |= set(points.values())
     unseen = [n for n, i in tensors.items() if i not in seen and grids[i].fixed is None]
     per_channel = frozenset(one.constant for one in stored if trial.kernel(one.constant)[1])
-    kernels = tuple(_kernels(trial, stored))
-    return Plan(tuple(grids), points, inputs, tensors, kernels, per_channel, tuple(unseen), unrolled)
+    kernels = (*_kernels(trial, stored), *_operands(trial, source, stored))
+    pooled = {tensor.name for op in source.ops if op.name == "AVERAGE_POOL_2D" for tensor in op.outputs}
+    averages = frozenset(matched[name] for name in pooled if name in matched)
+    return Plan(tuple(grids), points, inputs, tensors, kernels, per_channel, tuple(unseen), averages, unrolled)
 
 
 def codebook(kernel: Kernel) -> bool:
@@ -192,6 +198,15 @@ def _kernels(trial: _Trial, stored: list[Stored]) -> Iterator[KernelGrid]:
         yield KernelGrid(place.path, one.kernel.attribute, bits, axes, shared, one.op_name not in LOOKUPS)
 
 
+def _operands(trial: _Trial, source: FloatModel, stored: list[Stored]) -> Iterator[KernelGrid]:
+    done = {id(one.kernel.variable) for one in stored}
+    for kernel, constant in operands(source):
+        bits = trial.bits(constant)
+        if bits is not None and id(kernel.variable) not in done:
+            done.add(id(kernel.variable))
+            yield KernelGrid(kernel.place.path, kernel.attribute, bits, (), symmetric=False)
+
+
 class _Trial:
     """A file that was quantized with ranges that tell tensors apart."""
 
@@ -225,6 +240,11 @@ class _Trial:
             return Grid(self._names[number], bits)
         low, high = (-(2 ** (bits - 1)) - zero) * scale, (2 ** (bits - 1) - 1 - zero) * scale
         return Grid(f"{scale} {zero}", bits, (low, high))
+
+    def bits(self, name: str) -> int | None:
+        """The bits of a constant that is quantized as activations are; None where it stays in floating point."""
+        tensor = self._tensors.get(name)
+        return None if tensor is None or tensor.quantization is None else _BITS.get(tensor.type)
 
     def kernel(self, name: str) -> tuple[int | None, bool]:
         """The bits of a constant, None where it stays in floating point, and whether each channel has a scale."""

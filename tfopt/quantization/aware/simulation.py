@@ -20,6 +20,7 @@ import tensorflow as tf
 from tensorflow.python.framework import op_callbacks
 
 from tfopt import models
+from tfopt.quantization.aware import fake
 from tfopt.quantization.aware.matching import Part, Point, call_replaced, parts, scope_of
 from tfopt.quantization.aware.plan import KernelGrid, Plan
 from tfopt.quantization.aware.tracking import Tracker
@@ -70,7 +71,11 @@ class Simulation:
         self._kernels: dict[str, list[KernelGrid]] = {}
         for grid in plan.kernels:
             self._kernels.setdefault(grid.layer, []).append(grid)
-        self._inner = {point.part for point in plan.points if point.call < 0}
+        inner = {point.part for point in plan.points if point.call < 0}
+        below = {part.path for part in self._parts if part.number in inner}
+        loops = (part for part in self._parts if isinstance(part.computes, keras.layers.RNN))
+        # A recurrent layer as a whole, and not its cell once for every time step.
+        self._inner = inner | {p.number for p in loops if any(path.startswith(f"{p.path}/") for path in below)}
         self._attached = contextlib.ExitStack()
         self._current = threading.local()  # replicas of a strategy build their graphs in threads
         self._eager: Any = None
@@ -245,13 +250,16 @@ class Simulation:
         else:
             outputs = compute(*args, **rest)
         flat = keras.tree.flatten(outputs)
-        changed = False
+        new: dict[int, Any] = {}
         for index, value in enumerate(flat):
             point = Point(part.number, number, index)
             if point in self._plan.points and tf.is_tensor(value):
                 self.reached.add(point)
-                flat[index], changed = self._on_grid(frame, self._plan.points[point], value), True
-        return keras.tree.pack_sequence_as(outputs, flat) if changed else outputs
+                new[id(value)] = self._on_grid(frame, self._plan.points[point], value, point in self._plan.averages)
+        if not new:
+            return outputs
+        # A value may be returned twice, as the state of a recurrent cell is.
+        return keras.tree.pack_sequence_as(outputs, [new.get(id(value), value) for value in flat])
 
     @contextlib.contextmanager
     def _kernels_swapped(self, frame: _Frame, part: Part) -> Iterator[None]:
@@ -286,7 +294,7 @@ class Simulation:
                 frame.kernels[name] = self._tracker.kernel(grid, weights, frame.steps.get(name))
         return frame.kernels[name]
 
-    def _on_grid(self, frame: _Frame, number: int, value: Any) -> Any:
+    def _on_grid(self, frame: _Frame, number: int, value: Any, average: bool = False) -> Any:
         if not value.dtype.is_floating:
             return value
         with tf.name_scope(f"{frame.root}/grids/"):
@@ -296,6 +304,8 @@ class Simulation:
                 frame.seen.setdefault(number, []).append(self._tracker.extremes(x))
             if not self._rounding:
                 return value
+            if average:
+                x = fake.halves_away(x, frame.low[number], frame.high[number], self._tracker.grids[number].bits)
             rounded = self._tracker.activation(number, x, frame.low[number], frame.high[number])
             new = tf.cast(tf.ensure_shape(rounded, value.shape), value.dtype)
         if hasattr(value, "_keras_mask"):
@@ -308,7 +318,7 @@ class Simulation:
         """A part whose inner values are put on their grids, with its gradient taken from the graph."""
         flat = tf.nest.flatten((args, rest))
         floats = [i for i, value in enumerate(flat) if tf.is_tensor(value) and value.dtype.is_floating]
-        before = self._kernels_below(frame, part)
+        under = self._kernels_below(frame, part)
         ends = [*frame.low, *frame.high] if self._tracker.learns else []
         structure: list[Any] = []
 
@@ -316,15 +326,15 @@ class Simulation:
         def inner(*tensors: Any) -> Any:
             given, kernels, low_high = (
                 tensors[: len(floats)],
-                tensors[len(floats) : len(floats) + len(before)],
-                tensors[len(floats) + len(before) :],
+                tensors[len(floats) : len(floats) + len(under)],
+                tensors[len(floats) + len(under) :],
             )
             here = list(flat)
             for place, tensor in zip(floats, given, strict=True):
                 here[place] = _with_mask(tensor, flat[place])
             new_args, new_rest = tf.nest.pack_sequence_as((args, rest), here)
             outputs = self._watched(
-                frame, dict(zip(before, kernels, strict=True)), low_high, compute, new_args, new_rest
+                frame, dict(zip(under, kernels, strict=True)), low_high, compute, new_args, new_rest
             )
             found = keras.tree.flatten(outputs)
             results = [value for value in found if tf.is_tensor(value)]
@@ -334,13 +344,17 @@ class Simulation:
             def grad(*gradients: Any, variables: Any = None) -> Any:
                 own = list(variables or ())
                 given = [g for g, value in zip(gradients, results, strict=True) if value.dtype.is_floating]
-                back = tf.gradients(wanted, [*tensors, *own], given, unconnected_gradients="zero")
+                # What lies before the part is no business of it: a variable may be used there as well.
+                before = list(tensors)
+                back = tf.gradients(wanted, [*before, *own], given, stop_gradients=before, unconnected_gradients="zero")
                 back = [tf.convert_to_tensor(g) for g in back]
                 return (back[: len(tensors)], back[len(tensors) :]) if variables else back[: len(tensors)]
 
             return results, grad
 
-        results = iter(tf.nest.flatten(inner(*(flat[i] for i in floats), *before.values(), *ends)))
+        with tf.name_scope(f"{frame.root}/grids/"):  # one tensor may be handed over twice, with a gradient for each
+            taken = [tf.identity(value) for value in (*(flat[i] for i in floats), *under.values(), *ends)]
+        results = iter(tf.nest.flatten(inner(*taken)))
         outputs, found = structure
         new = [_with_mask(next(results), value) if tf.is_tensor(value) else value for value in found]
         return keras.tree.pack_sequence_as(outputs, new)

@@ -147,15 +147,15 @@ class Tracker:
         """
         if self._learned or self._momentum == 1 or not seen:
             return
-        for variable, end, of_all in ((self.low, 0, tf.minimum), (self.high, 1, tf.maximum)):
+        for variable, end, of_all in ((self.low, 0, tf.reduce_min), (self.high, 1, tf.reduce_max)):
             before = variable.read_value()
-            new = [before[number] for number in range(len(self.grids))]
+            new = tf.unstack(before, len(self.grids))
             for number, entries in seen.items():
-                value = tf.constant(0.0)  # 0 is on every grid
-                for entry in entries:
-                    value = of_all(value, entry[end])
-                new[number] = value
-            variable.assign(before * self._momentum + (1 - self._momentum) * tf.stack(new))
+                new[number] = of_all([0.0, *(entry[end] for entry in entries)])  # 0 is on every grid
+            batch = tf.stack(new)
+            if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+                batch = of_all(tf.distribute.get_replica_context().all_gather(batch[None], axis=0), axis=0)
+            variable.assign(before * self._momentum + (1 - self._momentum) * batch)
 
     def ranges(self) -> dict[str, tuple[float, float]]:
         """The ends of each range that is not fixed, by the tensor that decides about it."""
