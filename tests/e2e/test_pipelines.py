@@ -108,6 +108,19 @@ def test_the_smallest_file_is_a_quarter_smaller_than_int8_within_the_gate(tmp_pa
     assert kernels == {"conv2d": "int8", "conv2d_1": "int4", "dense": "int4", "dense_1": "float32"}
 
 
+@pytest.mark.slow
+def test_a_net_trained_to_be_its_file_keeps_zeros_values_and_accuracy(tmp_path):
+    finished = tfopt("run", "pipelines/qat.yaml", "--out", tmp_path)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    report = json.loads((tmp_path / "qat" / "report.json").read_text())
+    figures = {row["stage"]: row["metrics"] for row in report["rows"]}
+    assert figures["qat"]["accuracy"] >= figures["train"]["accuracy"] - 0.01
+    assert figures["qat"]["sparsity"] >= figures["cluster"]["sparsity"] - 1e-6
+    assert figures["qat"]["gzip_bytes"] < 0.9 * figures["int8"]["gzip_bytes"]
+    [trained] = [artifact for artifact in report["artifacts"] if artifact["kind"] == "qat"]
+    assert all(row["values"] <= 16 for row in trained["details"]["audit"]["rows"])
+
+
 @pytest.mark.parametrize(
     ("net", "parameters", "ratio", "error"),
     [

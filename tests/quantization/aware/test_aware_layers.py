@@ -8,8 +8,8 @@ from aware_nets import NETS
 from tfopt.callbacks import QuantizationAware
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-# An LSTM hands its rounding on from one time step to the next, and LiteRT's MEAN of int8, which a layer normalization has
-# two of, is itself off by a step: single values are farther off there.
+# An LSTM hands its rounding on from one time step to the next, and LiteRT's MEAN of int8, of which layer normalization
+# has two, is itself off by a step: single values are farther off there.
 DRIFT = {"lstm": 6, "attention": 8}
 ALWAYS = ("conv_bn", "attention", "lstm", "own_layer")
 

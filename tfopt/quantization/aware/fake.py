@@ -35,7 +35,7 @@ def activation(x: Any, low: Any, high: Any, bits: int) -> Any:
 
 
 def halves_away(x: Any, low: Any, high: Any, bits: int) -> Any:
-    """Values moved a little, so that those half way between two of the grid go where LiteRT's average pooling puts them.
+    """Values moved a little: those half way between two of the grid go where LiteRT's average pooling puts them.
 
     It rounds away from the integer 0; of the averages of two by two every fourth is half way.
     """

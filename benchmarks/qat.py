@@ -1,0 +1,229 @@
+"""Quantization-aware training against TF-MOT's, against post-training quantization, and what it costs.
+
+    TFOPT_DATA=folder-with-the-data python benchmarks/qat.py tfmot [--seeds 3] [--images 20000]
+    TFOPT_DATA=... python benchmarks/qat.py int4
+    TFOPT_DATA=... python benchmarks/qat.py kept
+
+tfmot: a CNN with BatchNormalization and a depthwise block on MNIST, trained in floating point, then for two epochs by
+TF-MOT (on tf_keras, in a process of its own, from the same weights) and by tfopt; accuracy of both files on LiteRT, and
+the time of a step against a plain one of the same framework. int4: LeNet-5 on MNIST and a net like MobileNet on spoken
+digits, after training and trained. kept: LeNet-5, 90% pruned, in 16 shared values, after training and trained.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+EPOCHS, BATCH = 2, 32
+
+
+def load(images):
+    file = np.load(Path(os.environ["TFOPT_DATA"]) / "mnist.npz")
+    arrays = [file[key] for key in ("x_train", "y_train", "x_test", "y_test")]
+    x, y, x_test, y_test = [(v[..., None] / 255).astype(np.float32) if v.ndim == 3 else v for v in arrays]
+    return x[:images], y[:images], x_test, y_test
+
+
+def net(keras):
+    layers = keras.layers
+    x = inputs = layers.Input((28, 28, 1))
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(16, 3, strides=2, use_bias=False)(x)))
+    for filters in (32, 48):
+        x = layers.ReLU()(layers.BatchNormalization()(layers.DepthwiseConv2D(3, use_bias=False)(x)))
+        x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(filters, 1, use_bias=False)(x)))
+    x = layers.Dense(10)(layers.Flatten()(layers.MaxPooling2D()(x)))
+    return keras.Model(inputs, layers.Softmax()(x))
+
+
+def compile_model(keras, model, rate):
+    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def timed(keras, model, x, y, epochs, callbacks=()):
+    """Trains; seconds of a step, the median over epochs after the first, which builds the graph."""
+    ends = []
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
+    model.fit(x, y, epochs=epochs, batch_size=BATCH, verbose=0, callbacks=[*callbacks, watch])
+    steps = -(-len(x) // BATCH)
+    return float(np.median(np.diff(ends))) / steps if len(ends) > 1 else float("nan")
+
+
+def peer(folder, seed, images):
+    """TF-MOT's side, in a process of its own: prints a line of JSON."""
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    import tensorflow as tf
+    import tensorflow_model_optimization as tfmot
+    import tf_keras
+
+    x, y, _, _ = load(images)
+    tf_keras.utils.set_random_seed(seed)
+    model = net(tf_keras)
+    with np.load(folder / "weights.npz") as weights:
+        model.set_weights([weights[name] for name in weights.files])
+    plain = timed(tf_keras, compile_model(tf_keras, tf_keras.models.clone_model(model), 3e-4), x, y, EPOCHS)
+    aware = compile_model(tf_keras, tfmot.quantization.keras.quantize_model(model), 3e-4)
+    seconds = timed(tf_keras, aware, x, y, EPOCHS)
+    converter = tf.lite.TFLiteConverter.from_keras_model(aware)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    (folder / "peer.tflite").write_bytes(converter.convert())
+    print(json.dumps({"plain": plain, "aware": seconds}))
+
+
+def accuracy(content, x, y):
+    from tfopt.litert import Runner
+
+    outputs = next(iter(Runner(content)(x).values()))
+    return float((outputs.argmax(-1) == y).mean())
+
+
+def against_tfmot(seeds, images):
+    import keras
+
+    import tfopt
+
+    x, y, x_test, y_test = load(images)
+    print("seed  float   after   TF-MOT  tfopt   step: TF-MOT / plain    tfopt / plain   tfopt / TF-MOT")
+    for seed in range(seeds):
+        keras.utils.set_random_seed(seed)
+        model = compile_model(keras, net(keras), 1e-3)
+        model.fit(x, y, epochs=4, batch_size=BATCH, verbose=0)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            np.savez(folder / "weights.npz", *model.get_weights())
+            arguments = [sys.executable, __file__, "peer", str(folder), str(seed), str(images)]
+            done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+            theirs = json.loads(done.stdout.splitlines()[-1])
+            their_file = (folder / "peer.tflite").read_bytes()
+        before = model.evaluate(x_test, y_test, verbose=0)[1]
+        after = accuracy(tfopt.convert(model, "int8", x[:200]), x_test, y_test)
+        copy = keras.models.clone_model(model)
+        plain = timed(keras, compile_model(keras, copy, 3e-4), x, y, EPOCHS)
+        aware = tfopt.callbacks.QuantizationAware(x[:200], freeze_last=0)
+        keras.utils.set_random_seed(seed)
+        seconds = timed(keras, compile_model(keras, model, 3e-4), x, y, EPOCHS, [aware])
+        ours = accuracy(aware.convert().content, x_test, y_test)
+        peer_accuracy = accuracy(their_file, x_test, y_test)
+        print(
+            f"{seed:4}  {before:.4f}  {after:.4f}  {peer_accuracy:.4f}  {ours:.4f}  "
+            f"{theirs['aware'] * 1e3:.2f} / {theirs['plain'] * 1e3:.2f} ms = {theirs['aware'] / theirs['plain']:.2f}x  "
+            f"{seconds * 1e3:.2f} / {plain * 1e3:.2f} ms = {seconds / plain:.2f}x  {seconds / theirs['aware']:.2f}x",
+            flush=True,
+        )
+
+
+def mobile_net(shape, classes):
+    """Depthwise and pointwise blocks, as in MobileNet."""
+    from keras import Model, layers
+
+    x = inputs = layers.Input(shape)
+    x = layers.ReLU(6)(layers.BatchNormalization()(layers.Conv2D(16, 3, 2, padding="same", use_bias=False)(x)))
+    for filters, strides in ((24, 1), (32, 2), (48, 1), (64, 2)):
+        x = layers.DepthwiseConv2D(3, strides, padding="same", use_bias=False)(x)
+        x = layers.ReLU(6)(layers.BatchNormalization()(x))
+        x = layers.ReLU(6)(layers.BatchNormalization()(layers.Conv2D(filters, 1, use_bias=False)(x)))
+    x = layers.GlobalAveragePooling2D()(x)
+    return Model(inputs, layers.Dense(classes, activation="softmax")(x))
+
+
+def four_bits(images):
+    import keras
+    from networks import lenet_5
+
+    import tfopt
+
+    sys.path.insert(0, str(Path(__file__).parents[1] / "pipelines"))
+    import speech
+
+    sounds = speech.load(str(Path(os.environ["TFOPT_DATA"]) / "fsdd.npz"))
+    spoken = [
+        sounds[name] / (4.0 if name.startswith("x") else 1) for name in ("x_train", "y_train", "x_test", "y_test")
+    ]
+    jobs = (
+        ("LeNet-5, MNIST", lenet_5, load(images), 6, 6),
+        ("MobileNet-like, spoken digits", lambda: mobile_net(spoken[0].shape[1:], 10), spoken, 30, 20),
+    )
+    for name, build, (x, y, x_test, y_test), epochs, more in jobs:
+        keras.utils.set_random_seed(0)
+        model = compile_model(keras, build(), 2e-3)
+        schedule = keras.callbacks.LearningRateScheduler(lambda epoch, epochs=epochs: 2e-3 * (1 - epoch / epochs))
+        model.fit(x, y, epochs=epochs, batch_size=BATCH, verbose=0, callbacks=[schedule])
+        print(f"{name}: float {model.evaluate(x_test, y_test, verbose=0)[1]:.4f}", flush=True)
+        for mode in ("int8", "int4"):
+            content = tfopt.convert(model, mode, x[:200])
+            print(f"  {mode} after training   {accuracy(content, x_test, y_test):.4f} {len(content):,} B", flush=True)
+        model.save("/tmp/tfopt-qat.keras")
+        for mode, ranges in (("int8", "moving_average"), ("int4", "moving_average"), ("int4", "learned")):
+            trained = compile_model(keras, keras.models.load_model("/tmp/tfopt-qat.keras"), 5e-4)
+            schedule = keras.callbacks.LearningRateScheduler(lambda epoch, more=more: 1e-3 * (1 - epoch / more))
+            aware = tfopt.callbacks.QuantizationAware(x[:200], mode, ranges=ranges)
+            trained.fit(x, y, epochs=more, batch_size=BATCH, verbose=0, callbacks=[schedule, aware])
+            content = aware.convert().content
+            score = accuracy(content, x_test, y_test)
+            print(f"  {mode} trained, {ranges:15} {score:.4f} {len(content):,} B", flush=True)
+
+
+def kept(images):
+    import keras
+    from networks import lenet_5
+
+    import tfopt
+    from tfopt.tflite import read
+
+    x, y, x_test, y_test = load(images)
+    keras.utils.set_random_seed(0)
+    model = compile_model(keras, lenet_5(), 1e-3)
+    model.fit(x, y, epochs=6, batch_size=BATCH, verbose=0)
+
+    def tell(name, content):
+        kernels = [t for t in read(content).tensors if t.parameter and len(t.shape) > 1]
+        zeros = sum(t.zeros for t in kernels) / sum(t.size for t in kernels)
+        values = max(t.distinct or 999 for t in kernels)
+        print(
+            f"{name:34} {accuracy(content, x_test, y_test):.4f}  {len(content):,} B, "
+            f"{len(gzip.compress(content, 9)):,} B gzip, {zeros:.1%} zeros, at most {values} values to a kernel",
+            flush=True,
+        )
+
+    tell("float32, dense", tfopt.convert(model, "float32", x[:200]))
+    tell("int8, dense", tfopt.convert(model, "int8", x[:200]))
+    fit = {"epochs": 4, "batch_size": BATCH, "verbose": 0}
+    model.fit(x, y, callbacks=[tfopt.callbacks.MagnitudePruning(0.9)], **fit)
+    model.fit(x, y, callbacks=[tfopt.callbacks.Clustering(16)], **{**fit, "epochs": 2})
+    model.save("/tmp/tfopt-qat.keras")
+    for mode in ("int8", "int4"):
+        tell(f"90%, 16 values, {mode} after training", tfopt.convert(model, mode, x[:200]))
+        trained = compile_model(keras, keras.models.load_model("/tmp/tfopt-qat.keras"), 3e-4)
+        aware = tfopt.callbacks.QuantizationAware(
+            x[:200], mode, ranges="learned" if mode == "int4" else "moving_average"
+        )
+        trained.fit(x, y, callbacks=[aware], **{**fit, "epochs": 3})
+        tell(f"90%, 16 values, {mode} trained", aware.convert().content)
+
+
+def main():
+    if sys.argv[1:2] == ["peer"]:
+        peer(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("tfmot", "int4", "kept"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=20000)
+    arguments = parser.parse_args()
+    if arguments.what == "tfmot":
+        against_tfmot(arguments.seeds, arguments.images)
+    else:
+        (four_bits if arguments.what == "int4" else kept)(arguments.images)
+
+
+if __name__ == "__main__":
+    main()
