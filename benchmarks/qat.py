@@ -149,13 +149,13 @@ def four_bits(images):
         sounds[name] / (4.0 if name.startswith("x") else 1) for name in ("x_train", "y_train", "x_test", "y_test")
     ]
     jobs = (
-        ("LeNet-5, MNIST", lenet_5, load(images), 6, 6),
+        ("LeNet-5, MNIST", lenet_5, load(images), 5, 4),
         ("MobileNet-like, spoken digits", lambda: mobile_net(spoken[0].shape[1:], 10), spoken, 30, 20),
     )
     for name, build, (x, y, x_test, y_test), epochs, more in jobs:
         keras.utils.set_random_seed(0)
-        model = compile_model(keras, build(), 2e-3)
-        schedule = keras.callbacks.LearningRateScheduler(lambda epoch, epochs=epochs: 2e-3 * (1 - epoch / epochs))
+        model = compile_model(keras, build(), 1e-3)
+        schedule = keras.callbacks.LearningRateScheduler(lambda epoch, epochs=epochs: 1e-3 * (1 - epoch / epochs))
         model.fit(x, y, epochs=epochs, batch_size=BATCH, verbose=0, callbacks=[schedule])
         print(f"{name}: float {model.evaluate(x_test, y_test, verbose=0)[1]:.4f}", flush=True)
         for mode in ("int8", "int4"):
@@ -164,7 +164,7 @@ def four_bits(images):
         model.save("/tmp/tfopt-qat.keras")
         for mode, ranges in (("int8", "moving_average"), ("int4", "moving_average"), ("int4", "learned")):
             trained = compile_model(keras, keras.models.load_model("/tmp/tfopt-qat.keras"), 5e-4)
-            schedule = keras.callbacks.LearningRateScheduler(lambda epoch, more=more: 1e-3 * (1 - epoch / more))
+            schedule = keras.callbacks.LearningRateScheduler(lambda epoch, more=more: 5e-4 * (1 - epoch / more))
             aware = tfopt.callbacks.QuantizationAware(x[:200], mode, ranges=ranges)
             trained.fit(x, y, epochs=more, batch_size=BATCH, verbose=0, callbacks=[schedule, aware])
             content = aware.convert().content

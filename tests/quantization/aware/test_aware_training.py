@@ -93,7 +93,7 @@ def test_values_outside_of_a_range_have_no_gradient_and_the_ends_have_theirs():
 # Gradients through a whole model
 
 
-@pytest.mark.parametrize("name", ["lstm", "attention", "own_layer", "conv_bn"])
+@pytest.mark.parametrize("name", [pytest.param("lstm", marks=pytest.mark.slow), "attention", "own_layer", "conv_bn"])
 def test_without_rounding_the_gradients_are_the_models_own(name, blobs, monkeypatch):
     """Values inside of layers are reached in a way of its own; the chain rule has to survive it."""
     x, y = blobs[0][:32], blobs[1][:32]
@@ -179,6 +179,7 @@ def test_ranges_follow_and_stay_once_they_are_frozen(ranges, blobs):
 # What is left of the model
 
 
+@pytest.mark.slow
 def test_what_is_saved_in_the_middle_is_an_ordinary_model(blobs, tmp_path, python):
     x, y = blobs
     model = compiled("lstm")
@@ -197,7 +198,7 @@ def test_what_is_saved_in_the_middle_is_an_ordinary_model(blobs, tmp_path, pytho
 
 def test_after_strip_the_model_computes_as_before(blobs):
     x, _ = blobs
-    model = compiled("lstm")
+    model = compiled("conv_bn")
     before = model.predict(x, verbose=0)
     aware = quantize_aware(model, "int8", x[:32])
     during = model.predict(x, verbose=0)
@@ -274,7 +275,14 @@ print((high - low).max())
 """
 
 
-@pytest.mark.parametrize(("net", "ranges"), [("attention", "moving_average"), ("dense", "learned")])
+@pytest.mark.parametrize(
+    ("net", "ranges"),
+    [
+        pytest.param("attention", "moving_average", marks=pytest.mark.slow),
+        ("dense", "moving_average"),
+        ("dense", "learned"),
+    ],
+)
 def test_ranges_are_those_of_all_replicas(net, ranges, python):
     out = python(TWO.format(folder=str(Path(__file__).parent), net=net, ranges=ranges)).splitlines()
     low, high, weights = (float(n) for n in out[-2].split())
