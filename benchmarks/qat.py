@@ -121,6 +121,11 @@ def against_tfmot(seeds, images):
         )
 
 
+def falling(keras, rate, epochs):
+    """A learning rate that goes down in a straight line to its share of the last epoch."""
+    return keras.callbacks.LearningRateScheduler(lambda epoch: rate * (1 - epoch / epochs))
+
+
 def mobile_net(shape, classes):
     """Depthwise and pointwise blocks, as in MobileNet."""
     from keras import Model, layers
@@ -155,8 +160,7 @@ def four_bits(images):
     for name, build, (x, y, x_test, y_test), epochs, more in jobs:
         keras.utils.set_random_seed(0)
         model = compile_model(keras, build(), 1e-3)
-        schedule = keras.callbacks.LearningRateScheduler(lambda epoch, epochs=epochs: 1e-3 * (1 - epoch / epochs))
-        model.fit(x, y, epochs=epochs, batch_size=BATCH, verbose=0, callbacks=[schedule])
+        model.fit(x, y, epochs=epochs, batch_size=BATCH, verbose=0, callbacks=[falling(keras, 1e-3, epochs)])
         print(f"{name}: float {model.evaluate(x_test, y_test, verbose=0)[1]:.4f}", flush=True)
         for mode in ("int8", "int4"):
             content = tfopt.convert(model, mode, x[:200])
@@ -164,9 +168,8 @@ def four_bits(images):
         model.save("/tmp/tfopt-qat.keras")
         for mode, ranges in (("int8", "moving_average"), ("int4", "moving_average"), ("int4", "learned")):
             trained = compile_model(keras, keras.models.load_model("/tmp/tfopt-qat.keras"), 5e-4)
-            schedule = keras.callbacks.LearningRateScheduler(lambda epoch, more=more: 5e-4 * (1 - epoch / more))
             aware = tfopt.callbacks.QuantizationAware(x[:200], mode, ranges=ranges)
-            trained.fit(x, y, epochs=more, batch_size=BATCH, verbose=0, callbacks=[schedule, aware])
+            trained.fit(x, y, epochs=more, batch_size=BATCH, verbose=0, callbacks=[falling(keras, 5e-4, more), aware])
             content = aware.convert().content
             score = accuracy(content, x_test, y_test)
             print(f"  {mode} trained, {ranges:15} {score:.4f} {len(content):,} B", flush=True)
