@@ -103,6 +103,7 @@ class QuantizationAware(Attached):
             self._aware = self.on(self.model)
         self._aware.params, self._late = self.params, False
         self._aware.attach()
+        self._aware.thaw()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Takes up a state that was set: other callbacks restore it when training begins."""

@@ -109,6 +109,23 @@ class Contract:
             self._shrink(choice)
         return self._outcome()
 
+    def or_trained(self, outcome: Outcome, what: str, conversion: Conversion) -> Outcome:
+        """The last rung: the file of a model that was trained to be it, if it is better than the best there was.
+
+        Args:
+            outcome: What the contract came to without.
+            what: How it was trained.
+            conversion: The file.
+        """
+        score = self._score(conversion.content)
+        drop = self._drop(score)
+        step = Step(what, len(flatbuffer.slim(conversion.content)), score, drop, drop <= self._max_drop)
+        self._step(f"{what}: {step.bytes:,} B, {score:.4f}")
+        steps = (*outcome.steps, step)
+        if step.met or drop < outcome.step.drop:
+            return Outcome(conversion, step, steps)
+        return replace(outcome, steps=steps)
+
     def _climb(self) -> None:
         """Goes up the ladder until the metric is kept."""
         start = _Choice(self._asked, self._asked.export.ranges)

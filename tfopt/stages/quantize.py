@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -144,9 +144,7 @@ class Quantize(Export, Stage):
         if self.max_drop is None:
             converted = convert_with_notes(model, self, calibration)
         else:
-            outcome = self._contract(model, settled(prepare(model, self, calibration)), context)
-            if self.qat and not outcome.step.met:
-                outcome = self._trained(outcome, model, inputs, context)
+            outcome = self._contract(model, settled(prepare(model, self, calibration)), inputs, context)
             converted = outcome.conversion
             details["steps"] = [asdict(step) for step in outcome.steps]
             failed = None if outcome.step.met else f"{context.name}: {self._failure(outcome)}"
@@ -164,44 +162,40 @@ class Quantize(Export, Stage):
             failed=failed,
         )
 
-    def _contract(self, model: Any, prepared: Prepared, context: Context) -> Outcome:
+    def _judges(self, model: Any, context: Context) -> tuple[Callable[[bytes], float], Callable[[float], float]]:
+        """What scores a file on the validation split, and what tells how much worse than the model a score is."""
         from tfopt import evaluate
+
+        metric, split = gated(self.metric, metrics_of(model, context)), context.data.validation
+        before = evaluate.score(metric, split, evaluate.keras_outputs(model, split))
+        return (
+            lambda content: evaluate.score(metric, split, evaluate.file_outputs(content, split)),
+            lambda after: metric.drop(before, after),
+        )
+
+    def _contract(self, model: Any, prepared: Prepared, inputs: Sequence[Artifact], context: Context) -> Outcome:
         from tfopt.litert import Runner
         from tfopt.quantization.contract import Contract
         from tfopt.quantization.samples import fitted
 
-        metric, split = gated(self.metric, metrics_of(model, context)), context.data.validation
-        before = evaluate.score(metric, split, evaluate.keras_outputs(model, split))
+        score, drop = self._judges(model, context)
         more = context.data.calibration(MORE_SAMPLES * self.samples, context.seed)
         runner = Runner(prepared.source.content)
         contract = Contract(
             prepared,
-            score=lambda content: evaluate.score(metric, split, evaluate.file_outputs(content, split)),
-            drop=lambda after: metric.drop(before, after),
+            score=score,
+            drop=drop,
             max_drop=self.max_drop or 0.0,
             more=fitted(more, list(runner.inputs), runner.inputs),
             step=context.progress.step,
             part=context.progress.part,
         )
-        return contract.smallest() if self.goal else contract.keep()
-
-    def _trained(self, outcome: Outcome, model: Any, inputs: Sequence[Artifact], context: Context) -> Outcome:
-        """The file of the model trained to be it, if that is better than the best there was."""
-        from tfopt import evaluate
-        from tfopt.quantization.contract import Outcome, Step
-
-        metric, split = gated(self.metric, metrics_of(model, context)), context.data.validation
-        before = evaluate.score(metric, split, evaluate.keras_outputs(model, split))
+        outcome = contract.smallest() if self.goal else contract.keep()
+        if not self.qat or outcome.step.met:
+            return outcome
         stage = self._training_stage()
         conversion, _, _ = stage.train(model, inputs, context)
-        after = evaluate.score(metric, split, evaluate.file_outputs(conversion.content, split))
-        what = f"trained for {stage.epochs} epochs to be the file"
-        drop = metric.drop(before, after)
-        step = Step(what, len(conversion.content), after, drop, drop <= (self.max_drop or 0.0))
-        context.progress.step(f"{what}: {step.bytes:,} B, {after:.4f}")
-        steps = (*outcome.steps, step)
-        better = step.met or drop < outcome.step.drop
-        return Outcome(conversion, step, steps) if better else Outcome(outcome.conversion, outcome.step, steps)
+        return contract.or_trained(outcome, f"trained for {stage.epochs} epochs to be the file", conversion)
 
     def _failure(self, outcome: Outcome) -> str:
         return (

@@ -176,6 +176,26 @@ def test_ranges_follow_and_stay_once_they_are_frozen(ranges, blobs):
     assert np.array_equal(seen[1][2], seen[3][2])
 
 
+def test_a_second_fit_thaws_what_the_first_one_froze(blobs):
+    x, y = blobs
+    model = compiled("dense")
+    aware = QuantizationAware(x[:32], freeze_last=0.5, momentum=0.8)
+    fit = {"epochs": 2, "batch_size": 64, "verbose": 0, "callbacks": [aware]}
+    model.fit(x, y, **fit)
+    before = aware.get_state()
+    model.fit(x, y, **fit)
+    assert any((before[name] != value).any() for name, value in aware.get_state().items())
+
+
+def test_a_model_of_one_value_is_compared_too(blobs):
+    x, _ = blobs
+    model = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(1)])
+    aware = quantize_aware(model, "int8", x[:32])
+    likeness = aware.likeness(aware.convert().content, x)
+    assert likeness.steps <= 1.01
+    assert likeness.agreement == 1
+
+
 # What is left of the model
 
 

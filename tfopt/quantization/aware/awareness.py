@@ -148,6 +148,10 @@ class Awareness:
         """
         self._simulation.freeze()
 
+    def thaw(self) -> None:
+        """Ranges and statistics follow the training again."""
+        self._simulation.thaw()
+
     @property
     def skipped(self) -> tuple[Skipped, ...]:
         """What the file quantizes by ranges of the calibration samples, as the training does not know of it."""
@@ -214,7 +218,7 @@ class Awareness:
         for (name, mine), detail in zip(ours.items(), runner.outputs.values(), strict=True):
             step = float(detail["quantization"][0]) or max(float(np.ptp(mine)), 1e-9) / 255
             steps = max(steps, float(np.abs(mine - theirs[name]).max()) / step)
-            agreement = min(agreement, evaluate.compare({name: mine}, {name: theirs[name]})["agreement"])
+            agreement = min(agreement, evaluate.compare({name: mine}, {name: theirs[name]}).get("agreement", 1.0))
         return Likeness(steps, agreement)
 
     def _variable(self, grid: Any) -> Any:

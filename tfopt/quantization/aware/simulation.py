@@ -98,18 +98,16 @@ class Simulation:
 
     def freeze(self) -> None:
         """Ranges stay as they are from now on, and batch normalizations use their moving statistics in training too."""
-        self._frozen = True
-        self._tracker.freeze()
-        self._retrace()
+        self._set_frozen(True)
 
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """The model computes as it did before, for the length of the block."""
-        self.detach()
-        try:
-            yield
-        finally:
-            self.attach()
+    def thaw(self) -> None:
+        """Ranges and statistics follow the training again."""
+        self._set_frozen(False)
+
+    def _set_frozen(self, frozen: bool) -> None:
+        if frozen != self._frozen:
+            self._frozen = self._tracker.frozen = frozen
+            self._retrace()
 
     def _retrace(self) -> None:
         """Has the model build its graphs anew."""

@@ -48,6 +48,7 @@ class Tracker:
         rate: float,
     ):
         self.grids, self._method, self._momentum = tuple(grids), method, momentum
+        self._frozen = False
         self._kernels = [(grid, variable) for grid, variable in kernels if method == "learned" and grid.symmetric]
         self._shapes = [shape_of_scales(variable, grid.axes) for grid, variable in self._kernels]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
@@ -88,11 +89,16 @@ class Tracker:
         self._learned[1].start(high, high > 0)
         self._learned[2].start(np.concatenate([np.zeros(0), *steps]))
 
-    def freeze(self) -> None:
-        """Ranges stay as they are from now on, in functions that are traced from now on."""
+    @property
+    def frozen(self) -> bool:
+        """Whether ranges stay as they are, in functions that are traced from now on."""
+        return self._frozen
+
+    @frozen.setter
+    def frozen(self, frozen: bool) -> None:
+        self._frozen = frozen
         for learned in self._learned:
-            learned.learns = False
-        self._momentum = 1.0
+            learned.learns = not frozen
 
     def pieces(self) -> tuple[list[Any], list[Any], dict[tuple[str, str], Any]]:
         """The ranges as tensors, for one step: lows, highs, and learned steps of kernels by layer and attribute."""
@@ -145,7 +151,7 @@ class Tracker:
         Args:
             seen: The extremes of each grid's values, by its number.
         """
-        if self._learned or self._momentum == 1 or not seen:
+        if self._learned or self._frozen or not seen:
             return
         for variable, end, of_all in ((self.low, 0, tf.reduce_min), (self.high, 1, tf.reduce_max)):
             before = variable.read_value()
