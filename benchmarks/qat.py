@@ -121,6 +121,12 @@ def against_tfmot(seeds, images):
         )
 
 
+def copy_of(keras, model):
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def falling(keras, rate, epochs):
     """A learning rate that goes down in a straight line to its share of the last epoch."""
     return keras.callbacks.LearningRateScheduler(lambda epoch: rate * (1 - epoch / epochs))
@@ -165,9 +171,8 @@ def four_bits(images):
         for mode in ("int8", "int4"):
             content = tfopt.convert(model, mode, x[:200])
             print(f"  {mode} after training   {accuracy(content, x_test, y_test):.4f} {len(content):,} B", flush=True)
-        model.save("/tmp/tfopt-qat.keras")
         for mode, ranges in (("int8", "moving_average"), ("int4", "moving_average"), ("int4", "learned")):
-            trained = compile_model(keras, keras.models.load_model("/tmp/tfopt-qat.keras"), 5e-4)
+            trained = compile_model(keras, copy_of(keras, model), 5e-4)
             aware = tfopt.callbacks.QuantizationAware(x[:200], mode, ranges=ranges)
             trained.fit(x, y, epochs=more, batch_size=BATCH, verbose=0, callbacks=[falling(keras, 5e-4, more), aware])
             content = aware.convert().content
@@ -202,10 +207,9 @@ def kept(images):
     fit = {"epochs": 4, "batch_size": BATCH, "verbose": 0}
     model.fit(x, y, callbacks=[tfopt.callbacks.MagnitudePruning(0.9)], **fit)
     model.fit(x, y, callbacks=[tfopt.callbacks.Clustering(16)], **{**fit, "epochs": 2})
-    model.save("/tmp/tfopt-qat.keras")
     for mode in ("int8", "int4"):
         tell(f"90%, 16 values, {mode} after training", tfopt.convert(model, mode, x[:200]))
-        trained = compile_model(keras, keras.models.load_model("/tmp/tfopt-qat.keras"), 3e-4)
+        trained = compile_model(keras, copy_of(keras, model), 3e-4)
         aware = tfopt.callbacks.QuantizationAware(
             x[:200], mode, ranges="learned" if mode == "int4" else "moving_average"
         )

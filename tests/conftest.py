@@ -63,6 +63,27 @@ def _blobs():
     return x, y
 
 
+class Interrupted(Exception):
+    """What ends a training in the middle."""
+
+
+@pytest.fixture
+def interrupted():
+    """Runs a training, given one more callback, that is cut off when epoch 2 (of 0, 1, 2, ...) begins."""
+    import keras
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise Interrupted
+
+    def run(training):
+        with pytest.raises(Interrupted):
+            training(Interrupt())
+
+    return run
+
+
 @pytest.fixture
 def python():
     """Runs code in a fresh interpreter and returns what it printed; fails with its errors."""

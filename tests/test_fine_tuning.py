@@ -71,20 +71,11 @@ def test_a_nested_model_is_frozen_as_one(data, tmp_path):
     assert {path.split("/")[-2] for path, by in change.items() if by} == {"head"}
 
 
-def test_a_frozen_training_goes_on_where_it_was_interrupted(data, tmp_path):
-    class Stop(Exception):
-        pass
-
-    class After(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 2:
-                raise Stop
-
+def test_a_frozen_training_goes_on_where_it_was_interrupted(data, interrupted, tmp_path):
     settings = Settings(epochs=4, freeze=("conv*",), rates={"wide": 0.1})
     whole, broken, again = net(), net(), net()
     training.fit(whole, data, settings, tmp_path / "whole")
-    with pytest.raises(Stop):
-        training.fit(broken, data, settings, tmp_path / "parts", [After()])
+    interrupted(lambda stop: training.fit(broken, data, settings, tmp_path / "parts", [stop]))
     assert all(layer.trainable for layer in broken.layers)
     training.fit(again, data, settings, tmp_path / "parts")
     for path, value in weights(whole).items():

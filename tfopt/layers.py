@@ -6,6 +6,7 @@ name, its class (`Conv2D`), or the same of a layer that it lies in.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -91,6 +92,20 @@ def walk(model: keras.Model) -> Iterator[Place]:
             yield from below(layer, here, (*above, layer))
 
     return below(model, "", ())
+
+
+@contextlib.contextmanager
+def call_replaced(layer: Any, call: Any) -> Iterator[None]:
+    """Gives a layer another `call` for the length of the block; Keras's own `__setattr__` would track it."""
+    before = vars(layer).get("call")
+    object.__setattr__(layer, "call", call)
+    try:
+        yield
+    finally:
+        if before is None:
+            object.__delattr__(layer, "call")
+        else:
+            object.__setattr__(layer, "call", before)
 
 
 def matching(places: Sequence[Place], pattern: str, knob: str) -> list[Place]:

@@ -10,7 +10,6 @@ from tfopt.callbacks import Clustering
 from tfopt.data import Data, Split
 from tfopt.tflite import read
 
-HEAD = "name: t\nmodel: model.py:build\ndata: digits\nloss: sparse_categorical_crossentropy\nstages:\n"
 MODEL = """
 import keras
 from keras import layers
@@ -22,18 +21,6 @@ def build():
         layers.Dense(32, activation="relu", name="hidden"), layers.Dense(10, activation="softmax", name="head"),
     ])
 """
-
-
-@pytest.fixture
-def recipe(tmp_path):
-    (tmp_path / "model.py").write_text(MODEL)
-
-    def write(*stages):
-        path = tmp_path / "r.yaml"
-        path.write_text(HEAD + "".join(f"  - {stage}\n" for stage in stages))
-        return path
-
-    return write
 
 
 @pytest.mark.slow
@@ -67,15 +54,7 @@ def test_zeros_and_values_last_through_to_a_smaller_file(recipe):
     assert files["shared"]["agreement"] > 0.98
 
 
-def test_an_interrupted_clustering_ends_with_the_weights_of_an_uninterrupted_one(blobs, tmp_path):
-    class Interrupted(Exception):
-        pass
-
-    class Interrupt(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 2:
-                raise Interrupted
-
+def test_an_interrupted_clustering_ends_with_the_weights_of_an_uninterrupted_one(blobs, interrupted, tmp_path):
     def build():
         keras.utils.set_random_seed(1)
         model = keras.Sequential(
@@ -89,8 +68,7 @@ def test_an_interrupted_clustering_ends_with_the_weights_of_an_uninterrupted_one
     settings = training.Settings(epochs=4)
     whole, cut, resumed = build(), build(), build()
     training.fit(whole, data, settings, tmp_path / "whole", [Clustering(6, biases=3)])
-    with pytest.raises(Interrupted):
-        training.fit(cut, data, settings, tmp_path / "cut", [Clustering(6, biases=3), Interrupt()])
+    interrupted(lambda stop: training.fit(cut, data, settings, tmp_path / "cut", [Clustering(6, biases=3), stop]))
     training.fit(resumed, data, settings, tmp_path / "cut", [Clustering(6, biases=3)])
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)

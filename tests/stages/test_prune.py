@@ -26,19 +26,6 @@ def build():
         layers.Dense(10, activation="softmax", name="head"),
     ])
 """
-HEAD = "name: t\nmodel: model.py:build\ndata: digits\nloss: sparse_categorical_crossentropy\nstages:\n"
-
-
-@pytest.fixture
-def recipe(tmp_path):
-    (tmp_path / "model.py").write_text(MODEL)
-
-    def write(*stages):
-        path = tmp_path / "r.yaml"
-        path.write_text(HEAD + "".join(f"  - {stage}\n" for stage in stages))
-        return path
-
-    return write
 
 
 def run(path):

@@ -45,21 +45,8 @@ def own(call, inputs, channels):
     axes = (Axis(kernel, 0, inputs[0], "takes"), Axis(kernel, 1, out, "makes"), Axis(bias, 0, out, "makes"))
     return Flow((out,), axes, lambda config, count: config.update(units=count(out)))
 """
-HEAD = "name: t\nmodel: model.py:%s\ndata: digits\nloss: sparse_categorical_crossentropy\nstages:\n"
 TRAIN = "train: {epochs: 3}"
 CUT = "prune_channels: {keep: 0.5, epochs: 1%s}"
-
-
-@pytest.fixture
-def recipe(tmp_path):
-    (tmp_path / "model.py").write_text(MODEL)
-
-    def write(*stages, build="build"):
-        path = tmp_path / "r.yaml"
-        path.write_text(HEAD % build + "".join(f"  - {stage}\n" for stage in stages))
-        return path
-
-    return write
 
 
 def run(path):

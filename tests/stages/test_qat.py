@@ -10,7 +10,6 @@ import tfopt
 from tfopt.errors import RecipeError
 from tfopt.tflite import read
 
-HEAD = "name: t\nmodel: model.py:build\ndata: digits\nloss: sparse_categorical_crossentropy\nstages:\n"
 MODEL = """
 import keras
 from keras import layers
@@ -23,18 +22,6 @@ def build():
         layers.Dense(32, activation="relu", name="hidden"), layers.Dense(10, activation="softmax", name="head"),
     ])
 """
-
-
-@pytest.fixture
-def recipe(tmp_path):
-    (tmp_path / "model.py").write_text(MODEL)
-
-    def write(*stages):
-        path = tmp_path / "r.yaml"
-        path.write_text(HEAD + "".join(f"  - {stage}\n" for stage in stages))
-        return path
-
-    return write
 
 
 def run(path):

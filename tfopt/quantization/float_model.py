@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from tfopt import flatbuffer, models
 from tfopt.errors import ConversionError, ModelError
-from tfopt.layers import Place, walk
+from tfopt.layers import Place, call_replaced, walk
 from tfopt.noise import captured
 from tfopt.quantization.samples import OPEN
 from tfopt.quantization.splits import cut_splits
@@ -156,23 +156,14 @@ def _scoped(model: keras.Model) -> Iterator[tuple[Place, ...]]:
         yield places
 
 
-@contextlib.contextmanager
-def _in_scope(layer: Any, scope: str) -> Iterator[None]:
+def _in_scope(layer: Any, scope: str) -> contextlib.AbstractContextManager[None]:
     original = layer.call
 
     def call(*args: Any, **rest: Any) -> Any:
         with tf.name_scope(scope):
             return original(*args, **rest)
 
-    before = vars(layer).get("call")
-    object.__setattr__(layer, "call", call)  # Keras's own __setattr__ would track it
-    try:
-        yield
-    finally:
-        if before is None:
-            object.__delattr__(layer, "call")
-        else:
-            object.__setattr__(layer, "call", before)
+    return call_replaced(layer, call)
 
 
 def _named(content: bytes, traced: Traced, sample: Any) -> FloatModel:

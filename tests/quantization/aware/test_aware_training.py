@@ -10,7 +10,9 @@ import tensorflow as tf
 from aware_nets import NETS
 
 import tfopt
+from tfopt import training
 from tfopt.callbacks import Clustering, MagnitudePruning, QuantizationAware
+from tfopt.data import Data, Split
 from tfopt.errors import InputError, ModelError
 from tfopt.quantization import quantize_aware
 from tfopt.quantization.aware import fake
@@ -228,37 +230,22 @@ def test_after_strip_the_model_computes_as_before(blobs):
     assert 0 < np.abs(during - before).max() < 0.3
 
 
-def test_an_interrupted_training_goes_on_with_its_ranges(blobs, tmp_path):
-    from tfopt import training
-    from tfopt.data import Data, Split
-
-    class Stop(Exception):
-        pass
-
-    class After(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 2:
-                raise Stop
-
+def test_an_interrupted_training_goes_on_with_its_ranges(blobs, interrupted, tmp_path):
     split = Split(*blobs)
     data, settings = Data(split, split, split), training.Settings(epochs=3)
-    results = []
-    for parts in (1, 2):
+
+    def begun():
         keras.utils.set_random_seed(1)
-        model = compiled("conv_bn")
-        aware = QuantizationAware(blobs[0][:32], ranges="learned")
-        if parts == 2:
-            with pytest.raises(Stop):
-                training.fit(model, data, settings, tmp_path / "two", [aware, After()])
-            aware.detach()
-            keras.utils.set_random_seed(1)
-            model, aware = compiled("conv_bn"), QuantizationAware(blobs[0][:32], ranges="learned")
-        training.fit(model, data, settings, tmp_path / ("one" if parts == 1 else "two"), [aware])
-        results.append((model.get_weights(), aware.get_state()))
-    for one, other in zip(results[0][0], results[1][0], strict=True):
-        np.testing.assert_array_equal(one, other)
-    for name, value in results[0][1].items():
-        np.testing.assert_array_equal(value, results[1][1][name])
+        return compiled("conv_bn"), QuantizationAware(blobs[0][:32], ranges="learned")
+
+    (whole, one), (cut, broken), (resumed, other) = begun(), begun(), begun()
+    training.fit(whole, data, settings, tmp_path / "whole", [one])
+    interrupted(lambda stop: training.fit(cut, data, settings, tmp_path / "cut", [broken, stop]))
+    training.fit(resumed, data, settings, tmp_path / "cut", [other])
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for name, value in one.get_state().items():
+        np.testing.assert_array_equal(value, other.get_state()[name])
 
 
 # Where it runs

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt import models
-from tfopt.layers import walk
+from tfopt.layers import call_replaced, walk
 from tfopt.litert import Runner
 from tfopt.noise import captured
 from tfopt.quantization.ranges import values_of
@@ -94,20 +94,6 @@ def calls_replaced(whole: Sequence[Part], replaced: Callable[[Part, Any], Any]) 
         for part in whole:
             stack.enter_context(call_replaced(part.computes, replaced(part, part.computes.call)))
         yield
-
-
-@contextlib.contextmanager
-def call_replaced(computes: Any, call: Any) -> Iterator[None]:
-    """Another `call` for one of them; Keras's own `__setattr__` would track it."""
-    before = vars(computes).get("call")
-    object.__setattr__(computes, "call", call)
-    try:
-        yield
-    finally:
-        if before is None:
-            object.__delattr__(computes, "call")
-        else:
-            object.__setattr__(computes, "call", before)
 
 
 def match(model: keras.Model, content: bytes, samples: Mapping[str, np.ndarray]) -> dict[str, Point]:

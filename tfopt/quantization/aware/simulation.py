@@ -2,8 +2,7 @@
 
 Every layer keeps its class, its variables and its code. Its `call` is replaced on the object; kernels are handed to it
 on their grids, and what it returns is put on its grid. Values inside of a layer, such as the variance of a layer
-normalization, are reached through TensorFlow's op callbacks while the layer's graph is built. GradientTape does not see
-what such a callback puts in, so the gradient of that layer is taken from the graph itself.
+normalization, are changed while its graph is built.
 """
 
 from __future__ import annotations
@@ -17,11 +16,12 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework import op_callbacks
 
 from tfopt import models
+from tfopt.layers import call_replaced
 from tfopt.quantization.aware import fake
-from tfopt.quantization.aware.matching import Part, Point, call_replaced, parts, scope_of
+from tfopt.quantization.aware.inside import computed, with_mask
+from tfopt.quantization.aware.matching import Part, Point, parts, scope_of
 from tfopt.quantization.aware.plan import KernelGrid, Plan
 from tfopt.quantization.aware.tracking import Tracker
 from tfopt.quantization.ranges import Extremes
@@ -244,7 +244,7 @@ class Simulation:
                 return original(*args, **rest)
 
         if part.number in self._inner and not frame.inside:
-            outputs = self._with_callbacks(frame, part, compute, args, rest)
+            outputs = self._changed(frame, part, compute, args, rest)
         else:
             outputs = compute(*args, **rest)
         flat = keras.tree.flatten(outputs)
@@ -306,56 +306,38 @@ class Simulation:
                 x = fake.halves_away(x, frame.low[number], frame.high[number], self._tracker.grids[number].bits)
             rounded = self._tracker.activation(number, x, frame.low[number], frame.high[number])
             new = tf.cast(tf.ensure_shape(rounded, value.shape), value.dtype)
-        if hasattr(value, "_keras_mask"):
-            new._keras_mask = value._keras_mask
-        return new
+        return with_mask(new, value)
 
     # Values inside of a part
 
-    def _with_callbacks(self, frame: _Frame, part: Part, compute: Callable[..., Any], args: Any, rest: Any) -> Any:
-        """A part whose inner values are put on their grids, with its gradient taken from the graph."""
-        flat = tf.nest.flatten((args, rest))
-        floats = [i for i, value in enumerate(flat) if tf.is_tensor(value) and value.dtype.is_floating]
-        under = self._kernels_below(frame, part)
+    def _changed(self, frame: _Frame, part: Part, compute: Callable[..., Any], args: Any, rest: Any) -> Any:
+        """A part whose inner values are put on their grids."""
+        kernels = self._kernels_below(frame, part)
         ends = [*frame.low, *frame.high] if self._tracker.learns else []
-        structure: list[Any] = []
 
-        @tf.custom_gradient
-        def inner(*tensors: Any) -> Any:
-            given, kernels, low_high = (
-                tensors[: len(floats)],
-                tensors[len(floats) : len(floats) + len(under)],
-                tensors[len(floats) + len(under) :],
-            )
-            here = list(flat)
-            for place, tensor in zip(floats, given, strict=True):
-                here[place] = _with_mask(tensor, flat[place])
-            new_args, new_rest = tf.nest.pack_sequence_as((args, rest), here)
-            outputs = self._watched(
-                frame, dict(zip(under, kernels, strict=True)), low_high, compute, new_args, new_rest
-            )
-            found = keras.tree.flatten(outputs)
-            results = [value for value in found if tf.is_tensor(value)]
-            structure[:] = [outputs, found]
-            wanted = [value for value in results if value.dtype.is_floating]
+        def change(op: str, outputs: Sequence[Any]) -> Sequence[Any] | None:
+            grids = frame.table.get(op)
+            if grids is None:
+                return None
+            number, _, name = op.partition("/part.")[2].partition("/")
+            self.reached |= {Point(int(number), output=index, op=name) for index in grids}
+            return [self._on_grid(frame, grids[i], v) if i in grids else v for i, v in enumerate(outputs)]
 
-            def grad(*gradients: Any, variables: Any = None) -> Any:
-                own = list(variables or ())
-                given = [g for g, value in zip(gradients, results, strict=True) if value.dtype.is_floating]
-                # What lies before the part is no business of it: a variable may be used there as well.
-                before = list(tensors)
-                back = tf.gradients(wanted, [*before, *own], given, stop_gradients=before, unconnected_gradients="zero")
-                back = [tf.convert_to_tensor(g) for g in back]
-                return (back[: len(tensors)], back[len(tensors) :]) if variables else back[: len(tensors)]
+        @contextlib.contextmanager
+        def handed(tensors: Sequence[Any]) -> Iterator[None]:
+            before = frame.kernels, frame.low, frame.high
+            frame.inside, frame.kernels = True, dict(zip(kernels, tensors, strict=False))
+            if ends:
+                new = tensors[len(kernels) :]
+                frame.low, frame.high = new[: len(new) // 2], new[len(new) // 2 :]
+            try:
+                yield
+            finally:
+                frame.inside = False
+                frame.kernels, frame.low, frame.high = before
 
-            return results, grad
-
-        with tf.name_scope(f"{frame.root}/grids/"):  # one tensor may be handed over twice, with a gradient for each
-            taken = [tf.identity(value) for value in (*(flat[i] for i in floats), *under.values(), *ends)]
-        results = iter(tf.nest.flatten(inner(*taken)))
-        outputs, found = structure
-        new = [_with_mask(next(results), value) if tf.is_tensor(value) else value for value in found]
-        return keras.tree.pack_sequence_as(outputs, new)
+        with tf.name_scope(f"{frame.root}/grids/"):
+            return computed(compute, args, rest, change, [*kernels.values(), *ends], handed)
 
     def _kernels_below(self, frame: _Frame, part: Part) -> dict[tuple[str, str], Any]:
         """The kernels of a part and of all below it, on their grids."""
@@ -366,40 +348,3 @@ class Simulation:
                 for grid in self._kernels.get(other.path, []):
                     self._kernel(frame, other, grid)
         return dict(frame.kernels)
-
-    def _watched(self, frame: _Frame, kernels: Any, ends: Sequence[Any], compute: Any, args: Any, rest: Any) -> Any:
-        """Computes with op callbacks, and with tensors that the gradient knows of in place of those made outside."""
-        outside = frame.kernels, frame.low, frame.high
-        if kernels:
-            frame.kernels = kernels
-        if ends:
-            frame.low, frame.high = ends[: len(ends) // 2], ends[len(ends) // 2 :]
-
-        def put(
-            op_type: str, inputs: Any, attrs: Any, outputs: Any, op_name: str | None = None, graph: Any = None
-        ) -> Any:
-            grids = frame.table.get(op_name or "")
-            if grids is None:
-                return None
-            number, _, rest_of_name = str(op_name).partition("/part.")[2].partition("/")
-            self.reached |= {Point(int(number), output=index, op=rest_of_name) for index in grids}
-            return [
-                self._on_grid(frame, grids[index], value) if index in grids else value
-                for index, value in enumerate(outputs)
-            ]
-
-        frame.inside = True
-        op_callbacks.add_op_callback(put)
-        try:
-            return compute(*args, **rest)
-        finally:
-            op_callbacks.remove_op_callback(put)
-            frame.inside = False
-            frame.kernels, frame.low, frame.high = outside
-
-
-def _with_mask(tensor: Any, original: Any) -> Any:
-    """A tensor with the Keras mask of another."""
-    if hasattr(original, "_keras_mask"):
-        tensor._keras_mask = original._keras_mask
-    return tensor
