@@ -1,13 +1,13 @@
 """Quantization-aware training against TF-MOT's, against post-training quantization, and what it costs.
 
-    TFOPT_DATA=folder-with-the-data python benchmarks/qat.py tfmot [--seeds 3] [--images 20000]
+    TFOPT_DATA=folder-with-the-data python benchmarks/qat.py tfmot [--seeds 5] [--images 20000]
     TFOPT_DATA=... python benchmarks/qat.py int4
     TFOPT_DATA=... python benchmarks/qat.py kept
 
-tfmot: a CNN with BatchNormalization and a depthwise block on MNIST, trained in floating point, then for two epochs by
-TF-MOT (on tf_keras, in a process of its own, from the same weights) and by tfopt; accuracy of both files on LiteRT, and
-the time of a step against a plain one of the same framework. int4: LeNet-5 on MNIST and a net like MobileNet on spoken
-digits, after training and trained. kept: LeNet-5, 90% pruned, in 16 shared values, after training and trained.
+tfmot: a CNN with BatchNormalization and a depthwise block on MNIST, trained in floating point, then for three epochs by
+TF-MOT (on tf_keras) and by tfopt from the same weights, each in a process of its own; accuracy of both files on LiteRT,
+and the time of a step against a plain one of the same framework. int4: LeNet-5 on MNIST and a net like MobileNet on
+spoken digits, after training and trained. kept: LeNet-5, 90% pruned, in 16 shared values, after training and trained.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-EPOCHS, BATCH = 2, 32
+TUNING_EPOCHS, BATCH = 3, 32
 
 
 def load(images):
@@ -49,34 +49,58 @@ def compile_model(keras, model, rate):
 
 
 def timed(keras, model, x, y, epochs, callbacks=()):
-    """Trains; seconds of a step, the median over epochs after the first, which builds the graph."""
+    """Trains; seconds of a step in the fastest epoch: the first, and that of a freeze, build graphs."""
     ends = []
     watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
     model.fit(x, y, epochs=epochs, batch_size=BATCH, verbose=0, callbacks=[*callbacks, watch])
     steps = -(-len(x) // BATCH)
-    return float(np.median(np.diff(ends))) / steps if len(ends) > 1 else float("nan")
+    return float(np.min(np.diff(ends))) / steps
 
 
-def peer(folder, seed, images):
-    """TF-MOT's side, in a process of its own: prints a line of JSON."""
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    import tensorflow as tf
-    import tensorflow_model_optimization as tfmot
-    import tf_keras
+def copy_of(keras, model):
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
 
+
+def side(who, folder, seed, images):
+    """One side of a comparison, in a process of its own: prints a line of JSON."""
     x, y, _, _ = load(images)
-    tf_keras.utils.set_random_seed(seed)
-    model = net(tf_keras)
+    if who == "tfmot":
+        os.environ["TF_USE_LEGACY_KERAS"] = "1"
+        import tf_keras as keras
+    else:
+        import keras
+    keras.utils.set_random_seed(seed)
+    model = net(keras)
     with np.load(folder / "weights.npz") as weights:
         model.set_weights([weights[name] for name in weights.files])
-    plain = timed(tf_keras, compile_model(tf_keras, tf_keras.models.clone_model(model), 3e-4), x, y, EPOCHS)
-    aware = compile_model(tf_keras, tfmot.quantization.keras.quantize_model(model), 3e-4)
-    seconds = timed(tf_keras, aware, x, y, EPOCHS)
-    converter = tf.lite.TFLiteConverter.from_keras_model(aware)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
-    (folder / "peer.tflite").write_bytes(converter.convert())
+    plain = timed(keras, compile_for_tuning(keras, copy_of(keras, model), len(x)), x, y, TUNING_EPOCHS)
+    keras.utils.set_random_seed(seed)
+    if who == "tfmot":
+        import tensorflow as tf
+        import tensorflow_model_optimization as tfmot
+
+        aware = compile_for_tuning(keras, tfmot.quantization.keras.quantize_model(model), len(x))
+        seconds = timed(keras, aware, x, y, TUNING_EPOCHS)
+        converter = tf.lite.TFLiteConverter.from_keras_model(aware)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+        content = converter.convert()
+    else:
+        import tfopt
+
+        callback = tfopt.callbacks.QuantizationAware(x[:200])
+        seconds = timed(keras, compile_for_tuning(keras, model, len(x)), x, y, TUNING_EPOCHS, [callback])
+        content = callback.convert().content
+    (folder / f"{who}.tflite").write_bytes(content)
     print(json.dumps({"plain": plain, "aware": seconds}))
+
+
+def compile_for_tuning(keras, model, samples):
+    """With a learning rate that falls to nothing, so that the last steps do not decide."""
+    steps = TUNING_EPOCHS * -(-samples // BATCH)
+    return compile_model(keras, model, keras.optimizers.schedules.PolynomialDecay(3e-4, steps, 0.0))
 
 
 def accuracy(content, x, y):
@@ -93,38 +117,34 @@ def against_tfmot(seeds, images):
 
     x, y, x_test, y_test = load(images)
     print("seed  float   after   TF-MOT  tfopt   step: TF-MOT / plain    tfopt / plain   tfopt / TF-MOT")
+    rows = []
     for seed in range(seeds):
         keras.utils.set_random_seed(seed)
         model = compile_model(keras, net(keras), 1e-3)
         model.fit(x, y, epochs=4, batch_size=BATCH, verbose=0)
+        before = model.evaluate(x_test, y_test, verbose=0)[1]
+        after = accuracy(tfopt.convert(model, "int8", x[:200]), x_test, y_test)
+        seconds, scores = {}, {}
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             np.savez(folder / "weights.npz", *model.get_weights())
-            arguments = [sys.executable, __file__, "peer", str(folder), str(seed), str(images)]
-            done = subprocess.run(arguments, capture_output=True, text=True, check=True)
-            theirs = json.loads(done.stdout.splitlines()[-1])
-            their_file = (folder / "peer.tflite").read_bytes()
-        before = model.evaluate(x_test, y_test, verbose=0)[1]
-        after = accuracy(tfopt.convert(model, "int8", x[:200]), x_test, y_test)
-        copy = keras.models.clone_model(model)
-        plain = timed(keras, compile_model(keras, copy, 3e-4), x, y, EPOCHS)
-        aware = tfopt.callbacks.QuantizationAware(x[:200], freeze_last=0)
-        keras.utils.set_random_seed(seed)
-        seconds = timed(keras, compile_model(keras, model, 3e-4), x, y, EPOCHS, [aware])
-        ours = accuracy(aware.convert().content, x_test, y_test)
-        peer_accuracy = accuracy(their_file, x_test, y_test)
+            for who in ("tfmot", "tfopt") if seed % 2 else ("tfopt", "tfmot"):
+                arguments = [sys.executable, __file__, "side", who, str(folder), str(seed), str(images)]
+                done = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=True)
+                seconds[who] = json.loads(done.stdout.splitlines()[-1])
+                scores[who] = accuracy((folder / f"{who}.tflite").read_bytes(), x_test, y_test)
+        theirs, ours = seconds["tfmot"], seconds["tfopt"]
+        overheads = [one["aware"] / one["plain"] for one in (theirs, ours)]
+        rows.append([before, after, scores["tfmot"], scores["tfopt"], *overheads, ours["aware"] / theirs["aware"]])
         print(
-            f"{seed:4}  {before:.4f}  {after:.4f}  {peer_accuracy:.4f}  {ours:.4f}  "
-            f"{theirs['aware'] * 1e3:.2f} / {theirs['plain'] * 1e3:.2f} ms = {theirs['aware'] / theirs['plain']:.2f}x  "
-            f"{seconds * 1e3:.2f} / {plain * 1e3:.2f} ms = {seconds / plain:.2f}x  {seconds / theirs['aware']:.2f}x",
+            f"{seed:4}  {before:.4f}  {after:.4f}  {scores['tfmot']:.4f}  {scores['tfopt']:.4f}  "
+            f"{theirs['aware'] * 1e3:.2f} / {theirs['plain'] * 1e3:.2f} ms = {overheads[0]:.2f}x  "
+            f"{ours['aware'] * 1e3:.2f} / {ours['plain'] * 1e3:.2f} ms = {overheads[1]:.2f}x  {rows[-1][-1]:.2f}x",
             flush=True,
         )
-
-
-def copy_of(keras, model):
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    return copy
+    means, medians = np.mean(rows, axis=0)[:4], np.median(rows, axis=0)[4:]
+    print("mean  " + "  ".join(f"{value:.4f}" for value in means), end="  ")
+    print("medians: TF-MOT {:.2f}x, tfopt {:.2f}x, tfopt / TF-MOT {:.2f}x".format(*medians))
 
 
 def falling(keras, rate, epochs):
@@ -218,12 +238,12 @@ def kept(images):
 
 
 def main():
-    if sys.argv[1:2] == ["peer"]:
-        peer(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    if sys.argv[1:2] == ["side"]:
+        side(sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("tfmot", "int4", "kept"))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--images", type=int, default=20000)
     arguments = parser.parse_args()
     if arguments.what == "tfmot":
