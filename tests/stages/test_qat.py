@@ -52,7 +52,7 @@ def test_what_was_pruned_and_shared_is_so_in_the_file(recipe):
         assert dtype == kind
         assert zeros >= (kernel == 0).sum() > 0.7 * kernel.size
         # A batch normalization with negative scales turns the signs of its channels' weights around.
-        assert distinct <= len(np.unique(np.abs(kernel))) * 2 if name == "conv" else len(np.unique(kernel))
+        assert distinct <= (len(np.unique(np.abs(kernel))) * 2 if name == "conv" else len(np.unique(kernel)))
     trained = keras.models.load_model(qat.folder / "trained.keras")
     for name in ("conv", "hidden", "head"):
         old, new = (np.asarray(m.get_layer(name).kernel) for m in (before, trained))
