@@ -69,14 +69,15 @@ class Learned:
             gradient = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradient)
         size, count = self._size(), self._count.read_value() + 1
         gradient = gradient * size * self._free.read_value()  # with respect to the logarithm
+        finite = tf.reduce_all(tf.math.is_finite(gradient))  # a scaled loss of float16 overflows now and then
+        gradient = tf.where(finite, gradient, 0.0)
         mean = _BETAS[0] * self._mean.read_value() + (1 - _BETAS[0]) * gradient
         square = _BETAS[1] * self._square.read_value() + (1 - _BETAS[1]) * gradient * gradient
         step = mean / (1 - _BETAS[0] ** count) / (tf.sqrt(square / (1 - _BETAS[1] ** count)) + _EPSILON)
         new = tf.clip_by_value(self.value.read_value() - self._rate * size * step, *self._limits)
-        self._count.assign(count)
-        self._mean.assign(mean)
-        self._square.assign(square)
-        self.value.assign(new)
+        moved = ((self._count, count), (self._mean, mean), (self._square, square), (self.value, new))
+        for variable, after in moved:
+            variable.assign(tf.where(finite, after, variable.read_value()))
 
     @property
     def variables(self) -> list[tf.Variable]:

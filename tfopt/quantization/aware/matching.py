@@ -190,8 +190,20 @@ def _of_model(
         return tf.stack(marks)
 
     with captured(), calls_replaced(whole, replaced):
-        traced = tf.function(function).get_concrete_function(_tensors(chunks[0]))
+        traced = tf.function(function).get_concrete_function(signature(model, chunks[0]))
     return points, np.stack([traced(_tensors(chunk)).numpy() for chunk in chunks], axis=1)
+
+
+def signature(model: keras.Model, samples: Mapping[str, np.ndarray]) -> dict[str, tf.TensorSpec]:
+    """What `fit` hands to a model: of any number of samples, unless the model has it fixed.
+
+    For a single sample Keras builds another graph: it then takes a sum of two values for the addition of a bias.
+    """
+    fixed = {tensor.name: tensor.shape[0] for tensor in getattr(model, "inputs", None) or ()}
+    return {
+        name: tf.TensorSpec([fixed.get(name), *array.shape[1:]], tf.as_dtype(array.dtype), name)
+        for name, array in samples.items()
+    }
 
 
 def _tensors(chunk: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tfopt import models
 from tfopt.layers import call_replaced
 from tfopt.quantization.aware import fake
 from tfopt.quantization.aware.inside import computed, with_mask
-from tfopt.quantization.aware.matching import Part, Point, parts, scope_of
+from tfopt.quantization.aware.matching import Part, Point, parts, scope_of, signature
 from tfopt.quantization.aware.plan import KernelGrid, Plan
 from tfopt.quantization.aware.tracking import Tracker
 from tfopt.quantization.ranges import Extremes
@@ -69,8 +69,11 @@ class Simulation:
         self._model, self._plan, self._tracker = model, plan, tracker
         self._parts = parts(model)
         self._kernels: dict[str, list[KernelGrid]] = {}
+        self._weights: dict[tuple[str, str], Any] = {}  # as TensorFlow's variables, which no precision casts
+        computes = {part.path: part.computes for part in self._parts[1:]}
         for grid in plan.kernels:
             self._kernels.setdefault(grid.layer, []).append(grid)
+            self._weights[grid.layer, grid.attribute] = vars(computes[grid.layer])[grid.attribute].value
         inner = {point.part for point in plan.points if point.call < 0}
         below = {part.path for part in self._parts if part.number in inner}
         loops = (part for part in self._parts if isinstance(part.computes, keras.layers.RNN))
@@ -137,18 +140,11 @@ class Simulation:
                 [tf.reduce_max([entry[1] for entry in seen.get(number, nothing)]) for number in range(count)]
             )
 
-        traced = tf.function(look)
+        total = len(next(iter(samples.values())))
+        batches = (np.arange(start, start + step) % total for start in range(0, total, step))
         try:
-            total = len(next(iter(samples.values())))
-            found = [
-                traced(
-                    {
-                        name: tf.constant(array[np.arange(start, start + step) % total])
-                        for name, array in samples.items()
-                    }
-                )
-                for start in range(0, total, step)
-            ]
+            traced = tf.function(look).get_concrete_function(signature(self._model, samples))
+            found = [traced({name: tf.constant(array[batch]) for name, array in samples.items()}) for batch in batches]
         finally:
             self._rounding = True
         low, high = (np.stack([pair[end].numpy() for pair in found]) for end in (0, 1))
@@ -252,7 +248,7 @@ class Simulation:
         for index, value in enumerate(flat):
             point = Point(part.number, number, index)
             if point in self._plan.points and tf.is_tensor(value):
-                self.reached.add(point)
+                self._reach(point)
                 new[id(value)] = self._on_grid(frame, self._plan.points[point], value, point in self._plan.averages)
         if not new:
             return outputs
@@ -266,7 +262,7 @@ class Simulation:
         held = vars(part.computes)
         before = {grid.attribute: held[grid.attribute] for grid in grids}
         for grid in grids:
-            held[grid.attribute] = tf.cast(self._kernel(frame, part, grid), part.computes.compute_dtype)
+            held[grid.attribute] = tf.cast(self._kernel(frame, grid), part.computes.compute_dtype)
         try:
             yield
         finally:
@@ -284,13 +280,17 @@ class Simulation:
         finally:
             vars(layer)["unroll"] = before
 
-    def _kernel(self, frame: _Frame, part: Part, grid: KernelGrid) -> Any:
+    def _kernel(self, frame: _Frame, grid: KernelGrid) -> Any:
         name = (grid.layer, grid.attribute)
         if name not in frame.kernels:
             with tf.name_scope(f"{frame.root}/grids/"):
-                weights = tf.convert_to_tensor(vars(part.computes)[grid.attribute].value.read_value())
+                weights = tf.convert_to_tensor(self._weights[name].read_value())
                 frame.kernels[name] = self._tracker.kernel(grid, weights, frame.steps.get(name))
         return frame.kernels[name]
+
+    def _reach(self, point: Point) -> None:
+        if self._rounding:
+            self.reached.add(point)
 
     def _on_grid(self, frame: _Frame, number: int, value: Any, average: bool = False) -> Any:
         if not value.dtype.is_floating:
@@ -320,7 +320,8 @@ class Simulation:
             if grids is None:
                 return None
             number, _, name = op.partition("/part.")[2].partition("/")
-            self.reached |= {Point(int(number), output=index, op=name) for index in grids}
+            for index in grids:
+                self._reach(Point(int(number), output=index, op=name))
             return [self._on_grid(frame, grids[i], v) if i in grids else v for i, v in enumerate(outputs)]
 
         @contextlib.contextmanager
@@ -346,5 +347,5 @@ class Simulation:
         for other in self._parts[1:]:
             if part.number == 0 or other.path == part.path or other.path.startswith(f"{part.path}/"):
                 for grid in self._kernels.get(other.path, []):
-                    self._kernel(frame, other, grid)
+                    self._kernel(frame, grid)
         return dict(frame.kernels)
