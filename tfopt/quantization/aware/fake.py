@@ -44,6 +44,14 @@ def halves_away(x: Any, low: Any, high: Any, bits: int) -> Any:
     return x + tf.stop_gradient(tf.sign(x / step + zero) * step * 1e-3)
 
 
+def away_from_zero(rounded: Any, x: Any) -> Any:
+    """Rounded values, and the values themselves where they came to 0: 1/sqrt(0) is not finite in floating point.
+
+    LiteRT's integers take the largest value of the output's grid there.
+    """
+    return tf.where(rounded == 0, x, rounded)
+
+
 def learned_activation(x: Any, low: Any, high: Any, bits: int) -> Any:
     """The same, with the gradient of LSQ+ for both ends: that of the rounding error inside, that of the end outside."""
     if bits == 16:

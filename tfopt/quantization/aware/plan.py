@@ -33,6 +33,8 @@ _MOVES = {
     *("RESHAPE", "TRANSPOSE", "SPLIT", "SPLIT_V", "UNPACK", "PACK", "STRIDED_SLICE", "SLICE", "SQUEEZE", "EXPAND_DIMS"),
     *("MAX_POOL_2D", "CONCATENATION", "PAD", "GATHER", "BROADCAST_TO", "RESIZE_NEAREST_NEIGHBOR", "TILE", "SELECT_V2"),
 }
+# Ops whose value or gradient is not finite at 0, and which of their inputs that is.
+_NONZERO = {"RSQRT": 0, "SQRT": 0, "LOG": 0, "DIV": 1}
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Plan:
         per_channel: Constants of the file that have a scale for each channel.
         unseen: Tensors that the file quantizes by a range of their own and the model does not show.
         averages: Points whose op rounds halves away from the integer 0, which is nowhere near the value 0.
+        nonzero: Points that an op reads which has no value at 0, or no gradient.
         unrolled: Whether recurrent layers have a step of their own for each time step.
     """
 
@@ -96,6 +99,7 @@ class Plan:
     per_channel: frozenset[str]
     unseen: tuple[str, ...] = ()
     averages: frozenset[Point] = frozenset()
+    nonzero: frozenset[Point] = frozenset()
     unrolled: bool = False
 
 
@@ -161,7 +165,9 @@ def make_plan(prepared: Prepared, unrolled: bool = False) -> Plan:
     kernels = (*_kernels(trial, stored), *_operands(trial, source, stored))
     pooled = {tensor.name for op in source.ops if op.name == "AVERAGE_POOL_2D" for tensor in op.outputs}
     averages = frozenset(matched[name] for name in pooled if name in matched)
-    return Plan(tuple(grids), points, inputs, tensors, kernels, per_channel, tuple(unseen), averages, unrolled)
+    roots = {op.inputs[_NONZERO[op.name]].name for op in source.ops if op.name in _NONZERO}
+    nonzero = frozenset(matched[name] for name in roots if name in matched)
+    return Plan(tuple(grids), points, inputs, tensors, kernels, per_channel, tuple(unseen), averages, nonzero, unrolled)
 
 
 def codebook(kernel: Kernel) -> bool:

@@ -249,7 +249,7 @@ class Simulation:
             point = Point(part.number, number, index)
             if point in self._plan.points and tf.is_tensor(value):
                 self._reach(point)
-                new[id(value)] = self._on_grid(frame, self._plan.points[point], value, point in self._plan.averages)
+                new[id(value)] = self._on_grid(frame, self._plan.points[point], value, point)
         if not new:
             return outputs
         # A value may be returned twice, as the state of a recurrent cell is.
@@ -292,7 +292,7 @@ class Simulation:
         if self._rounding:
             self.reached.add(point)
 
-    def _on_grid(self, frame: _Frame, number: int, value: Any, average: bool = False) -> Any:
+    def _on_grid(self, frame: _Frame, number: int, value: Any, point: Point | None = None) -> Any:
         if not value.dtype.is_floating:
             return value
         with tf.name_scope(f"{frame.root}/grids/"):
@@ -302,9 +302,11 @@ class Simulation:
                 frame.seen.setdefault(number, []).append(self._tracker.extremes(x))
             if not self._rounding:
                 return value
-            if average:
+            if point in self._plan.averages:
                 x = fake.halves_away(x, frame.low[number], frame.high[number], self._tracker.grids[number].bits)
             rounded = self._tracker.activation(number, x, frame.low[number], frame.high[number])
+            if point in self._plan.nonzero:
+                rounded = fake.away_from_zero(rounded, x)
             new = tf.cast(tf.ensure_shape(rounded, value.shape), value.dtype)
         return with_mask(new, value)
 
@@ -320,9 +322,12 @@ class Simulation:
             if grids is None:
                 return None
             number, _, name = op.partition("/part.")[2].partition("/")
-            for index in grids:
-                self._reach(Point(int(number), output=index, op=name))
-            return [self._on_grid(frame, grids[i], v) if i in grids else v for i, v in enumerate(outputs)]
+            new = list(outputs)
+            for index, grid in grids.items():
+                point = Point(int(number), output=index, op=name)
+                self._reach(point)
+                new[index] = self._on_grid(frame, grid, outputs[index], point)
+            return new
 
         @contextlib.contextmanager
         def handed(tensors: Sequence[Any]) -> Iterator[None]:
