@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
+
+from tfopt.errors import ModelError
+from tfopt.layers import Kernel, replaced_by
 
 
 class Held:
@@ -15,7 +19,7 @@ class Held:
 
     Args:
         own: The variable's own constraint.
-        holder: The callback.
+        holder: The callback, or whatever else holds it.
     """
 
     def __init__(self, own: Any, holder: Any):
@@ -28,6 +32,41 @@ class Held:
     def hold(self, weights: tf.Tensor) -> tf.Tensor:
         """The weights as the callback wants them."""
         raise NotImplementedError
+
+
+def own_constraint(kernel: Kernel, holder: Any) -> Any:
+    """A kernel's own constraint, below what an interrupted `fit` of any callback left on it.
+
+    A quantization-aware training that such a `fit` left on the kernel's layer is ended.
+
+    Args:
+        kernel: The kernel.
+        holder: The callback that is going to hold it.
+
+    Raises:
+        ModelError: Another callback of the same `fit` holds it.
+    """
+    aware = replaced_by(kernel.place.layer)
+    if aware is not None and aware.holder is not holder:
+        _refuse_both(aware.holder, holder, kernel)
+        if isinstance(aware.holder, keras.callbacks.Callback):
+            aware.strip()
+    constraint = kernel.variable.constraint
+    while isinstance(constraint, Held):
+        if constraint.holder is not holder:
+            _refuse_both(constraint.holder, holder, kernel)
+        constraint = constraint.own
+    return constraint
+
+
+def _refuse_both(one: Any, other: Any, kernel: Kernel) -> None:
+    params = [getattr(holder, "params", None) for holder in (one, other)]
+    if params[0] is not None and params[0] is params[1]:  # Keras gives one dict to all of a fit's callbacks
+        raise ModelError(
+            f"{type(one).__name__} and {type(other).__name__} both hold {kernel.path} in one fit. Use one after the "
+            "other: prune in a first fit, cluster in a second, which keeps the zeros, and train for quantization in "
+            "a third, which keeps both."
+        )
 
 
 class Zeros(Held):

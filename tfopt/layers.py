@@ -95,9 +95,17 @@ def walk(model: keras.Model) -> Iterator[Place]:
 
 
 @contextlib.contextmanager
-def call_replaced(layer: Any, call: Any) -> Iterator[None]:
-    """Gives a layer another `call` for the length of the block; Keras's own `__setattr__` would track it."""
+def call_replaced(layer: Any, call: Any, by: Any = None) -> Iterator[None]:
+    """Gives a layer another `call` for the length of the block; Keras's own `__setattr__` would track it.
+
+    Args:
+        layer: The layer.
+        call: A function that nothing else is done with.
+        by: Who does it, where it lasts, for `replaced_by` to tell.
+    """
     before = vars(layer).get("call")
+    if by is not None:
+        call.replaced_by = by
     object.__setattr__(layer, "call", call)
     try:
         yield
@@ -106,6 +114,11 @@ def call_replaced(layer: Any, call: Any) -> Iterator[None]:
             object.__delattr__(layer, "call")
         else:
             object.__setattr__(layer, "call", before)
+
+
+def replaced_by(layer: Any) -> Any:
+    """Who has given a layer another `call`; None where nobody said so."""
+    return getattr(vars(layer).get("call"), "replaced_by", None)
 
 
 def matching(places: Sequence[Place], pattern: str, knob: str) -> list[Place]:

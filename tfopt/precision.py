@@ -14,6 +14,9 @@ Precision = Literal["int4", "int8", "int16", "float"]
 Io = Literal["int8", "int16", "float32"]
 ModeName = Literal["float32", "float16", "dynamic", "weight_only", "int8", "int16x8", "int4"]
 TargetName = Literal["litert", "tflm", "int_only"]
+TrainedRanges = Literal["moving_average", "percentile", "learned"]
+# How many calibration samples a percentile takes at least.
+FEWEST = 20
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, Self
 import keras
 
 from tfopt.errors import ModelError
-from tfopt.holding import Held
+from tfopt.holding import Held, own_constraint
 from tfopt.layers import Kernel
 
 
@@ -39,24 +39,12 @@ class Holding(Attached):
         self._owner: keras.Model | None = None
 
     def _own_constraints(self, kernels: Sequence[Kernel]) -> list[Any]:
-        """The kernels' own constraints, below what an interrupted `fit` of any callback left on them.
+        """The kernels' own constraints.
 
         Raises:
             ModelError: Another callback of the same `fit` holds one of them.
         """
-        found = []
-        for kernel in kernels:
-            constraint = kernel.variable.constraint
-            while isinstance(constraint, Held):
-                other = constraint.holder
-                if other is not self and other.params is self.params:  # Keras gives one dict to all of a fit's
-                    raise ModelError(
-                        f"{type(other).__name__} and {type(self).__name__} both hold {kernel.path} in one fit. "
-                        "Use one after the other: prune in a first fit, cluster in a second, which keeps the zeros."
-                    )
-                constraint = constraint.own
-            found.append(constraint)
-        return found
+        return [own_constraint(kernel, self) for kernel in kernels]
 
     def _hold(self, kernels: Sequence[Kernel], constraints: Sequence[Held]) -> None:
         for kernel, held in zip(kernels, constraints, strict=True):

@@ -10,9 +10,10 @@ import numpy as np
 
 from tfopt.callbacks.attached import Attached, refuse_combinations
 from tfopt.errors import InputError, ModelError
-from tfopt.precision import Export
-from tfopt.quantization.aware.awareness import Awareness
-from tfopt.quantization.aware.tracking import Method
+from tfopt.layers import replaced_by
+from tfopt.optimizers.closure import needs_closure
+from tfopt.precision import Export, TrainedRanges
+from tfopt.quantization.aware.awareness import Awareness, check_settings
 from tfopt.quantization.conversion import Conversion
 
 __all__ = ["QuantizationAware"]
@@ -35,7 +36,7 @@ class QuantizationAware(Attached):
         momentum: Of the averages: what is left of a range after a step, 0-1.
         rate: Of learned ranges: the step, as a share of the range.
         freeze_last: The share of the epochs, at the end, in which ranges and the statistics of batch normalizations
-            stay as they are, 0-1.
+            stay as they are, 0-1; of two epochs or more it is one at least, and 0 is none.
         **settings: Any other field of `tfopt.Export`, such as `rules`, `io` or `target`.
 
     Raises:
@@ -61,7 +62,7 @@ class QuantizationAware(Attached):
         calibration: Any,
         mode: str = "int8",
         *,
-        ranges: Method = "moving_average",
+        ranges: TrainedRanges = "moving_average",
         momentum: float = 0.99,
         rate: float = 1e-3,
         freeze_last: float = 0.25,
@@ -73,6 +74,7 @@ class QuantizationAware(Attached):
                 f"freeze_last is a share of the epochs, 0 or above and below 1. Received: freeze_last={freeze_last}."
             )
         self.export = Export(**{"mode": mode, **settings})
+        check_settings(self.export, ranges, momentum, rate)
         self.calibration, self.ranges, self.momentum, self.rate = calibration, ranges, momentum, rate
         self._freeze_last = freeze_last
         self._aware: Awareness | None = None
@@ -96,25 +98,32 @@ class QuantizationAware(Attached):
     def on_train_begin(self, logs: Any = None) -> None:
         """Attaches itself to the model."""
         refuse_combinations(self.model)
-        if not self.model.built:
-            raise ModelError("the model has no weights yet, so there is nothing to quantize. Build it first.")
+        refuse_closures(self.model.optimizer)
         self.detach()
+        self._free_of_another()
         if self._aware is None or self._aware.model is not self.model:
             self._aware = self.on(self.model)
-        self._aware.params, self._late = self.params, False
+        self._aware.holder, self._late = self, False
         self._aware.attach()
         self._aware.thaw()
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Takes up a state that was set: other callbacks restore it when training begins."""
         if self._pending is not None:
-            self.aware.set_state(self._pending)
+            self._aware.set_state(self._pending)
             self._pending = None
+
+    def _free_of_another(self) -> None:
+        """Lets go of a model that another one has kept because its `fit` was interrupted."""
+        other = replaced_by(self.model)
+        if other is None:
+            return
+        if getattr(other.holder, "params", None) is self.params:  # the same dict within one fit, and only there
+            raise ModelError("a fit takes one QuantizationAware.")
+        other.strip()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Freezes ranges and statistics once the last epochs begin."""
         epochs = self.params.get("epochs") or 0
-        if not self._late and epoch >= epochs - round(self._freeze_last * epochs):
+        last = max(round(self._freeze_last * epochs), 1 if self._freeze_last and epochs > 1 else 0)
+        if not self._late and epoch >= epochs - last:
             self._late = True
             self.aware.freeze()
 
@@ -144,5 +153,23 @@ class QuantizationAware(Attached):
         return self.aware.tracker.get_state()
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes up what `get_state` gave; the next batch of `fit` goes on from there."""
-        self._pending = dict(state)
+        """Takes up what `get_state` gave; `fit` goes on from there."""
+        if self._aware is not None and self._aware.attached:
+            self._aware.set_state(state)
+        else:
+            self._pending = dict(state)
+
+
+def refuse_closures(optimizer: Any) -> None:
+    """Says that an optimizer takes gradients twice, which rounded values do not have.
+
+    Raises:
+        ModelError: It does.
+    """
+    closing = needs_closure(optimizer)
+    if closing is not None:
+        raise ModelError(
+            f"{type(closing).__name__} takes gradients in a way that rounded values do not have. Take another "
+            "optimizer, such as adam.",
+            ("optimizer",),
+        )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tfopt import flatbuffer
-from tfopt.errors import ConversionError, InputError
+from tfopt.errors import ConversionError, InputError, TrainingError
 from tfopt.precision import TARGETS
 from tfopt.quantization import engine
 from tfopt.quantization.conversion import Conversion, Prepared, finish
@@ -109,15 +109,21 @@ class Contract:
             self._shrink(choice)
         return self._outcome()
 
-    def or_trained(self, outcome: Outcome, what: str, conversion: Conversion) -> Outcome:
+    def or_trained(self, outcome: Outcome, what: str, train: Callable[[], Conversion]) -> Outcome:
         """The last rung: the file of a model that was trained to be it, if it is better than the best there was.
 
         Args:
             outcome: What the contract came to without.
             what: How it was trained.
-            conversion: The file.
+            train: Trains, and gives the file.
         """
-        score = self._score(conversion.content)
+        try:
+            conversion = train()
+            score = self._score(conversion.content)
+        except (ConversionError, TrainingError) as error:
+            self._step(f"{what}: {error}")
+            notes = (*outcome.conversion.notes, f"{what}: {error}")
+            return replace(outcome, conversion=replace(outcome.conversion, notes=notes))
         drop = self._drop(score)
         step = Step(what, len(flatbuffer.slim(conversion.content)), score, drop, drop <= self._max_drop)
         self._step(f"{what}: {step.bytes:,} B, {score:.4f}")

@@ -14,7 +14,7 @@ from tfopt import flatbuffer, models, rebuilding
 from tfopt.artifact import Skipped
 from tfopt.errors import ConversionError, DataError, InputError, ModelError
 from tfopt.evaluate import compare
-from tfopt.layers import walk
+from tfopt.layers import replaced_by, walk
 from tfopt.litert import Runner
 from tfopt.noise import captured
 from tfopt.precision import MODES, TARGETS, Export
@@ -182,6 +182,12 @@ def prepare(
         ConversionError: The model cannot be converted, or the file gives something else than Keras.
     """
     original = model if original is None else original
+    if replaced_by(model) is not None:
+        raise ModelError(
+            "the model computes on the grids of quantization-aware training. Take convert() of what quantize_aware "
+            "gave or of the callback; or let go of the model first, with strip() or detach(), also after a fit that "
+            "was interrupted."
+        )
     stateful = [place.path for place in walk(model) if getattr(place.layer, "stateful", False)]
     if stateful:
         raise ModelError(f"{stateful[0]} is stateful, and a file keeps no state. Build it with stateful=False.")

@@ -17,11 +17,11 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tfopt import flatbuffer
 from tfopt.errors import ConversionError, DataError
 from tfopt.noise import captured
+from tfopt.precision import FEWEST
 
 T = TypeVar("T")
 # Of the samples' own extremes, how many in a hundred count as ordinary.
 ORDINARY = 99.0
-FEWEST = 20
 
 
 @dataclass(frozen=True)

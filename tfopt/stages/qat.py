@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
 from tfopt.artifact import Artifact, Format, storage_errors
-from tfopt.errors import ConversionError, InputError, ModelError
-from tfopt.precision import MODES, Export
+from tfopt.errors import ConversionError, ModelError
+from tfopt.precision import FEWEST, MODES, Export, TrainedRanges
 from tfopt.stages.base import Context
 from tfopt.stages.fitting import Fitting
 
@@ -36,7 +36,7 @@ class Qat(Export, Fitting):
     kind: ClassVar[str] = "qat"
     gives: ClassVar[Format] = "tflite"
 
-    ranges: Literal["moving_average", "percentile", "learned"] = "moving_average"  # type: ignore[assignment]
+    ranges: TrainedRanges = "moving_average"  # type: ignore[assignment]
     """How ranges follow the training. moving_average: of each batch's extremes. percentile: without the samples that
     stand out. learned: by the gradient, and the steps of kernels with them (LSQ); the one for int4."""
     momentum: float = Field(0.99, ge=0, lt=1)
@@ -45,7 +45,7 @@ class Qat(Export, Fitting):
     """Of learned ranges: how far a step goes, as a share of the range."""
     freeze_last: float = Field(0.25, ge=0, lt=1)
     """The share of the epochs, at the end, in which ranges and the statistics of BatchNormalizations stay as they
-    are."""
+    are; of two epochs or more it is one at least, and 0 is none."""
     samples: int = Field(200, ge=1)
     """How many training samples the ranges begin with."""
 
@@ -54,21 +54,17 @@ class Qat(Export, Fitting):
         if not MODES[self.mode].static:
             able = ", ".join(mode.name for mode in MODES.values() if mode.static)
             raise ValueError(f"qat is for modes that compute in integers: {able}. Received: mode: {self.mode}")
+        if self.ranges == "percentile" and self.samples < FEWEST:
+            raise ValueError(f"ranges: percentile begins with {FEWEST} samples at least. Received: {self.samples}")
         return self
 
     def check(self, model: Any, context: Context) -> None:
         """Makes the plan of the file from the model as it is, and looks whether it can be trained so."""
         from tfopt import training
-        from tfopt.optimizers.closure import ByClosure
+        from tfopt.callbacks.quantization import refuse_closures
 
         super().check(model, context)
-        optimizer = training.compile_arguments(model, self.training(context), steps_per_epoch=1)["optimizer"]
-        if isinstance(optimizer, ByClosure):
-            raise InputError(
-                f"{type(optimizer).__name__} takes gradients in a way that rounded values do not have. Take another "
-                "optimizer, such as adam.",
-                ("optimizer",),
-            )
+        refuse_closures(training.compile_arguments(model, self.training(context), steps_per_epoch=1)["optimizer"])
         try:
             self.aware(context.data.calibration(CHECKED_SAMPLES, context.seed)).on(model)
         except ConversionError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -11,14 +11,14 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from tfopt.artifact import Artifact, Format, storage_errors
 from tfopt.errors import ConversionError, InputError, ModelError
 from tfopt.knobs import Knobs
-from tfopt.precision import MODES, Export
+from tfopt.precision import MODES, Export, TrainedRanges
 from tfopt.stages.base import Context, Stage
 from tfopt.stages.fitting import BatchSize, Distill, Optimizer, check_drop, gated, metrics_of
 from tfopt.stages.qat import Qat
 
 if TYPE_CHECKING:
     from tfopt.quantization.contract import Outcome
-    from tfopt.quantization.conversion import Prepared
+    from tfopt.quantization.conversion import Conversion, Prepared
 
 CHECKED_SAMPLES = 8
 # The contract's second calibration set: this many times the first.
@@ -34,7 +34,7 @@ class Retraining(Knobs):
     """Samples to a step; 32 if not given."""
     optimizer: Optimizer = {"adam": {"learning_rate": 1e-4}}
     """An optimizer, as of any stage that trains."""
-    ranges: Literal["moving_average", "percentile", "learned"] = "learned"
+    ranges: TrainedRanges = "learned"
     """How ranges follow the training; see the stage qat."""
     distill: bool = True
     """Learn from the model itself in floating point besides the labels."""
@@ -144,7 +144,7 @@ class Quantize(Export, Stage):
         if self.max_drop is None:
             converted = convert_with_notes(model, self, calibration)
         else:
-            outcome = self._contract(model, settled(prepare(model, self, calibration)), inputs, context)
+            outcome = self._contract(model, settled(prepare(model, self, calibration)), inputs, context, details)
             converted = outcome.conversion
             details["steps"] = [asdict(step) for step in outcome.steps]
             failed = None if outcome.step.met else f"{context.name}: {self._failure(outcome)}"
@@ -173,7 +173,15 @@ class Quantize(Export, Stage):
             lambda after: metric.drop(before, after),
         )
 
-    def _contract(self, model: Any, prepared: Prepared, inputs: Sequence[Artifact], context: Context) -> Outcome:
+    def _contract(
+        self,
+        model: Any,
+        prepared: Prepared,
+        inputs: Sequence[Artifact],
+        context: Context,
+        details: dict[str, Any],
+    ) -> Outcome:
+        """What keeps the metric, or comes nearest; how a model was trained for it goes into the details."""
         from tfopt.litert import Runner
         from tfopt.quantization.contract import Contract
         from tfopt.quantization.samples import fitted
@@ -194,8 +202,12 @@ class Quantize(Export, Stage):
         if not self.qat or outcome.step.met:
             return outcome
         stage = self._training_stage()
-        conversion, _, _ = stage.train(model, inputs, context)
-        return contract.or_trained(outcome, f"trained for {stage.epochs} epochs to be the file", conversion)
+
+        def train() -> Conversion:
+            conversion, figures, details["history"] = stage.train(model, inputs, context)
+            return replace(conversion, figures={**conversion.figures, **figures})
+
+        return contract.or_trained(outcome, f"trained for {stage.epochs} epochs to be the file", train)
 
     def _failure(self, outcome: Outcome) -> str:
         return (

@@ -135,7 +135,7 @@ def test_a_percentile_leaves_the_sample_out_that_stands_out():
 def test_learned_ranges_find_the_step_that_loses_least():
     """Of normal weights in 4 bits the mean squared error is least well inside of the largest weight."""
     weights = tf.constant(np.random.default_rng(0).normal(size=(2000, 1)).astype(np.float32))
-    grid = KernelGrid("layer", "kernel", 4, ())
+    grid = KernelGrid(1, "kernel", 4, ())
     tracker = Tracker([], [(grid, weights)], "learned", 0.9, 0.01)
     steps = tracker._learned[2]
     steps.start(np.array([float(tf.reduce_max(tf.abs(weights))) / 7]))
@@ -144,7 +144,7 @@ def test_learned_ranges_find_the_step_that_loses_least():
     def train():
         with tf.GradientTape() as tape:
             _, _, found = tracker.pieces()
-            loss = tf.reduce_mean((tracker.kernel(grid, weights, found["layer", "kernel"]) - weights) ** 2)
+            loss = tf.reduce_mean((tracker.kernel(grid, weights, found[1, "kernel"]) - weights) ** 2)
         tape.gradient(loss, steps.value)
         return loss
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -12,20 +12,20 @@ import numpy as np
 from tfopt import evaluate, models, rebuilding
 from tfopt.artifact import Skipped
 from tfopt.errors import ConversionError, InputError, ModelError
-from tfopt.holding import Held, Shared, Zeros
-from tfopt.layers import prunable, walk
+from tfopt.holding import Held, Shared, Zeros, own_constraint
+from tfopt.layers import prunable, replaced_by, walk
 from tfopt.litert import Runner
-from tfopt.precision import MODES, Export
+from tfopt.precision import MODES, Export, TrainedRanges
 from tfopt.quantization import engine
 from tfopt.quantization.aware.kernels import stored_kernels
 from tfopt.quantization.aware.matching import parts
 from tfopt.quantization.aware.plan import Plan, all_different, codebook, make_plan
 from tfopt.quantization.aware.simulation import Simulation
-from tfopt.quantization.aware.tracking import Method, Tracker
+from tfopt.quantization.aware.tracking import Tracker
 from tfopt.quantization.conversion import Conversion, Prepared, finish, prepare
 from tfopt.quantization.samples import gathered
 
-METHODS = ("moving_average", "percentile", "learned")
+METHODS = get_args(TrainedRanges)
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class Awareness:
         ranges: `moving_average`, `percentile` or `learned`.
         momentum: Of the averages, 0-1: what is left of a range after a step.
         rate: Of learned ranges: the step, as a share of the range.
-        plan: What to simulate, if it is known from a model of the same layers.
+        known: The same of a model of the same layers, whose plan and samples are taken.
 
     Raises:
         InputError: A mode without integer activations, no calibration samples, or settings that are none.
-        ModelError: The model has no weights yet.
+        ModelError: The model has no weights yet, or other layers than the one that is known.
         ConversionError: The model cannot be converted.
     """
 
@@ -65,39 +65,56 @@ class Awareness:
         model: keras.Model,
         export: Export,
         calibration: Any,
-        ranges: Method = "moving_average",
+        ranges: TrainedRanges = "moving_average",
         momentum: float = 0.99,
         rate: float = 1e-3,
-        plan: Plan | None = None,
+        known: Awareness | None = None,
     ):
-        _check(model, export, ranges, momentum, rate)
+        check_settings(export, ranges, momentum, rate)
+        if not model.built:
+            raise ModelError("the model has no weights yet, so there is nothing to quantize. Build it first.")
         self.model, self.export, self._settings = model, export, (ranges, momentum, rate)
-        self._calibration = gathered(calibration, model)
-        if plan is None:
+        self.holder: Any = self  # whom a user knows: the callback, where there is one
+        self._parts = parts(model)
+        if known is None:
+            if replaced_by(model) is not None:  # an earlier one, or what a fit has left that was interrupted
+                replaced_by(model).strip()
+            self._calibration = gathered(calibration, model)
             with all_different(model):
-                plan = make_plan(*self._prepared())
-        self.plan = plan
-        kernels = [(grid, self._variable(grid)) for grid in plan.kernels]
+                prepared, unrolled = self._prepared()
+                self.plan, self._samples = make_plan(prepared, unrolled), prepared.samples
+        else:
+            if [type(part.computes) for part in self._parts] != [type(part.computes) for part in known._parts]:
+                raise ModelError("the model is of other layers than the one that was trained for quantization.")
+            self._calibration, self.plan, self._samples = known._calibration, known.plan, known._samples
+        kernels = [(grid, self._variable(grid)) for grid in self.plan.kernels]
         with model.distribute_strategy.scope():
-            self.tracker = Tracker(plan.grids, kernels, ranges, momentum, rate)
-        self._simulation = Simulation(model, plan, self.tracker)
+            self.tracker = Tracker(self.plan.grids, kernels, ranges, momentum, rate)
+        self._simulation = Simulation(model, self.plan, self.tracker, self)
         self.attached = False
         self._started = False
         self._held: list[tuple[Any, Held]] = []
-        self.params: Any = None  # of the fit that it is used in, if a callback attached it
 
     def attach(self) -> None:
         """From now on the model computes as its file will; the ranges begin with those of the calibration samples.
 
         Zeros of pruned kernels stay zeros, and kernels of a few distinct values keep them as few.
+
+        Raises:
+            ModelError: A callback of the same `fit` prunes or clusters.
+            DataError: Too few calibration samples for a percentile.
         """
         if self.attached:
             return
-        self._hold()
-        self._simulation.attach()
         self.attached = True
-        if not self._started:
-            self.begin()
+        try:
+            self._hold()
+            self._simulation.attach()
+            if not self._started:
+                self.begin()
+        except BaseException:
+            self.strip()
+            raise
 
     def _hold(self) -> None:
         """Holds kernels to the zeros and to the shared values that they have."""
@@ -105,13 +122,17 @@ class Awareness:
             for place in walk(self.model):
                 for kernel in prunable(place, asked=True):
                     weights = np.asarray(kernel.variable.value.numpy())
-                    own = kernel.variable.constraint
+                    own = own_constraint(kernel, self.holder)
                     if codebook(kernel):
                         values, numbers = np.unique(weights, return_inverse=True)
                         indices = np.where(weights == 0, -1, numbers.reshape(weights.shape))
-                        held: Held = Shared(indices, own, self) if len(values) > 1 else Zeros(weights != 0, own, self)
+                        held: Held = (
+                            Shared(indices, own, self.holder)
+                            if len(values) > 1
+                            else Zeros(weights != 0, own, self.holder)
+                        )
                     elif weights.any() and not weights.all():
-                        held = Zeros(weights != 0, own, self)
+                        held = Zeros(weights != 0, own, self.holder)
                     else:
                         continue
                     kernel.variable.constraint = held
@@ -120,8 +141,13 @@ class Awareness:
     def begin(self) -> None:
         """Takes the ranges of the calibration samples."""
         step = self.export.batch if isinstance(self.export.batch, int) else 1
-        extremes = self._simulation.observe(self._samples(), step)
-        weights = {(g.layer, g.attribute): np.asarray(self._variable(g).value.numpy()) for g in self.plan.kernels}
+        extremes = self._simulation.observe(self._samples, step)
+        for name, number in self.plan.inputs.items():
+            if self._samples[name].any() and not (extremes.low[:, number].any() or extremes.high[:, number].any()):
+                raise ModelError(
+                    f"how the model takes its input {name!r} is not known. Give its inputs as a flat dict."
+                )
+        weights = {(g.part, g.attribute): np.asarray(self._variable(g).value.numpy()) for g in self.plan.kernels}
         self.tracker.begin(extremes, weights)
         self._started = True
 
@@ -157,10 +183,14 @@ class Awareness:
         """What the file quantizes by ranges of the calibration samples, as the training does not know of it."""
         hidden = "the model does not show this value: its range is that of the calibration samples"
         other = "the model computes this in another way in training: its range was not trained"
-        whole, reached = parts(self.model), self._simulation.reached
+        whole, reached = self._parts, self._simulation.reached
         missed = [point for point in self.plan.points if reached and point not in reached]
         where = [f"{whole[point.part].path}/{point.op or 'output'}" for point in missed]
-        return (*(Skipped(name, hidden) for name in self.plan.unseen), *(Skipped(name, other) for name in where))
+        return (
+            *(Skipped(name, hidden) for name in self.plan.unseen),
+            *(Skipped(name, reason) for name, reason in self.plan.unrounded),
+            *(Skipped(name, other) for name in where),
+        )
 
     def convert(self) -> Conversion:
         """The file, with the trained ranges.
@@ -189,10 +219,14 @@ class Awareness:
         return replace(conversion, skipped=(*conversion.skipped, *self.skipped))
 
     def on(self, model: keras.Model) -> Awareness:
-        """The same of another model of the same layers, with the ranges as they are."""
-        method, momentum, rate = self._settings
-        other = Awareness(model, self.export, self._calibration, method, momentum, rate, self.plan)
+        """The same of another model of the same layers, with the ranges as they are.
+
+        Raises:
+            ModelError: It is of other layers.
+        """
+        other = Awareness(model, self.export, None, *self._settings, known=self)
         other.set_state(self.tracker.get_state())
+        other._simulation.reached = self._simulation.reached
         return other
 
     def likeness(self, content: bytes, samples: Any = None) -> Likeness:
@@ -202,7 +236,7 @@ class Awareness:
             content: The file.
             samples: Inputs `(samples, ...)`, or a dict of such arrays; the calibration samples if not given.
         """
-        taken = self._samples() if samples is None else samples
+        taken = self._samples if samples is None else samples
         if not isinstance(taken, Mapping):
             taken = {next(iter(Runner(content).inputs)): taken}
         runner, attached = Runner(content), self.attached
@@ -222,17 +256,7 @@ class Awareness:
         return Likeness(steps, agreement)
 
     def _variable(self, grid: Any) -> Any:
-        [layer] = [place.layer for place in walk(self.model) if place.path == grid.layer]
-        return vars(layer)[grid.attribute]
-
-    def _samples(self) -> dict[str, np.ndarray]:
-        names = [tensor.name for tensor in getattr(self.model, "inputs", None) or ()] or ["input"]
-        given = self._calibration
-        if isinstance(given, Mapping):
-            return {name: np.asarray(array) for name, array in given.items()}
-        return dict(
-            zip(names, (np.asarray(a) for a in (given if isinstance(given, list | tuple) else [given])), strict=True)
-        )
+        return vars(self._parts[grid.part].computes)[grid.attribute]
 
     def _prepared(self) -> tuple[Prepared, bool]:
         """The model converted to float32, and whether with its loops unrolled."""
@@ -264,10 +288,11 @@ class Awareness:
     def _kernel_ranges(self, prepared: Prepared, now: Plan) -> dict[str, Any]:
         """Ranges of kernels that are not simply those of their largest weights."""
         steps = self.tracker.steps()
-        grids = {(grid.layer, grid.attribute): grid for grid in self.plan.kernels}
+        numbers = {id(part.computes): part.number for part in parts(prepared.model)}
+        grids = {(grid.part, grid.attribute): grid for grid in self.plan.kernels}
         found: dict[str, Any] = {}
         for one in stored_kernels(prepared.source):
-            name = (one.kernel.place.path, one.kernel.attribute)
+            name = (numbers[id(one.kernel.place.layer)], one.kernel.attribute)
             grid = grids.get(name)
             if grid is None or not grid.symmetric or (name not in steps and not grid.shared):
                 continue
@@ -285,7 +310,12 @@ class Awareness:
         return found
 
 
-def _check(model: keras.Model, export: Export, ranges: str, momentum: float, rate: float) -> None:
+def check_settings(export: Export, ranges: str, momentum: float, rate: float) -> None:
+    """Says what is wrong with settings, whatever the model.
+
+    Raises:
+        InputError: Something is.
+    """
     if not MODES[export.mode].static:
         able = ", ".join(mode.name for mode in MODES.values() if mode.static)
         raise InputError(
@@ -300,5 +330,3 @@ def _check(model: keras.Model, export: Export, ranges: str, momentum: float, rat
         )
     if not 0 < rate < 1:
         raise InputError(f"rate is a fraction, above 0 and below 1. Received: rate={rate}.", ("rate",))
-    if not model.built:
-        raise ModelError("the model has no weights yet, so there is nothing to quantize. Build it first.")

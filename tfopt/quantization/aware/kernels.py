@@ -15,7 +15,7 @@ from tfopt.quantization.float_model import FloatModel
 from tfopt.tflite import Op
 
 # What of a channel may differ from its kernel but for a factor: rounding.
-LEAST_COSINE = 0.999
+LEAST_COSINE = 1 - 1e-6
 # The axis of a constant that goes along its output channels, by op.
 CHANNELS = {
     **dict.fromkeys(("CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "GATHER", "EMBEDDING_LOOKUP"), 0),
@@ -62,6 +62,14 @@ def stored_kernels(source: FloatModel) -> list[Stored]:
                 if one is not None:
                     found[tensor.name] = one
     return list(found.values())
+
+
+def unknown_kernels(source: FloatModel, stored: list[Stored]) -> list[str]:
+    """Constants that layers multiply by and that are no variable of the model, such as the sum of two of them."""
+    known = {one.constant for one in stored}
+    ops = (op for op in source.ops if not op.graph and op.name in CHANNELS)
+    found = (tensor.name for op in ops for tensor in op.kernels if tensor.name in source.constants)
+    return list(dict.fromkeys(name for name in found if name not in known))
 
 
 def operands(source: FloatModel) -> Iterator[tuple[Kernel, str]]:

@@ -18,14 +18,14 @@ from ai_edge_litert import schema_py_generated as schema
 from tfopt import flatbuffer
 from tfopt.layers import Kernel
 from tfopt.quantization import engine
-from tfopt.quantization.aware.kernels import LOOKUPS, Stored, operands, stored_kernels
-from tfopt.quantization.aware.matching import Point, match
+from tfopt.quantization.aware.kernels import LOOKUPS, Stored, operands, stored_kernels, unknown_kernels
+from tfopt.quantization.aware.matching import Point, match, parts
 from tfopt.quantization.conversion import Prepared
 from tfopt.quantization.float_model import FloatModel
 from tfopt.tflite import Op, read
 
-# Ranges of the trial, each so much wider than the one before.
-_STEP = 1e-2
+# Ranges of the trial: the first, wider than any that an op fixes, and how much wider each is than the one before.
+_LEAST, _STEP = 2.0, 1e-2
 _BITS = {schema.TensorType.INT8: 8, schema.TensorType.INT16: 16}
 _KERNEL_BITS = {schema.TensorType.INT4: 4, schema.TensorType.INT8: 8}
 # Ops that hand values on: what comes in on one grid goes out on it.
@@ -57,7 +57,7 @@ class KernelGrid:
     """How a kernel is quantized.
 
     Args:
-        layer: The path of the layer.
+        part: The number of the layer in `parts`.
         attribute: Where the layer keeps it.
         bits: 4 or 8; 16 for what is added or multiplied by where activations have 16.
         axes: The axes that have a scale for each of their entries; none for one scale in all.
@@ -66,7 +66,7 @@ class KernelGrid:
             as activations are.
     """
 
-    layer: str
+    part: int
     attribute: str
     bits: int
     axes: tuple[int, ...]
@@ -86,6 +86,7 @@ class Plan:
         kernels: The quantized kernels.
         per_channel: Constants of the file that have a scale for each channel.
         unseen: Tensors that the file quantizes by a range of their own and the model does not show.
+        unrounded: Constants that the file rounds and training does not, or not in the same way, and why.
         averages: Points whose op rounds halves away from the integer 0, which is nowhere near the value 0.
         nonzero: Points that an op reads which has no value at 0, or no gradient.
         unrolled: Whether recurrent layers have a step of their own for each time step.
@@ -98,6 +99,7 @@ class Plan:
     kernels: tuple[KernelGrid, ...]
     per_channel: frozenset[str]
     unseen: tuple[str, ...] = ()
+    unrounded: tuple[tuple[str, str], ...] = ()
     averages: frozenset[Point] = frozenset()
     nonzero: frozenset[Point] = frozenset()
     unrolled: bool = False
@@ -136,7 +138,7 @@ def make_plan(prepared: Prepared, unrolled: bool = False) -> Plan:
     """
     source, export = prepared.source, prepared.export
     names = list(dict.fromkeys(t.name for op in source.ops for t in (*op.inputs, *op.outputs) if _computed(t)))
-    reach = {name: 1 + _STEP * number for number, name in enumerate(names)}
+    reach = {name: _LEAST + _STEP * number for number, name in enumerate(names)}
     ranges = {
         name: {"min": np.full((1, 1), -r, np.float32), "max": np.full((1, 1), r, np.float32)}
         for name, r in reach.items()
@@ -162,12 +164,25 @@ def make_plan(prepared: Prepared, unrolled: bool = False) -> Plan:
         seen |= set(points.values())
     unseen = [n for n, i in tensors.items() if i not in seen and grids[i].fixed is None]
     per_channel = frozenset(one.constant for one in stored if trial.kernel(one.constant)[1])
-    kernels = (*_kernels(trial, stored), *_operands(trial, source, stored))
+    numbers = {id(part.computes): part.number for part in parts(prepared.model)}
+    kernels = (*_kernels(trial, stored, numbers), *_operands(trial, source, stored, numbers))
     pooled = {tensor.name for op in source.ops if op.name == "AVERAGE_POOL_2D" for tensor in op.outputs}
     averages = frozenset(matched[name] for name in pooled if name in matched)
     roots = {op.inputs[_NONZERO[op.name]].name for op in source.ops if op.name in _NONZERO}
     nonzero = frozenset(matched[name] for name in roots if name in matched)
-    return Plan(tuple(grids), points, inputs, tensors, kernels, per_channel, tuple(unseen), averages, nonzero, unrolled)
+    return Plan(
+        grids=tuple(grids),
+        points=points,
+        inputs=inputs,
+        tensors=tensors,
+        kernels=kernels,
+        per_channel=per_channel,
+        unseen=tuple(unseen),
+        unrounded=tuple(_unrounded(trial, source, stored)),
+        averages=averages,
+        nonzero=nonzero,
+        unrolled=unrolled,
+    )
 
 
 def codebook(kernel: Kernel) -> bool:
@@ -192,7 +207,19 @@ def _moved(ops: tuple[Op, ...], tensors: Mapping[str, int]) -> set[str]:
     return found
 
 
-def _kernels(trial: _Trial, stored: list[Stored]) -> Iterator[KernelGrid]:
+def _unrounded(trial: _Trial, source: FloatModel, stored: list[Stored]) -> Iterator[tuple[str, str]]:
+    """What the file rounds and training does not, or not in the same way."""
+    for name in unknown_kernels(source, stored):
+        if trial.kernel(name)[0] is not None:
+            yield name, "no weight of the model is this constant: training does not round it"
+    for one in stored:
+        bits, many = trial.kernel(one.constant)
+        apart = np.ptp(np.abs(one.factors)) > 1e-3 * np.abs(one.factors).max()
+        if bits is not None and not many and apart and not codebook(one.kernel):
+            yield one.constant, "one scale for all channels behind a batch normalization: training rounds without it"
+
+
+def _kernels(trial: _Trial, stored: list[Stored], numbers: Mapping[int, int]) -> Iterator[KernelGrid]:
     done: set[int] = set()
     for one in stored:
         bits, many = trial.kernel(one.constant)
@@ -200,17 +227,19 @@ def _kernels(trial: _Trial, stored: list[Stored]) -> Iterator[KernelGrid]:
             continue
         done.add(id(one.kernel.variable))
         shared = codebook(one.kernel)
-        place, axes = one.kernel.place, one.axes if many and not shared else ()
-        yield KernelGrid(place.path, one.kernel.attribute, bits, axes, shared, one.op_name not in LOOKUPS)
+        number, axes = numbers[id(one.kernel.place.layer)], one.axes if many and not shared else ()
+        yield KernelGrid(number, one.kernel.attribute, bits, axes, shared, one.op_name not in LOOKUPS)
 
 
-def _operands(trial: _Trial, source: FloatModel, stored: list[Stored]) -> Iterator[KernelGrid]:
+def _operands(
+    trial: _Trial, source: FloatModel, stored: list[Stored], numbers: Mapping[int, int]
+) -> Iterator[KernelGrid]:
     done = {id(one.kernel.variable) for one in stored}
     for kernel, constant in operands(source):
         bits = trial.bits(constant)
         if bits is not None and id(kernel.variable) not in done:
             done.add(id(kernel.variable))
-            yield KernelGrid(kernel.place.path, kernel.attribute, bits, (), symmetric=False)
+            yield KernelGrid(numbers[id(kernel.place.layer)], kernel.attribute, bits, (), symmetric=False)
 
 
 class _Trial:
@@ -241,8 +270,8 @@ class _Trial:
         scale, zero = float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
         bits = _BITS[tensor.type]
         reach = scale * (2**15 - 1 if bits == 16 else (2**8 - 1) / 2)
-        number = round((reach - 1) / _STEP)
-        if 0 <= number < len(self._names) and abs(1 + number * _STEP - reach) < _STEP / 20:
+        number = round((reach - _LEAST) / _STEP)
+        if 0 <= number < len(self._names) and abs(_LEAST + number * _STEP - reach) < _STEP / 20:
             return Grid(self._names[number], bits)
         low, high = (-(2 ** (bits - 1)) - zero) * scale, (2 ** (bits - 1) - 1 - zero) * scale
         return Grid(f"{scale} {zero}", bits, (low, high))

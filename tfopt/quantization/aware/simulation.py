@@ -36,10 +36,10 @@ class _Frame:
         training: Whether it trains.
         low: The lower ends of the grids.
         high: The upper ends.
-        steps: Learned steps of kernels.
+        steps: Learned steps of kernels, by part and attribute.
         table: The grids of values inside of layers, by the name of their op and the number of its output.
         calls: How often each part was called.
-        kernels: Kernels on their grids, by layer and attribute.
+        kernels: Kernels on their grids, by part and attribute.
         seen: The extremes of each grid's values.
         inside: Whether op callbacks are at work.
     """
@@ -48,10 +48,10 @@ class _Frame:
     training: bool
     low: Sequence[Any]
     high: Sequence[Any]
-    steps: Mapping[tuple[str, str], Any]
+    steps: Mapping[tuple[int, str], Any]
     table: dict[str, dict[int, int]]
     calls: dict[int, int] = field(default_factory=dict)
-    kernels: dict[tuple[str, str], Any] = field(default_factory=dict)
+    kernels: dict[tuple[int, str], Any] = field(default_factory=dict)
     seen: dict[int, list[tuple[Any, Any]]] = field(default_factory=dict)
     inside: bool = False
 
@@ -63,23 +63,27 @@ class Simulation:
         model: A built model of the same layers as the one that the plan is of.
         plan: The plan.
         tracker: The ranges.
+        owner: What the model is attached to, as others are to see it.
     """
 
-    def __init__(self, model: keras.Model, plan: Plan, tracker: Tracker):
-        self._model, self._plan, self._tracker = model, plan, tracker
+    def __init__(self, model: keras.Model, plan: Plan, tracker: Tracker, owner: Any):
+        self._model, self._plan, self._tracker, self._owner = model, plan, tracker, owner
         self._parts = parts(model)
-        self._kernels: dict[str, list[KernelGrid]] = {}
-        self._weights: dict[tuple[str, str], Any] = {}  # as TensorFlow's variables, which no precision casts
-        computes = {part.path: part.computes for part in self._parts[1:]}
+        self._kernels: dict[int, list[KernelGrid]] = {}
+        self._variables: dict[tuple[int, str], Any] = {}
+        self._weights: dict[tuple[int, str], Any] = {}  # TensorFlow's variables, which no precision casts
         for grid in plan.kernels:
-            self._kernels.setdefault(grid.layer, []).append(grid)
-            self._weights[grid.layer, grid.attribute] = vars(computes[grid.layer])[grid.attribute].value
+            self._kernels.setdefault(grid.part, []).append(grid)
+            variable = vars(self._parts[grid.part].computes)[grid.attribute]
+            self._variables[grid.part, grid.attribute] = variable
+            self._weights[grid.part, grid.attribute] = variable.value
         inner = {point.part for point in plan.points if point.call < 0}
         below = {part.path for part in self._parts if part.number in inner}
         loops = (part for part in self._parts if isinstance(part.computes, keras.layers.RNN))
         # A recurrent layer as a whole, and not its cell once for every time step.
         self._inner = inner | {p.number for p in loops if any(path.startswith(f"{p.path}/") for path in below)}
         self._attached = contextlib.ExitStack()
+        self._loops = {p.number: p.computes.unroll for p in self._parts if isinstance(p.computes, keras.layers.RNN)}
         self._current = threading.local()  # replicas of a strategy build their graphs in threads
         self._eager: Any = None
         self._rounding, self._frozen = True, False
@@ -91,7 +95,8 @@ class Simulation:
         """From now on the model computes on the grids."""
         for part in self._parts:
             replaced = self._whole if part.number == 0 else self._part
-            self._attached.enter_context(call_replaced(part.computes, replaced(part, part.computes.call)))
+            call = replaced(part, part.computes.call)
+            self._attached.enter_context(call_replaced(part.computes, call, self._owner))
         self._retrace()
 
     def detach(self) -> None:
@@ -133,7 +138,7 @@ class Simulation:
         @tf.autograph.experimental.do_not_convert
         def look(inputs: Mapping[str, Any]) -> Any:
             models.call(self._model, inputs)
-            seen = self._current.last.seen
+            seen = self._current.seen
             nothing = [(0.0, 0.0)]
             low = [tf.reduce_min([entry[0] for entry in seen.get(number, nothing)]) for number in range(count)]
             return tf.stack(low), tf.stack(
@@ -146,7 +151,7 @@ class Simulation:
             traced = tf.function(look).get_concrete_function(signature(self._model, samples))
             found = [traced({name: tf.constant(array[batch]) for name, array in samples.items()}) for batch in batches]
         finally:
-            self._rounding = True
+            self._rounding, self._current.seen = True, {}
         low, high = (np.stack([pair[end].numpy() for pair in found]) for end in (0, 1))
         return Extremes(tuple(grid.name for grid in self._tracker.grids), low, high)
 
@@ -157,12 +162,20 @@ class Simulation:
             flat = keras.tree.flatten((args, rest))
             if self._frame is not None or any(isinstance(value, keras.KerasTensor) for value in flat):
                 return original(*args, **rest)
-            training = bool(rest.get("training") or self._model._get_call_context().training)
+            training = rest.get("training")
+            training = self._trains() if training is None else bool(training)
             if tf.executing_eagerly():
                 return self._compiled(part, original)(args, rest, training)
             return self._graph(part, original, args, rest, training)
 
         return call
+
+    def _trains(self) -> bool:
+        """Whether Keras calls the model, whose `call` takes no word of it, in training."""
+        training = getattr(self._model._get_call_context(), "training", None)
+        if training is None:
+            self._model._maybe_reset_call_context()  # there was none, and asking made one
+        return bool(training)
 
     @property
     def _frame(self) -> _Frame | None:
@@ -187,7 +200,8 @@ class Simulation:
             outputs = self._run(frame, part, original, args, rest)
         finally:
             self._current.frame = None
-        self._current.last = frame
+        if not self._rounding:
+            self._current.seen = frame.seen
         if training and self._rounding and not self._frozen:
             with tf.name_scope(f"{root}/grids/"):
                 self._tracker.follow(frame.seen)
@@ -204,20 +218,29 @@ class Simulation:
         """The inputs on their grids."""
         if not self._plan.inputs:
             return args, rest
-        taken, others = args[0] if args else None, args[1:]
-        names = [tensor.name for tensor in getattr(self._model, "inputs", None) or ()] or list(self._plan.inputs)
+        if args:
+            return (self._input(frame, args[0]), *args[1:]), rest
+        first = next(iter(rest))
+        return args, {**rest, first: self._input(frame, rest[first])}
+
+    def _input(self, frame: _Frame, taken: Any) -> Any:
+        """What the model takes, by the names that its inputs have in the file."""
+        struct = getattr(self._model, "_inputs_struct", None)
         if isinstance(taken, Mapping):
-            new: Any = {
-                name: self._on_grid(frame, self._plan.inputs[name], value) if name in self._plan.inputs else value
-                for name, value in taken.items()
-            }
-        else:
-            flat = [
-                self._on_grid(frame, self._plan.inputs[name], value) if name in self._plan.inputs else value
-                for name, value in zip(names, keras.tree.flatten(taken), strict=False)
-            ]
-            new = keras.tree.pack_sequence_as(taken, flat)
-        return (new, *others), rest
+            known = struct if isinstance(struct, Mapping) else {}
+            names = {key: str(getattr(known.get(key), "name", key)) for key in taken}
+            return {key: self._named(frame, names[key], value) for key, value in taken.items()}
+        ordered = [tensor.name for tensor in getattr(self._model, "inputs", None) or ()] or list(self._plan.inputs)
+        flat = keras.tree.flatten(taken)
+        new = [self._named(frame, name, value) for name, value in zip(ordered, flat, strict=False)]
+        return keras.tree.pack_sequence_as(taken, [*new, *flat[len(new) :]])
+
+    def _named(self, frame: _Frame, name: str, value: Any) -> Any:
+        """An input on its grid; Keras casts whole numbers only later."""
+        if name not in self._plan.inputs:
+            return value
+        value = value if value.dtype.is_floating else tf.cast(value, tf.float32)
+        return self._on_grid(frame, self._plan.inputs[name], value)
 
     # The parts
 
@@ -236,7 +259,7 @@ class Simulation:
 
         def compute(*args: Any, **rest: Any) -> Any:
             scope = tf.name_scope(scope_of(frame.root, part.number))
-            with self._kernels_swapped(frame, part), self._unrolled(part.computes), scope:
+            with self._kernels_swapped(frame, part), self._unrolled(part), scope:
                 return original(*args, **rest)
 
         if part.number in self._inner and not frame.inside:
@@ -248,7 +271,7 @@ class Simulation:
         for index, value in enumerate(flat):
             point = Point(part.number, number, index)
             if point in self._plan.points and tf.is_tensor(value):
-                self._reach(point)
+                self._reach(frame, point)
                 new[id(value)] = self._on_grid(frame, self._plan.points[point], value, point)
         if not new:
             return outputs
@@ -257,10 +280,10 @@ class Simulation:
 
     @contextlib.contextmanager
     def _kernels_swapped(self, frame: _Frame, part: Part) -> Iterator[None]:
-        """The layer's kernels on their grids, for the length of the block."""
-        grids = self._kernels.get(part.path, []) if part.number and self._rounding else []
+        """The layer's kernels on their grids, for the length of the block; replicas may overlap in theirs."""
+        grids = self._kernels.get(part.number, []) if self._rounding else []
         held = vars(part.computes)
-        before = {grid.attribute: held[grid.attribute] for grid in grids}
+        before = {grid.attribute: self._variables[part.number, grid.attribute] for grid in grids}
         for grid in grids:
             held[grid.attribute] = tf.cast(self._kernel(frame, grid), part.computes.compute_dtype)
         try:
@@ -269,27 +292,27 @@ class Simulation:
             held.update(before)
 
     @contextlib.contextmanager
-    def _unrolled(self, layer: Any) -> Iterator[None]:
+    def _unrolled(self, part: Part) -> Iterator[None]:
         """A recurrent layer that has a step of its own for each time step where the file has it, for the block."""
-        if not self._plan.unrolled or not isinstance(layer, keras.layers.RNN):
+        if not self._plan.unrolled or part.number not in self._loops:
             yield
             return
-        before, vars(layer)["unroll"] = layer.unroll, True
+        vars(part.computes)["unroll"] = True
         try:
             yield
         finally:
-            vars(layer)["unroll"] = before
+            vars(part.computes)["unroll"] = self._loops[part.number]
 
     def _kernel(self, frame: _Frame, grid: KernelGrid) -> Any:
-        name = (grid.layer, grid.attribute)
+        name = (grid.part, grid.attribute)
         if name not in frame.kernels:
             with tf.name_scope(f"{frame.root}/grids/"):
                 weights = tf.convert_to_tensor(self._weights[name].read_value())
                 frame.kernels[name] = self._tracker.kernel(grid, weights, frame.steps.get(name))
         return frame.kernels[name]
 
-    def _reach(self, point: Point) -> None:
-        if self._rounding:
+    def _reach(self, frame: _Frame, point: Point) -> None:
+        if frame.training and self._rounding:
             self.reached.add(point)
 
     def _on_grid(self, frame: _Frame, number: int, value: Any, point: Point | None = None) -> Any:
@@ -325,7 +348,7 @@ class Simulation:
             new = list(outputs)
             for index, grid in grids.items():
                 point = Point(int(number), output=index, op=name)
-                self._reach(point)
+                self._reach(frame, point)
                 new[index] = self._on_grid(frame, grid, outputs[index], point)
             return new
 
@@ -345,12 +368,12 @@ class Simulation:
         with tf.name_scope(f"{frame.root}/grids/"):
             return computed(compute, args, rest, change, [*kernels.values(), *ends], handed)
 
-    def _kernels_below(self, frame: _Frame, part: Part) -> dict[tuple[str, str], Any]:
+    def _kernels_below(self, frame: _Frame, part: Part) -> dict[tuple[int, str], Any]:
         """The kernels of a part and of all below it, on their grids."""
         if not self._rounding:
             return {}
         for other in self._parts[1:]:
             if part.number == 0 or other.path == part.path or other.path.startswith(f"{part.path}/"):
-                for grid in self._kernels.get(other.path, []):
+                for grid in self._kernels.get(other.number, []):
                     self._kernel(frame, grid)
         return dict(frame.kernels)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfopt.precision import TrainedRanges
 from tfopt.quantization.aware import fake
 from tfopt.quantization.aware.kernels import shape_of_scales
 from tfopt.quantization.aware.learned import Learned, mean_variable
 from tfopt.quantization.aware.plan import Grid, KernelGrid
 from tfopt.quantization.ranges import ORDINARY, Extremes
 
-Method = Literal["moving_average", "percentile", "learned"]
 _FAR = 1e30
 
 
@@ -43,7 +43,7 @@ class Tracker:
         self,
         grids: Sequence[Grid],
         kernels: Sequence[tuple[KernelGrid, Any]],
-        method: Method,
+        method: TrainedRanges,
         momentum: float,
         rate: float,
     ):
@@ -69,12 +69,12 @@ class Tracker:
     def _width(self) -> Any:
         return self.high.read_value() - self.low.read_value()
 
-    def begin(self, extremes: Extremes, kernels: Mapping[tuple[str, str], np.ndarray]) -> None:
+    def begin(self, extremes: Extremes, kernels: Mapping[tuple[int, str], np.ndarray]) -> None:
         """Starts from what calibration saw, and from the weights of the kernels.
 
         Args:
             extremes: Of all grids, in their order.
-            kernels: The weights, by layer and attribute.
+            kernels: The weights, by part and attribute.
         """
         found = extremes.ranges("percentile" if self._method == "percentile" else "minmax").values()
         low = np.minimum([float(entry["min"].item()) for entry in found], 0)
@@ -84,7 +84,7 @@ class Tracker:
             self.low.assign(low.astype(np.float32))
             self.high.assign(high.astype(np.float32))
             return
-        steps = [_least_squares(grid, kernels[grid.layer, grid.attribute]) for grid, _ in self._kernels]
+        steps = [_least_squares(grid, kernels[grid.part, grid.attribute]) for grid, _ in self._kernels]
         self._learned[0].start(low, low < 0)
         self._learned[1].start(high, high > 0)
         self._learned[2].start(np.concatenate([np.zeros(0), *steps]))
@@ -100,15 +100,15 @@ class Tracker:
         for learned in self._learned:
             learned.learns = not frozen
 
-    def pieces(self) -> tuple[list[Any], list[Any], dict[tuple[str, str], Any]]:
-        """The ranges as tensors, for one step: lows, highs, and learned steps of kernels by layer and attribute."""
+    def pieces(self) -> tuple[list[Any], list[Any], dict[tuple[int, str], Any]]:
+        """The ranges as tensors, for one step: lows, highs, and learned steps of kernels by part and attribute."""
         count = len(self.grids)
         if not self._learned:
             return tf.unstack(self.low.read_value(), count), tf.unstack(self.high.read_value(), count), {}
         low, high, steps = (learned.delivered() for learned in self._learned)
         parts = tf.split(steps, self._sizes) if self._sizes else []
         of_kernels = {
-            (grid.layer, grid.attribute): tf.reshape(part, shape)
+            (grid.part, grid.attribute): tf.reshape(part, shape)
             for (grid, _), part, shape in zip(self._kernels, parts, self._shapes, strict=True)
         }
         return tf.unstack(low, count), tf.unstack(high, count), of_kernels
@@ -168,13 +168,13 @@ class Tracker:
         ends = zip(self.grids, self.low.numpy(), self.high.numpy(), strict=True)
         return {grid.name: (float(low), float(high)) for grid, low, high in ends if grid.fixed is None}
 
-    def steps(self) -> dict[tuple[str, str], np.ndarray]:
-        """The learned steps of kernels by layer and attribute, in shapes that broadcast with them."""
+    def steps(self) -> dict[tuple[int, str], np.ndarray]:
+        """The learned steps of kernels by part and attribute, in shapes that broadcast with them."""
         if not self._learned:
             return {}
         parts = np.split(self._learned[2].value.numpy(), np.cumsum(self._sizes)[:-1]) if self._sizes else []
         named = zip(self._kernels, parts, self._shapes, strict=True)
-        return {(grid.layer, grid.attribute): part.reshape(shape) for (grid, _), part, shape in named}
+        return {(grid.part, grid.attribute): part.reshape(shape) for (grid, _), part, shape in named}
 
     def get_state(self) -> dict[str, np.ndarray]:
         """All of it as arrays."""
