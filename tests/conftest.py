@@ -13,6 +13,21 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of a test of many cases that is marked `sample(n)`, n spread over them run by default; the others are slow."""
+    groups = {}
+    for item in items:
+        mark = item.get_closest_marker("sample")
+        if mark is not None:
+            groups.setdefault((item.nodeid.partition("[")[0], *mark.args), []).append(item)
+    for (_, count), cases in groups.items():
+        kept = {len(cases) * index // count for index in range(count)}
+        for index, item in enumerate(cases):
+            if index not in kept:
+                item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """Every test draws the same random numbers, whatever ran before it."""

@@ -136,6 +136,7 @@ PLACES = [(case, kind) for case in CASES for kind in KINDS] + [
 
 
 @pytest.mark.parametrize(("case", "kind"), PLACES)
+@pytest.mark.sample(10)
 def test_a_keras_2_model_computes_the_same_in_keras_3(case, kind, tmp_path):
     model = trained(case())
     admitted = models.admit(stored(model, kind, tmp_path))

@@ -86,6 +86,7 @@ def test_a_frozen_training_goes_on_where_it_was_interrupted(data, interrupted, t
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "momentum", {"proximal_adam": {"l1": 0.0}}, "sam"])
+@pytest.mark.sample(1)
 def test_a_rate_multiplies_the_step_of_its_layers(optimizer, data, tmp_path):
     """In one step of all samples: the change of a layer is its share of what it is without rates."""
     changes = []

@@ -210,6 +210,7 @@ def test_a_file_of_any_batch_takes_any_number_of_samples(model, files, mode):
 # State and delegates
 
 
+@pytest.mark.slow
 def test_the_state_of_a_fused_lstm_does_not_go_from_sample_to_sample():
     tf_keras.utils.set_random_seed(0)
     parts = [tf_keras.layers.Input((6, 3), batch_size=1), tf_keras.layers.LSTM(5), tf_keras.layers.Dense(2)]

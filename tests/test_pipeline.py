@@ -191,6 +191,7 @@ def test_other_data_runs_every_stage(project):
     assert again() == ()
 
 
+@pytest.mark.sample(1)
 def test_changed_source_code_of_the_model_runs_everything_with_the_new_code(project):
     import keras
 

@@ -163,6 +163,7 @@ except SystemExit as exit:
 
 
 @pytest.mark.parametrize("first", ["import tfopt", "import tensorflow"], ids=["tfopt first", "tensorflow first"])
+@pytest.mark.sample(1)
 def test_pruning_leaves_tf_keras_and_the_environment_as_they_were(python, first):
     code = f"""
 {first}

@@ -106,6 +106,7 @@ def test_every_epoch_has_every_sample_in_as_many_steps(stream):
         assert sorted(itertools.chain(*read[3 * epoch : 3 * epoch + 3])) == list(range(21))
 
 
+@pytest.mark.sample(3)
 def test_a_training_that_starts_again_sees_what_it_would_have_seen(stream):
     whole = targets(stream.training(Reading(8, 3, 0, 4)))
     assert targets(stream.training(Reading(8, 3, 2, 4))) == whole[6:]

@@ -45,6 +45,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.sample(2)
 def test_every_kernel_ends_with_as_many_values_and_still_learns(way, blobs):
     model = compiled(network(), **WAYS[way])
     fit(model, blobs, [])

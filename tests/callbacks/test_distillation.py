@@ -335,6 +335,7 @@ def test_two_logical_devices_of_a_mirrored_strategy_end_with_the_weights_of_one(
 
 @pytest.mark.parametrize("pruning_first", [True, False])
 @pytest.mark.parametrize("steps_per_execution", [1, 4])
+@pytest.mark.sample(1)
 def test_it_goes_with_pruning_in_either_order(pruning_first, steps_per_execution, blobs):
     def trained(*weights):
         student = compiled(build(seed=1), steps_per_execution=steps_per_execution)

@@ -103,6 +103,7 @@ def exactly_sparse(pruning, sparsity):
 
 
 @pytest.mark.parametrize("build", [sequential, functional, nested, subclassed, recurrent, attention])
+@pytest.mark.sample(2)
 def test_every_kind_of_model_ends_exactly_sparse(build, blobs):
     pruning = MagnitudePruning(sparsity=0.75, frequency=4)
     fit(compiled(build()), blobs, [pruning])
@@ -120,6 +121,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.sample(2)
 def test_every_way_of_training_ends_exactly_sparse(way, blobs):
     pruning = MagnitudePruning(sparsity=0.8, begin=2, end=20, frequency=3)
     fit(compiled(sequential(), **WAYS[way]), blobs, [pruning])
@@ -139,6 +141,7 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.sample(2)
 def test_every_kind_of_optimizer_ends_exactly_sparse(name, blobs):
     pruning = MagnitudePruning(sparsity=0.75, frequency=4)
     fit(compiled(sequential(), OPTIMIZERS[name]()), blobs, [pruning])
@@ -147,6 +150,7 @@ def test_every_kind_of_optimizer_ends_exactly_sparse(name, blobs):
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("steps_per_execution", [1, 4])
+@pytest.mark.sample(1)
 def test_mixed_precision_ends_exactly_sparse(policy, steps_per_execution, blobs):
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy(policy)
@@ -218,6 +222,7 @@ def test_the_model_that_comes_out_is_an_ordinary_one(blobs, tmp_path):
     assert np.count_nonzero(model.get_layer("head").kernel.numpy()) == model.get_layer("head").kernel.numpy().size
 
 
+@pytest.mark.slow
 def test_saving_cloning_and_copying_in_the_middle_of_pruning_need_nothing_of_tfopt(blobs, tmp_path, python):
     model, path = compiled(sequential()), tmp_path / "middle.keras"
 
@@ -284,6 +289,7 @@ def test_an_exception_in_fit_leaves_the_model_free_behind_the_with_block(blobs):
 
 
 @pytest.mark.parametrize("backup_first", [True, False])
+@pytest.mark.sample(1)
 def test_a_killed_fit_resumes_to_the_same_weights_and_masks(backup_first, blobs, tmp_path):
     """BackupAndRestore in a new process: a new model, a new optimizer, a new callback."""
 
@@ -315,6 +321,7 @@ def test_a_killed_fit_resumes_to_the_same_weights_and_masks(backup_first, blobs,
 
 @pytest.mark.parametrize("checkpoint_first", [True, False])
 @pytest.mark.parametrize("steps_per_execution", [1, 4])
+@pytest.mark.sample(1)
 def test_a_checkpoint_holds_the_zeros_whatever_the_order_of_callbacks(
     checkpoint_first, steps_per_execution, blobs, tmp_path
 ):
@@ -447,6 +454,7 @@ def test_one_callback_prunes_one_model_after_another_from_the_start(blobs):
 
 
 @pytest.mark.parametrize("steps_per_execution", [1, 4])
+@pytest.mark.sample(1)
 def test_the_masks_of_an_interrupted_fit_do_not_outlive_the_next_one(steps_per_execution, blobs):
     class Interrupt(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -497,6 +505,7 @@ class OwnSchedule(tfmot().PruningSchedule):
         return {}
 
 
+@pytest.mark.slow
 def test_a_schedule_of_ones_own_need_not_say_where_it_ends(blobs):
     model, pruning = compiled(functional()), MagnitudePruning(schedule=OwnSchedule())
     fit(model, blobs, [pruning])
@@ -533,6 +542,7 @@ def test_two_prunings_in_one_fit_share_out_the_layers_and_never_one(blobs):
         fit(model, blobs, [MagnitudePruning(0.5), MagnitudePruning(0.75)])
 
 
+@pytest.mark.slow
 def test_what_an_interrupted_clustering_left_ends_with_the_next_pruning(blobs):
     class Failure(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):

@@ -121,6 +121,7 @@ def test_it_finds_the_bottom_of_a_quadratic(name):
 
 
 @pytest.mark.parametrize("name", DIFFERENT)
+@pytest.mark.sample(2)
 def test_it_goes_down_the_valley_of_rosenbrock(name):
     rate, steps = CASES[name][2]
     found = descend(made(name, rate), rosenbrock, (-1.2, 1.0), steps)
@@ -137,6 +138,7 @@ def test_its_config_is_plain_and_makes_it_again(name):
 
 
 @pytest.mark.parametrize("name", DIFFERENT)
+@pytest.mark.sample(2)
 def test_a_training_that_is_saved_and_goes_on_ends_where_an_uninterrupted_one_does(name, blobs, tmp_path):
     whole, first = net(), net()
     train(whole, made(name), blobs, epochs=3)
@@ -150,6 +152,7 @@ def test_a_training_that_is_saved_and_goes_on_ends_where_an_uninterrupted_one_do
 
 @pytest.mark.parametrize("policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", DIFFERENT)
+@pytest.mark.sample(1)
 def test_it_trains_in_mixed_precision(name, policy, blobs):
     keras.config.set_dtype_policy(policy)
     try:
@@ -177,6 +180,7 @@ def test_xla_changes_nothing_but_the_rounding(name, blobs):
 
 
 @pytest.mark.parametrize("name", DIFFERENT)
+@pytest.mark.sample(2)
 def test_accumulated_gradients_are_one_step_of_all_their_batches(name, blobs):
     x, y = blobs
     few = x[:64], y[:64]

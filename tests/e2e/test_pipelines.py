@@ -36,6 +36,7 @@ def figures(digits):
     return {row["stage"]: row["metrics"] for row in report["rows"]}
 
 
+@pytest.mark.slow
 def test_the_digits_file_is_sparse_small_and_as_good_as_the_float_model(figures):
     assert figures["int8"]["accuracy"] >= figures["train"]["accuracy"] - 0.01
     assert figures["train"]["accuracy"] > 0.95

@@ -142,6 +142,7 @@ def test_a_target_of_integers_gets_them_in_int16(fragile):
     assert agreement(fragile, outcome.conversion.content, x) >= 0.95
 
 
+@pytest.mark.slow
 def test_layers_that_int4_breaks_go_to_int8_before_any_goes_to_float(digits):
     """Int4 in `two` is what the metric does not allow, and int8 is enough for it."""
     model, calibration, *_ = digits

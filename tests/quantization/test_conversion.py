@@ -18,6 +18,7 @@ from tfopt.tflite import read
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ["conv2d", "lists in and out"])
+@pytest.mark.sample(4)
 def test_converting_twice_gives_identical_bytes(built, name, mode):
     model, samples = built(name)
     assert convert(model, mode, samples) == convert(model, mode, samples)
@@ -25,6 +26,7 @@ def test_converting_twice_gives_identical_bytes(built, name, mode):
 
 @pytest.mark.parametrize("mode", ["float32", "int8"])
 @pytest.mark.parametrize("slim", [True, False])
+@pytest.mark.sample(1)
 def test_a_file_does_not_depend_on_what_was_converted_before(built, mode, slim):
     model, samples = built("attention")
     before = convert(model, mode, samples, slim=slim)

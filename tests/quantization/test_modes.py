@@ -44,6 +44,7 @@ def test_every_mode_has_a_tolerance():
 @pytest.mark.parametrize(
     "name", ["conv2d", "depthwise", "swish", "attention", "lists in and out", "nested", "subclassed", "shared layer"]
 )
+@pytest.mark.sample(12)
 def test_the_file_gives_what_keras_gives(built, name, mode):
     """The other modes are those of the zoo."""
     model, samples = built(name)

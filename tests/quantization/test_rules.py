@@ -205,6 +205,7 @@ def test_int4_for_a_table_that_the_quantizer_leaves_at_int8_is_an_error():
 @pytest.mark.parametrize(
     "name", ["residual", "separable", "attention", "embedding", "normalization", "conv1d causal dilated"]
 )
+@pytest.mark.sample(6)
 def test_what_is_said_to_have_an_int4_form_is_int4_in_the_file(built, name, mode):
     model, samples = built(name)
     prepared = prepare(model, Export(mode=mode), samples)

@@ -94,6 +94,7 @@ def test_a_list_of_images_of_one_size_does_for_a_model_of_open_size(built):
 
 @pytest.mark.parametrize("name", ["conv2d", "lists in and out", "dicts in and out", "attention"])
 @pytest.mark.parametrize("mode", ["float32", "float16", "dynamic", "weight_only"])
+@pytest.mark.sample(4)
 def test_modes_without_calibration_need_no_samples(built, name, mode):
     model, samples = built(name)
     assert convert(model, mode) == convert(model, mode, samples)

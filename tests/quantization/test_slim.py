@@ -14,6 +14,7 @@ from tfopt.tflite import read
 
 @pytest.mark.parametrize("mode", ["float32", "int8", "dynamic"])
 @pytest.mark.parametrize("name", ["conv2d", "residual", "attention", "depthwise", "lists in and out", "lstm unrolled"])
+@pytest.mark.sample(5)
 def test_a_slim_file_is_smaller_and_gives_the_same_to_the_bit(built, name, mode):
     model, samples = built(name)
     slim, whole = convert(model, mode, samples), convert(model, mode, samples, slim=False)

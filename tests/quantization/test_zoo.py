@@ -78,6 +78,7 @@ def outcome(made):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ZOO)
+@pytest.mark.sample(24)
 def test_a_model_gives_on_litert_what_it_gives_in_keras_or_is_refused(built, name, mode):
     model, samples = built(name)
     expected = OUTCOMES[name][MODES.index(mode)]

@@ -79,6 +79,7 @@ def assert_half_is_zero(pruning, count):
 
 
 @pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.sample(8)
 def test_a_layer_with_a_kernel_is_pruned(name):
     build, shape, count = LAYERS[name]
     assert_half_is_zero(pruned(build(), shape), count)

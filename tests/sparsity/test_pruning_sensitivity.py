@@ -216,6 +216,7 @@ WHOLE = [subclassed, overridden, overridden_sequential]
     [pytest.param(b, marks=pytest.mark.slow) if b in (recurrent, nested_inputs, nested_twice) else b for b in GRAPHS]
     + WHOLE,
 )
+@pytest.mark.sample(2)
 def test_the_curves_are_those_of_the_whole_model(build):
     model, x = made(build), samples(build)
     for metric, split in ((METRICS["accuracy"], labelled(model, x)), (METRICS["mse"], targets(model, x))):

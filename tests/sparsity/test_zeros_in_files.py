@@ -57,6 +57,7 @@ def zeros_of(model):
 
 @pytest.mark.parametrize("mode", ["int8", "float32", "dynamic", "float16"])
 @pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.sample(6)
 def test_every_zero_of_a_kernel_is_one_in_the_file(pattern, mode):
     model, x = trained(MagnitudePruning(**PATTERNS[pattern]))
     before = zeros_of(model)
@@ -87,6 +88,7 @@ def test_two_of_four_are_found_in_a_row_of_the_file():
 
 
 @pytest.mark.parametrize("first", [None, {"sparsity": 0.9}], ids=["dense", "pruned"])
+@pytest.mark.sample(1)
 def test_a_clustered_kernel_has_one_scale_and_its_own_number_of_values(first):
     model, x = trained(Clustering(6), first and MagnitudePruning(**first))
     content = tfopt.convert(model, "int8", calibration=x)
@@ -100,6 +102,7 @@ def test_a_clustered_kernel_has_one_scale_and_its_own_number_of_values(first):
 
 
 @pytest.mark.parametrize("sparsity", [0.5, 0.95])
+@pytest.mark.sample(1)
 def test_auto_leaves_the_scales_of_other_kernels_alone(sparsity):
     model, x = trained(MagnitudePruning(sparsity))
     assert tfopt.convert(model, "int8", calibration=x) == tfopt.convert(model, "int8", calibration=x, scales="channel")

@@ -63,6 +63,7 @@ def test_what_was_pruned_and_shared_is_so_in_the_file(recipe):
     assert [entry["where"] for entry in json.loads((qat.folder / "artifact.json").read_text())["skipped"]] == []
 
 
+@pytest.mark.slow
 def test_where_nothing_else_keeps_the_metric_quantize_trains(recipe):
     """int4 with one scale to a kernel, and integers alone: rounding the trained weights loses more than allowed."""
     asked = "mode: int4, scales: tensor, target: int_only, max_drop: 0.005"

@@ -112,6 +112,7 @@ def dtypes(artifact):
 
 
 @pytest.mark.parametrize("mode", ["float32", "float16", "dynamic", "weight_only", "int8", "int16x8", "int4"])
+@pytest.mark.sample(3)
 def test_every_mode_makes_a_file_that_runs(mode):
     final = tfopt.run(recipe(f"quantize: {{mode: {mode}}}")).final
     assert (final.format, final.path.name) == ("tflite", "model.tflite")

@@ -135,6 +135,7 @@ def test_the_smallest_within_a_drop(samples, tmp_path):
     assert all(not step.get("quantize", {}).get("rules") for row in rows for step in row["stages"])
 
 
+@pytest.mark.slow
 def test_with_a_raw_limit_neither_zeros_nor_shared_values_are_tried(samples, tmp_path):
     stage = tfopt.Search(within={"raw_bytes": 9000}, trials=2, epochs=(1,), training=TRAINING)
     result = tfopt.run(recipe(samples, TRAIN, stage), tmp_path)

@@ -62,6 +62,7 @@ def run(project, *stages):
         ("optimizer: momentum, batch_size: 96", 96),
     ],
 )
+@pytest.mark.sample(3)
 def test_the_batch_is_what_is_said_or_what_the_name_stands_for(project, monkeypatch, setting, batch):
     seen, fit = [], training.fit
 
@@ -103,6 +104,7 @@ def test_a_mistake_is_one_line_that_says_where(project, setting, words):
 
 
 @pytest.mark.parametrize("optimizer", ["sam", "adahessian", "newton_cg", "{proximal_adam: {l1: 0.001}}"])
+@pytest.mark.sample(1)
 def test_a_recipe_gives_every_optimizer_what_it_needs_and_two_runs_give_the_same_weights(project, optimizer):
     found = []
     for _ in range(2):

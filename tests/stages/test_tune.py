@@ -100,6 +100,7 @@ def test_stages_are_tuned_together(data, tmp_path):
     assert np.mean(kernel == 0) == pytest.approx(best["values"]["prune.sparsity"], abs=0.01)
 
 
+@pytest.mark.slow
 def test_hyperband_spreads_the_epochs(data, tmp_path):
     stage = tfopt.Tune(stages=[train(epochs=3)], space={"train.l2": {"log": [1e-6, 1e-2]}}, tuner="hyperband")
     result = tfopt.run(recipe(data, stage), tmp_path)

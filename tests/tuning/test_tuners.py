@@ -219,6 +219,7 @@ def test_a_chief_ends_though_a_worker_was_killed(tmp_path):
     assert {path.name.split("-")[1] for path in (tmp_path / "made").iterdir()} == {str(w.pid) for w in workers}
 
 
+@pytest.mark.slow
 def test_what_the_last_worker_leaves_behind_the_chief_does_itself(tmp_path):
     [port] = free_ports(1)
     chief, *workers = [start(name, port, tmp_path, 0.4) for name in ("chief", "tuner0", "tuner1")]

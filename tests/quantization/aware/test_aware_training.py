@@ -159,6 +159,7 @@ def test_learned_ranges_find_the_step_that_loses_least():
 
 
 @pytest.mark.parametrize("ranges", ["moving_average", "percentile", "learned"])
+@pytest.mark.sample(1)
 def test_ranges_follow_and_stay_once_they_are_frozen(ranges, blobs):
     x, y = blobs
     model = compiled("conv_bn")

@@ -351,6 +351,7 @@ def own_size(layer):
 
 
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.sample(40)
 def test_a_cut_model_is_the_original_without_some_channels(name, tmp_path):
     model = built(name)
     structure, x = read(model), inputs_of(model)

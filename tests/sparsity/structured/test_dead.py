@@ -50,6 +50,7 @@ READERS = {
 
 @pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize("activation", ["relu", "linear", "sigmoid"])
+@pytest.mark.sample(10)
 def test_what_a_constant_adds_goes_into_the_next_bias(name, activation):
     shape, reader = READERS[name]
     maker = layers.Dense(8, activation=activation, name="maker")
@@ -134,6 +135,7 @@ BORDERS = {
 
 @pytest.mark.parametrize("name", BORDERS)
 @pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.sample(5)
 def test_what_is_no_constant_at_the_borders_stays_unless_it_is_zero(name, zero):
     maker = layers.Conv2D(8, 3, name="maker")
     model = sequential((7, 7, 3), maker, *BORDERS[name](), layers.Conv2D(2, 1))

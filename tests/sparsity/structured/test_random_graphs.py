@@ -105,6 +105,7 @@ RULES = {
 
 @settings(max_examples=8, **RULES)
 @given(*PROGRAMS)
+@pytest.mark.slow
 def test_a_cut_graph_gives_what_the_masked_one_gives(program, flat, also_inside, seed, share):
     check(program, flat, also_inside, seed, share)
 

@@ -25,6 +25,7 @@ def trained(blobs):
 
 
 @pytest.mark.parametrize("score", ["l1", "l2", "activity", "batchnorm", "taylor", "random"])
+@pytest.mark.sample(4)
 def test_half_of_a_trained_model(trained, blobs, score):
     x, y = blobs
     before = trained.get_weights()

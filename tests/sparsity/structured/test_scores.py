@@ -83,6 +83,7 @@ def test_activity_of_attention_is_that_of_its_heads():
     assert [found[group] == 0 for group in heads] == [False, False, True, False]
 
 
+@pytest.mark.sample(1)
 def test_taylor_foretells_the_change_of_the_loss_of_a_small_weight(trained, blobs):
     """One batch, units scaled until the first order is all there is: the loss moves by the root of the score."""
     x, y = blobs[0][:64], blobs[1][:64]
