@@ -86,7 +86,12 @@ class Awareness:
         else:
             if [type(part.computes) for part in self._parts] != [type(part.computes) for part in known._parts]:
                 raise ModelError("the model is of other layers than the one that was trained for quantization.")
-            self._calibration, self.plan, self._samples = known._calibration, known.plan, known._samples
+            theirs, ours = ([t.name for t in getattr(m, "inputs", None) or ()] for m in (known.model, model))
+            names = dict(zip(theirs, ours, strict=True))  # Keras numbers them as it makes them
+            self._samples = {names.get(name, name): array for name, array in known._samples.items()}
+            self._calibration = self._samples
+            inputs = {names.get(name, name): number for name, number in known.plan.inputs.items()}
+            self.plan = replace(known.plan, inputs=inputs)
         kernels = [(grid, self._variable(grid)) for grid in self.plan.kernels]
         with model.distribute_strategy.scope():
             self.tracker = Tracker(self.plan.grids, kernels, ranges, momentum, rate)
