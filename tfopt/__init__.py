@@ -23,6 +23,7 @@ Workshop, plain functions on Keras models:
     losses, targets        losses by name; whether the labels fit them
     training, backup       the only compile() and fit(); its state after each epoch
     devices, rebuilding    where it runs; the same model on other devices or in another precision
+    holding                weights kept as they should be for the length of a fit
     fine_tuning            layers frozen, slowed down, another head
     callbacks              for a fit() of your own
     optimizers, regularizers, sparsity, quantization
