@@ -219,6 +219,12 @@ def test_a_model_object_without_weights_is_refused():
         models.build(keras.Sequential([layers.Dense(2)]))
 
 
+@pytest.mark.parametrize(("model", "layer", "what"), [("net", "a*[b]", "layer"), ("my net", "head", "model")])
+def test_a_name_that_tensorflow_does_not_take_is_refused(model, layer, what):
+    with pytest.raises(ModelError, match=rf"is not a valid name for TensorFlow.*Give the {what} another"):
+        models.build(keras.Sequential([layers.Input((3,)), layers.Dense(2, name=layer)], name=model))
+
+
 def test_a_tf_keras_model_is_carried_over_and_leaves_no_trace_in_the_process(python):
     """In its own process, which has met neither TF-MOT nor tf.keras."""
     code = """

@@ -7,6 +7,7 @@ name, its class (`Conv2D`), or the same of a layer that it lies in.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -17,6 +18,8 @@ import keras
 from tfopt.errors import InputError, ModelError
 from tfopt.knobs import did_you_mean
 
+# What TensorFlow takes as the name of a scope.
+_NAME = re.compile(r"[A-Za-z0-9_.\\/>-]*")
 T = TypeVar("T")
 # A value by layer pattern, or pairs of patterns and their value.
 Rules = Mapping[str, T] | Sequence[tuple[Sequence[str], T]]
@@ -92,6 +95,23 @@ def walk(model: keras.Model) -> Iterator[Place]:
             yield from below(layer, here, (*above, layer))
 
     return below(model, "", ())
+
+
+def check_names(model: keras.Model) -> None:
+    """Says which name TensorFlow does not take.
+
+    Keras would go on with half-opened name scopes after that, and name the variables of all later models wrongly.
+
+    Raises:
+        ModelError: There is one.
+    """
+    names = [("model", model.name), *(("layer", place.layer.name) for place in walk(model))]
+    for what, name in names:
+        if not _NAME.fullmatch(name) or (what == "model" and name.startswith(("_", "\\", "/", ">", "-"))):
+            raise ModelError(
+                f"{name!r} is not a valid name for TensorFlow, which takes letters, digits and _ . \\ / > -, and of a "
+                f"model a letter or digit first. Give the {what} another."
+            )
 
 
 @contextlib.contextmanager

@@ -113,7 +113,7 @@ def admit(source: Any, trust: bool = False) -> Admitted:
     """As `build`, with what the way over from Keras 2 came to."""
     keras = keras_on_tensorflow()
     if isinstance(source, Path):
-        return stored.read(source, {}, trust)
+        return _named(stored.read(source, {}, trust))
     try:
         arguments = [_hyperparameters()] if _takes_hyperparameters(source) else []
         if isinstance(source, Ref):
@@ -126,7 +126,7 @@ def admit(source: Any, trust: bool = False) -> Admitted:
         raise ModelError(f"the model function failed: {describe(error)}") from error
     if carry.is_keras2(model):
         carried = carry.carry(model, custom_objects=custom_objects(source))
-        return Admitted(carried.model, carried)
+        return _named(Admitted(carried.model, carried))
     if not isinstance(model, keras.Model):
         raise ModelError(
             f"{source} must return a Keras 3 model. Received: {type(model).__module__}.{type(model).__name__}."
@@ -135,7 +135,15 @@ def admit(source: Any, trust: bool = False) -> Admitted:
         raise ModelError(
             f"the model of {source} has no weights yet. Give it an Input, or call it once before returning it."
         )
-    return Admitted(model)
+    return _named(Admitted(model))
+
+
+def _named(admitted: Admitted) -> Admitted:
+    """The same, once its names have been looked at."""
+    from tfopt.layers import check_names
+
+    check_names(admitted.model)
+    return admitted
 
 
 def _takes_hyperparameters(source: Any) -> bool:

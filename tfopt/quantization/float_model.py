@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from tfopt import flatbuffer, models
 from tfopt.errors import ConversionError, ModelError
-from tfopt.layers import Place, call_replaced, walk
+from tfopt.layers import Place, call_replaced, check_names, walk
 from tfopt.noise import captured
 from tfopt.quantization.samples import OPEN
 from tfopt.quantization.splits import cut_splits
@@ -31,7 +31,6 @@ from tfopt.tflite import Op, constants, read
 
 _SCOPE = re.compile(r"layer\.(\d+)/")
 # What TensorFlow takes as the name of a scope.
-_NAME = re.compile(r"[A-Za-z0-9_.\\/>-]*")
 _BOLD = re.compile(r"\x1b\[\d*m")  # Keras writes its errors for a terminal
 # What multiplies by a kernel, and so has the op of what comes after it folded in.
 _PRODUCTS = {"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE"}
@@ -121,15 +120,9 @@ def trace(model: keras.Model, sample: Any, batch: int | None) -> Traced:
     """The model in inference mode as a concrete function.
 
     Raises:
-        ConversionError: TensorFlow does not take the name of a layer. Keras would go on with half-opened name scopes
-            after that, and name the variables of all later models wrongly.
+        ModelError: TensorFlow does not take the name of a layer.
     """
-    for name in (model.name, *(place.layer.name for place in walk(model))):
-        if not _NAME.fullmatch(name):
-            raise ConversionError(
-                f"{name!r} is not a valid name for TensorFlow, which takes letters, digits and _ . \\ / > -. "
-                "Give the layer another."
-            )
+    check_names(model)
     specs = _inputs(model, sample, batch)
     names = tuple(spec.name for spec in specs)
     outputs: dict[str, str] = {}
