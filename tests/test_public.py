@@ -110,7 +110,7 @@ def test_functions_are_functions_and_not_modules_of_the_same_name(name):
     assert inspect.isfunction(getattr(tfopt, name))
 
 
-@pytest.mark.parametrize("name", ["callbacks", "sparsity"])
+@pytest.mark.parametrize("name", ["callbacks", "quantization", "sparsity"])
 def test_rooms_are_modules(name):
     assert inspect.ismodule(getattr(tfopt, name))
 

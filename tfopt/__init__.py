@@ -42,7 +42,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfopt import callbacks, optimizers, regularizers, sparsity
+    from tfopt import callbacks, optimizers, quantization, regularizers, sparsity
     from tfopt.artifact import Artifact
     from tfopt.contents import inspect
     from tfopt.data import Data, Split
@@ -121,6 +121,7 @@ _HOMES = {
     "convert": "quantization",
     "inspect": "contents",
     "optimizers": "",
+    "quantization": "",
     "regularizers": "",
     "run": "pipeline",
     "sparsity": "",
@@ -168,6 +169,7 @@ __all__ = [
     "convert",
     "inspect",
     "optimizers",
+    "quantization",
     "regularizers",
     "run",
     "sparsity",

@@ -23,6 +23,7 @@ from tfopt.errors import InUseError, StorageError
 Format = Literal["keras", "tflite"]
 RECORD = "artifact.json"
 SOURCE = "source"
+TRAINED = "trained.keras"  # beside a file, the model that was trained to be it
 PARTIAL = ".partial"
 OLD = ".old"
 BACKUP = ".backup"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tfopt
-from tfopt.errors import RecipeError
+from tfopt.errors import ModelError, RecipeError
 from tfopt.tflite import read
 
 MODEL = """
@@ -63,6 +63,18 @@ def test_what_was_pruned_and_shared_is_so_in_the_file(recipe):
     assert [entry["where"] for entry in json.loads((qat.folder / "artifact.json").read_text())["skipped"]] == []
 
 
+def test_a_teacher_and_a_softmax_on_the_grid_go_together(recipe):
+    """A probability that rounds to 0 would have a logarithm that tells the student nothing, sixteen times over."""
+    asked = "optimizer: {adam: {learning_rate: 0.001}}, ranges: learned, mode: int4"
+    path = recipe("train: {epochs: 3}", f"qat: {{epochs: 2, {asked}, distill: {{}}}}", "verify: {max_drop: 0.1}")
+    result = run(path)
+    loss = result.artifacts["qat"].details["history"]["loss"]
+    assert max(loss) < 1
+    verified = result.artifacts["verify"].metrics
+    assert verified["agreement"] >= 0.97  # with the model that was trained to be the file
+    assert "differ by at most" in next((path.parent / "out").rglob("report.md")).read_text()
+
+
 @pytest.mark.slow
 def test_where_nothing_else_keeps_the_metric_quantize_trains(recipe):
     """int4 with one scale to a kernel, and integers alone: rounding the trained weights loses more than allowed."""
@@ -100,3 +112,38 @@ def test_what_cannot_be_is_said_in_one_line(recipe, stage, message):
 def test_the_word_for_ranges_is_that_of_training(recipe):
     with pytest.raises(RecipeError, match="moving_average"):
         tfopt.validate(recipe("qat: {epochs: 1, ranges: minmax}"))
+
+
+TWO = """
+import keras
+from keras import layers
+
+
+def build():
+    x = inputs = layers.Input((8, 8, 1))
+    x = layers.Flatten()(x)
+    return keras.Model(inputs, {name: layers.Dense(10, "softmax", name=name)(x) for name in ("first", "second")})
+"""
+TWO_DATA = """
+import numpy as np
+
+
+def load():
+    x = np.random.default_rng(0).normal(size=(64, 8, 8, 1)).astype("float32")
+    y = {"first": np.arange(64) % 10, "second": np.arange(64) % 10}
+    return {"x_train": x, "y_train": y, "x_test": x, "y_test": y}
+"""
+
+
+def test_several_outputs_have_no_teacher(tmp_path):
+    (tmp_path / "two.py").write_text(TWO)
+    (tmp_path / "data.py").write_text(TWO_DATA)
+    stages = {"auto": "quantize: {max_drop: 0.1, qat: auto}", "asked": "qat: {epochs: 1, distill: {}}"}
+    loss = "sparse_categorical_crossentropy"
+    for name, stage in stages.items():
+        losses = f"loss: {{first: {loss}, second: {loss}}}"
+        text = f"name: {name}\nmodel: two.py:build\ndata: data.py:load\n{losses}\nstages:\n  - {stage}\n"
+        (tmp_path / f"{name}.yaml").write_text(text)
+    tfopt.validate(tmp_path / "auto.yaml")
+    with pytest.raises(ModelError, match="several outputs cannot be distilled"):
+        tfopt.validate(tmp_path / "asked.yaml")

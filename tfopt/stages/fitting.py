@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
 
 from tfopt.artifact import Artifact
-from tfopt.errors import InputError
+from tfopt.errors import InputError, ModelError
 from tfopt.knobs import Knobs, Patterns
 from tfopt.stages.base import Context, Need, Stage
 
@@ -153,6 +153,8 @@ class Fitting(Stage):
             except InputError as error:
                 raise type(error)(str(error), ("regularizers", index, *error.field)) from error
         training.check(model, settings)
+        if self.distill is not None and len(getattr(model, "outputs", None) or [model]) > 1:
+            raise ModelError("a model of several outputs cannot be distilled. Leave distill out.", ("distill",))
         targets.check_targets(model, context.data, context.loss)
         check_metrics(model, context)
         training.class_weights(model, settings, context.data.train)

@@ -36,8 +36,8 @@ class Retraining(Knobs):
     """An optimizer, as of any stage that trains."""
     ranges: TrainedRanges = "learned"
     """How ranges follow the training; see the stage qat."""
-    distill: bool = True
-    """Learn from the model itself in floating point besides the labels."""
+    distill: bool | None = None
+    """Learn from the model itself in floating point besides the labels; if not given, where it has one output."""
 
 
 _AUTO = {"anyOf": [{"const": "auto"}, {"type": "object"}, {"type": "null"}]}
@@ -109,15 +109,17 @@ class Quantize(Export, Stage):
         if context.devices and context.devices.workers > 1:
             raise InputError("qat within quantize trains in one process. Write the stage qat for workers.", ("qat",))
         try:
-            self._training_stage().check(model, context)
+            self._training_stage(model).check(model, context)
         except InputError as error:
             raise type(error)(str(error), ("qat", *error.field)) from error
 
-    def _training_stage(self) -> Qat:
+    def _training_stage(self, model: Any) -> Qat:
         """The stage that trains where nothing else helps."""
         asked = self.qat or Retraining.model_validate({})
         given = asked.model_dump(exclude={"distill"})
-        distill = Distill.model_validate({}) if asked.distill else None
+        alone = len(getattr(model, "outputs", None) or [model]) == 1
+        wanted = alone if asked.distill is None else asked.distill
+        distill = Distill.model_validate({}) if wanted else None
         export = {name: getattr(self, name) for name in Export.model_fields if name != "ranges"}
         return Qat(**export, **given, samples=self.samples, distill=distill)
 
@@ -201,7 +203,7 @@ class Quantize(Export, Stage):
         outcome = contract.smallest() if self.goal else contract.keep()
         if not self.qat or outcome.step.met:
             return outcome
-        stage = self._training_stage()
+        stage = self._training_stage(model)
 
         def train() -> Conversion:
             conversion, figures, details["history"] = stage.train(model, inputs, context)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from tfopt.artifact import Artifact, Format
+from tfopt.artifact import TRAINED, Artifact, Format
 from tfopt.stages.base import Context, Need, Stage
 from tfopt.stages.fitting import check_drop, check_metrics, gated, metrics_of
 
@@ -22,7 +23,8 @@ class Verify(Stage):
     """Runs every `.tflite` made so far on LiteRT over the whole test split, and holds it to an accuracy gate.
 
     The gate compares each file with the model that the last `train` stage before it made, or, where there is none, with
-    the best Keras model that it descends from: what compression cost, pruning included.
+    the best Keras model that it descends from: what compression cost, pruning included. Agreement is with the Keras
+    model that the file was made from, the one that `qat` trained for its own.
     """
 
     kind: ClassVar[str] = "verify"
@@ -57,7 +59,8 @@ class Verify(Stage):
         by_class: dict[str, Any] = {}
         for file in inputs:
             parent = context.artifacts[file.parents[0]]
-            keras_model = context.load(parent)
+            trained = file.folder / TRAINED
+            keras_model = context.load(replace(file, file=TRAINED) if trained.exists() else parent)
             outputs = evaluate.file_outputs(file.path, test)
             metrics = metrics_of(keras_model, context)
             gate = gated(self.metric, metrics)

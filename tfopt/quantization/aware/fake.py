@@ -47,7 +47,8 @@ def halves_away(x: Any, low: Any, high: Any, bits: int) -> Any:
 def away_from_zero(rounded: Any, x: Any) -> Any:
     """Rounded values, and the values themselves where they came to 0: 1/sqrt(0) is not finite in floating point.
 
-    LiteRT's integers take the largest value of the output's grid there.
+    LiteRT's integers take the largest value of the output's grid there. The logarithm of a probability of 0 would tell
+    a loss nothing of which way to go.
     """
     return tf.where(rounded == 0, x, rounded)
 

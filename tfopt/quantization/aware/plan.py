@@ -89,6 +89,7 @@ class Plan:
         unrounded: Constants that the file rounds and training does not, or not in the same way, and why.
         averages: Points whose op rounds halves away from the integer 0, which is nowhere near the value 0.
         nonzero: Points that an op reads which has no value at 0, or no gradient.
+        ends: Points of probabilities that the model gives, whose logarithm its loss takes.
         unrolled: Whether recurrent layers have a step of their own for each time step.
     """
 
@@ -102,6 +103,7 @@ class Plan:
     unrounded: tuple[tuple[str, str], ...] = ()
     averages: frozenset[Point] = frozenset()
     nonzero: frozenset[Point] = frozenset()
+    ends: frozenset[Point] = frozenset()
     unrolled: bool = False
 
 
@@ -170,6 +172,8 @@ def make_plan(prepared: Prepared, unrolled: bool = False) -> Plan:
     averages = frozenset(matched[name] for name in pooled if name in matched)
     roots = {op.inputs[_NONZERO[op.name]].name for op in source.ops if op.name in _NONZERO}
     nonzero = frozenset(matched[name] for name in roots if name in matched)
+    read_on = {tensor.name for op in source.ops for tensor in op.inputs}
+    given = {t.name for op in source.ops if op.name in ("SOFTMAX", "LOGISTIC") for t in op.outputs} - read_on
     return Plan(
         grids=tuple(grids),
         points=points,
@@ -181,6 +185,7 @@ def make_plan(prepared: Prepared, unrolled: bool = False) -> Plan:
         unrounded=tuple(_unrounded(trial, source, stored)),
         averages=averages,
         nonzero=nonzero,
+        ends=frozenset(matched[name] for name in given if name in matched),
         unrolled=unrolled,
     )
 

@@ -328,7 +328,7 @@ class Simulation:
             if point in self._plan.averages:
                 x = fake.halves_away(x, frame.low[number], frame.high[number], self._tracker.grids[number].bits)
             rounded = self._tracker.activation(number, x, frame.low[number], frame.high[number])
-            if point in self._plan.nonzero:
+            if point in self._plan.nonzero or (frame.training and point in self._plan.ends):
                 rounded = fake.away_from_zero(rounded, x)
             new = tf.cast(tf.ensure_shape(rounded, value.shape), value.dtype)
         return with_mask(new, value)
