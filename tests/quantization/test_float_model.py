@@ -7,7 +7,7 @@ import zoo
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
-from tfopt.errors import ConversionError
+from tfopt.errors import ConversionError, ModelError
 from tfopt.layers import walk
 from tfopt.quantization.float_model import to_float
 from tfopt.tflite import read
@@ -65,7 +65,7 @@ def test_names_that_collide_with_those_of_a_graph_lead_to_the_right_layers(names
 
 @pytest.mark.parametrize("name", ["one;two", "a:2", "b c"])
 def test_a_name_that_tensorflow_does_not_trace_is_refused_with_its_reason(one_line, name):
-    with pytest.raises(ConversionError, match=f"'{name}' is not a valid") as caught:
+    with pytest.raises(ModelError, match=f"'{name}' is not a valid name for TensorFlow") as caught:
         to_float(row(name))
     one_line(caught)
 

@@ -12,6 +12,7 @@ import keras_tuner
 import pytest
 
 from tfopt.errors import InputError, TfoptError
+from tfopt.tuning.shared import Meeting
 from tfopt.tuning.tuners import ATTEMPTS, NAMES, PROJECT, Tuning
 from tfopt.workers import free_ports, role_here
 
@@ -236,3 +237,11 @@ def test_what_the_last_worker_leaves_behind_the_chief_does_itself(tmp_path):
     for worker in workers:
         worker.kill()
         worker.communicate()
+
+
+def test_a_worker_that_comes_when_the_chief_has_taken_its_result_away_is_done(tmp_path, monkeypatch):
+    for name, value in (("TUNER_ID", "tuner0"), ("ORACLE_IP", "127.0.0.1"), ("ORACLE_PORT", "1")):
+        monkeypatch.setenv(f"KERASTUNER_{name}", value)
+    folder = tmp_path / "tune.partial"
+    Meeting(folder / "tuner", 60.0, print).work(None)
+    assert not folder.exists()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tfopt import heartbeat
-from tfopt.artifact import KEY
+from tfopt.artifact import KEY, PARTIAL
 from tfopt.errors import InputError, TrainingError
 from tfopt.heartbeat import Listener, beating
 from tfopt.workers import role_here
@@ -40,13 +40,14 @@ class Meeting:
 
     def __init__(self, folder: Path, lost_after: float, told: Callable[[str], None]):
         self._folder, self._lost_after, self._told = folder, lost_after, told
-        self._began = (folder.parent / KEY).exists()
 
     def work(self, tuner: Any) -> None:
         """What a worker does: trials, until the chief has no more or is done."""
         import grpc
         from keras_tuner.src.distribute import oracle_client
 
+        if self._is_over():
+            return
         before, oracle_client.TIMEOUT = oracle_client.TIMEOUT, max(self._lost_after, 2 * heartbeat.SECONDS)
         try:
             with self._alive(), contextlib.suppress(_Over):
@@ -59,8 +60,9 @@ class Meeting:
 
     def _is_over(self) -> bool:
         """Whether the chief has all trials: it says so, or has taken the folder away with its result."""
-        begun = self._folder.parent / KEY
-        return (self._began and not begun.exists()) or (self._folder / _DONE).exists()
+        made_in = self._folder.parent  # a worker comes here once that is there, and may come as it is taken away
+        gone = made_in.name.endswith(PARTIAL) and not (made_in / KEY).exists()
+        return gone or (self._folder / _DONE).exists()
 
     def find_chief(self) -> None:
         """Waits until the chief listens, on a worker; keras-tuner would wait an hour for one that is done already."""
