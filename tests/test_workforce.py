@@ -1,6 +1,10 @@
 """Processes that share work: heard, started again, ended together."""
 
+import subprocess
 import sys
+import time
+
+import pytest
 
 from tfopt.workforce import Workforce
 
@@ -51,3 +55,26 @@ def test_an_error_ends_all_at_once_and_is_shown_once():
     code, lines = force(FAILS)
     assert code == 1
     assert lines == ["no such file"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
+def test_a_killed_parent_takes_its_processes_along():
+    starts = "from tfopt.workforce import Workforce; import sys; Workforce(sys.argv[1:], [{}], print).run()"
+    waits = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    command = [sys.executable, "-u", "-c", starts, sys.executable, "-c", waits]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        child = int(parent.stdout.readline())
+        parent.kill()
+    end = time.monotonic() + 10
+    while _runs(child) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not _runs(child)
+
+
+def _runs(process):
+    """Whether a process is there and no zombie, which nobody may be there to collect."""
+    try:
+        with open(f"/proc/{process}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

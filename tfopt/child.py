@@ -23,6 +23,17 @@ def run(module: str, arguments: Sequence[str], **environment: str) -> subprocess
     )
 
 
+def tied(command: Sequence[str]) -> list[str]:
+    """A command that Linux kills when the process that starts it is killed; elsewhere it would run on.
+
+    It asks for that itself: Python code between fork and exec may abort where other threads hold locks.
+    """
+    if sys.platform != "linux":
+        return list(command)
+    asks = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execvp(sys.argv[1], sys.argv[1:])"
+    return [sys.executable, "-I", "-S", "-c", asks, *command]  # PR_SET_PDEATHSIG of prctl(2), SIGKILL
+
+
 def died(code: int) -> str | None:
     """The name of the signal that ended a process, from its return code; None where none did."""
     if code >= 0:

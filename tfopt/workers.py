@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from tfopt.child import died
+from tfopt.child import died, tied
 from tfopt.errors import InputError
 
 POLL_SECONDS = 0.1
@@ -97,9 +97,8 @@ def _once(command: Sequence[str], count: int) -> tuple[int, int, str]:
         logs = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(count)]
         workers = [
             subprocess.Popen(
-                command,
+                tied(command),
                 env={**os.environ, "TF_CONFIG": _config(addresses, index)},
-                preexec_fn=ends_with_its_parent,
                 stdout=None if index == 0 else logs[index],
                 stderr=None if index == 0 else logs[index],
             )
@@ -161,14 +160,6 @@ def ended_with(workers: Sequence[subprocess.Popen[Any]]) -> Iterator[None]:
             if worker.poll() is None:
                 worker.kill()
             worker.wait()
-
-
-def ends_with_its_parent() -> None:
-    """Has Linux kill this process when the one that started it is killed; elsewhere it would run on."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of prctl(2)
 
 
 def _config(addresses: Sequence[str], index: int) -> str:

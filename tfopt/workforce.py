@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
-from tfopt.child import died
-from tfopt.workers import ended_with, ends_with_its_parent
+from tfopt.child import died, tied
+from tfopt.workers import ended_with
 
 POLL_SECONDS = 0.1
 RESTARTS = 3
@@ -67,13 +67,12 @@ class Workforce:
 
     def _start(self, index: int) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            self._command,
+            tied(self._command),
             env={**os.environ, **self._environments[index]},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            preexec_fn=ends_with_its_parent,
         )
         self._errors[index] = []
         self._listen(process.stdout, self._told)

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfopt import evaluate, models, rebuilding
 from tfopt.artifact import Skipped
@@ -17,6 +18,7 @@ from tfopt.layers import prunable, replaced_by, walk
 from tfopt.litert import Runner
 from tfopt.precision import MODES, Export, TrainedRanges
 from tfopt.quantization import engine
+from tfopt.quantization.aware import fake
 from tfopt.quantization.aware.kernels import stored_kernels
 from tfopt.quantization.aware.matching import parts
 from tfopt.quantization.aware.plan import Plan, all_different, codebook, make_plan
@@ -205,7 +207,12 @@ class Awareness:
         """
         attached = self.attached
         self.strip()
+        operands = [(self._variable(g), g.bits) for g in self.plan.kernels if not g.symmetric]
+        before = [np.asarray(variable.value.numpy()) for variable, _ in operands]
         try:
+            # A file may have one of them twice, and as a bias of 32 bits it is not rounded as it was in training.
+            for variable, bits in operands:
+                variable.assign(fake.table(tf.convert_to_tensor(variable.value), bits))
             prepared, unrolled = self._prepared()
             now = make_plan(prepared, unrolled)
             content = engine.quantize(
@@ -219,6 +226,8 @@ class Awareness:
             )
             conversion = finish(prepared, content)
         finally:
+            for (variable, _), value in zip(operands, before, strict=True):
+                variable.assign(value)
             if attached:
                 self.attach()
         return replace(conversion, skipped=(*conversion.skipped, *self.skipped))

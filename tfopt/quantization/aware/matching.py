@@ -22,11 +22,15 @@ from tfopt.layers import call_replaced, walk
 from tfopt.litert import Runner
 from tfopt.noise import captured
 from tfopt.quantization.ranges import values_of
+from tfopt.tflite import read
 
 # Two values are one where their marks differ by less than this share of their size.
 CLOSE = 2e-3
 # On so many batches of samples.
 LOOKS = 3
+# And on so many with steps left out, where a file selects: a step has the same values as the next behind the end of a
+# sequence, and what is selected is what was computed before it.
+GAPS = 16
 _INSIDE = re.compile(r"root/part\.(\d+)/")
 
 
@@ -128,6 +132,20 @@ def _chunks(content: bytes, samples: Mapping[str, np.ndarray]) -> Iterator[dict[
     for start in range(0, min(count, step * LOOKS), step):
         chosen = np.arange(start, start + step) % count
         yield {name: array[chosen] for name, array in samples.items()}
+    if any(op.name in ("SELECT", "SELECT_V2") for op in read(content).ops):
+        generator = np.random.default_rng(0)
+        for start in range(0, step * GAPS, step):
+            chosen = np.arange(start, start + step) % count
+            yield {name: _with_gaps(array[chosen], generator) for name, array in samples.items()}
+
+
+def _with_gaps(array: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Samples of which about half of the time steps are 0, which a mask leaves out; never all of them."""
+    if array.ndim < 2:
+        return array
+    there = generator.random(array.shape[:2]) < 0.5
+    there[np.arange(len(there)), generator.integers(0, there.shape[1], len(there))] = True
+    return np.asarray(array * there.reshape(*there.shape, *[1] * (array.ndim - 2)).astype(array.dtype))
 
 
 def _chosen(same: Sequence[tuple[Point, str]], name: str) -> Point:
