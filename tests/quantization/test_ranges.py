@@ -1,5 +1,6 @@
 """Ranges of activations against litert-quantizer's own calibration and NumPy, and int8 against TensorFlow's own."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,11 +10,12 @@ from keras import layers
 from litert_quantizer import calibrator, quantizer, recipe
 from litert_quantizer.utils import qsv_utils
 
+from tfopt.litert import Runner
 from tfopt.noise import captured
 from tfopt.quantization import convert
 from tfopt.quantization.float_model import to_float
-from tfopt.quantization.ranges import Extremes, observe
-from tfopt.tflite import read
+from tfopt.quantization.ranges import Extremes, observe, workable
+from tfopt.tflite import Op, Tensor, read
 
 
 def own_calibration(content, feed):
@@ -140,3 +142,28 @@ def test_int8_is_as_close_to_keras_as_tensorflows_own_int8(built, record_propert
     print(ratios)
     assert np.median(list(ratios.values())) <= 1.1
     assert max(ratios.values()) <= 1.5
+
+
+def test_what_was_always_zero_has_a_range_that_litert_can_work_with():
+    inputs = layers.Input((8,))
+    first, negative, nearly = layers.Dense(8), layers.Dense(8), layers.Dense(8)
+    h = first(inputs)
+    nothing, little = layers.Add()([h, negative(inputs)]), layers.Add()([h, nearly(inputs)])
+    negative.kernel.assign(-first.kernel)
+    nearly.kernel.assign(-0.999 * first.kernel)
+    model = keras.Model(inputs, [layers.Dense(4)(part) for part in (h, nothing, little)])
+    x = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
+    content = convert(model, "int8", calibration=x)
+    for given, expected in zip(Runner(content)(x).values(), model.predict(x, verbose=0), strict=True):
+        assert np.abs(given - expected).max() < 0.1 * max(np.abs(expected).max(), 1)
+
+
+def test_ranges_of_nothing_are_those_of_what_is_read():
+    def tensor(name):
+        return Tensor(name, "FLOAT32", (1,), 0, 0, 0, 0, False)
+
+    ops = (Op("SUB", (tensor("a"), tensor("b")), (tensor("c"),)), Op("RESHAPE", (tensor("c"),), (tensor("d"),)))
+    ends = {"a": (-4, 4), "b": (0, 2), "c": (0, 0), "d": (0, 1e-9)}
+    given = {name: {"min": np.full((1, 1), low), "max": np.full((1, 1), high)} for name, (low, high) in ends.items()}
+    found = {name: (float(e["min"].item()), float(e["max"].item())) for name, e in workable(ops, given).items()}
+    assert found == {"a": (-4, 4), "b": (0, 2), "c": (-8 / 256, 8 / 256), "d": (-8 / 256, 8 / 256)}

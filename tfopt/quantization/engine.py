@@ -17,6 +17,7 @@ from tfopt.noise import captured
 from tfopt.precision import MODES
 from tfopt.quantization.biases import kernel_ranges
 from tfopt.quantization.float_model import FloatModel
+from tfopt.quantization.ranges import workable
 from tfopt.tflite import Op
 
 # litert-quantizer's word for each op of the schema.
@@ -69,6 +70,7 @@ def quantize(
         try:
             per_tensor = _configure(engine, source, mode, dict(precisions or {}), io, algorithms or {}, scales)
             if ranges:
+                ranges = workable(source.ops, ranges)
                 ranges = {**ranges, **kernel_ranges(source, ranges, per_tensor)}
             return bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)
         except Exception as error:

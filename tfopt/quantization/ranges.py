@@ -7,7 +7,7 @@ every quantized file.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,7 +18,12 @@ from tfopt import flatbuffer
 from tfopt.errors import ConversionError, DataError
 from tfopt.noise import captured
 from tfopt.precision import FEWEST
+from tfopt.tflite import Op
 
+# A range this small is none.
+NOTHING = 2e-8
+# Steps of an addition's output are not made finer than this share of its inputs'.
+FINEST = 128
 T = TypeVar("T")
 # Of the samples' own extremes, how many in a hundred count as ordinary.
 ORDINARY = 99.0
@@ -65,6 +70,33 @@ class Extremes:
             name: {"min": np.full((1, 1), low[i], np.float32), "max": np.full((1, 1), high[i], np.float32)}
             for i, name in enumerate(self.names)
         }
+
+
+def workable(ops: Sequence[Op], ranges: Mapping[str, Any]) -> dict[str, Any]:
+    """Ranges that LiteRT can work with: what an op gives has a range of its own, even where all of it was 0.
+
+    The quantizer gives such values steps of 4e-12, and LiteRT does not load the file, or ends the process, where the
+    inputs of an addition have steps more than some hundred or 2**19 times those of its output.
+
+    Args:
+        ops: In order.
+        ranges: Of every activation, as litert-quantizer takes them.
+    """
+    found = dict(ranges)
+    for op in ops:
+        given = [_width(found[tensor.name]) for tensor in op.inputs if tensor.name in found]
+        widest = max(given, default=0.0)
+        least = widest / FINEST if op.name in ("ADD", "SUB") else 0.0
+        for tensor in op.outputs:
+            if tensor.name in found and _width(found[tensor.name]) <= max(least, NOTHING):
+                reach = least / 2 or widest / 2 or 1.0
+                low, high = (np.full((1, 1), end, np.float32) for end in (-reach, reach))
+                found[tensor.name] = {"min": low, "max": high}
+    return found
+
+
+def _width(ends: Mapping[str, Any]) -> float:
+    return float(np.max(ends["max"]) - np.min(ends["min"]))
 
 
 def observe(content: bytes, samples: Mapping[str, np.ndarray]) -> Extremes:

@@ -61,6 +61,12 @@ def _embedding():
     return keras.Model(inputs, _logits(layers.Embedding(16, 6)(inputs)))
 
 
+def _masked(recurrent):
+    """Words of which the last are 0 in most texts."""
+    inputs = layers.Input((8,), dtype="int32")
+    return keras.Model(inputs, _logits(recurrent(layers.Embedding(16, 6, mask_zero=True)(inputs))))
+
+
 def _nested(x):
     inner = keras.Sequential([layers.Input((8, 8, 1)), layers.Conv2D(4, 3), layers.BatchNormalization()], name="inner")
     return layers.ReLU()(inner(x))
@@ -111,6 +117,8 @@ NETS = {
     "layer_norm": lambda: _rows(lambda x: layers.LayerNormalization()(layers.Dense(8)(x))),
     "attention": lambda: _rows(_attention),
     "lstm": lambda: _rows(lambda x: layers.LSTM(8)(x)),
+    "masked_lstm": lambda: _masked(layers.LSTM(8)),
+    "masked_gru": lambda: _masked(layers.GRU(6)),
     "gru": lambda: _rows(lambda x: layers.Bidirectional(layers.GRU(6))(x)),
     "nested": lambda: _images(_nested),
     "own_layer": lambda: _rows(lambda x: Block()(layers.Dense(8)(x))),

@@ -6,16 +6,32 @@ import pytest
 from aware_nets import NETS
 
 from tfopt.callbacks import QuantizationAware
+from tfopt.litert import Runner
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-# An LSTM hands its rounding on from one time step to the next, and LiteRT's MEAN of int8, of which layer normalization
-# has two, is itself off by a step: single values are farther off there.
-DRIFT = {"lstm": 3, "attention": 8}
-ALWAYS = ("conv_bn", "pooling", "own_layer")
+ALWAYS = ("conv_bn", "pooling", "own_layer", "masked_lstm")
 
 
 def inputs_for(name, x):
-    return (np.clip(x[:, :, 0, 0] * 4 + 4, 0, 15)).astype(np.int32) if name == "embedding" else x
+    if name not in ("embedding", "masked_lstm", "masked_gru"):
+        return x
+    words = np.clip(x[:, :, 0, 0] * 4 + 4, 1, 15).astype(np.int32)
+    if name != "embedding":
+        ends = np.random.default_rng(0).integers(4, 9, len(words))
+        words[np.arange(8) >= ends[:, None]] = 0
+    return words
+
+
+def between_kernels(content, x):
+    """How many steps LiteRT's own two sets of kernels, with XNNPACK and without, are apart at most.
+
+    Both are right: values half way between two of a grid go one way or the other, and a recurrent layer hands that on
+    from one time step to the next, as a softmax makes more of it.
+    """
+    one, other = (Runner(content, delegate=delegate) for delegate in (True, False))
+    steps = [float(detail["quantization"][0]) for detail in one.outputs.values()]
+    pairs = zip(one(x).values(), other(x).values(), steps, strict=True)
+    return max(float(np.abs(a - b).max()) / step for a, b, step in pairs)
 
 
 def trained(name, blobs, epochs=12):
@@ -35,7 +51,7 @@ def test_the_file_is_the_model_in_training(name, blobs):
     model.fit(x, y, epochs=2, batch_size=32, verbose=0, callbacks=[aware])
     conversion = aware.convert()
     likeness = aware.aware.likeness(conversion.content, x)
-    assert likeness.steps <= DRIFT.get(name, 2) + 0.01
+    assert likeness.steps <= max(2, between_kernels(conversion.content, x)) + 0.01
     assert likeness.agreement >= 0.999
     assert not aware.aware.skipped
     assert model.evaluate(x, y, verbose=0)[1] >= before - 0.05

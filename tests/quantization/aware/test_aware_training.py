@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 from aware_nets import NETS
 
 import tfopt
@@ -300,6 +301,71 @@ def test_ranges_are_those_of_all_replicas(net, ranges, python):
 
 
 # What cannot be
+
+
+def test_a_bias_that_a_file_has_twice_is_rounded_both_times(blobs):
+    """An LSTM's first step has it as a bias of 32 bits, which would keep what training rounded away."""
+    x, y = blobs
+    model = compiled("lstm")
+    cell = next(layer for layer in model.layers if isinstance(layer, keras.layers.LSTM)).cell
+    cell.bias.assign(np.random.default_rng(0).normal(size=cell.bias.shape))
+    aware = QuantizationAware(x[:64])
+    model.fit(x, y, verbose=0, callbacks=[aware])
+    trained = np.asarray(cell.bias)
+    content = aware.convert().content
+    np.testing.assert_array_equal(np.asarray(cell.bias), trained)
+    interpreter = Interpreter(model_content=content, experimental_preserve_all_tensors=True)
+    interpreter.allocate_tensors()
+    scales = {t["index"]: t["quantization_parameters"]["scales"] for t in interpreter.get_tensor_details()}
+    biases = [interpreter.get_tensor(i) * scales[i] for i in scales if _is(interpreter, i, np.int32, trained.shape)]
+    assert biases
+    step = (max(trained.max(), 0) - min(trained.min(), 0)) / 255
+    for bias in biases:
+        assert np.abs(bias / step - np.round(bias / step)).max() < 0.02
+        assert np.abs(bias - trained).max() <= 0.51 * step
+
+
+def _is(interpreter, index, dtype, shape):
+    [detail] = [t for t in interpreter.get_tensor_details() if t["index"] == index]
+    return detail["dtype"] == dtype and tuple(detail["shape"]) == shape and len(detail["quantization"]) > 0
+
+
+def test_a_table_of_embeddings_may_grow_while_it_is_trained(blobs):
+    """What is looked up is on the grid of the table as it is, not as it was when the file was planned."""
+    x, y = blobs
+    words = np.clip(x[:, :, 0, 0] * 4 + 4, 1, 15).astype(np.int32)
+    model = compiled("masked_lstm")
+    aware = QuantizationAware(words[:64], freeze_last=0)
+    grown = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: table.assign(table * 1.2))
+    table = model.layers[1].embeddings
+    model.fit(words, y, epochs=1, verbose=0, callbacks=[aware, grown])
+    content = aware.convert().content
+    assert aware.aware.likeness(content, words).agreement >= 0.99
+
+
+def test_a_sum_that_is_always_zero_does_not_end_the_process(blobs):
+    """LiteRT aborts where the inputs of an addition have steps 2**19 times those of its output."""
+    x, y = blobs
+    inputs = keras.layers.Input((8, 8, 1))
+    h = keras.layers.Flatten()(inputs)
+    pair = keras.layers.Dense(8, trainable=False), keras.layers.Dense(8, trainable=False)
+    nothing = keras.layers.Add()([layer(h) for layer in pair])
+    pair[1].kernel.assign(-pair[0].kernel)
+    model = keras.Model(inputs, keras.layers.Dense(4)(h) + keras.layers.Dense(4)(nothing))
+    model.compile("adam", LOSS, jit_compile=False)
+    aware = QuantizationAware(x[:64])
+    model.fit(x, y, verbose=0, callbacks=[aware])
+    assert aware.aware.likeness(aware.convert().content, x).steps <= 2.01
+
+
+def test_every_step_of_a_masked_layer_is_told_from_the_next(blobs):
+    """Of texts that all end early, and so do not tell."""
+    x, _ = blobs
+    words = np.clip(x[:, :, 0, 0] * 4 + 4, 1, 15).astype(np.int32)
+    words[:, 3:] = 0
+    aware = quantize_aware(compiled("masked_lstm"), "int8", words)
+    assert not aware.plan.unseen
+    aware.strip()
 
 
 def test_what_cannot_be_is_said(blobs):

@@ -285,8 +285,9 @@ class Awareness:
 
     def _ranges(self, prepared: Prepared, now: Plan) -> dict[str, Any]:
         """The trained ranges by tensor of the file; of what was not trained those of the calibration samples."""
-        trained = self.tracker.ranges()
         at: dict[Any, int] = {**self.plan.points, **self.plan.inputs}
+        seen = {self.plan.grids[number].name for number in at.values()}
+        trained = {name: ends for name, ends in self.tracker.ranges().items() if name in seen}
         known: dict[int, tuple[float, float]] = {}
         for place, number in (*now.points.items(), *now.inputs.items()):
             name = self.plan.grids[at[place]].name if place in at else now.grids[number].name

@@ -26,6 +26,8 @@ from tfopt.tflite import read
 
 # Two values are one where their marks differ by less than this share of their size.
 CLOSE = 2e-3
+# Of those, all that are as close as the closest but for this factor, or this close, are the same.
+AS_CLOSE, EXACT = 10, 1e-6
 # On so many batches of samples.
 LOOKS = 3
 # And on so many with steps left out, where a file selects: a step has the same values as the next behind the end of a
@@ -118,9 +120,10 @@ def match(model: keras.Model, content: bytes, samples: Mapping[str, np.ndarray])
     for name in marks[0]:
         here = np.stack([mark[name] for mark in marks])  # (chunks, numbers)
         size = np.abs(there[:, :, 1:]).max(axis=2, keepdims=True) + np.abs(here[:, 1:]).max(axis=1)[None, :, None]
-        near = (np.abs(there - here)[:, :, 1:] <= CLOSE * size + 1e-9).all(axis=(1, 2))
-        same = np.flatnonzero(near & (there[:, 0, 0] == here[0, 0]))
-        if len(same):
+        apart = (np.maximum(np.abs(there - here)[:, :, 1:] - 1e-9, 0) / (size + 1e-30)).max(axis=(1, 2))
+        apart[there[:, 0, 0] != here[0, 0]] = np.inf
+        if apart.min() <= CLOSE:  # of small values a tanh is close as well
+            same = np.flatnonzero(apart <= max(AS_CLOSE * apart.min(), EXACT))
             found[name] = _chosen([points[i] for i in same], name)
     return found
 
@@ -140,12 +143,17 @@ def _chunks(content: bytes, samples: Mapping[str, np.ndarray]) -> Iterator[dict[
 
 
 def _with_gaps(array: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Samples of which about half of the time steps are 0, which a mask leaves out; never all of them."""
+    """Samples with each time step another one of theirs, and about half of them 0, which a mask leaves out."""
     if array.ndim < 2:
         return array
-    there = generator.random(array.shape[:2]) < 0.5
-    there[np.arange(len(there)), generator.integers(0, there.shape[1], len(there))] = True
-    return np.asarray(array * there.reshape(*there.shape, *[1] * (array.ndim - 2)).astype(array.dtype))
+    found = np.zeros_like(array)
+    for new, old in zip(found, array, strict=True):
+        alive = np.flatnonzero(old.reshape(len(old), -1).any(axis=1))
+        there = generator.random(len(old)) < 0.5
+        there[generator.integers(len(old))] = True  # never none of them
+        if len(alive):
+            new[there] = old[generator.choice(alive, there.sum())]
+    return found
 
 
 def _chosen(same: Sequence[tuple[Point, str]], name: str) -> Point:

@@ -153,13 +153,16 @@ def make_plan(prepared: Prepared, unrolled: bool = False) -> Plan:
     stored = stored_kernels(source)
     inputs = {name: tensors[name] for name in read(source.content).inputs if name in tensors}
     looked_up = {tensor.name for one in stored if one.op_name in LOOKUPS for tensor in source.ops[one.op].outputs}
+    # Grids of tables move as those are trained, and all that is on them is on them without being rounded.
+    of_tables = {tensors[name] for name in looked_up if name in tensors and grids[tensors[name]].fixed is not None}
     matched = match(prepared.model, source.content, prepared.samples)
     moved = _moved(source.ops, tensors)
     points: dict[Point, int] = {}
     seen = set(inputs.values())
     for second in (False, True):  # what was only moved stands in for what the model does not show before
         for name, number in tensors.items():
-            if name not in matched or name in inputs or name in looked_up or (name in moved) != second:
+            left = name not in matched or name in inputs or name in looked_up or number in of_tables
+            if left or (name in moved) != second:
                 continue
             if not second or number not in seen:
                 points[matched[name]] = number
