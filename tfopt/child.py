@@ -30,8 +30,11 @@ def tied(command: Sequence[str]) -> list[str]:
     """
     if sys.platform != "linux":
         return list(command)
-    asks = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execvp(sys.argv[1], sys.argv[1:])"
-    return [sys.executable, "-I", "-S", "-c", asks, *command]  # PR_SET_PDEATHSIG of prctl(2), SIGKILL
+    asks = (
+        "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "  # PR_SET_PDEATHSIG of prctl(2), SIGKILL
+        "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execvp(sys.argv[2], sys.argv[2:])"
+    )
+    return [sys.executable, "-I", "-S", "-c", asks, str(os.getpid()), *command]
 
 
 def died(code: int) -> str | None:

@@ -150,7 +150,7 @@ def test_what_was_always_zero_has_a_range_that_litert_can_work_with():
     h = first(inputs)
     nothing, little = layers.Add()([h, negative(inputs)]), layers.Add()([h, nearly(inputs)])
     negative.kernel.assign(-first.kernel)
-    nearly.kernel.assign(-0.999 * first.kernel)
+    nearly.kernel.assign(-(1 - 1e-4) * first.kernel)
     model = keras.Model(inputs, [layers.Dense(4)(part) for part in (h, nothing, little)])
     x = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
     content = convert(model, "int8", calibration=x)
@@ -162,8 +162,19 @@ def test_ranges_of_nothing_are_those_of_what_is_read():
     def tensor(name):
         return Tensor(name, "FLOAT32", (1,), 0, 0, 0, 0, False)
 
-    ops = (Op("SUB", (tensor("a"), tensor("b")), (tensor("c"),)), Op("RESHAPE", (tensor("c"),), (tensor("d"),)))
-    ends = {"a": (-4, 4), "b": (0, 2), "c": (0, 0), "d": (0, 1e-9)}
+    ops = [Op("SUB", (tensor("a"), tensor("b")), (tensor(name),)) for name in ("c", "five", "little", "positive")]
+    ops.append(Op("RESHAPE", (tensor("c"),), (tensor("d"),)))
+    ends = {"a": (-4, 4), "b": (0, 2), "c": (0, 0), "d": (0, 1e-9), "five": (5, 5), "little": (0, 1e-4)}
+    ends["positive"] = (0, 0.01)
     given = {name: {"min": np.full((1, 1), low), "max": np.full((1, 1), high)} for name, (low, high) in ends.items()}
     found = {name: (float(e["min"].item()), float(e["max"].item())) for name, e in workable(ops, given).items()}
-    assert found == {"a": (-4, 4), "b": (0, 2), "c": (-8 / 256, 8 / 256), "d": (-8 / 256, 8 / 256)}
+    assert found == {**ends, "c": (-4, 4), "d": (-4, 4), "little": (-8 / 2**13, 8 / 2**13)}
+
+
+def test_a_sum_that_is_always_five_is_five():
+    inputs = layers.Input((8,))
+    z = layers.Dense(8)(inputs)
+    model = keras.Model(inputs, layers.Dense(2)(layers.Add()([z, 5.0 - z])))
+    x = np.random.default_rng(0).normal(size=(32, 8)).astype(np.float32)
+    [given] = Runner(convert(model, "int8", calibration=x))(x).values()
+    np.testing.assert_allclose(given, model.predict(x, verbose=0), atol=0.2)

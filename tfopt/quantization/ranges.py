@@ -22,8 +22,8 @@ from tfopt.tflite import Op
 
 # A range this small is none.
 NOTHING = 2e-8
-# Steps of an addition's output are not made finer than this share of its inputs'.
-FINEST = 128
+# Steps of a sum are not finer than this share of those of what is added.
+FINEST = 2**13
 T = TypeVar("T")
 # Of the samples' own extremes, how many in a hundred count as ordinary.
 ORDINARY = 99.0
@@ -75,8 +75,8 @@ class Extremes:
 def workable(ops: Sequence[Op], ranges: Mapping[str, Any]) -> dict[str, Any]:
     """Ranges that LiteRT can work with: what an op gives has a range of its own, even where all of it was 0.
 
-    The quantizer gives such values steps of 4e-12, and LiteRT does not load the file, or ends the process, where the
-    inputs of an addition have steps more than some hundred or 2**19 times those of its output.
+    The quantizer gives such values steps of 4e-12, and LiteRT does not load the file, or ends the process where the
+    inputs of an addition have steps 2**19 times those of its output.
 
     Args:
         ops: In order.
@@ -84,19 +84,26 @@ def workable(ops: Sequence[Op], ranges: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = dict(ranges)
     for op in ops:
-        given = [_width(found[tensor.name]) for tensor in op.inputs if tensor.name in found]
-        widest = max(given, default=0.0)
-        least = widest / FINEST if op.name in ("ADD", "SUB") else 0.0
+        widest = max((_width(found[tensor.name]) for tensor in op.inputs if tensor.name in found), default=0.0)
         for tensor in op.outputs:
-            if tensor.name in found and _width(found[tensor.name]) <= max(least, NOTHING):
-                reach = least / 2 or widest / 2 or 1.0
-                low, high = (np.full((1, 1), end, np.float32) for end in (-reach, reach))
-                found[tensor.name] = {"min": low, "max": high}
+            if tensor.name not in found:
+                continue
+            width = _width(found[tensor.name])
+            if width <= NOTHING:
+                reach = widest / 2 or 1.0
+            elif op.name in ("ADD", "SUB") and width < widest / FINEST:
+                reach = widest / FINEST
+            else:
+                continue
+            low, high = min(float(np.min(found[tensor.name]["min"])), -reach), float(np.max(found[tensor.name]["max"]))
+            ends = {"min": low, "max": max(high, reach)}
+            found[tensor.name] = {end: np.full((1, 1), value, np.float32) for end, value in ends.items()}
     return found
 
 
 def _width(ends: Mapping[str, Any]) -> float:
-    return float(np.max(ends["max"]) - np.min(ends["min"]))
+    """With 0, which every range holds in the file."""
+    return max(float(np.max(ends["max"])), 0.0) - min(float(np.min(ends["min"])), 0.0)
 
 
 def observe(content: bytes, samples: Mapping[str, np.ndarray]) -> Extremes:

@@ -46,7 +46,7 @@ class Meeting:
         import grpc
         from keras_tuner.src.distribute import oracle_client
 
-        if self._is_over():
+        if self._is_taken():
             return
         before, oracle_client.TIMEOUT = oracle_client.TIMEOUT, max(self._lost_after, 2 * heartbeat.SECONDS)
         try:
@@ -60,9 +60,12 @@ class Meeting:
 
     def _is_over(self) -> bool:
         """Whether the chief has all trials: it says so, or has taken the folder away with its result."""
-        made_in = self._folder.parent  # a worker comes here once that is there, and may come as it is taken away
-        gone = made_in.name.endswith(PARTIAL) and not (made_in / KEY).exists()
-        return gone or (self._folder / _DONE).exists()
+        return self._is_taken() or (self._folder / _DONE).exists()
+
+    def _is_taken(self) -> bool:
+        """A worker comes here once the folder is there, and may come as it is taken away."""
+        made_in = self._folder.parent
+        return made_in.name.endswith(PARTIAL) and not (made_in / KEY).exists()
 
     def find_chief(self) -> None:
         """Waits until the chief listens, on a worker; keras-tuner would wait an hour for one that is done already."""

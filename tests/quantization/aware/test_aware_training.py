@@ -358,11 +358,29 @@ def test_a_sum_that_is_always_zero_does_not_end_the_process(blobs):
     assert aware.aware.likeness(aware.convert().content, x).steps <= 2.01
 
 
+def test_columns_keep_what_is_theirs_where_steps_are_looked_for(blobs):
+    """Indices of two tables of embeddings, and a logarithm that has no value at 0."""
+    generator = np.random.default_rng(0)
+    ids = np.stack([generator.integers(0, 1000, 64), generator.integers(0, 10, 64)], axis=1).astype(np.int32)
+    columns, rows = keras.layers.Input((2,), dtype="int32", name="ids"), keras.layers.Input((6, 4), name="rows")
+    tables = keras.layers.Embedding(1000, 4), keras.layers.Embedding(10, 4)
+    first, second = (table(columns[:, i]) for i, table in enumerate(tables))
+    chosen = keras.ops.where(first > 0, first, second)
+    h = keras.layers.Dense(4, activation="relu")(keras.layers.Flatten()(keras.ops.log(rows)))
+    model = keras.Model([columns, rows], keras.layers.Dense(4)(keras.layers.Concatenate()([chosen, h])))
+    samples = {"ids": ids, "rows": generator.uniform(0.1, 1, (64, 6, 4)).astype(np.float32)}
+    aware = quantize_aware(model, "int8", samples)
+    parts = {point.part for point in aware.plan.points}
+    aware.strip()
+    assert len(parts) >= 4
+    assert any("dense" in grid.name for grid in aware.plan.grids)
+
+
 def test_every_step_of_a_masked_layer_is_told_from_the_next(blobs):
-    """Of texts that all end early, and so do not tell."""
+    """Of texts that nearly all end early, and so do not tell."""
     x, _ = blobs
     words = np.clip(x[:, :, 0, 0] * 4 + 4, 1, 15).astype(np.int32)
-    words[:, 3:] = 0
+    words[:150, 3:] = 0
     aware = quantize_aware(compiled("masked_lstm"), "int8", words)
     assert not aware.plan.unseen
     aware.strip()

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt import models
+from tfopt.errors import ConversionError
 from tfopt.layers import call_replaced, walk
 from tfopt.litert import Runner
 from tfopt.noise import captured
@@ -120,8 +121,9 @@ def match(model: keras.Model, content: bytes, samples: Mapping[str, np.ndarray])
     for name in marks[0]:
         here = np.stack([mark[name] for mark in marks])  # (chunks, numbers)
         size = np.abs(there[:, :, 1:]).max(axis=2, keepdims=True) + np.abs(here[:, 1:]).max(axis=1)[None, :, None]
-        apart = (np.maximum(np.abs(there - here)[:, :, 1:] - 1e-9, 0) / (size + 1e-30)).max(axis=(1, 2))
-        apart[there[:, 0, 0] != here[0, 0]] = np.inf
+        with np.errstate(invalid="ignore"):
+            apart = (np.maximum(np.abs(there - here)[:, :, 1:] - 1e-9, 0) / (size + 1e-30)).max(axis=(1, 2))
+        apart = np.where(np.isnan(apart) | (there[:, 0, 0] != here[0, 0]), np.inf, apart)
         if apart.min() <= CLOSE:  # of small values a tanh is close as well
             same = np.flatnonzero(apart <= max(AS_CLOSE * apart.min(), EXACT))
             found[name] = _chosen([points[i] for i in same], name)
@@ -139,21 +141,39 @@ def _chunks(content: bytes, samples: Mapping[str, np.ndarray]) -> Iterator[dict[
         generator = np.random.default_rng(0)
         for start in range(0, step * GAPS, step):
             chosen = np.arange(start, start + step) % count
-            yield {name: _with_gaps(array[chosen], generator) for name, array in samples.items()}
+            gaps = {name: _with_gaps(array, chosen, generator) for name, array in samples.items()}
+            if _is_finite(content, gaps):
+                yield gaps
 
 
-def _with_gaps(array: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Samples with each time step another one of theirs, and about half of them 0, which a mask leaves out."""
+def _with_gaps(array: np.ndarray, chosen: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Samples with each time step that of another sample that has one, and about half of them 0, as behind an end.
+
+    Args:
+        array: All samples.
+        chosen: Which of them.
+        generator: Chance.
+    """
+    found = array[chosen]
     if array.ndim < 2:
-        return array
-    found = np.zeros_like(array)
-    for new, old in zip(found, array, strict=True):
-        alive = np.flatnonzero(old.reshape(len(old), -1).any(axis=1))
-        there = generator.random(len(old)) < 0.5
-        there[generator.integers(len(old))] = True  # never none of them
-        if len(alive):
-            new[there] = old[generator.choice(alive, there.sum())]
+        return found
+    alive: np.ndarray = np.any(array.reshape(*array.shape[:2], -1) != 0, axis=2)
+    for new in found:
+        for step in range(len(new)):
+            filled = np.flatnonzero(alive[:, step])
+            new[step] = array[generator.choice(filled), step] if len(filled) else 0
+        there = generator.random(len(new)) < 0.5
+        there[generator.integers(len(new))] = True  # never none of them
+        new[~there] = 0
     return found
+
+
+def _is_finite(content: bytes, samples: Mapping[str, np.ndarray]) -> bool:
+    """Whether a file takes samples, and has no value that is none."""
+    try:
+        return all(np.isfinite(value).all() for value in values_of(content, samples).values())
+    except ConversionError:
+        return False
 
 
 def _chosen(same: Sequence[tuple[Point, str]], name: str) -> Point:

@@ -28,6 +28,7 @@ from tfopt.tflite import Op, read
 _LEAST, _STEP = 2.0, 1e-2
 _BITS = {schema.TensorType.INT8: 8, schema.TensorType.INT16: 16}
 _KERNEL_BITS = {schema.TensorType.INT4: 4, schema.TensorType.INT8: 8}
+_ON_TABLE = "it is on the grid of a table of embeddings, which moves: training does not round it"
 # Ops that hand values on: what comes in on one grid goes out on it.
 _MOVES = {
     *("RESHAPE", "TRANSPOSE", "SPLIT", "SPLIT_V", "UNPACK", "PACK", "STRIDED_SLICE", "SLICE", "SQUEEZE", "EXPAND_DIMS"),
@@ -153,7 +154,7 @@ def make_plan(prepared: Prepared, unrolled: bool = False) -> Plan:
     stored = stored_kernels(source)
     inputs = {name: tensors[name] for name in read(source.content).inputs if name in tensors}
     looked_up = {tensor.name for one in stored if one.op_name in LOOKUPS for tensor in source.ops[one.op].outputs}
-    # Grids of tables move as those are trained, and all that is on them is on them without being rounded.
+    # Grids of tables move as those are trained, and what is only moved on them needs no rounding.
     of_tables = {tensors[name] for name in looked_up if name in tensors and grids[tensors[name]].fixed is not None}
     matched = match(prepared.model, source.content, prepared.samples)
     moved = _moved(source.ops, tensors)
@@ -167,6 +168,7 @@ def make_plan(prepared: Prepared, unrolled: bool = False) -> Plan:
             if not second or number not in seen:
                 points[matched[name]] = number
         seen |= set(points.values())
+    on_tables = [name for name, number in tensors.items() if number in of_tables and name not in looked_up | moved]
     unseen = [n for n, i in tensors.items() if i not in seen and grids[i].fixed is None]
     per_channel = frozenset(one.constant for one in stored if trial.kernel(one.constant)[1])
     numbers = {id(part.computes): part.number for part in parts(prepared.model)}
@@ -185,7 +187,7 @@ def make_plan(prepared: Prepared, unrolled: bool = False) -> Plan:
         kernels=kernels,
         per_channel=per_channel,
         unseen=tuple(unseen),
-        unrounded=tuple(_unrounded(trial, source, stored)),
+        unrounded=(*_unrounded(trial, source, stored), *((name, _ON_TABLE) for name in on_tables)),
         averages=averages,
         nonzero=nonzero,
         ends=frozenset(matched[name] for name in given if name in matched),
