@@ -38,7 +38,7 @@ def figures(digits):
 
 @pytest.mark.slow
 def test_the_digits_file_is_sparse_small_and_as_good_as_the_float_model(figures):
-    assert figures["int8"]["accuracy"] >= figures["train"]["accuracy"] - 0.015
+    assert figures["int8"]["accuracy"] >= figures["train"]["accuracy"] - 0.01
     assert figures["train"]["accuracy"] > 0.95
     assert figures["int8"]["sparsity"] == pytest.approx(0.8, abs=0.01)
     assert figures["int8"]["raw_bytes"] <= 0.27 * figures["float32"]["raw_bytes"]
@@ -115,7 +115,7 @@ def test_a_net_trained_to_be_its_file_keeps_zeros_values_and_accuracy(tmp_path):
     assert finished.returncode == 0, finished.stderr[-3000:]
     report = json.loads((tmp_path / "qat" / "report.json").read_text())
     figures = {row["stage"]: row["metrics"] for row in report["rows"]}
-    assert figures["qat"]["accuracy"] >= figures["train"]["accuracy"] - 0.015
+    assert figures["qat"]["accuracy"] >= figures["train"]["accuracy"] - 0.01
     assert figures["qat"]["sparsity"] >= figures["cluster"]["sparsity"] - 1e-6
     assert figures["qat"]["gzip_bytes"] < 0.9 * figures["int8"]["gzip_bytes"]
     [trained] = [artifact for artifact in report["artifacts"] if artifact["kind"] == "qat"]

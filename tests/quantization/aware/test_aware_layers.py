@@ -9,6 +9,9 @@ from tfopt.callbacks import QuantizationAware
 from tfopt.litert import Runner
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+# Where values half way between two of a grid are handed on from step to step, or a softmax makes more of them: LiteRT's
+# own kernels are as far from each other there.
+DRIFT = {"masked_gru": 3, "attention": 8}
 ALWAYS = ("conv_bn", "pooling", "own_layer", "masked_lstm")
 
 
@@ -23,11 +26,7 @@ def inputs_for(name, x):
 
 
 def between_kernels(content, x):
-    """How many steps LiteRT's own two sets of kernels, with XNNPACK and without, are apart at most.
-
-    Both are right: values half way between two of a grid go one way or the other, and a recurrent layer hands that on
-    from one time step to the next, as a softmax makes more of it.
-    """
+    """How many steps LiteRT's own two sets of kernels, with XNNPACK and without, are apart at most; both are right."""
     one, other = (Runner(content, delegate=delegate) for delegate in (True, False))
     steps = [float(detail["quantization"][0]) for detail in one.outputs.values()]
     pairs = zip(one(x).values(), other(x).values(), steps, strict=True)
@@ -43,7 +42,7 @@ def trained(name, blobs, epochs=12):
 
 
 @pytest.mark.parametrize("name", [n if n in ALWAYS else pytest.param(n, marks=pytest.mark.slow) for n in NETS])
-def test_the_file_is_the_model_in_training(name, blobs):
+def test_the_file_is_the_model_in_training(name, blobs, record_property):
     model, x, y = trained(name, blobs)
     before = model.evaluate(x, y, verbose=0)[1]
     model.optimizer.learning_rate = 1e-3
@@ -51,7 +50,11 @@ def test_the_file_is_the_model_in_training(name, blobs):
     model.fit(x, y, epochs=2, batch_size=32, verbose=0, callbacks=[aware])
     conversion = aware.convert()
     likeness = aware.aware.likeness(conversion.content, x)
-    assert likeness.steps <= max(2, between_kernels(conversion.content, x)) + 0.01
+    figures = {"steps": round(likeness.steps, 2), "between_kernels": round(between_kernels(conversion.content, x), 2)}
+    record_property("figures", figures)
+    print(name, figures)
+    assert likeness.steps <= DRIFT.get(name, 2) + 0.01
+    assert name not in DRIFT or figures["steps"] <= figures["between_kernels"]
     assert likeness.agreement >= 0.999
     assert not aware.aware.skipped
     assert model.evaluate(x, y, verbose=0)[1] >= before - 0.05
