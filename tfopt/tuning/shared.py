@@ -63,7 +63,7 @@ class Meeting:
         return self._is_taken() or (self._folder / _DONE).exists()
 
     def _is_taken(self) -> bool:
-        """A worker comes here once the folder is there, and may come as it is taken away."""
+        """Whether the chief has taken the folder away with its result; a worker may come as it does."""
         made_in = self._folder.parent
         return made_in.name.endswith(PARTIAL) and not (made_in / KEY).exists()
 

@@ -3,6 +3,8 @@
 import keras
 from keras import layers
 
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
 
 def _logits(x):
     return layers.Dense(4, name="head")(layers.Flatten()(x) if len(x.shape) > 2 else x)
@@ -124,3 +126,10 @@ NETS = {
     "own_layer": lambda: _rows(lambda x: Block()(layers.Dense(8)(x))),
     "subclassed": _subclassed,
 }
+
+
+def compiled(name, optimizer="adam", **rest):
+    """One of them, ready to train."""
+    model = NETS[name]()
+    model.compile(optimizer, LOSS, metrics=["accuracy"], jit_compile=False, **rest)
+    return model

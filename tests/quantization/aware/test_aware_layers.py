@@ -3,12 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from aware_nets import NETS
+from aware_nets import NETS, compiled
 
 from tfopt.callbacks import QuantizationAware
 from tfopt.litert import Runner
 
-LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 # Where values half way between two of a grid are handed on from step to step, or a softmax makes more of them: LiteRT's
 # own kernels are as far from each other there.
 DRIFT = {"masked_gru": 3, "attention": 8}
@@ -35,8 +34,7 @@ def between_kernels(content, x):
 
 def trained(name, blobs, epochs=12):
     x, y = blobs
-    model = NETS[name]()
-    model.compile(keras.optimizers.Adam(0.01), LOSS, metrics=["accuracy"], jit_compile=False)
+    model = compiled(name, keras.optimizers.Adam(0.01))
     model.fit(inputs_for(name, x), y, epochs=epochs, batch_size=32, verbose=0)
     return model, inputs_for(name, x), y
 

@@ -7,8 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
-from aware_nets import NETS
+from aware_nets import LOSS, compiled
 
 import tfopt
 from tfopt import training
@@ -19,14 +18,6 @@ from tfopt.quantization import quantize_aware
 from tfopt.quantization.aware import fake
 from tfopt.quantization.aware.plan import Grid, KernelGrid
 from tfopt.quantization.aware.tracking import Tracker
-
-LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def compiled(name, optimizer="adam", **rest):
-    model = NETS[name]()
-    model.compile(optimizer, LOSS, metrics=["accuracy"], jit_compile=False, **rest)
-    return model
 
 
 def gradients(model, x, y):
@@ -301,89 +292,6 @@ def test_ranges_are_those_of_all_replicas(net, ranges, python):
 
 
 # What cannot be
-
-
-def test_a_bias_that_a_file_has_twice_is_rounded_both_times(blobs):
-    """An LSTM's first step has it as a bias of 32 bits, which would keep what training rounded away."""
-    x, y = blobs
-    model = compiled("lstm")
-    cell = next(layer for layer in model.layers if isinstance(layer, keras.layers.LSTM)).cell
-    cell.bias.assign(np.random.default_rng(0).normal(size=cell.bias.shape))
-    aware = QuantizationAware(x[:64])
-    model.fit(x, y, verbose=0, callbacks=[aware])
-    trained = np.asarray(cell.bias)
-    content = aware.convert().content
-    np.testing.assert_array_equal(np.asarray(cell.bias), trained)
-    interpreter = Interpreter(model_content=content, experimental_preserve_all_tensors=True)
-    interpreter.allocate_tensors()
-    scales = {t["index"]: t["quantization_parameters"]["scales"] for t in interpreter.get_tensor_details()}
-    biases = [interpreter.get_tensor(i) * scales[i] for i in scales if _is(interpreter, i, np.int32, trained.shape)]
-    assert biases
-    step = (max(trained.max(), 0) - min(trained.min(), 0)) / 255
-    for bias in biases:
-        assert np.abs(bias / step - np.round(bias / step)).max() < 0.02
-        assert np.abs(bias - trained).max() <= 0.51 * step
-
-
-def _is(interpreter, index, dtype, shape):
-    [detail] = [t for t in interpreter.get_tensor_details() if t["index"] == index]
-    return detail["dtype"] == dtype and tuple(detail["shape"]) == shape and len(detail["quantization"]) > 0
-
-
-def test_a_table_of_embeddings_may_grow_while_it_is_trained(blobs):
-    """What is looked up is on the grid of the table as it is, not as it was when the file was planned."""
-    x, y = blobs
-    words = np.clip(x[:, :, 0, 0] * 4 + 4, 1, 15).astype(np.int32)
-    model = compiled("masked_lstm")
-    aware = QuantizationAware(words[:64], freeze_last=0)
-    grown = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: table.assign(table * 1.2))
-    table = model.layers[1].embeddings
-    model.fit(words, y, epochs=1, verbose=0, callbacks=[aware, grown])
-    content = aware.convert().content
-    assert aware.aware.likeness(content, words).agreement >= 0.99
-
-
-def test_a_sum_that_is_always_zero_does_not_end_the_process(blobs):
-    """LiteRT aborts where the inputs of an addition have steps 2**19 times those of its output."""
-    x, y = blobs
-    inputs = keras.layers.Input((8, 8, 1))
-    h = keras.layers.Flatten()(inputs)
-    pair = keras.layers.Dense(8, trainable=False), keras.layers.Dense(8, trainable=False)
-    nothing = keras.layers.Add()([layer(h) for layer in pair])
-    pair[1].kernel.assign(-pair[0].kernel)
-    model = keras.Model(inputs, keras.layers.Dense(4)(h) + keras.layers.Dense(4)(nothing))
-    model.compile("adam", LOSS, jit_compile=False)
-    aware = QuantizationAware(x[:64])
-    model.fit(x, y, verbose=0, callbacks=[aware])
-    assert aware.aware.likeness(aware.convert().content, x).steps <= 2.01
-
-
-def test_columns_keep_what_is_theirs_where_steps_are_looked_for(blobs):
-    """Indices of two tables of embeddings, and a logarithm that has no value at 0."""
-    generator = np.random.default_rng(0)
-    ids = np.stack([generator.integers(0, 1000, 64), generator.integers(0, 10, 64)], axis=1).astype(np.int32)
-    columns, rows = keras.layers.Input((2,), dtype="int32", name="ids"), keras.layers.Input((6, 4), name="rows")
-    tables = keras.layers.Embedding(1000, 4), keras.layers.Embedding(10, 4)
-    first, second = (table(columns[:, i]) for i, table in enumerate(tables))
-    chosen = keras.ops.where(first > 0, first, second)
-    h = keras.layers.Dense(4, activation="relu")(keras.layers.Flatten()(keras.ops.log(rows)))
-    model = keras.Model([columns, rows], keras.layers.Dense(4)(keras.layers.Concatenate()([chosen, h])))
-    samples = {"ids": ids, "rows": generator.uniform(0.1, 1, (64, 6, 4)).astype(np.float32)}
-    aware = quantize_aware(model, "int8", samples)
-    parts = {point.part for point in aware.plan.points}
-    aware.strip()
-    assert len(parts) >= 4
-    assert any("dense" in grid.name for grid in aware.plan.grids)
-
-
-def test_every_step_of_a_masked_layer_is_told_from_the_next(blobs):
-    """Of texts that nearly all end early, and so do not tell."""
-    x, _ = blobs
-    words = np.clip(x[:, :, 0, 0] * 4 + 4, 1, 15).astype(np.int32)
-    words[:150, 3:] = 0
-    aware = quantize_aware(compiled("masked_lstm"), "int8", words)
-    assert not aware.plan.unseen
-    aware.strip()
 
 
 def test_what_cannot_be_is_said(blobs):

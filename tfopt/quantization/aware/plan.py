@@ -158,27 +158,18 @@ def make_plan(prepared: Prepared, unrolled: bool = False) -> Plan:
     of_tables = {tensors[name] for name in looked_up if name in tensors and grids[tensors[name]].fixed is not None}
     matched = match(prepared.model, source.content, prepared.samples)
     moved = _moved(source.ops, tensors)
-    points: dict[Point, int] = {}
-    seen = set(inputs.values())
-    for second in (False, True):  # what was only moved stands in for what the model does not show before
-        for name, number in tensors.items():
-            left = name not in matched or name in inputs or name in looked_up or number in of_tables
-            if left or (name in moved) != second:
-                continue
-            if not second or number not in seen:
-                points[matched[name]] = number
-        seen |= set(points.values())
+    left = {n for n, i in tensors.items() if n not in matched or n in inputs or n in looked_up or i in of_tables}
+    shown = {name: number for name, number in tensors.items() if name not in left}
+    points = {matched[name]: number for name, number in shown.items() if name not in moved}
+    # What was only moved stands in for what the model does not show before.
+    before = {*inputs.values(), *points.values()}
+    points |= {matched[n]: i for n, i in shown.items() if n in moved and i not in before}
+    seen = {*inputs.values(), *points.values()}
     on_tables = [name for name, number in tensors.items() if number in of_tables and name not in looked_up | moved]
     unseen = [n for n, i in tensors.items() if i not in seen and grids[i].fixed is None]
     per_channel = frozenset(one.constant for one in stored if trial.kernel(one.constant)[1])
     numbers = {id(part.computes): part.number for part in parts(prepared.model)}
     kernels = (*_kernels(trial, stored, numbers), *_operands(trial, source, stored, numbers))
-    pooled = {tensor.name for op in source.ops if op.name == "AVERAGE_POOL_2D" for tensor in op.outputs}
-    averages = frozenset(matched[name] for name in pooled if name in matched)
-    roots = {op.inputs[_NONZERO[op.name]].name for op in source.ops if op.name in _NONZERO}
-    nonzero = frozenset(matched[name] for name in roots if name in matched)
-    read_on = {tensor.name for op in source.ops for tensor in op.inputs}
-    given = {t.name for op in source.ops if op.name in ("SOFTMAX", "LOGISTIC") for t in op.outputs} - read_on
     return Plan(
         grids=tuple(grids),
         points=points,
@@ -188,11 +179,21 @@ def make_plan(prepared: Prepared, unrolled: bool = False) -> Plan:
         per_channel=per_channel,
         unseen=tuple(unseen),
         unrounded=(*_unrounded(trial, source, stored), *((name, _ON_TABLE) for name in on_tables)),
-        averages=averages,
-        nonzero=nonzero,
-        ends=frozenset(matched[name] for name in given if name in matched),
         unrolled=unrolled,
+        **_by_op(source, matched),
     )
+
+
+def _by_op(source: FloatModel, matched: Mapping[str, Point]) -> dict[str, frozenset[Point]]:
+    """The fields of a plan that hold points because of an op that gives or reads them."""
+    read_on = {tensor.name for op in source.ops for tensor in op.inputs}
+    given = {t.name for op in source.ops if op.name in ("SOFTMAX", "LOGISTIC") for t in op.outputs}
+    names = {
+        "averages": {tensor.name for op in source.ops if op.name == "AVERAGE_POOL_2D" for tensor in op.outputs},
+        "nonzero": {op.inputs[_NONZERO[op.name]].name for op in source.ops if op.name in _NONZERO},
+        "ends": given - read_on,
+    }
+    return {field: frozenset(matched[name] for name in found if name in matched) for field, found in names.items()}
 
 
 def codebook(kernel: Kernel) -> bool:
