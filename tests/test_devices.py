@@ -354,11 +354,17 @@ def test_a_worker_that_never_comes_is_not_waited_for_longer_than_the_recipe_says
 WORKER = """
 import json, os, signal, sys, time
 from pathlib import Path
+folder, *everyone = sys.argv[1:]
 index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
-starts = Path(sys.argv[1]) / f"starts-{index}"
-starts.write_text(starts.read_text() + "x" if starts.exists() else "x")
-what = sys.argv[2 + index]
-if what == "kill once" and starts.read_text() == "x" or what == "kill":
+def starts(i):
+    file = Path(folder) / f"starts-{i}"
+    return len(file.read_text()) if file.exists() else 0
+with open(Path(folder) / f"starts-{index}", "a") as file:
+    file.write("x")
+while min(map(starts, range(len(everyone)))) < starts(index):
+    time.sleep(0.02)
+what = everyone[index]
+if what == "kill once" and starts(index) == 1 or what == "kill":
     os.kill(os.getpid(), signal.SIGKILL)
 if what.startswith("exit"):
     print("a reason")

@@ -1,5 +1,4 @@
-"""One worker of a search whose candidates are numbers: `python shared_search.py STORAGE FOLDER TRIALS [SECONDS]`.
-
+"""One worker of a search whose candidates are numbers: `python shared_search.py STORAGE FOLDER TRIALS SECONDS WORKERS`.
 What it makes it writes into the folder, a file for each making, so that a test can count them.
 """
 
@@ -9,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from gathering import gather
 
 from tfopt import heartbeat
 from tfopt.search.front import Wish
@@ -41,6 +41,7 @@ def worker(storage, folder, trials, seconds=0.0, lost_after=2.0, make=None, told
 
 if __name__ == "__main__":
     heartbeat.SECONDS = 0.3
+    gather(Path(sys.argv[2]), int(sys.argv[5]))
     own, _ = worker(
         sys.argv[1] if sys.argv[1] != "-" else None, Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
     )

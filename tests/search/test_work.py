@@ -21,8 +21,8 @@ SCRIPT = Path(__file__).with_name("shared_search.py")
 
 
 def start(storage, folder, trials, seconds):
-    command = [sys.executable, str(SCRIPT), storage, str(folder), str(trials), str(seconds)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(SCRIPT), storage, str(folder), str(trials), str(seconds), "2"]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 

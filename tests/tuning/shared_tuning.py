@@ -1,10 +1,12 @@
-"""One process of a search for hyperparameters: `python shared_tuning.py FOLDER TRIALS SECONDS`."""
+"""One process of a search for hyperparameters: `python shared_tuning.py FOLDER TRIALS SECONDS PROCESSES`."""
 
 import json
 import os
 import sys
 import time
 from pathlib import Path
+
+from gathering import gather
 
 from tfopt import heartbeat
 from tfopt.tuning.tuners import Tuning
@@ -25,6 +27,7 @@ def main():
     def declare(hyperparameters):
         hyperparameters.Float("x", 0.0, 1.0)
 
+    gather(folder, int(sys.argv[4]))
     own = Tuning("random", declare, run, False, folder, trials, 1, 0, lost_after=3.0)
     print(json.dumps([(one.number, one.status) for one in own.search()]))
 

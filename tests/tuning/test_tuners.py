@@ -189,9 +189,9 @@ def environment(put, name, port):
 
 
 def start(name, port, folder, seconds):
-    own = {**os.environ, "PYTHONPATH": str(ROOT)}
+    own = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
     environment(own.__setitem__, name, port)
-    command = [sys.executable, str(SCRIPT), str(folder), "8", str(seconds)]
+    command = [sys.executable, str(SCRIPT), str(folder), "8", str(seconds), "3"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own)
 
 
