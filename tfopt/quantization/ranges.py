@@ -119,13 +119,23 @@ def observe(content: bytes, samples: Mapping[str, np.ndarray]) -> Extremes:
     return _watched(content, lambda observer: observer.run(samples))
 
 
-def values_of(content: bytes, samples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Every activation of a float file outside of loops, for as many samples as it takes at once.
+def values_of(
+    content: bytes, batches: Sequence[Mapping[str, np.ndarray]], kept: Callable[[np.ndarray], T]
+) -> list[dict[str, T]]:
+    """Runs a float file on batches, each of as many samples as it takes at once.
+
+    Args:
+        content: A float32 `.tflite` with a signature.
+        batches: `(samples, ...)` by input name, in the dtypes of the file.
+        kept: What to keep of an activation.
+
+    Returns:
+        For each batch what was kept of every activation outside of loops, by the name of its tensor.
 
     Raises:
         ConversionError: LiteRT cannot run the file.
     """
-    return _watched(content, lambda observer: observer.values(samples))
+    return _watched(content, lambda observer: [observer.values(batch, kept) for batch in batches])
 
 
 def _watched(content: bytes, look: Callable[[_Observer], T]) -> T:
@@ -189,12 +199,12 @@ class _Observer:
             )
         return Extremes(names, np.array(low), np.array(high))
 
-    def values(self, samples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """All of them, by name."""
+    def values(self, samples: Mapping[str, np.ndarray], kept: Callable[[np.ndarray], T]) -> dict[str, T]:
+        """What is kept of all of them, by name."""
         for name, index in self._inputs.items():
             self._feed(index, samples[name])
         self._interpreter.invoke()
-        return {name: np.array(self._value(index)) for index, name in self._tensors}
+        return {name: kept(self._value(index)) for index, name in self._tensors}
 
     def _feed(self, index: int, value: np.ndarray) -> None:
         # An open dimension has the size of this sample.

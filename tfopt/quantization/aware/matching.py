@@ -114,9 +114,8 @@ def match(model: keras.Model, content: bytes, samples: Mapping[str, np.ndarray])
     Returns:
         By tensor name; those that the converter made up are left out.
     """
-    chunks = list(_chunks(content, samples))
+    chunks, marks = _of_file(content, samples)
     points, there = _of_model(model, chunks)
-    marks = [{name: mark_of(value).numpy() for name, value in values_of(content, chunk).items()} for chunk in chunks]
     found: dict[str, Point] = {}
     for name in marks[0]:
         here = np.stack([mark[name] for mark in marks])  # (chunks, numbers)
@@ -130,20 +129,25 @@ def match(model: keras.Model, content: bytes, samples: Mapping[str, np.ndarray])
     return found
 
 
-def _chunks(content: bytes, samples: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-    """A few batches of samples, each as large as the file wants them."""
+def _of_file(
+    content: bytes, samples: Mapping[str, np.ndarray]
+) -> tuple[list[dict[str, np.ndarray]], list[dict[str, np.ndarray]]]:
+    """A few batches of samples, each as large as the file wants them, and for each the marks of all tensors by name."""
     sizes = [max(int(d["shape_signature"][0]), 1) for d in Runner(content).inputs.values() if len(d["shape_signature"])]
     step, count = max(sizes, default=1), len(next(iter(samples.values())))
-    for start in range(0, min(count, step * LOOKS), step):
-        chosen = np.arange(start, start + step) % count
-        yield {name: array[chosen] for name, array in samples.items()}
+    numbers = [np.arange(start, start + step) % count for start in range(0, step * GAPS, step)]
+    looks = -(-min(count, step * LOOKS) // step)
+    chunks = [{name: array[chosen] for name, array in samples.items()} for chosen in numbers[:looks]]
+    marks = values_of(content, chunks, _mark)
     if any(op.name in ("SELECT", "SELECT_V2") for op in read(content).ops):
         generator = np.random.default_rng(0)
-        for start in range(0, step * GAPS, step):
-            chosen = np.arange(start, start + step) % count
-            gaps = {name: _with_gaps(array, chosen, generator) for name, array in samples.items()}
-            if _is_finite(content, gaps):
-                yield gaps
+        gaps = [{n: _with_gaps(array, chosen, generator) for n, array in samples.items()} for chosen in numbers]
+        with contextlib.suppress(ConversionError):  # a file need not take what nobody gave it
+            for chunk, found in zip(gaps, values_of(content, gaps, _mark), strict=True):
+                if all(np.isfinite(mark).all() for mark in found.values()):
+                    chunks.append(chunk)
+                    marks.append(found)
+    return chunks, marks
 
 
 def _with_gaps(array: np.ndarray, chosen: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -168,21 +172,14 @@ def _with_gaps(array: np.ndarray, chosen: np.ndarray, generator: np.random.Gener
     return found
 
 
-def _is_finite(content: bytes, samples: Mapping[str, np.ndarray]) -> bool:
-    """Whether a file takes samples, and has no value that is none."""
-    try:
-        return all(np.isfinite(value).all() for value in values_of(content, samples).values())
-    except ConversionError:
-        return False
-
-
 def _chosen(same: Sequence[tuple[Point, str]], name: str) -> Point:
     """Of points with one value the last, nearest to what reads it; before that one that the tensor is named after."""
     own = [point for point, op in same if any(part.startswith(op) for part in name.split(";"))]
     return own[-1] if own else same[-1][0]
 
 
-def mark_of(value: Any) -> Any:
+@tf.function(input_signature=[tf.TensorSpec(None, tf.float32)], autograph=False)
+def _marked(value: Any) -> Any:
     """A few numbers that tell one array from another: its size, and projections of its values."""
     flat = tf.cast(tf.reshape(value, [-1]), tf.float64)
     count = tf.size(flat)
@@ -194,6 +191,10 @@ def mark_of(value: Any) -> Any:
     return tf.stack(
         [tf.cast(count, tf.float64), spread, tf.reduce_mean(tf.abs(flat)), tf.reduce_mean(flat), *projections]
     )
+
+
+def _mark(value: np.ndarray) -> np.ndarray:
+    return np.asarray(_marked(value).numpy())
 
 
 def _of_model(
@@ -232,7 +233,7 @@ def _of_model(
                     point = _inside(operation.name, tensor.name)
                 if point is not None and tensor.dtype.is_floating and tensor.shape.rank is not None:
                     points.append((point, f"{whole[point.part].path}/{_INSIDE.sub('', operation.name)}"))
-                    marks.append(mark_of(tensor))
+                    marks.append(_marked(tf.cast(tensor, tf.float32)))
         return tf.stack(marks)
 
     with captured(), calls_replaced(whole, replaced):
