@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.linear_model import Lasso, Ridge
 
 from tfopt.callbacks import ClosureStep
@@ -35,7 +36,8 @@ def fitted(optimizer, epochs, batch_size=SAMPLES, regularizer=None):
     x, y = task()
     model = linear(regularizer)
     model.compile(optimizer, half_mse)
-    model.fit(x, y, batch_size=batch_size, epochs=epochs, verbose=0, callbacks=[ClosureStep()])
+    batches = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(SAMPLES, seed=0).batch(batch_size).repeat(epochs)
+    model.fit(batches, verbose=0, callbacks=[ClosureStep()])
     return model.layers[0].kernel.numpy()[:, 0]
 
 

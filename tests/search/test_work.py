@@ -211,6 +211,7 @@ def test_of_two_that_put_the_same_up_the_later_one_is_dropped(tmp_path):
     assert states(record.trials()) == ["done", "done", "dropped"]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("killed", [0, 1])
 def test_two_workers_share_a_search_and_either_may_be_killed(tmp_path, killed):
     processes = [start("-", tmp_path, 12, 0.3) for _ in range(2)]

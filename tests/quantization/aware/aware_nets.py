@@ -63,9 +63,9 @@ def _embedding():
     return keras.Model(inputs, _logits(layers.Embedding(16, 6)(inputs)))
 
 
-def _masked(recurrent):
+def masked(recurrent, steps=8):
     """Words of which the last are 0 in most texts."""
-    inputs = layers.Input((8,), dtype="int32")
+    inputs = layers.Input((steps,), dtype="int32")
     return keras.Model(inputs, _logits(recurrent(layers.Embedding(16, 6, mask_zero=True)(inputs))))
 
 
@@ -119,8 +119,8 @@ NETS = {
     "layer_norm": lambda: _rows(lambda x: layers.LayerNormalization()(layers.Dense(8)(x))),
     "attention": lambda: _rows(_attention),
     "lstm": lambda: _rows(lambda x: layers.LSTM(8)(x)),
-    "masked_lstm": lambda: _masked(layers.LSTM(8)),
-    "masked_gru": lambda: _masked(layers.GRU(6)),
+    "masked_lstm": lambda: masked(layers.LSTM(8)),
+    "masked_gru": lambda: masked(layers.GRU(6)),
     "gru": lambda: _rows(lambda x: layers.Bidirectional(layers.GRU(6))(x)),
     "nested": lambda: _images(_nested),
     "own_layer": lambda: _rows(lambda x: Block()(layers.Dense(8)(x))),
@@ -128,8 +128,8 @@ NETS = {
 }
 
 
-def compiled(name, optimizer="adam", **rest):
-    """One of them, ready to train."""
-    model = NETS[name]()
+def compiled(net, optimizer="adam", **rest):
+    """A model, or the net of that name, ready to train."""
+    model = NETS[net]() if isinstance(net, str) else net
     model.compile(optimizer, LOSS, metrics=["accuracy"], jit_compile=False, **rest)
     return model

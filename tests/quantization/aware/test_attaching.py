@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from aware_nets import NETS
+from aware_nets import NETS, compiled
 
 import tfopt
 from tfopt.callbacks import MagnitudePruning, QuantizationAware
@@ -12,13 +12,7 @@ from tfopt.layers import replaced_by, walk
 from tfopt.quantization import quantize_aware
 from tfopt.rebuilding import in_precision
 
-LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 LAYERS = keras.layers
-
-
-def compiled(model, optimizer="adam"):
-    model.compile(optimizer, LOSS, metrics=["accuracy"], jit_compile=False)
-    return model
 
 
 def small(**first):
@@ -85,8 +79,15 @@ def test_the_grid_that_an_op_fixes_is_no_other_values(mode, blobs):
     assert aware.aware.tracker.ranges()[model.inputs[0].name][1] > 300
 
 
-@pytest.mark.parametrize("ranges", ["moving_average", "learned"])
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    ("policy", "ranges"),
+    [
+        ("mixed_float16", "learned"),
+        ("mixed_bfloat16", "moving_average"),
+        pytest.param("mixed_float16", "moving_average", marks=pytest.mark.slow),
+        pytest.param("mixed_bfloat16", "learned", marks=pytest.mark.slow),
+    ],
+)
 def test_it_trains_in_mixed_precision(policy, ranges, blobs):
     """A loss scaled far too high overflows in the first steps, which learned ranges must not take up."""
     x, y = blobs
@@ -105,7 +106,7 @@ def test_it_trains_in_mixed_precision(policy, ranges, blobs):
 
 def test_a_value_that_rounds_to_zero_has_a_finite_root(blobs):
     x, y = blobs
-    model = compiled(NETS["attention"]())
+    model = compiled("attention")
     aware = QuantizationAware(x[:64])
     history = model.fit(x, y, epochs=1, batch_size=32, verbose=0, callbacks=[aware]).history
     assert np.isfinite(history["loss"]).all()
@@ -163,7 +164,7 @@ class Stop(keras.callbacks.Callback):
 @pytest.fixture
 def left(blobs):
     """A model and the callback that an interrupted fit has left on it."""
-    model, aware = compiled(NETS["dense"]()), QuantizationAware(blobs[0][:32])
+    model, aware = compiled("dense"), QuantizationAware(blobs[0][:32])
     with pytest.raises(KeyboardInterrupt):
         model.fit(*blobs, verbose=0, callbacks=[aware, Stop()])
     assert not is_free(model)
@@ -215,7 +216,7 @@ def test_what_fails_half_way_leaves_nothing(blobs):
 @pytest.mark.parametrize("first", ["aware", "pruning"])
 def test_pruning_in_the_same_fit_is_refused_in_either_order(first, blobs):
     x, y = blobs
-    model = compiled(NETS["dense"]())
+    model = compiled("dense")
     callbacks = [QuantizationAware(x[:32]), MagnitudePruning(0.5)]
     with pytest.raises(ModelError, match=r"QuantizationAware.*in one fit|in one fit.*QuantizationAware|both hold"):
         model.fit(x, y, verbose=0, callbacks=callbacks if first == "aware" else callbacks[::-1])
@@ -260,7 +261,7 @@ def test_a_model_built_again_takes_the_ranges_whatever_its_names(blobs):
 
 def test_two_epochs_have_one_that_is_frozen(blobs):
     x, y = blobs
-    model, aware = compiled(NETS["conv_bn"]()), QuantizationAware(x[:32], momentum=0.5)
+    model, aware = compiled("conv_bn"), QuantizationAware(x[:32], momentum=0.5)
     ends = []
     look = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: ends.append(aware.aware.tracker.high.numpy())

@@ -11,7 +11,7 @@ from tfopt.litert import Runner
 # Where values half way between two of a grid are handed on from step to step, or a softmax makes more of them: LiteRT's
 # own kernels are as far from each other there.
 DRIFT = {"masked_gru": 3, "attention": 8}
-ALWAYS = ("conv_bn", "pooling", "own_layer", "masked_lstm")
+ALWAYS = ("conv_bn", "pooling", "own_layer")
 
 
 def inputs_for(name, x):

@@ -280,7 +280,7 @@ print((high - low).max())
     [
         pytest.param("attention", "moving_average", marks=pytest.mark.slow),
         ("dense", "moving_average"),
-        ("dense", "learned"),
+        pytest.param("dense", "learned", marks=pytest.mark.slow),
     ],
 )
 def test_ranges_are_those_of_all_replicas(net, ranges, python):
