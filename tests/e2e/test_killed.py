@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,11 +82,12 @@ def test_ten_kills_at_random_moments_of_the_digits_run_leave_ten_equal_files(tmp
     length = time.monotonic() - start
     whole = (tmp_path / "whole" / "digits" / "int8" / "model.tflite").read_bytes()
     generator = random.Random(2024)
-    kills = 0
     for number in range(10):
-        out = tmp_path / f"killed{number}"
-        at = generator.uniform(0.05, 0.95) * length
-        kills += kill_when(recipe, out, lambda seconds, at=at: seconds > at)
+        out, at = tmp_path / f"killed{number}", generator.uniform(0.05, 0.95)
+        start = time.monotonic()
+        while not kill_when(recipe, out, lambda seconds, moment=at * length: seconds > moment):
+            length = time.monotonic() - start  # it was done before its moment: the machine is faster now
+            shutil.rmtree(out)
+            start = time.monotonic()
         run_to_the_end(recipe, out)
-        assert (out / "digits" / "int8" / "model.tflite").read_bytes() == whole, f"killed after {at:.1f} s"
-    assert kills >= 8, "the machine was so much faster the second time that the kills came too late"
+        assert (out / "digits" / "int8" / "model.tflite").read_bytes() == whole, f"killed after {at:.0%} of the run"
