@@ -204,7 +204,8 @@ class _Observer:
         for name, index in self._inputs.items():
             self._feed(index, samples[name])
         self._interpreter.invoke()
-        return {name: kept(self._value(index)) for index, name in self._tensors}
+        # A copy: LiteRT does not run again while anything still reads its memory.
+        return {name: kept(np.array(self._value(index))) for index, name in self._tensors}
 
     def _feed(self, index: int, value: np.ndarray) -> None:
         # An open dimension has the size of this sample.
