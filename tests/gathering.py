@@ -1,7 +1,26 @@
 """Processes of a test that begin their work together, so that the one that starts slowly finds some left."""
 
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+
+
+def start(script, *arguments, **environment):
+    """A process that runs a script beside a test, which may import tfopt and this module."""
+    own = {**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}", **environment}
+    command = [sys.executable, str(script), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own)
+
+
+def end(process):
+    """What it printed; fails with its errors."""
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error[-3000:]
+    return out
 
 
 def gather(folder, count):

@@ -1,4 +1,5 @@
 """One worker of a search whose candidates are numbers: `python shared_search.py STORAGE FOLDER TRIALS SECONDS WORKERS`.
+
 What it makes it writes into the folder, a file for each making, so that a test can count them.
 """
 

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import gathering
 import pytest
 from shared_search import worker
 
@@ -16,20 +17,11 @@ from tfopt.errors import InputError, TfoptError
 from tfopt.search.record import ATTEMPTS, Job, open_record
 from tfopt.search.work import Rungs
 
-ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("shared_search.py")
 
 
 def start(storage, folder, trials, seconds):
-    command = [sys.executable, str(SCRIPT), storage, str(folder), str(trials), str(seconds), "2"]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-
-
-def end(process):
-    out, error = process.communicate(timeout=120)
-    assert process.returncode == 0, error[-3000:]
-    return out
+    return gathering.start(SCRIPT, storage, folder, trials, seconds, 2)
 
 
 def states(trials):
@@ -220,7 +212,7 @@ def test_two_workers_share_a_search_and_either_may_be_killed(tmp_path, killed):
     processes[killed].communicate()
     processes[killed] = start("-", tmp_path, 12, 0.3)
     for process in processes:
-        end(process)
+        gathering.end(process)
     check_complete(tmp_path, worker(None, tmp_path, 12)[1])
 
 
@@ -229,7 +221,7 @@ def test_the_one_that_is_left_ends_the_search(tmp_path):
     wait_for(lambda: len(list(tmp_path.glob(f"[0-9]*-{processes[0].pid}"))) >= 1, processes)
     processes[0].send_signal(signal.SIGKILL)
     processes[0].communicate()
-    end(processes[1])
+    gathering.end(processes[1])
     check_complete(tmp_path, worker(None, tmp_path, 8)[1], 8, 2)
 
 
@@ -290,7 +282,7 @@ def test_two_workers_meet_in_postgresql_and_each_is_killed_once(tmp_path, postgr
         processes[killed].communicate()
         processes[killed] = start(postgresql, tmp_path, 12, 0.4)
     for process in processes:
-        end(process)
+        gathering.end(process)
     check_complete(tmp_path, worker(postgresql, tmp_path, 12)[1])
     assert not (tmp_path / "search.journal").exists()
 

@@ -3,11 +3,10 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import gathering
 import keras_tuner
 import pytest
 
@@ -16,7 +15,6 @@ from tfopt.tuning.shared import Meeting
 from tfopt.tuning.tuners import ATTEMPTS, NAMES, PROJECT, Tuning
 from tfopt.workers import free_ports, role_here
 
-ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("shared_tuning.py")
 
 
@@ -189,16 +187,9 @@ def environment(put, name, port):
 
 
 def start(name, port, folder, seconds):
-    own = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    own = {}
     environment(own.__setitem__, name, port)
-    command = [sys.executable, str(SCRIPT), str(folder), "8", str(seconds), "3"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own)
-
-
-def end(process):
-    out, error = process.communicate(timeout=120)
-    assert process.returncode == 0, error[-3000:]
-    return out
+    return gathering.start(SCRIPT, folder, 8, seconds, 3, **own)
 
 
 def test_a_chief_ends_though_a_worker_was_killed(tmp_path):
@@ -212,8 +203,8 @@ def test_a_chief_ends_though_a_worker_was_killed(tmp_path):
         time.sleep(0.05)
     workers[0].send_signal(signal.SIGKILL)
     workers[0].communicate()
-    end(workers[1])
-    outcomes = json.loads(end(chief).splitlines()[-1])
+    gathering.end(workers[1])
+    outcomes = json.loads(gathering.end(chief).splitlines()[-1])
     assert [status for _, status in outcomes] == ["COMPLETED"] * 8
     makings = [path.name.split("-")[0] for path in (tmp_path / "made").iterdir() if path.read_text() == "done"]
     assert sorted(makings) == [str(number) for number in range(8)]
@@ -232,7 +223,7 @@ def test_what_the_last_worker_leaves_behind_the_chief_does_itself(tmp_path):
     doomed = next(worker for worker in workers if str(worker.pid) == last)
     doomed.send_signal(signal.SIGKILL)
     doomed.communicate()
-    outcomes = json.loads(end(chief).splitlines()[-1])
+    outcomes = json.loads(gathering.end(chief).splitlines()[-1])
     assert [status for _, status in outcomes] == ["COMPLETED"] * 8
     for worker in workers:
         worker.kill()
