@@ -66,7 +66,7 @@ def test_what_was_pruned_and_shared_is_so_in_the_file(recipe):
 def test_a_teacher_and_a_softmax_on_the_grid_go_together(recipe):
     """A probability that rounds to 0 would have a logarithm that tells the student nothing, sixteen times over."""
     asked = "optimizer: {adam: {learning_rate: 0.001}}, ranges: learned, mode: int4"
-    path = recipe("train: {epochs: 3}", f"qat: {{epochs: 2, {asked}, distill: {{}}}}", "verify: {max_drop: 0.1}")
+    path = recipe("train: {epochs: 3}", f"qat: {{epochs: 2, {asked}, distill: {{}}}}", "verify: {max_drop: 0.02}")
     result = run(path)
     loss = result.artifacts["qat"].details["history"]["loss"]
     assert max(loss) < 1

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from ai_edge_litert.interpreter import Interpreter
 from aware_nets import LOSS, compiled, masked
 
@@ -82,11 +83,12 @@ def test_columns_keep_what_is_theirs_where_steps_are_looked_for(blobs):
     assert any("dense" in grid.name for grid in aware.plan.grids)
 
 
-def test_every_step_of_a_masked_layer_is_told_from_the_next(blobs):
-    """Of texts that nearly all end early, and so do not tell."""
+@pytest.mark.parametrize("texts", [150, None])
+def test_every_step_of_a_masked_layer_is_told_from_the_next(texts, blobs):
+    """Of texts that nearly all end early, or all, and so do not tell."""
     x, _ = blobs
     words = np.clip(x[:, :, 0, 0] * 4 + 4, 1, 15).astype(np.int32)
-    words[:150, 3:] = 0
+    words[:texts, 3:] = 0
     aware = quantize_aware(compiled("masked_lstm"), "int8", words)
     assert not aware.plan.unseen
     aware.strip()

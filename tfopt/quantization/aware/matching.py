@@ -153,6 +153,8 @@ def _of_file(
 def _with_gaps(array: np.ndarray, chosen: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Samples with each time step that of another sample that has one, and about half of them 0, as behind an end.
 
+    A step that no sample has is another step of theirs.
+
     Args:
         array: All samples.
         chosen: Which of them.
@@ -162,10 +164,13 @@ def _with_gaps(array: np.ndarray, chosen: np.ndarray, generator: np.random.Gener
     if array.ndim < 2:
         return found
     alive: np.ndarray = np.any(array.reshape(*array.shape[:2], -1) != 0, axis=2)
+    everywhere = np.argwhere(alive)
+    if not len(everywhere):
+        return found
     for new in found:
         for step in range(len(new)):
-            filled = np.flatnonzero(alive[:, step])
-            new[step] = array[generator.choice(filled), step] if len(filled) else 0
+            here = everywhere[everywhere[:, 1] == step]
+            new[step] = array[tuple(generator.choice(here if len(here) else everywhere))]
         there = generator.random(len(new)) < 0.5
         there[generator.integers(len(new))] = True  # never none of them
         new[~there] = 0
