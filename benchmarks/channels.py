@@ -15,7 +15,7 @@ import statistics
 from pathlib import Path
 
 import tfopt
-from tfopt.benchmark import measure
+from tfopt.tflite.benchmark import measure
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 NETS = ("vgg", "resnet")

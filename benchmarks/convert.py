@@ -87,7 +87,7 @@ def error(folder, way, size):
     """Mean absolute difference from the Keras model, as a share of the mean absolute output."""
     import numpy as np
 
-    from tfopt.litert import Runner
+    from tfopt.tflite.interpreter import Runner
 
     expected = pickle.loads((folder / "expected.pkl").read_bytes())
     [got] = Runner(folder / f"{way}.tflite")(samples(size, CHECKED, 2)).values()

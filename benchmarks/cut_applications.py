@@ -12,10 +12,10 @@ import time
 import keras
 import numpy as np
 
-from tfopt.litert import Runner
 from tfopt.quantization import convert
 from tfopt.sparsity import remove
-from tfopt.sparsity.structured.remove import reestimate
+from tfopt.sparsity.structured.removal import reestimate
+from tfopt.tflite.interpreter import Runner
 
 NETS = ("MobileNetV2", "ResNet50", "EfficientNetV2B0")
 

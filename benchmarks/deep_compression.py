@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import tfopt
-from tfopt.stages.fitting import Distill
+from tfopt.stages.training_stage import Distill
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 # parameters, and the ratio and the error that the paper reports

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from tfopt.litert import Runner, dequantize, quantize_samples
-from tfopt.throughput import Evaluator
+from tfopt.tflite.batch_interpreter import BatchInterpreter
+from tfopt.tflite.interpreter import Runner, dequantize, quantize_samples
 
 SAMPLES = 10_000
 
@@ -77,7 +77,7 @@ def main():
             start = time.perf_counter()
             expected = loop(content, x, runner.inputs, runner.outputs)
             middle = time.perf_counter()
-            found = Evaluator(content)(x)
+            found = BatchInterpreter(content)(x)
             slow.append(middle - start)
             fast.append(time.perf_counter() - middle)
         ratio = statistics.median(a / b for a, b in zip(slow, fast, strict=True))

@@ -16,11 +16,11 @@ from keras import layers
 from networks import lenet_5
 
 import tfopt
-from tfopt.litert import Runner
 from tfopt.metrics import METRICS
-from tfopt.precision import Export
-from tfopt.quantization.contract import Contract
+from tfopt.quantization.accuracy_search import AccuracySearch
 from tfopt.quantization.conversion import prepare
+from tfopt.recipe.export import Export
+from tfopt.tflite.interpreter import Runner
 
 ACCURACY = METRICS["accuracy"]
 
@@ -66,7 +66,9 @@ def main():
             def kept(content):
                 return ACCURACY.score(held_y, next(iter(Runner(content)(held).values())))
 
-            outcome = Contract(prepared, kept, lambda after, before=before: before - after, options.max_drop).smallest()
+            outcome = AccuracySearch(
+                prepared, kept, lambda after, before=before: before - after, options.max_drop
+            ).smallest()
             files = {mode: tfopt.convert(model, mode, x[:200]) for mode in ("int8", "int4")}
             files["smallest"] = outcome.conversion.content
             for name, content in files.items():

@@ -19,8 +19,8 @@ import tensorflow as tf
 
 from tfopt.callbacks import Clustering, MagnitudePruning
 from tfopt.sparsity import magnitude_mask, polynomial_decay
-from tfopt.sparsity.engine import tfmot
 from tfopt.sparsity.selection import choose_kernels
+from tfopt.sparsity.tfmot import tfmot
 
 tfmot()  # imports TF-MOT without turning tf.keras into Keras 2
 import tf_keras  # noqa: E402

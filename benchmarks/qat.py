@@ -104,7 +104,7 @@ def compile_for_tuning(keras, model, samples):
 
 
 def accuracy(content, x, y):
-    from tfopt.litert import Runner
+    from tfopt.tflite.interpreter import Runner
 
     outputs = next(iter(Runner(content)(x).values()))
     return float((outputs.argmax(-1) == y).mean())
@@ -205,7 +205,7 @@ def kept(images):
     from networks import lenet_5
 
     import tfopt
-    from tfopt.tflite import read
+    from tfopt.tflite.file import read
 
     x, y, x_test, y_test = load(images)
     keras.utils.set_random_seed(0)

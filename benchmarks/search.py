@@ -62,14 +62,16 @@ def load(images):
 
 def best_of_grid(artifacts, names, data):
     """The most accurate file within the limit on the validation split, with its test accuracy."""
-    from tfopt import evaluate, metrics
-    from tfopt.data import Split
+    from tfopt import metrics
+    from tfopt.data.splits import Split
+    from tfopt.metrics import score_split
+    from tfopt.tflite import batch_interpreter
 
     accuracy = metrics.find("accuracy")
 
     def score(path, part):
         split = Split(data[f"x_{part}"], data[f"y_{part}"])
-        return evaluate.score(accuracy, split, evaluate.file_outputs(path, split))
+        return score_split(accuracy, split, batch_interpreter.file_outputs(path, split))
 
     fitting = [artifacts[name] for name in names if artifacts[name].metrics["gzip_bytes"] <= LIMIT]
     if not fitting:

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tfopt.artifact import Artifact
-from tfopt.search.front import Point, Wish
-from tfopt.search.outlook import Allowed, Outlook
-from tfopt.search.proposals import Proposals
-from tfopt.search.record import quiet
+from tfopt.recipe.artifact import Artifact
+from tfopt.search.model_profile import ModelProfile, SearchBounds
+from tfopt.search.pareto import Objective, Point
+from tfopt.search.sampler import Sampler
+from tfopt.search.trial_store import quiet
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 MADE, TIMED = 60, 200
@@ -36,15 +36,15 @@ def over_budget():
 
     generator = np.random.default_rng(0)
     x = generator.random((64, 28, 28, 1)).astype(np.float32)
-    outlook = Outlook(lenet.lenet_5(), Allowed((0.01, 1.0), (8, 4), (0, 8, 16, 32), (0.4, 1.0)), x)
-    wish = Wish("smallest", "gzip", gzip_bytes=20_000, max_drop=0.01)
-    proposals = Proposals(outlook.space, outlook.forecast, wish, [], 0)
+    outlook = ModelProfile(lenet.lenet_5(), SearchBounds((0.01, 1.0), (8, 4), (0, 8, 16, 32), (0.4, 1.0)), x)
+    wish = Objective("smallest", "gzip", gzip_bytes=20_000, max_drop=0.01)
+    proposals = Sampler(outlook.space, outlook.forecast, wish, [], 0)
     points = []
     for number in range(MADE):
         candidate = proposals.next(points, [p.candidate for p in points], "").candidate
         drop = float(generator.uniform(0, 0.05))
         points.append(Point(number, candidate, 1, 1 - drop, drop, outlook.forecast(candidate)))
-    tight = Proposals(outlook.space, outlook.forecast, Wish("smallest", "gzip", gzip_bytes=1), [], 0)
+    tight = Sampler(outlook.space, outlook.forecast, Objective("smallest", "gzip", gzip_bytes=1), [], 0)
     taken, last = [], time.perf_counter()
     for candidate, tell in tight._drawn(points, MADE, ""):
         over = tight._wish.over(outlook.forecast(candidate))["gzip_bytes"]

@@ -11,11 +11,11 @@ import numpy as np
 import tensorflow as tf
 from networks import NETWORKS, settle
 
-from tfopt import flatbuffer
-from tfopt.litert import Runner
-from tfopt.noise import captured
-from tfopt.precision import Export
+from tfopt.output_capture import captured
 from tfopt.quantization.conversion import prepare
+from tfopt.recipe.export import Export
+from tfopt.tflite import flatbuffer
+from tfopt.tflite.interpreter import Runner
 
 SAMPLES = 50
 

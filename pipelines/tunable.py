@@ -13,7 +13,10 @@ def build(hp):
     stack += [layers.MaxPooling2D(), layers.Flatten()]
     if hp.Boolean("dropout"):
         stack.append(layers.Dropout(0.25))
-    stack += [layers.Dense(hp.Choice("units", [16, 32, 64]), activation="relu"), layers.Dense(10, activation="softmax")]
+    stack += [
+        layers.Dense(hp.RemovalOrder("units", [16, 32, 64]), activation="relu"),
+        layers.Dense(10, activation="softmax"),
+    ]
     model = keras.Sequential(stack)
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model

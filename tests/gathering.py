@@ -6,12 +6,12 @@ import sys
 import time
 from pathlib import Path
 
-TESTS = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 
 
 def start(script, *arguments, **environment):
-    """A process that runs a script beside a test, which may import tfopt and this module."""
-    own = {**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}", **environment}
+    """A process that runs a script beside a test, which may import tfopt and the tests' modules."""
+    own = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     command = [sys.executable, str(script), *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own)
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from tfopt.data import Split
+from tfopt.data.splits import Split
 from tfopt.errors import InputError
-from tfopt.evaluate import score
-from tfopt.metrics import METRICS, Metric, by_class, find, find_all
+from tfopt.metrics import METRICS, Metric, by_class, find, find_all, score_split
 
 # Six samples of three classes: class 2 is found once in three, class 0 always.
 IDS = np.array([0, 0, 1, 2, 2, 2])
@@ -155,7 +154,7 @@ def test_a_mapping_gives_each_output_its_own():
 def test_a_metric_of_an_output_looks_at_it_alone():
     split = Split(np.zeros((6, 1)), {"digit": IDS, "age": np.arange(6.0)})
     outputs = {"age": np.arange(6.0)[:, None] + 1, "digit": SCORES}
-    assert score(METRICS["mae"].of("age"), split, outputs) == 1
-    assert score(METRICS["accuracy"].of("digit"), split, outputs) == pytest.approx(4 / 6)
+    assert score_split(METRICS["mae"].of("age"), split, outputs) == 1
+    assert score_split(METRICS["accuracy"].of("digit"), split, outputs) == pytest.approx(4 / 6)
     with pytest.raises(InputError, match="'size', and the model's outputs are age, digit"):
-        score(Metric("m", lambda y, o: 0.0).of("size"), split, outputs)
+        score_split(Metric("m", lambda y, o: 0.0).of("size"), split, outputs)

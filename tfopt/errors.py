@@ -16,12 +16,10 @@ TfoptError            1  something tfopt could not do
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
-
-if TYPE_CHECKING:
-    from tfopt.pipeline import Result
+from typing import Any, Self
 
 Location = tuple[str | int, ...]
 
@@ -99,7 +97,23 @@ MACHINE_FAULTS = (StorageError, OSError, MemoryError)
 
 
 class GateError(TfoptError):
-    """An accuracy gate that was not met; the files are there all the same, and `result` holds them."""
+    """An accuracy gate that was not met; every file was made all the same.
+
+    Args:
+        message: One line: which file is less accurate than was allowed, and by how much.
+        artifacts: The artifacts of the run by the names of their stages.
+        folder: Where all of them lie, with the reports.
+    """
 
     exit_code = 3
-    result: Result | None = None
+
+    def __init__(self, message: str, artifacts: Mapping[str, Any] | None = None, folder: Path = Path()):
+        super().__init__(message)
+        self.artifacts, self.folder = dict(artifacts or {}), folder
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """The sentence that helps after an unknown word: the nearest known one, or all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(word), names, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names)}."

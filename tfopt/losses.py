@@ -8,8 +8,7 @@ from typing import Any
 
 import keras
 
-from tfopt.errors import InputError
-from tfopt.knobs import did_you_mean
+from tfopt.errors import InputError, did_you_mean
 
 __all__ = ["SparseCategoricalFocalCrossentropy"]
 

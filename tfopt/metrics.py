@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tfopt.errors import InputError
-from tfopt.knobs import did_you_mean
+from tfopt.data.splits import Samples
+from tfopt.errors import DataError, InputError, did_you_mean
 
 Score = Callable[[np.ndarray, np.ndarray], float]
 
@@ -176,7 +177,7 @@ def find(asked: Any, folder: Path | None = None) -> Metric:
     Raises:
         InputError: There is none.
     """
-    from tfopt.reference import Ref
+    from tfopt.user_code import Ref
 
     if isinstance(asked, Metric):
         return asked
@@ -235,3 +236,51 @@ def by_class(y: np.ndarray, outputs: np.ndarray) -> dict[str, Any]:
     values = precision_recall_fscore_support(ids, found, labels=there, zero_division=0)
     named = dict(zip(("precision", "recall", "f1", "support"), (v.tolist() for v in values), strict=True))
     return {"classes": there.tolist(), **named, "confusion": confusion_matrix(ids, found, labels=there).tolist()}
+
+
+Outputs = Mapping[str, np.ndarray]
+
+
+def score_split(metric: Metric, targets: Samples, outputs: Outputs) -> float:
+    """A metric of outputs on a split: of the output that it names, else the mean over those that have targets.
+
+    Raises:
+        DataError: The targets or the outputs have other names than the metric.
+    """
+    y = targets.y
+    if metric.output is not None and metric.output not in outputs:
+        raise DataError(
+            f"{metric.name} is of the output {metric.output!r}, and the model's outputs are {', '.join(outputs)}.",
+            ("metrics",),
+        )
+    if not isinstance(y, dict):
+        return metric.score(y, outputs[metric.output or next(iter(outputs))])
+    shared = [name for name in outputs if name in y and metric.output in (None, name)]
+    if not shared:
+        raise DataError(f"the model's outputs are {', '.join(outputs)}, and the targets are {', '.join(y)}.", ("data",))
+    return float(np.mean([metric.score(y[name], outputs[name]) for name in shared]))
+
+
+def compare_outputs(expected: Outputs, actual: Outputs) -> dict[str, float]:
+    """How far outputs stray from those of the model they were made from.
+
+    Returns:
+        `agreement`: the fraction of samples with the same class, where outputs are scores of classes (else left out);
+        `max_error` and `mean_error`: absolute differences; `snr_db`: the power of the expected outputs over that of
+        the difference, in decibels.
+    """
+    pairs = [(expected[name].astype(np.float64), actual[name].astype(np.float64)) for name in expected]
+    error = np.concatenate([(a - b).ravel() for a, b in pairs])
+    signal = np.concatenate([a.ravel() for a, _ in pairs])
+    noise_power = float((error**2).mean())
+    power = float((signal**2).mean())
+    ratio = math.inf if not noise_power else 10 * math.log10(power / noise_power) if power else -math.inf
+    result = {
+        "max_error": float(np.abs(error).max()),
+        "mean_error": float(np.abs(error).mean()),
+        "snr_db": max(min(ratio, 999.0), -999.0),
+    }
+    scores = [(a, b) for a, b in pairs if a.ndim > 1 and a.shape[-1] > 1]
+    if scores:
+        result["agreement"] = float(np.mean([(classes(a) == classes(b)).mean() for a, b in scores]))
+    return result

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 import tfopt
 from tfopt.errors import RecipeError
-from tfopt.recipe import Recipe, json_schema
-from tfopt.stages.base import Stage, builtin
+from tfopt.recipe.recipe import Recipe, json_schema
+from tfopt.recipe.stage import Stage, builtin
 
 STAGES = {kind: stage for kind, stage in builtin().items() if stage.__module__.startswith("tfopt.")}
 VALUES = {"stages": [{"train": {"epochs": 1}}], "units": 4, "epochs": 2, "clusters": 8, "keep": 0.5}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tfopt.artifact import BACKUP
+from tfopt.recipe.artifact import BACKUP
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfopt import pipeline
-from tfopt.recipe import Recipe
-from tfopt.report import files as report_files
+from tfopt.pipeline import runner
+from tfopt.recipe.recipe import Recipe
+from tfopt.report import summary as report_files
 
 ROOT = Path(__file__).parents[2]
 
@@ -196,5 +196,5 @@ def test_an_application_goes_from_its_data_function_to_an_int8_file(name, real_d
 
 def pipeline_run(recipe, out):
     """The figures of every model of a run, by its stage."""
-    result = pipeline.run(recipe, out)
+    result = runner.run(recipe, out)
     return {row.stage: row.metrics for row in report_files.rows(result.artifacts)}

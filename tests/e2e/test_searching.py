@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tfopt.artifact import Artifact
+from tfopt.recipe.artifact import Artifact
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow

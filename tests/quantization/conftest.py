@@ -3,8 +3,9 @@
 import keras
 import numpy as np
 import pytest
-import zoo
 from keras import layers
+
+from tests.quantization import zoo
 
 
 @pytest.fixture(scope="session")

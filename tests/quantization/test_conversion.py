@@ -4,16 +4,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import zoo
 from keras import layers
 
 import tfopt
+from tests.quantization import zoo
 from tfopt.errors import ConversionError, InputError, ModelError
-from tfopt.litert import Runner
-from tfopt.precision import MODES
 from tfopt.quantization import convert
-from tfopt.quantization.checks import check_finite
-from tfopt.tflite import read
+from tfopt.quantization.validation import check_finite
+from tfopt.recipe.export import MODES
+from tfopt.tflite.file import read
+from tfopt.tflite.interpreter import Runner
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -160,7 +160,7 @@ def test_nothing_reaches_the_terminal_of_a_fresh_process(python, tmp_path):
     code = f"""
 import os, sys
 import keras, numpy as np
-from tfopt.precision import MODES
+from tfopt.recipe.export import MODES
 from tfopt.quantization import convert
 model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
 x = np.linspace(-1, 1, 32, dtype=np.float32).reshape(8, 4)

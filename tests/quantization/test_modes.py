@@ -5,13 +5,13 @@ import itertools
 import keras
 import numpy as np
 import pytest
-import zoo
 from keras import layers
 
+from tests.quantization import zoo
 from tfopt.errors import ConversionError, InputError
-from tfopt.precision import MODES, Export
 from tfopt.quantization import convert, convert_with_notes
-from tfopt.tflite import read
+from tfopt.recipe.export import MODES, Export
+from tfopt.tflite.file import read
 
 # Largest error allowed, as a share of the largest output.
 TOLERANCE = {

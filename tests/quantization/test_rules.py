@@ -3,15 +3,15 @@
 import keras
 import numpy as np
 import pytest
-import zoo
 from keras import layers
 
+from tests.quantization import zoo
 from tfopt.errors import InputError, ModelError
-from tfopt.precision import Export, Rule
-from tfopt.quantization import convert, convert_with_notes, engine
-from tfopt.quantization.audit import kernels, unpacked
+from tfopt.quantization import convert, convert_with_notes, quantizer
 from tfopt.quantization.conversion import prepare
-from tfopt.tflite import read
+from tfopt.quantization.op_audit import kernels, unpacked
+from tfopt.recipe.export import Export, Rule
+from tfopt.tflite.file import read
 
 
 def network():
@@ -209,7 +209,7 @@ def test_int4_for_a_table_that_the_quantizer_leaves_at_int8_is_an_error():
 def test_what_is_said_to_have_an_int4_form_is_int4_in_the_file(built, name, mode):
     model, samples = built(name)
     prepared = prepare(model, Export(mode=mode), samples)
-    able = [i for i, op in enumerate(prepared.source.ops) if engine.supports(op, mode, "int4")]
+    able = [i for i, op in enumerate(prepared.source.ops) if quantizer.supports(op, mode, "int4")]
     made = read(prepared.quantized(dict.fromkeys(able, "int4"))).ops
     after = {op.outputs[0].name: kernels(op, unpacked(made)) for op in made if op.outputs}
     for index in able:

@@ -6,12 +6,12 @@ import pytest
 from keras import layers
 from sklearn.datasets import load_digits
 
-from tfopt import flatbuffer
-from tfopt.litert import Runner
-from tfopt.precision import Export
-from tfopt.quantization import engine
+from tfopt.quantization import quantizer
 from tfopt.quantization.conversion import prepare
 from tfopt.quantization.sensitivity import SCORED_SAMPLES, groups, measure
+from tfopt.recipe.export import Export
+from tfopt.tflite import flatbuffer
+from tfopt.tflite.interpreter import Runner
 
 
 def normal(*shape):
@@ -105,7 +105,7 @@ def test_where_the_scale_covers_the_largest_weight_the_error_is_that_of_the_brut
     for index, op in enumerate(prepared.source.ops):
         if op.kernels:
             name = prepared.source.owners[index][0].path
-            content = engine.quantize(prepared.source, "none", prepared.extremes.ranges(), {index: "int4"})
+            content = quantizer.quantize(prepared.source, "none", prepared.extremes.ranges(), {index: "int4"})
             forced = brute_force(trained, name, digits[0][:SCORED_SAMPLES], 4)
             assert 0.5 * forced < error(prepared, content) < 2 * forced, name
 
@@ -128,8 +128,8 @@ def test_the_least_error_per_byte_saved_comes_first_and_what_saves_nothing_last(
 
 def test_the_bytes_saved_are_those_that_the_file_loses(prepared, found):
     for s in found:
-        able = {i: s.precision for i in s.group.ops if engine.supports(prepared.source.ops[i], "none", s.precision)}
-        content = engine.quantize(prepared.source, "none", prepared.extremes.ranges(), able)
+        able = {i: s.precision for i in s.group.ops if quantizer.supports(prepared.source.ops[i], "none", s.precision)}
+        content = quantizer.quantize(prepared.source, "none", prepared.extremes.ranges(), able)
         assert s.bytes_saved == constant_bytes(prepared.source.content) - constant_bytes(content), s
 
 
@@ -147,7 +147,9 @@ def test_the_way_to_find_a_scale_is_the_one_that_loses_less(prepared, found):
     for s in four:
         able = dict.fromkeys(s.group.ops, "int4")
         lost = {
-            way: error(prepared, engine.quantize(prepared.source, "none", ranges, able, None, dict.fromkeys(able, way)))
+            way: error(
+                prepared, quantizer.quantize(prepared.source, "none", ranges, able, None, dict.fromkeys(able, way))
+            )
             for way in ("minmax", "octav")
         }
         assert lost[s.algorithm] == min(lost.values())
@@ -278,7 +280,7 @@ def test_a_model_of_several_outputs_has_the_mean_of_their_errors():
     ready = prepare(keras.Model(x, [y, z]), Export(), normal(32, 8))
     eight = at(measure(ready), "int8")
     index = eight["y"].group.ops[0]
-    content = engine.quantize(ready.source, "none", ready.extremes.ranges(), {index: "int8"})
+    content = quantizer.quantize(ready.source, "none", ready.extremes.ranges(), {index: "int8"})
     few = normal(32, 8)[:SCORED_SAMPLES]
     expected, got = Runner(ready.source.content)(few), Runner(content)(few)
     alone = ((expected["y"] - got["y"]) ** 2).mean() / (expected["y"] ** 2).mean()

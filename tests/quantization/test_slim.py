@@ -3,13 +3,13 @@
 import keras
 import numpy as np
 import pytest
-import zoo
 from keras import layers
 
+from tests.quantization import zoo
 from tfopt.errors import InputError
-from tfopt.litert import Runner
 from tfopt.quantization import convert
-from tfopt.tflite import read
+from tfopt.tflite.file import read
+from tfopt.tflite.interpreter import Runner
 
 
 @pytest.mark.parametrize("mode", ["float32", "int8", "dynamic"])

@@ -6,13 +6,13 @@ A model in mixed precision is compared in the looser bounds that Keras's own hal
 from pathlib import Path
 
 import pytest
-import zoo
-from zoo import ZOO
 
+from tests.quantization import zoo
+from tests.quantization.zoo import ZOO
 from tfopt.errors import ConversionError
-from tfopt.precision import Export
 from tfopt.quantization import convert_with_notes
-from tfopt.tflite import read
+from tfopt.recipe.export import Export
+from tfopt.tflite.file import read
 
 MODES = ("float32", "dynamic", "int8")
 # Largest error allowed, as a share of the largest output.

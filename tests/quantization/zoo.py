@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfopt import models
-from tfopt.litert import Runner
+from tfopt.models import signature
+from tfopt.tflite.interpreter import Runner
 
 SAMPLES = 48
 ZOO = {}
@@ -318,7 +318,7 @@ def by_name(model, samples):
 def errors(content, model, samples):
     """The largest error of each output of a file, as a share of the largest value that Keras gives it."""
     feed = by_name(model, samples)
-    got, expected = Runner(content)(feed), models.call(model, feed)
+    got, expected = Runner(content)(feed), signature.call(model, feed)
     assert list(got) == list(expected)
     pairs = {n: (got[n], keras.ops.convert_to_numpy(value).astype(np.float32)) for n, value in expected.items()}
     return {name: float(np.abs(mine - theirs).max() / np.abs(theirs).max()) for name, (mine, theirs) in pairs.items()}

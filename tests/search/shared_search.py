@@ -9,23 +9,23 @@ import time
 from pathlib import Path
 
 import numpy as np
-from gathering import gather
 
-from tfopt import heartbeat
-from tfopt.search.front import Wish
-from tfopt.search.proposals import Proposals
-from tfopt.search.record import open_record
-from tfopt.search.sizes import Cost, Forecast
+from tests.gathering import gather
+from tfopt.search import heartbeat
+from tfopt.search.cost_model import Cost, CostModel
+from tfopt.search.pareto import Objective
+from tfopt.search.sampler import Sampler
 from tfopt.search.space import Space, shares
-from tfopt.search.work import Rungs, Worker
+from tfopt.search.trial_store import open_trial_store
+from tfopt.search.worker import Rungs, Worker
 
 
-def worker(storage, folder, trials, seconds=0.0, lost_after=2.0, make=None, told=lambda line: None):
+def worker(storage, folder, trials, seconds=0.0, lost_after=2.0, make=None, notify=lambda line: None):
     groups = {"a": ("a",), "b": ("b",)}
     space = Space(groups, frozenset({"a"}), (0.01, 1.0), (8, 4), (0,), shares(1.0, 1.0))
     kernels = {name: [np.random.default_rng(0).normal(size=(40, 40))] for name in groups}
-    forecast = Forecast(space, kernels, Cost(4000, 3800, 1.0), lambda share: ({}, 1.0))
-    wish = Wish("accurate", "gzip", gzip_bytes=2500)
+    forecast = CostModel(space, kernels, Cost(4000, 3800, 1.0), lambda share: ({}, 1.0))
+    objective = Objective("accurate", "gzip", gzip_bytes=2500)
 
     def made(candidate, epochs, number):
         time.sleep(seconds)
@@ -33,11 +33,11 @@ def worker(storage, folder, trials, seconds=0.0, lost_after=2.0, make=None, told
         drop = (1 - candidate.density["a"]) / epochs
         return 1 - drop, drop, forecast(candidate)
 
-    opened = open_record(
+    opened = open_trial_store(
         storage, folder / "search.journal", "test", ["minimize"] * 3, space.distributions(), lost_after
     )
-    proposals = Proposals(space, forecast, wish, [], 0)
-    return Worker(opened, space, proposals, wish, Rungs(trials, (1, 4), 0.25), make or made, told), opened
+    proposals = Sampler(space, forecast, objective, [], 0)
+    return Worker(opened, space, proposals, objective, Rungs(trials, (1, 4), 0.25), make or made, notify), opened
 
 
 if __name__ == "__main__":

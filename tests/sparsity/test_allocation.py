@@ -8,7 +8,7 @@ from keras import layers
 from tfopt.callbacks import MagnitudePruning
 from tfopt.errors import InputError, ModelError
 from tfopt.sparsity.allocation import ALLOCATIONS, allocate, erdos_renyi_kernel, lamp, shared_thresholds
-from tfopt.sparsity.masks import kept
+from tfopt.sparsity.magnitude import kept
 from tfopt.sparsity.selection import choose_kernels
 
 

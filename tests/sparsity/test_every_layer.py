@@ -7,7 +7,7 @@ from keras import layers
 
 from tfopt.callbacks import MagnitudePruning
 from tfopt.errors import ModelError
-from tfopt.sparsity.masks import kept
+from tfopt.sparsity.magnitude import kept
 
 IMAGE, SERIES, VOLUME = (6, 6, 4), (6, 4), (4, 4, 4, 2)
 # layer, its input, and the kernels that are pruned

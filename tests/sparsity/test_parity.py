@@ -8,7 +8,7 @@ import pytest
 
 from tfopt.callbacks import MagnitudePruning
 from tfopt.sparsity import constant_sparsity, polynomial_decay
-from tfopt.sparsity.engine import tfmot
+from tfopt.sparsity.tfmot import tfmot
 
 tfmot()  # imports TF-MOT without turning tf.keras into Keras 2
 import tf_keras  # noqa: E402

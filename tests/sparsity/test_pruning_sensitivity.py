@@ -9,12 +9,12 @@ import tensorflow as tf
 from keras import layers, ops
 from scipy.optimize import linprog
 
-from tfopt import evaluate
-from tfopt.data import Split
+from tfopt.data.splits import Split
 from tfopt.errors import InputError, ModelError
-from tfopt.layers import Kernel, Place
-from tfopt.metrics import METRICS
-from tfopt.sparsity import frontier, sensitivity
+from tfopt.metrics import METRICS, score_split
+from tfopt.models import signature
+from tfopt.models.layers import Kernel, LayerRef
+from tfopt.sparsity import incremental_forward, sensitivity
 from tfopt.sparsity.allocation import allocate
 from tfopt.sparsity.selection import choose_kernels
 from tfopt.sparsity.sensitivity import Curve, measure, rules, suggest
@@ -176,13 +176,13 @@ def made(build):
 
 def labelled(model, x):
     """Samples with the classes that the model gives them, so that its accuracy is 1."""
-    outputs = {name: value.argmax(-1) for name, value in evaluate.keras_outputs(model, x).items()}
+    outputs = {name: value.argmax(-1) for name, value in signature.keras_outputs(model, x).items()}
     return Split(x, outputs if len(outputs) > 1 else next(iter(outputs.values())))
 
 
 def targets(model, x):
     """Samples with random targets, for errors."""
-    shapes = {name: value.shape for name, value in evaluate.keras_outputs(model, x).items()}
+    shapes = {name: value.shape for name, value in signature.keras_outputs(model, x).items()}
     values = {name: np.random.default_rng(5).normal(size=shape) for name, shape in shapes.items()}
     return Split(x, values if len(values) > 1 else next(iter(values.values())))
 
@@ -198,7 +198,7 @@ def by_the_whole_model(model, split, metric):
                 keep = max(int(np.round(np.float32(weights.size) * (np.float32(1) - np.float32(sparsity)))), 1)
                 smallest = np.sort(np.abs(weights).astype(np.float32), axis=None)[-keep]
                 kernel.variable.assign(np.where(np.abs(weights) < smallest, np.zeros_like(weights), weights))
-            scores.append(evaluate.score(metric, split, evaluate.keras_outputs(model, split.x)))
+            scores.append(score_split(metric, split, signature.keras_outputs(model, split.x)))
         for kernel, weights in zip(own, before, strict=True):
             kernel.variable.assign(weights)
         found[path] = scores
@@ -263,9 +263,11 @@ def test_only_the_kernels_that_are_handed_in_are_pruned():
 def test_what_lies_before_a_layer_is_not_computed_again(monkeypatch):
     model, split = made(sequential), labelled(made(sequential), samples(sequential))
     ran = []
-    call = frontier.Step.__call__
+    call = incremental_forward.Step.__call__
     monkeypatch.setattr(
-        frontier.Step, "__call__", lambda self, values: ran.append(self._operation.name) or call(self, values)
+        incremental_forward.Step,
+        "__call__",
+        lambda self, values: ran.append(self._operation.name) or call(self, values),
     )
     measure(model, split, METRICS["accuracy"], sparsities=GRID)
     names = [layer.name for layer in model.layers]
@@ -278,9 +280,11 @@ def test_what_lies_before_a_layer_is_not_computed_again(monkeypatch):
 def test_a_model_within_a_model_is_run_layer_by_layer(monkeypatch):
     model, x = made(nested), samples(nested, 10)
     ran = []
-    call = frontier.Step.__call__
+    call = incremental_forward.Step.__call__
     monkeypatch.setattr(
-        frontier.Step, "__call__", lambda self, values: ran.append(self._operation.name) or call(self, values)
+        incremental_forward.Step,
+        "__call__",
+        lambda self, values: ran.append(self._operation.name) or call(self, values),
     )
     measure(model, labelled(model, x), METRICS["accuracy"], sparsities=GRID)
     assert not {"backbone", "block"} & set(ran)
@@ -290,14 +294,14 @@ def test_a_model_within_a_model_is_run_layer_by_layer(monkeypatch):
 
 def test_the_frontier_holds_what_is_still_needed_and_no_more():
     model, x = made(residual), samples(residual, 10)
-    front = frontier.Frontier.of(model, x)
+    front = incremental_forward.IncrementalForward.of(model, x)
     held = []
     while not front.at_end:
         front.advance()
         held.append(len(front._batches[0]))
     assert max(held) == 3  # a block's input, the sigmoid of it, the branch
     assert held[-1] == 1
-    [expected], [got] = evaluate.keras_outputs(model, x).values(), front.outputs().values()
+    [expected], [got] = signature.keras_outputs(model, x).values(), front.outputs().values()
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -356,7 +360,7 @@ def test_progress_goes_from_nothing_to_all():
 def test_a_layer_that_no_output_depends_on_costs_nothing():
     model, spare = made(sequential), layers.Dense(3, name="spare")
     spare.build((None, 4))
-    kernels = [*choose_kernels(model)[0], Kernel(Place("spare", spare), "kernel", spare.kernel)]
+    kernels = [*choose_kernels(model)[0], Kernel(LayerRef("spare", spare), "kernel", spare.kernel)]
     split = labelled(model, samples(sequential))
     curves = {c.layer: c for c in measure(model, split, METRICS["accuracy"], kernels)}
     assert curves["three"].cached

@@ -5,11 +5,11 @@ import pytest
 
 from tfopt.errors import InputError
 from tfopt.sparsity import constant_sparsity, polynomial_decay
-from tfopt.sparsity.schedules import Timetable, build_schedule
+from tfopt.sparsity.schedules import ScheduleTable, build_schedule
 
 
 def test_polynomial_decay_follows_the_papers_formula():
-    table = Timetable(polynomial_decay(0.2, 0.8, 100, 500, power=3, frequency=50))
+    table = ScheduleTable(polynomial_decay(0.2, 0.8, 100, 500, power=3, frequency=50))
     for step in (100, 150, 300, 500):
         expected = 0.8 + (0.2 - 0.8) * (1 - (step - 100) / 400) ** 3
         assert table.sparsity(step) == pytest.approx(expected, abs=1e-6)
@@ -21,7 +21,7 @@ def test_polynomial_decay_follows_the_papers_formula():
 
 def test_the_timetable_agrees_with_the_schedule_across_its_windows():
     schedule = constant_sparsity(0.5, 7, frequency=13)
-    table = Timetable(schedule)
+    table = ScheduleTable(schedule)
     for step in (1, 7, 20, 4095, 4096, 4097, 9003, 20):
         due, sparsity = schedule(np.int64(step))
         assert table.due(step) == bool(due)

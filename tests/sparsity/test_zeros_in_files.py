@@ -7,8 +7,8 @@ from keras import layers
 
 import tfopt
 from tfopt.callbacks import Clustering, MagnitudePruning
-from tfopt.quantization.engine import shares_values
-from tfopt.tflite import read
+from tfopt.quantization.quantizer import shares_values
+from tfopt.tflite.file import read
 
 PATTERNS = {
     "single weights": {"sparsity": 0.8},

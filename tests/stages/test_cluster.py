@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 import tfopt
-from tfopt import training
 from tfopt.callbacks import Clustering
-from tfopt.data import Data, Split
-from tfopt.tflite import read
+from tfopt.data.splits import Data, Split
+from tfopt.tflite.file import read
+from tfopt.training import trainer
 
 MODEL = """
 import keras
@@ -65,11 +65,11 @@ def test_an_interrupted_clustering_ends_with_the_weights_of_an_uninterrupted_one
 
     x, y = blobs
     data = Data(Split(x[:160], y[:160]), Split(x[160:208], y[160:208]), Split(x[208:], y[208:]))
-    settings = training.Settings(epochs=4)
+    settings = trainer.FitSettings(epochs=4)
     whole, cut, resumed = build(), build(), build()
-    training.fit(whole, data, settings, tmp_path / "whole", [Clustering(6, biases=3)])
-    interrupted(lambda stop: training.fit(cut, data, settings, tmp_path / "cut", [Clustering(6, biases=3), stop]))
-    training.fit(resumed, data, settings, tmp_path / "cut", [Clustering(6, biases=3)])
+    trainer.fit(whole, data, settings, tmp_path / "whole", [Clustering(6, biases=3)])
+    interrupted(lambda stop: trainer.fit(cut, data, settings, tmp_path / "cut", [Clustering(6, biases=3), stop]))
+    trainer.fit(resumed, data, settings, tmp_path / "cut", [Clustering(6, biases=3)])
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 

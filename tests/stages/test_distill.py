@@ -9,9 +9,9 @@ import pytest
 
 import tfopt
 from tfopt.errors import RecipeError
-from tfopt.recipe import Recipe
-from tfopt.stages.base import Progress
-from tfopt.stages.fitting import Distill
+from tfopt.recipe.progress import Progress
+from tfopt.recipe.recipe import Recipe
+from tfopt.stages.training_stage import Distill
 
 MODEL = """
 import keras

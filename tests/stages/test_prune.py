@@ -64,8 +64,8 @@ def test_rounds_with_rewinding_end_at_the_sparsity(recipe):
 
 
 def test_with_rewinding_a_learning_rate_schedule_spans_one_way_between_prunings():
-    from tfopt.data import Data, Split
-    from tfopt.stages.base import Context
+    from tfopt.data.splits import Data, Split
+    from tfopt.recipe.stage import Context
 
     split = Split(np.zeros((320, 4)), np.zeros(320))
     context = Context("x", "", None, Data(split, split, split), 0)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import tfopt
-from tfopt.litert import Runner
-from tfopt.sparsity.structured.flow import TABLE
+from tfopt.sparsity.structured.propagation import TABLE
+from tfopt.tflite.interpreter import Runner
 
 MODEL = """
 import keras

@@ -8,7 +8,7 @@ import pytest
 
 import tfopt
 from tfopt.errors import ModelError, RecipeError
-from tfopt.tflite import read
+from tfopt.tflite.file import read
 
 MODEL = """
 import keras

@@ -9,12 +9,12 @@ import pytest
 from pydantic import ValidationError
 
 import tfopt
-from tfopt import litert
 from tfopt.errors import GateError, InputError, RecipeError
-from tfopt.litert import Runner
-from tfopt.stages.base import Progress
+from tfopt.recipe.progress import Progress
 from tfopt.stages.quantize import Quantize
-from tfopt.tflite import read
+from tfopt.tflite import interpreter
+from tfopt.tflite.file import read
+from tfopt.tflite.interpreter import Runner
 
 MODEL = '''
 import keras
@@ -194,11 +194,11 @@ def test_a_contract_that_cannot_be_kept_ends_with_the_best_file_and_exit_code_3(
     def turned(self, x):
         return {name: -value if len(value) == 120 else value for name, value in call(self, x).items()}
 
-    monkeypatch.setattr(litert.Runner, "__call__", turned)
+    monkeypatch.setattr(interpreter.Runner, "__call__", turned)
     with pytest.raises(GateError) as caught:
         tfopt.run(recipe("quantize: {mode: int8, max_drop: 0.05}"))
     assert caught.value.exit_code == 3
-    final = caught.value.result.final
+    final = tfopt.Result(caught.value.artifacts, (), caught.value.folder).final
     steps = final.details["steps"]
     assert final.path.is_file()
     assert final.path.stat().st_size in [step["bytes"] for step in steps]

@@ -11,10 +11,11 @@ from keras import layers
 
 import tfopt
 from tfopt.errors import GateError, InputError, RecipeError
-from tfopt.plan import Plan
-from tfopt.recipe import Recipe
-from tfopt.stages.base import Progress, read_stages
-from tfopt.stages.chain import run_chain
+from tfopt.pipeline.plan import Plan
+from tfopt.recipe.progress import Progress
+from tfopt.recipe.recipe import Recipe
+from tfopt.recipe.stage import read_stages
+from tfopt.stages.subpipeline import run_stages
 
 
 def network():
@@ -92,7 +93,7 @@ def test_every_point_of_the_front_is_made_again_to_the_byte(searched, tmp_path):
     plan = Plan(made, out, Progress())
     context = plan.context("search", "key", tmp_path, result.artifacts)
     for row in found(result)["front"]:
-        again = run_chain(
+        again = run_stages(
             read_stages(row["stages"]),
             result.artifacts["train"],
             context,
@@ -274,6 +275,6 @@ def test_where_processes_meet_is_not_written_down_with_the_results(samples, tmp_
     [(1, [1, 3, 1], [1, 1, 1]), (5, [1, 3, 1], [1, 3, 1]), (10, [1, 3], [3, 7]), (2, [3], [2]), (4, [], [])],
 )
 def test_epochs_are_spread_over_the_stages(epochs, weights, lengths):
-    from tfopt.stages.candidates import _spread
+    from tfopt.stages.search_candidates import _spread
 
     assert _spread(epochs, weights) == lengths

@@ -7,10 +7,10 @@ import pytest
 
 import tfopt
 from tfopt.errors import GateError, InputError
-from tfopt.litert import Runner
-from tfopt.plan import Plan
-from tfopt.recipe import Recipe
-from tfopt.stages.base import Progress
+from tfopt.pipeline.plan import Plan
+from tfopt.recipe.progress import Progress
+from tfopt.recipe.recipe import Recipe
+from tfopt.tflite.interpreter import Runner
 
 PROJECT = """
 import keras

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import tfopt
-from tfopt import pipeline, training
 from tfopt.callbacks import LearningRateFinder
 from tfopt.errors import InputError, RecipeError
-from tfopt.learning_rate import find_learning_rate
+from tfopt.pipeline import runner
+from tfopt.pipeline.learning_rate import find_learning_rate
+from tfopt.training import trainer
 
 MODEL = """
 import keras
@@ -64,13 +65,13 @@ def run(project, *stages):
 )
 @pytest.mark.sample(3)
 def test_the_batch_is_what_is_said_or_what_the_name_stands_for(project, monkeypatch, setting, batch):
-    seen, fit = [], training.fit
+    seen, fit = [], trainer.fit
 
     def look(model, data, settings, *rest):
         seen.append(settings.batch_size)
         return fit(model, data, settings, *rest)
 
-    monkeypatch.setattr(training, "fit", look)
+    monkeypatch.setattr(trainer, "fit", look)
     run(project, f"train: {{epochs: 1, {setting}}}" if setting else "train: {epochs: 1}")
     assert seen == [batch]
 
@@ -112,7 +113,7 @@ def test_a_recipe_gives_every_optimizer_what_it_needs_and_two_runs_give_the_same
         losses = result.artifacts["train"].details["history"]["loss"]
         assert losses[-1] < losses[0]
         found.append(keras.saving.load_model(result.path).get_weights())
-        pipeline.clean(tfopt.Recipe.load("r.yaml"), project / "saved_models")
+        runner.clean(tfopt.Recipe.load("r.yaml"), project / "saved_models")
     for first, second in zip(*found, strict=True):
         np.testing.assert_array_equal(first, second)
 

@@ -9,7 +9,7 @@ from keras import layers
 
 import tfopt
 from tfopt.errors import InputError, RecipeError, TfoptError
-from tfopt.recipe import Recipe
+from tfopt.recipe.recipe import Recipe
 
 
 def network():
@@ -21,7 +21,7 @@ def network():
 
 
 def tunable(hp):
-    units = hp.Choice("units", [2, 24])
+    units = hp.RemovalOrder("units", [2, 24])
     model = keras.Sequential(
         [layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(units, activation="relu"), layers.Dense(4, "softmax")]
     )

@@ -25,7 +25,7 @@ def learning_rate(
 ) -> None:
     """Find a learning rate: it is raised at every batch until the loss grows. The recipe's results stay as they are."""
     from tfopt.cli.models import check_folder
-    from tfopt.noise import captured
+    from tfopt.output_capture import captured
 
     if plot is not None:
         check_folder(plot)
@@ -33,8 +33,8 @@ def learning_rate(
     console = open_console()
     with part_of(console, "learning rate") as part:
         with captured():
-            from tfopt.callbacks import LearningRateFinder
-        from tfopt.learning_rate import find_learning_rate
+            from tfopt.training.learning_rate_finder import LearningRateFinder
+        from tfopt.pipeline.learning_rate import find_learning_rate
         from tfopt.report import curves
 
         finder = LearningRateFinder(low, high, steps)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from tfopt.precision import Export
-    from tfopt.quantization import Conversion
+    from tfopt.quantization.conversion import Conversion
+    from tfopt.recipe.export import Export
 
 ModelFile = Annotated[Path, typer.Argument(help="A .keras or .h5 file, or a SavedModel folder of Keras 2.")]
 DataOption = Annotated[
@@ -55,9 +55,9 @@ def convert(
     force: Annotated[bool, typer.Option("--force", "-f", help="Write over a file that is there.")] = False,
 ) -> None:
     """Convert a model to a .tflite, run it on LiteRT against the model, and show what became of each layer."""
-    from tfopt.artifact import storage_errors
     from tfopt.errors import InputError
-    from tfopt.precision import Export
+    from tfopt.recipe.artifact import storage_errors
+    from tfopt.recipe.export import Export
 
     optional = {name: value for name, value in (("io", io), ("ranges", ranges)) if value is not None}
     settings: dict[str, Any] = {
@@ -104,17 +104,18 @@ def _rule(text: str) -> dict[str, Any]:
 
 def _converted(model: Path, export: Export, data: str | None, samples: int, trust: bool) -> Conversion:
     from tfopt.errors import InputError
-    from tfopt.noise import captured
-    from tfopt.precision import MODES
+    from tfopt.output_capture import captured
+    from tfopt.recipe.export import MODES
 
     if MODES[export.mode].static and data is None:
         raise InputError(f"{export.mode} needs representative inputs: give --data, such as --data x_train.npy.")
     with captured():  # TensorFlow prints when it is imported
-        from tfopt import models, sources
-        from tfopt.quantization import convert_with_notes
+        from tfopt.data import sources
+        from tfopt.models import loading, signature
+        from tfopt.quantization.conversion import convert_with_notes
 
-        admitted = models.admit_any(model, trust=trust)
-        inputs = None if data is None else sources.inputs(data, models.inputs_of(admitted.model), samples)
+        admitted = loading.load_any(model, trust=trust)
+        inputs = None if data is None else sources.inputs(data, signature.inputs_of(admitted.model), samples)
         converted = convert_with_notes(admitted.model, export, inputs)
     carried = admitted.carried
     if carried is None:
@@ -151,7 +152,7 @@ def _audit_table(rows: Iterable[Any]) -> Table:
 
 def _show_audit(console: Console, file: Path, slim: bool) -> None:
     """What became of each layer, for a file in the folder of a run, which knows it."""
-    from tfopt.artifact import Artifact
+    from tfopt.recipe.artifact import Artifact
 
     artifact = Artifact.read(file.resolve().parent)
     looked = artifact.details.get("audit") if artifact and artifact.path == file.resolve() else None
@@ -170,7 +171,7 @@ def inspect(
     """Show what is in a model file: layers or ops, dtypes, bytes, zeros."""
     from rich.table import Table
 
-    from tfopt.contents import inspect as look
+    from tfopt.inspection import inspect as look
 
     contents = look(file, trust)
     numbers = ("dtype", "output", "parameters", "bytes", "zeros")

@@ -13,7 +13,7 @@ from tfopt.cli.screen import near, open_console
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tfopt.pipeline import Result
+    from tfopt.pipeline.runner import Result
 
 RecipeFile = Annotated[Path, typer.Argument(help="A YAML recipe, such as pipelines/digits.yaml.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder for results.")]
@@ -36,8 +36,8 @@ def run(
     ] = 1,
 ) -> None:
     """Run a recipe. Running again goes on from where it stopped, and reuses what has not changed."""
-    from tfopt import pipeline
     from tfopt.errors import GateError
+    from tfopt.pipeline import runner
     from tfopt.report import console as screen
 
     console = open_console()
@@ -45,7 +45,7 @@ def run(
     if workers > 1:
         raise typer.Exit(_launch(recipe, workers, strategy, console))
     try:
-        result = pipeline.run(loaded, out, screen.progress(console))
+        result = runner.run(loaded, out, screen.progress(console))
         if not result.leads:
             return
     except GateError:
@@ -57,7 +57,7 @@ def run(
 def _launch(recipe: Path, workers: int, strategy: str | None, console: Console) -> int:
     """Runs this command once for each worker."""
     from tfopt.errors import InputError
-    from tfopt.workers import launch
+    from tfopt.pipeline.launcher import launch
 
     if strategy not in (None, "multi_worker"):
         raise InputError(f"--workers is strategy multi_worker. Leave --strategy out. Received: {strategy}.")
@@ -70,7 +70,7 @@ def _launch(recipe: Path, workers: int, strategy: str | None, console: Console) 
         "1",
         *([] if strategy else ["--strategy", "multi_worker"]),
     ]
-    return launch(command, workers, told=lambda line: console.print(line, markup=False, highlight=False))
+    return launch(command, workers, notify=lambda line: console.print(line, markup=False, highlight=False))
 
 
 def validate(
@@ -79,10 +79,10 @@ def validate(
     quick: Annotated[bool, typer.Option("--quick", help="The words and the chain only; loads no model.")] = False,
 ) -> None:
     """Check a recipe without computing: its words, its chain, its model, data and patterns."""
-    from tfopt import pipeline
+    from tfopt.pipeline import runner
 
     loaded = load(recipe, data, None)
-    steps = loaded.chain() if quick else pipeline.validate(loaded)
+    steps = loaded.chain() if quick else runner.validate(loaded)
     console = open_console()
     for step in steps:
         console.print(f"{step.name}  <- {', '.join(step.parents)}", markup=False, highlight=False)
@@ -96,15 +96,14 @@ def report(
     """Write report.json and report.md again from the committed results, and show the table."""
     import json
 
-    from tfopt.artifact import storage_errors
-    from tfopt.pipeline import Result
-    from tfopt.report import files
+    from tfopt.recipe.artifact import storage_errors
+    from tfopt.report import summary
 
-    artifacts = files.collect(folder)
+    artifacts = summary.collect(folder)
     with storage_errors(folder):
-        files.write(Result(artifacts, (), folder.resolve()))
+        summary.write(artifacts, folder.resolve())
     if json_only:
-        sys.stdout.write(json.dumps(files.as_record(artifacts), indent=2, default=str) + "\n")
+        sys.stdout.write(json.dumps(summary.as_record(artifacts), indent=2, default=str) + "\n")
     else:
         show_folder(open_console(), folder)
 
@@ -116,13 +115,13 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Remove the results of a recipe."""
-    from tfopt import pipeline
+    from tfopt.pipeline import runner
 
     loaded = load(recipe, None, None)
     folder = out / loaded.name
     if folder.is_dir() and not yes and not partial:
         typer.confirm(f"Remove {folder} and all results in it?", abort=True)
-    removed = pipeline.clean(loaded, out, partial)
+    removed = runner.clean(loaded, out, partial)
     for path in removed:
         open_console().print(f"removed {near(path)}", markup=False, highlight=False)
     if not removed:
@@ -133,7 +132,7 @@ def load(
     recipe: Path, data: str | None, seed: int | None, strategy: str | None = None, storage: str | None = None
 ) -> Any:
     """A recipe, with the data, the seed and what is said of the runtime on the command line."""
-    from tfopt.recipe import Recipe
+    from tfopt.recipe.recipe import Recipe
 
     changes: dict[str, Any] = {"data": data} if data is not None else {}
     if seed is not None:
@@ -155,16 +154,16 @@ def show_result(console: Console, result: Result) -> None:
 def show_folder(console: Console, folder: Path) -> None:
     """The same of a folder with results."""
     from tfopt.report import console as screen
-    from tfopt.report import files
+    from tfopt.report import summary
 
-    console.print(screen.table(files.collect(folder)))
+    console.print(screen.table(summary.collect(folder)))
     _show_reports(console, folder.resolve())
 
 
 def _show_reports(console: Console, folder: Path) -> None:
-    from tfopt.report import classes, curves, front, tuning
+    from tfopt.report import classes, curves, pareto, tuning
 
-    rooms = {"curves": curves, "classes": classes, "front": front, "trials": tuning}
+    rooms = {"curves": curves, "classes": classes, "front": pareto, "trials": tuning}
     pages = {"report": "report.md", **{word: room.FILE for word, room in rooms.items()}}
     for word, path in ((word, folder / file) for word, file in pages.items()):
         if path.exists():

@@ -19,7 +19,7 @@ def open_console() -> Console:
     """A console on standard output, out of the reach of what captures it."""
     from rich.console import Console
 
-    from tfopt.noise import terminal
+    from tfopt.output_capture import terminal
 
     stream = terminal()
     return Console(file=stream) if stream.isatty() else Console(file=stream, width=PIPE_WIDTH, soft_wrap=True)
@@ -35,7 +35,7 @@ def part_of(console: Console, what: str) -> Iterator[Callable[[float], None]]:
     """A bar that is told the fraction that is done, while what libraries print is kept from the screen."""
     from rich.progress import Progress
 
-    from tfopt.noise import captured, terminal
+    from tfopt.output_capture import captured, terminal
 
     with Progress(console=console, transient=True, disable=not terminal().isatty()) as bar:
         task = bar.add_task(what, total=1.0)
@@ -45,7 +45,7 @@ def part_of(console: Console, what: str) -> Iterator[Callable[[float], None]]:
 
 def write_plot(file: Path | None, page: Callable[[], str]) -> None:
     """Writes a page, where one was asked for."""
-    from tfopt.artifact import storage_errors
+    from tfopt.recipe.artifact import storage_errors
 
     if file is not None:
         with storage_errors(file):

@@ -35,8 +35,8 @@ def search(
     One of them runs the stages; at a search all work on its candidates. They may come and go: what a lost one was
     training is begun again by another.
     """
-    from tfopt import pipeline
     from tfopt.errors import GateError, InputError
+    from tfopt.pipeline import runner
     from tfopt.report import console as screen
 
     console = open_console()
@@ -47,7 +47,7 @@ def search(
         raise typer.Exit(_launch(workers, any(stage.has_chief for stage in loaded.stages), console))
     signal.signal(signal.SIGTERM, _stop)
     try:
-        result = pipeline.run(loaded, out, screen.progress(console), join=True)
+        result = runner.run(loaded, out, screen.progress(console), join=True)
     except GateError:
         show_folder(console, out / loaded.name)
         raise
@@ -62,8 +62,8 @@ def _stop(number: int, _: object) -> None:
 
 def _launch(workers: int, tunes: bool, console: Console) -> int:
     """Runs this command in so many processes, and starts those again that are killed; to tune there is a chief too."""
-    from tfopt.workers import free_ports
-    from tfopt.workforce import Workforce
+    from tfopt.pipeline.process_pool import ProcessPool
+    from tfopt.subprocesses import free_ports
 
     command = [sys.executable, "-m", "tfopt", *sys.argv[1:], "--workers", "1"]  # of an option the last one counts
     environments: list[dict[str, str]] = [{} for _ in range(workers)]
@@ -71,4 +71,4 @@ def _launch(workers: int, tunes: bool, console: Console) -> int:
         address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_ports(1)[0])}
         names = ["chief", *(f"tuner{number}" for number in range(workers))]
         environments = [{**address, "KERASTUNER_TUNER_ID": name} for name in names]
-    return Workforce(command, environments, lambda line: console.print(line, markup=False, highlight=False)).run()
+    return ProcessPool(command, environments, lambda line: console.print(line, markup=False, highlight=False)).run()

@@ -13,7 +13,7 @@ from tfopt.cli.models import ModelFile, Trust, check_folder
 from tfopt.cli.screen import open_console, part_of, print_json, print_lines, print_table, write_plot
 
 if TYPE_CHECKING:
-    from tfopt.data import Split
+    from tfopt.data.splits import Split
     from tfopt.metrics import Metric
     from tfopt.sparsity.sensitivity import Curve
 
@@ -107,14 +107,15 @@ def _quantized(model: Path, data: str | None, samples: int, as_json: bool, plot:
 
     console = open_console()
     with part_of(console, "sensitivity") as part:
-        from tfopt import models, sources
-        from tfopt.precision import Export
+        from tfopt.data import sources
+        from tfopt.models import loading, signature
+        from tfopt.quantization.calibration_data import invented
         from tfopt.quantization.conversion import prepare, settled
-        from tfopt.quantization.samples import invented
         from tfopt.quantization.sensitivity import measure
+        from tfopt.recipe.export import Export
 
-        loaded = models.as_keras3(model, trust=trust)
-        inputs = invented(loaded) if data is None else sources.inputs(data, models.inputs_of(loaded), samples)
+        loaded = loading.as_keras3(model, trust=trust)
+        inputs = invented(loaded) if data is None else sources.inputs(data, signature.inputs_of(loaded), samples)
         prepared = settled(prepare(loaded, Export(mode="int8"), inputs))
         found = measure(prepared, part=part)
     write_plot(plot, lambda: words.sensitivity_plot(found, model.name))
@@ -149,12 +150,12 @@ def _prune(model: Path, asked: _Pruning, as_json: bool, plot: Path | None, trust
 
 
 def _pruned(model: Path, asked: _Pruning, trust: bool, part: Callable[[float], None]) -> _Pruned:
-    from tfopt import models
+    from tfopt.models import loading
     from tfopt.sparsity.selection import choose_kernels
     from tfopt.sparsity.sensitivity import SPARSITIES, check_target, measure, rules, suggest
 
     check_target(asked.target, SPARSITIES[-1])
-    loaded = models.as_keras3(model, trust=trust)
+    loaded = loading.as_keras3(model, trust=trust)
     kernels, skipped = choose_kernels(loaded, asked.only, asked.skip)
     split, metric = _labelled(loaded, asked)
     curves = measure(loaded, split, metric, kernels, part=part)
@@ -164,10 +165,12 @@ def _pruned(model: Path, asked: _Pruning, trust: bool, part: Callable[[float], N
 
 def _labelled(model: Any, asked: _Pruning) -> tuple[Split, Metric]:
     """A seeded choice of validation samples, and the metric that is asked for or that the model and labels imply."""
-    from tfopt import metrics, models, sources
+    from tfopt import metrics
+    from tfopt.data import sources
     from tfopt.errors import InputError
-    from tfopt.stages.base import Context
-    from tfopt.stages.fitting import metrics_of
+    from tfopt.models import signature
+    from tfopt.recipe.stage import Context
+    from tfopt.stages.scoring import metrics_of
 
     wanted = (metrics.find(asked.metric),) if asked.metric else ()
     source = asked.data
@@ -178,7 +181,7 @@ def _labelled(model: Any, asked: _Pruning) -> tuple[Split, Metric]:
         )
     if source.endswith(".npz") and ":" not in source:
         source = f"npz:{source}"
-    data = sources.load(sources.resolve(source, Path.cwd())).fitted(models.inputs_of(model))
+    data = sources.load(sources.resolve(source, Path.cwd())).fitted(signature.inputs_of(model))
     data.check()
     [metric, *_] = metrics_of(model, Context("", "", Path(), data, 0, metrics=wanted))
     return data.validation.choose(asked.samples, 0), metric

@@ -15,9 +15,9 @@ UseOption = Annotated[list[Path] | None, typer.Option("--use", help="A Python fi
 
 def _builtin_and(use: list[Path] | None) -> Any:
     """The stages, with those of a user's files."""
-    from tfopt.noise import captured
-    from tfopt.reference import find_file, import_file
-    from tfopt.stages.base import builtin, register
+    from tfopt.output_capture import captured
+    from tfopt.recipe.stage import builtin, register
+    from tfopt.user_code import find_file, import_file
 
     known = builtin()
     for file in use or ():
@@ -32,8 +32,7 @@ def stages(
     """List the stages, or the settings of one."""
     from rich.table import Table
 
-    from tfopt.errors import InputError
-    from tfopt.knobs import did_you_mean
+    from tfopt.errors import InputError, did_you_mean
 
     known = _builtin_and(use)
     console = open_console()
@@ -56,7 +55,7 @@ def schema(use: UseOption = None) -> None:
     """Print the JSON schema of recipes, for an editor that completes and checks YAML."""
     import json
 
-    from tfopt.recipe import json_schema
+    from tfopt.recipe.recipe import json_schema
 
     _builtin_and(use)
     sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")

@@ -25,8 +25,7 @@ from typing import Any, Literal
 
 import keras
 
-from tfopt.errors import InputError
-from tfopt.knobs import did_you_mean
+from tfopt.errors import InputError, did_you_mean
 from tfopt.optimizers.adahessian import AdaHessian
 from tfopt.optimizers.newton_cg import NewtonCG
 from tfopt.optimizers.proximal import ProximalAdam, ProximalSGD

@@ -10,8 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt.errors import InputError, ModelError
-from tfopt.knobs import did_you_mean
+from tfopt.errors import InputError, ModelError, did_you_mean
 
 __all__ = ["ProximalAdam", "ProximalSGD"]
 

@@ -10,21 +10,22 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt import flatbuffer, models, rebuilding
-from tfopt.artifact import Skipped
 from tfopt.errors import ConversionError, DataError, InputError, ModelError
-from tfopt.evaluate import compare
-from tfopt.layers import replaced_by, walk
-from tfopt.litert import Runner
-from tfopt.noise import captured
-from tfopt.precision import MODES, TARGETS, Export
-from tfopt.quantization import checks, engine, rules
-from tfopt.quantization.audit import Audit, audit, left_in_float
-from tfopt.quantization.converter import post_training
-from tfopt.quantization.float_model import FloatModel, to_float, trace
-from tfopt.quantization.ranges import Extremes, observe
-from tfopt.quantization.samples import fitted, gathered, invented
-from tfopt.tflite import FileSummary, read
+from tfopt.metrics import compare_outputs
+from tfopt.models import clone, loading
+from tfopt.models.layers import replaced_by, walk
+from tfopt.output_capture import captured
+from tfopt.quantization import quantizer, rules, validation
+from tfopt.quantization.calibration import ActivationExtremes, observe
+from tfopt.quantization.calibration_data import fitted, gathered, invented
+from tfopt.quantization.converter_fallback import post_training
+from tfopt.quantization.float_conversion import FloatModel, to_float, trace
+from tfopt.quantization.op_audit import Audit, audit, left_in_float
+from tfopt.recipe.artifact import Skipped
+from tfopt.recipe.export import MODES, TARGETS, Export
+from tfopt.tflite import flatbuffer
+from tfopt.tflite.file import FileSummary, read
+from tfopt.tflite.interpreter import Runner
 
 CHECKED_SAMPLES = 8
 # A recurrent model all in integers is taken above this; below it, its loops stay in float.
@@ -52,7 +53,7 @@ class Conversion:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedModel:
     """One float conversion, from which every quantized file is made.
 
     Args:
@@ -72,7 +73,7 @@ class Prepared:
     converted: bytes | None = None
 
     @cached_property
-    def extremes(self) -> Extremes:
+    def extremes(self) -> ActivationExtremes:
         """What each activation reaches on the samples; looked at once."""
         return observe(self.source.content, self.samples)
 
@@ -89,11 +90,11 @@ class Prepared:
     def snr(self, content: bytes) -> float:
         """The signal-to-noise ratio of a file's outputs against the float file's, in decibels; of several the worst."""
         got = Runner(content)(self.few)
-        checks.check_finite(got)
-        return min(compare({name: self.expected[name]}, got)["snr_db"] for name in self.expected)
+        validation.check_finite(got)
+        return min(compare_outputs({name: self.expected[name]}, got)["snr_db"] for name in self.expected)
 
     @cached_property
-    def assigned(self) -> rules.Assignment:
+    def assigned(self) -> rules.PrecisionAssignment:
         """The rules, resolved."""
         return rules.resolve(self.export.rules, self.source, self.export.mode)
 
@@ -119,7 +120,7 @@ class Prepared:
             return self.converted
         found = self.extremes.ranges(ranges or self.export.ranges) if mode.static else None
         given = {**self.assigned.precisions, **(precisions or {})}
-        return engine.quantize(self.source, mode.name, found, given, self.export.io, algorithms, self.export.scales)
+        return quantizer.quantize(self.source, mode.name, found, given, self.export.io, algorithms, self.export.scales)
 
 
 def convert(
@@ -157,7 +158,7 @@ def convert(
         ConversionError: The model cannot be converted, or LiteRT cannot run it or gives something else than Keras.
     """
     export = Export(**{"mode": mode, **settings})
-    return convert_with_notes(models.as_keras3(model, custom_objects, trust), export, calibration).content
+    return convert_with_notes(loading.as_keras3(model, custom_objects, trust), export, calibration).content
 
 
 def convert_with_notes(model: keras.Model, export: Export, calibration: Any = None) -> Conversion:
@@ -168,7 +169,7 @@ def convert_with_notes(model: keras.Model, export: Export, calibration: Any = No
 
 def prepare(
     model: keras.Model, export: Export, calibration: Any = None, original: keras.Model | None = None
-) -> Prepared:
+) -> PreparedModel:
     """Converts a model to float32 and compares the file with it.
 
     Args:
@@ -191,7 +192,7 @@ def prepare(
     stateful = [place.path for place in walk(model) if getattr(place.layer, "stateful", False)]
     if stateful:
         raise ModelError(f"{stateful[0]} is stateful, and a file keeps no state. Build it with stateful=False.")
-    model = rebuilding.in_float32(model)
+    model = clone.in_float32(model)
     calibration = gathered(calibration, model)
     if MODES[export.mode].static and calibration is None:
         raise InputError(f"{export.mode} needs representative inputs: hand over calibration samples.", ("mode",))
@@ -203,16 +204,16 @@ def prepare(
     samples = fitted(calibration, names, details)
     if MODES[export.mode].static and all(len(x) > 1 and x.min() == x.max() for x in samples.values()):
         raise DataError("all calibration samples are one and the same value, which shows no ranges. Take real ones.")
-    prepared = Prepared(model, source, samples, export)
-    error = checks.against_keras(original, prepared.few, prepared.expected)
-    if not rebuilding.in_half(original):
+    prepared = PreparedModel(model, source, samples, export)
+    error = validation.against_keras(original, prepared.few, prepared.expected)
+    if not clone.in_half(original):
         return prepared
     return replace(
         prepared, notes=(f"built again in float32; outputs of the model differ by {error:.2g} of their size",)
     )
 
 
-def finish(prepared: Prepared, content: bytes, precisions: Mapping[int, str] | None = None) -> Conversion:
+def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str] | None = None) -> Conversion:
     """A file with its names, checked against the float one, looked over and slimmed.
 
     Args:
@@ -241,18 +242,18 @@ def finish(prepared: Prepared, content: bytes, precisions: Mapping[int, str] | N
                 f"nothing could be quantized to {mode.name}: the file would be the float one. "
                 f"Ops: {', '.join(dict.fromkeys(op.name for op in summary.ops))}."
             )
-        checks.same_thing(prepared.snr(content), mode.name)
+        validation.same_thing(prepared.snr(content), mode.name)
     looked = audit(source, content)
-    checks.runs_on(looked, TARGETS[export.target])
-    content = checks.slimmed(content, prepared.few) if export.slim else flatbuffer.pack(flatbuffer.parse(content))
-    differences = compare(prepared.expected, Runner(content)(prepared.few))
+    validation.runs_on(looked, TARGETS[export.target])
+    content = validation.slimmed(content, prepared.few) if export.slim else flatbuffer.pack(flatbuffer.parse(content))
+    differences = compare_outputs(prepared.expected, Runner(content)(prepared.few))
     figures = {f"calibration_{name}": differences[name] for name in ("snr_db", "max_error")}
-    figures |= checks.on_microcontrollers(content, prepared.few) if export.target == "tflm" else {}
+    figures |= validation.on_microcontrollers(content, prepared.few) if export.target == "tflm" else {}
     notes = (*prepared.notes, *_remarks(prepared, summary))
     return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, notes, figures)
 
 
-def _remarks(prepared: Prepared, summary: FileSummary) -> Iterator[str]:
+def _remarks(prepared: PreparedModel, summary: FileSummary) -> Iterator[str]:
     """What one should know of how a file came about."""
     if MODES[prepared.export.mode].static:
         seen = [f"{name} from {x.min():.3g} to {x.max():.3g}" for name, x in prepared.samples.items()]
@@ -262,7 +263,7 @@ def _remarks(prepared: Prepared, summary: FileSummary) -> Iterator[str]:
         yield "no kernel has zeros enough to be stored sparse"
 
 
-def settled(prepared: Prepared) -> Prepared:
+def settled(prepared: PreparedModel) -> PreparedModel:
     """The same, unrolled, where a mode of integers would leave loops in float and unrolling brings good integers.
 
     Its `notes` say what was tried and how it went.
@@ -274,7 +275,7 @@ def settled(prepared: Prepared) -> Prepared:
     if not export.unroll:
         return replace(prepared, notes=(*tried, f"{kept}, as asked (unroll: false)"))
     try:
-        flat = prepare(rebuilding.unrolled(prepared.model), export, prepared.samples, prepared.model)
+        flat = prepare(clone.unrolled(prepared.model), export, prepared.samples, prepared.model)
     except (ConversionError, ModelError) as error:
         return replace(prepared, notes=(*tried, f"{kept}: {error}"))
     if loops := [op for op in flat.source.ops if op.name == "WHILE"]:
@@ -294,11 +295,11 @@ def settled(prepared: Prepared) -> Prepared:
     return replace(prepared, notes=(*tried, kept))
 
 
-def _by_quantizer(prepared: Prepared) -> Prepared:
+def _by_quantizer(prepared: PreparedModel) -> PreparedModel:
     return prepared
 
 
-def _by_converter(prepared: Prepared) -> Prepared:
+def _by_converter(prepared: PreparedModel) -> PreparedModel:
     """The same with the int8 file of TFLiteConverter."""
     export = prepared.export
     if export.mode != "int8" or export.rules or export.batch != 1:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tfopt.artifact import Skipped
 from tfopt.errors import ModelError
-from tfopt.layers import Place, matching
-from tfopt.precision import MODES, Rule
-from tfopt.quantization.engine import supports
-from tfopt.quantization.float_model import FloatModel
-from tfopt.tflite import BORDER_OPS
+from tfopt.models.layers import LayerRef, matching
+from tfopt.quantization.float_conversion import FloatModel
+from tfopt.quantization.quantizer import supports
+from tfopt.recipe.artifact import Skipped
+from tfopt.recipe.export import MODES, Rule
+from tfopt.tflite.file import BORDER_OPS
 
 
 @dataclass
-class Assignment:
+class PrecisionAssignment:
     """A precision for each op that some rule reaches.
 
     Args:
@@ -27,14 +27,14 @@ class Assignment:
     skipped: tuple[Skipped, ...] = ()
 
 
-def resolve(rules: Sequence[Rule], source: FloatModel, mode: str) -> Assignment:
+def resolve(rules: Sequence[Rule], source: FloatModel, mode: str) -> PrecisionAssignment:
     """Which op gets which precision; of several rules that reach an op the last one decides.
 
     Raises:
         ModelError: A pattern matches no layer, chooses layers that have no op of their own in the file, or asks for a
             precision that none of their ops has.
     """
-    result = Assignment()
+    result = PrecisionAssignment()
     refused: dict[int, Skipped] = {}
     for number, rule in enumerate(rules):
         for pattern in rule.layers:
@@ -80,10 +80,10 @@ def _where(source: FloatModel, index: int) -> str:
     return source.ops[index].outputs[0].name
 
 
-def _names(places: Sequence[Place]) -> str:
+def _names(places: Sequence[LayerRef]) -> str:
     paths = [place.path for place in places]
     return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
 
 
-def _are(places: Sequence[Place]) -> str:
+def _are(places: Sequence[LayerRef]) -> str:
     return "is" if len(places) == 1 else "are"

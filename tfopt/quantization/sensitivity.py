@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfopt.errors import ConversionError
-from tfopt.evaluate import Outputs
-from tfopt.litert import Runner
-from tfopt.quantization import engine
-from tfopt.quantization.conversion import Prepared
-from tfopt.quantization.float_model import FloatModel
-from tfopt.tflite import BORDER_OPS
+from tfopt.metrics import Outputs
+from tfopt.quantization import quantizer
+from tfopt.quantization.conversion import PreparedModel
+from tfopt.quantization.float_conversion import FloatModel
+from tfopt.tflite.file import BORDER_OPS
+from tfopt.tflite.interpreter import Runner
 
 # Output errors average over samples and outputs, so a few samples rank layers as many do.
 SCORED_SAMPLES = 16
@@ -62,7 +62,7 @@ class Sensitivity:
 
 
 def measure(
-    prepared: Prepared,
+    prepared: PreparedModel,
     precisions: Sequence[str] = PRECISIONS,
     part: Callable[[float], None] = lambda done: None,
 ) -> list[Sensitivity]:
@@ -74,7 +74,7 @@ def measure(
     Args:
         prepared: The model, converted to float32, with its samples.
         precisions: Which to try.
-        part: Is told the fraction that is done.
+        part: Is called with the fraction that is done, 0-1.
     """
     source, ranges = prepared.source, prepared.extremes.ranges(prepared.export.ranges)
     samples = {name: array[:SCORED_SAMPLES] for name, array in prepared.samples.items()}
@@ -82,14 +82,14 @@ def measure(
     found = []
     work = [(group, precision) for group in groups(source) for precision in precisions]
     for number, (group, precision) in enumerate(work):
-        able = {i: precision for i in group.ops if engine.supports(source.ops[i], "none", precision)}
+        able = {i: precision for i in group.ops if quantizer.supports(source.ops[i], "none", precision)}
         tries = []
         for algorithm in ("minmax", "octav") if precision == "int4" else ("minmax",):
             if not able:
                 continue
             chosen = {i: algorithm for i in able if source.ops[i].kernels}
             try:
-                content = engine.quantize(source, "none", ranges, able, None, chosen)
+                content = quantizer.quantize(source, "none", ranges, able, None, chosen)
                 error = _error(expected, Runner(content)(samples))
             except ConversionError:  # octav gives a channel of zeros a scale of 0, which XNNPACK does not take
                 continue

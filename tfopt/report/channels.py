@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfopt.artifact import Artifact
+    from tfopt.recipe.artifact import Artifact
 
 HEADERS = ("layer", "", "channels", "parameters", "FLOPs")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfopt.artifact import Artifact
+    from tfopt.recipe.artifact import Artifact
 
 FILE = "confusion.html"
 

@@ -11,9 +11,9 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from tfopt.artifact import Artifact
-from tfopt.report import files
-from tfopt.stages.base import Progress
+from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.progress import Progress
+from tfopt.report import summary as summary_tables
 
 # The most metrics that a terminal has room for; report.md has all.
 MOST_SCORES = 3
@@ -21,13 +21,13 @@ MOST_SCORES = 3
 
 def table(artifacts: dict[str, Artifact]) -> Table:
     """The run's rows as a Rich table."""
-    rows = files.rows(artifacts)
-    scores = files.score_names(artifacts)[:MOST_SCORES]
+    rows = summary_tables.rows(artifacts)
+    scores = summary_tables.score_names(artifacts)[:MOST_SCORES]
     result = Table()
-    for index, header in enumerate(files.headers(scores)):
+    for index, header in enumerate(summary_tables.headers(scores)):
         result.add_column(header, justify="right" if index else "left")
     for row in rows:
-        result.add_row(*files.cells(row, scores))
+        result.add_row(*summary_tables.cells(row, scores))
     return result
 
 
@@ -37,7 +37,7 @@ def summary(artifact: Artifact) -> str:
     words = [f"{name} {m[name]:.4f}" for name in artifact.scores]
     words += [f"sparsity {m['sparsity']:.4f}"] if "sparsity" in m and artifact.format == "keras" else []
     words += [f"{m['raw_bytes']:,.0f} B"] if "raw_bytes" in m else []
-    words += [files.duration(m["latency_median_seconds"])] if "latency_median_seconds" in m else []
+    words += [summary_tables.duration(m["latency_median_seconds"])] if "latency_median_seconds" in m else []
     words += [f"tensor arena {m['arena_bytes']:,.0f} B"] if "arena_bytes" in m else []
     words += [f"{len(artifact.skipped)} left as they were"] if artifact.skipped else []
     return ", ".join(words)

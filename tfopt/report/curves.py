@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfopt.artifact import Artifact
-    from tfopt.callbacks import LearningRateFinder
+    from tfopt.recipe.artifact import Artifact
+    from tfopt.training.learning_rate_finder import LearningRateFinder
 
 FILE = "curves.html"
 

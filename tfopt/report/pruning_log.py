@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfopt.artifact import Artifact
+    from tfopt.recipe.artifact import Artifact
 
 ROWS = 12
 KERNELS = 8

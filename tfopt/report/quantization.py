@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfopt.artifact import Artifact
-    from tfopt.quantization import Conversion
-    from tfopt.quantization.audit import Row
+    from tfopt.quantization.conversion import Conversion
+    from tfopt.quantization.op_audit import Row
     from tfopt.quantization.sensitivity import Sensitivity
+    from tfopt.recipe.artifact import Artifact
 
 AUDIT = ("layer", "op", "kernel", "bytes", "in float32", "zeros", "before", "values")
 SENSITIVITY = ("layer", "op", "to", "output error", "bytes saved", "error per byte")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfopt.artifact import Artifact
+    from tfopt.recipe.artifact import Artifact
 
 FILE = "tuning.html"
 # The trials that report.md lists; the page has all.

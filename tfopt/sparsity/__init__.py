@@ -1,9 +1,8 @@
-"""Zeros and channels: magnitude pruning with TF-MOT's schedules and masks on Keras 3, and channels really removed."""
+"""Zeros and channels: magnitude pruning with TF-MOT's schedules and masks on Keras 3, and channels really removed.
 
-from __future__ import annotations
+The names that people import stand in `__init__.pyi`, and are loaded from there when they are first used.
+"""
 
-from tfopt.sparsity.masks import magnitude_mask, sparsity_of
-from tfopt.sparsity.schedules import constant_sparsity, polynomial_decay
-from tfopt.sparsity.structured import remove, remove_dead
+import lazy_loader as _lazy
 
-__all__ = ["constant_sparsity", "magnitude_mask", "polynomial_decay", "remove", "remove_dead", "sparsity_of"]
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

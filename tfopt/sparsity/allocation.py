@@ -18,8 +18,8 @@ from typing import Literal
 
 import numpy as np
 
-from tfopt.layers import Kernel, Rules, as_rules, by_rules
-from tfopt.sparsity.masks import kept, magnitude_threshold
+from tfopt.models.layers import Kernel, Rules, as_rules, by_rules
+from tfopt.sparsity.magnitude import kept, magnitude_threshold
 
 Allocation = Literal["uniform", "global", "lamp", "erk"]
 ALLOCATIONS = ("uniform", "global", "lamp", "erk")

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.errors import InputError
-from tfopt.sparsity.engine import tfmot
+from tfopt.sparsity.tfmot import tfmot
 
 Pooling = Literal["average", "max"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.errors import InputError
-from tfopt.sparsity.engine import tfmot
+from tfopt.sparsity.tfmot import tfmot
 
 # TF-MOT's two; all at once at the first step; rounds with training in between.
 SCHEDULES = ("polynomial", "constant", "one_shot", "iterative")
@@ -39,7 +39,7 @@ def constant_sparsity(target_sparsity: float, begin_step: int, end_step: int = -
     return tfmot().ConstantSparsity(target_sparsity, begin_step, end_step, frequency)
 
 
-class Timetable:
+class ScheduleTable:
     """A schedule looked up instead of evaluated: TensorFlow ops at every step would cost more than the step.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from tfopt.errors import ModelError
-from tfopt.layers import Kernel, Place, matching, prunable, select, walk
+from tfopt.models.layers import Kernel, LayerRef, matching, prunable, select, walk
 
 
 def choose_kernels(
@@ -62,7 +62,7 @@ def every_kernel(model: keras.Model, weights: Mapping[str, Sequence[str]] | None
     return list({id(kernel.variable): kernel for kernel in found}.values())
 
 
-def _named_weights(places: Sequence[Place], weights: Mapping[str, Sequence[str]]) -> dict[int, list[Kernel]]:
+def _named_weights(places: Sequence[LayerRef], weights: Mapping[str, Sequence[str]]) -> dict[int, list[Kernel]]:
     """The kernels that a user names, by the layer's identity; of several patterns the last one counts.
 
     Raises:
@@ -85,7 +85,7 @@ def _named_weights(places: Sequence[Place], weights: Mapping[str, Sequence[str]]
     return found
 
 
-def _check_named(places: Sequence[Place], only: Sequence[str]) -> None:
+def _check_named(places: Sequence[LayerRef], only: Sequence[str]) -> None:
     """Refuses a pattern of `only` that asks for layers of which none can be pruned."""
     for pattern in only:
         named = [place for place in places if place.matches(pattern)]
@@ -97,7 +97,7 @@ def _check_named(places: Sequence[Place], only: Sequence[str]) -> None:
             )
 
 
-def _reason(place: Place, own: Sequence[Kernel]) -> str:
+def _reason(place: LayerRef, own: Sequence[Kernel]) -> str:
     if own:
         return "left out by only/skip"
     if prunable(place, asked=True):

@@ -15,14 +15,13 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from tfopt import evaluate
-from tfopt.data import Split
+from tfopt.data.splits import Split
 from tfopt.errors import InputError
-from tfopt.evaluate import Outputs
-from tfopt.layers import Kernel
-from tfopt.metrics import METRICS, Metric
-from tfopt.sparsity.frontier import Frontier
-from tfopt.sparsity.masks import magnitude_mask
+from tfopt.metrics import METRICS, Metric, Outputs, score_split
+from tfopt.models import signature
+from tfopt.models.layers import Kernel
+from tfopt.sparsity.incremental_forward import IncrementalForward
+from tfopt.sparsity.magnitude import magnitude_mask
 from tfopt.sparsity.selection import choose_kernels
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
@@ -79,7 +78,7 @@ def measure(
         kernels: Which to prune, as `choose_kernels` finds them, which also says why others are left out; all that it
             chooses by itself if not given.
         sparsities: Which to try, 0-1, ascending.
-        part: Is told the fraction that is done.
+        part: Is called with the fraction that is done, 0-1.
 
     Raises:
         InputError: Sparsities that are none, or a metric that cannot be taken of the outputs.
@@ -98,9 +97,9 @@ def measure(
         return _score(metric, split, outputs)
 
     def whole() -> float:
-        return scored(evaluate.keras_outputs(model, split.x))
+        return scored(signature.keras_outputs(model, split.x))
 
-    frontier = Frontier.of(model, split.x)
+    frontier = IncrementalForward.of(model, split.x)
     scores = {} if frontier is None else _from_frontier(frontier, layers, grid, scored)
     cached = set(scores)
     baseline = whole() if frontier is None else scored(frontier.outputs())
@@ -121,7 +120,7 @@ def measure(
 
 def _score(metric: Metric, split: Split, outputs: Outputs) -> float:
     try:
-        return evaluate.score(metric, split, outputs)
+        return score_split(metric, split, outputs)
     except ValueError as error:
         raise InputError(
             f"the metric {metric.name} cannot be taken of the model's outputs: {str(error).splitlines()[0]}. Name "
@@ -131,7 +130,10 @@ def _score(metric: Metric, split: Split, outputs: Outputs) -> float:
 
 
 def _from_frontier(
-    frontier: Frontier, layers: Mapping[str, list[Kernel]], grid: Sequence[float], scored: Callable[[Outputs], float]
+    frontier: IncrementalForward,
+    layers: Mapping[str, list[Kernel]],
+    grid: Sequence[float],
+    scored: Callable[[Outputs], float],
 ) -> dict[str, tuple[float, ...]]:
     """The scores of every layer that an op of the graph reads, and the frontier at the end of the graph."""
     found: dict[str, tuple[float, ...]] = {}

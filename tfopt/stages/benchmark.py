@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from tfopt.artifact import Artifact, Format
-from tfopt.stages.base import Context, Stage
+from tfopt.recipe.artifact import Artifact, Format
+from tfopt.recipe.stage import Context, Stage
 
 
 class Benchmark(Stage):
@@ -31,7 +31,7 @@ class Benchmark(Stage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Measures each file."""
-        from tfopt.benchmark import input_names, measure
+        from tfopt.tflite.benchmark import input_names, measure
 
         x = context.data.test.few(1).x
         arrays = x if isinstance(x, dict) else dict.fromkeys(input_names(inputs[0].path), x)

@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from tfopt.artifact import Artifact, Skipped
-from tfopt.knobs import Knobs, Patterns
-from tfopt.stages.base import Context
-from tfopt.stages.fitting import Fitting, test_metrics
+from tfopt.recipe.artifact import Artifact, Skipped
+from tfopt.recipe.settings import Patterns, Settings
+from tfopt.recipe.stage import Context
+from tfopt.stages.scoring import test_metrics
+from tfopt.stages.training_stage import TrainingStage
 
 
-class ClusterRule(Knobs):
+class ClusterRule(Settings):
     """A number of distinct values for the layers that a pattern chooses."""
 
     layers: Patterns = Field(min_length=1)
@@ -29,7 +30,7 @@ class ClusterRule(Knobs):
         return value
 
 
-class Cluster(Fitting):
+class Cluster(TrainingStage):
     """Gives each kernel a few distinct values and trains these, so that the int8 file compresses well.
 
     Zeros stay zeros: put it after `prune`. `quantize` keeps the values apart as they are (`scales: auto`).
@@ -56,7 +57,7 @@ class Cluster(Fitting):
         super().check(model, context)
 
     def _callback(self) -> Any:
-        from tfopt.callbacks import Clustering
+        from tfopt.sparsity.clustering_callback import Clustering
 
         rules = [(rule.layers, rule.clusters) for rule in self.rules]
         names = ("biases", "only", "skip", "prunable")
@@ -64,12 +65,12 @@ class Cluster(Fitting):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains with the callback and saves."""
-        from tfopt import training
-        from tfopt.sparsity.masks import kernel_sparsity
+        from tfopt.sparsity.magnitude import kernel_sparsity
+        from tfopt.training import trainer
 
         model, clustering = context.load(inputs[0]), self._callback()
         callbacks = [clustering, *self.distillation(inputs, context)]
-        history = training.fit(
+        history = trainer.fit(
             model, self.data(context), self.training(context), context.folder, callbacks, self.listener(context)
         )
         scores = test_metrics(model, context)

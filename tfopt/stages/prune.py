@@ -9,14 +9,15 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from tfopt.artifact import Artifact, Skipped
 from tfopt.errors import InputError
-from tfopt.knobs import Knobs, Patterns
-from tfopt.stages.base import Context
-from tfopt.stages.fitting import Fitting, test_metrics
+from tfopt.recipe.artifact import Artifact, Skipped
+from tfopt.recipe.settings import Patterns, Settings
+from tfopt.recipe.stage import Context
+from tfopt.stages.scoring import test_metrics
+from tfopt.stages.training_stage import TrainingStage
 
 
-class PruneRule(Knobs):
+class PruneRule(Settings):
     """A sparsity for the layers that a pattern chooses."""
 
     layers: Patterns = Field(min_length=1)
@@ -25,7 +26,7 @@ class PruneRule(Knobs):
     """The fraction of zeros to reach in each of their kernels, 0-1; 0 keeps them dense."""
 
 
-class Prune(Fitting):
+class Prune(TrainingStage):
     """Sets the smallest weights of each kernel to zero while training goes on (TF-MOT's magnitude pruning).
 
     It takes a trained model or one with random weights, whatever the stage before left.
@@ -117,7 +118,7 @@ class Prune(Fitting):
 
     def training(self, context: Context) -> Any:
         """The settings; with rewinding a learning rate schedule spans the farthest that it comes."""
-        from tfopt.callbacks.rewinding import Rewinding
+        from tfopt.sparsity.rewinding import Rewinding
 
         settings = super().training(context)
         if not self.rewind:
@@ -130,7 +131,7 @@ class Prune(Fitting):
         return replace(settings, decay_steps=max(prunings[0], to + longest))
 
     def _callback(self) -> Any:
-        from tfopt.callbacks import MagnitudePruning
+        from tfopt.sparsity.pruning_callback import MagnitudePruning
 
         names = (
             *("schedule", "initial_sparsity", "power", "begin", "end", "frequency", "rounds", "rewind", "rewind_to"),
@@ -141,15 +142,15 @@ class Prune(Fitting):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains with the callback and saves."""
-        from tfopt import training
-        from tfopt.callbacks import SparsityLog
-        from tfopt.sparsity.masks import kernel_sparsity
+        from tfopt.sparsity.magnitude import kernel_sparsity
+        from tfopt.sparsity.sparsity_log import SparsityLog
+        from tfopt.training import trainer
 
         model, pruning = context.load(inputs[0]), self._callback()
         logged = not context.devices or context.devices.runtime.tensorboard
         log = SparsityLog(context.folder / "tensorboard" if logged else None, prunable=self.prunable)
         callbacks = [pruning, log, *self.distillation(inputs, context)]
-        history = training.fit(
+        history = trainer.fit(
             model, self.data(context), self.training(context), context.folder, callbacks, self.listener(context)
         )
         scores = test_metrics(model, context)

@@ -9,13 +9,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from tfopt.artifact import BACKUP, Artifact, Skipped
-from tfopt.knobs import Patterns
-from tfopt.stages.base import Context
-from tfopt.stages.fitting import Fitting, test_metrics
+from tfopt.recipe.artifact import BACKUP, Artifact, Skipped
+from tfopt.recipe.settings import Patterns
+from tfopt.recipe.stage import Context
+from tfopt.stages.scoring import test_metrics
+from tfopt.stages.training_stage import TrainingStage
 
 
-class PruneChannels(Fitting):
+class PruneChannels(TrainingStage):
     """Removes the channels and units that are worth least, with all that is tied to them, and trains what is left.
 
     The model that comes out is smaller and faster in any format: an ordinary one of the same layer classes.
@@ -57,24 +58,24 @@ class PruneChannels(Fitting):
     def check(self, model: Any, context: Context) -> None:
         """Reads the model's structure, resolves the patterns, and looks whether what is asked for can be reached."""
         from tfopt.sparsity.structured.budget import Budget, fit
-        from tfopt.sparsity.structured.scores import batchnorm, random
-        from tfopt.sparsity.structured.selection import Choice
-        from tfopt.sparsity.structured.structure import read
+        from tfopt.sparsity.structured.dependency_graph import read
+        from tfopt.sparsity.structured.importance import batchnorm, random
+        from tfopt.sparsity.structured.selection import RemovalOrder
 
         super().check(model, context)
         structure = read(model)
         scores = batchnorm(structure) if self.score == "batchnorm" else random(structure)
-        choice = Choice(structure, scores, self.ranking, self._limits(last=True))
+        choice = RemovalOrder(structure, scores, self.ranking, self._limits(last=True))
         if self.of in ("channels", "parameters", "flops"):
             fit(structure, choice, Budget(self.keep, self.of))
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Removes, trains and saves, in as many rounds as asked for."""
-        from tfopt import training
         from tfopt.sparsity.structured.budget import Budget, steps
-        from tfopt.sparsity.structured.costs import costs
-        from tfopt.sparsity.structured.remove import as_rows, changes, reestimate, remove_to
-        from tfopt.sparsity.structured.structure import read
+        from tfopt.sparsity.structured.dependency_graph import read
+        from tfopt.sparsity.structured.flops import costs
+        from tfopt.sparsity.structured.removal import as_rows, changes, reestimate, remove_to
+        from tfopt.training import trainer
 
         model = context.load(inputs[0])
         whole = read(model)
@@ -92,7 +93,7 @@ class PruneChannels(Fitting):
             folder = context.folder / f"round-{number + 1}"
             settings = replace(self.training(context), epochs=epochs)
             callbacks = self.distillation(inputs, context)
-            logs = training.fit(model, self.data(context), settings, folder, callbacks, self.listener(context))
+            logs = trainer.fit(model, self.data(context), settings, folder, callbacks, self.listener(context))
             history = {name: [*history.get(name, []), *values] for name, values in logs.items()}
         for number in range(self.rounds):  # what stays are the logs
             shutil.rmtree(context.folder / f"round-{number + 1}" / BACKUP, ignore_errors=True)
@@ -108,9 +109,9 @@ class PruneChannels(Fitting):
         )
 
     def _limits(self, last: bool) -> Any:
-        from tfopt.sparsity.structured.selection import Limits
+        from tfopt.sparsity.structured.selection import LayerLimits
 
-        return Limits(self.round_to if last else 1, self.floor, self.only, self.skip)
+        return LayerLimits(self.round_to if last else 1, self.floor, self.only, self.skip)
 
     def _epochs(self) -> list[int]:
         """The epochs after each round: as many each, the rest after the last."""

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from tfopt.artifact import TRAINED, Artifact, Format, storage_errors
 from tfopt.errors import ConversionError, ModelError
-from tfopt.precision import FEWEST, MODES, Export, TrainedRanges
-from tfopt.stages.base import Context
-from tfopt.stages.fitting import Fitting
+from tfopt.recipe.artifact import TRAINED, Artifact, Format, storage_errors
+from tfopt.recipe.export import FEWEST, MODES, Export, TrainedRanges
+from tfopt.recipe.stage import Context
+from tfopt.stages.training_stage import TrainingStage
 
 if TYPE_CHECKING:
     import keras
 
-    from tfopt.callbacks import QuantizationAware
-    from tfopt.quantization import Conversion
+    from tfopt.quantization.aware.callback import QuantizationAware
+    from tfopt.quantization.conversion import Conversion
 
 # Samples for a first look whether the model can be converted.
 CHECKED_SAMPLES = 8
@@ -26,7 +26,7 @@ CHECKED_SAMPLES = 8
 COMPARED = 500
 
 
-class Qat(Export, Fitting):
+class Qat(Export, TrainingStage):
     """Trains the model to be its integer file, and converts it with the ranges that it was trained with.
 
     In training every value is rounded to the grid that it has in the `.tflite`. Pruned kernels stay as sparse, and
@@ -60,11 +60,11 @@ class Qat(Export, Fitting):
 
     def check(self, model: Any, context: Context) -> None:
         """Makes the plan of the file from the model as it is, and looks whether it can be trained so."""
-        from tfopt import training
-        from tfopt.callbacks.quantization import refuse_closures
+        from tfopt.quantization.aware.callback import refuse_closures
+        from tfopt.training import trainer
 
         super().check(model, context)
-        refuse_closures(training.compile_arguments(model, self.training(context), steps_per_epoch=1)["optimizer"])
+        refuse_closures(trainer.compile_arguments(model, self.training(context), steps_per_epoch=1)["optimizer"])
         try:
             self.aware(context.data.calibration(CHECKED_SAMPLES, context.seed)).on(model)
         except ConversionError as error:
@@ -72,7 +72,7 @@ class Qat(Export, Fitting):
 
     def aware(self, calibration: Any) -> QuantizationAware:
         """The callback that does it."""
-        from tfopt.callbacks import QuantizationAware
+        from tfopt.quantization.aware.callback import QuantizationAware
 
         names = (*(name for name in Export.model_fields), "momentum", "rate", "freeze_last")
         settings: dict[str, Any] = {name: getattr(self, name) for name in names}
@@ -86,11 +86,11 @@ class Qat(Export, Fitting):
         Returns:
             The file, how close it is to the model in training, and the history.
         """
-        from tfopt import training
+        from tfopt.training import trainer
 
         aware = self.aware(context.data.calibration(self.samples, context.seed))
         callbacks = [aware, *self.distillation(inputs, context)]
-        history = training.fit(
+        history = trainer.fit(
             model, self.data(context), self.training(context), context.folder, callbacks, self.listener(context)
         )
         trained = aware.aware.on(model)
@@ -105,15 +105,15 @@ class Qat(Export, Fitting):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains, converts and writes the file."""
-        from tfopt import models
-        from tfopt.benchmark import sizes
+        from tfopt.models import files
+        from tfopt.tflite.benchmark import sizes
 
         model = context.load(inputs[0])
         conversion, figures, history = self.train(model, inputs, context)
         file = context.folder / "model.tflite"
         with storage_errors(file):
             file.write_bytes(conversion.content)
-            models.save(model, context.folder / TRAINED)
+            files.save(model, context.folder / TRAINED)
         return context.artifact(
             self,
             inputs,

@@ -8,24 +8,26 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from tfopt.artifact import Artifact, Format, storage_errors
 from tfopt.errors import ConversionError, InputError, ModelError
-from tfopt.knobs import Knobs
-from tfopt.precision import MODES, Export, TrainedRanges
-from tfopt.stages.base import Context, Stage
-from tfopt.stages.fitting import BatchSize, Distill, Optimizer, check_drop, gated, metrics_of
+from tfopt.metrics import score_split
+from tfopt.recipe.artifact import Artifact, Format, storage_errors
+from tfopt.recipe.export import MODES, Export, TrainedRanges
+from tfopt.recipe.settings import Settings
+from tfopt.recipe.stage import Context, Stage
 from tfopt.stages.qat import Qat
+from tfopt.stages.scoring import check_drop, gated, metrics_of
+from tfopt.stages.training_stage import BatchSize, Distill, Optimizer
 
 if TYPE_CHECKING:
-    from tfopt.quantization.contract import Outcome
-    from tfopt.quantization.conversion import Conversion, Prepared
+    from tfopt.quantization.accuracy_search import Outcome
+    from tfopt.quantization.conversion import Conversion, PreparedModel
 
 CHECKED_SAMPLES = 8
 # The contract's second calibration set: this many times the first.
 MORE_SAMPLES = 5
 
 
-class Retraining(Knobs):
+class Retraining(Settings):
     """How `quantize` trains a model on whose metric no file made from it keeps."""
 
     epochs: int = Field(3, ge=1)
@@ -93,7 +95,7 @@ class Quantize(Export, Stage):
 
     def check(self, model: Any, context: Context) -> None:
         """Converts the model as it is, with a handful of samples: what the converter refuses, it refuses at once."""
-        from tfopt.quantization import convert_with_notes
+        from tfopt.quantization.conversion import convert_with_notes
 
         if self.max_drop is not None or self.metric:
             check_drop(self.max_drop, gated(self.metric, metrics_of(model, context)))
@@ -135,9 +137,8 @@ class Quantize(Export, Stage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Converts, keeps the contract if there is one, and writes the file."""
-        from tfopt.benchmark import sizes
-        from tfopt.quantization import convert_with_notes
-        from tfopt.quantization.conversion import prepare, settled
+        from tfopt.quantization.conversion import convert_with_notes, prepare, settled
+        from tfopt.tflite.benchmark import sizes
 
         model = context.load(inputs[0])
         calibration = context.data.calibration(self.samples, context.seed)
@@ -166,32 +167,33 @@ class Quantize(Export, Stage):
 
     def _judges(self, model: Any, context: Context) -> tuple[Callable[[bytes], float], Callable[[float], float]]:
         """What scores a file on the validation split, and what tells how much worse than the model a score is."""
-        from tfopt import evaluate
+        from tfopt.models import signature
+        from tfopt.tflite import batch_interpreter
 
         metric, split = gated(self.metric, metrics_of(model, context)), context.data.validation
-        before = evaluate.score(metric, split, evaluate.keras_outputs(model, split))
+        before = score_split(metric, split, signature.keras_outputs(model, split))
         return (
-            lambda content: evaluate.score(metric, split, evaluate.file_outputs(content, split)),
+            lambda content: score_split(metric, split, batch_interpreter.file_outputs(content, split)),
             lambda after: metric.drop(before, after),
         )
 
     def _contract(
         self,
         model: Any,
-        prepared: Prepared,
+        prepared: PreparedModel,
         inputs: Sequence[Artifact],
         context: Context,
         details: dict[str, Any],
     ) -> Outcome:
         """What keeps the metric, or comes nearest; how a model was trained for it goes into the details."""
-        from tfopt.litert import Runner
-        from tfopt.quantization.contract import Contract
-        from tfopt.quantization.samples import fitted
+        from tfopt.quantization.accuracy_search import AccuracySearch
+        from tfopt.quantization.calibration_data import fitted
+        from tfopt.tflite.interpreter import Runner
 
         score, drop = self._judges(model, context)
         more = context.data.calibration(MORE_SAMPLES * self.samples, context.seed)
         runner = Runner(prepared.source.content)
-        contract = Contract(
+        contract = AccuracySearch(
             prepared,
             score=score,
             drop=drop,

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from tfopt.artifact import Artifact, Skipped
-from tfopt.stages.base import Context, Stage
-from tfopt.stages.fitting import check_metrics, test_metrics
+from tfopt.metrics import compare_outputs
+from tfopt.recipe.artifact import Artifact, Skipped
+from tfopt.recipe.stage import Context, Stage
+from tfopt.stages.scoring import check_metrics, test_metrics
 
 
 class RemoveDead(Stage):
@@ -26,21 +27,21 @@ class RemoveDead(Stage):
 
     def check(self, model: Any, context: Context) -> None:
         """Reads the model's structure."""
-        from tfopt.sparsity.structured.structure import read
+        from tfopt.sparsity.structured.dependency_graph import read
 
         read(model)
         check_metrics(model, context)
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Removes, holds the outputs on the test split against those before, and saves."""
-        from tfopt import evaluate
+        from tfopt.models import signature
         from tfopt.sparsity.structured.dead import remove_dead
-        from tfopt.sparsity.structured.remove import as_rows
+        from tfopt.sparsity.structured.removal import as_rows
 
         model = context.load(inputs[0])
         removal = remove_dead(model, self.tolerance)
         test = context.data.test
-        strayed = evaluate.compare(*(evaluate.keras_outputs(either, test) for either in (model, removal.model)))
+        strayed = compare_outputs(*(signature.keras_outputs(either, test) for either in (model, removal.model)))
         before, after = removal.total("parameters")
         scores = test_metrics(removal.model, context)
         return context.artifact(

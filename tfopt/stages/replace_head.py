@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from tfopt.artifact import Artifact
-from tfopt.stages.base import Context, Stage
+from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.stage import Context, Stage
 
 
 class ReplaceHead(Stage):
@@ -31,7 +31,7 @@ class ReplaceHead(Stage):
     def preview(self, model: Any, context: Context) -> Any:
         """The model with the new head."""
         from tfopt.errors import InputError
-        from tfopt.fine_tuning import replace_head
+        from tfopt.models.head import replace_head
 
         try:
             return replace_head(model, self.units, self.activation, self.dropout, self.at)
@@ -40,7 +40,7 @@ class ReplaceHead(Stage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Replaces it, and saves."""
-        from tfopt.training import deterministic
+        from tfopt.models.seeding import deterministic
 
         model = context.load(inputs[0])
         with deterministic(context.seed):

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, ByteSize, Field, TypeAdapter, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from tfopt.artifact import JOURNAL, Artifact, Format, Skipped, content_key, storage_errors
-from tfopt.errors import InputError, RecipeError
-from tfopt.knobs import PROBLEMS, Knobs, Patterns, did_you_mean, on_its_own
-from tfopt.search.front import Point, Wish, front, ranked
-from tfopt.stages.base import Context, Need, Stage
-from tfopt.stages.candidates import Workbench, fitting_settings
+from tfopt.errors import InputError, RecipeError, did_you_mean
+from tfopt.recipe.artifact import JOURNAL, Artifact, Format, Skipped, content_key, storage_errors
+from tfopt.recipe.settings import PROBLEMS, Patterns, Settings, on_its_own
+from tfopt.recipe.stage import Context, Need, Stage
+from tfopt.search.pareto import Objective, Point, front, ranked
 from tfopt.stages.cluster import Cluster
-from tfopt.stages.fitting import check_drop, gated, metrics_of
 from tfopt.stages.prune import Prune
 from tfopt.stages.prune_channels import PruneChannels
 from tfopt.stages.quantize import Quantize
+from tfopt.stages.scoring import check_drop, gated, metrics_of
+from tfopt.stages.search_candidates import CandidateBuilder, shared_training_settings
 
 if TYPE_CHECKING:
-    from tfopt.search.outlook import Outlook
-    from tfopt.search.record import Record
-    from tfopt.search.work import Worker
+    from tfopt.search.model_profile import ModelProfile
+    from tfopt.search.trial_store import TrialStore
+    from tfopt.search.worker import Worker
 
 CHECKED_SAMPLES = 8
 FORMS = {"raw_bytes": ",.0f", "gzip_bytes": ",.0f", "milliseconds": ".3g"}
@@ -58,7 +58,7 @@ Bytes = Annotated[
 ]
 
 
-class Within(Knobs):
+class SearchBudget(Settings):
     """The most that the file may cost."""
 
     raw_bytes: Bytes = None
@@ -69,7 +69,7 @@ class Within(Knobs):
     """The median time of a run on LiteRT, one thread, on this machine."""
 
     @model_validator(mode="after")
-    def _limits_something(self) -> Within:
+    def _limits_something(self) -> SearchBudget:
         if not any(getattr(self, name) for name in type(self).model_fields):
             raise ValueError("within takes raw_bytes, gzip_bytes or milliseconds. Write one of them")
         return self
@@ -93,7 +93,7 @@ class Search(Stage):
     gives: ClassVar[Format] = "tflite"
     shared: ClassVar[bool] = True
 
-    within: Within | None = Field(None, examples=[{"gzip_bytes": "20 KB"}])
+    within: SearchBudget | None = Field(None, examples=[{"gzip_bytes": "20 KB"}])
     """The budget, such as {raw_bytes: 64 KB, milliseconds: 2}."""
     max_drop: float | None = Field(None, ge=0)
     """How much worse than the model it starts from the file may be on the validation split, in the units of the
@@ -146,10 +146,10 @@ class Search(Stage):
             raise ValueError(f"bits are 8 and 4. Received: {list(self.bits)}")
         if self.clusters and any(count == 1 or count < 0 for count in self.clusters):
             raise ValueError(f"clusters are 0, for any number, or at least 2. Received: {list(self.clusters)}")
-        wrong = set(self.training) - set(fitting_settings())
+        wrong = set(self.training) - set(shared_training_settings())
         if wrong:
             [name, *_] = sorted(wrong)
-            raise ValueError(f"training has no field {name!r}. {did_you_mean(name, fitting_settings())}")
+            raise ValueError(f"training has no field {name!r}. {did_you_mean(name, shared_training_settings())}")
         from tfopt.stages.train import Train
 
         try:
@@ -171,11 +171,11 @@ class Search(Stage):
         needs = Train(epochs=1, **self.training).needs()
         return {name: replace(need, field=("training", *need.field)) for name, need in needs.items()}
 
-    def wish(self) -> Wish:
+    def objective(self) -> Objective:
         """What is searched for."""
-        within = self.within or Within.model_construct(raw_bytes=None, gzip_bytes=None, milliseconds=None)
+        within = self.within or SearchBudget.model_construct(raw_bytes=None, gzip_bytes=None, milliseconds=None)
         goal = self.goal or ("smallest" if self.max_drop is not None else "accurate")
-        return Wish(goal, self._size(), within.raw_bytes, within.gzip_bytes, within.milliseconds, self.max_drop)
+        return Objective(goal, self._size(), within.raw_bytes, within.gzip_bytes, within.milliseconds, self.max_drop)
 
     def _size(self) -> Literal["raw", "gzip"]:
         raw_alone = self.within is not None and bool(self.within.raw_bytes) and not self.within.gzip_bytes
@@ -183,7 +183,7 @@ class Search(Stage):
 
     def check(self, model: Any, context: Context) -> None:
         """Tries the settings of a training, resolves the patterns, and looks whether the budget can be met at all."""
-        from tfopt.search.record import check_storage
+        from tfopt.search.trial_store import check_storage
         from tfopt.stages.train import Train
 
         if context.devices and context.devices.runtime.strategy == "multi_worker":
@@ -195,9 +195,9 @@ class Search(Stage):
         Train(epochs=1, **self.training).check(model, context)
         if self.max_drop is not None or self.metric:
             check_drop(self.max_drop, gated(self.metric, metrics_of(model, context)))
-        outlook = self._outlook(model, context, CHECKED_SAMPLES)
-        least = outlook.forecast(outlook.thinnest())
-        for name, over in self.wish().over(least, slack=2.0).items():
+        profile = self._profile(model, context, CHECKED_SAMPLES)
+        least = profile.forecast(profile.thinnest())
+        for name, over in self.objective().over(least, slack=2.0).items():
             if over > ROUGH:
                 about = f"{getattr(least, name):{FORMS[name]}}"
                 raise InputError(
@@ -206,13 +206,13 @@ class Search(Stage):
                     ("within", name),
                 )
 
-    def _outlook(self, model: Any, context: Context, samples: int) -> Outlook:
-        from tfopt.search.outlook import Allowed, Outlook
+    def _profile(self, model: Any, context: Context, samples: int) -> ModelProfile:
+        from tfopt.search.model_profile import ModelProfile, SearchBounds
 
         zeros = self._size() == "gzip"
         sparsity = ((0.0, 0.99) if zeros else False) if self.sparsity is None else self.sparsity
         clusters = ((0, 8, 16, 32) if zeros else (0,)) if self.clusters is None else self.clusters
-        allowed = Allowed(
+        allowed = SearchBounds(
             (round(1 - sparsity[1], 6), round(1 - sparsity[0], 6)) if sparsity else None,
             tuple(sorted(set(self.bits), reverse=True)),
             tuple(sorted(set(clusters))),
@@ -220,35 +220,35 @@ class Search(Stage):
             self.only,
             self.skip,
         )
-        return Outlook(model, allowed, context.data.calibration(samples, context.seed))
+        return ModelProfile(model, allowed, context.data.calibration(samples, context.seed))
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Searches, and gathers the front."""
-        from tfopt.benchmark import sizes
+        from tfopt.tflite.benchmark import sizes
 
-        bench, worker, record = self._begin(inputs, context)
+        builder, worker, record = self._begin(inputs, context)
         points = worker.run()
-        wish = self.wish()
-        points, best = _at_hand(points, wish, bench)
-        files = {point.number: bench.folder / f"{point.number}.tflite" for point in best}
-        chosen = ranked(best, wish)[0]
-        rows = [{**bench.row(p, files[p.number]), "meets": p.meets(wish)} for p in best]
+        objective = self.objective()
+        points, best = _at_hand(points, objective, builder)
+        files = {point.number: builder.folder / f"{point.number}.tflite" for point in best}
+        chosen = ranked(best, objective)[0]
+        rows = [{**builder.row(p, files[p.number]), "meets": p.meets(objective)} for p in best]
         with storage_errors(context.folder):
             (context.folder / "front").mkdir(exist_ok=True)
             for number, file in files.items():
                 file.rename(context.folder / "front" / f"{number}.tflite")
-            shutil.rmtree(bench.folder)
+            shutil.rmtree(builder.folder)
         trials = record.trials()
         tried = [
-            {"number": p.number, "epochs": bench.trained(p.candidate, p.epochs), "score": p.score, **asdict(p.cost)}
+            {"number": p.number, "epochs": builder.trained(p.candidate, p.epochs), "score": p.score, **asdict(p.cost)}
             for p in points
         ]
         details = {
             "search": {
-                "metric": bench.metric.name,
-                "before": bench.before,
-                "wish": asdict(wish),
-                "limits": wish.limits,
+                "metric": builder.metric.name,
+                "before": builder.before,
+                "wish": asdict(objective),
+                "limits": objective.limits,
                 "chosen": chosen.number,
                 "front": rows,
                 "tried": tried,
@@ -259,15 +259,16 @@ class Search(Stage):
         }
         file = context.folder / "front" / f"{chosen.number}.tflite"
         scores = rows[best.index(chosen)]["test"]
+        failure = _failure(chosen, objective, builder.metric.name)
         return context.artifact(
             self,
             inputs,
             f"front/{file.name}",
             metrics={**scores, **sizes(file)},
             scores=tuple(scores),
-            skipped=tuple(Skipped(where, reason) for where, reason in bench.outlook.skipped),
+            skipped=tuple(Skipped(where, reason) for where, reason in builder.profile.skipped),
             details=details,
-            failed=None if chosen.meets(wish) else f"{context.name}: {_failure(chosen, wish, bench.metric.name)}",
+            failed=None if chosen.meets(objective) else f"{context.name}: {failure}",
         )
 
     def share(self, inputs: Sequence[Artifact], context: Context) -> None:
@@ -275,20 +276,20 @@ class Search(Stage):
         _, worker, _ = self._begin(inputs, context)
         worker.run()
 
-    def _begin(self, inputs: Sequence[Artifact], context: Context) -> tuple[Workbench, Worker, Record]:
-        from tfopt.search.outlook import RANKED_SAMPLES
-        from tfopt.search.proposals import Proposals
-        from tfopt.search.record import open_record
-        from tfopt.search.work import Rungs, Worker
+    def _begin(self, inputs: Sequence[Artifact], context: Context) -> tuple[CandidateBuilder, Worker, TrialStore]:
+        from tfopt.search.model_profile import RANKED_SAMPLES
+        from tfopt.search.sampler import Sampler
+        from tfopt.search.trial_store import open_trial_store
+        from tfopt.search.worker import Rungs, Worker
 
-        model, wish = context.load(inputs[0]), self.wish()
-        outlook = self._outlook(model, context, self.samples)
+        model, objective = context.load(inputs[0]), self.objective()
+        profile = self._profile(model, context, self.samples)
         metric = gated(self.metric, metrics_of(model, context))
-        bench = Workbench(inputs[0], context, outlook, metric, self.training, self.samples)
-        seeds = outlook.seeds(context.data.validation.choose(RANKED_SAMPLES, context.seed), metric, wish)
-        space = outlook.space
+        builder = CandidateBuilder(inputs[0], context, profile, metric, self.training, self.samples)
+        seeds = profile.seeds(context.data.validation.choose(RANKED_SAMPLES, context.seed), metric, objective)
+        space = profile.space
         runtime = context.devices.runtime if context.devices else None
-        record = open_record(
+        record = open_trial_store(
             runtime.storage if runtime else None,
             context.folder.parent / f"{context.name}{JOURNAL}",
             f"{context.name}-{content_key(context.key, sorted(space.distributions()))[:16]}",
@@ -299,30 +300,30 @@ class Search(Stage):
         worker = Worker(
             record,
             space,
-            Proposals(space, outlook.forecast, wish, seeds, context.seed),
-            wish,
+            Sampler(space, profile.forecast, objective, seeds, context.seed),
+            objective,
             Rungs(self.trials, self.epochs, self.promoted),
-            bench.make,
+            builder.make,
             context.progress.step,
             context.progress.part,
-            bench.trained,
+            builder.trained,
         )
-        return bench, worker, record
+        return builder, worker, record
 
 
-def _at_hand(points: list[Point], wish: Wish, bench: Workbench) -> tuple[list[Point], list[Point]]:
+def _at_hand(points: list[Point], objective: Objective, builder: CandidateBuilder) -> tuple[list[Point], list[Point]]:
     """The points and their front, whose files are all on this machine; what had to be made again is measured again."""
     while True:
-        best = front(points, wish)
-        missing = [point for point in best if not bench.find(point.number)]
+        best = front(points, objective)
+        missing = [point for point in best if not builder.find(point.number)]
         if not missing:
             return points, best
-        again = {point.number: bench.made_again(point) for point in missing}
+        again = {point.number: builder.made_again(point) for point in missing}
         points = [again.get(point.number, point) for point in points]
 
 
-def _failure(chosen: Point, wish: Wish, metric: str) -> str:
-    limits = ", ".join(f"{name} {limit:,.6g}" for name, limit in wish.limits.items())
+def _failure(chosen: Point, objective: Objective, metric: str) -> str:
+    limits = ", ".join(f"{name} {limit:,.6g}" for name, limit in objective.limits.items())
     return (
         f"no file is within {limits}: the nearest has {metric} {chosen.score:.4f} (drop {chosen.drop:+.4f}), "
         f"{chosen.cost.raw_bytes:,.0f} B, {chosen.cost.gzip_bytes:,.0f} B gzip, {chosen.cost.milliseconds:.3g} ms. "

@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from tfopt.artifact import Artifact
-from tfopt.errors import InputError
-from tfopt.knobs import Knobs, did_you_mean
-from tfopt.stages.base import Context
-from tfopt.stages.fitting import Fitting, test_metrics
+from tfopt.errors import InputError, did_you_mean
+from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.settings import Settings
+from tfopt.recipe.stage import Context
+from tfopt.stages.scoring import test_metrics
+from tfopt.stages.training_stage import TrainingStage
 
 
-class EarlyStopping(Knobs):
+class EarlyStopping(Settings):
     """When to stop before the last epoch: the arguments of `keras.callbacks.EarlyStopping`."""
 
     monitor: str = "val_loss"
@@ -30,7 +31,7 @@ class EarlyStopping(Knobs):
     """Go back to the weights of the best epoch."""
 
 
-class Train(Fitting):
+class Train(TrainingStage):
     """Trains the model on the training split, and measures it on the test split."""
 
     kind: ClassVar[str] = "train"
@@ -45,15 +46,15 @@ class Train(Fitting):
 
     def check(self, model: Any, context: Context) -> None:
         """Looks for the value that early stopping watches, besides what every training needs."""
-        from tfopt import training
+        from tfopt.training import trainer
 
         super().check(model, context)
         settings = self.training(context)
-        metrics = training.compile_arguments(model, settings, 1)["metrics"] or []
+        metrics = trainer.compile_arguments(model, settings, 1)["metrics"] or []
         if self.early_stopping and isinstance(metrics, list | dict):
             names = ["loss", *_logged(metrics)]
             scored = [
-                f"val_{metric.name}" for metric in training.scored_metrics(model, settings, context.data.validation)
+                f"val_{metric.name}" for metric in trainer.scored_metrics(model, settings, context.data.validation)
             ]
             logged = [*names, *(f"val_{name}" for name in names), *scored, "penalty", "val_task_loss"]
             monitor = self.early_stopping.monitor
@@ -64,10 +65,10 @@ class Train(Fitting):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains and saves."""
-        from tfopt import training
+        from tfopt.training import trainer
 
         model, callbacks = context.load(inputs[0]), self.distillation(inputs, context)
-        history = training.fit(
+        history = trainer.fit(
             model, self.data(context), self.training(context), context.folder, callbacks, self.listener(context)
         )
         metrics = test_metrics(model, context)

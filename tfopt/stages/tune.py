@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, field_serializer, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from tfopt.artifact import Artifact
-from tfopt.errors import InputError, RecipeError, TfoptError
-from tfopt.knobs import PROBLEMS, did_you_mean
-from tfopt.stages.base import Context, Need, Stage, read_stages
-from tfopt.stages.chain import run_chain
-from tfopt.stages.fitting import Fitting, gated, metrics_of, test_metrics
-from tfopt.tuning.space import Span, put
+from tfopt.errors import InputError, RecipeError, TfoptError, did_you_mean
+from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.settings import PROBLEMS
+from tfopt.recipe.stage import Context, Need, Stage, read_stages
+from tfopt.search.tuning.ranges import ValueRange, put
+from tfopt.stages.scoring import gated, metrics_of, test_metrics
+from tfopt.stages.subpipeline import run_stages
+from tfopt.stages.training_stage import TrainingStage
 
 if TYPE_CHECKING:
-    from tfopt.tuning.tuners import Trial, Tuning
+    from tfopt.search.tuning.tuners import Trial, Tuning
 
 MODEL = "model.keras"
 
@@ -75,11 +76,11 @@ class Tune(Stage):
 
     @field_validator("space")
     @classmethod
-    def _read_space(cls, space: dict[str, Any]) -> dict[str, Span]:
+    def _read_space(cls, space: dict[str, Any]) -> dict[str, ValueRange]:
         found, problems = {}, []
         for name, written in space.items():
             try:
-                found[name] = Span.read(written)
+                found[name] = ValueRange.read(written)
             except ValueError as error:
                 problems.append((("space", name), f"tune.space.{name}: {error}."))
         if problems:
@@ -87,7 +88,7 @@ class Tune(Stage):
         return dict(sorted(found.items()))  # the same search, in whatever order it is written
 
     @field_serializer("space")
-    def _write_space(self, space: dict[str, Span]) -> dict[str, Any]:
+    def _write_space(self, space: dict[str, ValueRange]) -> dict[str, Any]:
         return {name: span.written() for name, span in space.items()}
 
     @model_validator(mode="after")
@@ -117,7 +118,7 @@ class Tune(Stage):
 
     def code(self) -> list[Any]:
         """The tuner, where a file of the user's has it."""
-        from tfopt.tuning.tuners import NAMES
+        from tfopt.search.tuning.tuners import NAMES
 
         return [] if self.tuner in NAMES or ":" not in str(self.tuner) else [self.tuner]
 
@@ -163,13 +164,13 @@ class Tune(Stage):
     @property
     def epochs(self) -> int:
         """The epochs of a trial."""
-        return sum(stage.epochs for stage in self.stages if isinstance(stage, Fitting))
+        return sum(stage.epochs for stage in self.stages if isinstance(stage, TrainingStage))
 
     def check(self, model: Any, context: Context) -> None:
         """Checks every stage, with both ends of every range, and makes the tuner."""
         import tempfile
 
-        from tfopt.tuning.tuners import NAMES
+        from tfopt.search.tuning.tuners import NAMES
 
         gated(self.metric, metrics_of(model, context))
         if context.devices and context.devices.runtime.strategy == "multi_worker":
@@ -204,7 +205,7 @@ class Tune(Stage):
             model = stage.preview(model, context)
 
     def _tuning(self, context: Context, folder: Path, run: Any, higher_is_better: bool) -> Tuning:
-        from tfopt.tuning.tuners import NAMES, Tuning
+        from tfopt.search.tuning.tuners import NAMES, Tuning
 
         tuner, arguments = self.tuner, dict[str, Any]()
         if tuner not in NAMES:
@@ -232,7 +233,7 @@ class Tune(Stage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Tunes, and goes on with the best model."""
-        from tfopt.artifact import storage_errors
+        from tfopt.recipe.artifact import storage_errors
 
         tuning, metric = self._begin(inputs, context)
         outcomes = tuning.search()
@@ -264,7 +265,7 @@ class Tune(Stage):
 
     def share(self, inputs: Sequence[Artifact], context: Context) -> None:
         """Runs trials of the chief, until it has no more; without keras-tuner's chief there is nothing to share."""
-        from tfopt.workers import role_here
+        from tfopt.search.tuning.roles import role_here
 
         if role_here() == "worker":
             self._begin(inputs, context)[0].search()
@@ -273,25 +274,26 @@ class Tune(Stage):
         metric = gated(self.metric, metrics_of(context.load(inputs[0]), context))
 
         def run(trial: Trial) -> float:
-            from tfopt import evaluate
+            from tfopt.metrics import score_split
+            from tfopt.models import signature
 
             file = self._train(inputs, context, trial)
             model = context.load(context.artifact(self, inputs, str(file)))
             split = context.data.validation
-            return evaluate.score(metric, split, evaluate.keras_outputs(model, split))
+            return score_split(metric, split, signature.keras_outputs(model, split))
 
         return self._tuning(context, context.folder, run, metric.higher_is_better), metric
 
     def _train(self, inputs: Sequence[Artifact], context: Context, trial: Trial) -> Path:
         """Runs the stages of a trial; the file of its model."""
-        from tfopt import models
+        from tfopt.models import files
 
         source = inputs[0]
         if context.build is not None:
-            models.save(context.build(trial.hyperparameters), trial.folder / "start.keras")
+            files.save(context.build(trial.hyperparameters), trial.folder / "start.keras")
             source = context.artifact(self, inputs, str(trial.folder / "start.keras"))
         stages = self._of_trial(trial.values, trial.epochs)
-        run_chain(stages, source, context, trial.folder / "stages", trial.folder / MODEL)
+        run_stages(stages, source, context, trial.folder / "stages", trial.folder / MODEL)
         (trial.folder / "start.keras").unlink(missing_ok=True)
         return trial.folder / MODEL
 
@@ -303,10 +305,10 @@ class Tune(Stage):
 
     def _shortened(self, stages: Sequence[Stage], epochs: int) -> list[Stage]:
         """The stages with so many epochs in all, spread as they are."""
-        whole = sum(stage.epochs for stage in stages if isinstance(stage, Fitting))
+        whole = sum(stage.epochs for stage in stages if isinstance(stage, TrainingStage))
         found = []
         for stage in stages:
-            if isinstance(stage, Fitting):
+            if isinstance(stage, TrainingStage):
                 own = max(math.floor(stage.epochs * min(epochs / whole, 1.0) + 0.5), 1)
                 stage = _again(stage, {**stage.model_dump(mode="json", exclude_defaults=True), "epochs": own})
             found.append(stage)
@@ -319,7 +321,7 @@ def _again(stage: Stage, settings: dict[str, Any]) -> Stage:
     Raises:
         RecipeError: They are none.
     """
-    from tfopt.knobs import on_its_own
+    from tfopt.recipe.settings import on_its_own
 
     with on_its_own():
         return type(stage)(**settings)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from tfopt.artifact import TRAINED, Artifact, Format
-from tfopt.stages.base import Context, Need, Stage
-from tfopt.stages.fitting import check_drop, check_metrics, gated, metrics_of
+from tfopt.metrics import compare_outputs, score_split
+from tfopt.recipe.artifact import TRAINED, Artifact, Format
+from tfopt.recipe.stage import Context, Need, Stage
+from tfopt.stages.scoring import check_drop, check_metrics, gated, metrics_of
 
 if TYPE_CHECKING:
     from tfopt.metrics import Metric
@@ -51,7 +52,8 @@ class Verify(Stage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Measures each file; a gate that is not met is in the result's `failed`."""
-        from tfopt import evaluate
+        from tfopt.models import signature
+        from tfopt.tflite import batch_interpreter
 
         test = context.data.test
         files: dict[str, dict[str, float]] = {}
@@ -61,10 +63,10 @@ class Verify(Stage):
             parent = context.artifacts[file.parents[0]]
             trained = file.folder / TRAINED
             keras_model = context.load(replace(file, file=TRAINED) if trained.exists() else parent)
-            outputs = evaluate.file_outputs(file.path, test)
+            outputs = batch_interpreter.file_outputs(file.path, test)
             metrics = metrics_of(keras_model, context)
             gate = gated(self.metric, metrics)
-            measured = {metric.name: evaluate.score(metric, test, outputs) for metric in metrics}
+            measured = {metric.name: score_split(metric, test, outputs) for metric in metrics}
             by_class |= {file.name: found} if (found := _by_class(metrics, test.y, outputs)) else {}
             candidates = [context.artifacts[self.against]] if self.against else _baselines(file, context)
             scores = [(_score(gate, candidate, context), candidate.name) for candidate in candidates]
@@ -73,7 +75,7 @@ class Verify(Stage):
             drop = gate.drop(before, after)
             files[file.name] = {
                 **measured,
-                **evaluate.compare(evaluate.keras_outputs(keras_model, test), outputs),
+                **compare_outputs(signature.keras_outputs(keras_model, test), outputs),
                 "drop": drop,
             }
             if self.max_drop is not None and drop > self.max_drop:
@@ -105,14 +107,15 @@ def _baselines(file: Artifact, context: Context) -> list[Artifact]:
 
 
 def _score(metric: Any, artifact: Artifact, context: Context) -> float:
-    from tfopt import evaluate
+    from tfopt.models import signature
+    from tfopt.tflite import batch_interpreter
 
     if metric.name in artifact.metrics:
         return artifact.metrics[metric.name]
     test = context.data.test
     if artifact.format == "tflite":
-        return evaluate.score(metric, test, evaluate.file_outputs(artifact.path, test))
-    return evaluate.score(metric, test, evaluate.keras_outputs(context.load(artifact), test))
+        return score_split(metric, test, batch_interpreter.file_outputs(artifact.path, test))
+    return score_split(metric, test, signature.keras_outputs(context.load(artifact), test))
 
 
 def _by_class(metrics: Sequence[Metric], y: Any, outputs: Mapping[str, Any]) -> dict[str, Any]:

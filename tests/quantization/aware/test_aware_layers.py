@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from aware_nets import NETS, compiled
 
+from tests.quantization.aware.aware_nets import NETS, compiled
 from tfopt.callbacks import QuantizationAware
-from tfopt.litert import Runner
+from tfopt.tflite.interpreter import Runner
 
 # Where values half way between two of a grid are handed on from step to step, or a softmax makes more of them: LiteRT's
 # own kernels are as far from each other there.

@@ -1,23 +1,22 @@
 """Quantization-aware training: its gradients, its ranges, what it leaves of a model, where it can run."""
 
 import itertools
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from aware_nets import LOSS, compiled
 
 import tfopt
-from tfopt import training
+from tests.quantization.aware.aware_nets import LOSS, compiled
 from tfopt.callbacks import Clustering, MagnitudePruning, QuantizationAware
-from tfopt.data import Data, Split
+from tfopt.data.splits import Data, Split
 from tfopt.errors import InputError, ModelError
 from tfopt.quantization import quantize_aware
-from tfopt.quantization.aware import fake
-from tfopt.quantization.aware.plan import Grid, KernelGrid
-from tfopt.quantization.aware.tracking import Tracker
+from tfopt.quantization.aware import fake_quant
+from tfopt.quantization.aware.observers import RangeObserver
+from tfopt.quantization.aware.scheme import Grid, KernelGrid
+from tfopt.training import trainer
 
 
 def gradients(model, x, y):
@@ -40,11 +39,11 @@ def test_activations_are_on_the_grid_of_the_specification():
     scale = (high - low) / 255
     zero = round(-128 - low / scale)
     expected = (np.clip(np.round(x / scale) + zero, -128, 127) - zero) * scale
-    for compute in (fake.activation, fake.learned_activation):
+    for compute in (fake_quant.activation, fake_quant.learned_activation):
         got = compute(tf.constant(x), tf.constant(low), tf.constant(high), 8).numpy()
         assert np.abs(got - expected).max() < scale * 1.01  # ties go either way
         assert np.mean(np.abs(got - expected) > 1e-5) < 0.005
-    wide = fake.activation(tf.constant(x), tf.constant(low), tf.constant(high), 16).numpy()
+    wide = fake_quant.activation(tf.constant(x), tf.constant(low), tf.constant(high), 16).numpy()
     np.testing.assert_allclose(wide, np.clip(x, -2.1, 2.1), atol=2.1 / 32767)
 
 
@@ -52,7 +51,7 @@ def test_activations_are_on_the_grid_of_the_specification():
 def test_kernels_are_symmetric_and_zero_stays_zero(bits):
     weights = np.random.default_rng(0).normal(size=(3, 3, 2, 5)).astype(np.float32)
     weights[np.abs(weights) < 0.5] = 0
-    got = fake.kernel(tf.constant(weights), (3,), bits).numpy()
+    got = fake_quant.kernel(tf.constant(weights), (3,), bits).numpy()
     reach = np.abs(weights).max((0, 1, 2))
     codes = got / (reach / (2 ** (bits - 1) - 1))
     np.testing.assert_allclose(codes, np.round(codes), atol=1e-4)
@@ -69,7 +68,7 @@ def test_the_gradient_of_a_step_is_that_of_the_paper():
     for index, value in enumerate(weights):
         with tf.GradientTape() as tape:
             tape.watch(step)
-            out = fake.learned_kernel(tf.constant([value]), step, 4)
+            out = fake_quant.learned_kernel(tf.constant([value]), step, 4)
         assert tape.gradient(out, step).numpy() == pytest.approx(expected[index], abs=1e-3)
 
 
@@ -77,7 +76,7 @@ def test_values_outside_of_a_range_have_no_gradient_and_the_ends_have_theirs():
     x, low, high = tf.constant([-3.0, 0.5, 3.0]), tf.constant(-1.0), tf.constant(1.0)
     with tf.GradientTape() as tape:
         tape.watch([x, low, high])
-        out = fake.learned_activation(x, low, high, 8)
+        out = fake_quant.learned_activation(x, low, high, 8)
     of_x, of_low, of_high = tape.gradient(out, [x, low, high])
     np.testing.assert_allclose(of_x, [0, 1, 0], atol=1e-5)
     assert of_low.numpy() == pytest.approx(1, abs=0.02)
@@ -93,9 +92,9 @@ def test_without_rounding_the_gradients_are_the_models_own(name, blobs, monkeypa
     x, y = blobs[0][:32], blobs[1][:32]
     model = compiled(name)
     own = gradients(model, x, y)
-    monkeypatch.setattr(fake, "activation", lambda x, *rest: tf.identity(x))
-    monkeypatch.setattr(fake, "kernel", lambda weights, *rest: tf.identity(weights))
-    monkeypatch.setattr(fake, "table", lambda weights, *rest: tf.identity(weights))
+    monkeypatch.setattr(fake_quant, "activation", lambda x, *rest: tf.identity(x))
+    monkeypatch.setattr(fake_quant, "kernel", lambda weights, *rest: tf.identity(weights))
+    monkeypatch.setattr(fake_quant, "table", lambda weights, *rest: tf.identity(weights))
     aware = quantize_aware(model, "int8", x)
     simulated = gradients(model, x, y)
     aware.strip()
@@ -108,7 +107,7 @@ def test_without_rounding_the_gradients_are_the_models_own(name, blobs, monkeypa
 
 
 def test_a_moving_average_is_one():
-    tracker = Tracker([Grid("a", 8)], [], "moving_average", 0.9, 0.1)
+    tracker = RangeObserver([Grid("a", 8)], [], "moving_average", 0.9, 0.1)
     tracker.low.assign([-1.0])
     tracker.high.assign([2.0])
     tracker.follow({0: [(tf.constant(-3.0), tf.constant(1.0)), (tf.constant(-2.0), tf.constant(4.0))]})
@@ -118,7 +117,7 @@ def test_a_moving_average_is_one():
 def test_a_percentile_leaves_the_sample_out_that_stands_out():
     values = np.random.default_rng(0).uniform(-1, 1, (32, 50)).astype(np.float32)
     values[7, 3] = 100
-    tracker = Tracker([Grid("a", 8)], [], "percentile", 0.9, 0.1)
+    tracker = RangeObserver([Grid("a", 8)], [], "percentile", 0.9, 0.1)
     low, high = (end.numpy() for end in tracker.extremes(tf.constant(values)))
     assert high == np.sort(values.max(1))[-2] < 1
     assert low == np.sort(values.min(1))[1]
@@ -128,7 +127,7 @@ def test_learned_ranges_find_the_step_that_loses_least():
     """Of normal weights in 4 bits the mean squared error is least well inside of the largest weight."""
     weights = tf.constant(np.random.default_rng(0).normal(size=(2000, 1)).astype(np.float32))
     grid = KernelGrid(1, "kernel", 4, ())
-    tracker = Tracker([], [(grid, weights)], "learned", 0.9, 0.01)
+    tracker = RangeObserver([], [(grid, weights)], "learned", 0.9, 0.01)
     steps = tracker._learned[2]
     steps.start(np.array([float(tf.reduce_max(tf.abs(weights))) / 7]))
 
@@ -144,7 +143,8 @@ def test_learned_ranges_find_the_step_that_loses_least():
     for _ in range(300):
         last = float(train())
     every = [
-        float(tf.reduce_mean((fake.learned_kernel(weights, s, 4) - weights) ** 2)) for s in np.linspace(0.1, 0.6, 200)
+        float(tf.reduce_mean((fake_quant.learned_kernel(weights, s, 4) - weights) ** 2))
+        for s in np.linspace(0.1, 0.6, 200)
     ]
     assert last < 0.7 * first
     assert last < 1.05 * min(every)
@@ -225,16 +225,16 @@ def test_after_strip_the_model_computes_as_before(blobs):
 
 def test_an_interrupted_training_goes_on_with_its_ranges(blobs, interrupted, tmp_path):
     split = Split(*blobs)
-    data, settings = Data(split, split, split), training.Settings(epochs=3)
+    data, settings = Data(split, split, split), trainer.FitSettings(epochs=3)
 
     def begun():
         keras.utils.set_random_seed(1)
         return compiled("conv_bn"), QuantizationAware(blobs[0][:32], ranges="learned")
 
     (whole, one), (cut, broken), (resumed, other) = begun(), begun(), begun()
-    training.fit(whole, data, settings, tmp_path / "whole", [one])
-    interrupted(lambda stop: training.fit(cut, data, settings, tmp_path / "cut", [broken, stop]))
-    training.fit(resumed, data, settings, tmp_path / "cut", [other])
+    trainer.fit(whole, data, settings, tmp_path / "whole", [one])
+    interrupted(lambda stop: trainer.fit(cut, data, settings, tmp_path / "cut", [broken, stop]))
+    trainer.fit(resumed, data, settings, tmp_path / "cut", [other])
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     for name, value in one.get_state().items():
@@ -246,11 +246,10 @@ def test_an_interrupted_training_goes_on_with_its_ranges(blobs, interrupted, tmp
 
 TWO = """
 import os
-import numpy as np, tensorflow as tf, keras, sys
+import numpy as np, tensorflow as tf, keras
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-sys.path.insert(0, {folder!r})
-from aware_nets import NETS
+from tests.quantization.aware.aware_nets import NETS
 from tfopt.callbacks import QuantizationAware
 x = np.random.default_rng(0).normal(size=(64, 8, 8, 1)).astype("float32")
 y = np.arange(64) % 4
@@ -284,7 +283,7 @@ print((high - low).max())
     ],
 )
 def test_ranges_are_those_of_all_replicas(net, ranges, python):
-    out = python(TWO.format(folder=str(Path(__file__).parent), net=net, ranges=ranges)).splitlines()
+    out = python(TWO.format(net=net, ranges=ranges)).splitlines()
     low, high, weights = (float(n) for n in out[-2].split())
     width = float(out[-1])
     assert max(low, high) < 0.01 * width

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from aware_nets import LOSS, compiled, masked
 
+from tests.quantization.aware.aware_nets import LOSS, compiled, masked
 from tfopt.callbacks import QuantizationAware
 from tfopt.quantization import quantize_aware
 
@@ -77,10 +77,10 @@ def test_columns_keep_what_is_theirs_where_steps_are_looked_for(blobs):
     model = keras.Model([columns, rows], keras.layers.Dense(4)(keras.layers.Concatenate()([chosen, h])))
     samples = {"ids": ids, "rows": generator.uniform(0.1, 1, (64, 6, 4)).astype(np.float32)}
     aware = quantize_aware(model, "int8", samples)
-    parts = {point.part for point in aware.plan.points}
+    parts = {point.part for point in aware.scheme.points}
     aware.strip()
     assert len(parts) >= 4
-    assert any("dense" in grid.name for grid in aware.plan.grids)
+    assert any("dense" in grid.name for grid in aware.scheme.grids)
 
 
 @pytest.mark.parametrize("texts", [150, None])
@@ -90,5 +90,5 @@ def test_every_step_of_a_masked_layer_is_told_from_the_next(texts, blobs):
     words = np.clip(x[:, :, 0, 0] * 4 + 4, 1, 15).astype(np.int32)
     words[:texts, 3:] = 0
     aware = quantize_aware(compiled("masked_lstm"), "int8", words)
-    assert not aware.plan.unseen
+    assert not aware.scheme.unseen
     aware.strip()

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from tfopt.graphs import graph_of
-from tfopt.sparsity.structured.structure import read
+from tfopt.models.graph import graph_of
+from tfopt.sparsity.structured.dependency_graph import read
 
 
 def outputs(model, x):

@@ -3,16 +3,16 @@
 import keras
 import numpy as np
 import pytest
-from reference import scrambled, silence
 
-from tfopt.litert import Runner
+from tests.sparsity.structured.reference import scrambled, silence
 from tfopt.quantization import convert
 from tfopt.sparsity import remove
 from tfopt.sparsity.structured.budget import Budget, fit
-from tfopt.sparsity.structured.cut import cut
-from tfopt.sparsity.structured.scores import score
-from tfopt.sparsity.structured.selection import Choice, Limits
-from tfopt.sparsity.structured.structure import read
+from tfopt.sparsity.structured.dependency_graph import read
+from tfopt.sparsity.structured.importance import score
+from tfopt.sparsity.structured.selection import LayerLimits, RemovalOrder
+from tfopt.sparsity.structured.surgery import cut
+from tfopt.tflite.interpreter import Runner
 
 # The class, more of its settings, and the classes of layers that tfopt does not know.
 NETS = {
@@ -41,7 +41,7 @@ def test_half_of_the_channels_go_and_the_net_is_the_masked_one(name):
     x = np.random.default_rng(0).uniform(0, 255, (3, 96, 96, 3)).astype(np.float32)
     structure = read(model)
     assert {type(model.get_layer(path)) for path, _ in structure.skipped} <= unknown
-    drop = fit(structure, Choice(structure, score(structure, "l2"), "local", Limits()), Budget(0.5))
+    drop = fit(structure, RemovalOrder(structure, score(structure, "l2"), "local", LayerLimits()), Budget(0.5))
     smaller = cut(structure, drop)
     for layer in smaller.layers:
         old = model.get_layer(layer.name)

@@ -4,13 +4,13 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from reference import assert_same, inputs_of, scrambled, silence, some_groups
 
+from tests.sparsity.structured.reference import assert_same, inputs_of, scrambled, silence, some_groups
 from tfopt.errors import ModelError
-from tfopt.sparsity.structured.cut import cut
-from tfopt.sparsity.structured.flow import TABLE, Axis, Flow, register
-from tfopt.sparsity.structured.remove import remove
-from tfopt.sparsity.structured.structure import read
+from tfopt.sparsity.structured.dependency_graph import read
+from tfopt.sparsity.structured.propagation import TABLE, Axis, Flow, register
+from tfopt.sparsity.structured.removal import remove
+from tfopt.sparsity.structured.surgery import cut
 
 
 class Doubled(layers.Dense):
@@ -73,7 +73,7 @@ BARRIERS = {
         lambda: around(layers.Dropout(0.2, noise_shape=(1, 8), name="wall")),
         "noise has a shape",
     ),
-    "masks from channels": (lambda: around(layers.Masking(name="wall"), (6,)), "all channels"),
+    "masks from channels": (lambda: around(layers.MaskUpdater(name="wall"), (6,)), "all channels"),
 }
 
 

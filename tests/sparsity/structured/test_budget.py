@@ -8,11 +8,11 @@ from keras import layers
 from tfopt.errors import InputError, ModelError
 from tfopt.quantization import convert
 from tfopt.sparsity.structured.budget import Budget, fit, steps
-from tfopt.sparsity.structured.costs import costs
-from tfopt.sparsity.structured.cut import cut
-from tfopt.sparsity.structured.scores import magnitude
-from tfopt.sparsity.structured.selection import Choice, Limits
-from tfopt.sparsity.structured.structure import read
+from tfopt.sparsity.structured.dependency_graph import read
+from tfopt.sparsity.structured.flops import costs
+from tfopt.sparsity.structured.importance import magnitude
+from tfopt.sparsity.structured.selection import LayerLimits, RemovalOrder
+from tfopt.sparsity.structured.surgery import cut
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def structure():
 
 
 def choice(structure, round_to=1, **limits):
-    return Choice(structure, magnitude(structure, 2), "local", Limits(round_to, **limits))
+    return RemovalOrder(structure, magnitude(structure, 2), "local", LayerLimits(round_to, **limits))
 
 
 def total(structure, what, drop=()):
@@ -67,7 +67,7 @@ def test_milliseconds_are_those_of_the_file_on_litert(structure, monkeypatch):
         seen.append(path.stat().st_size)
         return {"latency_median_seconds": 1e-6 * seen[-1]}
 
-    monkeypatch.setattr("tfopt.benchmark.measure", measure)
+    monkeypatch.setattr("tfopt.tflite.benchmark.measure", measure)
     whole = len(convert(structure.model, "int8", x))
     drop = fit(structure, choice(structure), Budget(0.5e-3 * whole, "milliseconds"), x)
     assert len(convert(cut(structure, drop), "int8", x)) <= 0.5 * whole

@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from reference import inputs_of, scrambled
 
+from tests.sparsity.structured.reference import inputs_of, scrambled
 from tfopt.errors import InputError
 from tfopt.sparsity.structured.dead import remove_dead
-from tfopt.sparsity.structured.flow import TABLE, Axis, Flow, register
+from tfopt.sparsity.structured.propagation import TABLE, Axis, Flow, register
 
 DEAD = [1, 4, 5]
 

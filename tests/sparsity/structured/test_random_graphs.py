@@ -6,12 +6,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import layers
-from reference import inputs_of, outputs, scrambled, silenced, some_groups
 
-from tfopt.sparsity.structured.costs import costs
-from tfopt.sparsity.structured.cut import cut
+from tests.sparsity.structured.reference import inputs_of, outputs, scrambled, silenced, some_groups
 from tfopt.sparsity.structured.dead import remove_dead
-from tfopt.sparsity.structured.structure import read
+from tfopt.sparsity.structured.dependency_graph import read
+from tfopt.sparsity.structured.flops import costs
+from tfopt.sparsity.structured.surgery import cut
 
 
 def fitted(x, like):

@@ -5,8 +5,8 @@ import pytest
 from keras import layers
 
 from tfopt.errors import InputError, ModelError
-from tfopt.sparsity.structured.selection import Choice, Limits
-from tfopt.sparsity.structured.structure import read
+from tfopt.sparsity.structured.dependency_graph import read
+from tfopt.sparsity.structured.selection import LayerLimits, RemovalOrder
 
 
 @pytest.fixture
@@ -35,19 +35,19 @@ def gone(structure, drop):
 @pytest.mark.parametrize(
     ("share", "limits", "expected"),
     [
-        (0.5, Limits(1), (8, 16)),
-        (0.3, Limits(1), (5, 10)),
-        (0.3, Limits(8), (8, 8)),  # 11.2 and 22.4 are nearest to 8 and 24
-        (0.2, Limits(8), (0, 8)),  # 12.8 to 16, 25.6 to 24
-        (1.0, Limits(1), (14, 28)),  # a tenth of 16 and of 32, rounded up
-        (1.0, Limits(8), (8, 24)),
-        (1.0, Limits(8, 0.6), (0, 8)),
-        (1.0, Limits(1, 1.0), (0, 0)),
-        (0.9, Limits(64), (0, 0)),
+        (0.5, LayerLimits(1), (8, 16)),
+        (0.3, LayerLimits(1), (5, 10)),
+        (0.3, LayerLimits(8), (8, 8)),  # 11.2 and 22.4 are nearest to 8 and 24
+        (0.2, LayerLimits(8), (0, 8)),  # 12.8 to 16, 25.6 to 24
+        (1.0, LayerLimits(1), (14, 28)),  # a tenth of 16 and of 32, rounded up
+        (1.0, LayerLimits(8), (8, 24)),
+        (1.0, LayerLimits(8, 0.6), (0, 8)),
+        (1.0, LayerLimits(1, 1.0), (0, 0)),
+        (0.9, LayerLimits(64), (0, 0)),
     ],
 )
 def test_the_same_share_of_every_layer(structure, share, limits, expected):
-    drop = Choice(structure, rising(structure), "local", limits).drop(share)
+    drop = RemovalOrder(structure, rising(structure), "local", limits).drop(share)
     assert gone(structure, drop) == dict(zip(("conv", "hidden"), expected, strict=True))
 
 
@@ -59,13 +59,13 @@ def test_all_channels_ranked_together_by_their_scores_over_the_mean_of_their_fam
     order = sorted((worth[group] / mean[family], group) for family in (conv, hidden) for group in family.groups)
     for share in (0.25, 0.5, 0.75):
         expected = {group for _, group in order[: round(share * 48)]}
-        assert Choice(structure, worth, "global", Limits(1, 0.01)).drop(share) == expected
+        assert RemovalOrder(structure, worth, "global", LayerLimits(1, 0.01)).drop(share) == expected
 
 
 def test_a_factor_on_all_scores_of_a_layer_changes_nothing(structure):
     for ranking in ("local", "global"):
         plain, scaled = (
-            Choice(structure, rising(structure, *factors), ranking, Limits()).drop(0.5)
+            RemovalOrder(structure, rising(structure, *factors), ranking, LayerLimits()).drop(0.5)
             for factors in ((1.0, 1.0), (1.0, 1e6))
         )
         assert plain == scaled
@@ -73,14 +73,16 @@ def test_a_factor_on_all_scores_of_a_layer_changes_nothing(structure):
 
 def test_only_and_skip(structure):
     worth = rising(structure)
-    choice = Choice(structure, worth, "local", Limits(1, only=("Conv2D", "head")))
+    choice = RemovalOrder(structure, worth, "local", LayerLimits(1, only=("Conv2D", "head")))
     assert gone(structure, choice.drop(0.5)) == {"conv": 8, "hidden": 0}
     assert choice.skipped == [("hidden", "left out by only/skip")]
-    assert gone(structure, Choice(structure, worth, "local", Limits(1, skip=("conv",))).drop(0.5))["conv"] == 0
+    assert (
+        gone(structure, RemovalOrder(structure, worth, "local", LayerLimits(1, skip=("conv",))).drop(0.5))["conv"] == 0
+    )
     with pytest.raises(ModelError, match="'nothing' of 'only' matches no layer"):
-        Choice(structure, worth, "local", Limits(only=("nothing",)))
+        RemovalOrder(structure, worth, "local", LayerLimits(only=("nothing",)))
     with pytest.raises(ModelError, match="no channels are left to remove"):
-        Choice(structure, worth, "local", Limits(only=("head",)))
+        RemovalOrder(structure, worth, "local", LayerLimits(only=("head",)))
 
 
 def test_what_is_tied_to_a_chosen_layer_goes_along():
@@ -88,16 +90,16 @@ def test_what_is_tied_to_a_chosen_layer_goes_along():
     x = layers.Dense(8, name="first")(inputs)
     x = layers.Add()([x, layers.Dense(8, name="second")(layers.Dense(8, name="inner")(x))])
     structure = read(keras.Model(inputs, layers.Dense(2)(x)))
-    drop = Choice(structure, rising(structure), "local", Limits(1, only=("second",))).drop(0.5)
+    drop = RemovalOrder(structure, rising(structure), "local", LayerLimits(1, only=("second",))).drop(0.5)
     assert [len(drop & set(family.groups)) for family in structure.families] == [4, 0]
     assert [family.paths for family in structure.families] == [("first", "second"), ("inner",)]
     with pytest.raises(ModelError, match="no channels are left"):
-        Choice(structure, rising(structure), "local", Limits(only=("first",), skip=("second",)))
+        RemovalOrder(structure, rising(structure), "local", LayerLimits(only=("first",), skip=("second",)))
 
 
 def test_groups_without_a_score_stay(structure):
     worth = dict.fromkeys(structure.families[1].groups, 1.0)
-    choice = Choice(structure, worth, "global", Limits(1))
+    choice = RemovalOrder(structure, worth, "global", LayerLimits(1))
     assert gone(structure, choice.drop(0.9))["conv"] == 0
     assert ("conv", "the score says nothing of it") in choice.skipped
 
@@ -106,7 +108,7 @@ def test_the_heads_of_an_attention_are_not_rounded():
     inputs = layers.Input((5, 16))
     x = layers.MultiHeadAttention(4, 8, name="attention")(inputs, inputs)
     structure = read(keras.Model(inputs, layers.Dense(2)(x)))
-    drop = Choice(structure, rising(structure), "local", Limits(8)).drop(0.5)
+    drop = RemovalOrder(structure, rising(structure), "local", LayerLimits(8)).drop(0.5)
     sizes = {len(family.groups): len(drop & set(family.groups)) for family in structure.families}
     assert sizes == {4: 2, 16: 8}
 
@@ -114,7 +116,7 @@ def test_the_heads_of_an_attention_are_not_rounded():
 def test_the_channels_of_a_grouped_convolution_are_rounded_in_all():
     stack = [layers.Conv2D(32, 1), layers.Conv2D(32, 3, groups=4, name="grouped"), layers.Flatten()]
     structure = read(keras.Sequential([layers.Input((8, 8, 1)), *stack, layers.Dense(4)]))
-    drop = Choice(structure, rising(structure), "local", Limits(16)).drop(0.4)
+    drop = RemovalOrder(structure, rising(structure), "local", LayerLimits(16)).drop(0.4)
     for family in structure.families:
         assert (len(family.groups), family.multiple, len(drop & set(family.groups))) == (8, 4, 4)
 
@@ -125,7 +127,7 @@ def test_no_layer_loses_all_where_its_channels_are_a_part_of_others():
     small, other = layers.Dense(4, name="small")(inputs), layers.Dense(28, name="other")(inputs)
     wide = layers.Add()([layers.Concatenate()([small, other]), layers.Dense(32, name="wide")(inputs)])
     structure = read(keras.Model(inputs, layers.Dense(2)(wide)))
-    drop = Choice(structure, rising(structure), "local", Limits(1, 0.25)).drop(0.5)
+    drop = RemovalOrder(structure, rising(structure), "local", LayerLimits(1, 0.25)).drop(0.5)
     assert len(drop) == 15  # one of the four of `small` stays
     left = structure.left(drop)
     assert left[structure.flows[id(structure.calls[0].operation)].outputs[0]].sum() == 1
@@ -134,10 +136,10 @@ def test_no_layer_loses_all_where_its_channels_are_a_part_of_others():
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda s: Choice(s, rising(s), "sideways", Limits()), "ranking is 'local' or 'global'"),
-        (lambda s: Limits(0), "round_to is a number of channels"),
-        (lambda s: Limits(floor=0), "floor is the least share"),
-        (lambda s: Limits(floor=1.1), "floor is the least share"),
+        (lambda s: RemovalOrder(s, rising(s), "sideways", LayerLimits()), "ranking is 'local' or 'global'"),
+        (lambda s: LayerLimits(0), "round_to is a number of channels"),
+        (lambda s: LayerLimits(floor=0), "floor is the least share"),
+        (lambda s: LayerLimits(floor=1.1), "floor is the least share"),
     ],
 )
 def test_what_is_refused(structure, made, message):

@@ -17,14 +17,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt import models
-from tfopt.layers import call_replaced
-from tfopt.quantization.aware import fake
-from tfopt.quantization.aware.inside import computed, with_mask
-from tfopt.quantization.aware.matching import Part, Point, parts, scope_of, signature
-from tfopt.quantization.aware.plan import KernelGrid, Plan
-from tfopt.quantization.aware.tracking import Tracker
-from tfopt.quantization.ranges import Extremes
+from tfopt.models import signature
+from tfopt.models.layers import call_replaced
+from tfopt.quantization.aware import fake_quant
+from tfopt.quantization.aware.observers import RangeObserver
+from tfopt.quantization.aware.op_rewrite import computed, with_mask
+from tfopt.quantization.aware.scheme import KernelGrid, QuantizationScheme
+from tfopt.quantization.aware.tensor_matching import Part, Point, input_signature, parts, scope_of
+from tfopt.quantization.calibration import ActivationExtremes
 
 
 @dataclass
@@ -66,18 +66,18 @@ class Simulation:
         owner: What the model is attached to, as others are to see it.
     """
 
-    def __init__(self, model: keras.Model, plan: Plan, tracker: Tracker, owner: Any):
-        self._model, self._plan, self._tracker, self._owner = model, plan, tracker, owner
+    def __init__(self, model: keras.Model, scheme: QuantizationScheme, tracker: RangeObserver, owner: Any):
+        self._model, self._plan, self._tracker, self._owner = model, scheme, tracker, owner
         self._parts = parts(model)
         self._kernels: dict[int, list[KernelGrid]] = {}
         self._variables: dict[tuple[int, str], Any] = {}
         self._weights: dict[tuple[int, str], Any] = {}  # TensorFlow's variables, which no precision casts
-        for grid in plan.kernels:
+        for grid in scheme.kernels:
             self._kernels.setdefault(grid.part, []).append(grid)
             variable = vars(self._parts[grid.part].computes)[grid.attribute]
             self._variables[grid.part, grid.attribute] = variable
             self._weights[grid.part, grid.attribute] = variable.value
-        inner = {point.part for point in plan.points if point.call < 0}
+        inner = {point.part for point in scheme.points if point.call < 0}
         below = {part.path for part in self._parts if part.number in inner}
         loops = (part for part in self._parts if isinstance(part.computes, keras.layers.RNN))
         # A recurrent layer as a whole, and not its cell once for every time step.
@@ -125,7 +125,7 @@ class Simulation:
             model.make_train_function(force=True)
         model.test_function = model.predict_function = None
 
-    def observe(self, samples: Mapping[str, np.ndarray], step: int = 1) -> Extremes:
+    def observe(self, samples: Mapping[str, np.ndarray], step: int = 1) -> ActivationExtremes:
         """What the values of each grid reach, with nothing rounded.
 
         Args:
@@ -137,7 +137,7 @@ class Simulation:
 
         @tf.autograph.experimental.do_not_convert
         def look(inputs: Mapping[str, Any]) -> Any:
-            models.call(self._model, inputs)
+            signature.call(self._model, inputs)
             seen = self._current.seen
             nothing = [(0.0, 0.0)]
             low = [tf.reduce_min([entry[0] for entry in seen.get(number, nothing)]) for number in range(count)]
@@ -148,12 +148,12 @@ class Simulation:
         total = len(next(iter(samples.values())))
         batches = (np.arange(start, start + step) % total for start in range(0, total, step))
         try:
-            traced = tf.function(look).get_concrete_function(signature(self._model, samples))
+            traced = tf.function(look).get_concrete_function(input_signature(self._model, samples))
             found = [traced({name: tf.constant(array[batch]) for name, array in samples.items()}) for batch in batches]
         finally:
             self._rounding, self._current.seen = True, {}
         low, high = (np.stack([pair[end].numpy() for pair in found]) for end in (0, 1))
-        return Extremes(tuple(grid.name for grid in self._tracker.grids), low, high)
+        return ActivationExtremes(tuple(grid.name for grid in self._tracker.grids), low, high)
 
     # The model as a whole
 
@@ -326,10 +326,10 @@ class Simulation:
             if not self._rounding:
                 return value
             if point in self._plan.averages:
-                x = fake.halves_away(x, frame.low[number], frame.high[number], self._tracker.grids[number].bits)
+                x = fake_quant.halves_away(x, frame.low[number], frame.high[number], self._tracker.grids[number].bits)
             rounded = self._tracker.activation(number, x, frame.low[number], frame.high[number])
             if point in self._plan.nonzero or (frame.training and point in self._plan.ends):
-                rounded = fake.away_from_zero(rounded, x)
+                rounded = fake_quant.away_from_zero(rounded, x)
             new = tf.cast(tf.ensure_shape(rounded, value.shape), value.dtype)
         return with_mask(new, value)
 

@@ -1,13 +1,9 @@
 """Structured sparsity: channels and units really removed, with all that is tied to them.
 
-A layer class of your own gets its place in the table with `register`.
+A layer class of your own gets its place in the table with `register`. The names that people import stand in
+`__init__.pyi`, and are loaded from there when they are first used.
 """
 
-from __future__ import annotations
+import lazy_loader as _lazy
 
-from tfopt.sparsity.structured.channels import Channels
-from tfopt.sparsity.structured.dead import remove_dead
-from tfopt.sparsity.structured.flow import Axis, Call, Flow, register
-from tfopt.sparsity.structured.remove import Removal, remove
-
-__all__ = ["Axis", "Call", "Channels", "Flow", "Removal", "register", "remove", "remove_dead"]
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tfopt.errors import InputError, ModelError
-from tfopt.sparsity.structured.costs import costs
-from tfopt.sparsity.structured.cut import cut
-from tfopt.sparsity.structured.selection import Choice
-from tfopt.sparsity.structured.structure import Structure
+from tfopt.sparsity.structured.dependency_graph import DependencyGraph
+from tfopt.sparsity.structured.flops import costs
+from tfopt.sparsity.structured.selection import RemovalOrder
+from tfopt.sparsity.structured.surgery import cut
 
 Unit = Literal["channels", "parameters", "flops", "bytes", "milliseconds"]
 UNITS = ("channels", "parameters", "flops", "bytes", "milliseconds")
@@ -47,7 +47,7 @@ class Budget:
             )
 
 
-def steps(structure: Structure, budget: Budget, rounds: int, samples: Any = None) -> list[Budget]:
+def steps(structure: DependencyGraph, budget: Budget, rounds: int, samples: Any = None) -> list[Budget]:
     """A budget for each of several rounds, each of which takes the same share of what is left.
 
     Args:
@@ -70,7 +70,7 @@ def _is_share(budget: Budget) -> bool:
     return budget.amount < 1 and budget.unit != "milliseconds"
 
 
-def fit(structure: Structure, choice: Choice, budget: Budget, samples: Any = None) -> set[int]:
+def fit(structure: DependencyGraph, choice: RemovalOrder, budget: Budget, samples: Any = None) -> set[int]:
     """The fewest groups that have to go for what is left to fit the budget.
 
     Args:
@@ -113,7 +113,7 @@ def fit(structure: Structure, choice: Choice, budget: Budget, samples: Any = Non
     return found
 
 
-def _cost(structure: Structure, budget: Budget, samples: Any) -> Callable[[set[int]], float]:
+def _cost(structure: DependencyGraph, budget: Budget, samples: Any) -> Callable[[set[int]], float]:
     if budget.unit in ("parameters", "flops"):
 
         def counted(drop: set[int]) -> float:
@@ -124,8 +124,8 @@ def _cost(structure: Structure, budget: Budget, samples: Any) -> Callable[[set[i
         raise InputError(f"a budget of {budget.unit} is of the int8 file: hand over calibration samples.", ("keep",))
 
     def measured(drop: set[int]) -> float:
-        from tfopt.benchmark import measure
-        from tfopt.quantization import convert
+        from tfopt.quantization.conversion import convert
+        from tfopt.tflite.benchmark import measure
 
         content = convert(cut(structure, drop), "int8", samples)
         if budget.unit == "bytes":

@@ -16,10 +16,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.sparsity.structured import flow_shapes
-from tfopt.sparsity.structured.flow import TABLE, Call, known_as
-from tfopt.sparsity.structured.flow_layers import mixes
-from tfopt.sparsity.structured.structure import Stream, Structure
+from tfopt.sparsity.structured import shape_rules
+from tfopt.sparsity.structured.dependency_graph import ChannelStream, DependencyGraph
+from tfopt.sparsity.structured.layer_rules import mixes
+from tfopt.sparsity.structured.propagation import TABLE, Call, known_as
 
 # The value of each channel, NaN where it varies: `(channels,)` float64.
 Values = np.ndarray
@@ -45,7 +45,7 @@ class Linear:
     padded: bool
 
 
-def constants(structure: Structure, tolerance: float = 0.0) -> list[tuple[list[Values], list[Values]]]:
+def constants(structure: DependencyGraph, tolerance: float = 0.0) -> list[tuple[list[Values], list[Values]]]:
     """The constant channels of the tensors that each call takes and gives.
 
     Args:
@@ -55,7 +55,7 @@ def constants(structure: Structure, tolerance: float = 0.0) -> list[tuple[list[V
     Returns:
         A pair for each of `structure.calls`.
     """
-    known: dict[Stream, Values] = {}
+    known: dict[ChannelStream, Values] = {}
     found = []
     for call, (inputs, outputs) in zip(structure.calls, structure.tensors, strict=True):
         taken = [known.get(stream, _varying(stream)) for stream in inputs]
@@ -91,7 +91,7 @@ def linear(layer: Any) -> Linear | None:
     return None
 
 
-def _varying(stream: Stream) -> Values:
+def _varying(stream: ChannelStream) -> Values:
     return np.full(len(stream.ids), np.nan)
 
 
@@ -113,7 +113,7 @@ def _given(call: Call, taken: Sequence[Values], tolerance: float) -> list[Values
         return [_activated(layer, _spread(layer, taken[0], tolerance))]
     if (part := linear(layer)) is not None:
         return [_activated(layer, _mixed(layer, part, taken[0], tolerance))]
-    if kind == "PReLU" or (isinstance(kind, str) and TABLE[kind].__module__ == flow_shapes.__name__):
+    if kind == "PReLU" or (isinstance(kind, str) and TABLE[kind].__module__ == shape_rules.__name__):
         return [_run(call, taken)]
     return None
 

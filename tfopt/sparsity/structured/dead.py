@@ -15,11 +15,11 @@ import numpy as np
 
 from tfopt.errors import InputError
 from tfopt.sparsity.structured.constants import CONVOLUTIONS, Linear, Values, constants, linear
-from tfopt.sparsity.structured.costs import costs
-from tfopt.sparsity.structured.cut import cut
-from tfopt.sparsity.structured.flow import Call, known_as
-from tfopt.sparsity.structured.remove import Removal, changes
-from tfopt.sparsity.structured.structure import Structure, read
+from tfopt.sparsity.structured.dependency_graph import DependencyGraph, read
+from tfopt.sparsity.structured.flops import costs
+from tfopt.sparsity.structured.propagation import Call, known_as
+from tfopt.sparsity.structured.removal import Removal, changes
+from tfopt.sparsity.structured.surgery import cut
 
 # Normalizations whose statistics count every channel.
 _COUNTING = ("LayerNormalization", "RMSNormalization", "GroupNormalization")
@@ -95,7 +95,7 @@ class _Reader:
     needs: frozenset[int]
 
 
-def _find(structure: Structure, tolerance: float) -> _Dead:
+def _find(structure: DependencyGraph, tolerance: float) -> _Dead:
     removable = {group for family in structure.families for group in family.groups}
     alive: set[int] = set()
     firsts: dict[int, Values] = {}
@@ -129,7 +129,7 @@ def _find(structure: Structure, tolerance: float) -> _Dead:
     return found
 
 
-def _read(structure: Structure, call: Call, roots: np.ndarray, tolerance: float) -> set[int]:
+def _read(structure: DependencyGraph, call: Call, roots: np.ndarray, tolerance: float) -> set[int]:
     """The groups that matter to a call: those that it reads with other weights than zeros."""
     flow = structure.flows.get(id(call.operation))
     if flow is None:

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tfopt.errors import InputError, ModelError
-from tfopt.layers import matching, select, walk
-from tfopt.sparsity.structured.scores import normalized
-from tfopt.sparsity.structured.structure import Family, Structure
+from tfopt.models.layers import matching, select, walk
+from tfopt.sparsity.structured.dependency_graph import CoupledGroups, DependencyGraph
+from tfopt.sparsity.structured.importance import normalized
 
 Ranking = Literal["local", "global"]
 RANKINGS = ("local", "global")
 
 
 @dataclass(frozen=True)
-class Limits:
+class LayerLimits:
     """What each layer keeps.
 
     Args:
@@ -47,7 +47,7 @@ class Limits:
             )
 
 
-class Choice:
+class RemovalOrder:
     """The order in which the groups of a model go.
 
     Args:
@@ -62,13 +62,13 @@ class Choice:
         ModelError: A pattern matches no layer, or nothing is left to remove.
     """
 
-    def __init__(self, structure: Structure, scores: Mapping[int, float], ranking: str, limits: Limits):
+    def __init__(self, structure: DependencyGraph, scores: Mapping[int, float], ranking: str, limits: LayerLimits):
         if ranking not in RANKINGS:
             raise InputError(f"ranking is 'local' or 'global'. Received: ranking={ranking!r}.", ("ranking",))
         self._structure, self._scores, self._ranking, self._limits = structure, scores, ranking, limits
         self.skipped: list[tuple[str, str]] = list(structure.skipped)
         chosen = _chosen(structure, limits)
-        self._families: list[tuple[Family, list[int]]] = []  # with their groups that may go, the worst first
+        self._families: list[tuple[CoupledGroups, list[int]]] = []  # with their groups that may go, the worst first
         for family in structure.families:
             ordered = sorted((group for group in family.groups if group in scores), key=lambda group: scores[group])
             if family not in chosen:
@@ -98,7 +98,7 @@ class Choice:
         }
         return self._structure.spared(drop, self._scores, self._limits.floor)
 
-    def _allowed(self, family: Family, wanted: int) -> int:
+    def _allowed(self, family: CoupledGroups, wanted: int) -> int:
         """How many groups of a family go where `wanted` should: its layers keep their floor and a round number."""
         multiple = family.multiple
         stays = family.width - len(family.groups) * multiple  # what cannot be removed in any case
@@ -109,7 +109,7 @@ class Choice:
         return max((family.width - rounded) // multiple, 0)
 
 
-def _chosen(structure: Structure, limits: Limits) -> set[Family]:
+def _chosen(structure: DependencyGraph, limits: LayerLimits) -> set[CoupledGroups]:
     places = list(walk(structure.model))
     asked = {place.path for place in select(places, limits.only)}
     left_out = {place.path for pattern in limits.skip for place in matching(places, pattern, "skip")}

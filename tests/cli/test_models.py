@@ -1,0 +1,277 @@
+"""The commands that work on a model file: convert, sensitivity, inspect."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from ruamel.yaml import YAML
+
+import tfopt
+from tfopt.cli import main
+from tfopt.tflite.file import read
+from tfopt.tflite.interpreter import Runner
+
+
+def run(monkeypatch, capfd, *arguments):
+    """Exit code, standard output and standard error of a command."""
+    monkeypatch.setattr("sys.argv", ["tfopt", *map(str, arguments)])
+    code = 0
+    try:
+        main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    printed = capfd.readouterr()
+    return code, printed.out, printed.err
+
+
+@pytest.fixture
+def command(monkeypatch, capfd, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: run(monkeypatch, capfd, *arguments)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """model.keras, x.npy and targets beside them, in the working directory."""
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [
+            layers.Input((8, 8, 1)),
+            layers.Conv2D(8, 3, activation="relu", name="stem"),
+            layers.Conv2D(16, 3, activation="relu", name="body"),
+            layers.Flatten(),
+            layers.Dense(4, activation="softmax", name="head"),
+        ]
+    )
+    model.save(tmp_path / "model.keras")
+    x = np.random.default_rng(0).normal(size=(40, 8, 8, 1)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    return model, x
+
+
+def test_convert_writes_a_file_that_gives_what_keras_gives(command, files, tmp_path):
+    model, x = files
+    code, out, err = command("convert", "model.keras", "--data", "x.npy")
+    assert (code, err) == (0, "")
+    [got] = Runner(tmp_path / "model-int8.tflite")(x).values()
+    np.testing.assert_allclose(got, model.predict(x, verbose=0), atol=0.02)
+    for word in ("stem", "body", "head", "no op in float", "model-int8.tflite"):
+        assert word in out
+
+
+def test_rules_on_the_command_line_reach_their_layers(command, files, tmp_path):
+    settings = ["--rule", "*=int4", "--rule", "stem=int8", "--rule", "head=float", "--out", "mixed.tflite"]
+    code, out, _ = command("convert", "model.keras", "--data", "x.npy", *settings)
+    assert code == 0
+    kernels = [t.dtype for op in read(tmp_path / "mixed.tflite").ops for t in op.kernels]
+    assert kernels == ["INT8", "INT4", "FLOAT32"]
+    assert "a rule keeps it so" in out
+
+
+def test_a_mode_without_calibration_needs_no_data(command, files, tmp_path):
+    assert command("convert", "model.keras", "--mode", "dynamic", "-o", "d.tflite")[0] == 0
+    assert (tmp_path / "d.tflite").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["model.keras"], "give --data"),
+        (["model.keras", "--mode", "int9"], "int9"),
+        (["nothing.keras", "--data", "x.npy"], "nothing.keras"),
+        (["model.keras", "--data", "y.npy"], "y.npy"),
+        (["model.keras", "--data", "x.npy", "--rule", "head"], "head=float"),
+        (["model.keras", "--data", "x.npy", "--rule", "haed=float"], "Did you mean 'head'"),
+        (["model.keras", "--data", "x.npy", "--batch", "few"], "few"),
+        (["model.keras", "--mode", "dynamic", "--target", "tflm"], "does not run mode dynamic"),
+        (["model.keras", "--mode", "float16", "--io", "float32"], "io is for modes"),
+        (["x.npy", "--data", "x.npy"], "a model is"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_no_file(command, files, tmp_path, arguments, words):
+    code, out, err = command("convert", *arguments)
+    assert code == 2
+    assert out == ""
+    assert words in err
+    assert len(err.splitlines()) == 1
+    assert not list(tmp_path.glob("*.tflite*"))
+
+
+def test_a_file_that_is_there_is_not_written_over_unless_forced(command, files, tmp_path):
+    (tmp_path / "model-dynamic.tflite").write_text("mine")
+    code, _, err = command("convert", "model.keras", "--mode", "dynamic")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert (tmp_path / "model-dynamic.tflite").read_text() == "mine"
+    assert command("convert", "model.keras", "--mode", "dynamic", "--force")[0] == 0
+    assert (tmp_path / "model-dynamic.tflite").read_bytes()[4:8] == b"TFL3"
+
+
+def test_sensitivity_ranks_every_layer_with_a_kernel_in_a_table_and_as_json(command, files, tmp_path):
+    code, out, err = command("sensitivity", "model.keras", "--data", "x.npy", "--plot", "s.html")
+    assert (code, err) == (0, "")
+    assert all(name in out for name in ("stem", "body", "head", "int4", "int8", "s.html"))
+    code, out, _ = command("sensitivity", "model.keras", "--data", "x.npy", "--json")
+    lines = json.loads(out)
+    ranked = [line for line in lines if line["bytes_saved"]]
+    assert {(line["layer"], line["precision"]) for line in ranked} == {
+        (name, precision) for name in ("stem", "body", "head") for precision in ("int8", "int4")
+    }
+    assert [line["error_per_byte"] for line in ranked] == sorted(line["error_per_byte"] for line in ranked)
+    page = (tmp_path / "s.html").read_text()
+    assert "body" in page
+    assert "Plotly.newPlot" in page
+
+
+def test_sensitivity_without_data_says_that_it_guessed(command, files):
+    code, out, _ = command("sensitivity", "model.keras")
+    assert code == 0
+    assert "random inputs" in out
+
+
+@pytest.fixture
+def labelled(files, tmp_path):
+    """labelled.npz beside model.keras: 400 samples in each split with the classes that the model gives them."""
+    model, _ = files
+    arrays = {}
+    for number, split in enumerate(("train", "validation", "test")):
+        x = np.random.default_rng(number).normal(size=(400, 8, 8, 1)).astype(np.float32)
+        arrays |= {f"x_{split}": x, f"y_{split}": np.asarray(model(x)).argmax(-1)}
+    np.savez(tmp_path / "labelled.npz", **arrays)
+    return model, arrays
+
+
+def test_sensitivity_to_pruning_shows_curves_and_a_stage_that_reaches_the_target(command, labelled, tmp_path):
+    model, arrays = labelled
+    options = ["--prune", "--data", "labelled.npz", "--target", "0.8"]
+    code, out, err = command("sensitivity", "model.keras", *options, "--plot", "p.html")
+    assert (code, err) == (0, "")
+    for word in ("stem", "body", "head", "0.98", "baseline", "1.0000", "suggested", "400 validation samples", "p.html"):
+        assert word in out
+    assert "Plotly.newPlot" in (tmp_path / "p.html").read_text()
+
+    lines = [line for line in out[out.index("  - prune:") :].splitlines() if line.startswith("  ")]
+    [stage] = YAML(typ="safe").load("\n".join(lines))
+    settings = stage["prune"] | {"epochs": 1}
+    record = json.loads(command("sensitivity", "model.keras", *options, "--json")[1])
+    assert {rule["layers"]: rule["sparsity"] for rule in settings["rules"]} == {
+        layer["layer"]: layer["suggested"] for layer in record["layers"]
+    }
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    recipe = tfopt.Recipe(name="r", model=model, data=arrays, stages=[tfopt.Prune(**settings)])
+    assert tfopt.run(recipe, tmp_path / "out").metrics["sparsity"] == pytest.approx(0.8, abs=0.002)
+
+
+def test_sensitivity_to_pruning_as_json_has_the_scores_of_the_pruned_model(command, labelled):
+    model, arrays = labelled
+    found = json.loads(command("sensitivity", "model.keras", "--prune", "--data", "npz:labelled.npz", "--json")[1])
+    assert (found["metric"], found["baseline"], found["target"], found["skipped"]) == ("accuracy", 1.0, 0.9, [])
+    by_layer = {layer["layer"]: layer for layer in found["layers"]}
+    kernel = model.get_layer("body").kernel
+    weights = kernel.numpy()
+    for sparsity, score in zip(by_layer["body"]["sparsities"], by_layer["body"]["scores"], strict=True):
+        kernel.assign(tfopt.sparsity.magnitude_mask(weights, sparsity) * weights)
+        classes = model.predict(arrays["x_validation"], verbose=0).argmax(-1)
+        assert score == pytest.approx((classes == arrays["y_validation"]).mean())
+    assert by_layer["body"]["scores"][0] > by_layer["body"]["scores"][-1]
+
+
+def test_sensitivity_to_pruning_takes_samples_metric_and_patterns_as_it_is_told(command, labelled, tmp_path):
+    model, arrays = labelled
+    one_hot = {k: np.eye(4, dtype=np.float32)[v] if k.startswith("y_") else v for k, v in arrays.items()}
+    np.savez(tmp_path / "one_hot.npz", **one_hot)
+    options = ["--prune", "--data", "one_hot.npz", "--metric", "mse", "--samples", "50", "--skip", "head"]
+    found = json.loads(command("sensitivity", "model.keras", *options, "--json")[1])
+    assert found["metric"] == "mse"
+    assert [layer["layer"] for layer in found["layers"]] == ["stem", "body"]
+    assert found["skipped"] == [{"layer": "head", "reason": "left out by only/skip"}]
+    chosen = np.random.default_rng(0).permutation(400)[:50]
+    errors = (model.predict(arrays["x_validation"], verbose=0) - one_hot["y_validation"]) ** 2
+    assert found["baseline"] == pytest.approx(errors[chosen].mean(), rel=1e-5)
+    assert found["baseline"] != pytest.approx(errors.mean(), rel=1e-3)
+    out = command("sensitivity", "model.keras", *options)[1]
+    assert "skip: [head]" in out
+    assert "left  head" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--prune"], "give --data"),
+        (["--target", "0.5"], "--target goes with --prune"),
+        (["--target", "0"], "--target goes with --prune"),
+        (["--metric", "mse"], "--metric goes with --prune"),
+        (["--only", "head"], "--only goes with --prune"),
+        (["--skip", "head"], "--skip goes with --prune"),
+        (["--prune", "--data", "x.npy"], "has none"),
+        (["--prune", "--data", "inputs.npz"], "no x_train"),
+        (["--prune", "--data", "there_is_none.npz"], "there_is_none.npz"),
+        (["--prune", "--data", "labelled.npz", "--target", "1"], "between 0 and 1"),
+        (["--prune", "--data", "labelled.npz", "--target", "0.99"], "reach an overall sparsity of 0.98"),
+        (["--prune", "--data", "labelled.npz", "--metric", "f2"], "there is no metric 'f2'"),
+        (["--prune", "--data", "labelled.npz", "--metric", "mse"], "mse cannot be taken"),
+        (["--prune", "--data", "labelled.npz", "--only", "haed"], "Did you mean 'head'"),
+        (["--prune", "--data", "labelled.npz", "--plot", "nowhere/p.html"], "nowhere"),
+    ],
+)
+def test_a_mistake_about_pruning_is_one_line(command, labelled, tmp_path, arguments, words):
+    np.savez(tmp_path / "inputs.npz", x=np.zeros((4, 8, 8, 1), np.float32))
+    code, out, err = command("sensitivity", "model.keras", *arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert len(err.splitlines()) == 1
+
+
+def test_inspect_says_what_is_float_among_integers(command, files):
+    command("convert", "model.keras", "--data", "x.npy", "--rule", "head=float", "-o", "f.tflite")
+    code, out, _ = command("inspect", "f.tflite")
+    assert code == 0
+    assert "in float among integers: FULLY_CONNECTED, SOFTMAX" in out
+
+
+def test_a_saved_model_of_keras_2_is_inspected_and_converted(command, tmp_path):
+    import tf_keras
+
+    old = tf_keras.Sequential([tf_keras.layers.Input((4,)), tf_keras.layers.Dense(3, name="old")])
+    old.save(tmp_path / "folder", save_format="tf")
+    code, out, err = command("inspect", "folder")
+    assert (code, err) == (0, "")
+    assert "15 parameters" in out
+    x = np.random.default_rng(1).normal(size=(30, 4)).astype(np.float32)
+    np.savez(tmp_path / "inputs.npz", **{old.input_names[0]: x})
+    assert command("convert", "folder", "--data", "inputs.npz", "-o", "old.tflite")[0] == 0
+    [got] = Runner(tmp_path / "old.tflite")(x).values()
+    np.testing.assert_allclose(got, old.predict(x, verbose=0), atol=0.1)
+
+
+def test_inspect_names_loops_and_foreign_ops(command, tmp_path):
+    import tensorflow as tf
+
+    model = keras.Sequential([layers.Input((5, 3)), layers.LSTM(4)])
+    model.save(tmp_path / "lstm.keras")
+    assert command("convert", "lstm.keras", "--mode", "float32", "-o", "loop.tflite")[0] == 0
+    assert "loops and branches: WHILE" in command("inspect", "loop.tflite")[1]
+
+    spec = tf.TensorSpec((1, 4, 4, 4, 1), tf.float32)
+    function = tf.function(lambda x: tf.nn.max_pool3d(x, 2, 2, "VALID")).get_concrete_function(spec)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+    (tmp_path / "flex.tflite").write_bytes(converter.convert())
+    assert "they need TensorFlow in the app: FlexMaxPool3D" in command("inspect", "flex.tflite")[1]
+
+
+def test_inspect_of_a_runs_file_shows_the_layers_and_of_another_slim_file_says_why_not(command, files, tmp_path):
+    model, x = files
+    model.compile(loss="sparse_categorical_crossentropy")
+    y = np.zeros(len(x), np.int32)
+    recipe = tfopt.Recipe(name="r", model=model, data=((x, y), (x, y)), stages=[tfopt.Quantize(mode="int8")])
+    path = tfopt.run(recipe, tmp_path / "out").path
+    code, out, _ = command("inspect", path)
+    assert code == 0
+    assert "stem" in out
+    assert "zeros in kernels" in out
+    (tmp_path / "alone.tflite").write_bytes(path.read_bytes())
+    out = command("inspect", "alone.tflite")[1]
+    assert "stem" not in out
+    assert "--no-slim" in out

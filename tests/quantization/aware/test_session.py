@@ -1,0 +1,295 @@
+"""Quantization-aware training in whatever model, precision and state it is attached to, and how it is let go of."""
+
+import keras
+import numpy as np
+import pytest
+
+import tfopt
+from tests.quantization.aware.aware_nets import NETS, compiled
+from tfopt.callbacks import MagnitudePruning, QuantizationAware
+from tfopt.errors import ConversionError, DataError, InputError, ModelError
+from tfopt.models.clone import in_precision
+from tfopt.models.layers import replaced_by, walk
+from tfopt.quantization import quantize_aware
+
+LAYERS = keras.layers
+
+
+def small(**first):
+    return keras.Sequential([LAYERS.Input((8, 8, 1), **first), LAYERS.Flatten(), LAYERS.Dense(4, name="head")])
+
+
+def is_free(model):
+    return all("call" not in vars(part) for part in (model, *(place.layer for place in walk(model))))
+
+
+# Inputs
+
+
+def test_whole_numbers_are_put_on_the_grid_of_the_input(blobs):
+    x = np.clip(blobs[0] * 60 + 100, 0, 255).astype(np.uint8)
+    inputs = LAYERS.Input((8, 8, 1))
+    model = compiled(keras.Model(inputs, LAYERS.Dense(4)(LAYERS.Flatten()(LAYERS.Rescaling(1 / 255)(inputs)))))
+    aware = QuantizationAware(x[:64])
+    model.fit(x, blobs[1], epochs=2, batch_size=64, verbose=0, callbacks=[aware])
+    assert aware.aware.tracker.ranges()[model.inputs[0].name][1] == pytest.approx(x.max(), rel=0.1)
+    assert aware.aware.likeness(aware.convert().content, x.astype(np.float32)).steps <= 1.01
+
+
+@pytest.mark.parametrize("name", ["left", "another"])
+def test_a_dict_of_inputs_has_names_of_its_own(name, blobs):
+    x, _ = blobs
+    flat = x.reshape(len(x), -1)
+    left, right = LAYERS.Input((64,), name=name), LAYERS.Input((64,), name="right")
+    model = keras.Model({"left": left, "right": right}, LAYERS.Dense(4)(LAYERS.Concatenate()([left, right])))
+    aware = quantize_aware(model, "int8", {name: flat, "right": flat * 5})
+    rounded = np.asarray(model({"left": flat, "right": flat * 5}))
+    aware.strip()
+    plain = np.asarray(model({"left": flat, "right": flat * 5}))
+    assert 0 < np.abs(rounded - plain).max() < 0.3
+    ranges = aware.tracker.ranges()
+    assert len({low for low, _ in ranges.values()}) > 1
+    assert aware.likeness(aware.convert().content).steps <= 1.01
+
+
+def test_a_model_may_be_called_in_any_way(blobs):
+    x, _ = blobs
+    model = keras.Sequential([*small().layers, LAYERS.Dropout(0.9)])
+    model.build((None, 8, 8, 1))
+    aware = quantize_aware(model, "int8", x[:32])
+    expected = np.asarray(model(x))
+    np.testing.assert_array_equal(np.asarray(model(inputs=x)), expected)
+    np.testing.assert_array_equal(np.asarray(model.call(keras.ops.convert_to_tensor(x))), expected)
+    np.testing.assert_array_equal(np.asarray(model(x)), expected)  # and nothing of it is left
+    aware.strip()
+
+
+# Modes and precisions
+
+
+@pytest.mark.parametrize("mode", ["int8", "int16x8"])
+def test_the_grid_that_an_op_fixes_is_no_other_values(mode, blobs):
+    x, y = blobs
+    model = keras.Sequential([*small().layers, LAYERS.Softmax()])
+    model.build((None, 8, 8, 1))
+    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+    aware = QuantizationAware(x[:64] * 300, mode, momentum=0.5)
+    model.fit(x * 300, y, epochs=2, batch_size=64, verbose=0, callbacks=[aware])
+    assert len(set(aware.aware.scheme.points.values()) & set(aware.aware.scheme.inputs.values())) == 0
+    assert aware.aware.tracker.ranges()[model.inputs[0].name][1] > 300
+
+
+@pytest.mark.parametrize(
+    ("policy", "ranges"),
+    [
+        ("mixed_float16", "learned"),
+        ("mixed_bfloat16", "moving_average"),
+        pytest.param("mixed_float16", "moving_average", marks=pytest.mark.slow),
+        pytest.param("mixed_bfloat16", "learned", marks=pytest.mark.slow),
+    ],
+)
+def test_it_trains_in_mixed_precision(policy, ranges, blobs):
+    """A loss scaled far too high overflows in the first steps, which learned ranges must not take up."""
+    x, y = blobs
+    model = NETS["conv_bn"]()
+    mixed = in_precision(model, policy)
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(1e-3), initial_scale=2.0**40)
+    compiled(mixed, scaled if policy == "mixed_float16" else "adam")
+    aware = QuantizationAware(x[:64], ranges=ranges)
+    mixed.fit(x, y, epochs=2, batch_size=32, verbose=0, callbacks=[aware])
+    assert all(np.isfinite(value).all() for value in aware.get_state().values())
+    model.set_weights(mixed.get_weights())
+    other = aware.aware.on(model)
+    assert other.likeness(other.convert().content, x).steps <= 2.01
+    assert not other.skipped
+
+
+def test_a_value_that_rounds_to_zero_has_a_finite_root(blobs):
+    x, y = blobs
+    model = compiled("attention")
+    aware = QuantizationAware(x[:64])
+    history = model.fit(x, y, epochs=1, batch_size=32, verbose=0, callbacks=[aware]).history
+    assert np.isfinite(history["loss"]).all()
+    assert aware.aware.scheme.nonzero
+
+
+# What training does not see
+
+
+def test_what_is_no_weight_is_listed(blobs):
+    x, _ = blobs
+    model = small()
+    model.get_layer("head").enable_lora(2)
+    model.get_layer("head").lora_kernel_b.assign(np.ones((2, 4)))
+    aware = quantize_aware(model, "int4", x[:32])
+    aware.strip()
+    assert any("no weight of the model" in entry.reason for entry in aware.skipped)
+    assert not quantize_aware(small(), "int4", x[:32]).skipped
+
+
+def test_one_scale_behind_a_batch_normalization_is_listed(blobs):
+    x, _ = blobs
+    model = NETS["conv_bn"]()
+    norm = next(layer for layer in model.layers if isinstance(layer, LAYERS.BatchNormalization))
+    norm.gamma.assign(np.linspace(0.2, 2, norm.gamma.shape[0]))
+    reasons = {}
+    for scales in ("channel", "tensor"):
+        aware = quantize_aware(model, "int8", x[:32], scales=scales)
+        aware.strip()
+        reasons[scales] = [entry.reason for entry in aware.skipped]
+    assert not reasons["channel"]
+    assert any("one scale for all channels" in reason for reason in reasons["tensor"])
+
+
+def test_what_was_missed_is_known_of_a_copy_too(blobs):
+    x, y = blobs
+    model = compiled(small())
+    aware = QuantizationAware(x[:32])
+    model.fit(x, y, epochs=1, verbose=0, callbacks=[aware])
+    one = next(iter(aware.aware.scheme.points))
+    aware.aware._simulation.reached -= {one}
+    aware.aware._simulation.reached |= {next(iter(aware.aware.scheme.points)), None}
+    copy = small()
+    assert [entry.where for entry in aware.aware.on(copy).skipped] == [entry.where for entry in aware.aware.skipped]
+
+
+# One after the other
+
+
+class Stop(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def left(blobs):
+    """A model and the callback that an interrupted fit has left on it."""
+    model, aware = compiled("dense"), QuantizationAware(blobs[0][:32])
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*blobs, verbose=0, callbacks=[aware, Stop()])
+    assert not is_free(model)
+    return model, aware
+
+
+@pytest.mark.parametrize("what", ["again", "pruning", "attached"])
+def test_what_an_interrupted_fit_left_ends_with_the_next(what, left, blobs):
+    model, aware = left
+    x, y = blobs
+    if what == "attached":
+        quantize_aware(model, "int8", x[:32]).strip()
+    else:
+        callback = QuantizationAware(x[:32]) if what == "again" else MagnitudePruning(0.5)
+        model.fit(x, y, verbose=0, callbacks=[callback])
+    assert is_free(model)
+    aware.detach()
+    assert is_free(model)
+
+
+def test_an_attached_model_is_not_converted_as_it_is(left, blobs):
+    model, aware = left
+    with pytest.raises(ModelError, match="let go of the model first"):
+        tfopt.convert(model, "int8", blobs[0][:32])
+    aware.detach()
+    assert tfopt.convert(model, "int8", blobs[0][:32])
+
+
+def test_a_second_one_takes_the_place_of_the_first(blobs):
+    x, _ = blobs
+    model = small()
+    before = model.predict(x, verbose=0)
+    first, second = quantize_aware(model, "int8", x[:32]), quantize_aware(model, "int4", x[:32])
+    assert not first.attached
+    assert replaced_by(model) is second
+    first.strip()
+    assert replaced_by(model) is second
+    second.strip()
+    np.testing.assert_array_equal(model.predict(x, verbose=0), before)
+
+
+def test_what_fails_half_way_leaves_nothing(blobs):
+    model = small()
+    with pytest.raises(DataError, match="at least 20"):
+        quantize_aware(model, "int8", blobs[0][:8], ranges="percentile")
+    assert is_free(model)
+
+
+@pytest.mark.parametrize("first", ["aware", "pruning"])
+def test_pruning_in_the_same_fit_is_refused_in_either_order(first, blobs):
+    x, y = blobs
+    model = compiled("dense")
+    callbacks = [QuantizationAware(x[:32]), MagnitudePruning(0.5)]
+    with pytest.raises(ModelError, match=r"QuantizationAware.*in one fit|in one fit.*QuantizationAware|both hold"):
+        model.fit(x, y, verbose=0, callbacks=callbacks if first == "aware" else callbacks[::-1])
+    for callback in callbacks:
+        callback.detach()
+    assert is_free(model)
+    assert all(variable.constraint is None for variable in model.trainable_variables)
+
+
+# What it takes
+
+
+def test_a_state_that_comes_after_the_last_epoch_is_taken_up(blobs):
+    x, y = blobs
+    model, aware = compiled(small()), QuantizationAware(x[:32], momentum=0.5)
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[aware])
+    state, content = aware.get_state(), aware.convert().content
+    other = QuantizationAware(x[:32], momentum=0.5)
+    other.set_state(state)
+    model.fit(x, y, epochs=2, initial_epoch=2, verbose=0, callbacks=[other])
+    for name, value in state.items():
+        np.testing.assert_array_equal(other.get_state()[name], value)
+    assert other.convert().content == content
+
+
+def test_a_model_built_again_takes_the_ranges_whatever_its_names(blobs):
+    x, y = blobs
+
+    def build():
+        return keras.Sequential([LAYERS.Input((8, 8, 1)), LAYERS.Flatten(), LAYERS.Dense(8), LAYERS.Dense(4)])
+
+    model, aware = compiled(build()), QuantizationAware(x[:32])
+    model.fit(x, y, epochs=1, verbose=0, callbacks=[aware])
+    again = build()
+    again.set_weights(model.get_weights())
+    assert [layer.name for layer in again.layers] != [layer.name for layer in model.layers]
+    files = aware.convert(), aware.convert(again)
+    assert files[0].figures == files[1].figures
+    with pytest.raises(ModelError, match="other layers"):
+        aware.convert(NETS["conv_bn"]())
+
+
+def test_two_epochs_have_one_that_is_frozen(blobs):
+    x, y = blobs
+    model, aware = compiled("conv_bn"), QuantizationAware(x[:32], momentum=0.5)
+    ends = []
+    look = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: ends.append(aware.aware.tracker.high.numpy())
+    )
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[aware, look])
+    np.testing.assert_array_equal(*ends)
+
+
+def test_settings_are_refused_where_they_are_written(blobs):
+    x, _ = blobs
+    for settings in ({"mode": "float16"}, {"momentum": 3}, {"ranges": "minmax"}, {"rate": 0}):
+        with pytest.raises(InputError):
+            QuantizationAware(x, **settings)
+
+
+def test_optimizers_that_take_gradients_twice_are_refused_in_a_fit(blobs):
+    x, y = blobs
+    model = compiled(small(), tfopt.optimizers.SAM(keras.optimizers.SGD(0.1)))
+    with pytest.raises(ModelError, match="SAM takes gradients"):
+        model.fit(x, y, verbose=0, callbacks=[QuantizationAware(x[:32])])
+
+
+def test_a_file_that_has_nothing_to_do_with_the_model_is_refused(blobs):
+    """What is checked of every file is checked of this one."""
+    x, y = blobs
+    model, aware = compiled(small()), QuantizationAware(x[:32])
+    model.fit(x, y, epochs=1, verbose=0, callbacks=[aware])
+    tracker = aware.aware.tracker
+    tracker.high.assign(tracker.high * 1e4)
+    with pytest.raises(ConversionError, match="SNR"):
+        aware.convert()

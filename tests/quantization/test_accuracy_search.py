@@ -1,0 +1,400 @@
+"""The search for a file that keeps a metric, on models that need it and on metrics made up for the purpose."""
+
+import math
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from sklearn.datasets import load_digits
+
+from tfopt.errors import ConversionError
+from tfopt.quantization import accuracy_search, quantizer
+from tfopt.quantization.accuracy_search import AccuracySearch
+from tfopt.quantization.conversion import prepare
+from tfopt.quantization.sensitivity import measure
+from tfopt.recipe.export import Export
+from tfopt.tflite import flatbuffer
+from tfopt.tflite.file import read
+from tfopt.tflite.interpreter import Runner
+
+NAMES = ("first", "second", "spread", "decide")
+
+
+def normal(count, *shape, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, *shape)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def fragile():
+    """One unit of `spread` reaches thousands and counts for nothing; what `decide` decides by is lost beside it."""
+    keras.utils.set_random_seed(2)
+    parts = [layers.Dense(16, activation="relu", bias_initializer="ones", name=name) for name in NAMES]
+    model = keras.Sequential([layers.Input((12,), name="x"), *parts, layers.Dense(6, name="last")])
+    spread, decide = model.get_layer("spread"), model.get_layer("decide")
+    kernel, bias = spread.get_weights()
+    kernel[:, 0], bias[0] = kernel[:, 0] * 300, 1500
+    spread.set_weights([kernel, bias])
+    kernel, bias = decide.get_weights()
+    kernel[0] = 0
+    decide.set_weights([kernel, bias])
+    return model
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """A convolutional network trained to read digits, and the samples that it has not seen."""
+    found = load_digits()
+    x, y = (found.images / 16).astype(np.float32)[..., None], found.target
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([layers.Input((8, 8, 1))])
+    for name, width in (("one", 12), ("two", 16)):
+        model.add(layers.Conv2D(width, 3, padding="same", activation="relu", name=name))
+    model.add(layers.MaxPooling2D(name="pool"))
+    model.add(layers.Conv2D(24, 3, padding="same", activation="relu", name="three"))
+    model.add(layers.Flatten(name="flat"))
+    model.add(layers.Dense(48, activation="relu", name="four"))
+    model.add(layers.Dense(10, name="five"))
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(x[:1200], y[:1200], epochs=6, batch_size=32, verbose=0)
+    return model, x[:1200], x[1200:], y[1200:]
+
+
+def search(model, x, calibration=None, max_drop=0.05, more=None, y=None, **settings):
+    """A contract over agreement with the Keras model, or over accuracy where there are labels; and what it told."""
+    scores = model.predict(x, verbose=0)
+    target = scores.argmax(-1) if y is None else y
+    before = float((scores.argmax(-1) == target).mean())
+    told = []
+
+    def score(content):
+        [output] = Runner(content)(x).values()
+        return float((output.argmax(-1) == target).mean())
+
+    prepared = prepare(model, Export(**settings), x[:100] if calibration is None else calibration)
+    more = None if more is None else {next(iter(prepared.samples)): more}
+    return AccuracySearch(prepared, score, lambda after: before - after, max_drop, more, told.append), told
+
+
+def made_up(prepared, allows, max_drop=0.5):
+    """A contract whose metric is 1 where a file's summary is allowed, 0 elsewhere; and the summaries it asked for."""
+    asked = []
+
+    def score(content):
+        asked.append(read(content))
+        return float(allows(asked[-1]))
+
+    return AccuracySearch(prepared, score, lambda after: 1 - after, max_drop), asked
+
+
+def dtypes(outcome):
+    return {row.layer: row.dtype for row in outcome.conversion.audit.rows}
+
+
+def floats(summary):
+    return sum(op.floating for op in summary.ops)
+
+
+def fours(summary):
+    return sum(kernel.dtype == "INT4" for op in summary.ops for kernel in op.kernels)
+
+
+def agreement(model, content, x):
+    [output] = Runner(content)(x).values()
+    return float((output.argmax(-1) == model.predict(x, verbose=0).argmax(-1)).mean())
+
+
+@pytest.fixture(scope="module")
+def deep():
+    """Twenty layers alike, and what each loses, which is measured once."""
+    keras.utils.set_random_seed(1)
+    parts = [layers.Dense(12, activation="relu", bias_initializer="ones", name=f"d{i}") for i in range(20)]
+    prepared = prepare(keras.Sequential([layers.Input((12,)), *parts]), Export(), normal(16, 12))
+    return prepared, {precision: measure(prepared, (precision,)) for precision in ("int8", "int4")}
+
+
+# A model that int8 breaks
+
+
+def test_the_layers_that_int8_breaks_stay_in_float_and_no_others(fragile):
+    x = normal(300, 12)
+    outcome = search(fragile, x)[0].keep()
+    assert outcome.steps[0].score < 0.5
+    assert outcome.step.met
+    assert {name for name, dtype in dtypes(outcome).items() if dtype == "float32"} == {"spread", "decide"}
+    assert list(dtypes(outcome).values()).count("int8") == 3
+    assert [name.split("/")[0] for name in outcome.conversion.audit.floating] == [
+        "FULLY_CONNECTED spread",
+        "FULLY_CONNECTED decide",
+    ]
+    assert agreement(fragile, outcome.conversion.content, x) == outcome.step.score >= 0.95
+
+
+def test_a_target_of_integers_gets_them_in_int16(fragile):
+    x = normal(300, 12)
+    outcome = search(fragile, x, target="int_only")[0].keep()
+    summary = read(outcome.conversion.content)
+    computing = [op for op in summary.ops if op.name == "FULLY_CONNECTED"]
+    assert outcome.step.met
+    assert outcome.conversion.audit.floating == ()
+    assert [op.outputs[0].dtype for op in computing] == ["INT8", "INT8", "INT16", "INT16", "INT8"]
+    assert agreement(fragile, outcome.conversion.content, x) >= 0.95
+
+
+@pytest.mark.slow
+def test_layers_that_int4_breaks_go_to_int8_before_any_goes_to_float(digits):
+    """Int4 in `two` is what the metric does not allow, and int8 is enough for it."""
+    model, calibration, *_ = digits
+    prepared = prepare(model, Export(mode="int4"), calibration[:64])
+
+    def allows(summary):
+        [kernel] = [t for op in summary.ops for t in op.kernels if t.shape == (16, 3, 3, 12)]
+        return kernel.dtype != "INT4"
+
+    outcome = made_up(prepared, allows)[0].keep()
+    assert outcome.step.met
+    assert dtypes(outcome)["two"] == "int8"
+    assert outcome.conversion.audit.floating == ()
+    assert not any("float" in step.what for step in outcome.steps)
+
+
+def test_a_file_that_keeps_the_metric_as_asked_is_the_only_one_tried(fragile):
+    x = normal(300, 12)
+    found, told = search(fragile, x, mode="int16x8")
+    outcome = found.keep()
+    assert [(step.what, step.met) for step in outcome.steps] == [("as asked", True)]
+    assert len(told) == 1
+
+
+# Calibration
+
+
+def test_percentile_ranges_are_enough_for_a_sample_that_stands_out(digits):
+    """One calibration sample of 200 is a thousand times as bright as the others."""
+    model, seen, unseen, y = digits
+    calibration = seen[:200].copy()
+    calibration[17] *= 1000
+    outcome = search(model, unseen, calibration, 0.02, y=y)[0].keep()
+    assert [step.what for step in outcome.steps] == ["as asked", "ranges: percentile"]
+    assert [step.met for step in outcome.steps] == [False, True]
+    assert outcome.conversion.audit.floating == ()
+
+
+def test_all_that_was_seen_is_tried_where_percentiles_were_asked_for(digits):
+    model, seen, unseen, y = digits
+    outcome = search(model, unseen, seen[:100], -1, y=y, ranges="percentile")[0].keep()
+    assert [step.what for step in outcome.steps][:2] == ["as asked", "ranges: minmax"]
+
+
+def test_more_samples_are_enough_where_the_first_ones_showed_too_little(digits):
+    """The first samples are nearly black."""
+    model, seen, unseen, y = digits
+    outcome = search(model, unseen, seen[:40] * 0.05, 0.02, seen[:200], y=y)[0].keep()
+    assert outcome.step.what == "calibration on 200 samples"
+    assert [step.met for step in outcome.steps] == [False, False, True]
+    assert read(outcome.conversion.content).ops[0].name != "QUANTIZE"
+
+
+# Contracts that cannot be kept
+
+
+def test_an_impossible_contract_ends_with_the_best_step_and_tells_them_all(fragile):
+    x = normal(300, 12)
+    found, told = search(fragile, x, max_drop=-1, more=normal(150, 12, seed=5))
+    outcome = found.smallest()  # which goes on to int4 only from a file that keeps the metric
+    assert not any(step.met for step in outcome.steps)
+    assert outcome.step.drop == min(step.drop for step in outcome.steps)
+    assert outcome.step.bytes == min(s.bytes for s in outcome.steps if s.drop == outcome.step.drop)
+    assert [line.split(": ")[0] for line in told] == [step.what.split(": ")[0] for step in outcome.steps]
+    whats = [step.what for step in outcome.steps]
+    assert whats[:3] == ["as asked", "ranges: percentile", "calibration on 150 samples"]
+    assert [what.split(" ")[0] for what in whats[3:]] == ["1", "2", "4"]
+    assert len(outcome.conversion.content) == outcome.step.bytes
+    assert agreement(fragile, outcome.conversion.content, x) == outcome.step.score
+
+
+def test_steps_have_the_bytes_and_the_drop_of_their_file(digits):
+    model, seen, unseen, y = digits
+    found, _ = search(model, unseen, seen[:100], 0.01, y=y)
+    outcome = found.smallest()
+    before = float((model.predict(unseen, verbose=0).argmax(-1) == y).mean())
+    for step, (_, _, content) in zip(outcome.steps, found._tried, strict=True):
+        assert step.bytes == len(flatbuffer.slim(content))
+        assert step.drop == pytest.approx(before - step.score)
+        assert step.met == (step.drop <= 0.01)
+
+
+def test_what_was_asked_for_has_to_convert(fragile):
+    def score(content):
+        raise ConversionError("LiteRT cannot run it.")
+
+    prepared = prepare(fragile, Export(), normal(20, 12))
+    with pytest.raises(ConversionError, match="LiteRT cannot run it"):
+        AccuracySearch(prepared, score, lambda after: 0.0, 1.0).keep()
+
+
+def test_a_candidate_that_cannot_be_converted_does_not_end_the_search(fragile, monkeypatch):
+    """The one with one float layer is refused; the one with two is reached."""
+    found, told = search(fragile, normal(300, 12))
+    quantize = quantizer.quantize
+
+    def picky(source, mode, *rest):
+        content = quantize(source, mode, *rest)
+        if mode == "int8" and floats(read(content)) == 1:
+            raise ConversionError("not this one.")
+        return content
+
+    monkeypatch.setattr(quantizer, "quantize", picky)
+    outcome = found.keep()
+    assert outcome.step.what.startswith("2 worst layers in float")
+    assert outcome.step.met
+    assert [line for line in told if "not this one" in line] == ["1 worst layer in float: decide: not this one."]
+    assert all(math.isfinite(step.drop) for step in outcome.steps)
+
+
+def test_a_file_that_the_target_refuses_gives_way_to_the_next_best(digits, monkeypatch):
+    model, seen, *_ = digits
+    found, _ = made_up(prepare(model, Export(), seen[:64]), lambda summary: True)
+    finish = accuracy_search.finish
+
+    def refuses_int4(prepared, content, precisions):
+        if any(tensor.dtype == "INT4" for tensor in read(content).tensors):
+            raise ConversionError("the target has no int4.")
+        return finish(prepared, content, precisions)
+
+    monkeypatch.setattr(accuracy_search, "finish", refuses_int4)
+    outcome = found.smallest()
+    assert outcome.step.what == "as asked"
+    assert min(outcome.steps, key=lambda step: step.bytes).what != "as asked"
+
+
+def test_a_target_that_refuses_every_file_says_why(fragile):
+    """A file all in float is none of integers."""
+    found, _ = made_up(prepare(fragile, Export(), normal(20, 12)), lambda summary: True)
+    found._asked = replace(found._asked, export=Export(rules=[{"layers": "Dense", "to": "float"}]))
+    with pytest.raises(ConversionError, match="nothing could be quantized"):
+        found.keep()
+
+
+# The smallest file
+
+
+def test_the_smallest_file_is_a_quarter_below_int8_and_keeps_the_metric(digits):
+    model, seen, unseen, y = digits
+    outcome = search(model, unseen, seen[:200], 0.01, y=y)[0].smallest()
+    [output] = Runner(outcome.conversion.content)(unseen).values()
+    before = float((model.predict(unseen, verbose=0).argmax(-1) == y).mean())
+    assert before > 0.85
+    assert before - float((output.argmax(-1) == y).mean()) <= 0.01
+    assert len(outcome.conversion.content) <= 0.75 * outcome.steps[0].bytes
+    assert "int4" in dtypes(outcome).values()
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 2, 4])
+def test_as_many_layers_are_in_int4_as_the_metric_allows(digits, allowed):
+    model, seen, *_ = digits
+    found, _ = made_up(prepare(model, Export(), seen[:64]), lambda summary: fours(summary) <= allowed)
+    outcome = found.smallest()
+    assert list(dtypes(outcome).values()).count("int4") == allowed
+    assert outcome.step.met
+
+
+def test_a_layer_that_int4_breaks_is_left_out_and_those_ranked_after_it_are_not(digits):
+    model, seen, *_ = digits
+    prepared = prepare(model, Export(), seen[:64])
+
+    def allows(summary):
+        [kernel] = [t for op in summary.ops for t in op.kernels if t.shape == (24, 3, 3, 16)]
+        return kernel.dtype == "INT8"
+
+    outcome = made_up(prepared, allows)[0].smallest()
+    assert dtypes(outcome) == {"one": "int4", "two": "int4", "three": "int8", "four": "int4", "five": "int4"}
+
+
+def test_layers_that_had_to_stay_in_float_are_not_given_int4(fragile):
+    x = normal(300, 12)
+    outcome = search(fragile, x, max_drop=0.08)[0].smallest()
+    assert outcome.step.met
+    assert (dtypes(outcome)["spread"], dtypes(outcome)["decide"]) == ("float32", "float32")
+    assert agreement(fragile, outcome.conversion.content, x) >= 0.92
+
+
+def test_microcontrollers_get_int4_where_their_kernels_take_it(digits):
+    """TFLM's fully connected kernel does not."""
+    pytest.importorskip("tflite_micro")
+    model, seen, unseen, y = digits
+    outcome = search(model, unseen, seen[:100], 0.05, y=y, target="tflm")[0].smallest()
+    assert outcome.step.met
+    assert {name for name, dtype in dtypes(outcome).items() if dtype == "int4"} <= {"one", "two", "three"}
+    assert "int4" in dtypes(outcome).values()
+    assert outcome.conversion.figures["arena_bytes"] > 0
+
+
+# Rules
+
+
+def test_the_users_rules_are_kept_on_the_way_up(fragile):
+    """The metric needs `decide` in float, and a rule says int8."""
+    rules = [{"layers": "decide", "to": "int8"}, {"layers": "last", "to": "int4"}]
+    outcome = search(fragile, normal(200, 12), rules=rules)[0].keep()
+    assert not outcome.step.met
+    assert len(outcome.steps) > 3
+    assert (dtypes(outcome)["decide"], dtypes(outcome)["last"]) == ("int8", "int4")
+    assert not any("decide" in step.what or "last" in step.what for step in outcome.steps)
+
+
+def test_the_users_rules_are_kept_on_the_way_down(digits):
+    model, seen, *_ = digits
+    rules = [{"layers": "four", "to": "int8"}, {"layers": "two", "to": "float"}]
+    prepared = prepare(model, Export(rules=rules), seen[:64])
+    found, asked = made_up(prepared, lambda summary: True)
+    outcome = found.smallest()
+    assert dtypes(outcome) == {"one": "int4", "two": "float32", "three": "int4", "four": "int8", "five": "int4"}
+    for summary in asked:
+        [two] = [t for op in summary.ops for t in op.kernels if t.shape == (16, 3, 3, 12)]
+        assert two.dtype == "FLOAT32"
+
+
+# How many tries
+
+
+@pytest.mark.parametrize("needed", [1, 2, 7, 13, 19])
+def test_the_way_up_takes_a_logarithmic_number_of_tries_and_finds_the_fewest(deep, monkeypatch, needed):
+    monkeypatch.setattr(accuracy_search, "measure", lambda prepared, precisions, part: deep[1][precisions[0]])
+    found, asked = made_up(deep[0], lambda summary: floats(summary) >= needed)
+    outcome = found.keep()
+    assert outcome.step.met
+    assert floats(read(outcome.conversion.content)) == needed
+    assert len(asked) <= 2 + 2 * math.ceil(math.log2(20)) + 1
+
+
+def test_a_file_all_in_float_keeps_no_contract(deep, monkeypatch):
+    monkeypatch.setattr(accuracy_search, "measure", lambda prepared, precisions, part: deep[1][precisions[0]])
+    outcome = made_up(deep[0], lambda summary: floats(summary) == 20)[0].keep()
+    assert not outcome.step.met
+    assert outcome.steps[-1].what.startswith("19 worst")
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 13, 19, 20])
+def test_the_way_down_takes_a_logarithmic_number_of_tries_and_finds_the_most(deep, monkeypatch, allowed):
+    monkeypatch.setattr(accuracy_search, "measure", lambda prepared, precisions, part: deep[1][precisions[0]])
+    found, asked = made_up(deep[0], lambda summary: fours(summary) <= allowed)
+    outcome = found.smallest()
+    assert fours(read(outcome.conversion.content)) == allowed
+    assert len(asked) <= 1 + 2 * (math.ceil(math.log2(20)) + 1)
+
+
+def test_a_search_is_the_same_every_time(fragile):
+    one, two = (search(fragile, normal(200, 12))[0].keep() for _ in range(2))
+    assert one.steps == two.steps
+    assert one.conversion.content == two.conversion.content
+
+
+def test_progress_is_told_while_layers_are_measured(fragile):
+    done = []
+    found, _ = made_up(prepare(fragile, Export(), normal(20, 12)), lambda summary: True)
+    found._part = done.append
+    found.smallest()
+    assert done[-1] == 1
+    assert done == sorted(done)

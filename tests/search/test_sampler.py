@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+
+from tfopt.errors import ModelError
+from tfopt.search.cost_model import Cost, CostModel
+from tfopt.search.pareto import Objective, Point
+from tfopt.search.sampler import SLACK, Sampler, fitted
+from tfopt.search.space import Candidate, Space, shares
+
+GROUPS = {"a": ("a",), "b": ("b",)}
+
+
+@pytest.fixture
+def space():
+    return Space(GROUPS, frozenset({"a"}), (0.01, 1.0), (8, 4), (0, 8), shares(0.5, 1.0))
+
+
+@pytest.fixture
+def forecast(space):
+    generator = np.random.default_rng(0)
+    kernels = {name: [generator.normal(size=(100, 80))] for name in GROUPS}
+    return CostModel(space, kernels, Cost(20_000, 18_000, 2.0), lambda share: (dict.fromkeys(GROUPS, share), share))
+
+
+def propose(space, forecast, objective, points=(), taken=(), seeds=(), who="me"):
+    return Sampler(space, forecast, objective, seeds, 0).next(list(points), list(taken), who)
+
+
+def made(space, forecast, count, objective, score):
+    """So many candidates one after the other, as a search would make them."""
+    points, dropped = [], 0
+    for number in range(count):
+        proposal = propose(space, forecast, objective, points, [p.candidate for p in points])
+        dropped += proposal.dropped
+        cost = forecast(proposal.candidate)
+        drop = score(proposal.candidate)
+        points.append(Point(number, proposal.candidate, 1, 1 - drop, drop, cost))
+    return points, dropped
+
+
+def test_seeds_come_first_in_their_order(space, forecast):
+    seeds = [Candidate({"a": d, "b": d}, {"a": 8}) for d in (0.3, 0.2)]
+    objective = Objective("accurate", "gzip", gzip_bytes=50_000)
+    assert propose(space, forecast, objective, seeds=seeds).candidate == seeds[0]
+    assert propose(space, forecast, objective, taken=seeds[:1], seeds=seeds).candidate == seeds[1]
+    assert propose(space, forecast, objective, taken=seeds, seeds=seeds).candidate not in seeds
+
+
+def test_what_is_over_budget_is_thrown_away_and_the_search_goes_on(space, forecast):
+    objective = Objective("smallest", "gzip", gzip_bytes=4000, max_drop=0.1)
+    points, dropped = made(space, forecast, 15, objective, lambda c: sum(1 - d for d in c.density.values()) / 10)
+    assert len(points) == 15
+    assert dropped > 0
+    assert all(p.cost.gzip_bytes <= 4000 for p in points)
+
+
+def test_a_seed_that_turns_out_over_budget_is_thrown_away_too(space, forecast):
+    seed = Candidate({"a": 1.0, "b": 1.0}, {"a": 8})
+    found = propose(space, forecast, Objective("accurate", "gzip", gzip_bytes=4000), seeds=[seed])
+    assert found.candidate != seed
+    assert found.dropped >= 1
+
+
+def test_times_are_held_to_their_limit_with_some_slack(space, forecast):
+    points, _ = made(
+        space, forecast, 8, Objective("accurate", "gzip", gzip_bytes=90_000, milliseconds=1.2), lambda c: 0.0
+    )
+    assert all(p.cost.milliseconds <= 1.2 * SLACK for p in points)
+
+
+def test_where_accuracy_is_wanted_candidates_fill_the_budget(space, forecast):
+    points, _ = made(space, forecast, 6, Objective("accurate", "gzip", gzip_bytes=6000), lambda c: 0.0)
+    full = [p for p in points if max(p.candidate.density.values()) < 1]
+    assert full
+    assert all(5000 < p.cost.gzip_bytes <= 6000 for p in full)
+
+
+def test_no_candidate_comes_twice(space, forecast):
+    points, _ = made(space, forecast, 20, Objective("accurate", "gzip", gzip_bytes=6000), lambda c: 0.0)
+    assert len({repr(p.candidate) for p in points}) == 20
+
+
+def test_the_same_trials_lead_to_the_same_proposal_and_another_worker_to_another(space, forecast):
+    objective = Objective("accurate", "gzip", gzip_bytes=6000)
+    points, _ = made(space, forecast, 10, objective, lambda c: 1 - c.density["a"])
+    first, again = (propose(space, forecast, objective, points, [p.candidate for p in points]) for _ in range(2))
+    other = propose(space, forecast, objective, points, [p.candidate for p in points], who="another")
+    assert first == again
+    assert first != other
+
+
+def test_the_search_learns_which_layer_matters(space, forecast):
+    """Only `a` counts: the later candidates give it more of the budget than the first ones."""
+    objective = Objective("accurate", "gzip", gzip_bytes=5000)
+    points, _ = made(space, forecast, 40, objective, lambda c: 1 - c.density["a"])
+
+    def share(chosen):
+        return float(np.mean([p.candidate.density["a"] - p.candidate.density["b"] for p in chosen]))
+
+    assert share(points[-15:]) > share(points[:8]) + 0.1
+
+
+def test_a_budget_that_nothing_meets_is_one_line(space, forecast):
+    with pytest.raises(ModelError, match=r"none of 500 candidates fits the limits: the nearest would be .*% over"):
+        propose(space, forecast, Objective("accurate", "gzip", gzip_bytes=100))
+
+
+def test_a_space_that_is_used_up_is_one_line(forecast):
+    small = Space(GROUPS, frozenset({"a"}), None, (8, 4), (0,), (1.0,))
+    both = [Candidate({}, {"a": bits}) for bits in (8, 4)]
+    with pytest.raises(ModelError, match="every candidate of the space has been tried"):
+        propose(small, forecast, Objective("smallest", "raw", max_drop=0.1), taken=both)
+
+
+@pytest.mark.parametrize("limit", [0.02, 0.37, 5.0])
+def test_the_densest_form_that_fits(limit):
+    """Against a closed form: densities of 0.1 and 0.2 scaled so that their sum, the larger cut at 1, is the limit."""
+    found = fitted(Candidate({"a": 0.1, "b": 0.2}), (0.001, 1.0), lambda c: sum(c.density.values()) <= limit, steps=25)
+    assert sum(found.density.values()) == pytest.approx(min(limit, 2.0), abs=2e-3)
+
+
+def test_nothing_where_even_the_thinnest_form_does_not_fit():
+    assert fitted(Candidate({"a": 0.1}), (0.05, 1.0), lambda c: c.density["a"] < 0.04) is None

@@ -1,0 +1,95 @@
+"""Many samples at once give what one at a time gives."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tfopt.errors import DataError
+from tfopt.quantization import convert
+from tfopt.tflite import batch_interpreter
+from tfopt.tflite.batch_interpreter import BatchInterpreter
+from tfopt.tflite.interpreter import Runner
+
+
+def chain(shape, *parts):
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([layers.Input(shape), *parts])
+
+
+def two_sided():
+    b, a = layers.Input((2,), name="b"), layers.Input((3, 4), name="a")
+    flat = layers.Flatten()(layers.Conv1D(3, 2, activation="relu")(a))
+    joined = layers.Concatenate()([flat, b])
+    return keras.Model([b, a], {"y": layers.Dense(4, name="y")(joined), "z": layers.Dense(1, name="z")(b)})
+
+
+MODELS = {
+    "convolution": lambda: chain((8, 8, 1), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(3)),
+    "dense": lambda: chain((6,), layers.Dense(8, activation="relu"), layers.Dense(3, activation="softmax")),
+    "pooling": lambda: chain((8, 8, 2), layers.Conv2D(4, 3), layers.GlobalAveragePooling2D(), layers.Dense(2)),
+    "reshape": lambda: chain((12,), layers.Reshape((3, 4)), layers.Conv1D(4, 2), layers.Flatten(), layers.Dense(2)),
+    "lstm": lambda: chain((5, 3), layers.LSTM(4), layers.Dense(2)),
+    "two inputs": two_sided,
+}
+
+
+def samples(model, count):
+    generator = np.random.default_rng(1)
+    return {t.name: generator.normal(size=(count, *t.shape[1:])).astype(np.float32) for t in model.inputs}
+
+
+@pytest.mark.parametrize("mode", ["float32", "int8"])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_outputs_are_those_of_one_sample_at_a_time(name, mode):
+    model = MODELS[name]()
+    x = samples(model, 300)
+    content = convert(model, mode, calibration={k: v[:50] for k, v in x.items()})
+    expected, found = Runner(content)(x), BatchInterpreter(content)(x)
+    assert list(found) == list(expected)
+    for output, values in expected.items():
+        assert found[output].shape == values.shape
+        if mode == "int8":
+            np.testing.assert_array_equal(found[output], values)
+        np.testing.assert_allclose(found[output], values, rtol=1e-5, atol=1e-6 * np.abs(values).max())
+
+
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 1000])
+def test_any_number_of_samples_by_any_number_of_interpreters(count):
+    model = MODELS["convolution"]()
+    x = samples(model, count)
+    content = convert(model, "int8", calibration=next(iter(samples(model, 20).values())))
+    expected = Runner(content)(x)
+    for workers in (1, 3):
+        for output, values in BatchInterpreter(content, workers)(x).items():
+            np.testing.assert_array_equal(values, expected[output])
+
+
+def test_reshapes_of_a_batch_of_one_no_longer_stand_in_the_way(monkeypatch):
+    tried = []
+    own = batch_interpreter._tried
+    monkeypatch.setattr(batch_interpreter, "_tried", lambda *args: tried.append(own(*args)) or tried[-1])
+    for name in ("convolution", "reshape"):
+        model = MODELS[name]()
+        x = samples(model, 300)
+        BatchInterpreter(convert(model, "int8", calibration=next(iter(x.values()))[:20]))(x)
+        assert tried[-1] is not None
+
+
+def test_a_file_whose_samples_are_not_independent_at_once_is_run_one_by_one(monkeypatch):
+    """Where several at once come to something else, nothing of it is used."""
+    model = MODELS["dense"]()
+    x = samples(model, 300)
+    content = convert(model, "int8", calibration=next(iter(x.values()))[:20])
+    expected = Runner(content)(x)
+    wrong = {name: np.zeros((8, 3), np.int8) for name in expected}
+    monkeypatch.setattr(batch_interpreter, "_tried", lambda *args: wrong)
+    monkeypatch.setattr(batch_interpreter._Wide, "__call__", lambda *args: pytest.fail("it was used"))
+    for output, values in BatchInterpreter(content)(x).items():
+        np.testing.assert_array_equal(values, expected[output])
+
+
+def test_inputs_that_do_not_fit_are_refused_as_by_one_at_a_time():
+    content = convert(MODELS["dense"](), "float32")
+    with pytest.raises(DataError, match=r"shape \(6,\)"):
+        BatchInterpreter(content)(np.zeros((300, 5), np.float32))

@@ -1,0 +1,110 @@
+import gzip
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tfopt.errors import ConversionError
+from tfopt.quantization import convert
+from tfopt.tflite.benchmark import measure, sizes
+from tfopt.tflite.file import read
+
+SECONDS = 0.05
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One network in float32 and int8, and one that takes token ids, as files."""
+    target = tmp_path_factory.mktemp("files")
+    model = keras.Sequential(
+        [layers.Input((8, 8, 1)), layers.Conv2D(8, 3, activation="relu"), layers.Flatten(), layers.Dense(5)]
+    )
+    kernel = model.layers[-1].kernel
+    kernel.assign(np.where(np.arange(kernel.numpy().size).reshape(kernel.shape) % 2, kernel.numpy(), 0))
+    x = np.random.default_rng(0).random((16, 8, 8, 1), np.float32)
+    for mode in ("float32", "int8"):
+        (target / f"{mode}.tflite").write_bytes(convert(model, mode, x))
+    ids = keras.Sequential(
+        [layers.Input((6,), dtype="int32"), layers.Embedding(20, 4), layers.GlobalAveragePooling1D(), layers.Dense(2)]
+    )
+    (target / "ids.tflite").write_bytes(convert(ids, "float32", np.zeros((2, 6), np.int32)))
+    return target
+
+
+@pytest.mark.parametrize("name", ["float32", "int8", "ids"])
+def test_a_measurement_has_exact_sizes_and_sane_times(folder, name):
+    path = folder / f"{name}.tflite"
+    result = measure(path, seconds=SECONDS)
+    content, summary = path.read_bytes(), read(path)
+    assert result["raw_bytes"] == len(content)
+    assert result["gzip_bytes"] == len(gzip.compress(content, 9))
+    assert result["parameters"] == summary.parameters
+    assert result["nonzero_parameters"] == summary.nonzero
+    assert result["sparsity"] == pytest.approx(summary.sparsity)
+    assert 0 < result["latency_median_seconds"] <= result["latency_p90_seconds"] < 1
+
+
+def test_peak_memory_is_that_of_the_measuring_process_and_not_of_the_one_that_started_it(folder):
+    ballast = np.ones(300_000_000, np.uint8)
+    peak = measure(folder / "float32.tflite", seconds=SECONDS)["peak_memory_bytes"]
+    assert 10e6 < peak < ballast.nbytes
+
+
+def test_a_measurement_with_two_threads_runs(folder):
+    assert measure(folder / "float32.tflite", threads=2, seconds=SECONDS)["latency_median_seconds"] > 0
+
+
+def test_sizes_are_those_of_the_file_without_running_it(folder):
+    found = sizes(folder / "int8.tflite")
+    assert found["raw_bytes"] == (folder / "int8.tflite").stat().st_size
+    assert found["nonzero_parameters"] < found["parameters"]
+    assert 0.4 < found["sparsity"] < 0.6
+    assert json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.parametrize("damage", ["text", "cut", "missing"])
+def test_a_file_that_cannot_run_is_an_error_of_one_line_that_names_it(folder, tmp_path, damage):
+    path = tmp_path / "broken.tflite"
+    if damage == "text":
+        path.write_text("hello")
+    elif damage == "cut":
+        path.write_bytes((folder / "float32.tflite").read_bytes()[:700])
+    with pytest.raises(ConversionError, match=r"broken\.tflite") as caught:
+        measure(path, seconds=SECONDS)
+    assert len(str(caught.value).splitlines()) == 1
+    assert "Traceback" not in str(caught.value)
+
+
+def test_the_module_measures_without_tensorflow(folder, python):
+    code = f"""
+import sys
+from pathlib import Path
+from tfopt import benchmark
+path = Path({str(folder / "int8.tflite")!r})
+taken = benchmark._latencies(path, 1, 0.01, {{}})
+found = benchmark.sizes(path)
+heavy = {{"tensorflow", "keras", "tf_keras", "tensorflow_model_optimization"}} & set(sys.modules)
+print(len(taken) >= 30, found["raw_bytes"] > 0, sorted(heavy))
+"""
+    assert python(code).splitlines()[-1] == "True True []"
+
+
+def test_the_command_prints_one_line_of_json(folder, python):
+    code = f"""
+import subprocess, sys
+command = [sys.executable, "-m", "tfopt.tflite.benchmark", {str(folder / "int8.tflite")!r}, "--seconds", "0.01"]
+print(subprocess.run(command, capture_output=True, text=True, check=True).stdout, end="")
+"""
+    [line] = python(code).splitlines()
+    assert set(json.loads(line)) == {
+        "raw_bytes",
+        "gzip_bytes",
+        "parameters",
+        "nonzero_parameters",
+        "sparsity",
+        "latency_median_seconds",
+        "latency_p90_seconds",
+        "peak_memory_bytes",
+    }

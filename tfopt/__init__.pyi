@@ -1,0 +1,50 @@
+# The public names: `__init__.py` loads each from here when it is first used.
+
+from . import callbacks as callbacks
+from . import optimizers as optimizers
+from . import quantization as quantization
+from . import regularizers as regularizers
+from . import sparsity as sparsity
+from .data.splits import Data as Data
+from .data.splits import Split as Split
+from .data.streams import Stream as Stream
+from .errors import ConversionError as ConversionError
+from .errors import DataError as DataError
+from .errors import GateError as GateError
+from .errors import InputError as InputError
+from .errors import InUseError as InUseError
+from .errors import ModelError as ModelError
+from .errors import RecipeError as RecipeError
+from .errors import StorageError as StorageError
+from .errors import TfoptError as TfoptError
+from .errors import TrainingError as TrainingError
+from .inspection import inspect as inspect
+from .metrics import Metric as Metric
+from .pipeline.runner import Result as Result
+from .pipeline.runner import run as run
+from .pipeline.runner import validate as validate
+from .quantization import convert as convert
+from .recipe.artifact import Artifact as Artifact
+from .recipe.artifact import Skipped as Skipped
+from .recipe.export import Export as Export
+from .recipe.export import Rule as Rule
+from .recipe.progress import Progress as Progress
+from .recipe.recipe import Recipe as Recipe
+from .recipe.runtime import Runtime as Runtime
+from .recipe.stage import Context as Context
+from .recipe.stage import Need as Need
+from .recipe.stage import Stage as Stage
+from .stages.benchmark import Benchmark as Benchmark
+from .stages.cluster import Cluster as Cluster
+from .stages.prune import Prune as Prune
+from .stages.prune_channels import PruneChannels as PruneChannels
+from .stages.qat import Qat as Qat
+from .stages.quantize import Quantize as Quantize
+from .stages.remove_dead import RemoveDead as RemoveDead
+from .stages.replace_head import ReplaceHead as ReplaceHead
+from .stages.search import Search as Search
+from .stages.train import Train as Train
+from .stages.tune import Tune as Tune
+from .stages.verify import Verify as Verify
+
+__version__: str

@@ -1,0 +1,1 @@
+"""A source in, the splits of a recipe's data out."""

@@ -1,0 +1,344 @@
+"""Where a recipe's data comes from: the built-in digits, a file, `keras.datasets`, TFDS, or a user's function."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfopt.data.splits import CHUNK, Arrays, Data, Samples, Split, named, same_length, take
+from tfopt.errors import DataError, InputError, did_you_mean
+from tfopt.user_code import Ref, describe, digest_callable, find_file
+
+KERAS = ("mnist", "fashion_mnist", "cifar10", "cifar100", "boston_housing", "california_housing")
+HELD_OUT = 0.1
+# Samples that a shuffled stream chooses the next one from.
+SHUFFLED = 10_000
+SPLITS = ("train", "validation", "test")
+
+
+def resolve(source: Any, folder: Path) -> Any:
+    """What a recipe's `data` stands for, without loading it.
+
+    Raises:
+        InputError: Words that name no data, or a file that is not there.
+    """
+    if isinstance(source, Mapping) and len(source) == 1 and ":" in str(next(iter(source))):
+        return Ref.parse(source, folder)
+    if not isinstance(source, str):
+        return source
+    scheme, _, rest = source.partition(":")
+    if source == "digits":
+        return source
+    if scheme == "npz" and rest:
+        path = find_file(os.path.expandvars(rest), folder)
+        if not path.is_file():
+            raise DataError(f"{path} is a folder. Name the .npz file in it.", ("data",))
+        return path
+    if scheme == "keras":
+        if rest not in KERAS:
+            raise DataError(f"keras.datasets has no {rest!r}. {did_you_mean(rest, KERAS)}", ("data",))
+        return source
+    if scheme == "tfds" and rest:
+        return source
+    if ":" not in source:
+        raise DataError(
+            "data is digits, npz:file.npz, keras:mnist, tfds:mnist or file.py:function. "
+            f"{did_you_mean(source, ['digits'])} Received: {source!r}.",
+            ("data",),
+        )
+    return Ref.parse(source, folder)
+
+
+def fingerprint(source: Any, load: Callable[[], Data]) -> str:
+    """sha256 that changes with the data: of the file, of the fixed set's name, else of the arrays themselves.
+
+    A stream is known by the code around it and its first samples.
+    """
+    if isinstance(source, str):
+        return hashlib.sha256(f"{source} v1".encode()).hexdigest()
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    content = hashlib.sha256()
+    data = load()
+    streamed = [split for split in data.splits().values() if not isinstance(split, Split)]
+    if data.augment or streamed:  # and the code around it, which it may call
+        made_by = source.digest() if isinstance(source, Ref) else digest_callable(source) if callable(source) else ""
+        content.update(((digest_callable(data.augment) if data.augment else "") + made_by).encode())
+    for split in data.splits().values():
+        arrays = split if isinstance(split, Split) else split.few(CHUNK)
+        if not isinstance(split, Split):
+            content.update(f"{len(split)} {_code_of(getattr(split, 'source', None))}".encode())
+        for part in (arrays.x, arrays.y):
+            for key, array in named(part).items():
+                content.update(f"{key} {array.dtype} {array.shape}".encode())
+                content.update(np.ascontiguousarray(array).data)
+    return content.hexdigest()
+
+
+def _code_of(source: Any) -> str:
+    """The digest of the code of a stream's source; of a `tf.data.Dataset`, which does not tell, nothing."""
+    if callable(source):
+        return digest_callable(source)
+    return digest_callable(type(source)) if _keras_dataset(source) else ""
+
+
+def load(source: Any) -> Data:
+    """Loads a resolved source.
+
+    A source without a validation split gives the last tenth of a seeded shuffle of its training split to it.
+
+    Raises:
+        DataError: It cannot be read, or is not in a form that tfopt knows.
+    """
+    if isinstance(source, Path):
+        return _from_npz(source)
+    if isinstance(source, str):
+        scheme, _, name = source.partition(":")
+        return _digits() if source == "digits" else _from_tfds(name) if scheme == "tfds" else _from_keras(name)
+    try:
+        if isinstance(source, Ref) or callable(source):
+            import tensorflow as tf
+
+            tf.random.set_seed(0)  # the shuffles of a tf.data pipeline are the same at every run
+        value = source.call() if isinstance(source, Ref) else source() if callable(source) else source
+    except InputError as error:
+        raise DataError(str(error), ("data",)) from error
+    except Exception as error:
+        raise DataError(f"the data function failed: {describe(error)}", ("data",)) from error
+    return as_data(value)
+
+
+def inputs(source: str, shapes: Mapping[str, tuple[int | None, ...]], count: int) -> Arrays:
+    """Inputs alone, for a command that needs no targets.
+
+    Args:
+        source: A `.npy` file of one array, a `.npz` file of arrays by input name, or the words of a recipe's `data`, of
+            which training samples are taken.
+        shapes: The model's input shapes by name, without the batch; empty where it does not know them.
+        count: How many samples to take; which ones is a seeded choice.
+
+    Raises:
+        DataError: The file is not there or not whole, or the samples do not fit the model.
+    """
+    path = Path(os.path.expandvars(source))
+    if path.suffix not in (".npy", ".npz") or source.startswith("npz:"):
+        return load(resolve(source, Path.cwd())).fitted(shapes).calibration(count, 0)
+    try:
+        loaded = np.load(find_file(str(path), Path.cwd()), allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is not a whole {path.suffix} file: {describe(error)}", ("data",)) from error
+    arrays: Arrays = loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+    if isinstance(arrays, dict) and "x_train" in arrays:
+        return as_data(arrays).fitted(shapes).calibration(count, 0)
+    if isinstance(arrays, dict) and len(arrays) == 1:
+        [arrays] = arrays.values()
+    have = min(len(array) for array in named(arrays).values())
+    return take(arrays, np.sort(np.random.default_rng(0).permutation(have)[:count]))
+
+
+def as_data(value: Any) -> Data:
+    """Reads what a data function may return: a `Data`, a dict, or two or three splits in a row.
+
+    A split is a pair (x, y) of arrays, or whatever `tfopt.Stream` takes. The dict has `train`, `test` and, if wanted,
+    `validation`, or `x_train`, `y_train` and so on; and `augment`, as `Data` has it. Without a validation split the
+    training arrays give a tenth to it.
+
+    Raises:
+        DataError: It is none of these.
+    """
+    if isinstance(value, Data) and all(isinstance(split, Samples) for split in value.splits().values()):
+        return value
+    augment = value.augment if isinstance(value, Data) else value.get("augment") if isinstance(value, Mapping) else None
+    if augment is not None and not callable(augment):
+        raise DataError(f"augment is a function of x, y and a seed. Received: {augment!r}.", ("data",))
+    if isinstance(value, Data):
+        given: dict[str, Any] = dict(value.splits())
+    elif isinstance(value, Mapping):
+        given = _by_name(value)
+    elif isinstance(value, tuple | list) and len(value) in (2, 3) and all(map(_is_split, value)):
+        given = dict(zip(SPLITS if len(value) == 3 else ("train", "test"), value, strict=True))
+    else:
+        raise DataError(
+            "data is a tfopt.Data, a dict of x_train, y_train, x_test and y_test arrays, or (x, y) pairs for train and "
+            f"test. Received: {type(value).__name__}.",
+            ("data",),
+        )
+    splits = {name: _samples(name, split) for name, split in given.items()}
+    if "validation" not in splits:
+        if not isinstance(splits["train"], Split):
+            raise DataError("a training split that is streamed needs a validation split beside it.", ("data",))
+        splits["train"], splits["validation"] = _hold_out(splits["train"])
+    return Data(splits["train"], splits["validation"], splits["test"], augment)
+
+
+def _by_name(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The splits of a dict, by the names of splits or of their arrays."""
+    if "train" in value:
+        if wrong := [key for key in value if key not in (*SPLITS, "augment")]:
+            raise DataError(
+                f"the data has a {wrong[0]!r}, which is none of its splits. {did_you_mean(wrong[0], SPLITS)}", ("data",)
+            )
+        if "test" not in value:
+            raise DataError(f"the data has no test. It has: {', '.join(map(str, value))}.", ("data",))
+        return {name: value[name] for name in SPLITS if name in value}
+    there = [name for name in SPLITS if name != "validation" or "x_validation" in value]
+    if missing := [key for name in there for key in (f"x_{name}", f"y_{name}") if key not in value]:
+        raise DataError(f"the data has no {missing[0]}. It has: {', '.join(map(str, value))}.", ("data",))
+    known = [f"{part}_{name}" for name in SPLITS for part in "xy"]
+    for key in value:
+        if str(key).startswith(("x_", "y_")) and key not in known:
+            raise DataError(
+                f"the data has a {key!r}, which is none of its splits. {did_you_mean(key, known)}", ("data",)
+            )
+    return {name: (value[f"x_{name}"], value[f"y_{name}"]) for name in there}
+
+
+def _is_split(part: Any) -> bool:
+    pair = isinstance(part, tuple | list) and len(part) == 2
+    return pair or isinstance(part, Samples) or callable(part) or hasattr(part, "element_spec") or _keras_dataset(part)
+
+
+def _keras_dataset(part: Any) -> bool:
+    return hasattr(part, "on_epoch_end") and hasattr(part, "__getitem__")
+
+
+def _samples(name: str, split: Any) -> Samples:
+    if isinstance(split, Samples):
+        return split
+    if isinstance(split, tuple | list) and len(split) == 2:
+        made = Split(_arrays(split[0]), _arrays(split[1]))
+        for key, array in named(made.y).items():
+            same_length(f"y_{name}{f'[{key!r}]' if key else ''}", array, f"x_{name}", made)
+        return made
+    if hasattr(split, "__next__"):
+        raise DataError(
+            f"the {name} split is a generator, which can be read once. Give the function that makes it.", ("data",)
+        )
+    if not _is_split(split):
+        raise DataError(
+            f"the {name} split is a pair (x, y) of arrays, a tf.data.Dataset, a keras.utils.PyDataset or a function "
+            f"that gives batches. Received: {type(split).__name__}.",
+            ("data",),
+        )
+    from tfopt.data.streams import Stream
+
+    return Stream(split)
+
+
+def _arrays(value: Any) -> Arrays:
+    refusal = f"the data is not an array of samples of one shape. Received: {type(value).__name__}."
+    try:
+        arrays = {k: np.asarray(v) for k, v in value.items()} if isinstance(value, Mapping) else np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise DataError(refusal, ("data",)) from error
+    if any(array.dtype == object or array.ndim == 0 for array in named(arrays).values()):
+        raise DataError(refusal, ("data",))
+    return arrays
+
+
+def _hold_out(train: Split) -> tuple[Split, Split]:
+    if len(train) == 1:
+        raise DataError("x_train has one sample, and validation needs one too. Give x_validation, or more.", ("data",))
+    order = np.random.default_rng(0).permutation(len(train))
+    count = max(round(len(train) * HELD_OUT), 1) if len(train) else 0
+    rest, held = np.sort(order[count:]), np.sort(order[:count])
+    return Split(take(train.x, rest), take(train.y, rest)), Split(take(train.x, held), take(train.y, held))
+
+
+def _digits() -> Data:
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    images, labels = load_digits(return_X_y=True)
+    x = (images / 16).astype(np.float32).reshape(-1, 8, 8, 1)
+    y = labels.astype(np.int32)
+    x_rest, x_test, y_rest, y_test = train_test_split(x, y, test_size=360, random_state=0, stratify=y)
+    x_train, x_held, y_train, y_held = train_test_split(x_rest, y_rest, test_size=140, random_state=0, stratify=y_rest)
+    return Data(Split(x_train, y_train), Split(x_held, y_held), Split(x_test, y_test))
+
+
+def _from_npz(path: Path) -> Data:
+    try:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise DataError(
+                f"{path} is one array. Write the four with np.savez: x_train, y_train, x_test, y_test.", ("data",)
+            )
+        with file:
+            return as_data(dict(file))
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is not a whole .npz file: {describe(error)}", ("data",)) from error
+
+
+def _from_keras(name: str) -> Data:
+    import keras
+
+    try:
+        (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
+    except Exception as error:
+        raise DataError(
+            f"keras.datasets.{name} does not load: {describe(error)}. Keras downloads it once, to ~/.keras/datasets.",
+            ("data",),
+        ) from error
+    if name.startswith("cifar"):
+        y_train, y_test = y_train[:, 0], y_test[:, 0]
+    return as_data(((x_train, y_train), (x_test, y_test)))
+
+
+def _from_tfds(name: str) -> Data:
+    """A data set of TensorFlow Datasets as streams.
+
+    Where it has no validation split, the last tenth of its training split stands for it.
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError:
+        raise DataError("tfds: needs TensorFlow Datasets: pip install 'tfopt[tfds]'.", ("data",)) from None
+    from tfopt.data.streams import Stream
+
+    try:
+        builder = tfds.builder(name)
+        if builder.info.supervised_keys is None:
+            raise DataError(
+                f"tfds:{name} does not say what of it is the target. Write a function that gives (x, y).", ("data",)
+            )
+        builder.download_and_prepare()
+        there = builder.info.splits
+        if not {"train", "test"} <= set(there):
+            raise DataError(f"tfds:{name} has no train and test, but {', '.join(there)}. Write a function.", ("data",))
+        parts = {"train": "train", "validation": "validation", "test": "test"}
+        if "validation" not in there:
+            share = round(100 * (1 - HELD_OUT))
+            parts |= {"train": f"train[:{share}%]", "validation": f"train[{share}%:]"}
+
+        def read(split: str, shuffled: bool) -> Callable[..., Any]:
+            def ordered() -> Any:
+                return builder.as_dataset(split=split, as_supervised=True, shuffle_files=False).batch(CHUNK)
+
+            def of_epoch(epoch: int) -> Any:
+                order = tfds.ReadConfig(shuffle_seed=epoch)
+                order.options.deterministic = True  # TFDS lets go of the order where it shuffles files
+                rows = builder.as_dataset(split=split, as_supervised=True, shuffle_files=True, read_config=order)
+                return rows.shuffle(SHUFFLED, seed=epoch).batch(CHUNK)
+
+            return of_epoch if shuffled else ordered
+
+        counts = {part: there[split].num_examples for part, split in parts.items()}
+        train, validation, test = (Stream(read(parts[part], part == "train"), counts[part]) for part in SPLITS)
+        return Data(train, validation, test)
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"tfds:{name} does not load: {describe(error).rstrip('.')}. TFDS downloads it once, to "
+            "~/tensorflow_datasets.",
+            ("data",),
+        ) from error

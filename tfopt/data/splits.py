@@ -1,0 +1,385 @@
+"""The splits of a recipe's data: whether they fit the model, and the order in which training sees them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfopt.errors import DataError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Arrays = np.ndarray | dict[str, np.ndarray]
+Augment = Callable[[Any, Any, Any], tuple[Any, Any]]
+Shapes = Mapping[str, tuple[int | None, ...]]
+# Samples that are run at once where nothing is learned from them.
+CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How training reads a split.
+
+    Args:
+        batch_size: Samples to a step.
+        seed: With the epoch's number it decides the order.
+        first_epoch: The first epoch to read, from 0.
+        epochs: The first one that is not read.
+        augment: As `Data` has it.
+    """
+
+    batch_size: int
+    seed: int
+    first_epoch: int
+    epochs: int
+    augment: Augment | None = None
+
+
+class Samples(ABC):
+    """Samples and their targets, wherever they are: `Split` has them in memory, `Stream` reads them batch by batch."""
+
+    y: Any
+    """The targets of all samples: `(samples, ...)`, or a dict of such arrays by the model's output names."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many samples there are."""
+
+    @abstractmethod
+    def few(self, count: int) -> Split:
+        """The first samples, `count` of them or as many as there are."""
+
+    @abstractmethod
+    def choose(self, count: int, *seed: int) -> Split:
+        """A random choice of samples that only the seed decides, `count` of them or as many as there are."""
+
+    @abstractmethod
+    def inputs(self) -> Any:
+        """The inputs in their order, as `keras.Model.predict` takes them."""
+
+    @abstractmethod
+    def chunks(self) -> Iterator[Arrays]:
+        """The inputs in their order, a few at a time."""
+
+    @abstractmethod
+    def batches(self, size: int) -> tf.data.Dataset:
+        """The batches `(x, y)` in their order."""
+
+    @abstractmethod
+    def training(self, reading: Reading) -> tf.data.Dataset:
+        """The batches `(x, y)` of epochs, one after the other: `ceil(samples / batch_size)` to each."""
+
+    @abstractmethod
+    def fitted(self, shapes: Shapes) -> Samples:
+        """The samples with their inputs shaped as a model takes them."""
+
+    @abstractmethod
+    def check(self, name: str) -> None:
+        """Looks for what no training survives.
+
+        Raises:
+            DataError: No samples, inputs and targets of different lengths, or values that are not finite.
+        """
+
+
+@dataclass(frozen=True)
+class Split(Samples):
+    """Samples and their targets, in memory.
+
+    Args:
+        x: `(samples, ...)`, or a dict of such arrays by the model's input names.
+        y: `(samples, ...)`, or a dict of such arrays by the model's output names.
+    """
+
+    x: Arrays
+    y: Arrays
+
+    def __len__(self) -> int:
+        return len(next(iter(self.x.values())) if isinstance(self.x, dict) else self.x)
+
+    def few(self, count: int) -> Split:
+        """The first samples."""
+        return self.take(slice(0, count))
+
+    def take(self, index: Any) -> Split:
+        """The samples at `index`."""
+        return Split(take(self.x, index), take(self.y, index))
+
+    def choose(self, count: int, *seed: int) -> Split:
+        """A random choice, in the order of the split."""
+        return self.take(np.sort(np.random.default_rng(list(seed)).permutation(len(self))[:count]))
+
+    def inputs(self) -> Arrays:
+        """The arrays."""
+        return self.x
+
+    def chunks(self) -> Iterator[Arrays]:
+        """All of them at once: they are in memory."""
+        yield self.x
+
+    def batches(self, size: int) -> tf.data.Dataset:
+        """The batches in the order of the split."""
+        import tensorflow as tf
+
+        return tf.data.Dataset.from_tensor_slices((self.x, self.y)).batch(size)
+
+    def training(self, reading: Reading) -> tf.data.Dataset:
+        """Batches in an order that only the seed and the epoch's number decide.
+
+        So do they decide what `augment` does: a training that starts again at epoch k sees what it would have seen.
+        """
+        import tensorflow as tf
+
+        arrays = tf.nest.map_structure(tf.convert_to_tensor, (self.x, self.y))
+        rows = tf.convert_to_tensor(self._rows())
+        seed, size, augment = reading.seed, reading.batch_size, reading.augment
+        steps = -(-len(self) // size)
+
+        def indices(epoch: Any) -> Any:
+            order = tf.random.experimental.stateless_shuffle(rows, seed=tf.stack([tf.cast(seed, tf.int64), epoch]))
+            return tf.data.Dataset.range(steps).map(
+                lambda step: (order[step * size : (step + 1) * size], epoch * steps + step)
+            )
+
+        def gather(index: Any, step: Any) -> Any:
+            x, y = tf.nest.map_structure(lambda tensor: tf.gather(tensor, index), arrays)
+            return augment(x, y, tf.stack([tf.cast(seed, tf.int64), step])) if augment else (x, y)
+
+        return tf.data.Dataset.range(reading.first_epoch, reading.epochs).flat_map(indices).map(gather).prefetch(2)
+
+    def _rows(self) -> np.ndarray:
+        """The numbers of the samples that an epoch sees."""
+        return np.arange(len(self), dtype=np.int32)
+
+    def fitted(self, shapes: Shapes) -> Split:
+        """The samples with a missing channel axis of 1 added to their inputs.
+
+        Raises:
+            DataError: An input is missing, or its samples have another shape.
+        """
+        return replace(self, x=fitted(self.x, shapes)) if shapes else self
+
+    def check(self, name: str) -> None:
+        """Looks at every value."""
+        for part, arrays in (("x", self.x), ("y", self.y)):
+            for key, array in named(arrays).items():
+                what = f"{part}_{name}{f'[{key!r}]' if key else ''}"
+                same_length(what, array, f"x_{name}", self)
+                check_values(what, array)
+
+
+@dataclass(frozen=True)
+class Oversampled(Split):
+    """A split whose every class is seen equally often in training.
+
+    Samples of the largest class are seen once an epoch, those of the others again and again until they are as many.
+
+    Args:
+        x: Inputs.
+        y: Class ids `(samples,)` or `(samples, 1)`, or one-hot labels `(samples, classes)`.
+    """
+
+    rows: np.ndarray = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        ids = label_ids(self.y)
+        members = [np.flatnonzero(ids == label) for label in np.unique(ids)]
+        largest = max(map(len, members))
+        rows = np.concatenate([np.resize(of_class, largest) for of_class in members])
+        object.__setattr__(self, "rows", rows.astype(np.int32))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, index: Any) -> Split:
+        """The samples at `index` of what an epoch sees."""
+        return Split(take(self.x, self.rows[index]), take(self.y, self.rows[index]))
+
+    def _rows(self) -> np.ndarray:
+        return self.rows
+
+
+def label_ids(y: Arrays) -> np.ndarray:
+    """Class ids `(samples,)` of labels that are ids or one-hot.
+
+    Raises:
+        DataError: There are several outputs, or the labels are no classes.
+    """
+    if isinstance(y, dict):
+        raise DataError(
+            f"classes are weighed by the labels of one output, and these are of {', '.join(y)}. Weigh them in the "
+            "losses.",
+            ("data",),
+        )
+    if y.ndim == 2 and y.shape[1] > 1 and np.array_equal(np.unique(y), [0, 1]) and (y.sum(axis=1) == 1).all():
+        return np.asarray(y.argmax(axis=1))
+    ids = y.reshape(len(y), -1)
+    if ids.shape[1] != 1 or (ids % 1 != 0).any():
+        raise DataError(
+            f"classes are weighed by class ids, one a sample, or one-hot labels. Received: shape {y.shape}, {y.dtype}.",
+            ("data",),
+        )
+    return np.asarray(ids[:, 0].astype(np.int64))
+
+
+def balanced_weights(y: Arrays) -> dict[int, float]:
+    """The weight of each class that makes all count the same: samples / (classes * samples of the class).
+
+    References:
+        King, Zeng, Logistic regression in rare events data, Political Analysis 9 (2001); as in scikit-learn.
+    """
+    from sklearn.utils.class_weight import compute_class_weight
+
+    ids = label_ids(y)
+    classes = np.unique(ids)
+    return dict(zip(classes.tolist(), compute_class_weight("balanced", classes=classes, y=ids).tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class Data:
+    """The three splits of a recipe's data.
+
+    Args:
+        train: What training sees.
+        validation: What early stopping and the training log look at; never the test split.
+        test: What every reported accuracy was measured on.
+        augment: Changes each training batch: `augment(x, y, seed)` gives `(x, y)`, in TensorFlow ops. All that is
+            random in it comes from the seed, two integers for `tf.random.stateless_uniform` and its siblings, which
+            are new at each step and the same at each run.
+    """
+
+    train: Samples
+    validation: Samples
+    test: Samples
+    augment: Augment | None = None
+
+    def splits(self) -> dict[str, Samples]:
+        """The splits by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def check(self) -> None:
+        """Looks for what no training survives.
+
+        Raises:
+            DataError: An empty split, inputs and targets of different lengths, or values that are not finite.
+        """
+        for name, split in self.splits().items():
+            split.check(name)
+
+    def check_augment(self) -> None:
+        """Tries `augment` on a few samples, as training would.
+
+        Raises:
+            DataError: It fails, or gives something else than samples and targets of the shapes that it took.
+        """
+        if self.augment is None:
+            return
+        split = self.train.few(2)
+        try:
+            given = next(iter(split.training(Reading(len(split), 0, 0, 1, self.augment))))
+        except Exception as error:
+            from tfopt.user_code import describe
+
+            raise DataError(f"augment(x, y, seed) fails on a batch: {describe(error)}", ("data",)) from error
+        if not isinstance(given, tuple) or len(given) != 2:
+            raise DataError("augment gives back (x, y), and gave something else.", ("data",))
+        for what, before, after in zip(("x", "y"), (split.x, split.y), given, strict=True):
+            shapes = [{name: tuple(a.shape) for name, a in named(arrays).items()} for arrays in (before, after)]
+            if shapes[0] != shapes[1]:
+                raise DataError(
+                    f"augment keeps the shapes of a batch. {what} went in as {_words(shapes[0])} and came out as "
+                    f"{_words(shapes[1])}.",
+                    ("data",),
+                )
+
+    def fitted(self, shapes: Shapes) -> Data:
+        """The data with its inputs shaped as a model takes them: a missing channel axis of 1 is added.
+
+        Args:
+            shapes: The model's input shapes by name, without the batch.
+
+        Raises:
+            DataError: An input is missing, or its samples have another shape.
+        """
+        if not shapes:
+            return self
+        train, validation, test = (split.fitted(shapes) for split in self.splits().values())
+        return Data(train, validation, test, self.augment)
+
+    def calibration(self, count: int, seed: int) -> Arrays:
+        """A random choice of training inputs, `(count, ...)`: the representative dataset of quantization."""
+        return self.train.choose(count, seed, 0xCA11B).x
+
+
+def _words(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {shape}".strip() for name, shape in shapes.items())
+
+
+def take(arrays: Arrays, index: Any) -> Arrays:
+    """The samples at `index`, of an array or of each array of a dict."""
+    return {k: v[index] for k, v in arrays.items()} if isinstance(arrays, dict) else arrays[index]
+
+
+def same_length(what: str, array: np.ndarray, other: str, split: Samples) -> None:
+    """Raises a `DataError` where an array has another number of samples than a split."""
+    if len(array) != len(split):
+        raise DataError(f"{what} has {len(array)} samples and {other} has {len(split)}.", ("data",))
+
+
+def check_values(what: str, array: np.ndarray) -> None:
+    """Raises a `DataError` where there are no samples, no numbers, or numbers that are not finite."""
+    if len(array) == 0:
+        raise DataError(f"{what} is empty. Give every split at least one sample.", ("data",))
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{what} holds {array.dtype}, not numbers. Turn words into numbers first.", ("data",))
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
+        raise DataError(f"{what} has a NaN or infinite value in sample {bad}. Clean the data first.", ("data",))
+
+
+def named(arrays: Any) -> dict[str, Any]:
+    """Arrays by name; one alone goes by the empty name."""
+    return arrays if isinstance(arrays, dict) else {"": arrays}
+
+
+def fitted(x: Any, shapes: Shapes) -> Any:
+    """Inputs, arrays or tensors, as a model of these input shapes takes them.
+
+    Raises:
+        DataError: An input is missing, or its samples have another shape.
+    """
+    if isinstance(x, dict):
+        missing = [name for name in shapes if name not in x]
+        if missing:
+            raise DataError(f"the model has an input {missing[0]!r}, and the data has only {', '.join(x)}.", ("data",))
+        return {name: shaped(x[name], shape, f"the model's input {name!r}") for name, shape in shapes.items()}
+    if len(shapes) > 1:
+        raise DataError(f"the model has the inputs {', '.join(shapes)}: give x as a dict by these names.", ("data",))
+    [(name, shape)] = shapes.items()
+    return shaped(x, shape, f"the model's input {name!r}")
+
+
+def shaped(x: Any, shape: Sequence[int | None], what: str) -> Any:
+    """Samples as something takes them: a missing last axis of 1 is added.
+
+    Args:
+        x: `(samples, ...)`, an array or a tensor.
+        shape: What it takes, without the batch; None or -1 for a dimension of any size.
+        what: Its name, for the error.
+
+    Raises:
+        DataError: The samples have another shape.
+    """
+    want = tuple(None if size is None or size < 0 else int(size) for size in shape)
+    given = tuple(x.shape[1:])
+    if len(given) + 1 == len(want) and want[-1] == 1:
+        x = x[..., None]
+    have = tuple(x.shape[1:])
+    if len(have) != len(want) or any(None not in (n, m) and n != m for n, m in zip(want, have, strict=True)):
+        raise DataError(f"{what} takes samples of shape {want}, and the data's have {given}.", ("data",))
+    return x

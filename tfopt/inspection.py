@@ -1,0 +1,201 @@
+"""What is in a model file: its layers or ops with dtypes, bytes and zeros."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfopt.errors import ModelError
+
+if TYPE_CHECKING:
+    from tfopt.tflite.file import FileSummary, Op
+
+
+@dataclass(frozen=True)
+class PartSummary:
+    """A layer of a Keras model, or an op of a `.tflite`.
+
+    Args:
+        name: The layer's path, or the op's output tensor (empty in a slimmed file).
+        kind: The layer's class, or the op's name.
+        dtype: Of its weights; of its computation where it has none.
+        shape: Of its output, without the batch for a layer.
+        parameters: Number of weights and biases.
+        bytes: Their size.
+        zeros: How many of them are exactly 0.
+    """
+
+    name: str
+    kind: str
+    dtype: str
+    shape: str
+    parameters: int
+    bytes: int
+    zeros: int
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """A model's parts and totals.
+
+    Args:
+        format: `keras` or `tflite`.
+        bytes: Size of the file; None for a model in memory.
+        gzip_bytes: After gzip -9; None for a model in memory.
+        inputs: A line for each input.
+        outputs: A line for each output.
+        parts: Layers or ops, in order.
+        remarks: What is worth knowing of a `.tflite`: ops in float among integers, loops, ops that LiteRT does not
+            have, kernels that are stored sparse.
+    """
+
+    format: str
+    bytes: int | None
+    gzip_bytes: int | None
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    parts: tuple[PartSummary, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases in all."""
+        return sum(part.parameters for part in self.parts)
+
+    @property
+    def zeros(self) -> int:
+        """How many of them are exactly 0."""
+        return sum(part.zeros for part in self.parts)
+
+
+def inspect(model: Any, trust: bool = False) -> ModelSummary:
+    """Looks into a model.
+
+    Args:
+        model: A `.keras`, `.h5` or `.tflite` path, a SavedModel folder, the bytes of a `.tflite`, or a Keras model.
+        trust: Load Python code that a Keras file carries (a Lambda layer).
+
+    Raises:
+        ModelError: It is none of these, or cut short.
+    """
+    if isinstance(model, bytes):
+        return _of_tflite(model)
+    if not isinstance(model, str | os.PathLike):
+        if not hasattr(model, "trainable_variables"):
+            raise ModelError(f"a model is a path, the bytes of a .tflite, or a Keras model. Received: {model!r:.80}.")
+        from tfopt.models import loading
+
+        return _of_keras(loading.as_keras3(model), None)
+    path = Path(model)
+    if not path.exists():
+        raise ModelError(f"there is no file {path}.")
+    folder = path.is_dir()
+    if folder and not (path / "saved_model.pb").is_file():
+        raise ModelError(f"{path} is a folder. Name a .keras, .h5 or .tflite file in it, or a SavedModel.")
+    if not folder:
+        with path.open("rb") as file:
+            head = file.read(8)
+        if path.suffix == ".tflite" or head[4:] == b"TFL3":
+            return _of_tflite(path)
+    if not folder and path.suffix not in (".keras", ".h5", ".hdf5"):
+        raise ModelError(f"{path} is not a model file. tfopt reads .keras, .h5 and .tflite.")
+    from tfopt.models import loading
+    from tfopt.output_capture import captured
+
+    with captured():
+        loaded = loading.as_keras3(path, trust=trust)
+    return _of_keras(loaded, None if folder else path)
+
+
+def _of_tflite(source: Path | bytes) -> ModelSummary:
+    from tfopt.tflite.file import read
+
+    summary = read(source)
+    seen: set[int] = set()
+    parts = []
+    for op in summary.ops:
+        own = [t for t in op.weights if id(t) not in seen]  # a weight that two ops share counts once
+        seen.update(id(t) for t in own)
+        computed = [t for t in (*op.outputs, *op.inputs) if not t.bytes]
+        dtypes = dict.fromkeys(t.dtype.lower() for t in (own or computed[:1]))
+        output = op.outputs[0] if op.outputs else None
+        parts.append(
+            PartSummary(
+                name=output.name if output else "",
+                kind=op.name,
+                dtype="+".join(dtypes),
+                shape="x".join(map(str, output.shape)) if output else "",
+                parameters=sum(t.size for t in own),
+                bytes=sum(t.bytes for t in own),
+                zeros=sum(t.zeros for t in own),
+            )
+        )
+
+    def lines(side: dict[str, tuple[str, tuple[int, ...]]]) -> tuple[str, ...]:
+        return tuple(f"{name}: {dtype.lower()} {'x'.join(map(str, shape))}" for name, (dtype, shape) in side.items())
+
+    sizes = summary.bytes, summary.gzip_bytes
+    ends = lines(summary.inputs), lines(summary.outputs)
+    return ModelSummary("tflite", *sizes, *ends, tuple(parts), tuple(_remarks(summary)))
+
+
+def _remarks(summary: FileSummary) -> Iterator[str]:
+    """What is worth knowing of a file."""
+    integers = [op for op in summary.ops if op.integers]
+    floating = [op for op in summary.ops if op.floating]
+    if integers and floating:
+        yield f"in float among integers: {_counted(floating)}"
+    if loops := [op for op in summary.ops if op.name in ("WHILE", "IF", "CALL_ONCE")]:
+        yield f"loops and branches: {_counted(loops)}"
+    if flex := [op for op in summary.ops if op.name.startswith("Flex")]:
+        yield f"not LiteRT's own, they need TensorFlow in the app: {_counted(flex)}"
+    if sparse := [op for op in summary.ops if op.name == "DENSIFY"]:
+        yield f"stored sparse and unpacked when the file is loaded: {len(sparse)} kernels"
+
+
+def _counted(ops: Sequence[Op]) -> str:
+    counts = Counter(op.name for op in ops)
+    return ", ".join(f"{name} x{count}" if count > 1 else name for name, count in counts.items())
+
+
+def _of_keras(model: Any, path: Path | None) -> ModelSummary:
+    from tfopt.models.layers import LayerRef, walk
+
+    seen: set[int] = set()
+    parts = []
+    own = (LayerRef(model.name, model),) if model._trainable_variables or model._non_trainable_variables else ()
+    for place in (*own, *walk(model)):
+        layer = place.layer
+        variables = [v for v in (*layer._trainable_variables, *layer._non_trainable_variables) if id(v) not in seen]
+        seen.update(id(v) for v in variables)
+        arrays = [np.asarray(v) for v in variables]
+        output = (
+            getattr(getattr(layer, "output", None), "shape", None) if getattr(layer, "_inbound_nodes", None) else None
+        )
+        parts.append(
+            PartSummary(
+                name=place.path,
+                kind=type(layer).__name__,
+                dtype="+".join(dict.fromkeys(str(v.dtype) for v in variables)) or str(layer.compute_dtype),
+                shape="x".join(str(n or "?") for n in output[1:]) if output else "",
+                parameters=sum(a.size for a in arrays),
+                bytes=sum(a.nbytes for a in arrays),
+                zeros=sum(int(a.size - np.count_nonzero(a)) for a in arrays),
+            )
+        )
+    content = path.read_bytes() if path else None
+    size = len(content) if content else None
+    zipped = len(gzip.compress(content, 9)) if content else None
+
+    def lines(tensors: Any) -> tuple[str, ...]:
+        return tuple(f"{t.name}: {t.dtype} {'x'.join(str(n or '?') for n in t.shape[1:])}" for t in tensors or ())
+
+    inputs, outputs = lines(getattr(model, "inputs", ())), lines(getattr(model, "outputs", ()))
+    return ModelSummary("keras", size, zipped, inputs, outputs, tuple(parts))

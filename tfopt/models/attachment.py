@@ -1,0 +1,80 @@
+"""What the callbacks have in common that change a model for the length of a `fit()`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import keras
+
+from tfopt.errors import ModelError
+from tfopt.models.constraints import HeldConstraint, own_constraint
+from tfopt.models.layers import Kernel
+
+
+class AttachedCallback(keras.callbacks.Callback):
+    """A callback that can be used in a `with` block, which lets go of the model even where `fit` raised.
+
+    Keras does not tell its callbacks of an exception.
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Lets go of the model."""
+        self.detach()
+
+    def detach(self) -> None:
+        """Gives the model back as it was."""
+        raise NotImplementedError
+
+
+class ConstraintCallback(AttachedCallback):
+    """A callback that acts on kernels through the constraints of their variables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: list[tuple[Kernel, HeldConstraint]] = []
+        self._owner: keras.Model | None = None
+
+    def _own_constraints(self, kernels: Sequence[Kernel]) -> list[Any]:
+        """The kernels' own constraints.
+
+        Raises:
+            ModelError: Another callback of the same `fit` holds one of them.
+        """
+        return [own_constraint(kernel, self) for kernel in kernels]
+
+    def _hold(self, kernels: Sequence[Kernel], constraints: Sequence[HeldConstraint]) -> None:
+        for kernel, held in zip(kernels, constraints, strict=True):
+            kernel.variable.constraint = held
+        self._held, self._owner = list(zip(kernels, constraints, strict=True)), self.model
+        self.model.make_train_function(force=True)  # fit() keeps a step traced earlier, without these constraints
+
+    def detach(self) -> None:
+        """Gives the model back as it was, with what has become of its weights; `fit` does it at its end."""
+        if not self._held or self._owner is None:
+            return
+        for kernel, held in self._held:
+            if kernel.variable.constraint is held:
+                kernel.variable.constraint = held.own
+        self._held = []
+        self._owner.make_train_function(force=True)
+
+
+def refuse_combinations(model: keras.Model) -> None:
+    """Says in one line what Keras 3 would say in a hundred, or would do wrong."""
+    if keras.backend.backend() != "tensorflow":
+        raise ModelError(f"tfopt prunes on Keras's TensorFlow backend. Received: {keras.backend.backend()!r}.")
+    if model.distribute_strategy.num_replicas_in_sync == 1:
+        return
+    if model.steps_per_execution > 1:
+        raise ModelError(
+            "Keras 3 cannot run several steps in one execution under a distribution strategy "
+            f"(keras issue 19246). Compile with steps_per_execution=1. Received: {model.steps_per_execution}."
+        )
+    if model.jit_compile is True:
+        raise ModelError(
+            "Keras 3 cannot compile with XLA under a distribution strategy. Compile with jit_compile=False."
+        )

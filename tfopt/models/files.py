@@ -1,0 +1,233 @@
+"""Models in files and folders: what they say of their layers before anything of them runs, and the way in."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tfopt.errors import ModelError
+from tfopt.models.backend import keras_on_tensorflow
+from tfopt.models.keras2 import migration
+from tfopt.models.keras2.layer_config import code_in, library
+from tfopt.models.keras2.migration import SAVED_MODEL, LoadedModel
+from tfopt.user_code import describe
+
+_KERAS = "_tf_keras_"
+
+
+def read(path: Path, objects: Mapping[str, Any], trust: bool = False) -> LoadedModel:
+    """The Keras 3 model in a file or SavedModel, its outputs compared with tf_keras's where Keras 2 stored it.
+
+    Args:
+        path: A `.keras` or `.h5` file, or a SavedModel folder.
+        objects: Classes and functions that its layers are made of, by name.
+        trust: Load Python code that is stored in it (a Lambda layer).
+
+    Raises:
+        ModelError: It cannot be read, holds code, or has a layer that cannot be carried over.
+    """
+    layers = list(_stored_layers(path))
+    code = [(layer, why) for layer in layers if (why := code_in(layer.kind))]
+    for layer, why in code:
+        if path.is_dir() or layer.kind != "Lambda":
+            raise ModelError(f"{path} does not load: the layer {layer.name!r} ({layer.kind}) {why}.", ("model",))
+        if not trust:
+            raise ModelError(
+                f"{path} carries Python code in the Lambda layer {layer.name!r}, and loading it would run that code. "
+                "If the file is yours, write `trust: true` in the recipe, or --trust on the command line.",
+                ("model",),
+            )
+    if path.is_dir():
+        carried = migration.carry(migration.read(path, objects), f"the SavedModel {path.name}", objects)
+        return LoadedModel(carried.model, carried)
+    return _read_file(path, objects, trust, layers)
+
+
+def _read_file(path: Path, objects: Mapping[str, Any], trust: bool, layers: list[_Stored]) -> LoadedModel:
+    """As Keras 3 reads it, which keeps how it was compiled; carried over where it does not."""
+    before, origin = _as_keras2(path, objects), f"the Keras 2 file {path.name}"
+    try:
+        model = _loaded(path, objects, trust)
+    except Exception as error:
+        if before is not None:
+            carried = migration.carry(before, origin, objects)
+            return LoadedModel(carried.model, carried)
+        foreign = [layer for layer in layers if layer.module.split(".")[0] != "keras" and layer.kind not in objects]
+        reason = describe(error)
+        if foreign:
+            reason = (
+                f"it needs the class {foreign[0].kind!r} of {foreign[0].module!r}. "
+                "Give the model as a function, file.py:build, in a file that has the class."
+            )
+        raise ModelError(f"{path} does not load: {reason}", ("model",)) from error
+    if before is None:
+        return LoadedModel(model)
+    if model.compiled and (optimizer := migration.optimizer_of(before)):
+        from tfopt.models.signature import compile_settings
+
+        model.compile(**{**compile_settings(model), "optimizer": optimizer})  # Keras 3 reads none of its settings
+    try:
+        return LoadedModel(model, migration.compare(before, model, origin))
+    except ModelError:  # Keras 3 read it in its own way
+        carried = migration.carry(before, origin, objects)
+        return LoadedModel(carried.model, carried)
+
+
+def _as_keras2(path: Path, objects: Mapping[str, Any]) -> Any:
+    """The tf_keras model of a file that Keras 2 wrote; None of any other, and where tf_keras cannot read it."""
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            known = "metadata.json" in archive.namelist()
+            version = json.loads(archive.read("metadata.json")).get("keras_version", "3") if known else "3"
+    else:
+        import h5py
+
+        with h5py.File(path) as file:
+            version = file.attrs.get("keras_version", b"")
+    if (version if isinstance(version, str) else version.decode()).startswith("3"):
+        return None
+    try:
+        return migration.read(path, objects)
+    except ModelError:  # for want of a class that Keras 3 may be given
+        return None
+
+
+def _loaded(path: Path, objects: Mapping[str, Any], trust: bool) -> Any:
+    import keras
+
+    import tfopt.losses
+    import tfopt.optimizers  # noqa: F401  a model may be compiled with one of them: they register with Keras
+
+    settings = {"custom_objects": dict(objects), "safe_mode": not trust}
+    if path.suffix == ".keras":
+        return keras.models.load_model(path, **settings)
+    settings["custom_objects"] = {**_legacy_layers(), **objects}
+    try:
+        return keras.models.load_model(path, **settings)
+    except Exception:  # the optimizer of an old .h5 may be one that Keras 3 does not have
+        return keras.models.load_model(path, compile=False, **settings)
+
+
+class _Stored(NamedTuple):
+    """A layer as a model file describes it."""
+
+    kind: str
+    name: str
+    module: str
+
+
+def _stored_layers(path: Path) -> Iterator[_Stored]:
+    """Every layer in a model file or SavedModel, read without running anything of it."""
+    if path.is_dir():
+        yield from _layers_in(_in_folder(path))
+        return
+    try:
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as archive:
+                config = json.loads(archive.read("config.json"))
+        else:
+            import h5py
+
+            with h5py.File(path) as file:
+                text = file.attrs.get("model_config")
+                if text is None:
+                    raise ModelError(f"{path} holds weights but no model. Save it with model.save.", ("model",))
+                config = json.loads(text)
+    except FileNotFoundError:
+        raise ModelError(f"there is no file {path}.", ("model",)) from None
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise ModelError(
+            f"{path} is not a whole {path.suffix} model: {describe(error)}. Save it again with model.save.", ("model",)
+        ) from error
+    yield from _layers_in(config)
+
+
+def _layers_in(config: Any) -> Iterator[_Stored]:
+    if isinstance(config, dict):
+        if "class_name" in config and isinstance(config.get("config"), dict):
+            name = config["config"].get("name") or config.get("name") or "?"
+            yield _Stored(config["class_name"], str(name), str(config.get("module") or "keras"))
+        for value in config.values():
+            yield from _layers_in(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _layers_in(value)
+
+
+def _legacy_layers() -> dict[str, Any]:
+    """Readers of the two layers that Keras 2 wrote in a way that Keras 3 refuses; what they make is Keras's own."""
+    import keras
+
+    class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
+        @classmethod
+        def from_config(cls, config: dict[str, Any]) -> Any:
+            return keras.layers.DepthwiseConv2D.from_config({k: v for k, v in config.items() if k != "groups"})
+
+    class BatchNormalization(keras.layers.BatchNormalization):
+        @classmethod
+        def from_config(cls, config: dict[str, Any]) -> Any:
+            axis = config.get("axis", -1)
+            one = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
+            return keras.layers.BatchNormalization.from_config({**config, "axis": one})
+
+    return {"DepthwiseConv2D": DepthwiseConv2D, "BatchNormalization": BatchNormalization}
+
+
+def _in_folder(folder: Path) -> list[Any]:
+    """What a SavedModel says of its Keras layers, a config each, read without running anything of it."""
+    library()  # says how it is installed if it is not
+    from tensorflow.core.protobuf import saved_model_pb2
+    from tf_keras.protobuf import saved_metadata_pb2  # type: ignore[import-untyped,unused-ignore]
+
+    saved, metadata = saved_model_pb2.SavedModel(), saved_metadata_pb2.SavedMetadata()
+    try:
+        saved.ParseFromString((folder / SAVED_MODEL).read_bytes())
+        objects = [node.user_object for node in saved.meta_graphs[0].object_graph_def.nodes]
+        if (folder / "keras_metadata.pb").exists():
+            metadata.ParseFromString((folder / "keras_metadata.pb").read_bytes())
+        # TensorFlow before 2.5 wrote them into the graph.
+        written = metadata.nodes or [one for one in objects if one.identifier.startswith(_KERAS)]
+        layers = [json.loads(one.metadata) for one in written]
+    except Exception as error:  # protobuf's own errors have no common public class
+        raise ModelError(
+            f"{folder} is not a whole SavedModel: {describe(error)}. Save it again with model.save.", ("model",)
+        ) from error
+    if not objects or not objects[0].identifier.startswith(_KERAS):
+        raise ModelError(
+            f"{folder} is a SavedModel without a Keras model in it: a tf.Module, or what Keras 3's model.export wrote. "
+            "Give the .keras file of the model.",
+            ("model",),
+        )
+    return layers
+
+
+def load(path: Path, custom_objects: Mapping[str, Any] | None = None, trust: bool = False) -> Any:
+    """Reads a `.keras` or `.h5` file, or a SavedModel folder of Keras 2.
+
+    Args:
+        path: The file or folder.
+        custom_objects: Classes and functions that its layers are made of, by name.
+        trust: Load Python code that is stored in it (a Lambda layer).
+
+    Raises:
+        ModelError: It is not there, not a model, cut short, needs code that is not at hand, holds code, or is of
+            Keras 2 and has a layer that cannot be carried over.
+    """
+    keras_on_tensorflow()
+    return read(path, custom_objects or {}, trust).model
+
+
+def save(model: Any, path: Path) -> None:
+    """Writes a `.keras` file, compiled as the model is, with an optimizer that has not made a step."""
+    own = getattr(model, "optimizer", None)
+    try:
+        if own is not None:
+            model.optimizer = type(own).from_config(own.get_config())
+            model.optimizer.build(model.trainable_variables)  # Keras warns of a file whose optimizer has no variables
+        model.save(path)
+    finally:
+        if own is not None:
+            model.optimizer = own

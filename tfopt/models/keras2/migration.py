@@ -1,0 +1,216 @@
+"""Keras 2 models carried over to Keras 3: rebuilt layer by layer, weights copied, the outputs of both compared."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfopt.errors import ModelError
+from tfopt.models.keras2.layer_config import arguments, flat, library, mapped
+from tfopt.models.keras2.reconstruction import rebuild
+from tfopt.user_code import describe
+
+SAVED_MODEL = "saved_model.pb"
+TOLERANCE = 1e-3
+HALF_TOLERANCE = 1e-2
+"""For models that compute in float16 or bfloat16, of which every step rounds to 3 or 2 digits."""
+
+
+@dataclass(frozen=True)
+class MigratedModel:
+    """A model that came over from Keras 2.
+
+    Args:
+        model: The Keras 3 model.
+        origin: What it was before, in words.
+        max_error: The largest absolute difference between an output before and after, on random inputs.
+        scale: The largest absolute value of that output before.
+    """
+
+    model: Any
+    origin: str
+    max_error: float
+    scale: float
+
+    def summary(self) -> dict[str, Any]:
+        """What `artifact.json` keeps of it."""
+        return {"from": self.origin, "max_error": self.max_error, "scale": self.scale}
+
+
+class LoadedModel(NamedTuple):
+    """A model at the door, and how it came over if it was one of Keras 2."""
+
+    model: Any
+    carried: MigratedModel | None = None
+
+
+def is_keras2(thing: Any) -> bool:
+    """Whether a model, layer, class or function is of tf_keras; known without importing it."""
+    cls = thing if inspect.isclass(thing) else type(thing)
+    modules = [getattr(thing, "__module__", None) if inspect.isfunction(thing) else None]
+    modules += [base.__module__ for base in cls.__mro__]
+    return any(str(module).split(".")[0] == "tf_keras" for module in modules)
+
+
+def read(path: Path, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """The Keras 2 model in a SavedModel folder or a `.h5` file; code that it carries is run.
+
+    Args:
+        path: The folder or file.
+        custom_objects: Classes and functions that its layers are made of, by name.
+
+    Raises:
+        ModelError: tf_keras cannot read it.
+    """
+    import keras
+
+    tf_keras = library()
+    given = {
+        name: value
+        for name, value in (custom_objects or {}).items()
+        if not (inspect.isclass(value) and issubclass(value, keras.layers.Layer))
+    }
+    try:
+        try:
+            return tf_keras.models.load_model(path, custom_objects=given)
+        except Exception:  # the loss or the optimizer may be one that is not at hand
+            return tf_keras.models.load_model(path, custom_objects=given, compile=False)
+    except Exception as error:
+        raise ModelError(f"{path} does not load: {describe(error)}", ("model",)) from error
+
+
+def carry(
+    model: Any, origin: str = "a tf_keras model", custom_objects: Mapping[str, Any] | None = None
+) -> MigratedModel:
+    """The Keras 3 model of a tf_keras model, with its weights and outputs.
+
+    Args:
+        model: A Sequential or functional tf_keras model.
+        origin: What it is, in words, for the report.
+        custom_objects: Keras 3 classes of the model's own layers, and functions, by name.
+
+    Raises:
+        ModelError: A layer that cannot be carried, or outputs that differ.
+    """
+    import keras
+
+    own = {name: value for name, value in (custom_objects or {}).items() if not is_keras2(value)}
+    with keras.saving.custom_object_scope(own):
+        carried = rebuild(model)
+        _compile(model, carried)
+    return compare(model, carried, origin)
+
+
+def compare(before: Any, after: Any, origin: str) -> MigratedModel:
+    """Runs a tf_keras model and what became of it on the same random inputs.
+
+    Raises:
+        ModelError: An output differs by more than the tolerance.
+    """
+    from tfopt.models.layers import walk
+
+    worst, numbers = (-1.0, 0.0, 0.0), False
+    for inputs in _samples(before):
+        for one, other in zip(_run(before, inputs, "Keras 2"), _run(after, inputs, "Keras 3"), strict=True):
+            error, scale = _difference(np.asarray(one, np.float64), np.asarray(other, np.float64))
+            worst = max(worst, (error / max(scale, 1e-3), error, scale))
+            numbers = numbers or bool(np.isfinite(one).any())
+    half = any(place.layer.compute_dtype in ("float16", "bfloat16") for place in walk(after))
+    tolerance = HALF_TOLERANCE if half else TOLERANCE
+    ratio, error, scale = worst
+    if not numbers:
+        raise ModelError(
+            f"{origin} gives nothing but NaN or infinity on random inputs, so nothing can be compared. Look at its "
+            "weights.",
+            ("model",),
+        )
+    if not ratio <= tolerance:
+        raise ModelError(
+            f"{origin} computes something else in Keras 3: an output of up to {scale:.3g} differs by {error:.3g}, "
+            f"more than {tolerance:g} of that. Build the model with `import keras`.",
+            ("model",),
+        )
+    return MigratedModel(after, origin, error, scale)
+
+
+def _run(model: Any, inputs: Any, where: str) -> list[Any]:
+    try:
+        return flat(model(inputs, training=False))
+    except Exception as error:
+        raise ModelError(f"{model.name!r} does not run in {where}: {describe(error)}.", ("model",)) from error
+
+
+def _difference(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """The largest difference of two outputs and the largest value of the first; infinite where only one is a number."""
+    finite = np.isfinite(one)
+    same = np.array_equal(finite, np.isfinite(other)) and np.array_equal(one[~finite], other[~finite], equal_nan=True)
+    error = float(np.abs(one - other)[finite].max(initial=0)) if same else np.inf
+    return error, float(np.abs(one[finite]).max(initial=0))
+
+
+def _samples(model: Any) -> list[Any]:
+    """Random inputs that a tf_keras model takes: near 1 and near 100, or integers that its embeddings know."""
+    import tensorflow as tf
+
+    generator = np.random.default_rng(0)
+    parts = model._flatten_layers(include_self=False)
+    known = [value for part in parts for key in ("input_dim", "num_tokens") if (value := getattr(part, key, None))]
+
+    def inputs(size: int, scale: float) -> Any:
+        def sample(tensor: Any) -> Any:
+            batch, *rest = tensor.shape
+            shape = (batch or 4, *(size if n is None else n for n in rest))
+            if tensor.dtype == tf.string:
+                raise ModelError(
+                    f"{model.name!r} takes text, which no .tflite of tfopt does. Give the part behind its lookup.",
+                    ("model",),
+                )
+            if known or tensor.dtype.is_integer or tensor.dtype.is_bool:
+                high = 2 if tensor.dtype.is_bool else min(known, default=100)
+                return tf.cast(generator.integers(0, high, shape), tensor.dtype)
+            return tf.cast(generator.normal(0, scale, shape), tensor.dtype)
+
+        return mapped(model._nested_inputs, sample)
+
+    if all(None not in tensor.shape[1:] for tensor in model.inputs):
+        return [inputs(1, scale) for scale in (1, 1, 100)]
+    traced = tf.function(lambda some: model(some, training=False))
+    for size in (16, 64, 224):  # where a side may be of any length, a convolution without padding needs some
+        try:
+            traced.get_concrete_function(inputs(size, 1))
+            return [inputs(size, scale) for scale in (1, 1, 100)]
+        except ValueError as error:
+            failure = error
+    raise ModelError(f"{model.name!r} does not run on random inputs: {describe(failure)}.", ("model",)) from failure
+
+
+def optimizer_of(model: Any) -> Any:
+    """A Keras 3 optimizer with the settings of a tf_keras model's; None where there is none, or none of that class."""
+    import keras
+
+    try:
+        config = model.get_compile_config()["optimizer"]
+        cls = getattr(keras.optimizers, config["class_name"].rpartition(">")[2])
+        return cls.from_config({key: value for key, value in config["config"].items() if key in arguments(cls)})
+    except Exception:
+        return None
+
+
+def _compile(before: Any, after: Any) -> None:
+    """Compiles as the tf_keras model is, if Keras 3 has its loss and optimizer; a recipe can name them otherwise."""
+    import keras
+
+    try:
+        settings = before.get_compile_config()
+        loss, metrics = mapped(settings["loss"], lambda part: part), settings.get("metrics")
+        if isinstance(loss, dict) and "class_name" in loss:
+            loss = keras.saving.deserialize_keras_object(loss)
+        named = all(isinstance(metric, str) for metric in flat(metrics))
+        after.compile(optimizer_of(before) or "adam", loss, metrics=metrics if named else None)
+    except Exception:
+        return

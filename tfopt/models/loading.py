@@ -1,0 +1,237 @@
+"""Models in and out: from a function, a file, a SavedModel or an object, of Keras 3 or 2, and back to a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tfopt.errors import InputError, ModelError
+from tfopt.models import files
+from tfopt.models.backend import keras_on_tensorflow
+from tfopt.models.keras2 import migration, reconstruction
+from tfopt.models.keras2.migration import SAVED_MODEL, LoadedModel
+from tfopt.user_code import Ref, describe, digest_callable, find_file
+
+FILES = (".keras", ".h5", ".hdf5")
+
+
+def resolve(source: Any, folder: Path) -> Any:
+    """What a recipe's `model` stands for: the path of a model, a reference to a function, or the object itself.
+
+    Raises:
+        InputError: A file that is not there, or words that are neither.
+    """
+    if isinstance(source, Mapping):
+        return Ref.parse(source, folder)
+    if not isinstance(source, str | os.PathLike):
+        return source
+    text = os.fspath(source)
+    known = any((base / text).is_dir() for base in (folder, Path.cwd()))
+    if Path(text).suffix in FILES or (known and text):
+        path = find_file(text, folder)
+        if path.is_dir() and not (path / SAVED_MODEL).is_file():
+            raise ModelError(
+                f"{path} is a folder, not a model file: a SavedModel has a {SAVED_MODEL} in it. Name the model's own."
+            )
+        return path
+    if ":" not in text:
+        raise ModelError(
+            "a model is file.py:function, package.module:function, a .keras or .h5 file, or a SavedModel folder. "
+            f"Received: {text!r}."
+        )
+    return Ref.parse(text, folder)
+
+
+def digest(source: Any) -> str:
+    """sha256 of a resolved source: a file's bytes, a function's code, a model object's architecture and weights.
+
+    Raises:
+        ModelError: A model object that does not tell what it is made of.
+    """
+    if isinstance(source, Path):
+        return _digest_folder(source) if source.is_dir() else hashlib.sha256(source.read_bytes()).hexdigest()
+    if isinstance(source, Ref):
+        return source.digest()
+    return _digest_model(source) if hasattr(source, "get_weights") else digest_callable(source)
+
+
+def _digest_folder(folder: Path) -> str:
+    """sha256 over the files of a folder and their names in it."""
+    content = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        own = hashlib.sha256(path.read_bytes()).digest()
+        content.update(path.relative_to(folder).as_posix().encode() + b"\0" + own)
+    return content.hexdigest()
+
+
+def _digest_model(model: Any) -> str:
+    """sha256 of a model object: what it is made of, how it is compiled, the code of its own classes, its weights."""
+    if migration.is_keras2(model):
+        reconstruction.check(model)
+    try:
+        compiled = dict(model.get_compile_config() or {})
+        described: list[Any] = [model.get_config(), compiled]
+    except Exception as error:
+        raise ModelError(
+            f"{type(model).__name__} cannot be saved, as it has no get_config: {describe(error)}. "
+            "Write one, or give the function that builds the model."
+        ) from error
+    if isinstance(compiled.get("optimizer"), dict):
+        compiled["optimizer"].get("config", {}).pop("name", None)  # Keras numbers the optimizers of a process
+    described += sorted(digest_callable(cls) for cls in _own_classes(model).values())
+    content = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
+    for weight in model.get_weights():
+        content.update(weight.tobytes())
+    return content.hexdigest()
+
+
+def _own_classes(model: Any) -> dict[str, Any]:
+    """The classes of a model and its layers that are not Keras's, by name."""
+    from tfopt.models.layers import walk
+
+    classes = {type(part) for part in (model, *(place.layer for place in walk(model)))}
+    return {cls.__name__: cls for cls in classes if cls.__module__.split(".")[0] not in ("keras", "tf_keras")}
+
+
+def build(source: Any, trust: bool = False) -> Any:
+    """The Keras 3 model of a resolved source.
+
+    Args:
+        source: A path, a reference to a function, a function, or a Keras 3 or tf_keras model.
+        trust: Load Python code that is stored in a file (a Lambda layer).
+
+    Raises:
+        ModelError: The function raised or returned no model, the file cannot be read, the model has no weights yet,
+            or it is of Keras 2 and has a layer that cannot be carried over.
+    """
+    return load_source(source, trust).model
+
+
+def load_source(source: Any, trust: bool = False) -> LoadedModel:
+    """As `build`, with what the way over from Keras 2 came to."""
+    keras = keras_on_tensorflow()
+    if isinstance(source, Path):
+        return _named(files.read(source, {}, trust))
+    try:
+        arguments = [_hyperparameters()] if _takes_hyperparameters(source) else []
+        if isinstance(source, Ref):
+            model = source.call(*arguments)
+        else:
+            model = source(*arguments) if callable(source) and not hasattr(source, "get_weights") else source
+    except InputError as error:
+        raise ModelError(str(error), error.field) from error
+    except Exception as error:
+        raise ModelError(f"the model function failed: {describe(error)}") from error
+    if migration.is_keras2(model):
+        carried = migration.carry(model, custom_objects=custom_objects(source))
+        return _named(LoadedModel(carried.model, carried))
+    if not isinstance(model, keras.Model):
+        raise ModelError(
+            f"{source} must return a Keras 3 model. Received: {type(model).__module__}.{type(model).__name__}."
+        )
+    if not model.built:
+        raise ModelError(
+            f"the model of {source} has no weights yet. Give it an Input, or call it once before returning it."
+        )
+    return _named(LoadedModel(model))
+
+
+def _named(admitted: LoadedModel) -> LoadedModel:
+    """The same, once its names have been looked at."""
+    from tfopt.models.layers import check_names
+
+    check_names(admitted.model)
+    return admitted
+
+
+def _takes_hyperparameters(source: Any) -> bool:
+    """Whether a model function is one for keras-tuner: its first parameter is called `hp`."""
+    import inspect
+
+    function = source.load() if isinstance(source, Ref) else source
+    if not callable(function) or hasattr(function, "get_weights"):
+        return False
+    try:
+        return next(iter(inspect.signature(function).parameters), "") in ("hp", "hyperparameters")
+    except ValueError:  # a builtin
+        return False
+
+
+def _hyperparameters() -> Any:
+    import keras_tuner
+
+    return keras_tuner.HyperParameters()
+
+
+def tunable(source: Any, seed: int) -> Callable[[Any], Any] | None:
+    """From keras-tuner's hyperparameters to the model, where a model function takes them; None for any other source.
+
+    Args:
+        source: A resolved source.
+        seed: Of its random weights.
+    """
+    if isinstance(source, Path) or not _takes_hyperparameters(source):
+        return None
+
+    def build(hyperparameters: Any) -> Any:
+        from tfopt.models.seeding import deterministic
+
+        with deterministic(seed):
+            return source.call(hyperparameters) if isinstance(source, Ref) else source(hyperparameters)
+
+    return build
+
+
+def as_keras3(source: Any, custom_objects: Mapping[str, Any] | None = None, trust: bool = False) -> Any:
+    """The Keras 3 model of any model that tfopt takes; `load_any` says how it came over as well."""
+    return load_any(source, custom_objects, trust).model
+
+
+def load_any(source: Any, custom_objects: Mapping[str, Any] | None = None, trust: bool = False) -> LoadedModel:
+    """Any model that tfopt takes, with what the way over from Keras 2 came to.
+
+    Args:
+        source: A Keras 3 model, which is returned as it is; a tf_keras model; or the path of a `.keras` or `.h5` file
+            or of a SavedModel folder.
+        custom_objects: Keras 3 classes and functions that its layers are made of, by name.
+        trust: Load Python code that is stored in a file (a Lambda layer).
+
+    Raises:
+        ModelError: It is none of these, cannot be read, or has a layer that cannot be carried over.
+    """
+    keras = keras_on_tensorflow()
+    if isinstance(source, keras.Model):
+        return LoadedModel(source)
+    if migration.is_keras2(source):
+        carried = migration.carry(source, custom_objects=custom_objects)
+        return LoadedModel(carried.model, carried)
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        if not path.exists():
+            raise ModelError(f"there is no file {path}.", ("model",))
+        if path.suffix == ".tflite":
+            raise ModelError(f"{path} is converted already. Give the model it was made from.", ("model",))
+        if path.suffix in FILES or (path / SAVED_MODEL).is_file():
+            return files.read(path, custom_objects or {}, trust)
+    raise ModelError(
+        "a model is a Keras 3 or tf_keras model, or the path of a .keras or .h5 file or of a SavedModel folder. "
+        f"Received: {source!r:.80}.",
+        ("model",),
+    )
+
+
+def custom_objects(source: Any, model: Any = None) -> dict[str, Any]:
+    """The classes and functions that a saved model may refer to: what it is made of, and what its file has."""
+    import inspect
+    import sys
+
+    function = source.load() if isinstance(source, Ref) else source
+    module = sys.modules.get(getattr(function, "__module__", None) or "") if inspect.isfunction(function) else None
+    own = vars(module).items() if module else ()
+    code = {name: value for name, value in own if inspect.isclass(value) or inspect.isfunction(value)}
+    found = {name: value for name, value in code.items() if not migration.is_keras2(value)}
+    return found if model is None else {**found, **_own_classes(model)}

@@ -1,0 +1,72 @@
+"""What a model takes and gives, by name: shapes, outputs, and the settings that it was compiled with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfopt.data.splits import CHUNK, Arrays, Samples
+
+
+def compile_settings(model: Any) -> dict[str, Any]:
+    """The arguments that a model was compiled with; empty for one that was not."""
+    # The public get_compile_config serializes them, and what is a user's own function does not come back from there.
+    settings = getattr(model, "_compile_config", None)
+    return dict(settings.config) if model.compiled and settings else {}
+
+
+def inputs_of(model: Any) -> dict[str, tuple[int | None, ...]]:
+    """The input shapes of a model by name, without the batch; empty where the model does not know them."""
+    tensors = getattr(model, "inputs", None) or []
+    return {tensor.name: tuple(tensor.shape[1:]) for tensor in tensors}
+
+
+def output_shapes(model: Any) -> dict[str, tuple[int | None, ...]]:
+    """The output shapes of a model by name, in the order it gives them; empty where it does not know them."""
+    tensors = getattr(model, "outputs", None)
+    if not tensors:
+        return {}
+    structure = getattr(model, "_outputs_struct", None)  # a Functional model's; the public `output` is the same
+    given = named_outputs(model, tensors if structure is None else structure)
+    return {name: tuple(tensor.shape[1:]) for name, tensor in given.items()}
+
+
+def output_names(model: Any) -> list[str]:
+    """The names of a model's outputs, in the order it gives them; empty where it does not know them."""
+    return list(output_shapes(model))
+
+
+def call(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Runs a model in inference mode on tensors by input name; its outputs by name, in the order it gives them."""
+    import keras
+
+    structured: Any
+    if isinstance(getattr(model, "inputs", None), list) and not isinstance(model, keras.Sequential):
+        structured = keras.tree.pack_sequence_as(model.input, [inputs[tensor.name] for tensor in model.inputs])
+    else:
+        structured = next(iter(inputs.values())) if len(inputs) == 1 else dict(inputs)
+    return named_outputs(model, model(structured, training=False))
+
+
+def named_outputs(model: Any, outputs: Any) -> dict[str, Any]:
+    """What a model returned, by name: a dict's keys, sorted as TensorFlow flattens them, else Keras's output names."""
+    import keras
+
+    if isinstance(outputs, Mapping):
+        return {str(key): outputs[key] for key in sorted(outputs)}
+    flat = keras.tree.flatten(outputs)
+    names = list(getattr(model, "output_names", None) or [])
+    if len(set(names)) != len(flat):
+        names = [f"output_{i}" for i in range(len(flat))] if len(flat) > 1 else ["output"]
+    return dict(zip(names, flat, strict=True))
+
+
+def keras_outputs(model: Any, x: Arrays | Samples) -> dict[str, np.ndarray]:
+    """A Keras model's outputs by name, each `(samples, ...)`."""
+    from tfopt.models import signature
+
+    inputs = x.inputs() if isinstance(x, Samples) else x
+    outputs = signature.named_outputs(model, model.predict(inputs, batch_size=CHUNK, verbose=0))
+    return {name: np.asarray(value) for name, value in outputs.items()}

@@ -1,0 +1,63 @@
+"""A learning rate for a stage of a recipe, found before the recipe is run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfopt.errors import InputError
+from tfopt.output_capture import captured
+from tfopt.pipeline.plan import Plan
+from tfopt.recipe.artifact import SOURCE
+from tfopt.recipe.progress import Progress
+from tfopt.recipe.recipe import Recipe
+from tfopt.stages.training_stage import TrainingStage
+
+if TYPE_CHECKING:
+    from tfopt.training.learning_rate_finder import LearningRateFinder
+
+
+def find_learning_rate(
+    recipe: Recipe | str | os.PathLike[str],
+    finder: LearningRateFinder,
+    stage: str | None = None,
+    part: Callable[[float], None] = lambda _: None,
+) -> str:
+    """Runs a learning rate finder over the first stage of a recipe that trains, or over another; nothing is written.
+
+    Args:
+        recipe: A recipe, or the path of a YAML one.
+        finder: What finds; it holds the rates and the losses afterwards.
+        stage: The stage's name; one that trains the model that the recipe starts from.
+        part: Told how much is done, 0-1.
+
+    Returns:
+        The stage's name.
+
+    Raises:
+        InputError: No such stage, or something in the recipe, the model or the data cannot work.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
+    with captured():
+        from tfopt.training import trainer
+
+        plan = Plan(recipe, Path(), Progress())
+        fitting = {
+            s.name: (s, s.stage) for s in plan.steps if isinstance(s.stage, TrainingStage) and s.parents == (SOURCE,)
+        }
+        if stage not in (fitting if stage is not None else (None,)) or not fitting:
+            raise InputError(
+                f"the finder takes a stage that trains the model the recipe starts from: {', '.join(fitting) or 'none'}"
+                f" in {recipe.name}. Received: {stage}."
+            )
+        step, trains = fitting[stage] if stage is not None else next(iter(fitting.values()))
+        context = plan.context(step.name, "", Path(), {})
+        try:
+            trains.check(plan.model, context)
+            settings = trains.training(context)
+        except InputError as error:
+            raise recipe.located(error, step) from error
+        trainer.find_learning_rate(plan.model, plan.data, settings, finder, part)
+    return step.name

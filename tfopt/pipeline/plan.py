@@ -1,0 +1,296 @@
+"""A recipe with its words resolved: its model and data, loaded when first needed, and every key of the chain."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfopt.errors import InputError, TfoptError
+from tfopt.metrics import METRICS, find_all
+from tfopt.models.backend import keras_on_tensorflow
+from tfopt.recipe.artifact import SOURCE, WORKERS, Artifact, Workspace, content_key, storage_errors
+from tfopt.recipe.progress import Progress
+from tfopt.recipe.recipe import Recipe, Step
+from tfopt.recipe.stage import Context
+from tfopt.user_code import Ref, digest_callable
+
+if TYPE_CHECKING:
+    from tfopt.data.splits import Data
+    from tfopt.models.loading import LoadedModel
+    from tfopt.training.devices import Devices
+
+# The settings of the runtime that results depend on.
+DECIDES = {"strategy", "devices", "precision", "jit"}
+
+
+class Plan:
+    """One recipe about to be run.
+
+    Args:
+        recipe: The recipe.
+        out: The folder for results.
+        progress: Where the stages tell how far they are.
+    """
+
+    def __init__(self, recipe: Recipe, out: Path, progress: Progress):
+        from tfopt.data import sources
+        from tfopt.models import loading
+
+        self.recipe, self.progress = recipe, progress
+        self.workspace = Workspace(out / recipe.name)
+        self.devices: Devices | None = None
+        self.steps = recipe.chain()
+        try:
+            self.model_source = loading.resolve(recipe.model, recipe.folder)
+            self.model_digest = loading.digest(self.model_source)
+        except InputError as error:
+            raise recipe.located(error, field=("model",)) from error
+        try:
+            self.data_source = sources.resolve(recipe.data, recipe.folder)
+        except InputError as error:
+            raise recipe.located(error, field=("data",)) from error
+        try:
+            self.metrics = find_all(recipe.metrics, recipe.folder)
+        except InputError as error:
+            raise recipe.located(error, field=("metrics",)) from error
+
+    def start(self) -> None:
+        """Makes the distribution strategy. Workers of a cluster do it before anything else of TensorFlow.
+
+        Raises:
+            InputError: There are no such devices.
+            TrainingError: Other workers did not start in time.
+        """
+        if self.devices is None:
+            try:
+                keras_on_tensorflow()  # before another room imports it
+                from tfopt.training.devices import start
+
+                devices = start(self.recipe.runtime)
+            except InputError as error:
+                raise self.recipe.located(error) from error
+            self.devices = replace(devices, folders=(self._own_root(devices.rank), self.workspace.root))
+
+    def _own_root(self, rank: int) -> Path:
+        return self.workspace.root / WORKERS / str(rank) if rank else self.workspace.root
+
+    @property
+    def own_workspace(self) -> Workspace:
+        """The folder that this process may write in: a worker that does not lead has one of its own."""
+        return Workspace(self._own_root(self.devices.rank)) if self.devices else self.workspace
+
+    @cached_property
+    def raw_data(self) -> Data:
+        """The data as it is loaded, checked for what no training survives."""
+        from tfopt.data import sources
+
+        with _seeded(self.recipe.seed):  # a random split is the same at every run
+            loaded = sources.load(self.data_source)
+        loaded.check()
+        return loaded
+
+    @cached_property
+    def data(self) -> Data:
+        """The data as the model takes it."""
+        from tfopt.models import signature
+
+        return self.raw_data.fitted(signature.inputs_of(self.model))
+
+    @property
+    def model(self) -> Any:
+        """The Keras model the recipe starts from."""
+        return self._admitted.model
+
+    @cached_property
+    def _admitted(self) -> LoadedModel:
+        from tfopt.models import loading
+
+        try:
+            keras_on_tensorflow()  # before another room imports it
+            from tfopt.models.seeding import deterministic
+
+            with deterministic(self.recipe.seed):
+                return loading.load_source(self.model_source, self.trust)
+        except InputError as error:
+            error.field = error.field or ("model",)
+            raise
+
+    @property
+    def trust(self) -> bool:
+        """A function is the user's own code already; a file is trusted on their word."""
+        return self.recipe.trust or not isinstance(self.model_source, Path)
+
+    def keys(self) -> dict[str, str]:
+        """The content key of every step's result, known before any of them is made."""
+        from tfopt.data import sources
+        from tfopt.training.cluster import cluster
+
+        recipe = self.recipe
+        scored = [
+            m.name if m in METRICS.values() else (m.name, m.higher_is_better, m.of_classes, digest_callable(m.score))
+            for m in self.metrics
+        ]
+        keys = {SOURCE: content_key(SOURCE, self.model_digest, recipe.seed, _known_by(recipe.loss), scored)}
+        content = sources.fingerprint(self.data_source, lambda: self.raw_data)
+        for step in self.steps:
+            stage = step.stage
+            before = [(name, keys[name]) for name in (*step.parents, *stage.needs())]
+            decides = DECIDES if stage.trains or stage.shared else set()
+            runtime = recipe.runtime.model_dump(mode="json", include=decides)
+            if stage.trains and recipe.runtime.strategy == "multi_worker":
+                runtime["workers"] = len(cluster()[0])
+            code = [Ref.parse(one, recipe.folder).digest() for one in stage.code() if isinstance(one, str | Mapping)]
+            inner = [[(part.kind, _version(part)) for part in stage.parts()], code] if stage.shared else []
+            own = (stage.kind, _version(type(stage)), stage.settings(), stage.surroundings(), runtime, *inner)
+            keys[step.name] = content_key(before, *own, recipe.seed, content)
+        return keys
+
+    def resolved(self) -> Recipe:
+        """The recipe with its files' whole paths; a model or data given as a Python object is only named."""
+        from tfopt.user_code import find_file
+
+        data = f"npz:{self.data_source}" if isinstance(self.data_source, Path) else self.data_source
+        changes: dict[str, Any] = {"data": _written(data) if isinstance(data, Ref) else data}
+        if isinstance(self.model_source, Path | Ref):
+            changes["model"] = _written(self.model_source)
+        # Where processes meet is nothing of the result, and may have a password in it.
+        changes["runtime"] = self.recipe.runtime.model_copy(update={"storage": None})
+        changes["metrics"] = _placed(self.recipe.metrics, self.recipe.folder)
+        changes["use"] = tuple(str(find_file(file, self.recipe.folder)) for file in self.recipe.use)
+        return self.recipe.model_copy(update=changes)
+
+    def context(self, name: str, key: str, folder: Path, artifacts: Mapping[str, Artifact]) -> Context:
+        """What the stage of that name is given."""
+        from tfopt.models import loading
+        from tfopt.training.devices import Devices
+
+        recipe = self.recipe
+        return Context(
+            name=name,
+            key=key,
+            folder=folder,
+            data=self.data,
+            seed=recipe.seed,
+            loss=recipe.loss,
+            metrics=self.metrics,
+            artifacts=artifacts,
+            progress=self.progress,
+            custom_objects=loading.custom_objects(self.model_source, self.model),
+            trust=self.trust,
+            devices=self.devices or Devices(recipe.runtime),
+            build=self._build_of(name),
+            recipe_folder=recipe.folder,
+        )
+
+    def _build_of(self, name: str) -> Callable[[Any], Any] | None:
+        """The model function of hyperparameters, for a stage that works on the model the recipe starts from."""
+        from tfopt.models import loading
+
+        first = any(step.name == name and step.parents == (SOURCE,) for step in self.steps)
+        return loading.tunable(self.model_source, self.recipe.seed) if first else None
+
+    def check(self) -> None:
+        """Everything that can be known to fail before any compute: the data, the model, each stage on them.
+
+        Raises:
+            InputError: One line, with file:line where the recipe came from a file.
+        """
+        located = self.recipe.located
+        try:
+            _ = self.raw_data
+            _ = self.model
+            context = self.context("check", "", Path(), {})
+        except InputError as error:
+            raise located(error) from error
+        models = {SOURCE: self.model}
+        for step in self.steps:
+            try:
+                model, placed = models[step.parents[0]], replace(context, build=self._build_of(step.name))
+                step.stage.check(model, placed)
+                models[step.name] = step.stage.preview(model, placed)
+            except InputError as error:
+                own = not error.field or error.field[0] in type(step.stage).model_fields
+                raise located(error, step if own else None) from error
+
+    def source(self, key: str) -> Artifact:
+        """Commits the model the recipe starts from, so that every stage finds it in the same form."""
+        from tfopt.models import files as model_files
+
+        folder = self.workspace.begin(SOURCE, key)
+        with storage_errors(folder):
+            model_files.save(self.model, folder / "model.keras")
+        details = {"carried": carried.summary()} if (carried := self._admitted.carried) else {}
+        artifact = Artifact(SOURCE, SOURCE, folder, "model.keras", "keras", key, details=details)
+        return self.workspace.commit(artifact)
+
+    def train_along(self, step: Step, key: str, artifacts: Mapping[str, Artifact]) -> None:
+        """Runs a stage that trains as one worker of several; what it makes is thrown away."""
+        context = self.context(step.name, key, self.own_workspace.begin(step.name, key), artifacts)
+        silent = replace(context, progress=Progress())
+        step.stage.run([artifacts[name] for name in step.parents], silent)
+
+    def share(self, step: Step, key: str, artifacts: Mapping[str, Artifact]) -> None:
+        """Takes part in a stage that another process runs, in that one's partial folder, if that is still there."""
+        self.start()
+        if not self.workspace.begun(step.name, key):
+            return
+        context = self.context(step.name, key, self.workspace.partial(step.name), artifacts)
+        step.stage.share([artifacts[name] for name in step.parents], context)
+
+    def stage(self, step: Step, key: str, artifacts: Mapping[str, Artifact]) -> Artifact:
+        """Runs one stage in its partial folder and commits what it returns."""
+        start = time.monotonic()
+        context = self.context(step.name, key, self.workspace.begin(step.name, key), artifacts)
+        result = step.stage.run([artifacts[name] for name in step.parents], context)
+        if not isinstance(result, Artifact):
+            raise TfoptError(f"{step.stage.kind}.run must return context.artifact(...). Received: {result!r:.80}.")
+        return self.workspace.commit(replace(result, seconds=time.monotonic() - start))
+
+
+def _written(source: Any) -> Any:
+    """A resolved source as a recipe writes it."""
+    arguments = getattr(source, "arguments", None)
+    return {str(source): arguments} if arguments else str(source)
+
+
+def _placed(metrics: Any, folder: Path) -> Any:
+    """Metrics with the whole paths of the files that some are in."""
+    if isinstance(metrics, Mapping):
+        return {output: _placed(names, folder) for output, names in metrics.items()}
+    files = [isinstance(name, str) and ":" in name for name in metrics]
+    return tuple(str(Ref.parse(n, folder)) if file else n for n, file in zip(metrics, files, strict=True))
+
+
+def _known_by(loss: Any) -> Any:
+    """What a loss is known by: its name, its code, or its class and arguments."""
+    if isinstance(loss, Mapping):
+        return {str(name): _known_by(inner) for name, inner in loss.items()}
+    if hasattr(loss, "get_config"):
+        return [digest_callable(type(loss)), repr(sorted(loss.get_config().items(), key=str))]
+    return digest_callable(loss) if callable(loss) else loss
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Python's and NumPy's global generators seeded for the block, and put back after it."""
+    before = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+
+
+def _version(cls: Any) -> Any:
+    """A built-in stage's version number; a user's own stage is known by its code too."""
+    return cls.version if cls.__module__.startswith("tfopt.") else [cls.version, digest_callable(cls)]

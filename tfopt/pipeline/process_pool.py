@@ -1,0 +1,110 @@
+"""Processes that do the same and share the work: started, heard, and started again when they are killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO
+
+from tfopt.subprocesses import died, ended_with, tied
+
+POLL_SECONDS = 0.1
+RESTARTS = 3
+# What others may take to end by themselves once one has failed.
+GRACE_SECONDS = 3.0
+
+
+class ProcessPool:
+    """A command in several processes.
+
+    Args:
+        command: The program and its arguments.
+        environments: Of each process, what its environment has besides.
+        notify: Is called with every line that one of them prints.
+        restarts: How often each is started again.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environments: Sequence[Mapping[str, str]],
+        notify: Callable[[str], None],
+        restarts: int = RESTARTS,
+    ):
+        self._command, self._environments, self._notify, self._restarts = list(command), environments, notify, restarts
+        self._count = len(environments)
+        self._errors: list[list[str]] = [[] for _ in environments]
+        self._threads: list[threading.Thread] = []
+
+    def run(self) -> int:
+        """Waits until all are done.
+
+        Returns:
+            0, or the exit code of one that failed, upon which all others are ended as well. What is wrong with what
+            they were given fails all of them, some of them by what the first leaves undone: the highest code counts.
+        """
+        processes = [self._start(index) for index in range(self._count)]
+        left = [self._restarts] * self._count
+        with ended_with(processes):
+            while any(process.poll() is None for process in processes) or any(p.returncode for p in processes):
+                for index, process in enumerate(processes):
+                    code = process.poll()
+                    if not code:
+                        continue
+                    killed = died(code)
+                    if not killed or not left[index]:
+                        return self._failed(processes, index, killed)
+                    left[index] -= 1
+                    self._notify(f"process {index + 1} of {self._count} was ended by {killed}: it is started again")
+                    processes[index] = self._start(index)
+                time.sleep(POLL_SECONDS)
+        self._join()
+        return 0
+
+    def _start(self, index: int) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            tied(self._command),
+            env={**os.environ, **self._environments[index]},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        self._errors[index] = []
+        self._listen(process.stdout, self._notify)
+        self._listen(process.stderr, self._errors[index].append)
+        return process
+
+    def _listen(self, stream: IO[str] | None, notify: Callable[[str], None]) -> None:
+        def listen() -> None:
+            for line in stream or ():
+                notify(line.rstrip("\n"))
+
+        thread = threading.Thread(target=listen, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _failed(self, processes: Sequence[subprocess.Popen[str]], index: int, killed: str | None) -> int:
+        """Ends all, says what the one that failed said last, and gives the exit code."""
+        end = time.monotonic() + GRACE_SECONDS
+        while any(process.poll() is None for process in processes) and time.monotonic() < end:
+            time.sleep(POLL_SECONDS)
+        codes = [process.poll() or 0 for process in processes]
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+        self._join()
+        if not killed:
+            index = max(range(len(codes)), key=codes.__getitem__)
+        for line in self._errors[index]:
+            self._notify(line)
+        if killed:
+            self._notify(f"process {index + 1} of {self._count} was ended by {killed} once too often")
+        return 1 if killed else codes[index]
+
+    def _join(self) -> None:
+        for thread in self._threads:
+            thread.join(timeout=5)

@@ -1,0 +1,267 @@
+"""Running a recipe: lock its folder, reuse what is committed, run the rest. No word of any one stage in it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import traceback
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tfopt.errors import GateError, InputError, InUseError, StorageError, TfoptError
+from tfopt.output_capture import captured
+from tfopt.pipeline.joiner import share, wait_to_lead
+from tfopt.pipeline.plan import Plan
+from tfopt.recipe.artifact import JOURNAL, LOG, PARTIAL, WORKERS, Artifact, Workspace, storage_errors
+from tfopt.recipe.progress import Progress
+from tfopt.recipe.recipe import Recipe, Step
+from tfopt.search.tuning.roles import role_here
+from tfopt.subprocesses import ended_after
+from tfopt.training.cluster import cluster
+from tfopt.user_code import describe
+
+# What a process that waits for others may take longer than these to notice that they did not come.
+GRACE_SECONDS = 15
+# Errors of the operating system that mean there is no place to write.
+NO_PLACE = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a recipe came to.
+
+    Args:
+        artifacts: Every result by its stage's name, the source model first.
+        reused: Names of the stages whose committed result was used.
+        folder: Where all of it lies, with the reports.
+        leads: Whether this process made them; one of several workers that does not lead found them.
+    """
+
+    artifacts: dict[str, Artifact]
+    reused: tuple[str, ...]
+    folder: Path
+    leads: bool = True
+
+    @property
+    def final(self) -> Artifact:
+        """The last model file that was made, as its own stage left it."""
+        made = [a for a in self.artifacts.values() if not a.files]
+        return made[-1]
+
+    @property
+    def path(self) -> Path:
+        """The last model file that was made."""
+        return self.final.path
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """All that was measured of that file, by its own stage and by those that looked at it after."""
+        merged = dict(self.final.metrics)
+        for artifact in self.artifacts.values():
+            merged.update(artifact.files.get(self.final.name, {}))
+        return merged
+
+
+def run(
+    recipe: Recipe | str | os.PathLike[str],
+    out: str | os.PathLike[str] = "saved_models",
+    progress: Progress | None = None,
+    join: bool = False,
+) -> Result:
+    """Runs a recipe, or what of it is not yet done.
+
+    Results lie in `<out>/<recipe name>/<stage>`. Running again reuses every stage whose recipe, data, code and seed are
+    the same; an interrupted training goes on after its last finished epoch. On one machine's CPU the result is the same
+    to the byte, interrupted or not. Python's, NumPy's and TensorFlow's global seeds are set on the way.
+
+    Args:
+        recipe: A recipe, or the path of a YAML one.
+        out: The folder for results.
+        progress: Where to tell how far it is; nowhere if not given.
+        join: Where another process runs the recipe in the same folder, take part in the stages whose work can be
+            shared, until all is done; the one that runs it may die, and this one goes on in its place. So it is where
+            the environment names a chief and workers, of which the chief runs the stages.
+
+    Returns:
+        The results; `result.path` is the final file and `result.metrics` what was measured of it.
+
+    Raises:
+        InputError: Something in the recipe, the model or the data cannot work; nothing was computed.
+        GateError: A file is less accurate than the recipe allows; all files are there.
+        TrainingError, ConversionError, StorageError: A stage failed; the stages before it are there.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
+    try:
+        return _joined(recipe, out, progress) if join or role_here() else _run(recipe, out, progress)
+    except TfoptError as error:
+        error.in_cluster = recipe.runtime.strategy == "multi_worker"
+        raise
+
+
+def _joined(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | None) -> Result:
+    """Runs the recipe, or shares in the work of whoever does until the folder is free: then all of it is there."""
+    shared = False
+    with captured():
+        plan = Plan(recipe, Path(out).resolve(), progress or Progress())
+        keys = plan.keys()
+    while True:
+        try:
+            if role_here() == "worker":
+                wait_to_lead(plan, keys)
+            result = _run(recipe, out, progress, announce=not shared)
+            return replace(result, leads=not shared or len(result.reused) < len(plan.steps))
+        except InUseError:
+            shared = True
+            with _own_log(plan.workspace.root / WORKERS / uuid.uuid4().hex[:12], "the shared work"):
+                share(plan, keys)
+
+
+def _run(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | None, announce: bool = True) -> Result:
+    from tfopt.report import summary as report
+
+    with captured():  # a model that is a module is looked up, which may import packages
+        plan = Plan(recipe, Path(out).resolve(), progress or Progress())
+    if recipe.runtime.strategy == "multi_worker":
+        seconds = recipe.runtime.start_timeout
+        late = f"the other workers of TF_CONFIG did not all start within {seconds:g} s, or cannot be reached."
+        with ended_after(seconds + GRACE_SECONDS, late), captured():
+            plan.start()
+    workspace = plan.workspace
+    if plan.devices and not plan.devices.leads:
+        return _follow(plan)
+    try:
+        with workspace.locked():
+            try:
+                result = _fold(plan, announce)
+            except InputError:
+                workspace.remove_if_empty()
+                raise
+            with storage_errors(workspace.root):
+                (workspace.root / "recipe.yaml").write_text(plan.resolved().to_yaml())
+                report.write(result.artifacts, result.folder)
+    finally:
+        plan.progress.close()
+    if failures := [artifact.failed for artifact in result.artifacts.values() if artifact.failed]:
+        raise GateError(" ".join(failures), result.artifacts, result.folder)
+    return result
+
+
+def _follow(plan: Plan) -> Result:
+    from tfopt.pipeline.follower import follow
+
+    addresses, rank = cluster()
+    with _own_log(plan.own_workspace.root, f"worker {rank}"):
+        return Result(follow(plan, addresses[0]), (), plan.workspace.root, leads=False)
+
+
+@contextlib.contextmanager
+def _own_log(folder: Path, name: str) -> Iterator[None]:
+    """A log of its own for a process that does not hold the folder; where all went well nothing of it stays."""
+    log = folder / LOG
+    folder.mkdir(parents=True, exist_ok=True)
+    with captured(log), _named_failures(name, log):
+        yield
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # the last one takes the folder around them away
+        folder.parent.rmdir()
+
+
+def validate(recipe: Recipe | str | os.PathLike[str]) -> list[Step]:
+    """Checks all of a recipe that can be checked before any compute: its words, chain, model, data and patterns.
+
+    Raises:
+        InputError: One line for what is wrong.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
+    with captured():
+        Plan(recipe, Path(), Progress()).check()
+    return recipe.chain()
+
+
+def _fold(plan: Plan, announce: bool = True) -> Result:
+    workspace, progress, count = plan.workspace, plan.progress, len(plan.steps)
+    log = workspace.root / LOG
+    with captured(log):
+        try:
+            keys = plan.keys()
+        except InputError as error:
+            raise plan.recipe.located(error) from error
+    artifacts: dict[str, Artifact] = {}
+    reused: list[str] = []
+    checked = False
+    for index, name in enumerate(keys):
+        step = plan.steps[index - 1] if index else None
+        found = workspace.find(name, keys[name])
+        if found is None and not checked:
+            progress.checking()
+            with storage_errors(log):
+                log.write_bytes(b"")  # a run that has nothing to do leaves the story of the last one
+            with captured(log):
+                plan.start()
+                plan.check()
+            checked = True
+        if found is not None and step:
+            if announce:
+                progress.reused(name, step.stage.kind, index, count)
+            reused.append(name)
+        elif found is None:
+            if step:
+                progress.stage(name, step.stage.kind, index, count)
+            with captured(log), _named_failures(name, log):
+                found = plan.stage(step, keys[name], artifacts) if step else plan.source(keys[name])
+            if step:
+                progress.done(found)
+        artifacts[name] = found
+    return Result(artifacts, tuple(reused), workspace.root)
+
+
+@contextlib.contextmanager
+def _named_failures(name: str, log: Path) -> Iterator[None]:
+    """Names the stage in whatever goes wrong in the block, and leaves the whole story of the unexpected in the log."""
+    try:
+        yield
+    except InputError as error:
+        raise error.reworded(f"{name}: {error}") from error
+    except TfoptError as error:
+        named = error.reworded(f"{name}: {error}")
+        named.log = log
+        raise named from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_PLACE:
+            why = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
+            raise StorageError(f"{name}: {why}. What was finished before is still there.") from error
+        traceback.print_exc()
+        failure = TfoptError(f"{name} failed: {describe(error)}. The whole story is in {log}.")
+        failure.log = log
+        raise failure from error
+
+
+def clean(recipe: Recipe, out: Path, partial_only: bool = False) -> list[Path]:
+    """Removes a recipe's results, or only what an interrupted run left half-done.
+
+    Returns:
+        The folders that were removed.
+
+    Raises:
+        StorageError: A run holds the folder.
+    """
+    workspace = Workspace(out / recipe.name)
+    if not workspace.root.is_dir():
+        return []
+    with workspace.locked(), storage_errors(workspace.root):
+        if not partial_only:
+            shutil.rmtree(workspace.root)
+            return [workspace.root]
+        half = [path for path in workspace.root.iterdir() if path.is_dir() and path.suffix == PARTIAL]
+        doomed = [*half, *workspace.root.glob(WORKERS)]
+        for folder in doomed:
+            shutil.rmtree(folder)
+        for journal in workspace.root.glob(f"*{JOURNAL}"):
+            if not (workspace.root / journal.stem).is_dir():
+                journal.unlink()
+                doomed.append(journal)
+    return doomed

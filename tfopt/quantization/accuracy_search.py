@@ -1,0 +1,258 @@
+"""The accuracy contract: quantize as far as the user's own metric, measured on LiteRT, allows.
+
+From what was asked for, one step after the other is tried until the metric is kept: other calibration, then the layers
+that suffer most in higher precision. Towards the smallest file it goes the other way: as many layers to int4 as the
+metric allows, those first that lose least for what they save.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from tfopt.errors import ConversionError, InputError, TrainingError
+from tfopt.quantization import quantizer
+from tfopt.quantization.conversion import Conversion, PreparedModel, finish
+from tfopt.quantization.sensitivity import Sensitivity, measure
+from tfopt.recipe.export import TARGETS
+from tfopt.tflite import flatbuffer
+
+# TFLM's fully connected kernel takes none.
+_FOUR_BITS_ON_TFLM = {"CONV_2D"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One file that was tried.
+
+    Args:
+        what: What is different from what was asked for.
+        bytes: Size of the file, slimmed.
+        score: The metric on LiteRT.
+        drop: How much worse than the model's own; negative if it is better.
+        met: Whether the contract allows it.
+    """
+
+    what: str
+    bytes: int
+    score: float
+    drop: float
+    met: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the contract came to.
+
+    Args:
+        conversion: The file: the one that keeps the metric, or where none did, the one that loses least.
+        step: The step it is from.
+        steps: Every step, in order.
+    """
+
+    conversion: Conversion
+    step: Step
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What makes a candidate."""
+
+    prepared: PreparedModel
+    ranges: str
+    precisions: Mapping[int, str] = field(default_factory=dict)
+    algorithms: Mapping[int, str] = field(default_factory=dict)
+
+
+class AccuracySearch:
+    """The search for a file that keeps a metric.
+
+    Args:
+        prepared: The model, converted to float32, with its samples.
+        score: The metric of a file's bytes, on LiteRT.
+        drop: From that score to how much worse it is than the model's own.
+        max_drop: The most that it may be.
+        more: A larger set of calibration samples by input name, if there is one.
+        step: Is called with each step that is done.
+        part: Is called with the fraction done, 0-1, of what takes long between them.
+    """
+
+    def __init__(
+        self,
+        prepared: PreparedModel,
+        score: Callable[[bytes], float],
+        drop: Callable[[float], float],
+        max_drop: float,
+        more: Mapping[str, np.ndarray] | None = None,
+        step: Callable[[str], None] = lambda text: None,
+        part: Callable[[float], None] = lambda done: None,
+    ):
+        self._score, self._drop, self._max_drop = score, drop, max_drop
+        self._step, self._part = step, part
+        self._asked, self._more = prepared, more
+        self._tried: list[tuple[Step, _Choice, bytes]] = []
+
+    def keep(self) -> Outcome:
+        """The file as it was asked for, or the first of the ladder that keeps the metric."""
+        self._climb()
+        return self._outcome()
+
+    def smallest(self) -> Outcome:
+        """The smallest file that keeps the metric, with as many layers in int4 as that takes."""
+        self._climb()
+        step, choice, _ = self._ordered()[0]
+        if step.met:
+            self._shrink(choice)
+        return self._outcome()
+
+    def or_trained(self, outcome: Outcome, what: str, train: Callable[[], Conversion]) -> Outcome:
+        """The last rung: the file of a model that was trained to be it, if it is better than the best there was.
+
+        Args:
+            outcome: What the contract came to without.
+            what: How it was trained.
+            train: Trains, and gives the file.
+        """
+        try:
+            conversion = train()
+            score = self._score(conversion.content)
+        except (ConversionError, TrainingError) as error:
+            self._step(f"{what}: {error}")
+            notes = (*outcome.conversion.notes, f"{what}: {error}")
+            return replace(outcome, conversion=replace(outcome.conversion, notes=notes))
+        drop = self._drop(score)
+        step = Step(what, len(flatbuffer.slim(conversion.content)), score, drop, drop <= self._max_drop)
+        self._step(f"{what}: {step.bytes:,} B, {score:.4f}")
+        steps = (*outcome.steps, step)
+        if step.met or drop < outcome.step.drop:
+            return Outcome(conversion, step, steps)
+        return replace(outcome, steps=steps)
+
+    def _climb(self) -> None:
+        """Goes up the ladder until the metric is kept."""
+        start = _Choice(self._asked, self._asked.export.ranges)
+        if self._try("as asked", start).met:
+            return
+        if self._asked.converted is not None:
+            self._step("TFLiteConverter made the file, which gives single layers no precision: there is nothing to try")
+            return
+        if not self._calibrations(start):
+            return
+        last = "int16" if TARGETS[self._asked.export.target].integers else "float"
+        rungs = [("int4", "int8")] if self._asked.export.mode == "int4" else []
+        for measured, to in (*rungs, ("int8", last)):
+            self._protect(self._ordered()[0][1], measured, to)
+            if self._ordered()[0][0].met:
+                return
+
+    def _calibrations(self, start: _Choice) -> bool:
+        """Tries other ranges and more samples; whether none of them keeps the metric."""
+        other = "percentile" if start.ranges == "minmax" else "minmax"
+        if self._try(f"ranges: {other}", replace(start, ranges=other)).met:
+            return False
+        known = len(next(iter(self._asked.samples.values())))
+        count = 0 if self._more is None else len(next(iter(self._more.values())))
+        if self._more is None or count <= known:
+            return True
+        more = replace(self._asked, samples=dict(self._more))
+        return not self._try(f"calibration on {count} samples", replace(start, prepared=more)).met
+
+    def _protect(self, start: _Choice, measured: str, to: str) -> None:
+        """Gives the layers that suffer most in one precision a higher one: as few as it takes."""
+        ranked = [s for s in self._sensitivity(start.prepared, measured) if self._may(s, start, to)]
+        ranked.sort(key=lambda s: -s.error)
+        if to == "float" and (with_kernel := [s for s in ranked if s.group.floats]):
+            ranked.remove(with_kernel[-1])  # with none left in integers the file would be the float one
+
+        def attempt(count: int) -> bool:
+            kept = {i: to for s in ranked[:count] for i in self._able(s, start, to)}
+            names = ", ".join(s.group.name for s in ranked[: min(count, 3)]) + (" ..." if count > 3 else "")
+            what = f"{count} worst {'layer' if count == 1 else 'layers'} in {to}: {names}"
+            return self._try(what, replace(start, precisions={**start.precisions, **kept})).met
+
+        fails, count = 0, 1
+        while count < len(ranked) and not attempt(count):
+            fails, count = count, count * 2
+        works = min(count, len(ranked))
+        if count >= len(ranked) and (not ranked or not attempt(len(ranked))):
+            return
+        while works - fails > 1:
+            middle = (works + fails) // 2
+            fails, works = (fails, middle) if attempt(middle) else (middle, works)
+
+    def _shrink(self, start: _Choice) -> None:
+        """Gives int4 to the layers that lose least for what they save: as many as the metric allows."""
+        found = (s for s in self._sensitivity(start.prepared, "int4") if s.bytes_saved and self._may(s, start, "int4"))
+        ranked = [s for s in found if not any(i in start.precisions for i in s.group.ops)]  # what needs more than int8
+
+        def attempt(chosen: list[Sensitivity], what: str) -> bool:
+            four = {i: "int4" for s in chosen for i in self._able(s, start, "int4")}
+            how = {i: s.algorithm for s in chosen for i in self._able(s, start, "int4")}
+            return self._try(what, replace(start, precisions={**start.precisions, **four}, algorithms=how)).met
+
+        works, fails = 0, len(ranked) + 1
+        while fails - works > 1:
+            middle = len(ranked) if fails > len(ranked) and not works else (works + fails) // 2
+            met = attempt(ranked[:middle], f"{middle} of {len(ranked)} layers in int4")
+            works, fails = (middle, fails) if met else (works, middle)
+        chosen = ranked[:works]
+        # Beyond the first that is too much others may fit; no more of them are tried than the search took.
+        for extra in ranked[works + 1 :][: len(ranked).bit_length()]:
+            if attempt([*chosen, extra], f"{len(chosen) + 1} of {len(ranked)} layers in int4, with {extra.group.name}"):
+                chosen.append(extra)
+
+    def _sensitivity(self, prepared: PreparedModel, precision: str) -> list[Sensitivity]:
+        return measure(prepared, (precision,), self._part)
+
+    def _may(self, sensitivity: Sensitivity, start: _Choice, to: str) -> bool:
+        """Whether a layer can be given another precision: it has one, and no rule of the user's has decided it."""
+        decided = start.prepared.assigned.precisions
+        return bool(self._able(sensitivity, start, to)) and not any(i in decided for i in sensitivity.group.ops)
+
+    @staticmethod
+    def _able(sensitivity: Sensitivity, start: _Choice, to: str) -> list[int]:
+        ops, export = start.prepared.source.ops, start.prepared.export
+        able = [i for i in sensitivity.group.ops if quantizer.supports(ops[i], export.mode, to)]
+        if to == "int4" and export.target == "tflm":
+            return [i for i in able if ops[i].name in _FOUR_BITS_ON_TFLM]
+        return able
+
+    def _try(self, what: str, choice: _Choice) -> Step:
+        try:
+            content = choice.prepared.quantized(choice.precisions, choice.algorithms, choice.ranges)
+            score = self._score(content)
+        except (ConversionError, InputError) as error:
+            if not self._tried:
+                raise
+            self._step(f"{what}: {error}")
+            return Step(what, 0, math.nan, math.inf, False)
+        drop = self._drop(score)
+        step = Step(what, len(flatbuffer.slim(content)), score, drop, drop <= self._max_drop)
+        self._tried.append((step, choice, content))
+        self._step(f"{what}: {step.bytes:,} B, {score:.4f}")
+        return step
+
+    def _ordered(self) -> list[tuple[Step, _Choice, bytes]]:
+        """The best first: the smallest of the steps that keep the metric, then those that lose least."""
+        kept = [tried for tried in self._tried if tried[0].met]
+        others = [tried for tried in self._tried if not tried[0].met]
+        kept.sort(key=lambda tried: tried[0].bytes)
+        others.sort(key=lambda tried: (tried[0].drop, tried[0].bytes))
+        return kept + others
+
+    def _outcome(self) -> Outcome:
+        """The best file that the target runs."""
+        refused: list[ConversionError] = []
+        for step, choice, content in self._ordered():
+            try:
+                conversion = finish(choice.prepared, content, choice.precisions)
+            except ConversionError as error:
+                refused.append(error)
+                self._step(f"{step.what}: {error}")
+                continue
+            return Outcome(conversion, step, tuple(tried[0] for tried in self._tried))
+        raise refused[0]

@@ -1,0 +1,175 @@
+"""Quantization-aware training while `fit()` trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfopt.errors import InputError, ModelError
+from tfopt.models.attachment import AttachedCallback, refuse_combinations
+from tfopt.models.layers import replaced_by
+from tfopt.optimizers.closure import needs_closure
+from tfopt.quantization.aware.session import QATSession, check_settings
+from tfopt.quantization.conversion import Conversion
+from tfopt.recipe.export import Export, TrainedRanges
+
+__all__ = ["QuantizationAware"]
+
+
+class QuantizationAware(AttachedCallback):
+    """Lets a model compute as its integer `.tflite` will while `fit()` trains it, and makes that file afterwards.
+
+    Weights and activations are rounded to the grids of the file, in training and in validation; the gradient passes
+    through. Pruned kernels stay as sparse, clustered ones keep their number of values. The callback acts on the model
+    for the length of the `fit()`: it keeps its layers and classes, and what is saved of it at any moment, a checkpoint
+    in the middle included, is an ordinary Keras model.
+
+    Args:
+        calibration: Representative inputs, preprocessed as for the model, as `tfopt.convert` takes them: where the
+            ranges of activations begin.
+        mode: `int8`, `int4` or `int16x8`.
+        ranges: How ranges follow the training: `moving_average` of each batch's extremes, `percentile`, which leaves
+            the samples out that stand out, or `learned`, along with the steps of the kernels, by the gradient (LSQ).
+        momentum: Of the averages: what is left of a range after a step, 0-1.
+        rate: Of learned ranges: the step, as a share of the range.
+        freeze_last: The share of the epochs, at the end, in which ranges and the statistics of batch normalizations
+            stay as they are, 0-1; of two epochs or more it is one at least, and 0 is none.
+        **settings: Any other field of `tfopt.Export`, such as `rules`, `io` or `target`.
+
+    Raises:
+        InputError: Settings that do not go together.
+        ModelError: When `fit` begins: a model that is not built, or a way of training that Keras cannot combine.
+        ConversionError: When `fit` begins: a model that cannot be converted.
+
+    References:
+        Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference,
+        arXiv:1712.05877; Esser et al., Learned step size quantization, arXiv:1902.08153; for the freeze Krishnamoorthi,
+        arXiv:1806.08342.
+
+    Example:
+        ```python
+        aware = tfopt.callbacks.QuantizationAware(calibration=x[:200])
+        model.fit(x, y, epochs=4, callbacks=[aware])
+        Path("model.tflite").write_bytes(aware.convert().content)
+        ```
+    """
+
+    def __init__(
+        self,
+        calibration: Any,
+        mode: str = "int8",
+        *,
+        ranges: TrainedRanges = "moving_average",
+        momentum: float = 0.99,
+        rate: float = 1e-3,
+        freeze_last: float = 0.25,
+        **settings: Any,
+    ):
+        super().__init__()
+        if not 0 <= freeze_last < 1:
+            raise InputError(
+                f"freeze_last is a share of the epochs, 0 or above and below 1. Received: freeze_last={freeze_last}."
+            )
+        self.export = Export(**{"mode": mode, **settings})
+        check_settings(self.export, ranges, momentum, rate)
+        self.calibration, self.ranges, self.momentum, self.rate = calibration, ranges, momentum, rate
+        self._freeze_last = freeze_last
+        self._aware: QATSession | None = None
+        self._pending: Mapping[str, np.ndarray] | None = None
+
+    @property
+    def aware(self) -> QATSession:
+        """What it has attached to the model, also after `fit`.
+
+        Raises:
+            ModelError: There was no `fit` yet.
+        """
+        if self._aware is None:
+            raise ModelError("no fit was run with QuantizationAware yet, so there are no trained ranges.")
+        return self._aware
+
+    def on(self, model: keras.Model) -> QATSession:
+        """Makes what it attaches for a model, and attaches nothing: what cannot work is refused here."""
+        return QATSession(model, self.export, self.calibration, self.ranges, self.momentum, self.rate)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Attaches itself to the model."""
+        refuse_combinations(self.model)
+        refuse_closures(self.model.optimizer)
+        self.detach()
+        self._free_of_another()
+        if self._aware is None or self._aware.model is not self.model:
+            self._aware = self.on(self.model)
+        self._aware.holder, self._late = self, False
+        self._aware.attach()
+        self._aware.thaw()
+        if self._pending is not None:
+            self._aware.set_state(self._pending)
+            self._pending = None
+
+    def _free_of_another(self) -> None:
+        """Lets go of a model that another one has kept because its `fit` was interrupted."""
+        other = replaced_by(self.model)
+        if other is None:
+            return
+        if getattr(other.holder, "params", None) is self.params:  # the same dict within one fit, and only there
+            raise ModelError("a fit takes one QuantizationAware.")
+        other.strip()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Freezes ranges and statistics once the last epochs begin."""
+        epochs = self.params.get("epochs") or 0
+        last = max(round(self._freeze_last * epochs), 1 if self._freeze_last and epochs > 1 else 0)
+        if not self._late and epoch >= epochs - last:
+            self._late = True
+            self.aware.freeze()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Lets go of the model."""
+        self.detach()
+
+    def detach(self) -> None:
+        """Gives the model back as it was, with what has become of its weights."""
+        if self._aware is not None:
+            self._aware.strip()
+
+    def convert(self, model: keras.Model | None = None) -> Conversion:
+        """The file with the trained ranges, with what became of each op.
+
+        Args:
+            model: A model of the same layers with the trained weights, if not the one that was trained.
+
+        Raises:
+            ModelError: There was no `fit` yet.
+            ConversionError: LiteRT cannot run the file, or it has nothing to do with the model.
+        """
+        return (self.aware if model is None else self.aware.on(model)).convert()
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """The ranges, to go on from in another process with `set_state`."""
+        return self.aware.tracker.get_state()
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes up what `get_state` gave; `fit` goes on from there."""
+        if self._aware is not None and self._aware.attached:
+            self._aware.set_state(state)
+        else:
+            self._pending = dict(state)
+
+
+def refuse_closures(optimizer: Any) -> None:
+    """Says that an optimizer takes gradients twice, which rounded values do not have.
+
+    Raises:
+        ModelError: It does.
+    """
+    closing = needs_closure(optimizer)
+    if closing is not None:
+        raise ModelError(
+            f"{type(closing).__name__} takes gradients in a way that rounded values do not have. Take another "
+            "optimizer, such as adam.",
+            ("optimizer",),
+        )

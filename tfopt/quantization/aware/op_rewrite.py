@@ -1,0 +1,85 @@
+"""Values inside of a computation, changed while its graph is built.
+
+TensorFlow's op callbacks see the outputs of every op and may put others in their place. GradientTape has by then taken
+note of the op with what was put in, and would never ask what lies between: the gradient is therefore taken from the
+graph, which has it all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow.python.framework import op_callbacks
+
+# From the name of an op and its outputs to others, or None.
+LayerChange = Callable[[str, Sequence[Any]], "Sequence[Any] | None"]
+
+
+def computed(
+    compute: Callable[..., Any],
+    args: Any,
+    rest: Any,
+    change: LayerChange,
+    outside: Sequence[Any] = (),
+    handed: Callable[[Sequence[Any]], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+) -> Any:
+    """What `compute(*args, **rest)` gives with the values inside of it changed, and with a gradient for all of it.
+
+    Args:
+        compute: The computation; in a graph, not eagerly.
+        args: Its arguments, nested as they may be.
+        rest: Its named arguments.
+        change: Is asked about every op.
+        outside: Float tensors that it reads without being given them, and that are to have a gradient.
+        handed: Is given the tensors that stand for those, to be read in its block instead.
+    """
+    flat = tf.nest.flatten((args, rest))
+    floats = [i for i, value in enumerate(flat) if tf.is_tensor(value) and value.dtype.is_floating]
+    found: list[Any] = []
+
+    def put(op_type: str, inputs: Any, attrs: Any, outputs: Any, op_name: str | None = None, graph: Any = None) -> Any:
+        return change(op_name or "", outputs)
+
+    @tf.custom_gradient
+    def inner(*tensors: Any) -> Any:
+        given = list(flat)
+        for place, tensor in zip(floats, tensors, strict=False):
+            given[place] = with_mask(tensor, flat[place])
+        new_args, new_rest = tf.nest.pack_sequence_as((args, rest), given)
+        with handed(tensors[len(floats) :]):
+            op_callbacks.add_op_callback(put)
+            try:
+                outputs = compute(*new_args, **new_rest)
+            finally:
+                op_callbacks.remove_op_callback(put)
+        found[:] = [outputs, keras.tree.flatten(outputs)]
+        results = [value for value in found[1] if tf.is_tensor(value)]
+        return results, lambda *gradients, variables=None: _gradient(tensors, results, gradients, variables)
+
+    # One tensor may be handed over twice, with a gradient for each.
+    taken = [tf.identity(value) for value in (*(flat[i] for i in floats), *outside)]
+    results = iter(tf.nest.flatten(inner(*taken)))
+    outputs, values = found
+    new = [with_mask(next(results), value) if tf.is_tensor(value) else value for value in values]
+    return keras.tree.pack_sequence_as(outputs, new)
+
+
+def _gradient(tensors: Sequence[Any], results: Sequence[Any], gradients: Sequence[Any], variables: Any) -> Any:
+    pairs = [(value, g) for value, g in zip(results, gradients, strict=True) if value.dtype.is_floating]
+    values, given = (list(column) for column in zip(*pairs, strict=True))
+    taken, own = list(tensors), list(variables or ())
+    # What lies before is no business of it: a variable may be used there as well.
+    back = tf.gradients(values, [*taken, *own], given, stop_gradients=taken, unconnected_gradients="zero")
+    back = [tf.convert_to_tensor(gradient) for gradient in back]
+    return (back[: len(taken)], back[len(taken) :]) if variables else back
+
+
+def with_mask(tensor: Any, original: Any) -> Any:
+    """A tensor with the Keras mask of another."""
+    if hasattr(original, "_keras_mask"):
+        tensor._keras_mask = original._keras_mask
+    return tensor

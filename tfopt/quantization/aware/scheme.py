@@ -1,0 +1,302 @@
+"""What a file will quantize, and how, in terms of the model that it is made from.
+
+Nothing of it is written down here: the float file is quantized once with a different range for every tensor, and the
+scales that come out tell which tensor's range decides about which others, and which scales are fixed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tfopt.models.layers import Kernel
+from tfopt.quantization import quantizer
+from tfopt.quantization.aware.tensor_matching import Point, match, parts
+from tfopt.quantization.aware.weight_matching import LOOKUPS, StoredKernel, operands, stored_kernels, unknown_kernels
+from tfopt.quantization.conversion import PreparedModel
+from tfopt.quantization.float_conversion import FloatModel
+from tfopt.tflite import flatbuffer
+from tfopt.tflite.file import Op, read
+
+# Ranges of the trial: the first, wider than any that an op fixes, and how much wider each is than the one before.
+_LEAST, _STEP = 2.0, 1e-2
+_BITS = {schema.TensorType.INT8: 8, schema.TensorType.INT16: 16}
+_KERNEL_BITS = {schema.TensorType.INT4: 4, schema.TensorType.INT8: 8}
+_ON_TABLE = "it is on the grid of a table of embeddings, which moves: training does not round it"
+# Ops that hand values on: what comes in on one grid goes out on it.
+_MOVES = {
+    *("RESHAPE", "TRANSPOSE", "SPLIT", "SPLIT_V", "UNPACK", "PACK", "STRIDED_SLICE", "SLICE", "SQUEEZE", "EXPAND_DIMS"),
+    *("MAX_POOL_2D", "CONCATENATION", "PAD", "GATHER", "BROADCAST_TO", "RESIZE_NEAREST_NEIGHBOR", "TILE", "SELECT_V2"),
+}
+# Ops whose value or gradient is not finite at 0, and which of their inputs that is.
+_NONZERO = {"RSQRT": 0, "SQRT": 0, "LOG": 0, "DIV": 1}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A quantization that one activation or several have.
+
+    Args:
+        name: The tensor of the float file whose range decides.
+        bits: 8 or 16; with 16 the zero point is 0.
+        fixed: Its range where the op decides it, such as 0 to 1 behind a softmax.
+    """
+
+    name: str
+    bits: int
+    fixed: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class KernelGrid:
+    """How a kernel is quantized.
+
+    Args:
+        part: The number of the layer in `parts`.
+        attribute: Where the layer keeps it.
+        bits: 4 or 8; 16 for what is added or multiplied by where activations have 16.
+        axes: The axes that have a scale for each of their entries; none for one scale in all.
+        shared: Whether it holds so few distinct values that they are to stay apart.
+        symmetric: Whether its zero point is 0; tables of embeddings, and what is added or multiplied by, are quantized
+            as activations are.
+    """
+
+    part: int
+    attribute: str
+    bits: int
+    axes: tuple[int, ...]
+    shared: bool = False
+    symmetric: bool = True
+
+
+@dataclass(frozen=True)
+class QuantizationScheme:
+    """What to simulate.
+
+    Args:
+        grids: The quantizations.
+        points: By point of the model, the number of its grid.
+        inputs: The same by the name of a model's input.
+        tensors: The same by the tensor's name in the float file, those included that the model does not show.
+        kernels: The quantized kernels.
+        per_channel: Constants of the file that have a scale for each channel.
+        unseen: Tensors that the file quantizes by a range of their own and the model does not show.
+        unrounded: Constants that the file rounds and training does not, or not in the same way, and why.
+        averages: Points whose op rounds halves away from the integer 0, which is nowhere near the value 0.
+        nonzero: Points that an op reads which has no value at 0, or no gradient.
+        ends: Points of probabilities that the model gives, whose logarithm its loss takes.
+        unrolled: Whether recurrent layers have a step of their own for each time step.
+    """
+
+    grids: tuple[Grid, ...]
+    points: Mapping[Point, int]
+    inputs: Mapping[str, int]
+    tensors: Mapping[str, int]
+    kernels: tuple[KernelGrid, ...]
+    per_channel: frozenset[str]
+    unseen: tuple[str, ...] = ()
+    unrounded: tuple[tuple[str, str], ...] = ()
+    averages: frozenset[Point] = frozenset()
+    nonzero: frozenset[Point] = frozenset()
+    ends: frozenset[Point] = frozenset()
+    unrolled: bool = False
+
+
+@contextlib.contextmanager
+def all_different(model: keras.Model) -> Iterator[None]:
+    """Variables that are one number over and over get others for the length of the block.
+
+    A bias of zeros or a scale of ones is nothing to the converter, and what it leaves out comes back once they learn.
+    """
+    generator = np.random.default_rng(0)
+    before: list[tuple[Any, np.ndarray]] = []
+    for variable in model.variables:
+        value = np.asarray(variable.value.numpy())
+        if value.dtype.kind == "f" and value.size > 1 and value.min() == value.max():
+            before.append((variable, value))
+    try:
+        for variable, value in before:
+            variable.assign(value + generator.uniform(0.05, 0.15, value.shape).astype(value.dtype))
+        yield
+    finally:
+        for variable, value in before:
+            variable.assign(value)
+
+
+def make_scheme(prepared: PreparedModel, unrolled: bool = False) -> QuantizationScheme:
+    """The plan of a file.
+
+    Args:
+        prepared: The model, converted to float32, as the file is to be made from it.
+        unrolled: Whether its recurrent layers are unrolled.
+
+    Raises:
+        ConversionError: The quantizer refuses the model.
+    """
+    source, export = prepared.source, prepared.export
+    names = list(dict.fromkeys(t.name for op in source.ops for t in (*op.inputs, *op.outputs) if _computed(t)))
+    reach = {name: _LEAST + _STEP * number for number, name in enumerate(names)}
+    ranges = {
+        name: {"min": np.full((1, 1), -r, np.float32), "max": np.full((1, 1), r, np.float32)}
+        for name, r in reach.items()
+    }
+    content = quantizer.quantize(
+        source, export.mode, ranges, prepared.assigned.precisions, export.io, None, export.scales
+    )
+    trial = _Trial(content, names)
+    found = {name: grid for name in names if (grid := trial.grid(name)) is not None}
+    grids = list(dict.fromkeys(found.values()))
+    tensors = {name: grids.index(grid) for name, grid in found.items()}
+    stored = stored_kernels(source)
+    inputs = {name: tensors[name] for name in read(source.content).inputs if name in tensors}
+    looked_up = {tensor.name for one in stored if one.op_name in LOOKUPS for tensor in source.ops[one.op].outputs}
+    # Grids of tables move as those are trained, and what is only moved on them needs no rounding.
+    of_tables = {tensors[name] for name in looked_up if name in tensors and grids[tensors[name]].fixed is not None}
+    matched = match(prepared.model, source.content, prepared.samples)
+    moved = _moved(source.ops, tensors)
+    left = {n for n, i in tensors.items() if n not in matched or n in inputs or n in looked_up or i in of_tables}
+    shown = {name: number for name, number in tensors.items() if name not in left}
+    points = {matched[name]: number for name, number in shown.items() if name not in moved}
+    # What was only moved stands in for what the model does not show before.
+    before = {*inputs.values(), *points.values()}
+    points |= {matched[n]: i for n, i in shown.items() if n in moved and i not in before}
+    seen = {*inputs.values(), *points.values()}
+    on_tables = [name for name, number in tensors.items() if number in of_tables and name not in looked_up | moved]
+    unseen = [n for n, i in tensors.items() if i not in seen and grids[i].fixed is None]
+    per_channel = frozenset(one.constant for one in stored if trial.kernel(one.constant)[1])
+    numbers = {id(part.computes): part.number for part in parts(prepared.model)}
+    kernels = (*_kernels(trial, stored, numbers), *_operands(trial, source, stored, numbers))
+    return QuantizationScheme(
+        grids=tuple(grids),
+        points=points,
+        inputs=inputs,
+        tensors=tensors,
+        kernels=kernels,
+        per_channel=per_channel,
+        unseen=tuple(unseen),
+        unrounded=(*_unrounded(trial, source, stored), *((name, _ON_TABLE) for name in on_tables)),
+        unrolled=unrolled,
+        **_by_op(source, matched),
+    )
+
+
+def _by_op(source: FloatModel, matched: Mapping[str, Point]) -> dict[str, frozenset[Point]]:
+    """The fields of a plan that hold points because of an op that gives or reads them."""
+    read_on = {tensor.name for op in source.ops for tensor in op.inputs}
+    given = {t.name for op in source.ops if op.name in ("SOFTMAX", "LOGISTIC") for t in op.outputs}
+    names = {
+        "averages": {tensor.name for op in source.ops if op.name == "AVERAGE_POOL_2D" for tensor in op.outputs},
+        "nonzero": {op.inputs[_NONZERO[op.name]].name for op in source.ops if op.name in _NONZERO},
+        "ends": given - read_on,
+    }
+    return {field: frozenset(matched[name] for name in found if name in matched) for field, found in names.items()}
+
+
+def codebook(kernel: Kernel) -> bool:
+    """Whether a kernel holds so few distinct values that clustering must have made it."""
+    values, counts = np.unique(np.asarray(kernel.variable.value.numpy()), return_counts=True)
+    nonzero = values != 0
+    return bool(nonzero.sum()) and nonzero.sum() * quantizer.SHARED_BY <= counts[nonzero].sum()
+
+
+def _computed(tensor: Any) -> bool:
+    return not tensor.bytes and tensor.dtype == "FLOAT32"
+
+
+def _moved(ops: tuple[Op, ...], tensors: Mapping[str, int]) -> set[str]:
+    """Tensors that are other tensors on the same grid, moved."""
+    found = set()
+    for op in ops:
+        taken = {tensors.get(tensor.name) for tensor in op.inputs if _computed(tensor)}
+        given = {tensors.get(tensor.name) for tensor in op.outputs}
+        if op.name in _MOVES and len(taken) == 1 and taken == given and None not in taken:
+            found |= {tensor.name for tensor in op.outputs}
+    return found
+
+
+def _unrounded(trial: _Trial, source: FloatModel, stored: list[StoredKernel]) -> Iterator[tuple[str, str]]:
+    """What the file rounds and training does not, or not in the same way."""
+    for name in unknown_kernels(source, stored):
+        if trial.kernel(name)[0] is not None:
+            yield name, "no weight of the model is this constant: training does not round it"
+    for one in stored:
+        bits, many = trial.kernel(one.constant)
+        apart = np.ptp(np.abs(one.factors)) > 1e-3 * np.abs(one.factors).max()
+        if bits is not None and not many and apart and not codebook(one.kernel):
+            yield one.constant, "one scale for all channels behind a batch normalization: training rounds without it"
+
+
+def _kernels(trial: _Trial, stored: list[StoredKernel], numbers: Mapping[int, int]) -> Iterator[KernelGrid]:
+    done: set[int] = set()
+    for one in stored:
+        bits, many = trial.kernel(one.constant)
+        if bits is None or id(one.kernel.variable) in done:
+            continue
+        done.add(id(one.kernel.variable))
+        shared = codebook(one.kernel)
+        number, axes = numbers[id(one.kernel.place.layer)], one.axes if many and not shared else ()
+        yield KernelGrid(number, one.kernel.attribute, bits, axes, shared, one.op_name not in LOOKUPS)
+
+
+def _operands(
+    trial: _Trial, source: FloatModel, stored: list[StoredKernel], numbers: Mapping[int, int]
+) -> Iterator[KernelGrid]:
+    done = {id(one.kernel.variable) for one in stored}
+    for kernel, constant in operands(source):
+        bits = trial.bits(constant)
+        if bits is not None and id(kernel.variable) not in done:
+            done.add(id(kernel.variable))
+            yield KernelGrid(numbers[id(kernel.place.layer)], kernel.attribute, bits, (), symmetric=False)
+
+
+class _Trial:
+    """A file that was quantized with ranges that tell tensors apart."""
+
+    def __init__(self, content: bytes, names: list[str]):
+        self._names = names
+        parsed = flatbuffer.parse(content)
+        graph = parsed.subgraphs[0]
+        self._tensors = {tensor.name.decode(): tensor for tensor in reversed(graph.tensors)}
+        self._borders: dict[str, Any] = {}
+        borders = (schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.DEQUANTIZE)
+        for op in graph.operators:
+            code = parsed.operatorCodes[op.opcodeIndex]
+            if max(code.builtinCode, code.deprecatedBuiltinCode) in borders:
+                ends = [graph.tensors[int(i)] for i in (op.inputs[0], op.outputs[0])]
+                for one, other in (ends, ends[::-1]):
+                    if one.type == schema.TensorType.FLOAT32 and other.type in _BITS:
+                        self._borders[one.name.decode()] = other
+
+    def grid(self, name: str) -> Grid | None:
+        """The grid of a tensor of the float file; None where it stays in floating point."""
+        tensor = self._tensors.get(name)
+        if tensor is None or tensor.type not in _BITS:
+            tensor = self._borders.get(name)
+        if tensor is None or tensor.quantization is None or tensor.quantization.scale is None:
+            return None
+        scale, zero = float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
+        bits = _BITS[tensor.type]
+        reach = scale * (2**15 - 1 if bits == 16 else (2**8 - 1) / 2)
+        number = round((reach - _LEAST) / _STEP)
+        if 0 <= number < len(self._names) and abs(_LEAST + number * _STEP - reach) < _STEP / 20:
+            return Grid(self._names[number], bits)
+        low, high = (-(2 ** (bits - 1)) - zero) * scale, (2 ** (bits - 1) - 1 - zero) * scale
+        return Grid(f"{scale} {zero}", bits, (low, high))
+
+    def bits(self, name: str) -> int | None:
+        """The bits of a constant that is quantized as activations are; None where it stays in floating point."""
+        tensor = self._tensors.get(name)
+        return None if tensor is None or tensor.quantization is None else _BITS.get(tensor.type)
+
+    def kernel(self, name: str) -> tuple[int | None, bool]:
+        """The bits of a constant, None where it stays in floating point, and whether each channel has a scale."""
+        tensor = self._tensors.get(name)
+        if tensor is None or tensor.type not in _KERNEL_BITS or tensor.quantization is None:
+            return None, False
+        return _KERNEL_BITS[tensor.type], len(tensor.quantization.scale) > 1

@@ -1,0 +1,381 @@
+"""Quantization-aware training: attach it to a model, train, and make the file that the model was trained to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfopt.errors import ConversionError, InputError, ModelError
+from tfopt.metrics import compare_outputs
+from tfopt.models import clone, signature
+from tfopt.models.constraints import HeldConstraint, SharedValueConstraint, ZeroConstraint, own_constraint
+from tfopt.models.layers import prunable, replaced_by, walk
+from tfopt.quantization import quantizer
+from tfopt.quantization.aware import fake_quant
+from tfopt.quantization.aware.observers import RangeObserver
+from tfopt.quantization.aware.scheme import QuantizationScheme, all_different, codebook, make_scheme
+from tfopt.quantization.aware.simulation import Simulation
+from tfopt.quantization.aware.tensor_matching import parts
+from tfopt.quantization.aware.weight_matching import stored_kernels
+from tfopt.quantization.calibration_data import gathered
+from tfopt.quantization.conversion import Conversion, PreparedModel, finish, prepare
+from tfopt.recipe.artifact import Skipped
+from tfopt.recipe.export import MODES, Export, TrainedRanges
+from tfopt.tflite.interpreter import Runner
+
+METHODS = get_args(TrainedRanges)
+
+
+@dataclass(frozen=True)
+class Resemblance:
+    """How a file and the model that was trained to be it compare.
+
+    Args:
+        steps: The largest difference of an output, in steps of the file's grid of it; in shares of 1/255 of its range
+            where the output is not quantized.
+        agreement: Share of samples, 0-1, whose largest output is the same; 1 where there is one value to an output.
+    """
+
+    steps: float
+    agreement: float
+
+
+class QATSession:
+    """A model that computes as its file will, while it is trained.
+
+    Args:
+        model: A built Keras 3 model, trained or not. It keeps its layers, classes and variables.
+        export: What file is to be made; a mode that computes in integers.
+        calibration: Representative inputs, as `tfopt.convert` takes them: where ranges begin.
+        ranges: `moving_average`, `percentile` or `learned`.
+        momentum: Of the averages, 0-1: what is left of a range after a step.
+        rate: Of learned ranges: the step, as a share of the range.
+        known: The same of a model of the same layers, whose plan and samples are taken.
+
+    Raises:
+        InputError: A mode without integer activations, no calibration samples, or settings that are none.
+        ModelError: The model has no weights yet, or other layers than the one that is known.
+        ConversionError: The model cannot be converted.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        export: Export,
+        calibration: Any,
+        ranges: TrainedRanges = "moving_average",
+        momentum: float = 0.99,
+        rate: float = 1e-3,
+        known: QATSession | None = None,
+    ):
+        check_settings(export, ranges, momentum, rate)
+        if not model.built:
+            raise ModelError("the model has no weights yet, so there is nothing to quantize. Build it first.")
+        self.model, self.export, self._settings = model, export, (ranges, momentum, rate)
+        self.holder: Any = self  # whom a user knows: the callback, where there is one
+        self._parts = parts(model)
+        if known is None:
+            if replaced_by(model) is not None:  # an earlier one, or what a fit has left that was interrupted
+                replaced_by(model).strip()
+            self._calibration = gathered(calibration, model)
+            with all_different(model):
+                prepared, unrolled = self._prepared()
+                self.scheme, self._samples = make_scheme(prepared, unrolled), prepared.samples
+        else:
+            if [type(part.computes) for part in self._parts] != [type(part.computes) for part in known._parts]:
+                raise ModelError("the model is of other layers than the one that was trained for quantization.")
+            theirs, ours = ([t.name for t in getattr(m, "inputs", None) or ()] for m in (known.model, model))
+            names = dict(zip(theirs, ours, strict=True))  # Keras numbers them as it makes them
+            self._samples = {names.get(name, name): array for name, array in known._samples.items()}
+            self._calibration = self._samples
+            inputs = {names.get(name, name): number for name, number in known.scheme.inputs.items()}
+            self.scheme = replace(known.scheme, inputs=inputs)
+        kernels = [(grid, self._variable(grid)) for grid in self.scheme.kernels]
+        with model.distribute_strategy.scope():
+            self.tracker = RangeObserver(self.scheme.grids, kernels, ranges, momentum, rate)
+        self._simulation = Simulation(model, self.scheme, self.tracker, self)
+        self.attached = False
+        self._started = False
+        self._held: list[tuple[Any, HeldConstraint]] = []
+
+    def attach(self) -> None:
+        """From now on the model computes as its file will; the ranges begin with those of the calibration samples.
+
+        Zeros of pruned kernels stay zeros, and kernels of a few distinct values keep them as few.
+
+        Raises:
+            ModelError: A callback of the same `fit` prunes or clusters.
+            DataError: Too few calibration samples for a percentile.
+        """
+        if self.attached:
+            return
+        self.attached = True
+        try:
+            self._hold()
+            self._simulation.attach()
+            if not self._started:
+                self.begin()
+        except BaseException:
+            self.strip()
+            raise
+
+    def _hold(self) -> None:
+        """Holds kernels to the zeros and to the shared values that they have."""
+        with self.model.distribute_strategy.scope():
+            for place in walk(self.model):
+                for kernel in prunable(place, asked=True):
+                    weights = np.asarray(kernel.variable.value.numpy())
+                    own = own_constraint(kernel, self.holder)
+                    if codebook(kernel):
+                        values, numbers = np.unique(weights, return_inverse=True)
+                        indices = np.where(weights == 0, -1, numbers.reshape(weights.shape))
+                        held: HeldConstraint = (
+                            SharedValueConstraint(indices, own, self.holder)
+                            if len(values) > 1
+                            else ZeroConstraint(weights != 0, own, self.holder)
+                        )
+                    elif weights.any() and not weights.all():
+                        held = ZeroConstraint(weights != 0, own, self.holder)
+                    else:
+                        continue
+                    kernel.variable.constraint = held
+                    self._held.append((kernel.variable, held))
+
+    def begin(self) -> None:
+        """Takes the ranges of the calibration samples."""
+        step = self.export.batch if isinstance(self.export.batch, int) else 1
+        extremes = self._simulation.observe(self._samples, step)
+        for name, number in self.scheme.inputs.items():
+            if self._samples[name].any() and not (extremes.low[:, number].any() or extremes.high[:, number].any()):
+                raise ModelError(
+                    f"how the model takes its input {name!r} is not known. Give its inputs as a flat dict."
+                )
+        weights = {(g.part, g.attribute): np.asarray(self._variable(g).value.numpy()) for g in self.scheme.kernels}
+        self.tracker.begin(extremes, weights)
+        self._started = True
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes up ranges that `tracker.get_state` gave."""
+        self.tracker.set_state(state)
+        self._started = True
+
+    def strip(self) -> None:
+        """The model computes as it did before, with what has become of its weights."""
+        if self.attached:
+            for variable, held in self._held:
+                if variable.constraint is held:
+                    variable.constraint = held.own
+            self._held = []
+            self._simulation.detach()
+            self.attached = False
+
+    def freeze(self) -> None:
+        """Ranges stay as they are, and so do the statistics of batch normalizations.
+
+        References:
+            Krishnamoorthi, Quantizing deep convolutional networks for efficient inference, arXiv:1806.08342.
+        """
+        self._simulation.freeze()
+
+    def thaw(self) -> None:
+        """Ranges and statistics follow the training again."""
+        self._simulation.thaw()
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What the file quantizes by ranges of the calibration samples, as the training does not know of it."""
+        hidden = "the model does not show this value: its range is that of the calibration samples"
+        other = "the model computes this in another way in training: its range was not trained"
+        whole, reached = self._parts, self._simulation.reached
+        missed = [point for point in self.scheme.points if reached and point not in reached]
+        where = [f"{whole[point.part].path}/{point.op or 'output'}" for point in missed]
+        return (
+            *(Skipped(name, hidden) for name in self.scheme.unseen),
+            *(Skipped(name, reason) for name, reason in self.scheme.unrounded),
+            *(Skipped(name, other) for name in where),
+        )
+
+    def convert(self) -> Conversion:
+        """The file, with the trained ranges.
+
+        Raises:
+            ConversionError: LiteRT cannot run it, or it has nothing to do with the model.
+        """
+        attached = self.attached
+        self.strip()
+        operands = [(self._variable(g), g.bits) for g in self.scheme.kernels if not g.symmetric]
+        before = [np.asarray(variable.value.numpy()) for variable, _ in operands]
+        try:
+            # A file may have one of them twice, and as a bias of 32 bits it is not rounded as it was in training.
+            for variable, bits in operands:
+                variable.assign(fake_quant.table(tf.convert_to_tensor(variable.value), bits))
+            prepared, unrolled = self._prepared()
+            now = make_scheme(prepared, unrolled)
+            content = quantizer.quantize(
+                prepared.source,
+                self.export.mode,
+                {**self._ranges(prepared, now), **self._kernel_ranges(prepared, now)},
+                prepared.assigned.precisions,
+                self.export.io,
+                None,
+                self.export.scales,
+            )
+            conversion = finish(prepared, content)
+        finally:
+            for (variable, _), value in zip(operands, before, strict=True):
+                variable.assign(value)
+            if attached:
+                self.attach()
+        return replace(conversion, skipped=(*conversion.skipped, *self.skipped))
+
+    def on(self, model: keras.Model) -> QATSession:
+        """The same of another model of the same layers, with the ranges as they are.
+
+        Raises:
+            ModelError: It is of other layers.
+        """
+        other = QATSession(model, self.export, None, *self._settings, known=self)
+        other.set_state(self.tracker.get_state())
+        other._simulation.reached = self._simulation.reached
+        return other
+
+    def likeness(self, content: bytes, samples: Any = None) -> Resemblance:
+        """How close a file is to the model as it was trained to compute.
+
+        Args:
+            content: The file.
+            samples: Inputs `(samples, ...)`, or a dict of such arrays; the calibration samples if not given.
+        """
+        taken = self._samples if samples is None else samples
+        if not isinstance(taken, Mapping):
+            taken = {next(iter(Runner(content).inputs)): taken}
+        runner, attached = Runner(content), self.attached
+        self.attach()
+        try:
+            outputs = signature.call(self.model, taken)
+        finally:
+            if not attached:
+                self.strip()
+        ours = {name: np.asarray(keras.ops.convert_to_numpy(value)) for name, value in outputs.items()}
+        theirs = runner(dict(taken))
+        steps, agreement = 0.0, 1.0
+        for (name, mine), detail in zip(ours.items(), runner.outputs.values(), strict=True):
+            step = float(detail["quantization"][0]) or max(float(np.ptp(mine)), 1e-9) / 255
+            steps = max(steps, float(np.abs(mine - theirs[name]).max()) / step)
+            agreement = min(agreement, compare_outputs({name: mine}, {name: theirs[name]}).get("agreement", 1.0))
+        return Resemblance(steps, agreement)
+
+    def _variable(self, grid: Any) -> Any:
+        return vars(self._parts[grid.part].computes)[grid.attribute]
+
+    def _prepared(self) -> tuple[PreparedModel, bool]:
+        """The model converted to float32, and whether with its loops unrolled."""
+        prepared = prepare(self.model, self.export, self._calibration)
+        if not self.export.unroll or not any(op.name == "WHILE" for op in prepared.source.ops):
+            return prepared, False
+        try:
+            flat = prepare(clone.unrolled(prepared.model), self.export, prepared.samples, prepared.model)
+        except (ConversionError, ModelError) as error:
+            return replace(prepared, notes=(*prepared.notes, f"loops stay in float: {error}")), False
+        return flat, True
+
+    def _ranges(self, prepared: PreparedModel, now: QuantizationScheme) -> dict[str, Any]:
+        """The trained ranges by tensor of the file; of what was not trained those of the calibration samples."""
+        at: dict[Any, int] = {**self.scheme.points, **self.scheme.inputs}
+        seen = {self.scheme.grids[number].name for number in at.values()}
+        trained = {name: ends for name, ends in self.tracker.ranges().items() if name in seen}
+        known: dict[int, tuple[float, float]] = {}
+        for place, number in (*now.points.items(), *now.inputs.items()):
+            name = self.scheme.grids[at[place]].name if place in at else now.grids[number].name
+            if name in trained:
+                known[number] = trained[name]
+        found = prepared.extremes.ranges("minmax")
+        for name, number in now.tensors.items():
+            if number in known:
+                low, high = known[number]
+                found[name] = {"min": np.full((1, 1), low, np.float32), "max": np.full((1, 1), high, np.float32)}
+        return found
+
+    def _kernel_ranges(self, prepared: PreparedModel, now: QuantizationScheme) -> dict[str, Any]:
+        """Ranges of kernels that are not simply those of their largest weights."""
+        steps = self.tracker.steps()
+        numbers = {id(part.computes): part.number for part in parts(prepared.model)}
+        grids = {(grid.part, grid.attribute): grid for grid in self.scheme.kernels}
+        found: dict[str, Any] = {}
+        for one in stored_kernels(prepared.source):
+            name = (numbers[id(one.kernel.place.layer)], one.kernel.attribute)
+            grid = grids.get(name)
+            if grid is None or not grid.symmetric or (name not in steps and not grid.shared):
+                continue
+            weights = np.abs(np.asarray(one.kernel.variable.value.numpy()))
+            reach = steps[name] * (2 ** (grid.bits - 1) - 1) if name in steps else weights.max()
+            shape = [size if axis in one.axes else 1 for axis, size in enumerate(weights.shape)]
+            channels = np.broadcast_to(reach, shape).ravel() * np.abs(one.factors)
+            constant = prepared.source.constants[one.constant]
+            if one.constant in now.per_channel:
+                wide = channels.reshape([-1 if axis == one.channels else 1 for axis in range(constant.ndim)])
+            else:
+                wide = np.full((1,) * constant.ndim, channels.max())
+            wide = wide.astype(np.float32)
+            found[one.constant] = {"min": -wide, "max": wide}
+        return found
+
+
+def check_settings(export: Export, ranges: str, momentum: float, rate: float) -> None:
+    """Says what is wrong with settings, whatever the model.
+
+    Raises:
+        InputError: Something is.
+    """
+    if not MODES[export.mode].static:
+        able = ", ".join(mode.name for mode in MODES.values() if mode.static)
+        raise InputError(
+            f"quantization-aware training is for modes that compute in integers: {able}. Received: {export.mode!r}.",
+            ("mode",),
+        )
+    if ranges not in METHODS:
+        raise InputError(f"ranges is one of {', '.join(METHODS)}. Received: ranges={ranges!r}.", ("ranges",))
+    if not 0 <= momentum < 1:
+        raise InputError(
+            f"momentum is a fraction, 0 or above and below 1. Received: momentum={momentum}.", ("momentum",)
+        )
+    if not 0 < rate < 1:
+        raise InputError(f"rate is a fraction, above 0 and below 1. Received: rate={rate}.", ("rate",))
+
+
+def quantize_aware(model: keras.Model, mode: str = "int8", calibration: Any = None, **settings: Any) -> QATSession:
+    """Lets a model compute as its integer `.tflite` will: in `fit`, `evaluate`, `predict` and when it is called.
+
+    The model keeps its layers, classes and variables, and is saved as the ordinary model that it is.
+
+    Example:
+        ```python
+        aware = tfopt.quantization.quantize_aware(model, "int8", calibration=x[:200])
+        model.fit(x, y, epochs=3)
+        Path("model.tflite").write_bytes(aware.convert().content)
+        aware.strip()                                   # the model computes in floating point again
+        ```
+
+    Args:
+        model: A built Keras 3 model.
+        mode: `int8`, `int4` or `int16x8`.
+        calibration: Representative inputs, as `convert` takes them.
+        **settings: `ranges`, `momentum` and `rate` of `QATSession`, and any other field of `tfopt.Export`.
+
+    Returns:
+        What is attached to the model.
+
+    Raises:
+        InputError: Settings that do not go together, no calibration samples.
+        ModelError: The model is not built.
+        ConversionError: The model cannot be converted.
+    """
+    own = {name: settings.pop(name) for name in ("ranges", "momentum", "rate") if name in settings}
+    aware = QATSession(model, Export(**{"mode": mode, **settings}), calibration, **own)
+    aware.attach()
+    return aware

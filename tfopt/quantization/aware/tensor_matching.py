@@ -1,0 +1,276 @@
+"""Which values of a Keras model the tensors of its `.tflite` are.
+
+The converter fuses, folds and renames, so names do not tell. Values do: model and file are run on the same samples, and
+a tensor is the op of the model that gives the same numbers. An op is then named by its layer, and found again in any
+other graph of the model, that of a training step among them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfopt.errors import ConversionError
+from tfopt.models import signature
+from tfopt.models.layers import call_replaced, walk
+from tfopt.output_capture import captured
+from tfopt.quantization.calibration import values_of
+from tfopt.tflite.file import read
+from tfopt.tflite.interpreter import Runner
+
+# Two values are one where their marks differ by less than this share of their size.
+CLOSE = 2e-3
+# Of those, all that are as close as the closest but for this factor, or this close, are the same.
+AS_CLOSE, EXACT = 10, 1e-6
+# On so many batches of samples.
+LOOKS = 3
+# And on so many with steps left out, where a file selects: a step has the same values as the next behind the end of a
+# sequence, and what is selected is what was computed before it.
+GAPS = 16
+_INSIDE = re.compile(r"root/part\.(\d+)/")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something of a model that computes: a layer, a bare operation between layers, or the model itself.
+
+    Args:
+        number: Its place in `parts`.
+        path: The names down to it.
+        computes: What has the `call`.
+    """
+
+    number: int
+    path: str
+    computes: Any
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value inside of a model.
+
+    Args:
+        part: The number of the part that computes it.
+        call: Which of its calls, from 0, where it is what that call returns; -1 for a value inside of it.
+        output: Which of the tensors that the call returns.
+        op: The name of the op below the part, where it is a value inside of it.
+    """
+
+    part: int
+    call: int = -1
+    output: int = 0
+    op: str = ""
+
+
+def parts(model: keras.Model) -> tuple[Part, ...]:
+    """Everything of a model that computes, outermost first."""
+    found = [Part(0, model.name, model)]
+    layers = [(place.path, place.layer) for place in walk(model)]
+    for path, layer in layers:
+        found.append(Part(len(found), path, layer))
+    seen = {id(part.computes) for part in found}
+    for owner, prefix in [(model, ""), *((layer, f"{path}/") for path, layer in layers)]:
+        for operation in getattr(owner, "operations", ()):  # of functional models: such as the + of two tensors
+            if id(operation) not in seen:
+                seen.add(id(operation))
+                found.append(Part(len(found), f"{prefix}{operation.name}", operation))
+    return tuple(found)
+
+
+def scope_of(root: str, number: int) -> str:
+    """The name scope in which a part computes; the slash at its end makes it absolute."""
+    return f"{root}/part.{number}/"
+
+
+@contextlib.contextmanager
+def calls_replaced(whole: Sequence[Part], replaced: Callable[[Part, Any], Any]) -> Iterator[None]:
+    """Gives every part another `call` for the length of the block.
+
+    Args:
+        whole: The parts.
+        replaced: From a part and its `call` to the new one.
+    """
+    with contextlib.ExitStack() as stack:
+        for part in whole:
+            stack.enter_context(call_replaced(part.computes, replaced(part, part.computes.call)))
+        yield
+
+
+def match(model: keras.Model, content: bytes, samples: Mapping[str, np.ndarray]) -> dict[str, Point]:
+    """The point of the model that each computed tensor of a float file is.
+
+    Args:
+        model: The model; its recurrent layers in loops or not, as in the file.
+        content: A float32 `.tflite` of it.
+        samples: `(samples, ...)` by input name, some batches of as many as the file takes at once.
+
+    Returns:
+        By tensor name; those that the converter made up are left out.
+    """
+    chunks, marks = _of_file(content, samples)
+    points, there = _of_model(model, chunks)
+    found: dict[str, Point] = {}
+    for name in marks[0]:
+        here = np.stack([mark[name] for mark in marks])  # (chunks, numbers)
+        size = np.abs(there[:, :, 1:]).max(axis=2, keepdims=True) + np.abs(here[:, 1:]).max(axis=1)[None, :, None]
+        with np.errstate(invalid="ignore"):
+            apart = (np.maximum(np.abs(there - here)[:, :, 1:] - 1e-9, 0) / (size + 1e-30)).max(axis=(1, 2))
+        apart = np.where(np.isnan(apart) | (there[:, 0, 0] != here[0, 0]), np.inf, apart)
+        if apart.min() <= CLOSE:  # of small values a tanh is close as well
+            same = np.flatnonzero(apart <= max(AS_CLOSE * apart.min(), EXACT))
+            found[name] = _chosen([points[i] for i in same], name)
+    return found
+
+
+def _of_file(
+    content: bytes, samples: Mapping[str, np.ndarray]
+) -> tuple[list[dict[str, np.ndarray]], list[dict[str, np.ndarray]]]:
+    """A few batches of samples, each as large as the file wants them, and for each the marks of all tensors by name."""
+    sizes = [max(int(d["shape_signature"][0]), 1) for d in Runner(content).inputs.values() if len(d["shape_signature"])]
+    step, count = max(sizes, default=1), len(next(iter(samples.values())))
+    numbers = [np.arange(start, start + step) % count for start in range(0, step * GAPS, step)]
+    looks = -(-min(count, step * LOOKS) // step)
+    chunks = [{name: array[chosen] for name, array in samples.items()} for chosen in numbers[:looks]]
+    marks = values_of(content, chunks, _mark)
+    if any(op.name in ("SELECT", "SELECT_V2") for op in read(content).ops):
+        generator = np.random.default_rng(0)
+        gaps = [{n: _with_gaps(array, chosen, generator) for n, array in samples.items()} for chosen in numbers]
+        with contextlib.suppress(ConversionError):  # a file need not take what nobody gave it
+            for chunk, found in zip(gaps, values_of(content, gaps, _mark), strict=True):
+                if all(np.isfinite(mark).all() for mark in found.values()):
+                    chunks.append(chunk)
+                    marks.append(found)
+    return chunks, marks
+
+
+def _with_gaps(array: np.ndarray, chosen: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Samples with each time step that of another sample that has one, and about half of them 0, as behind an end.
+
+    A step that no sample has is another step of theirs.
+
+    Args:
+        array: All samples.
+        chosen: Which of them.
+        generator: Chance.
+    """
+    found = array[chosen]
+    if array.ndim < 2:
+        return found
+    alive: np.ndarray = np.any(array.reshape(*array.shape[:2], -1) != 0, axis=2)
+    everywhere = np.argwhere(alive)
+    if not len(everywhere):
+        return found
+    for new in found:
+        for step in range(len(new)):
+            here = everywhere[everywhere[:, 1] == step]
+            new[step] = array[tuple(generator.choice(here if len(here) else everywhere))]
+        there = generator.random(len(new)) < 0.5
+        there[generator.integers(len(new))] = True  # never none of them
+        new[~there] = 0
+    return found
+
+
+def _chosen(same: Sequence[tuple[Point, str]], name: str) -> Point:
+    """Of points with one value the last, nearest to what reads it; before that one that the tensor is named after."""
+    own = [point for point, op in same if any(part.startswith(op) for part in name.split(";"))]
+    return own[-1] if own else same[-1][0]
+
+
+@tf.function(input_signature=[tf.TensorSpec(None, tf.float32)], autograph=False)
+def _marked(value: Any) -> Any:
+    """A few numbers that tell one array from another: its size, and projections of its values."""
+    flat = tf.cast(tf.reshape(value, [-1]), tf.float64)
+    count = tf.size(flat)
+    waves = [tf.sin(tf.cast(tf.range(count), tf.float64) * step) for step in (0.7, 1.3)]
+    squares = tf.reduce_mean(flat * flat)
+    spread = tf.sqrt(squares)
+    root = tf.sqrt(tf.cast(count, tf.float64))
+    projections = [tf.reduce_sum(flat * wave) / root for wave in waves]
+    return tf.stack(
+        [tf.cast(count, tf.float64), spread, tf.reduce_mean(tf.abs(flat)), tf.reduce_mean(flat), *projections]
+    )
+
+
+def _mark(value: np.ndarray) -> np.ndarray:
+    return np.asarray(_marked(value).numpy())
+
+
+def _of_model(
+    model: keras.Model, chunks: Sequence[Mapping[str, np.ndarray]]
+) -> tuple[list[tuple[Point, str]], np.ndarray]:
+    """Every float value that the model computes in inference, with the name of its op, in order.
+
+    Returns:
+        The points, and their marks `(points, chunks, numbers)`.
+    """
+    whole = parts(model)
+    returned: dict[str, Point] = {}
+    calls = dict.fromkeys((part.number for part in whole), 0)
+    points: list[tuple[Point, str]] = []
+
+    def replaced(part: Part, original: Any) -> Any:
+        def call(*args: Any, **rest: Any) -> Any:
+            number, calls[part.number] = calls[part.number], calls[part.number] + 1
+            with tf.name_scope(scope_of("root", part.number)):
+                outputs = original(*args, **rest)
+            for index, tensor in enumerate(keras.tree.flatten(outputs)):
+                if tf.is_symbolic_tensor(tensor):
+                    returned.setdefault(tensor.name, Point(part.number, number, index))
+            return outputs
+
+        return call
+
+    @tf.autograph.experimental.do_not_convert
+    def function(inputs: Mapping[str, Any]) -> Any:
+        signature.call(model, inputs)
+        marks = []
+        for operation in tf.compat.v1.get_default_graph().get_operations():
+            for tensor in operation.outputs:
+                point = returned.get(tensor.name)
+                if point is None or _read_within(tensor, point.part):
+                    point = _inside(operation.name, tensor.name)
+                if point is not None and tensor.dtype.is_floating and tensor.shape.rank is not None:
+                    points.append((point, f"{whole[point.part].path}/{_INSIDE.sub('', operation.name)}"))
+                    marks.append(_marked(tf.cast(tensor, tf.float32)))
+        return tf.stack(marks)
+
+    with captured(), calls_replaced(whole, replaced):
+        traced = tf.function(function).get_concrete_function(input_signature(model, chunks[0]))
+    return points, np.stack([traced(_tensors(chunk)).numpy() for chunk in chunks], axis=1)
+
+
+def input_signature(model: keras.Model, samples: Mapping[str, np.ndarray]) -> dict[str, tf.TensorSpec]:
+    """What `fit` hands to a model: of any number of samples, unless the model has it fixed.
+
+    For a single sample Keras builds another graph: it then takes a sum of two values for the addition of a bias.
+    """
+    fixed = {tensor.name: tensor.shape[0] for tensor in getattr(model, "inputs", None) or ()}
+    return {
+        name: tf.TensorSpec([fixed.get(name), *array.shape[1:]], tf.as_dtype(array.dtype), name)
+        for name, array in samples.items()
+    }
+
+
+def _tensors(chunk: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return {name: tf.constant(array) for name, array in chunk.items()}
+
+
+def _read_within(tensor: Any, part: int) -> bool:
+    """Whether a value that a part returns is read by the part itself as well, as the state of an LSTM is."""
+    readers = (_INSIDE.match(operation.name) for operation in tensor.consumers())
+    return any(reader is not None and int(reader[1]) == part for reader in readers)
+
+
+def _inside(operation: str, tensor: str) -> Point | None:
+    """The point of a value inside of a part."""
+    inside = _INSIDE.match(operation)
+    if inside is None:
+        return None
+    return Point(int(inside[1]), output=int(tensor.rsplit(":", 1)[1]), op=operation[inside.end() :])

@@ -1,0 +1,160 @@
+"""Which kernel of a Keras model a constant of its float file is, and how much folding has scaled each channel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfopt.models.layers import Kernel, LayerRef
+from tfopt.quantization.float_conversion import FloatModel
+from tfopt.tflite.file import Op
+
+# What of a channel may differ from its kernel but for a factor: rounding.
+LEAST_COSINE = 1 - 1e-6
+# The axis of a constant that goes along its output channels, by op.
+CHANNELS = {
+    **dict.fromkeys(("CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "GATHER", "EMBEDDING_LOOKUP"), 0),
+    **{"DEPTHWISE_CONV_2D": 3, "CONV_3D": 4, "CONV_3D_TRANSPOSE": 3, "BATCH_MATMUL": 1},
+}
+_ARITHMETIC = {"ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE"}
+# Ops that hand out rows of a constant, on its own grid.
+LOOKUPS = {"GATHER", "EMBEDDING_LOOKUP"}
+
+
+@dataclass(frozen=True)
+class StoredKernel:
+    """A kernel as a file has it.
+
+    Args:
+        kernel: The Keras one.
+        constant: The name of the file's constant.
+        op: The number of the op that reads it.
+        op_name: What that op is.
+        axes: The axes of the Keras kernel that go along the output channels.
+        channels: The axis of the constant that does.
+        factors: What each channel has been multiplied by, `(channels,)`; 1 where nothing was folded into it, and where
+            all of it is zero.
+    """
+
+    kernel: Kernel
+    constant: str
+    op: int
+    op_name: str
+    axes: tuple[int, ...]
+    channels: int
+    factors: np.ndarray
+
+
+def stored_kernels(source: FloatModel) -> list[StoredKernel]:
+    """The kernels of the layers that a float file was made from, each constant once."""
+    found: dict[str, StoredKernel] = {}
+    for number, op in enumerate(source.ops):
+        if op.graph or op.name not in CHANNELS:
+            continue
+        for tensor in op.kernels:
+            if tensor.name in source.constants and tensor.name not in found:
+                one = _stored(source, number, op, tensor.name)
+                if one is not None:
+                    found[tensor.name] = one
+    return list(found.values())
+
+
+def unknown_kernels(source: FloatModel, stored: list[StoredKernel]) -> list[str]:
+    """Constants that layers multiply by and that are no variable of the model, such as the sum of two of them."""
+    known = {one.constant for one in stored}
+    ops = (op for op in source.ops if not op.graph and op.name in CHANNELS)
+    found = (tensor.name for op in ops for tensor in op.kernels if tensor.name in source.constants)
+    return list(dict.fromkeys(name for name in found if name not in known))
+
+
+def operands(source: FloatModel) -> Iterator[tuple[Kernel, str]]:
+    """Variables that a file adds or multiplies by as they are, such as the scales of a layer normalization.
+
+    Yields:
+        The variable and the name of its constant.
+    """
+    seen: set[str] = set()
+    for number, op in enumerate(source.ops):
+        if op.graph or op.name not in _ARITHMETIC:
+            continue
+        for tensor in op.weights:
+            constant = source.constants.get(tensor.name)
+            if constant is None or constant.size < 2 or tensor.name in seen:
+                continue
+            for kernel in (k for place in _nearest(source, number) for k in _variables(place)):
+                value = np.asarray(kernel.variable.value.numpy())
+                if value.size == constant.size and np.array_equal(value.ravel(), constant.ravel()):
+                    seen.add(tensor.name)
+                    yield kernel, tensor.name
+                    break
+
+
+def _nearest(source: FloatModel, number: int) -> list[LayerRef]:
+    """All places, those first that own an op."""
+    owners = source.owners[number]
+    return [*owners, *(place for place in source.places if place not in owners)]
+
+
+def _stored(source: FloatModel, number: int, op: Op, name: str) -> StoredKernel | None:
+    for place in _nearest(source, number):  # a constant that layers share has no owner
+        for kernel in (k for k in _variables(place) if len(k.variable.shape) > 1):
+            weights = np.asarray(kernel.variable.value.numpy())
+            for laid, axes in _layouts(op.name, weights, source.constants[name].shape):
+                factors = _factors(laid, source.constants[name], CHANNELS[op.name])
+                if factors is not None:
+                    return StoredKernel(kernel, name, number, op.name, axes, CHANNELS[op.name], factors)
+    return None
+
+
+def _variables(place: LayerRef) -> Iterator[Kernel]:
+    """The variables of one layer, by the attribute they are kept under."""
+    for attribute, value in vars(place.layer).items():
+        if isinstance(value, keras.Variable):
+            yield Kernel(place, attribute, value)
+
+
+def _layouts(op: str, weights: np.ndarray, shape: tuple[int, ...]) -> Iterator[tuple[np.ndarray, tuple[int, ...]]]:
+    """The ways in which a kernel can lie in a file, with the axes of it that are output channels."""
+    if weights.size != math.prod(shape):
+        return
+    rank = weights.ndim
+    if op in ("FULLY_CONNECTED", "BATCH_MATMUL"):
+        for split in range(rank - 1, 0, -1):
+            matrix = weights.reshape(math.prod(weights.shape[:split]), -1)
+            laid = matrix.T if op == "FULLY_CONNECTED" else matrix
+            if laid.shape == shape:
+                yield laid, tuple(range(split, rank))
+    elif op == "DEPTHWISE_CONV_2D":
+        yield weights.reshape(shape), (rank - 2, rank - 1)
+    elif op in LOOKUPS:
+        yield weights.reshape(shape), (0,)
+    elif op in ("CONV_3D", "CONV_3D_TRANSPOSE"):
+        yield weights.reshape(shape), (rank - 1,) if op == "CONV_3D" else (rank - 2,)
+    else:
+        axis = rank - 2 if op == "TRANSPOSE_CONV" else rank - 1
+        yield np.moveaxis(weights, axis, 0).reshape(shape), (axis,)
+
+
+def _factors(weights: np.ndarray, constant: np.ndarray, axis: int) -> np.ndarray | None:
+    """What each channel was multiplied by; None if they are not the same kernel."""
+    here = np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1).astype(np.float64)
+    there = np.moveaxis(constant, axis, 0).reshape(constant.shape[axis], -1).astype(np.float64)
+    dots, ours, theirs = (here * there).sum(1), np.linalg.norm(here, axis=1), np.linalg.norm(there, axis=1)
+    alive = (ours > 0) & (theirs > 0)
+    if (np.abs(dots[alive]) < LEAST_COSINE * ours[alive] * theirs[alive]).any() or (theirs[ours == 0] > 0).any():
+        return None
+    if not alive.any() and here.any():
+        return None
+    factors = np.ones(len(here))
+    factors[alive] = dots[alive] / ours[alive] ** 2
+    return factors
+
+
+def shape_of_scales(variable: Any, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a kernel's scales: its own along its channels, 1 along all other axes."""
+    return tuple(size if axis in axes else 1 for axis, size in enumerate(variable.shape))

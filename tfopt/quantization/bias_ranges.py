@@ -1,0 +1,74 @@
+"""Ranges of kernels that leave room for their biases.
+
+An integer file holds a bias in 32 bits, at the scale of the input times that of its channel of the kernel. A channel
+whose weights are all zero, as pruning leaves them, or far smaller than its bias has a scale so small that the bias does
+not fit: it would be cut off, and the channel would give nothing.
+
+References:
+    Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference,
+    arXiv:1712.05877, section 2.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfopt.quantization.float_conversion import FloatModel
+from tfopt.tflite.file import Op
+
+# The output channels of a kernel, by op: the axis that its bias goes along.
+_CHANNELS = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0, "DEPTHWISE_CONV_2D": 3}
+# A bias has at most so many steps: of the 32 bits one is the sign, and one is left over.
+_STEPS = 2**30
+_LARGEST = 127
+# The finest an input can be: in 16 bits. In 8 bits its step is coarser, and so much more room is left.
+_INPUT_STEPS = 2**15
+
+
+def kernel_ranges(source: FloatModel, ranges: Mapping[str, Any], per_tensor: set[int]) -> dict[str, Any]:
+    """The ranges of those kernels that have a channel too narrow for its bias; the channel's own is widened.
+
+    Args:
+        source: The float file.
+        ranges: `min` and `max` of every activation, and of kernels that are to have another range than their own.
+        per_tensor: Numbers of the ops whose kernels have one scale.
+
+    Returns:
+        `min` and `max` by the kernel's name, with an axis of 1 for each that shares a scale.
+    """
+    found: dict[str, Any] = {}
+    for index, op in enumerate(source.ops):
+        parts = _parts(op) if op.graph == 0 else None
+        if parts is None or parts[0] not in ranges:
+            continue
+        taken, kernel, bias = parts
+        weights, axis = np.abs(source.constants[kernel]), _CHANNELS[op.name]
+        others = tuple(i for i in range(weights.ndim) if i != axis)
+        largest = weights.max(axis=others, keepdims=True)
+        if kernel in ranges:
+            largest = np.broadcast_to(ranges[kernel]["max"], largest.shape)
+        reach = max(abs(float(np.min(ranges[taken]["min"]))), abs(float(np.max(ranges[taken]["max"]))), 1e-30)
+        least = np.abs(source.constants[bias]).reshape(largest.shape) * _LARGEST / (reach / _INPUT_STEPS * _STEPS)
+        # An empty channel can have any scale: that of the widest, as one number more often costs nothing in a zip.
+        least = np.where(largest == 0, np.maximum(least, largest.max() * (least > 0)), least)
+        if index in per_tensor:
+            largest, least = largest.max(keepdims=True), least.max(keepdims=True)
+        before = found.get(kernel, {"max": largest})["max"]
+        if (before < least).any():
+            wide = np.maximum(before, least).astype(np.float32)
+            found[kernel] = {"min": -wide, "max": wide}
+    return found
+
+
+def _parts(op: Op) -> tuple[str, str, str] | None:
+    """The names of an op's input, kernel and bias; None for one without."""
+    if op.name not in _CHANNELS or len(op.kernels) != 1:
+        return None
+    biases = [tensor for tensor in op.weights if len(tensor.shape) == 1]
+    computed = [tensor for tensor in op.inputs if not tensor.bytes]
+    if len(biases) != 1 or len(computed) != 1 or biases[0].size != op.kernels[0].shape[_CHANNELS[op.name]]:
+        return None
+    return computed[0].name, op.kernels[0].name, biases[0].name

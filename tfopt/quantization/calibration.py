@@ -1,0 +1,228 @@
+"""Calibration: the values that each activation takes on representative samples, and the range that is made of them.
+
+The extremes of every sample are kept, so that one pass over the samples serves every way to make ranges of them, and
+every quantized file.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from tfopt.errors import ConversionError, DataError
+from tfopt.output_capture import captured
+from tfopt.recipe.export import FEWEST
+from tfopt.tflite import flatbuffer
+from tfopt.tflite.file import Op
+
+# A range this small is none.
+NOTHING = 2e-8
+# Steps of a sum are not finer than this share of those of what is added.
+FINEST = 2**13
+T = TypeVar("T")
+# Of the samples' own extremes, how many in a hundred count as ordinary.
+ORDINARY = 99.0
+
+
+@dataclass(frozen=True)
+class ActivationExtremes:
+    """What each activation of a float file reaches.
+
+    Args:
+        names: The tensors.
+        low: `(runs, tensors)`, the smallest value of each in each run: of a sample, or of a batch in a file that takes
+            one.
+        high: The largest.
+    """
+
+    names: tuple[str, ...]
+    low: np.ndarray
+    high: np.ndarray
+
+    def ranges(self, method: str = "minmax") -> dict[str, dict[str, np.ndarray]]:
+        """The range of each tensor, as litert-quantizer takes it.
+
+        Args:
+            method: `minmax`: all that was seen. `percentile`: from the 1st percentile of the samples' smallest values
+                to the 99th of their largest, so that single samples that stand out do not widen a range.
+
+        Raises:
+            DataError: Too few runs for a percentile.
+        """
+        if method == "percentile":
+            if len(self.low) < FEWEST:
+                raise DataError(
+                    f"ranges: percentile needs at least {FEWEST} calibration samples, or batches of a file that takes "
+                    f"them at once. Received: {len(self.low)}.",
+                    ("ranges",),
+                )
+            # Never between two samples: of fewer than a hundred, the one that stands out would still pull.
+            low = np.percentile(self.low, 100 - ORDINARY, axis=0, method="higher")
+            high = np.percentile(self.high, ORDINARY, axis=0, method="lower")
+        else:
+            low, high = self.low.min(axis=0), self.high.max(axis=0)
+        return {
+            name: {"min": np.full((1, 1), low[i], np.float32), "max": np.full((1, 1), high[i], np.float32)}
+            for i, name in enumerate(self.names)
+        }
+
+
+def workable(ops: Sequence[Op], ranges: Mapping[str, Any]) -> dict[str, Any]:
+    """Ranges that LiteRT can work with: what an op gives has a range of its own, even where all of it was 0.
+
+    The quantizer gives such values steps of 4e-12, and LiteRT does not load the file, or ends the process where the
+    inputs of an addition have steps 2**19 times those of its output.
+
+    Args:
+        ops: In order.
+        ranges: Of every activation, as litert-quantizer takes them.
+    """
+    found = dict(ranges)
+    for op in ops:
+        widest = max((_width(found[tensor.name]) for tensor in op.inputs if tensor.name in found), default=0.0)
+        for tensor in op.outputs:
+            if tensor.name not in found:
+                continue
+            width = _width(found[tensor.name])
+            if width <= NOTHING:
+                reach = widest / 2 or 1.0
+            elif op.name in ("ADD", "SUB") and width < widest / FINEST:
+                reach = widest / FINEST
+            else:
+                continue
+            low, high = min(float(np.min(found[tensor.name]["min"])), -reach), float(np.max(found[tensor.name]["max"]))
+            ends = {"min": low, "max": max(high, reach)}
+            found[tensor.name] = {end: np.full((1, 1), value, np.float32) for end, value in ends.items()}
+    return found
+
+
+def _width(ends: Mapping[str, Any]) -> float:
+    """With 0, which every range holds in the file."""
+    return max(float(np.max(ends["max"])), 0.0) - min(float(np.min(ends["min"])), 0.0)
+
+
+def observe(content: bytes, samples: Mapping[str, np.ndarray]) -> ActivationExtremes:
+    """Runs a float file on samples and looks at every activation outside of loops.
+
+    Args:
+        content: A float32 `.tflite` with a signature.
+        samples: `(samples, ...)` by input name, in the dtypes of the file.
+
+    Raises:
+        ConversionError: LiteRT cannot run the file, or an activation is not finite.
+    """
+    return _watched(content, lambda observer: observer.run(samples))
+
+
+def values_of(
+    content: bytes, batches: Sequence[Mapping[str, np.ndarray]], kept: Callable[[np.ndarray], T]
+) -> list[dict[str, T]]:
+    """Runs a float file on batches, each of as many samples as it takes at once.
+
+    Args:
+        content: A float32 `.tflite` with a signature.
+        batches: `(samples, ...)` by input name, in the dtypes of the file.
+        kept: What to keep of an activation.
+
+    Returns:
+        For each batch what was kept of every activation outside of loops, by the name of its tensor.
+
+    Raises:
+        ConversionError: LiteRT cannot run the file.
+    """
+    return _watched(content, lambda observer: [observer.values(batch, kept) for batch in batches])
+
+
+def _watched(content: bytes, look: Callable[[_Observer], T]) -> T:
+    with captured(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # LiteRT warns that keeping all tensors takes memory
+        try:
+            try:
+                return look(_Observer(content, OpResolverType.AUTO))
+            except _Hidden:  # the XNNPACK delegate keeps some tensors to itself
+                return look(_Observer(content, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES))
+        except (RuntimeError, ValueError) as error:
+            raise ConversionError(f"LiteRT cannot run the float file: {str(error).strip().splitlines()[0]}") from error
+
+
+class _Hidden(Exception):
+    """A tensor that a delegate does not show."""
+
+
+class _Observer:
+    def __init__(self, content: bytes, resolver: Any):
+        parsed = flatbuffer.parse(content)
+        graph, buffers = parsed.subgraphs[0], parsed.buffers
+        constant = {i for i, t in enumerate(graph.tensors) if buffers[t.buffer].data is not None}
+        # A loop hands on values that nothing after it reads, and LiteRT gives those no memory.
+        read = {int(i) for op in graph.operators for i in op.inputs} | {int(i) for i in graph.outputs}
+        self._delegated = resolver == OpResolverType.AUTO
+        self._interpreter = Interpreter(
+            model_content=content,
+            num_threads=1,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=resolver,
+        )
+        self._interpreter.allocate_tensors()
+        self._inputs = {entry.name.decode(): int(entry.tensorIndex) for entry in parsed.signatureDefs[0].inputs}
+        self._tensors = [
+            (detail["index"], detail["name"])
+            for detail in self._interpreter.get_tensor_details()
+            if detail["dtype"] == np.float32 and detail["index"] in read - constant
+        ]
+
+    def run(self, samples: Mapping[str, np.ndarray]) -> ActivationExtremes:
+        sizes = [int(d["shape"][0]) if len(d["shape"]) else 1 for d in self._interpreter.get_input_details()]
+        step = max(sizes)
+        count = len(next(iter(samples.values())))
+        low, high = [], []
+        for start in range(0, count, step):
+            chunk = np.arange(start, start + step) % count  # a file with a fixed batch takes nothing less
+            for name, index in self._inputs.items():
+                self._feed(index, samples[name][chunk])
+            self._interpreter.invoke()
+            extremes = [self._extremes(index) for index, _ in self._tensors]
+            low.append([e[0] for e in extremes])
+            high.append([e[1] for e in extremes])
+        names = tuple(name for _, name in self._tensors)
+        bad = np.argwhere(~np.isfinite(low) | ~np.isfinite(high))
+        if len(bad):  # the quantizer would end the process
+            sample, tensor = bad[0]
+            raise ConversionError(
+                f"an activation has no range, as it is not finite: {names[tensor]}, from calibration sample "
+                f"{sample * step} on."
+            )
+        return ActivationExtremes(names, np.array(low), np.array(high))
+
+    def values(self, samples: Mapping[str, np.ndarray], kept: Callable[[np.ndarray], T]) -> dict[str, T]:
+        """What is kept of all of them, by name."""
+        for name, index in self._inputs.items():
+            self._feed(index, samples[name])
+        self._interpreter.invoke()
+        # A copy: LiteRT does not run again while anything still reads its memory.
+        return {name: kept(np.array(self._value(index))) for index, name in self._tensors}
+
+    def _feed(self, index: int, value: np.ndarray) -> None:
+        # An open dimension has the size of this sample.
+        if tuple(self._interpreter._get_tensor_details(index, 0)["shape"]) != value.shape:
+            self._interpreter.resize_tensor_input(index, value.shape)
+            self._interpreter.allocate_tensors()
+        self._interpreter.set_tensor(index, value)
+
+    def _extremes(self, index: int) -> tuple[np.float32, np.float32]:
+        value = self._value(index)
+        finite = value if value.size else np.zeros(1, np.float32)
+        return finite.min(), finite.max()
+
+    def _value(self, index: int) -> np.ndarray:
+        try:
+            return self._interpreter.tensor(index)()
+        except ValueError:
+            if self._delegated:
+                raise _Hidden from None
+            raise

@@ -1,0 +1,134 @@
+"""Representative inputs in whatever form they come, as the file takes them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfopt.data.splits import shaped
+from tfopt.errors import DataError
+from tfopt.models.layers import walk
+
+# How many samples are taken of a data set that may have no end.
+MOST = 200
+# How many random ones stand in where none are given, and the size of an open dimension that no sample shows.
+RANDOM = 8
+OPEN = 32
+
+
+def gathered(calibration: Any, model: keras.Model) -> Any:
+    """Calibration samples as arrays.
+
+    Args:
+        calibration: An array `(samples, ...)`, a list of arrays, one for each input, or of single samples of the only
+            one, a dict of arrays by input name, or a `tf.data.Dataset` of samples or batches, with or without targets,
+            of which the first 200 are taken.
+        model: The model they are for.
+
+    Returns:
+        An array, a list or a dict of arrays; None where there are no samples.
+
+    Raises:
+        DataError: The inputs have different numbers of samples, or single samples different shapes.
+    """
+    if hasattr(calibration, "element_spec"):
+        calibration = _of_dataset(calibration, model)
+    if calibration is None:
+        return None
+    parts = list(calibration.values()) if isinstance(calibration, Mapping) else calibration
+    parts = list(parts) if isinstance(parts, list | tuple) else [parts]
+    if any(not hasattr(part, "__len__") for part in parts):
+        raise DataError(
+            "calibration samples are an array, a list or a dict of arrays, or a tf.data.Dataset. "
+            f"Received: {calibration!r:.80}."
+        )
+    takes = [len(tensor.shape) for tensor in getattr(model, "inputs", None) or ()]
+    if isinstance(calibration, list | tuple) and parts and len(takes) == 1 and np.ndim(parts[0]) < takes[0]:
+        calibration, parts = _stacked(parts), [parts]
+    counts = {len(part) for part in parts}
+    if len(counts) > 1:
+        raise DataError(f"every input needs the same number of samples. Received: {', '.join(map(str, counts))}.")
+    return calibration if counts and counts != {0} else None
+
+
+def _stacked(samples: list[Any]) -> np.ndarray:
+    """A list of single samples as an array."""
+    shapes = dict.fromkeys(np.shape(sample) for sample in samples)
+    if len(shapes) > 1:
+        raise DataError(f"calibration samples are all of one shape. Received: {', '.join(map(str, shapes))}.")
+    return np.stack(samples)
+
+
+def _of_dataset(dataset: Any, model: keras.Model) -> Any:
+    """The first samples of a tf.data.Dataset."""
+    spec = dataset.element_spec
+    takes = [len(tensor.shape) for tensor in getattr(model, "inputs", None) or ()]
+    with_targets = isinstance(spec, tuple) and len(spec) in (2, 3)
+    inputs = spec[0] if with_targets else spec
+    ranks = [len(part.shape) for part in keras.tree.flatten(inputs)]
+    if takes and ranks == [rank - 1 for rank in takes]:
+        dataset = dataset.batch(MOST)
+    batches, count = [], 0
+    for batch in itertools.islice(dataset.as_numpy_iterator(), MOST):
+        batches.append(batch[0] if with_targets else batch)
+        count += len(keras.tree.flatten(batches[-1])[0])
+        if count >= MOST:
+            break
+    if not batches:
+        return None
+    return keras.tree.map_structure(lambda *parts: np.concatenate(parts)[:MOST], *batches)
+
+
+def invented(model: keras.Model, count: int = RANDOM) -> dict[str, np.ndarray] | None:
+    """Random inputs by name: values of 0 to 1, or integers that the model's embeddings know.
+
+    Returns:
+        None where the model does not know its inputs.
+    """
+    generator = np.random.default_rng(0)
+    known = [size for place in walk(model) if (size := getattr(place.layer, "input_dim", None))]
+    found = {}
+    for tensor in getattr(model, "inputs", None) or ():
+        shape = (count, *(OPEN if size is None else size for size in tensor.shape[1:]))
+        whole = "int" in tensor.dtype or tensor.dtype == "bool"
+        values = generator.integers(0, min(known, default=2), shape) if whole else generator.random(shape)
+        found[tensor.name] = values.astype("float32" if "float" in tensor.dtype else tensor.dtype)
+    return found or None
+
+
+def fitted(calibration: Any, names: list[str], details: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Samples by the file's input names and in its dtypes.
+
+    Args:
+        calibration: As `gathered` gives it.
+        names: The model's input names, in its own order.
+        details: `shape`, `shape_signature` (-1 where it is open) and `dtype` of each input of the file.
+
+    Raises:
+        DataError: An input has no samples, samples of another shape, or values that are not finite.
+    """
+    if isinstance(calibration, Mapping):
+        arrays = dict(calibration)
+    else:
+        parts = list(calibration) if isinstance(calibration, list | tuple) else [calibration]
+        if len(parts) != len(names):
+            raise DataError(f"the model has the inputs {', '.join(names)}, and there are samples for {len(parts)}.")
+        arrays = dict(zip(names, parts, strict=True))
+    if missing := [name for name in details if name not in arrays]:
+        raise DataError(f"the model has an input {missing[0]!r}, and the samples have only {', '.join(arrays)}.")
+    return {name: _checked(name, arrays[name], detail) for name, detail in details.items()}
+
+
+def _checked(name: str, samples: Any, detail: Mapping[str, Any]) -> np.ndarray:
+    """One input's samples, in the shape and dtype of the file."""
+    array = np.asarray(samples)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
+        raise DataError(
+            f"input {name!r} has a NaN or infinite value in calibration sample {bad}. Clean the data first."
+        )
+    return shaped(array, detail["shape_signature"][1:], f"input {name!r}").astype(detail["dtype"], copy=False)

@@ -1,0 +1,276 @@
+"""The one float conversion: Keras to TFLite by a concrete function, with the layer of every op.
+
+This route is faster than `TFLiteConverter.from_keras_model`, converts recurrent layers that it refuses, and leaves out
+the ops that serve a changing batch. It is called without `trackable_obj`, against the converter's own advice: with a
+Keras 3 model that argument gives a file whose variables are never initialised.
+
+Keras makes the names of a graph unique, so the layer `conv2d` may appear in it as `conv2d_1` while another is called
+that. Each layer is therefore traced inside a name scope of its own number, and the numbers become paths afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfopt.errors import ConversionError, ModelError
+from tfopt.models import signature
+from tfopt.models.layers import LayerRef, call_replaced, check_names, walk
+from tfopt.output_capture import captured
+from tfopt.quantization.calibration_data import OPEN
+from tfopt.quantization.split_rewrite import cut_splits
+from tfopt.tflite import flatbuffer
+from tfopt.tflite.file import Op, constants, read
+
+_SCOPE = re.compile(r"layer\.(\d+)/")
+# What TensorFlow takes as the name of a scope.
+_BOLD = re.compile(r"\x1b\[\d*m")  # Keras writes its errors for a terminal
+# What multiplies by a kernel, and so has the op of what comes after it folded in.
+_PRODUCTS = {"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE"}
+
+
+@dataclass(frozen=True)
+class FloatModel:
+    """A float32 `.tflite` that knows which Keras layers its ops came from.
+
+    Args:
+        content: The file.
+        ops: Its ops, in order.
+        owners: For each op the layers it computes, the one with the kernel alone where it has one; empty for what the
+            model computes between its layers.
+        places: Every layer of the Keras model.
+        loops: The tensor names at the ends of each inner graph, inputs and outputs in turn.
+    """
+
+    content: bytes
+    ops: tuple[Op, ...]
+    owners: tuple[tuple[LayerRef, ...], ...]
+    places: tuple[LayerRef, ...]
+    loops: tuple[tuple[str, ...], ...] = ()
+
+    @functools.cached_property
+    def constants(self) -> dict[str, np.ndarray]:
+        """The weights and biases of the model's own graph by name, in their shapes."""
+        return constants(self.content)
+
+
+def to_float(model: keras.Model, sample: Any = None, batch: int | None = 1, sparse: bool = False) -> FloatModel:
+    """A float32 `.tflite` of a Keras model, with a signature of its input and output names.
+
+    Args:
+        model: A built Keras 3 model.
+        sample: One or more samples, `(samples, ...)` or a dict of such arrays by input name; needed for a subclassed
+            model, which does not know its input shapes.
+        batch: Samples the file takes at once; None for an input that can be resized.
+        sparse: Whether kernels with many zeros are stored in TFLite's sparse format.
+
+    Raises:
+        ModelError: The model does not know its inputs and no sample says them.
+        ConversionError: The converter refuses it, with the converter's reason.
+    """
+    with captured() as noise:
+        try:
+            traced = trace(model, sample, batch)
+            converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.function])
+            if sparse:
+                converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
+            content = converter.convert()
+        except (ModelError, ConversionError):
+            raise
+        except Exception as error:
+            if batch is None and "TensorListReserve" in str(error):
+                raise ConversionError("a recurrent layer takes no batch of any size. Give batch a number.") from error
+            raise ConversionError(
+                f"the converter refuses the model: {reason(str(error) or type(error).__name__, noise.text())}"
+            ) from error
+    return _named(content, traced, sample)
+
+
+@dataclass(frozen=True)
+class TracedModel:
+    """A model as one TensorFlow function.
+
+    Args:
+        function: Takes the inputs in the order of their names and returns the outputs in that of theirs.
+        inputs: Names of the inputs.
+        outputs: Names of the outputs.
+        results: Names of the ops that compute the outputs.
+        places: Every layer; the ops of layer `i` are in the scope `layer.i`.
+    """
+
+    function: Any
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    results: tuple[str, ...]
+    places: tuple[LayerRef, ...]
+
+    def readable(self, name: str) -> str:
+        """A name of the graph with paths for the numbers of layers."""
+        return _SCOPE.sub(lambda match: f"{self.places[int(match[1])].path}/", name)
+
+
+def trace(model: keras.Model, sample: Any, batch: int | None) -> TracedModel:
+    """The model in inference mode as a concrete function.
+
+    Raises:
+        ModelError: TensorFlow does not take the name of a layer.
+    """
+    check_names(model)
+    specs = _inputs(model, sample, batch)
+    names = tuple(spec.name for spec in specs)
+    outputs: dict[str, str] = {}
+
+    @tf.autograph.experimental.do_not_convert
+    def function(*tensors: Any) -> Any:
+        named = signature.call(model, dict(zip(names, tensors, strict=True)))
+        outputs.clear()
+        outputs.update({name: tensor.op.name for name, tensor in named.items()})
+        return list(named.values())
+
+    with _scoped(model) as places:
+        concrete = tf.function(function).get_concrete_function(*specs)
+    return TracedModel(concrete, names, tuple(outputs), tuple(outputs.values()), places)
+
+
+@contextlib.contextmanager
+def _scoped(model: keras.Model) -> Iterator[tuple[LayerRef, ...]]:
+    """Lets every layer compute in the name scope of its number, for the length of the block."""
+    places = tuple(walk(model))
+    with contextlib.ExitStack() as stack:
+        for number, place in enumerate(places):
+            stack.enter_context(_in_scope(place.layer, f"layer.{number}/"))
+        yield places
+
+
+def _in_scope(layer: Any, scope: str) -> contextlib.AbstractContextManager[None]:
+    original = layer.call
+
+    def call(*args: Any, **rest: Any) -> Any:
+        with tf.name_scope(scope):
+            return original(*args, **rest)
+
+    return call_replaced(layer, call)
+
+
+def _named(content: bytes, traced: TracedModel, sample: Any) -> FloatModel:
+    """The file with its signature, and with layer paths in the names of its tensors."""
+    parsed = flatbuffer.parse(content)
+    cut_splits(parsed)
+    _size(parsed.subgraphs[0], traced.inputs, sample)
+    flatbuffer.with_signature(parsed, traced.inputs, traced.outputs)
+    graph = parsed.subgraphs[0]
+    results = {
+        graph.tensors[int(index)].name.decode(): name
+        for index, name in zip(graph.outputs, traced.results, strict=True)
+        if not _SCOPE.search(graph.tensors[int(index)].name.decode())
+    }
+    inputs = dict(zip((graph.tensors[int(i)].name.decode() for i in graph.inputs), traced.inputs, strict=True))
+    known: dict[str, tuple[LayerRef, ...]] = {}
+    origins: dict[str, str] = {}
+
+    def new(old: str) -> str:
+        if old in inputs:
+            return inputs[old]
+        name = results.get(old, old)
+        origins[old] = name
+        known[old] = tuple(traced.places[int(n)] for n in dict.fromkeys(_SCOPE.findall(name)))
+        return traced.readable(name)
+
+    renamed = flatbuffer.rename(parsed, new)
+    known = {renamed[old]: places for old, places in known.items()}
+    origins = {renamed[old]: origin for old, origin in origins.items()}
+    loops = tuple(
+        tuple(inner.tensors[int(i)].name.decode() for i in ends)
+        for inner in parsed.subgraphs[1:]
+        for ends in (inner.inputs, inner.outputs)
+    )
+    named = flatbuffer.pack(parsed)
+    ops = read(named).ops
+    owners = tuple(_multiplied(op, _owners(op, known), traced, origins) for op in ops)
+    return FloatModel(named, ops, owners, traced.places, loops)
+
+
+def _size(graph: Any, names: Sequence[str], sample: Any) -> None:
+    """Gives open dimensions of the inputs a size to start with: an image of the converter's 1 x 1 loads nowhere."""
+    parts = sample if isinstance(sample, list | tuple) else [sample]
+    arrays = sample if isinstance(sample, Mapping) else dict(zip(names, parts, strict=False))
+    for index, name in zip(graph.inputs, names, strict=True):
+        tensor, seen = graph.tensors[int(index)], np.shape(arrays.get(name, ()))
+        if tensor.shapeSignature is not None:
+            rest = zip(tensor.shapeSignature[1:], (*seen[1:], *(OPEN for _ in tensor.shape)), strict=False)
+            tensor.shape = np.array([tensor.shape[0], *(have if want < 0 else want for want, have in rest)], np.int32)
+
+
+def _owners(op: Op, known: Mapping[str, Sequence[LayerRef]]) -> tuple[LayerRef, ...]:
+    places = tuple(dict.fromkeys(place for tensor in op.outputs for place in known.get(tensor.name, ())))
+    if not op.kernels:
+        return places
+    return tuple(place for place in places if _has_kernel(place.layer)) or places
+
+
+def _multiplied(
+    op: Op, own: tuple[LayerRef, ...], traced: TracedModel, origins: Mapping[str, str]
+) -> tuple[LayerRef, ...]:
+    """The owners of an op; where it is named after what was folded into it alone, the layer with the kernel behind.
+
+    A dense layer with a batch normalization after it is one op, which the converter names after the normalization.
+    """
+    if op.name not in _PRODUCTS or not op.kernels or any(_has_kernel(place.layer) for place in own):
+        return own
+    operations = {operation.name: operation for operation in traced.function.graph.get_operations()}
+    parts = [part for tensor in op.outputs for part in origins.get(tensor.name, "").split(";")]
+    waiting = [operations[part] for part in parts if part in operations]
+    seen = {operation.name for operation in waiting}
+    for operation in waiting:  # it grows
+        places = [traced.places[int(number)] for number in _SCOPE.findall(operation.name)]
+        if places and _has_kernel(places[-1].layer):
+            return (places[-1],)
+        for tensor in operation.inputs:
+            if tensor.op.name not in seen:
+                seen.add(tensor.op.name)
+                waiting.append(tensor.op)
+    return own
+
+
+def _has_kernel(layer: Any) -> bool:
+    return any(len(v.shape) > 1 for v in (*layer._trainable_variables, *layer._non_trainable_variables))
+
+
+def _inputs(model: keras.Model, sample: Any, batch: int | None) -> list[tf.TensorSpec]:
+    """The model's inputs with their batch, by name."""
+    if tensors := getattr(model, "inputs", None):
+        return [tf.TensorSpec((batch, *t.shape[1:]), t.dtype, name=t.name) for t in tensors]
+    if sample is None:
+        raise ModelError(
+            "a subclassed model does not know its input shape: hand over calibration samples, which show it."
+        )
+    if isinstance(sample, list | tuple):
+        raise ModelError(
+            "a subclassed model of several inputs needs samples as a dict, by the names that its call() takes."
+        )
+    arrays = sample if isinstance(sample, Mapping) else {"input": sample}
+    specs = []
+    for name, array in arrays.items():
+        array = np.asarray(array)
+        dtype = tf.float32 if array.dtype.kind == "f" else array.dtype
+        specs.append(tf.TensorSpec((batch, *array.shape[1:]), dtype, name=name))
+    return specs
+
+
+def reason(error: str, noise: str) -> str:
+    """The line that says what is wrong, out of the converter's pages."""
+    lines = [line.strip() for line in f"{error}\n{noise}".splitlines() if line.strip()]
+    telling = [line for line in lines if "error:" in line or "is neither a custom op nor a flex op" in line]
+    own = [line for line in error.strip().splitlines() if not line.startswith("Exception encountered when calling")]
+    own = [line for line in own if line.strip()] or [error.strip()]
+    trace = own[0] == "in user code:" or "Traceback (most recent call last):" in own
+    text = telling[0] if telling else own[-1 if trace else 0].strip()
+    return _SCOPE.sub("", _BOLD.sub("", text).split("error: ")[-1])[:300]

@@ -1,0 +1,149 @@
+"""What became of each op between the float file and the finished one: its bytes, its zeros, and whether it is float."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tfopt.quantization.float_conversion import FloatModel
+from tfopt.recipe.artifact import Skipped
+from tfopt.recipe.export import Mode
+from tfopt.tflite.file import BORDER_OPS, FileSummary, Op, Tensor, read
+
+# Ops whose constants are factors, offsets or first states, and never what one would call a kernel.
+_NO_KERNELS = {"ADD", "SUB", "MUL", "DIV", "WHILE"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """An op with constants.
+
+    Args:
+        layer: The layers it computes; the name of its output where that is not known.
+        op: The op.
+        dtype: Type of its kernel in the file.
+        bytes: Of its weights and biases in the file; a constant that several ops share counts at the first.
+        float_bytes: The same in the float file.
+        zeros: Share of exact zeros in its kernel in the file, 0-1.
+        float_zeros: The same in the float file.
+        values: How many different values its kernel has in the file, zero included; None where that is more than 8
+            bits tell apart.
+    """
+
+    layer: str
+    op: str
+    dtype: str
+    bytes: int
+    float_bytes: int
+    zeros: float
+    float_zeros: float
+    values: int | None = None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A file looked over.
+
+    Args:
+        rows: Every op with a kernel.
+        floating: Ops that compute in floating point.
+        loops: Layers that are loops in it.
+        flex: TensorFlow ops that LiteRT does not have itself.
+        sparsity: Share of zeros in all kernels, 0-1.
+        float_sparsity: The same in the float file.
+    """
+
+    rows: tuple[Row, ...]
+    floating: tuple[str, ...]
+    loops: tuple[str, ...]
+    flex: tuple[str, ...]
+    sparsity: float
+    float_sparsity: float
+
+
+def audit(source: FloatModel, content: bytes) -> Audit:
+    """Compares a finished file, its tensor names still in it, with the float file it was made from."""
+    made, before = read(content), read(source.content)
+    now_unpacked, then_unpacked = unpacked(made.ops), unpacked(source.ops)
+    after = {op.outputs[0].name: kernels(op, now_unpacked) for op in made.ops if op.outputs}
+    rows, seen, counted = [], set[str](), set[str]()
+    for op, places in zip(source.ops, source.owners, strict=True):
+        weights = kernels(op, then_unpacked)
+        if op.name in BORDER_OPS or not any(len(t.shape) > 1 for t in weights) or op.outputs[0].name not in after:
+            continue
+        now = after[op.outputs[0].name]
+        fresh = [t for t in weights if t.name not in seen]
+        written = [t for t in now if t.name not in counted]
+        seen.update(t.name for t in weights)
+        counted.update(t.name for t in now)
+        rows.append(
+            Row(
+                layer=", ".join(place.path for place in places) or op.outputs[0].name,
+                op=op.name,
+                dtype="+".join(dict.fromkeys(t.dtype.lower() for t in now if len(t.shape) > 1)),
+                bytes=sum(t.bytes for t in written),
+                float_bytes=sum(4 * t.size for t in fresh),
+                zeros=_share(now),
+                float_zeros=_share(weights),
+                values=_values(now),
+            )
+        )
+    return Audit(
+        rows=tuple(rows),
+        floating=tuple(_names(op for op in made.ops if op.floating)),
+        loops=tuple(_names(op for op in made.ops if op.name == "WHILE")),
+        flex=tuple(_names(op for op in made.ops if op.name.startswith("Flex"))),
+        sparsity=made.sparsity,
+        float_sparsity=before.sparsity,
+    )
+
+
+def left_in_float(summary: FileSummary, mode: Mode, reasons: Mapping[str, str]) -> tuple[Skipped, ...]:
+    """The ops of a file that the mode would quantize and that are in floating point; a loop counts as one.
+
+    Args:
+        summary: The file, its tensor names still in it.
+        mode: The mode it was made in.
+        reasons: Why, by an op's output, where it is not for want of a form in that mode.
+    """
+    if mode.static:
+        left = [op for op in summary.ops if op.floating and not op.graph]
+        then = "it computes in float"
+    else:
+        plain = [op for op in summary.ops if op.name not in _NO_KERNELS]
+        left = [op for op in plain if any(t.dtype == "FLOAT32" for t in op.kernels)]
+        then = "its weights stay in float32"
+    found = []
+    for op in left:
+        reason = reasons.get(op.outputs[0].name) if op.outputs else None
+        why = f"{reason}: {then}" if reason else f"it has no form in mode {mode.name}, so {then}"
+        found += [Skipped(name, why) for name in _names([op])]
+    return tuple(found)
+
+
+def unpacked(ops: Iterable[Op]) -> dict[str, Tensor]:
+    """The constants that ops unpack for others, as they are stored, by the name of what comes out."""
+    return {
+        op.outputs[0].name: op.inputs[0] for op in ops if op.name in ("DEQUANTIZE", "DENSIFY") and op.inputs[0].bytes
+    }
+
+
+def kernels(op: Op, stored: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    """The weights that an op reads, those included that are unpacked for it first (see `unpacked`)."""
+    found = (t if t.bytes else stored.get(t.name) for t in op.inputs)
+    return tuple(t for t in found if t is not None and t.parameter)
+
+
+def _share(tensors: Iterable[Tensor]) -> float:
+    own = [t for t in tensors if len(t.shape) > 1]
+    size = sum(t.size for t in own)
+    return sum(t.zeros for t in own) / size if size else 0.0
+
+
+def _values(tensors: Iterable[Tensor]) -> int | None:
+    counts = [t.distinct for t in tensors if len(t.shape) > 1]
+    return None if None in counts else max((count for count in counts if count is not None), default=None)
+
+
+def _names(ops: Iterable[Op]) -> list[str]:
+    return [f"{op.name} {op.outputs[0].name if op.outputs else ''}".strip() for op in ops if op.name not in BORDER_OPS]

@@ -1,0 +1,185 @@
+"""litert-quantizer, told op by op what to do."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Container, Iterable, Mapping
+from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
+from litert_quantizer import algorithm_manager, qtyping, quantizer
+from litert_quantizer.algorithm_manager import AlgorithmName
+from litert_quantizer.utils import tfl_flatbuffer_utils
+
+from tfopt.errors import ConversionError
+from tfopt.output_capture import captured
+from tfopt.quantization.bias_ranges import kernel_ranges
+from tfopt.quantization.calibration import workable
+from tfopt.quantization.float_conversion import FloatModel
+from tfopt.recipe.export import MODES
+from tfopt.tflite.file import Op
+
+# litert-quantizer's word for each op of the schema.
+_OPERATIONS = {
+    name: tfl_flatbuffer_utils.TFL_OP_CODE_TO_NAME[code]
+    for name, code in vars(schema.BuiltinOperator).items()
+    if isinstance(code, int) and code in tfl_flatbuffer_utils.TFL_OP_CODE_TO_NAME
+}
+_FOUR_BITS = {"FULLY_CONNECTED", "CONV_2D"}
+# A kernel is a codebook where each of its values that is not 0 stands for this many weights on average.
+SHARED_BY = 2
+_BITS = {"int4": 4, "int8": 8, "int16": 8}
+ALGORITHMS = {"minmax": AlgorithmName.MIN_MAX_UNIFORM_QUANT, "octav": AlgorithmName.OCTAV}
+
+
+def quantize(
+    source: FloatModel,
+    mode: str,
+    ranges: Any = None,
+    precisions: Mapping[int, str] | None = None,
+    io: str | None = None,
+    algorithms: Mapping[int, str] | None = None,
+    scales: str = "auto",
+) -> bytes:
+    """A quantized file from a float one. Its tensors keep their names.
+
+    Args:
+        source: The float file.
+        mode: Any of `MODES` but `float32`; or `none`, where only what `precisions` names is quantized.
+        ranges: Of every activation (`ActivationExtremes.ranges`), for modes that compute in integers.
+        precisions: By an op's number in `source.ops`: `int4`, `int8`, `int16` or `float`; the others are the mode's.
+        io: Type of the file's inputs and outputs where they are integers; `float32` leaves them in floating point.
+        algorithms: By an op's number: `octav` finds the scale of its kernel that loses least (an iterated clipping
+            of outliers), where `minmax` covers its largest weight.
+        scales: `channel` gives every output channel of a kernel a scale of its own, `tensor` the whole kernel one;
+            `auto` is `channel`, but `tensor` for kernels of few distinct values, which many scales would multiply.
+
+    Raises:
+        ConversionError: The quantizer refuses the file, with its reason.
+
+    References:
+        Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference,
+        arXiv:1712.05877; the TFLite 8-bit specification, ai.google.dev/edge/litert/models/quantization_spec;
+        for `octav` Sakr et al., Optimal clipping and magnitude-aware differentiation for improved quantization-aware
+        training, arXiv:2206.06501.
+    """
+    engine = quantizer.Quantizer(bytearray(source.content))
+    with captured() as noise, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            per_tensor = _configure(engine, source, mode, dict(precisions or {}), io, algorithms or {}, scales)
+            if ranges:
+                ranges = workable(source.ops, ranges)
+                ranges = {**ranges, **kernel_ranges(source, ranges, per_tensor)}
+            return bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)
+        except Exception as error:
+            text = (str(error).strip() or noise.text().strip() or type(error).__name__).splitlines()[0]
+            raise ConversionError(f"the quantizer refuses the model in mode {mode}: {text[:300]}") from error
+
+
+def supports(op: Op, mode: str, precision: str, per_tensor: bool = False) -> bool:
+    """Whether the quantizer has a form of an op in a mode at a precision, with one scale for its kernel or many."""
+    if precision == "float":
+        return True
+    if op.graph or op.name not in _OPERATIONS:
+        return False
+    if precision == "int4" and not (op.kernels and op.name in _four_bits(mode)):
+        return False
+    try:
+        algorithm_manager.check_op_quantization_config(
+            AlgorithmName.MIN_MAX_UNIFORM_QUANT, _OPERATIONS[op.name], _config(mode, precision, per_tensor)
+        )
+    except ValueError:
+        return False
+    return True
+
+
+def _four_bits(mode: str) -> Container[str]:
+    """The ops whose kernels the quantizer writes in 4 bits; its own check lets others through that stay as they are."""
+    static = mode == "none" or MODES[mode].static
+    return _FOUR_BITS if static else _FOUR_BITS | {"EMBEDDING_LOOKUP"}
+
+
+def shares_values(op: Op) -> bool:
+    """Whether a kernel of the op is a codebook: so few distinct values that clustering must have made it."""
+    known = [(tensor, tensor.distinct) for tensor in op.kernels if tensor.distinct is not None]
+    return any((count - bool(tensor.zeros)) * SHARED_BY <= tensor.size - tensor.zeros for tensor, count in known)
+
+
+def _config(mode: str, precision: str, per_tensor: bool = False) -> Any:
+    """How one op is quantized."""
+    static = mode == "none" or MODES[mode].static
+    weights = qtyping.TensorQuantizationConfig(
+        num_bits=_BITS[precision],
+        symmetric=True,
+        granularity=qtyping.QuantGranularity.TENSORWISE if per_tensor else qtyping.QuantGranularity.CHANNELWISE,
+    )
+    if mode == "weight_only":
+        return qtyping.OpQuantizationConfig(
+            weight_tensor_config=weights,
+            compute_precision=qtyping.ComputePrecision.FLOAT,
+            explicit_dequantize=True,
+        )
+    wide = precision == "int16" or (mode == "int16x8" and precision == "int4")
+    activations = qtyping.TensorQuantizationConfig(
+        num_bits=16 if wide else 8, symmetric=wide, granularity=qtyping.QuantGranularity.TENSORWISE
+    )
+    return qtyping.OpQuantizationConfig(
+        activation_tensor_config=activations if static else None,
+        weight_tensor_config=weights,
+        compute_precision=qtyping.ComputePrecision.INTEGER,
+        explicit_dequantize=False,
+    )
+
+
+def _configure(
+    engine: Any,
+    source: FloatModel,
+    mode: str,
+    precisions: dict[int, str],
+    io: str | None,
+    algorithms: Mapping[int, str],
+    scales: str,
+) -> set[int]:
+    """Tells the engine what to do with each op; the numbers of those whose kernels have one scale."""
+    shared: set[int] = set()
+    static = mode == "none" or MODES[mode].static
+    if mode == "float16":
+        half = qtyping.OpQuantizationConfig(
+            weight_tensor_config=qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT),
+            compute_precision=qtyping.ComputePrecision.FLOAT,
+            explicit_dequantize=True,
+        )
+        engine.update_quantization_recipe(".*", "*", half, AlgorithmName.FLOAT_CASTING)
+        return shared
+    if mode != "none":
+        engine.update_quantization_recipe(".*", "*", _config(mode, "int16" if mode == "int16x8" else "int8"))
+    if mode == "none" or io == "float32":
+        for end in ("INPUT", "OUTPUT"):
+            engine.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    if mode == "int4":
+        own = {i: "int4" for i, op in enumerate(source.ops) if supports(op, mode, "int4")}
+        precisions = {**own, **precisions}
+    for index, op in enumerate(source.ops):
+        scope = _scope(t.name for t in op.outputs)
+        whole = "int16" if mode == "int16x8" else "int8"
+        per_tensor = bool(op.kernels) and (scales == "tensor" or (scales == "auto" and shares_values(op)))
+        per_tensor = per_tensor and supports(op, mode, precisions.get(index, whole), True)
+        precision = precisions.get(index) or (whole if per_tensor else None)
+        if per_tensor:
+            shared.add(index)
+        if precision == "float" or (op.graph and static):
+            engine.update_quantization_recipe(scope, "*", algorithm_key=AlgorithmName.NO_QUANTIZE)
+        elif precision:
+            algorithm = ALGORITHMS[algorithms.get(index, "minmax")]
+            engine.update_quantization_recipe(
+                scope, _OPERATIONS[op.name], _config(mode, precision, per_tensor), algorithm
+            )
+    for ends in source.loops if static else ():  # what is inside a loop has no values to calibrate with
+        engine.update_quantization_recipe(_scope(ends), "*", algorithm_key=AlgorithmName.NO_QUANTIZE)
+    return shared
+
+
+def _scope(names: Iterable[str]) -> str:
+    return f"^{re.escape(';'.join(names))};?$"

@@ -1,0 +1,364 @@
+"""The recipe: what a user writes, read from YAML with file:line on every mistake, its chain of formats checked."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, PrivateAttr, field_serializer, field_validator
+
+from tfopt.errors import InputError, Location, RecipeError, did_you_mean
+from tfopt.output_capture import captured
+from tfopt.recipe.artifact import JOURNAL, OLD, PARTIAL, RESERVED, SOURCE
+from tfopt.recipe.runtime import Runtime
+from tfopt.recipe.settings import Settings
+from tfopt.recipe.stage import Stage, builtin, read_stages, register
+from tfopt.user_code import find_file, import_file
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage with its place in the chain: its unique name, and the names of the steps it works on."""
+
+    name: str
+    stage: Stage
+    parents: tuple[str, ...]
+
+
+class Recipe(Settings):
+    """A model, data, and the stages to fold over it."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """Names the folder of the results under saved_models/."""
+    model: Any
+    """`file.py:function`, `package.module:function`, either with arguments `{keras.applications:MobileNetV2: {weights:
+    imagenet}}`, a `.keras` or `.h5` file, or a SavedModel folder of Keras 2; in Python also a function or a model, of
+    Keras 3 or tf_keras. A function whose first parameter is `hp` is given keras-tuner's hyperparameters."""
+    data: Any
+    """`digits`, `npz:file.npz`, `keras:mnist` and its siblings, `tfds:mnist` and all of TensorFlow Datasets, or a
+    function's reference, with or without arguments; in Python also a function, a `tfopt.Data` or a pair of splits."""
+    stages: list[Any] = Field(min_length=1)
+    """The stages in their order, each written `kind: {settings}`."""
+    loss: Any = None
+    """A Keras loss by name, or `{name: {argument: value}}`, or such by the name of the model's outputs, `{digit: ...,
+    speaker: ...}`; the model's own compile if not given. tfopt's own `sparse_categorical_focal_crossentropy` too."""
+    metrics: Any = ()
+    """Metrics, the gated one first: accuracy, balanced_accuracy, precision, recall, f1, roc_auc, top_5, mae, mse, r2,
+    `f1_weighted` and its like, or a function `file.py:name` of your own; by output of the model in a mapping, `{digit:
+    [accuracy], age: [mae]}`. The model's own compile if not given."""
+    seed: int = Field(0, ge=0, strict=True)
+    """Of everything random: initial weights, the order of the data, dropout, the choice of calibration samples."""
+    trust: bool = False
+    """Load a model file that carries Python code (a Lambda layer). Such a file can run anything: only for your own."""
+    runtime: Runtime = Field(default_factory=lambda: Runtime(**{}), examples=[{"strategy": "mirrored"}])
+    """Devices, precision and logs of the stages that train."""
+    use: tuple[str, ...] = ()
+    """Python files with stages of your own."""
+
+    _file: Path | None = PrivateAttr(None)
+    _folder: Path | None = PrivateAttr(None)
+    _lines: Any = PrivateAttr(None)
+    _changed: tuple[str, ...] = PrivateAttr(())
+
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _read_stages(cls, stages: Any) -> list[Any]:
+        return read_stages(stages)
+
+    @field_validator("model", "data")
+    @classmethod
+    def _says_something(cls, value: Any) -> Any:
+        if value is None or value == "" or isinstance(value, bool | int | float):
+            raise ValueError(f"is a file, a function's reference or, in Python, an object. Received: {value!r}")
+        return value
+
+    @field_validator("use", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _read_metrics(cls, value: Any) -> Any:
+        from tfopt.metrics import find
+
+        def listed(names: Any) -> tuple[Any, ...]:
+            return tuple(names) if isinstance(names, list | tuple) else (names,)
+
+        if value is None:
+            return ()
+        read = {str(k): listed(v) for k, v in value.items()} if isinstance(value, Mapping) else listed(value)
+        for name in itertools.chain.from_iterable(read.values()) if isinstance(read, dict) else read:
+            if not isinstance(name, str) or ":" not in name:  # a file is looked for once its folder is known
+                try:
+                    find(name)
+                except InputError as error:
+                    raise ValueError(str(error)) from error
+        return read
+
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _read_loss(cls, value: Any) -> Any:
+        named = value is None or isinstance(value, str | Mapping) or callable(value)
+        if not named or value == "" or value == {}:
+            raise ValueError(
+                "is a name such as mse, a name with its arguments such as {huber: {delta: 0.5}}, or such by the "
+                f"model's outputs. Received: {value!r}"
+            )
+        return value
+
+    @field_serializer("model", "data")
+    def _write_source(self, value: Any) -> Any:
+        return _written(value)
+
+    @field_serializer("loss", "metrics")
+    def _write_names(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: self._write_names(inner) for name, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [_written(name) for name in value]
+        return value if value is None or isinstance(value, int | float) else _written(value)
+
+    @field_serializer("stages")
+    def _write_stages(self, stages: list[Stage]) -> list[dict[str, Any]]:
+        return [{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages]
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths are looked for first: the recipe file's folder."""
+        return self._folder or Path.cwd()
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], **changes: Any) -> Recipe:
+        """Reads a YAML recipe.
+
+        Args:
+            path: The file.
+            **changes: Top-level fields to set instead of what is written there; of `runtime` single settings.
+
+        Raises:
+            RecipeError: One line for each mistake: `file:line: what is wrong. What to do.`
+        """
+        file = Path(path)
+        document = _read_yaml(file)
+        builtin()  # before a user's file, whose stages must not take their words
+        try:
+            used = document.get("use") or ()
+            for other in (used,) if not isinstance(used, Sequence) or isinstance(used, str) else used:
+                with captured():
+                    register(import_file(find_file(str(other), file.parent)))
+        except InputError as error:
+            raise locate(RecipeError([(("use",), str(error))]), file, document) from error
+        if isinstance(written := document.get("runtime"), Mapping) and "runtime" in changes:
+            changes["runtime"] = {**written, **changes["runtime"]}
+        try:
+            recipe = cls(**{**{str(k): v for k, v in document.items()}, **changes})
+            recipe._file, recipe._folder = file, file.resolve().parent
+            recipe._lines, recipe._changed = document, tuple(changes)
+            recipe.chain()
+        except RecipeError as error:
+            raise locate(error, file, document, tuple(changes)) from None
+        return recipe
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML that `load` reads back, with only what differs from the defaults."""
+        import io
+
+        from ruamel.yaml import YAML
+
+        text = io.StringIO()
+        written = self.model_dump(
+            mode="json", exclude_defaults=True, exclude={n for n in ("loss", "metrics") if not vars(self)[n]}
+        )
+        YAML(typ="safe", pure=True).dump(written, text)
+        return text.getvalue()
+
+    def chain(self) -> list[Step]:
+        """The stages with their names and parents, once the chain of formats is known to hold.
+
+        Raises:
+            RecipeError: A name is taken twice, `after` names no earlier stage, or a stage cannot take what it is given.
+        """
+        steps: dict[str, Step] = {}
+        gives: dict[str, str] = {SOURCE: "keras"}
+        before = SOURCE
+        for index, stage in enumerate(self.stages):
+            at: Location = ("stages", index, stage.kind)
+            name = stage.name or _free_name(stage.kind, steps)
+            if name in RESERVED or name.endswith((PARTIAL, OLD, JOURNAL)):
+                raise RecipeError(
+                    [((*at, "name"), f"the results folder uses the name {name!r} itself. Choose another.")]
+                )
+            if name in gives:
+                raise RecipeError([((*at, "name"), f"two stages are called {name!r}. Give one another `name`.")])
+            parents = _parents(stage, before, gives, steps, at)
+            _check_needs(stage, gives, at)
+            steps[name] = Step(name, stage, parents)
+            gives[name] = stage.gives
+            before = before if stage.gathers else name
+        return list(steps.values())
+
+    def located(self, error: InputError, step: Step | None = None, field: Location = ()) -> InputError:
+        """The error with the recipe's file:line in front, if the recipe came from a file.
+
+        Args:
+            error: What went wrong.
+            step: The step whose settings are at fault.
+            field: The top-level field that is, where the error itself does not say.
+        """
+        if self._file is None:
+            return error
+        prefix: Location = ()
+        if step:
+            index = next(number for number, stage in enumerate(self.stages) if stage is step.stage)
+            prefix = ("stages", index, step.stage.kind)
+        problems = error.problems if isinstance(error, RecipeError) else [(error.field or field, str(error))]
+        placed = RecipeError([((*prefix, *place), sentence) for place, sentence in problems])
+        located = locate(placed, self._file, self._lines, self._changed)
+        return located if isinstance(error, RecipeError) else error.reworded(str(located))
+
+
+def _written(value: Any) -> Any:
+    """A source as a recipe writes it; an object is only named."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping) and len(value) == 1 and ":" in str(next(iter(value))):
+        return dict(value)
+    name = getattr(value, "__qualname__", None) or getattr(value, "name", None) or type(value).__name__
+    return f"{getattr(value, '__module__', 'python')}:{name}"
+
+
+def _free_name(kind: str, taken: Mapping[str, Step]) -> str:
+    number, name = 1, kind
+    while name in taken:
+        number += 1
+        name = f"{kind}-{number}"
+    return name
+
+
+def _parents(
+    stage: Stage, before: str, gives: Mapping[str, str], steps: Mapping[str, Step], at: Location
+) -> tuple[str, ...]:
+    if stage.after is not None and stage.after not in gives:
+        raise RecipeError(
+            [((*at, "after"), f"no earlier stage is called {stage.after!r}. {did_you_mean(stage.after, gives)}")]
+        )
+    if stage.gathers and stage.after is None:
+        found = tuple(
+            name for name, step in steps.items() if step.stage.gives == stage.takes and not step.stage.gathers
+        )
+        if found:
+            return found
+        raise RecipeError(
+            [
+                (
+                    at,
+                    f"{stage.kind} needs a {stage.takes} file, and no stage before makes one. Put quantize before it.",
+                )
+            ]
+        )
+    parent = stage.after or before
+    if gives[parent] != stage.takes:
+        fitting = [name for name in gives if gives[name] == stage.takes]
+        way = f"Move it up, or write `after: {fitting[-1]}`." if fitting else "Put quantize before it."
+        raise RecipeError(
+            [(at, f"{stage.kind} takes a {stage.takes} model, and {parent!r} gives a {gives[parent]} file. {way}")]
+        )
+    if stage.gathers and parent in steps and steps[parent].stage.gathers:
+        raise RecipeError([((*at, "after"), f"{parent!r} makes no file of its own. Name the stage that made it.")])
+    return (parent,)
+
+
+def _check_needs(stage: Stage, gives: Mapping[str, str], at: Location) -> None:
+    for name, need in stage.needs().items():
+        if name not in gives:
+            sentence = f"no earlier stage is called {name!r}. {did_you_mean(name, gives)}"
+            raise RecipeError([((*at, *need.field), sentence)])
+        if need.format not in (None, gives[name]):
+            fitting = [other for other in gives if gives[other] == need.format]
+            way = f"Name one of {', '.join(fitting)}." if fitting else f"No stage before makes a {need.format} one."
+            sentence = f"{need.field[-1]} takes a {need.format} model, and {name!r} gives a {gives[name]} file. {way}"
+            raise RecipeError([((*at, *need.field), sentence)])
+
+
+def _read_yaml(file: Path) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        document = YAML().load(file.read_text())
+    except OSError as error:
+        raise RecipeError(
+            f"{file}: {error.strerror}. Give the path of a recipe, such as pipelines/digits.yaml."
+        ) from None
+    except UnicodeDecodeError:
+        raise RecipeError(
+            f"{file} is not a text file. A recipe is YAML; to look into a model use tfopt inspect."
+        ) from None
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise RecipeError(f"{file}:{line}: not YAML: {str(error.problem).splitlines()[0]}.") from None
+    except YAMLError as error:
+        raise RecipeError(f"{file}: not YAML: {str(error).splitlines()[0]}.") from None
+    if not isinstance(document, Mapping):
+        raise RecipeError(f"{file}:1: a recipe is a mapping with name, model, data and stages. Received: {document!r}.")
+    return document
+
+
+def locate(error: RecipeError, file: Path, document: Any, changed: Sequence[str] = ()) -> RecipeError:
+    """Puts `file:line: ` in front of each problem, or the option that put a value in place of the file's."""
+
+    def where(place: Location) -> str:
+        return f"--{place[0]}" if place and place[0] in changed else f"{file}:{_line(document, place)}"
+
+    return RecipeError([(place, f"{where(place)}: {sentence}") for place, sentence in error.problems])
+
+
+def _line(document: Any, place: Location) -> int:
+    """The line (from 1) of the deepest part of `place` that the document has."""
+    line = 1
+    for part in place:
+        try:
+            position = document.lc.item(part) if isinstance(part, int) else document.lc.key(part)
+            document = document[part]
+        except (AttributeError, KeyError, IndexError, TypeError):
+            break
+        line = position[0] + 1
+    return line
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a recipe, for editors: each registered stage under its word."""
+    from pydantic.json_schema import models_json_schema
+
+    kinds = builtin()
+    refs, definitions = models_json_schema(
+        [(kind, "validation") for kind in kinds.values()], ref_template="#/$defs/{model}"
+    )
+    schema = Recipe.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["$defs"] = {**schema.get("$defs", {}), **definitions.get("$defs", {})}
+    written = [
+        {
+            "type": "object",
+            "properties": {name: {"anyOf": [refs[(kind, "validation")], {"type": "null"}]}},
+            "required": [name],
+            "additionalProperties": False,
+        }
+        for name, kind in kinds.items()
+    ]
+    bare = {"type": "string", "enum": sorted(kinds)}
+    schema["properties"]["stages"]["items"] = {"oneOf": [bare, *written]}
+    schema["properties"]["use"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    schema["properties"]["metrics"]["anyOf"] = [
+        *schema["properties"]["use"]["anyOf"],
+        {"type": "object", "additionalProperties": schema["properties"]["use"]},
+    ]
+    schema["properties"]["loss"]["anyOf"] = [{"type": "string"}, {"type": "object"}, {"type": "null"}]
+    for source in ("model", "data"):
+        schema["properties"][source]["anyOf"] = [{"type": "string"}, {"type": "object", "maxProperties": 1}]
+    return schema

@@ -1,0 +1,99 @@
+"""The base of everything a user configures: a frozen pydantic model whose errors are sentences."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
+
+from tfopt.errors import Location, RecipeError, did_you_mean
+
+# The type of a pydantic error that carries problems of its own: (location, sentence) pairs.
+PROBLEMS = "tfopt_problems"
+# The types of a pydantic error over something else than a list or a dict.
+_SHAPES = {"tuple_type", "list_type", "dict_type", "model_type", "missing", "too_long", "too_short"}
+_inside: ContextVar[bool] = ContextVar("_inside", default=False)
+
+
+def _one_is_a_list(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+# Layer patterns: one, or several.
+Patterns = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_one_is_a_list),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
+@contextlib.contextmanager
+def on_its_own() -> Iterator[None]:
+    """Settings made in the block raise their own `RecipeError`, though other settings are being made around it."""
+    token = _inside.set(False)
+    try:
+        yield
+    finally:
+        _inside.reset(token)
+
+
+class Settings(BaseModel):
+    """Named settings. Unknown names and impossible values raise a `RecipeError` of one line each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True)
+
+    def __init__(self, /, **values: Any):
+        outermost = not _inside.get()
+        token = _inside.set(True)
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            if not outermost:
+                raise
+            raise RecipeError([p for e in error.errors(include_url=False) for p in self._problems(e)]) from None
+        finally:
+            _inside.reset(token)
+
+    @classmethod
+    def _problems(cls, error: Any) -> list[tuple[Location, str]]:
+        if error["type"] == PROBLEMS:
+            return error["ctx"]["problems"]
+        return [cls._problem(error)]
+
+    @classmethod
+    def _problem(cls, error: Any) -> tuple[Location, str]:
+        location: Location = tuple(error["loc"])
+        owner = getattr(cls, "kind", cls.__name__.lower())
+        field = ".".join([owner, *(str(part) for part in location)])
+        received = error["input"]
+        if error["type"] == "extra_forbidden":
+            known = _fields_at(cls, location[:-1])
+            inside = ".".join([owner, *(str(part) for part in location[:-1])])
+            return location, f"{inside} has no field {location[-1]!r}. {did_you_mean(location[-1], known)}"
+        if error["type"] == "missing":
+            return location, f"{field} is missing. Write a value for it."
+        message = error["msg"].removeprefix("Value error, ").rstrip(".")
+        if error["type"] == "value_error":
+            return location, f"{field}: {message}{'' if message.endswith('?') else '.'}"
+        about = cls.model_fields.get(str(location[0])) if len(location) == 1 else None
+        if error["type"] in _SHAPES and about is not None and about.examples:
+            example = json.dumps(about.examples[0]).replace('"', "")
+            return location, f"{field} is written as in {location[0]}: {example}. Received: {received!r}."
+        hint = " Write a fraction, such as 0.8 for 80%." if error.get("ctx", {}).get("lt") == 1 else ""
+        return location, f"{field}: {message}. Received: {received!r}.{hint}"
+
+
+def _fields_at(owner: type[BaseModel], location: Location) -> list[str]:
+    """The field names of the settings nested in `owner` at `location`."""
+    for part in location:
+        field = owner.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        options = [inner, *getattr(inner, "__args__", ())]
+        nested = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
+        if nested:
+            owner = nested[0]
+    return list(owner.model_fields)

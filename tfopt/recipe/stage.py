@@ -1,0 +1,248 @@
+"""What a stage is: settings with two verbs, `check` before any compute and `run`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+from pydantic_core import PydanticCustomError
+
+from tfopt.errors import Location, RecipeError, did_you_mean
+from tfopt.recipe.artifact import Artifact, Format
+from tfopt.recipe.progress import Progress
+from tfopt.recipe.settings import PROBLEMS, Settings, on_its_own
+
+if TYPE_CHECKING:
+    from tfopt.data.splits import Data
+    from tfopt.metrics import Metric
+
+REGISTRY: dict[str, type[Stage]] = {}
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage is given besides its artifact.
+
+    Args:
+        name: The stage's name.
+        key: The content key its result will carry.
+        folder: Where to write; committed as a whole once the stage returns.
+        data: The splits, fitted to the model's input shapes.
+        seed: Of everything random.
+        loss: From the recipe; None means the model's own compile.
+        metrics: From the recipe, the gated one first; empty means the model's own compile.
+        artifacts: Every earlier result, by name.
+        progress: Where to tell how far it is.
+        custom_objects: Classes and functions of the user's file that a saved model may need.
+        devices: The `training.devices.Devices` on which stages train; None for this process's own.
+        build: The recipe's model function, where it takes keras-tuner's hyperparameters: from those to the model.
+        recipe_folder: Where relative paths of the recipe are looked for first.
+        trust: Whether saved Python code (a Lambda layer) may be loaded.
+    """
+
+    name: str
+    key: str
+    folder: Path
+    data: Data
+    seed: int
+    loss: Any = None
+    metrics: tuple[Metric, ...] = ()
+    artifacts: Mapping[str, Artifact] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
+    custom_objects: Mapping[str, Any] = field(default_factory=dict)
+    trust: bool = False
+    devices: Any = None
+    build: Callable[[Any], Any] | None = None
+    recipe_folder: Path = Path()
+
+    def find(self, written: Any) -> tuple[Any, dict[str, Any]]:
+        """What a reference of the recipe stands for, `file.py:name`, and the arguments that are written with it."""
+        from tfopt.user_code import Ref
+
+        if not isinstance(written, str | Mapping):
+            return written, {}
+        found = Ref.parse(written, self.recipe_folder)
+        return found.load(), found.arguments
+
+    def load(self, artifact: Artifact) -> Any:
+        """The Keras model of an artifact."""
+        from tfopt.models import files
+
+        return files.load(artifact.path, custom_objects=self.custom_objects, trust=self.trust)
+
+    def save(self, model: Any) -> str:
+        """Saves a Keras model into the folder and returns the file's name."""
+        from tfopt.models import files
+        from tfopt.recipe.artifact import storage_errors
+
+        with storage_errors(self.folder):
+            files.save(model, self.folder / "model.keras")
+        return "model.keras"
+
+    def artifact(self, stage: Stage, parents: Sequence[Artifact], file: str, **rest: Any) -> Artifact:
+        """The stage's result: `file` lies in the folder, or is given relative to it."""
+        names = tuple(parent.name for parent in parents)
+        return Artifact(self.name, stage.kind, self.folder, file, stage.gives, self.key, names, **rest)
+
+
+@dataclass(frozen=True)
+class Need:
+    """An earlier result that a stage looks at besides its inputs.
+
+    Args:
+        field: The setting that names it.
+        format: What it has to be; None takes either.
+    """
+
+    field: Location
+    format: Format | None = None
+
+
+class Stage(Settings):
+    """One step of a recipe. The fields are the keys a user writes; the docstring is the reference.
+
+    A subclass names its `kind` (the word in the recipe), what it `takes` and `gives` (`keras` or `tflite`), and a
+    `version` to raise when its results change. One that sets `gathers` looks at every file of its format made before
+    it, unless `after` names one; any other works on what the stage before it made. One that `trains` is run by every
+    worker of a cluster. One that is `shared` lets other processes take part in its work; where it `has_chief`, one of
+    them hands the work out and does none.
+    """
+
+    kind: ClassVar[str]
+    takes: ClassVar[Format] = "keras"
+    gives: ClassVar[Format] = "keras"
+    gathers: ClassVar[bool] = False
+    version: ClassVar[int] = 1
+    trains: ClassVar[bool] = False
+    shared: ClassVar[bool] = False
+    has_chief: ClassVar[bool] = False
+
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """The stage's name and its folder's; the kind if not given."""
+    after: str | None = None
+    """The name of the earlier stage to go on from; the one before if not given."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Enters a stage into the registry under its kind."""
+        if "kind" not in cls.__dict__:
+            return
+        other = REGISTRY.get(cls.kind)
+        if other and other.__module__.startswith("tfopt.") and not cls.__module__.startswith("tfopt."):
+            raise RecipeError(f"stage {cls.kind!r} of {cls.__module__} has the name of a built-in one. Rename it.")
+        REGISTRY[cls.kind] = cls
+
+    def check(self, model: Any, context: Context) -> None:
+        """Looks for what cannot work, before any stage computes.
+
+        Args:
+            model: The Keras model the recipe starts from.
+            context: As for `run`, without earlier results.
+
+        Raises:
+            InputError: With `field` set to the knob that is at fault.
+        """
+
+    def preview(self, model: Any, context: Context) -> Any:
+        """The model that the stages after it are checked on: another one where the stage changes inputs or outputs.
+
+        Raises:
+            InputError: The model cannot be changed so.
+        """
+        return model
+
+    def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
+        """Does the work on `inputs` (one artifact, several for a stage that gathers) in `context.folder`."""
+        raise NotImplementedError
+
+    def share(self, inputs: Sequence[Artifact], context: Context) -> None:
+        """Takes part in the work of the process that runs this stage, until there is none left; commits nothing."""
+        raise NotImplementedError
+
+    def parts(self) -> Sequence[type[Stage]]:
+        """The kinds of stages that it runs inside of it: its result depends on their code as well."""
+        return ()
+
+    def code(self) -> Sequence[Any]:
+        """References to a user's own code, `file.py:name`, that its result depends on."""
+        return ()
+
+    def needs(self) -> Mapping[str, Need]:
+        """The earlier stages that it looks at besides its inputs, by name; the chain is checked for them."""
+        return {}
+
+    def surroundings(self) -> tuple[str, ...]:
+        """What its result depends on besides settings, data and code, such as the machine it measures."""
+        return ()
+
+    def settings(self) -> dict[str, Any]:
+        """What the content key covers: every field but the name and the place in the chain."""
+        return self.model_dump(mode="json", exclude={"name", "after"})
+
+
+def register(module: ModuleType) -> None:
+    """Enters the stages of a user's file again: another recipe's file may have taken their words since."""
+    for value in vars(module).values():
+        if not isinstance(value, type) or not issubclass(value, Stage) or value.__module__ != module.__name__:
+            continue
+        if not hasattr(value, "kind"):
+            raise RecipeError(
+                f"the stage {value.__name__} of {module.__file__} has no kind: write kind: ClassVar[str] = ..."
+            )
+        REGISTRY[value.kind] = value
+
+
+def builtin() -> dict[str, type[Stage]]:
+    """The registered stages: those that come with tfopt first, in the order that a recipe has them."""
+    names = (
+        *("replace_head", "train", "tune", "prune", "prune_channels", "remove_dead"),
+        *("cluster", "search", "qat", "quantize", "verify", "benchmark"),
+    )
+    for name in names:
+        importlib.import_module(f"tfopt.stages.{name}")
+    return {name: REGISTRY[name] for name in (*names, *REGISTRY)}
+
+
+def read_stages(stages: Any) -> list[Stage]:
+    """Stages as a recipe writes them; a pydantic error with all that is wrong with them."""
+    if isinstance(stages, str) or not isinstance(stages, Sequence):
+        raise ValueError("is a list of stages, each written `- kind: {settings}`")
+    problems: list[tuple[Location, str]] = []
+    built: list[Stage] = []
+    for index, entry in enumerate(stages):
+        try:
+            built.append(entry if isinstance(entry, Stage) else _stage(entry))
+        except RecipeError as error:
+            problems += [(("stages", index, *place), sentence) for place, sentence in error.problems]
+    if problems:
+        raise PydanticCustomError(PROBLEMS, "wrong stages", {"problems": problems})
+    return built
+
+
+def _stage(entry: Any) -> Stage:
+    kinds = builtin()
+    if isinstance(entry, str):
+        entry = {entry: {}}
+    if not isinstance(entry, Mapping) or len(entry) != 1:
+        raise RecipeError(
+            f"a stage is written `kind: {{settings}}`. Known: {', '.join(sorted(kinds))}. Received: {entry!r}."
+        )
+    [(kind, settings)] = entry.items()
+    if kind not in kinds:
+        raise RecipeError([((kind,), f"there is no stage {kind!r}. {did_you_mean(kind, kinds)}")])
+    if settings is None:
+        settings = {}
+    if not isinstance(settings, Mapping):
+        raise RecipeError(
+            [((kind,), f"the settings of {kind} are a mapping, as in {kind}: {{name: a}}. Received: {settings!r}.")]
+        )
+    try:
+        with on_its_own():
+            return kinds[kind](**{str(key): value for key, value in settings.items()})
+    except RecipeError as error:
+        raise RecipeError([((kind, *place), sentence) for place, sentence in error.problems]) from None

@@ -1,0 +1,155 @@
+"""How large and how fast a candidate will be, known before it is made.
+
+The weights of the model as it is are pruned, gathered and rounded as the candidate asks for, and what gzip makes of
+them is counted; training moves the weights, so files that were made correct the sum. Milliseconds go by operations.
+"""
+
+from __future__ import annotations
+
+import statistics
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfopt.search.space import Candidate, Space
+
+# Of a larger kernel so many weights in a row are looked at; the rest compresses alike.
+SAMPLE = 65_536
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a file costs.
+
+    Args:
+        raw_bytes: Its size.
+        gzip_bytes: The same after gzip -9.
+        milliseconds: The median of a run on LiteRT.
+    """
+
+    raw_bytes: float
+    gzip_bytes: float
+    milliseconds: float
+
+
+_FIGURES = ("raw_bytes", "gzip_bytes", "milliseconds")
+_ANY = "any"
+
+
+def _kind(candidate: Candidate) -> str:
+    """What forecasts err alike for: trained shared values compress better than guessed ones, int4 worse."""
+    return repr((bool(candidate.clusters), candidate.channels < 1, 4 in candidate.bits.values()))
+
+
+class CostModel:
+    """What candidates will cost.
+
+    Args:
+        space: The candidates.
+        kernels: The kernels of each layer by path, with the output channels in the last axis.
+        base: What the model costs in int8 as it is.
+        cut: From a share of channels to the shares of each layer's weights, by path, and of all operations that stay.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        kernels: Mapping[str, Sequence[np.ndarray]],
+        base: Cost,
+        cut: Callable[[float], tuple[Mapping[str, float], float]],
+    ):
+        self._space, self._base, self._cut = space, base, cut
+        self._kernels = {path: [_Rows.of(kernel) for kernel in own] for path, own in kernels.items()}
+        self._weights = {path: sum(kernel.size for kernel in own) for path, own in kernels.items()}
+        self._known: dict[tuple[str, float, int, int], float] = {}
+        self._cuts: dict[float, tuple[Mapping[str, float], float]] = {}
+        self._rest_gzip = base.gzip_bytes - sum(self._packed(path, 1.0, 8, 0) for path in self._kernels)
+        self._factors: dict[str, Cost] = {}
+
+    def learn(self, made: Iterable[tuple[Candidate, Cost]]) -> None:
+        """Corrects what is forecast by what files came to: the medians of the ratios, of files of the same kind."""
+        self._factors = {}
+        ratios: dict[str, list[Cost]] = {}
+        for candidate, cost in made:
+            for kind in (_ANY, _kind(candidate)):
+                ratios.setdefault(kind, []).append(self.ratio(candidate, cost))
+        for kind, own in ratios.items():
+            self._factors[kind] = Cost(*(statistics.median(getattr(r, name) for r in own) for name in _FIGURES))
+
+    def ratio(self, candidate: Candidate, cost: Cost) -> Cost:
+        """What a file came to over what is forecast of it, figure by figure."""
+        said = self(candidate)
+        return Cost(*(getattr(cost, name) / max(getattr(said, name), 1e-9) for name in _FIGURES))
+
+    def __call__(self, candidate: Candidate) -> Cost:
+        """The cost of a candidate."""
+        shares, operations = self._left(candidate.channels)
+        density, bits = dict(self._space.by_layer(candidate.density)), dict(self._space.by_layer(candidate.bits))
+        raw, packed = self._base.raw_bytes, self._rest_gzip
+        for path, weights in self._weights.items():
+            share, width = shares.get(path, 1.0), bits.get(path, 8)
+            raw -= weights * (1 - share * width / 8)
+            packed += share * self._packed(path, density.get(path, 1.0), width, candidate.clusters)
+        factors = self._factors.get(_kind(candidate)) or self._factors.get(_ANY) or Cost(1.0, 1.0, 1.0)
+        return Cost(
+            raw * factors.raw_bytes,
+            packed * factors.gzip_bytes,
+            self._base.milliseconds * operations * factors.milliseconds,
+        )
+
+    def _left(self, channels: float) -> tuple[Mapping[str, float], float]:
+        if channels >= 1:
+            return {}, 1.0
+        if channels not in self._cuts:
+            self._cuts[channels] = self._cut(channels)
+        return self._cuts[channels]
+
+    def _packed(self, path: str, density: float, bits: int, clusters: int) -> float:
+        key = (path, density, bits, clusters)
+        if key not in self._known:
+            self._known[key] = sum(rows.packed(density, bits, clusters) for rows in self._kernels[path])
+        return self._known[key]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some of a kernel's weights in the order in which a file has them, each over the largest of its channel.
+
+    Args:
+        values: `(n,)`, of -1 to 1.
+        magnitudes: The absolute weights themselves, `(n,)`, rising.
+        weights: `(n,)`.
+        share: Which part of the kernel it is.
+    """
+
+    values: np.ndarray
+    magnitudes: np.ndarray
+    weights: np.ndarray
+    share: float
+
+    @classmethod
+    def of(cls, kernel: np.ndarray) -> _Rows:
+        rows = np.moveaxis(kernel.astype(np.float32), -1, 0).reshape(kernel.shape[-1], -1)
+        largest = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-12)
+        weights = rows.ravel()[:SAMPLE]
+        values = (rows / largest).ravel()[:SAMPLE]
+        return cls(values, np.sort(np.abs(weights)), weights, len(values) / rows.size)
+
+    def packed(self, density: float, bits: int, clusters: int) -> float:
+        """The bytes of the whole kernel after gzip."""
+        count = len(self.weights)
+        kept = max(round(density * count), 1)
+        stays = np.abs(self.weights) >= self.magnitudes[count - kept]
+        steps = self.values * (127 if bits == 8 else 7)
+        codes = np.rint(steps).astype(np.int8)
+        if clusters:
+            own = np.sort(self.weights[stays])
+            edges = own[(np.arange(1, clusters) * len(own)) // clusters]
+            codes = (np.searchsorted(edges, self.weights) + 1).astype(np.int8)
+        codes = np.where(stays, codes, 0).astype(np.int8)
+        if bits == 4:
+            codes = codes if len(codes) % 2 == 0 else np.append(codes, np.int8(0))
+            codes = ((codes[::2] & 15) | ((codes[1::2] & 15) << 4)).astype(np.int8)
+        return len(zlib.compress(codes.tobytes(), 9)) / self.share

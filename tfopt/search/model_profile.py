@@ -1,0 +1,239 @@
+"""What a model lets a search try: its space, what candidates will cost, and where to begin."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfopt.data.splits import Split
+from tfopt.errors import ModelError
+from tfopt.metrics import Metric
+from tfopt.quantization import quantizer, sensitivity
+from tfopt.quantization.conversion import PreparedModel, finish, prepare, settled
+from tfopt.recipe.export import Export
+from tfopt.search.cost_model import Cost, CostModel
+from tfopt.search.pareto import Objective
+from tfopt.search.sampler import SLACK, fitted
+from tfopt.search.space import Candidate, Space, grouped, shares
+from tfopt.sparsity import sensitivity as pruning
+from tfopt.sparsity.allocation import shared_thresholds
+from tfopt.sparsity.selection import choose_kernels
+from tfopt.sparsity.structured.dependency_graph import read
+from tfopt.sparsity.structured.flops import costs
+from tfopt.sparsity.structured.importance import score
+from tfopt.sparsity.structured.selection import LayerLimits, RemovalOrder
+from tfopt.tflite import benchmark
+
+# Where channels go to, as the stage that removes them is told.
+CHANNELS: dict[str, Any] = {"score": "l2", "ranking": "global", "round_to": 4}
+# The sparsity whose allocation over the layers the search begins with, and samples to find it on.
+FIRST_SPARSITY, RANKED_SAMPLES = 0.9, 1000
+TIMED_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class SearchBounds:
+    """What may be varied.
+
+    Args:
+        density: The least and the largest share of weights that stay; None to prune none.
+        bits: The precisions.
+        clusters: The numbers of distinct values, 0 for any.
+        channels: The least and the largest share of channels that stay.
+        only: Layer patterns of the kernels to prune; empty means all.
+        skip: Layer patterns to leave dense.
+    """
+
+    density: tuple[float, float] | None
+    bits: tuple[int, ...]
+    clusters: tuple[int, ...]
+    channels: tuple[float, float]
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+
+
+class ModelProfile:
+    """A model before a search.
+
+    Args:
+        model: A built model.
+        allowed: What may be varied.
+        samples: Calibration inputs.
+    """
+
+    def __init__(self, model: keras.Model, allowed: SearchBounds, samples: Any):
+        self._model, self._allowed = model, allowed
+        self.kernels, left = choose_kernels(model, allowed.only, allowed.skip)
+        self.skipped: list[tuple[str, str]] = list(left)
+        weights: dict[str, int] = {}
+        for kernel in self.kernels:
+            size = int(kernel.variable.numpy().size)
+            weights[kernel.place.path] = weights.get(kernel.place.path, 0) + size
+        groups = grouped(weights)
+        prepared = settled(prepare(model, Export(mode="int8"), samples))
+        self._prepared: PreparedModel = prepared
+        able = _four(prepared) if 4 in allowed.bits else set()
+        four = frozenset(name for name, paths in groups.items() if all(path in able for path in paths))
+        if 4 in allowed.bits:
+            plain = [path for name, paths in groups.items() if name not in four for path in paths]
+            self.skipped += [(path, "stays at 8 bits: the quantizer has no int4 form of it") for path in plain]
+        channels = self._channels()
+        self.space = Space(groups, four, allowed.density, allowed.bits, allowed.clusters, channels)
+        self.base, self.content = self._measured()
+        kernels: dict[str, list[Any]] = {}
+        for kernel in self.kernels:
+            kernels.setdefault(kernel.place.path, []).append(kernel.variable.numpy())
+        self.forecast = CostModel(self.space, kernels, self.base, self._cut)
+
+    def _channels(self) -> tuple[float, ...]:
+        """The shares of channels to try: all of them where none can be removed."""
+        low, high = self._allowed.channels
+        if low >= 1:
+            return (1.0,)
+        try:
+            self._structure = read(self._model)
+            limits = LayerLimits(CHANNELS["round_to"], floor=0.1)
+            self._choice = RemovalOrder(self._structure, score(self._structure, CHANNELS["score"]), "global", limits)
+        except ModelError as error:
+            self.skipped.append(("(channels)", str(error)))
+            return (1.0,)
+        return shares(low, high)
+
+    def _cut(self, share: float) -> tuple[Mapping[str, float], float]:
+        whole = costs(self._structure)
+        left = costs(self._structure, self._structure.left(self._choice.drop(1 - share)))
+        ratios = {a.path: b.parameters / max(a.parameters, 1) for a, b in zip(whole, left, strict=True)}
+        shares = {}
+        for kernel in self.kernels:
+            path = kernel.place.path
+            own = next((ratios[p] for p in _above(path) if p in ratios), 1.0)
+            shares[path] = own
+        return shares, sum(c.flops for c in left) / max(sum(c.flops for c in whole), 1)
+
+    def _measured(self) -> tuple[Cost, bytes]:
+        content = finish(self._prepared, self._prepared.quantized()).content
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.tflite"
+            file.write_bytes(content)
+            shapes = {name: array.shape[1:] for name, array in self._prepared.samples.items()}
+            return cost_of(file, shapes), content
+
+    def thinnest(self) -> Candidate:
+        """The smallest candidate there is, by its size after gzip."""
+        space = self.space
+        density = dict.fromkeys(space.groups, space.density[0]) if space.density else {}
+        bits = dict.fromkeys(space.four, min(space.bits))
+        forms = [Candidate(density, bits, clusters, space.channels[0]) for clusters in space.clusters]
+        return min(forms, key=lambda candidate: self.forecast(candidate).gzip_bytes)
+
+    def seeds(self, split: Split, metric: Metric, objective: Objective) -> list[Candidate]:
+        """Where to begin, brought within the limits: as sparse as LAMP has each layer, and as each alone takes it."""
+        space = self.space
+        four = self._ranked_bits()
+        half = set(four[: (len(four) + 1) // 2])
+        eight = dict.fromkeys(space.four, space.bits[0])
+        narrow, mixed = eight, eight
+        if len(space.bits) > 1:
+            narrow = dict.fromkeys(space.four, 4)
+            mixed = {group: 4 if group in half else 8 for group in space.four}
+        shared = [count for count in space.clusters if count]
+        few = shared[len(shared) // 2] if shared else space.clusters[0]
+        plain, whole, some = space.clusters[0], space.channels[-1], space.channels[len(space.channels) // 2]
+        lamp, alone = self._lamp(objective, eight), self._ranked_density(split, metric)
+        firsts = [(lamp, eight, few, whole), (lamp, narrow, plain, whole), (alone, eight, few, whole)]
+        firsts += [(lamp, eight, few, some), (lamp, mixed, few, whole), (alone, narrow, plain, some)]
+        limited = bool(set(objective.limits) - {"max_drop"})
+        found: list[Candidate] = []
+        for number, (density, bits, clusters, channels) in enumerate(firsts):
+            asked = Candidate(density, bits, clusters, channels)
+            form: Candidate | None = asked
+            if limited:
+                form = fitted(asked, space.density or (1.0, 1.0), lambda c: objective.fits(self.forecast(c), SLACK))
+            elif space.density is not None:
+                form = asked.denser(0.5 ** (number // 2 - 1), space.density)
+            if form is not None and form not in found:
+                found.append(form)
+        return found
+
+    def _lamp(self, objective: Objective, bits: Mapping[str, int]) -> dict[str, float]:
+        """The densities that LAMP gives the layers, at the least sparsity that fits the limits; at 90% without any."""
+        space = self.space
+        if space.density is None:
+            return {}
+        low, high = (0.5, 0.998) if set(objective.limits) - {"max_drop"} else (FIRST_SPARSITY, FIRST_SPARSITY)
+        found = self._lamp_at(high)
+        for _ in range(8 if low < high else 0):
+            middle = 1 - float(np.sqrt((1 - low) * (1 - high)))
+            density = self._lamp_at(middle)
+            if objective.fits(self.forecast(Candidate(density, bits, space.clusters[0], 1.0)), SLACK):
+                found, high = density, middle
+            else:
+                low = middle
+        return found
+
+    def _lamp_at(self, sparsity: float) -> dict[str, float]:
+        weights = [np.abs(kernel.variable.numpy()) for kernel in self.kernels]
+        least = shared_thresholds(weights, sparsity, "lamp")
+        kept, total = dict.fromkeys(self.space.groups, 0), dict.fromkeys(self.space.groups, 0)
+        group_of = {path: group for group, paths in self.space.groups.items() for path in paths}
+        for kernel, own, threshold in zip(self.kernels, weights, least, strict=True):
+            group = group_of[kernel.place.path]
+            kept[group] += int((own >= threshold).sum())
+            total[group] += own.size
+        low, high = self.space.density or (1.0, 1.0)
+        return {group: min(max(kept[group] / total[group], low), high) for group in kept}
+
+    def _ranked_bits(self) -> list[str]:
+        """The groups that can have 4 bits, those first that lose least for what they save."""
+        if not self.space.four:
+            return []
+        cost: dict[str, float] = {}
+        for found in sensitivity.measure(self._prepared, ("int4",)):
+            for group, paths in self.space.groups.items():
+                if group in self.space.four and found.group.name in paths:
+                    cost[group] = cost.get(group, 0.0) + found.error_per_byte
+        return sorted(cost, key=lambda group: cost[group])
+
+    def _ranked_density(self, split: Split, metric: Metric) -> dict[str, float]:
+        """The densities that reach 90% sparsity at the least loss, each layer looked at alone."""
+        space = self.space
+        if space.density is None:
+            return {}
+        curves = pruning.measure(self._model, split, metric, self.kernels)
+        suggestion = pruning.suggest(curves, FIRST_SPARSITY, metric)
+        weights = {curve.layer: curve.weights for curve in curves}
+        found = {}
+        for group, paths in space.groups.items():
+            total = sum(weights[path] for path in paths)
+            sparsity = sum(weights[path] * suggestion[path] for path in paths) / total
+            found[group] = min(max(1 - sparsity, space.density[0]), space.density[1])
+        return found
+
+
+def cost_of(file: Path, shapes: Mapping[str, Sequence[int]], seconds: float = TIMED_SECONDS) -> Cost:
+    """What a file costs, timed in a process of its own."""
+    found = benchmark.measure(file, 1, seconds, shapes)
+    return Cost(found["raw_bytes"], found["gzip_bytes"], 1000 * found["latency_median_seconds"])
+
+
+def _four(prepared: PreparedModel) -> set[str]:
+    """The paths of the layers whose ops all have an int4 form."""
+    source = prepared.source
+    found = set()
+    for group in sensitivity.groups(source):
+        kernels = [i for i in group.ops if source.ops[i].kernels]
+        if kernels and all(quantizer.supports(source.ops[i], "int8", "int4") for i in kernels):
+            found.add(group.name)
+    return found
+
+
+def _above(path: str) -> list[str]:
+    """A layer's path and those of the layers around it, the innermost first."""
+    parts = path.split("/")
+    return ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]

@@ -1,0 +1,22 @@
+"""Which part this process has in a search that keras-tuner shares: chief, worker, or neither."""
+
+from __future__ import annotations
+
+import os
+
+from tfopt.errors import InputError
+
+
+def role_here() -> str | None:
+    """Which part this process has where keras-tuner shares trials: `chief`, `worker`, or None where it is alone.
+
+    Raises:
+        InputError: keras-tuner's environment variables are not all there.
+    """
+    names = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
+    there = [name for name in names if os.environ.get(name)]
+    if not there:
+        return None
+    if missing := [name for name in names if name not in there]:
+        raise InputError(f"{there[0]} is set and {missing[0]} is not: keras-tuner takes {', '.join(names)}.")
+    return "chief" if "chief" in os.environ["KERASTUNER_TUNER_ID"] else "worker"

@@ -1,0 +1,156 @@
+"""Weight sharing while `fit()` trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfopt.errors import InputError, ModelError
+from tfopt.models.attachment import ConstraintCallback, refuse_combinations
+from tfopt.models.constraints import SharedValueConstraint
+from tfopt.models.layers import Kernel, Rules, as_rules, by_rules
+from tfopt.sparsity.clustering import cluster
+from tfopt.sparsity.selection import choose_kernels
+
+__all__ = ["Clustering"]
+
+
+class Clustering(ConstraintCallback):
+    """Gives each kernel a few distinct values, found by k-means when `fit()` begins, and trains these.
+
+    A weight stays in its cluster. After each step of the optimizer every weight becomes the mean of its cluster, so a
+    shared value takes the mean of the steps of its weights. Exact zeros stay zeros. As `MagnitudePruning` it lives
+    beside the model, which stays an ordinary Keras model at every moment.
+
+    Args:
+        clusters: How many distinct values a kernel may have, zero included.
+        rules: Numbers of values by layer pattern, such as `{"head": 32}`; of several that match the last one counts, 0
+            leaves a layer alone.
+        biases: Distinct values of each bias of the chosen layers; None leaves biases alone. In an int8 file a bias
+            takes four bytes that hardly compress.
+        only: Layer patterns; empty means every layer of a class that TF-MOT prunes.
+        skip: Layer patterns to leave alone.
+        prunable: Names of the weights to cluster by layer pattern, for layers that tfopt does not know.
+
+    Raises:
+        InputError: Fewer than two values.
+        ModelError: When `fit` begins: a pattern that matches no layer, a model that is not built, or a way of training
+            that Keras cannot combine.
+
+    References:
+        Han et al., Deep compression, arXiv:1510.00149.
+
+    Example:
+        ```python
+        model.fit(x, y, epochs=5, callbacks=[tfopt.callbacks.Clustering(clusters=16)])
+        ```
+    """
+
+    def __init__(
+        self,
+        clusters: int,
+        *,
+        rules: Rules[int] | None = None,
+        biases: int | None = None,
+        only: str | Sequence[str] = (),
+        skip: str | Sequence[str] = (),
+        prunable: Mapping[str, Sequence[str]] | None = None,
+    ):
+        super().__init__()
+        self.clusters, self.rules, self.biases = clusters, as_rules(rules), biases
+        self.prunable = dict(prunable or {})
+        asked = [("clusters", clusters), ("biases", biases), *(("rules", n) for _, n in self.rules if n)]
+        for what, count in asked:
+            if count is not None and count < 2:
+                raise InputError(f"{what} is a number of distinct values, at least 2. Received: {what}={count}.")
+        self.only = (only,) if isinstance(only, str) else tuple(only)
+        self.skip = (skip,) if isinstance(skip, str) else tuple(skip)
+        self.skipped: list[tuple[str, str]] = []
+        self._chosen: list[tuple[Kernel, int]] = []
+        self._kernels: list[Kernel] = []
+        self._shared: list[SharedValueConstraint] = []
+        self._pending: Mapping[str, np.ndarray] | None = None
+
+    def choose(self, model: keras.Model) -> list[tuple[Kernel, int]]:
+        """The weights of a model to cluster, each with its number of values; the rest in `skipped`.
+
+        Raises:
+            ModelError: A pattern matches no layer, or nothing is left to cluster.
+        """
+        kernels, self.skipped = choose_kernels(model, self.only, self.skip, self.prunable)
+        counts = {id(kernel.variable): self.clusters for kernel in kernels}
+        ruled = by_rules([kernel.place for kernel in kernels], self.rules)
+        counts |= {id(k.variable): count for k, count in zip(kernels, ruled, strict=True) if count is not None}
+        left = [kernel for kernel in kernels if not counts[id(kernel.variable)]]
+        self.skipped += [(path, "left alone by a rule") for path in dict.fromkeys(k.place.path for k in left)]
+        chosen = [(kernel, counts[id(kernel.variable)]) for kernel in kernels if kernel not in left]
+        if not chosen:
+            raise ModelError("no layer is left to cluster: the rules leave them all alone.", ("rules",))
+        return [*chosen, *self._chosen_biases([kernel for kernel, _ in chosen])]
+
+    def _chosen_biases(self, kernels: Sequence[Kernel]) -> list[tuple[Kernel, int]]:
+        places = {id(kernel.place.layer): kernel.place for kernel in kernels}
+        found = [(place, getattr(place.layer, "bias", None)) for place in places.values()]
+        own = [Kernel(place, "bias", bias) for place, bias in found if isinstance(bias, keras.Variable)]
+        return [(kernel, self.biases) for kernel in own] if self.biases else []
+
+    def values(self) -> dict[str, int]:
+        """The number of distinct values of each clustered weight tensor, by its path, such as `conv2d/kernel`."""
+        return {k.path: int(np.unique(np.asarray(k.variable.value.read_value())).size) for k in self._kernels}
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """The cluster of every weight, to go on from in another process with `set_state`."""
+        return {f"indices{index}": shared.indices for index, shared in enumerate(self._shared)}
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes up what `get_state` gave; the next batch of `fit` goes on from there."""
+        self._pending = dict(state)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Chooses the kernels."""
+        refuse_combinations(self.model)
+        if not self.model.built:
+            raise ModelError("the model has no weights yet, so there is nothing to cluster. Build it first.")
+        self.detach()
+        self._chosen, self._synced = self.choose(self.model), False
+        self._own_constraints([kernel for kernel, _ in self._chosen])
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Finds the clusters before the first step."""
+        if not self._synced:
+            self._sync()  # here and not earlier: other callbacks restore weights when training begins
+
+    def _sync(self) -> None:
+        """Sets the weights to the values of their clusters, found now or in a state that was set, and holds them."""
+        self._kernels = [kernel for kernel, _ in self._chosen]
+        own = self._own_constraints(self._kernels)
+        pending = self._pending or {}
+        found = []
+        for index, (kernel, count) in enumerate(self._chosen):
+            weights = np.asarray(kernel.variable.value.read_value())
+            indices = pending.get(f"indices{index}")
+            if pending and (indices is None or indices.shape != weights.shape):
+                raise ModelError("the state is of other layers: its clusters do not fit these kernels.")
+            if indices is None:
+                book = cluster(weights, count)
+                indices = np.where(book.weights == 0, -1, book.indices)
+                kernel.variable.assign(book.weights)
+            found.append(indices)
+        with self.model.distribute_strategy.scope():
+            self._shared = [
+                SharedValueConstraint(indices, mine, self) for indices, mine in zip(found, own, strict=True)
+            ]
+        self._hold(self._kernels, self._shared)
+        self._pending, self._synced = None, True
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Shares a last time (an optimizer's weight average is of all values) and lets go of the model."""
+        if not self._synced:
+            self._sync()
+        for kernel, shared in self._held:
+            kernel.variable.assign(shared.hold(tf.convert_to_tensor(kernel.variable)))
+        self.detach()

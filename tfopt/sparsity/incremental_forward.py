@@ -1,0 +1,153 @@
+"""A functional model that is run one op at a time, all samples together, so that its end can be run again and again.
+
+Kept are the tensors that later ops take: the frontier. With a weight changed, only what follows the first op that
+reads it is computed anew. Each op is compiled once, for all the times that it runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfopt.data.splits import Arrays, named, take
+from tfopt.models import signature
+from tfopt.models.graph import graph_of, nodes_of
+
+BATCH = 256  # that of evaluate.keras_outputs, whose arithmetic this repeats
+
+Value = tuple[Any, Any]  # a tensor and its Keras mask or None
+
+
+class IncrementalForward:
+    """Where the run of a model stands: the values that its remaining ops take.
+
+    Args:
+        model: The model.
+        graph: The functional model whose ops are those of `model`.
+        x: `(samples, ...)`, or a dict of such arrays by input name.
+    """
+
+    def __init__(self, model: keras.Model, graph: Any, x: Arrays):
+        self._model, self._graph, self._done = model, graph, 0
+        slots = {id(tensor): number for number, tensor in enumerate(graph.inputs)}
+        self._steps = list(_steps(graph, slots, itertools.count(len(slots))))
+        self._outputs = [slots[id(tensor)] for tensor in graph.outputs]
+        self._last = dict.fromkeys(self._outputs, len(self._steps))
+        for number, step in enumerate(self._steps):
+            self._last.update((slot, max(number, self._last.get(slot, 0))) for slot in step.takes.values())
+        count = min(len(array) for array in named(x).values())
+        batches = [take(x, slice(start, start + BATCH)) for start in range(0, count, BATCH)]
+        self._batches = [self._standardized(batch) for batch in batches]
+
+    @classmethod
+    def of(cls, model: keras.Model, x: Arrays) -> Self | None:
+        """The frontier at the inputs; None where a call of the model does more than run a graph of ops."""
+        graph = graph_of(model)
+        plain = type(model).predict_step is keras.Model.predict_step and not model.run_eagerly
+        return cls(model, graph, x) if graph is not None and plain else None
+
+    @property
+    def at_end(self) -> bool:
+        """Whether no op is left."""
+        return self._done == len(self._steps)
+
+    def reads(self, variables: Iterable[keras.Variable]) -> bool:
+        """Whether the next op has one of these variables, in itself or in a layer below it."""
+        return any(id(variable) in self._steps[self._done].variables for variable in variables)
+
+    def advance(self) -> None:
+        """Runs the next op and drops what no later one takes."""
+        for values in self._batches:
+            self._run(self._done, values)
+        self._done += 1
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """What the model gives from here on, with the weights as they are: its outputs by name, `(samples, ...)`."""
+        parts: list[list[np.ndarray]] = []
+        for kept in self._batches:
+            values = dict(kept)
+            for number in range(self._done, len(self._steps)):
+                self._run(number, values)
+            parts.append([np.asarray(values[slot][0]) for slot in self._outputs])
+        flat = [np.concatenate(part) for part in zip(*parts, strict=True)]
+        return signature.named_outputs(self._model, keras.tree.pack_sequence_as(self._graph.output, flat))
+
+    def _standardized(self, batch: Arrays) -> dict[int, Value]:
+        tensors = self._graph._standardize_inputs(keras.tree.map_structure(keras.ops.convert_to_tensor, batch))
+        return {slot: (tensor, None) for slot, tensor in enumerate(tensors)}
+
+    def _run(self, number: int, values: dict[int, Value]) -> None:
+        step = self._steps[number]
+        values.update(step(values))
+        for slot in {*step.takes.values(), *step.gives}:
+            if self._last.get(slot, 0) <= number:
+                del values[slot]
+
+
+class GraphStep:
+    """One op at one place of a graph, compiled on its own.
+
+    Args:
+        node: The Keras node.
+        takes: Where the values of its symbolic tensors are, by their identity.
+        gives: Where its outputs go.
+    """
+
+    def __init__(self, node: Any, takes: Mapping[int, int], gives: tuple[int, ...]):
+        self.takes, self.gives = takes, gives
+        self._operation, self._arguments = node.operation, node.arguments
+        given = keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
+        own = (*getattr(node.operation, "variables", ()), *(v for v in given if isinstance(v, keras.Variable)))
+        self.variables = frozenset(id(variable) for variable in own)
+        self._compiled = tf.function(functools.partial(self._call))  # TensorFlow takes one code for one function
+
+    def __call__(self, values: Mapping[int, Value]) -> dict[int, Value]:
+        """The outputs by slot, from values by slot."""
+        tensors, masks = self._compiled(*zip(*(values[slot] for slot in self.takes.values()), strict=True))
+        return dict(zip(self.gives, zip(tensors, masks, strict=True), strict=True))
+
+    def _call(self, tensors: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
+        for tensor, mask in zip(tensors, masks, strict=True):
+            if mask is not None:
+                tensor._keras_mask = mask  # an attribute of the tensor: it would end with the function that set it
+        args, kwargs = self._arguments.fill_in(dict(zip(self.takes, tensors, strict=True)))
+        if isinstance(self._operation, keras.Layer):
+            kwargs = {**kwargs, "training": False}
+        outputs = keras.tree.flatten(self._operation(*args, **kwargs))
+        return outputs, [getattr(output, "_keras_mask", None) for output in outputs]
+
+
+def _steps(graph: Any, slots: dict[int, int], numbers: Iterator[int]) -> Iterator[GraphStep]:
+    """The ops of a graph in the order in which Keras runs them, those of models that lie in it in their place.
+
+    Args:
+        graph: A functional model.
+        slots: Where the values of symbolic tensors are, by their identity: the inputs; the others are entered.
+        numbers: Slots that are free.
+    """
+    for node in nodes_of(graph):
+        inner = _opened(node)
+        if inner is None:
+            slots.update((id(tensor), next(numbers)) for tensor in node.outputs)
+            takes = {id(tensor): slots[id(tensor)] for tensor in node.input_tensors}
+            yield GraphStep(node, takes, tuple(slots[id(tensor)] for tensor in node.outputs))
+            continue
+        below = {id(inner.inputs[0]): slots[id(node.input_tensors[0])]}
+        yield from _steps(inner, below, numbers)
+        pairs = zip(node.outputs, inner.outputs, strict=True)
+        slots.update((id(outer), below[id(own)]) for outer, own in pairs)
+
+
+def _opened(node: Any) -> Any:
+    """The graph of a model that takes one tensor as it is; None for any other op or call."""
+    graph = graph_of(node.operation)
+    if graph is None or not len(graph.inputs) == len(node.arguments.args) == len(node.input_tensors) == 1:
+        return None
+    [outer], [own] = node.input_tensors, graph.inputs
+    return graph if (outer.dtype, len(outer.shape)) == (own.dtype, len(own.shape)) else None

@@ -1,0 +1,218 @@
+"""A model as groups of channels that can be removed, each with all that has to go with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfopt.errors import ModelError
+from tfopt.models.graph import graph_of, nodes_of
+from tfopt.sparsity.structured import layer_rules, shape_rules
+from tfopt.sparsity.structured.channel_ids import Channels, Ids
+from tfopt.sparsity.structured.propagation import Axis, Call, Flow, flow_of
+
+__all__ = ["CoupledGroups", "DependencyGraph", "read"]
+
+_TABLES = (layer_rules, shape_rules)  # imported for their rules
+
+
+@dataclass(frozen=True)
+class CoupledGroups:
+    """The groups of the layers whose channels are tied, such as those that a residual sum ties.
+
+    Args:
+        paths: The layers that make the channels.
+        groups: Its groups, each by a number.
+        width: Channels that each of these layers has, those that stay whatever happens included.
+        single: Whether rounding their number means nothing, as with the heads of an attention.
+    """
+
+    paths: tuple[str, ...]
+    groups: tuple[int, ...]
+    width: int
+    single: bool
+
+    @property
+    def multiple(self) -> int:
+        """Channels to a group: more than one where a grouped convolution ties several of one layer."""
+        return max(1, round(self.width / len(self.groups)))
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelStream:
+    """One tensor at one place of a model, the same inside and outside of a nested one.
+
+    Args:
+        ids: The channels along its last axis.
+    """
+
+    ids: Ids
+
+
+@dataclass
+class DependencyGraph:
+    """What can be removed from a model.
+
+    Args:
+        model: The model.
+        calls: Its ops, in order, those of nested models in their place.
+        flows: What each layer does with channels, by the layer's identity.
+        tensors: The tensors that each call takes and gives.
+        borders: The channels of the inputs of each nested model, by its identity.
+        families: What can be removed.
+        skipped: Layers and operations that stay as they are, with the reason.
+    """
+
+    model: keras.Model
+    channels: Channels
+    calls: list[Call] = field(default_factory=list)
+    flows: dict[int, Flow] = field(default_factory=dict)
+    tensors: list[tuple[tuple[ChannelStream, ...], tuple[ChannelStream, ...]]] = field(default_factory=list)
+    borders: dict[int, tuple[Ids, ...]] = field(default_factory=dict)
+    families: tuple[CoupledGroups, ...] = ()
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    roots: Ids = field(default_factory=lambda: np.zeros(0, int))
+
+    @property
+    def axes(self) -> Iterator[tuple[Call, Axis]]:
+        """Every weight's axis that goes along channels, each layer once."""
+        seen = set()
+        for call in self.calls:
+            if id(call.operation) not in seen and id(call.operation) in self.flows:
+                seen.add(id(call.operation))
+                yield from ((call, axis) for axis in self.flows[id(call.operation)].axes)
+
+    def spared(self, drop: set[int], worth: Mapping[int, float], floor: float = 0.0) -> set[int]:
+        """Groups to remove without the best of those whose loss would leave a layer too few channels.
+
+        Args:
+            drop: The groups to remove.
+            worth: A score for each of them.
+            floor: The least share of its channels that a layer keeps; one channel it keeps at least.
+        """
+        gone = np.zeros(len(self.channels), bool)
+        gone[list(drop)] = True
+        for _, axis in self.axes:
+            roots = self.roots[axis.ids]
+            lacking = max(math.ceil(floor * len(roots)), 1) - np.sum(~gone[roots])
+            if axis.role == "makes" and lacking > 0:
+                best = sorted(np.unique(roots[gone[roots]]).tolist(), key=lambda root: -worth[root])
+                counts = np.cumsum([np.sum(roots == root) for root in best])
+                gone[best[: int(np.searchsorted(counts, lacking)) + 1]] = False
+        return set(np.flatnonzero(gone).tolist())
+
+    def left(self, drop: Iterable[int]) -> np.ndarray:
+        """Which channels are left when groups are removed, `(channels,)` booleans."""
+        return ~np.isin(self.roots, np.fromiter(drop, int))
+
+
+def read(model: keras.Model) -> DependencyGraph:
+    """The structure of a functional or Sequential model; layers that tfopt does not know are barriers.
+
+    Raises:
+        ModelError: The model has no graph: it is subclassed, or not built.
+    """
+    graph = graph_of(model) if model.built else None
+    if graph is None:
+        raise ModelError(
+            "channels are removed from functional and Sequential models that are built: a subclassed model has no "
+            f"graph to follow them through. Received: {type(model).__name__}, built={model.built}."
+        )
+    structure = DependencyGraph(model, Channels())
+    streams = {
+        id(tensor): ChannelStream(_outside(structure.channels, tensor, "the model's inputs stay"))
+        for tensor in graph.inputs
+    }
+    _walk(structure, graph, streams, "")
+    for tensor in graph.outputs:
+        structure.channels.keep(streams[id(tensor)].ids, "the model's outputs stay")
+    structure.roots = structure.channels.roots()
+    structure.families = tuple(_families(structure))
+    return structure
+
+
+def _outside(channels: Channels, tensor: Any, reason: str) -> Ids:
+    """Channels of a tensor that stay as they are."""
+    ids = channels.new(tensor.shape[-1] or 1 if len(tensor.shape) > 1 else 1)
+    channels.keep(ids, reason)
+    return ids
+
+
+def _walk(structure: DependencyGraph, graph: Any, streams: dict[int, ChannelStream], above: str) -> None:
+    for node in nodes_of(graph):
+        operation = node.operation
+        path = f"{above}{operation.name}"
+        inputs = [streams[id(tensor)] for tensor in node.input_tensors]
+        inner = _inside(node)
+        if inner is not None:
+            outputs = _nested(structure, inner, inputs, path)
+        else:
+            call = Call(operation, path, tuple(node.input_tensors), tuple(node.outputs), node)
+            outputs = [ChannelStream(ids) for ids in _called(structure, call, [stream.ids for stream in inputs])]
+            structure.calls.append(call)
+            structure.tensors.append((tuple(inputs), tuple(outputs)))
+        streams.update((id(tensor), given) for tensor, given in zip(node.outputs, outputs, strict=True))
+
+
+def _inside(node: Any) -> Any:
+    """The graph of a model that a node runs on its tensors as they are; None for any other op or call."""
+    graph = graph_of(node.operation)
+    given = keras.tree.flatten(node.arguments.args)
+    same = graph is not None and len(graph.inputs) == len(given) == len(node.input_tensors)
+    if not same or any(a is not b for a, b in zip(given, node.input_tensors, strict=True)):
+        return None
+    pairs = zip(given, graph.inputs, strict=True)
+    named = isinstance(graph._inputs_struct, dict)
+    return None if named or any(len(a.shape) != len(b.shape) for a, b in pairs) else graph
+
+
+def _nested(structure: DependencyGraph, graph: Any, inputs: Sequence[ChannelStream], path: str) -> list[ChannelStream]:
+    before = structure.borders.setdefault(id(graph), tuple(stream.ids for stream in inputs))
+    for one, other in zip(before, inputs, strict=True):  # called again: its own shape is one for all calls
+        structure.channels.tie(one, other.ids)
+    below = {id(tensor): stream for tensor, stream in zip(graph.inputs, inputs, strict=True)}
+    _walk(structure, graph, below, f"{path}/")
+    return [below[id(tensor)] for tensor in graph.outputs]
+
+
+def _called(structure: DependencyGraph, call: Call, inputs: Sequence[Ids]) -> list[Ids]:
+    channels, operation = structure.channels, call.operation
+    flow = flow_of(call, inputs, channels)
+    before = structure.flows.get(id(operation))
+    if before is None and any(earlier.operation is operation for earlier in structure.calls):
+        flow = "it cannot be cut where it is called before"
+    if not isinstance(flow, str):
+        if before is None:
+            structure.flows[id(operation)] = flow
+        else:  # a shared layer: what one call cuts is cut for all
+            for one, other in zip(before.axes, flow.axes, strict=True):
+                channels.tie(one.ids, other.ids)
+            for one_out, other_out in zip(before.outputs, flow.outputs, strict=True):
+                channels.tie(one_out, other_out)
+        return list(flow.outputs)
+    structure.skipped.append((call.path, flow))
+    for ids in (*inputs, *([] if before is None else [*before.outputs, *(axis.ids for axis in before.axes)])):
+        channels.keep(ids, f"{call.path} takes them: {flow}")
+    return [_outside(channels, tensor, f"{call.path} makes them: {flow}") for tensor in call.outputs]
+
+
+def _families(structure: DependencyGraph) -> Iterator[CoupledGroups]:
+    channels = structure.channels
+    made: dict[int, dict[str, int]] = {}
+    removable: dict[int, set[int]] = {}
+    kept = set(channels.kept())
+    for call, axis in structure.axes:
+        if axis.role != "makes":
+            continue
+        roots = structure.roots[axis.ids]
+        family = channels.family(int(axis.ids[0]))
+        made.setdefault(family, {})[call.path] = len(np.unique(axis.ids))
+        removable.setdefault(family, set()).update(set(roots.tolist()) - kept)
+    for family, paths in made.items():
+        if groups := removable[family]:
+            yield CoupledGroups(tuple(paths), tuple(sorted(groups)), max(paths.values()), channels.single(family))

@@ -1,0 +1,195 @@
+"""Channels and units removed from a Keras 3 model: the smaller model, and what became of each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfopt.sparsity.structured.budget import Budget, Unit, fit
+from tfopt.sparsity.structured.dependency_graph import read
+from tfopt.sparsity.structured.flops import LayerCost, costs
+from tfopt.sparsity.structured.importance import score as score_of
+from tfopt.sparsity.structured.selection import LayerLimits, Ranking, RemovalOrder
+from tfopt.sparsity.structured.surgery import cut
+
+__all__ = ["LayerChange", "Removal", "remove"]
+
+FIGURES = ("channels", "parameters", "flops")
+
+
+@dataclass(frozen=True)
+class LayerChange:
+    """What became of one layer.
+
+    Args:
+        path: The layer.
+        kind: Its class.
+        before: What it cost.
+        after: What it costs.
+    """
+
+    path: str
+    kind: str
+    before: LayerCost
+    after: LayerCost
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A smaller model.
+
+    Args:
+        model: An ordinary Keras model of the same layer classes and names.
+        layers: What became of each layer with weights, in the order in which they run.
+        skipped: What was left alone, with the reason: layers that tfopt cannot cut, and those left out.
+    """
+
+    model: keras.Model
+    layers: tuple[LayerChange, ...]
+    skipped: tuple[tuple[str, str], ...]
+
+    def total(self, what: str) -> tuple[int, int]:
+        """`parameters` or `flops` of all layers, before and after."""
+        before = sum(getattr(change.before, what) for change in self.layers)
+        return before, sum(getattr(change.after, what) for change in self.layers)
+
+    def __str__(self) -> str:
+        """A line for each layer: its channels, parameters and FLOPs, before and after."""
+        rows = [(row["path"], *(_change(*row[what]) for what in FIGURES)) for row in as_rows(self.layers)]
+        rows = [("layer", *FIGURES), *rows, ("all", "", *(_change(*self.total(what)) for what in FIGURES[1:]))]
+        name, *figures = (max(map(len, column)) for column in zip(*rows, strict=True))
+        return "\n".join(
+            "  ".join([path.ljust(name), *(cell.rjust(width) for cell, width in zip(cells, figures, strict=True))])
+            for path, *cells in rows
+        )
+
+
+def remove(
+    model: keras.Model,
+    keep: float = 0.5,
+    unit: Unit = "channels",
+    *,
+    score: str = "l2",
+    ranking: Ranking = "local",
+    round_to: int = 8,
+    floor: float = 0.1,
+    only: str | Sequence[str] = (),
+    skip: str | Sequence[str] = (),
+    x: Any = None,
+    y: Any = None,
+    loss: Any = None,
+    seed: int = 0,
+) -> Removal:
+    """Removes the channels and units that are worth least, and all that goes along with them.
+
+    What is tied goes together: the layers that a residual sum ties, a depthwise convolution and what it reads, the
+    heads of an attention in all its projections. Outputs of the model stay, and so does what a layer touches that tfopt
+    does not know. The model handed in stays as it is; the smaller one gives what the model would if nothing read the
+    channels that are gone, except behind a LayerNormalization or GroupNormalization, whose statistics are then of
+    fewer channels. Train it on afterwards.
+
+    Args:
+        model: A built functional or Sequential model.
+        keep: What is to be left: a share below 1, or so many of `unit`.
+        unit: `channels`, `parameters`, `flops`, `bytes` of the int8 file, or its `milliseconds` on LiteRT.
+        score: What a channel is worth: `l1`, `l2`, `activity`, `batchnorm`, `taylor` or `random`.
+        ranking: `local`: the same share of every layer. `global`: all channels ranked together.
+        round_to: The channels that a layer keeps are a multiple of this.
+        floor: The least share of its channels that a layer keeps, in (0, 1].
+        only: Layer patterns; empty means every layer. What is tied to a chosen layer goes along with it.
+        skip: Layer patterns to leave alone, with all that is tied to them.
+        x: Samples, `(samples, ...)` or a dict of such arrays by input name, for the scores activity and taylor and for
+            budgets of the int8 file.
+        y: Their labels, for taylor.
+        loss: A Keras loss, for taylor; the one that the model is compiled with if not given.
+        seed: Of the score random.
+
+    Raises:
+        InputError: A setting out of its range, or samples are missing.
+        ModelError: The model has no graph, a pattern matches no layer, nothing is left to remove, or the smallest model
+            that the limits allow does not fit.
+
+    References:
+        Fang et al., DepGraph: towards any structural pruning, arXiv:2301.12900.
+        Li et al., Pruning filters for efficient ConvNets, arXiv:1608.08710.
+
+    Example:
+        ```python
+        smaller = tfopt.sparsity.remove(model, 0.5, "flops", score="taylor", x=x[:500], y=y[:500]).model
+        ```
+    """
+    limits = LayerLimits(round_to, floor, _patterns(only), _patterns(skip))
+    return remove_to(model, Budget(keep, unit), score, ranking, limits, x, y, loss, seed)
+
+
+def remove_to(
+    model: keras.Model,
+    budget: Budget,
+    score: str,
+    ranking: str,
+    limits: LayerLimits,
+    x: Any = None,
+    y: Any = None,
+    loss: Any = None,
+    seed: int = 0,
+) -> Removal:
+    """`remove` with its settings gathered."""
+    structure = read(model)
+    choice = RemovalOrder(structure, score_of(structure, score, x, y, loss, seed), ranking, limits)
+    drop = fit(structure, choice, budget, x)
+    layers = changes(costs(structure), costs(structure, structure.left(drop)))
+    return Removal(cut(structure, drop), layers, tuple(choice.skipped))
+
+
+def changes(before: Sequence[LayerCost], after: Sequence[LayerCost]) -> tuple[LayerChange, ...]:
+    """What became of each layer, by what it cost and costs."""
+    return tuple(LayerChange(old.path, old.kind, old, new) for old, new in zip(before, after, strict=True))
+
+
+def _change(before: int, after: int) -> str:
+    return f"{before:,}" if before == after else f"{before:,} → {after:,}"
+
+
+def as_rows(layers: Sequence[LayerChange]) -> list[dict[str, Any]]:
+    """What became of each layer as plain data: its path and kind; channels, parameters and flops before and after."""
+    return [
+        {"path": layer.path, "kind": layer.kind}
+        | {what: [getattr(layer.before, what), getattr(layer.after, what)] for what in FIGURES}
+        for layer in layers
+    ]
+
+
+def reestimate(model: keras.Model, x: Any, batch_size: int = 64) -> None:
+    """Takes the statistics of every BatchNormalization anew: the mean over the batches of samples.
+
+    Args:
+        model: A built model.
+        x: `(samples, ...)`, or a dict of such arrays by input name.
+        batch_size: Samples to a batch.
+
+    References:
+        Li et al., EagleEye, arXiv:2007.02491 (adaptive batch normalization after pruning).
+    """
+    normalizations = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    if not normalizations:
+        return
+    momenta = [layer.momentum for layer in normalizations]
+    count = len(next(iter(x.values())) if isinstance(x, dict) else x)
+    try:
+        for number, start in enumerate(range(0, count - min(batch_size, count) + 1, batch_size)):
+            for layer in normalizations:
+                layer.momentum = number / (number + 1)  # the running value is then the mean of all batches so far
+            chosen = slice(start, start + batch_size)
+            part = {k: v[chosen] for k, v in x.items()} if isinstance(x, dict) else x[chosen]
+            model(keras.tree.map_structure(np.asarray, part), training=True)
+    finally:
+        for layer, momentum in zip(normalizations, momenta, strict=True):
+            layer.momentum = momentum
+
+
+def _patterns(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)

@@ -1,0 +1,160 @@
+"""A smaller model of the same layers, without some of its channels."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfopt.models.graph import graph_of
+from tfopt.models.signature import compile_settings
+from tfopt.sparsity.structured.channel_ids import Ids
+from tfopt.sparsity.structured.dependency_graph import DependencyGraph
+
+
+def cut(
+    structure: DependencyGraph,
+    drop: Iterable[int],
+    weights: Mapping[int, np.ndarray] | None = None,
+    biases: Mapping[int, np.ndarray] | None = None,
+) -> keras.Model:
+    """The model without some groups of channels, with its weights; the model it is made from stays as it is.
+
+    Args:
+        structure: The model as `structure.read` sees it.
+        drop: The groups to remove.
+        weights: Other values for weights, in their old shapes, by the variable's identity.
+        biases: Biases for layers that may have none yet, one for each output before the cut, by the layer's identity.
+
+    Returns:
+        A new model of the same layer classes and names, compiled as the old one where that was.
+    """
+    maker = _Maker(structure, structure.left(drop), weights or {}, biases or {})
+    model = structure.model
+    smaller = maker.model(model, graph_of(model).inputs)
+    maker.fill()
+    if settings := compile_settings(model):
+        optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
+        metrics = {name: keras.tree.map_structure(_anew, settings[name]) for name in ("metrics", "weighted_metrics")}
+        smaller.compile(**{**settings, **metrics, "optimizer": optimizer})
+    return smaller
+
+
+def _anew(metric: Any) -> Any:
+    """A metric that counts for itself; a name or a function as it is."""
+    return type(metric).from_config(metric.get_config()) if isinstance(metric, keras.Metric) else metric
+
+
+def _unbuilt(config: Any) -> Any:
+    """A config without what has the old shape: for which the layers in it were built, and arrays as first values.
+
+    A layer that serves as an activation keeps it, as the channels of an activation with weights stay.
+    """
+    if isinstance(config, dict):
+        if config.get("class_name") == "Constant" and isinstance(config["config"]["value"], dict):
+            return {"module": "keras.initializers", "class_name": "Zeros", "config": {}}
+        kept = {key: value for key, value in config.items() if key != "build_config"}
+        return {key: value if key == "activation" else _unbuilt(value) for key, value in kept.items()}
+    return [_unbuilt(value) for value in config] if isinstance(config, list) else config
+
+
+def _own(layer: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """The functions and classes of a user's own that a layer's config names; a lambda gets a name in it."""
+    found: dict[str, Any] = {}
+    for part in layer._flatten_layers():
+        for value in (part, *vars(part).values()):
+            named = value if inspect.isfunction(value) else type(value)
+            if hasattr(value, "get_config") or named is value:
+                found[named.__name__] = named
+    for key in config:
+        value = vars(layer).get(key, vars(layer).get(f"_{key}"))
+        if inspect.isfunction(value) and value.__name__ == "<lambda>":
+            found[key], config[key] = value, {"module": "builtins", "class_name": "function", "config": key}
+    return {name: value for name, value in found.items() if not value.__module__.startswith("keras.")}
+
+
+def _input(tensor: Any, shape: tuple[int | None, ...]) -> Any:
+    layer = tensor._keras_history.operation
+    made = type(layer).from_config({**layer.get_config(), "batch_shape": shape}).output
+    made.name = tensor.name  # the layer's may be another
+    return made
+
+
+class _Maker:
+    """Makes the layers of the smaller model, each once."""
+
+    def __init__(
+        self,
+        structure: DependencyGraph,
+        left: np.ndarray,
+        weights: Mapping[int, np.ndarray],
+        biases: Mapping[int, np.ndarray],
+    ):
+        self._structure, self._left = structure, left
+        self._weights, self._biases = weights, biases
+        self._made: dict[int, tuple[Any, Any]] = {}
+
+    def count(self, ids: Ids) -> int:
+        """How many of these channels are left."""
+        return int(self._left[ids].sum())
+
+    def model(self, model: Any, inputs: Any) -> Any:
+        """A functional or Sequential model, from inputs of the shapes that are left."""
+        graph = graph_of(model)
+        border = self._structure.borders.get(id(graph))
+        tensors = []
+        for index, tensor in enumerate(inputs):
+            shape = tensor.shape
+            if border is not None and len(shape) > 1:
+                shape = (*shape[:-1], self.count(border[index]))
+            tensors.append(_input(tensor, shape))
+        if isinstance(model, keras.Sequential):
+            layers = [self.operation(layer) for layer in model.layers]
+            return type(model)([*tensors, *layers], name=model.name, trainable=model.trainable)
+        given = keras.tree.pack_sequence_as(graph._inputs_struct, tensors)
+        outputs = graph._run_through_graph(given, operation_fn=self.operation)
+        return keras.Model(given, outputs, name=model.name, trainable=model.trainable)
+
+    def operation(self, operation: Any) -> Any:
+        """The smaller form of a layer; other operations serve both models."""
+        if not isinstance(operation, keras.Layer):
+            return operation
+        if id(operation) not in self._made:
+            graph = graph_of(operation)
+            opened = graph is not None and id(graph) in self._structure.borders
+            made = self.model(operation, graph.inputs) if opened else self._layer(operation)
+            self._made[id(operation)] = (operation, made)
+        return self._made[id(operation)][1]
+
+    def _layer(self, layer: Any) -> Any:
+        config = copy.deepcopy(layer.get_config())
+        flow = self._structure.flows.get(id(layer))
+        if flow is not None:
+            flow.config(config, self.count)
+        if id(layer) in self._biases:
+            config["use_bias"] = True
+        config = config if flow is None else _unbuilt(config)
+        own = _own(layer, config)
+        with keras.saving.custom_object_scope(own) if own else contextlib.nullcontext():
+            return type(layer).from_config(config)
+
+    def fill(self) -> None:
+        """Gives every new layer the weights that are left of the old one's."""
+        for old, new in self._made.values():
+            flow = self._structure.flows.get(id(old))
+            if flow is None and id(graph_of(old)) in self._structure.borders:
+                continue
+            values = {id(variable): variable.numpy() for variable in old.weights}
+            values.update({known: self._weights[known] for known in values if known in self._weights})
+            for axis in flow.axes if flow is not None else ():
+                kept = np.flatnonzero(self._left[axis.ids])
+                values[id(axis.variable)] = np.take(values[id(axis.variable)], kept, axis=axis.axis)
+            given = [values[id(variable)] for variable in old.weights]
+            if flow is not None and id(old) in self._biases:  # Keras puts a bias last
+                given[len(given) - old.use_bias :] = [self._biases[id(old)][self._left[flow.outputs[0]]]]
+            new.set_weights(given)

@@ -1,0 +1,166 @@
+"""Candidates of a search as the stages of a recipe: made, measured, made again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfopt.metrics import score_split
+from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.stage import Context, Stage
+from tfopt.stages.cluster import Cluster
+from tfopt.stages.prune import Prune
+from tfopt.stages.prune_channels import PruneChannels
+from tfopt.stages.quantize import Quantize
+from tfopt.stages.scoring import metrics_of
+from tfopt.stages.subpipeline import run_stages
+from tfopt.stages.training_stage import TrainingStage
+
+if TYPE_CHECKING:
+    from tfopt.metrics import Metric
+    from tfopt.search.cost_model import Cost
+    from tfopt.search.model_profile import ModelProfile
+    from tfopt.search.pareto import Point
+    from tfopt.search.space import Candidate
+
+
+def shared_training_settings() -> list[str]:
+    """The settings of a training that are the same for all candidates."""
+    return [name for name in TrainingStage.model_fields if name not in ("name", "after", "epochs")]
+
+
+class CandidateBuilder:
+    """Where candidates are made.
+
+    Args:
+        source: The model they start from.
+        context: Of the stage.
+        profile: The model before the search: what may be tried, and what it will cost.
+        metric: What is scored.
+        training: The settings of their trainings.
+        samples: How many training samples calibrate.
+    """
+
+    def __init__(
+        self,
+        source: Artifact,
+        context: Context,
+        profile: ModelProfile,
+        metric: Metric,
+        training: Mapping[str, Any],
+        samples: int,
+    ):
+        from tfopt.models import signature
+
+        self.profile, self.metric = profile, metric
+        self.folder = context.folder / "candidates"
+        self._source, self._context, self._samples = source, context, samples
+        self._training = dict(training)
+        if distill := training.get("distill"):  # the model that the search starts from teaches in every stage
+            self._training["distill"] = {"teacher": source.name, **dict(distill)}
+        split = context.data.validation
+        model = context.load(source)
+        self.before = score_split(metric, split, signature.keras_outputs(model, split))
+        self._metrics = metrics_of(model, context)
+
+    def stages(self, candidate: Candidate, epochs: int) -> list[Stage]:
+        """What makes a candidate: the stages of a recipe, with the epochs spread over those that train."""
+        from tfopt.search.model_profile import CHANNELS
+        from tfopt.sparsity.sensitivity import rules
+
+        space, kernels = self.profile.space, self.profile.kernels
+        density = rules(kernels, dict(space.by_layer(candidate.density)))
+        bits = rules(kernels, dict(space.by_layer(candidate.bits)))
+        parts: list[tuple[type[TrainingStage], int, dict[str, Any]]] = []
+        if candidate.channels < 1:
+            parts.append((PruneChannels, 1, {"keep": candidate.channels, **CHANNELS}))
+        if any(value < 1 for value in density.values()):
+            sparsities = [{"layers": path, "sparsity": round(1 - value, 6)} for path, value in density.items()]
+            parts.append((Prune, 3, {"sparsity": 0.0, "rules": sparsities, "end": 0.5}))
+        if candidate.clusters:
+            parts.append((Cluster, 1, {"clusters": candidate.clusters, "only": list(density) or []}))
+        lengths = _spread(epochs, [weight for _, weight, _ in parts])
+        found: list[Stage] = [
+            kind(epochs=length, **settings, **self._training)
+            for length, (kind, _, settings) in zip(lengths, parts, strict=True)
+        ]
+        # A pattern for one layer may match others, which a later rule puts right.
+        precisions = [{"layers": path, "to": f"int{width}"} for path, width in bits.items()]
+        needed = precisions if 4 in bits.values() else []
+        quantize: dict[str, Any] = {"mode": "int8", "samples": self._samples, "rules": needed}
+        found.append(Quantize(**quantize))
+        return found
+
+    def make(self, candidate: Candidate, epochs: int, number: int) -> tuple[float, float, Cost]:
+        """Makes a candidate: its score on LiteRT over the validation split, how much worse that is, and its cost."""
+        from tfopt.search.model_profile import cost_of
+        from tfopt.tflite import batch_interpreter
+
+        file = self._made(candidate, epochs, number)
+        split = self._context.data.validation
+        score = score_split(self.metric, split, batch_interpreter.file_outputs(file, split))
+        return score, self.metric.drop(self.before, score), cost_of(file, self._shapes(file))
+
+    def _made(self, candidate: Candidate, epochs: int, number: int) -> Path:
+        """The file of a candidate, once its stages have run; what they leave besides is taken away."""
+        file = self.folder / f"{number}.tflite"
+        folder = self.folder / str(number)
+        run_stages(self.stages(candidate, epochs), self._source, self._context, folder, file)
+        return file
+
+    def _shapes(self, file: Path) -> Mapping[str, Sequence[int]]:
+        from tfopt.tflite.benchmark import input_names
+
+        x = self._context.data.test.few(1).x
+        arrays = x if isinstance(x, dict) else dict.fromkeys(input_names(file), x)
+        return {name: array.shape[1:] for name, array in arrays.items()}
+
+    def find(self, number: int) -> bool:
+        """Whether the file of a trial is on this machine, among those of a front that was not committed too."""
+        file = self.folder / f"{number}.tflite"
+        gathered = self._context.folder / "front" / file.name
+        if not file.exists() and gathered.exists():
+            self.folder.mkdir(exist_ok=True)
+            gathered.rename(file)
+        return file.exists()
+
+    def made_again(self, point: Point) -> Point:
+        """A point made and measured on this machine, where another has its file."""
+        self._context.progress.step(f"candidate {point.number} is made again: its file is not on this machine")
+        score, drop, cost = self.make(point.candidate, point.epochs, point.number)
+        return replace(point, score=score, drop=drop, cost=cost)
+
+    def trained(self, candidate: Candidate, epochs: int) -> int:
+        """How many epochs the stages of a candidate train that is given so many: one each at least."""
+        return sum(stage.epochs for stage in self.stages(candidate, epochs) if isinstance(stage, TrainingStage))
+
+    def row(self, point: Point, file: Path) -> dict[str, Any]:
+        """A point of the front as plain data, with its metrics on the test split and the stages that make it."""
+        from tfopt.tflite import batch_interpreter
+
+        split = self._context.data.test
+        outputs = batch_interpreter.file_outputs(file, split)
+        stages = self.stages(point.candidate, point.epochs)
+        return {
+            "number": point.number,
+            "file": f"front/{point.number}.tflite",
+            "epochs": self.trained(point.candidate, point.epochs),
+            "score": point.score,
+            "drop": point.drop,
+            "raw_bytes": point.cost.raw_bytes,
+            "gzip_bytes": point.cost.gzip_bytes,
+            "milliseconds": point.cost.milliseconds,
+            "test": {metric.name: score_split(metric, split, outputs) for metric in self._metrics},
+            "stages": [{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages],
+        }
+
+
+def _spread(epochs: int, weights: Sequence[int]) -> list[int]:
+    """Epochs spread over stages by their weights: one each at least, and together `epochs` where there are enough."""
+    found = [1] * len(weights)
+    while sum(found) < epochs and found:
+        needy = max(range(len(found)), key=lambda i: weights[i] / found[i])
+        found[needy] += 1
+    return found

@@ -1,0 +1,232 @@
+"""Running a `.tflite` on TensorFlow Lite for Microcontrollers (TFLM): its outputs, and the arena that it needs.
+
+TFLM's C++ may end the process that it runs in, so it gets one of its own, which loads neither TensorFlow nor LiteRT:
+`python -m tfopt.targets.microcontrollers FILE SAMPLES.npz OUTPUTS.npz`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfopt import subprocesses
+from tfopt.errors import ConversionError, InputError
+from tfopt.output_capture import captured
+
+ARENA_ALIGNMENT = 16
+# What is said after the reason, or where there is none.
+_GENERAL = {"TFLM failed to allocate tensors", "Interpreter invocation failed."}
+
+# Where a tensor stands among the inputs or outputs of the subgraph, which is how TFLM counts, and what it holds.
+_End = tuple[int, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a file gave on TFLM.
+
+    Args:
+        outputs: By name, each `(samples, ...)`, in the float model's units.
+        arena_bytes: The smallest tensor arena, in steps of 16, in which the file loads and a sample runs, found by
+            trying. It holds activations, scratch buffers, TFLM's own records and what it needs while it plans them.
+            The records hold pointers, of 8 bytes here and of 4 on a microcontroller, which so takes less with the same
+            kernels; kernels made for one chip have scratch buffers of their own.
+    """
+
+    outputs: dict[str, np.ndarray]
+    arena_bytes: int
+
+
+def run(source: Path | bytes, x: np.ndarray | Mapping[str, np.ndarray], arena_bytes: int | None = None) -> Run:
+    """Runs samples on TFLM in a fresh process, a batch of the file's size at a time, the state reset before each.
+
+    A file that runs may still give other values than on LiteRT, so compare them: TFLM dequantizes weights that have one
+    scale per channel with the first scale alone, and takes the shapes that are written in the file for the true ones.
+
+    Args:
+        source: The `.tflite`, or its bytes.
+        x: `(samples, ...)`, or a dict of such arrays by the file's input names, in the float model's units.
+        arena_bytes: The tensor arena that a device has; no limit if not given.
+
+    Raises:
+        InputError: The package `tflite-micro` is not installed.
+        ModelError: It is not a TFLite file.
+        DataError: An input is missing or has another shape.
+        ConversionError: TFLM cannot run the file, or not in this arena; the error names the op where TFLM does.
+    """
+    if importlib.util.find_spec("tflite_micro") is None:
+        raise InputError("running on TFLM needs the package tflite-micro: pip install 'tfopt[tflm]'.")
+    from tfopt.tflite.file import parse
+    from tfopt.tflite.interpreter import dequantize, quantize_samples
+
+    content, model = parse(source)
+    inputs, outputs = _ends(model)
+    feeds = quantize_samples(x, {name: detail for name, (_, detail) in inputs.items()})
+    given, needed = _child(content, {inputs[name][0]: feed for name, feed in feeds.items()})
+    if arena_bytes is not None and needed > arena_bytes:
+        raise ConversionError(f"TFLM needs a tensor arena of {needed} bytes for the file. Received: {arena_bytes=}.")
+    return Run({name: dequantize(given[place], detail) for name, (place, detail) in outputs.items()}, needed)
+
+
+def _ends(model: Any) -> tuple[dict[str, _End], dict[str, _End]]:
+    """The inputs and the outputs by name, in the signature's order; by number where the file has no signature."""
+    from tfopt.tflite.file import describe
+
+    graph = model.subgraphs[0]  # the one that TFLM runs
+    signature = next((one for one in model.signatureDefs or [] if not one.subgraphIndex), None)
+    sides: list[dict[str, _End]] = []
+    for side in ("inputs", "outputs"):
+        places = [int(index) for index in getattr(graph, side)]
+        named = {str(place): index for place, index in enumerate(places)}
+        if signature is not None:
+            named = {entry.name.decode(): int(entry.tensorIndex) for entry in getattr(signature, side)}
+        details = {name: describe(graph.tensors[index]) for name, index in named.items()}
+        if odd := [name for name, detail in details.items() if detail["dtype"] is None]:
+            raise ConversionError(f"TFLM takes and gives numbers alone. Received: {odd[0]!r} among the {side}.")
+        sides.append({name: (places.index(index), details[name]) for name, index in named.items()})
+    return sides[0], sides[1]
+
+
+def _child(content: bytes, feeds: Mapping[int, np.ndarray]) -> tuple[dict[int, np.ndarray], int]:
+    """The raw outputs by place, and the arena's bytes, from a process that may die."""
+    # The process forks to try arenas.
+    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory(prefix="tfopt-") as folder:
+        file, samples, results = (Path(folder, name) for name in ("model.tflite", "samples.npz", "outputs.npz"))
+        file.write_bytes(content)
+        np.savez(samples, **{str(place): feed for place, feed in feeds.items()})  # type: ignore[arg-type]
+        finished = subprocesses.run(
+            "tfopt.targets.microcontrollers", [str(file), str(samples), str(results)], **one_thread
+        )
+        if finished.returncode:
+            raise ConversionError(_reason(content, finished.stderr, finished.returncode))
+        with np.load(results) as arrays:
+            outputs = {int(place): arrays[place] for place in arrays.files}
+    return outputs, int(json.loads(finished.stdout.splitlines()[-1])["arena_bytes"])
+
+
+def _reason(content: bytes, log: str, code: int) -> str:
+    """What TFLM said of the failure, in one line."""
+    from tfopt.tflite.file import read
+
+    ops = read(content).ops
+    names = ", ".join(dict.fromkeys(op.name for op in ops))
+    # Such as "tensorflow/lite/micro/kernels/conv_common.cc:153 filter != nullptr was not true."
+    lines = [re.sub(r"^tensorflow/\S*/", "", line.strip()) for line in log.splitlines() if line.strip()]
+    if absent := re.search(r"Failed to get registration from op code (\w+)", log):
+        return f"TFLM's Python package has no op {absent[1]}; the file's ops: {names}."
+    for place, line in enumerate(lines):
+        if node := re.match(r"Node (\S+) \(number (\d+)\) failed to (\w+)", line):
+            number, cause = int(node[2]), lines[place - 1] if place else f"it failed to {node[3]}."
+            # The number counts within one subgraph.
+            mine = ops[number] if number < len(ops) and ops[number].name == node[1] else None
+            types = f" of {', '.join(tensor.dtype for tensor in mine.inputs)}" if mine else ""
+            return f"TFLM cannot run {node[1]}{types}: {cause}"
+    said = ([line for line in lines if line not in _GENERAL] or lines or ["it gave no reason."])[-1]
+    if name := subprocesses.died(code):
+        return f"TFLM crashed ({name}) on a file of the ops {names}: {said}"
+    return f"TFLM cannot run a file of the ops {names}: {said}"
+
+
+def _infer(content: bytes, feeds: Mapping[int, np.ndarray]) -> tuple[list[np.ndarray], int]:
+    """The outputs in the subgraph's order, and the arena's bytes."""
+    from tflite_micro import runtime
+
+    model = runtime.convert_bytearray_to_object(content)
+    ample = _ample(model)
+    interpreter = runtime.Interpreter.from_bytes(content, arena_size=ample)
+    places = range(len(model.subgraphs[0].outputs))
+    collected: list[list[np.ndarray]] = [[] for _ in places]
+    count = len(next(iter(feeds.values())))
+    shape = interpreter.get_input_details(next(iter(feeds)))["shape"]
+    batch = int(shape[0]) if len(shape) else 1
+    for start in range(0, count, batch):
+        if start:
+            interpreter.reset()
+        _invoke(interpreter, feeds, np.arange(start, start + batch) % count)  # TFLM takes no part of a batch
+        for place in places:
+            collected[place].append(interpreter.get_output(place))
+    with captured() as noise:  # TFLM tells it to the standard error alone
+        interpreter.print_allocations()
+    taken = re.search(r"allocation total (\d+) bytes", noise.text())
+
+    def runs(arena_bytes: int) -> bool:
+        return _survives(
+            lambda: _invoke(
+                runtime.Interpreter.from_bytes(content, arena_size=arena_bytes), feeds, np.arange(batch) % count
+            )
+        )
+
+    needed = _smallest(runs, int(taken[1]) if taken else 0, ample)
+    return [np.concatenate(values)[:count] for values in collected], needed
+
+
+def _invoke(interpreter: Any, feeds: Mapping[int, np.ndarray], chunk: np.ndarray) -> None:
+    for place, feed in feeds.items():
+        interpreter.set_input(feed[chunk], place)
+    interpreter.invoke()
+
+
+def _ample(model: Any) -> int:
+    """Bytes that hold every tensor of a model twice, unplanned; those that are not touched cost no memory."""
+    tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
+    values = sum(int(np.prod(tensor.shape)) for tensor in tensors if tensor.shape is not None)
+    return 2 * 8 * values + 4096 * len(tensors) + 2**20
+
+
+def _smallest(runs: Callable[[int], bool], taken: int, ample: int) -> int:
+    """The smallest arena that runs, searched from what the allocator recorded: planning takes more for a moment."""
+    low, step = taken // ARENA_ALIGNMENT - 2, 1
+    while (low + step) * ARENA_ALIGNMENT < ample and not runs((low + step) * ARENA_ALIGNMENT):
+        low, step = low + step, 2 * step
+    high = low + step
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if runs(middle * ARENA_ALIGNMENT) else (middle, high)
+    return high * ARENA_ALIGNMENT
+
+
+def _survives(action: Callable[[], Any]) -> bool:
+    """Whether a copy of this process gets through an action, which may well end it: an arena too small does."""
+    copy = os.fork()
+    if copy:
+        return os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1]) == 0
+    code = 1
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        action()
+        code = 0
+    finally:
+        os._exit(code)  # the copy has nothing to clean up, and no traceback to print
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the samples named on the command line, writes the outputs, and prints one line of JSON."""
+    parser = argparse.ArgumentParser(prog="python -m tfopt.tflm", description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("samples", type=Path, help="an .npz: arrays in the file's own types, by input number")
+    parser.add_argument("outputs", type=Path, help="the .npz to write: arrays by output number")
+    chosen = parser.parse_args(arguments)
+    with np.load(chosen.samples) as arrays:
+        feeds = {int(place): arrays[place] for place in arrays.files}
+    try:
+        outputs, arena_bytes = _infer(chosen.file.read_bytes(), feeds)
+    except (RuntimeError, ValueError, IndexError) as error:
+        sys.exit(str(error))
+    np.savez(chosen.outputs, **{str(place): values for place, values in enumerate(outputs)})  # type: ignore[arg-type]
+    sys.stdout.write(json.dumps({"arena_bytes": arena_bytes}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

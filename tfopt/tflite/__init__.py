@@ -1,0 +1,1 @@
+"""The bytes of a `.tflite` in; its ops, tensors, outputs and timings out."""

@@ -1,0 +1,139 @@
+"""Size and speed of a `.tflite`: `python -m tfopt.tflite.benchmark FILE` measures in its own process, prints JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfopt import subprocesses
+from tfopt.errors import ConversionError
+
+WARM_UP_RUNS = 10
+
+
+def measure(
+    path: Path, threads: int = 1, seconds: float = 1.0, shapes: Mapping[str, Sequence[int]] | None = None
+) -> dict[str, float]:
+    """Measures a file in a fresh process, which has loaded nothing but LiteRT.
+
+    Args:
+        path: The `.tflite`.
+        threads: CPU threads.
+        seconds: How long to run it, after a warm-up; at least 30 runs.
+        shapes: Shapes of one sample by input name, for a file that leaves dimensions open.
+
+    Returns:
+        `raw_bytes`, `gzip_bytes` (level 9), `parameters`, `nonzero_parameters`, `sparsity` (of the kernels),
+        `latency_median_seconds`, `latency_p90_seconds`, `peak_memory_bytes` (of the whole process).
+
+    Raises:
+        ConversionError: The process failed; the error carries its last line.
+    """
+    asked = [str(path), "--threads", str(threads), "--seconds", str(seconds)]
+    asked += ["--shapes", json.dumps({name: list(shape) for name, shape in (shapes or {}).items()})]
+    finished = subprocesses.run("tfopt.tflite.benchmark", asked)
+    if finished.returncode:
+        lines = finished.stderr.strip().splitlines() or [subprocesses.died(finished.returncode) or "it gave no reason"]
+        raise ConversionError(f"LiteRT could not be timed on {path}: {lines[-1]}")
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+def input_names(path: Path) -> list[str]:
+    """The names of a file's inputs, in order."""
+    from tfopt.tflite.file import read
+
+    return list(read(path).inputs)
+
+
+def sizes(path: Path) -> dict[str, float]:
+    """The three sizes of a file: raw, after gzip -9, and in parameters that are not 0."""
+    from tfopt.tflite.file import read
+
+    summary = read(path)
+    return {
+        "raw_bytes": summary.bytes,
+        "gzip_bytes": summary.gzip_bytes,
+        "parameters": summary.parameters,
+        "nonzero_parameters": summary.nonzero,
+        "sparsity": summary.sparsity,
+    }
+
+
+def _latencies(path: Path, threads: int, seconds: float, shapes: Mapping[str, Sequence[int]]) -> np.ndarray:
+    """Seconds of each single run, inputs and outputs left in place."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    interpreter.allocate_tensors()
+    signatures = interpreter.get_signature_list()
+    names = next(iter(signatures.values()))["inputs"] if signatures else []
+    details = interpreter.get_signature_runner().get_input_details() if signatures else {}
+    for name in names:
+        detail = details[name]
+        if -1 in detail["shape_signature"][1:]:
+            if name not in shapes:
+                raise ValueError(f"input {name!r} leaves dimensions open: name its shape with --shapes")
+            interpreter.resize_tensor_input(detail["index"], [1, *shapes[name]])
+    interpreter.allocate_tensors()
+    generator = np.random.default_rng(0)
+    for detail in interpreter.get_input_details():
+        interpreter.set_tensor(detail["index"], _sample(generator, detail))
+    for _ in range(WARM_UP_RUNS):
+        interpreter.invoke()
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(taken) < 30 or (time.perf_counter() < end and len(taken) < 10_000):
+        start = time.perf_counter()
+        interpreter.invoke()
+        taken.append(time.perf_counter() - start)
+    return np.asarray(taken)
+
+
+def _sample(generator: np.random.Generator, detail: Any) -> np.ndarray:
+    shape, dtype = detail["shape"], np.dtype(detail["dtype"])
+    if dtype.kind == "f":
+        return generator.uniform(0, 1, shape).astype(dtype)
+    if detail["quantization"][0]:
+        return generator.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+    return np.zeros(shape, dtype)  # token ids: 0 is in every vocabulary
+
+
+def _peak_memory_bytes() -> int:
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux: the peak of this program alone, where getrusage goes on counting its parent's
+        peaks = [line.split() for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return int(peaks[0][1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def main() -> None:
+    """Measures the file named on the command line and prints one line of JSON."""
+    parser = argparse.ArgumentParser(prog="python -m tfopt.benchmark", description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--shapes", type=json.loads, default={}, help='such as {"image": [32, 32, 3]}')
+    arguments = parser.parse_args()
+    taken = _latencies(arguments.file, arguments.threads, arguments.seconds, arguments.shapes)
+    peak = _peak_memory_bytes()  # before the file is read a second time for its sizes
+    result = {
+        **sizes(arguments.file),
+        "latency_median_seconds": float(np.median(taken)),
+        "latency_p90_seconds": float(np.quantile(taken, 0.9)),
+        "peak_memory_bytes": peak,
+    }
+    sys.stdout.write(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""Reading a `.tflite` file: its tensors and ops, their bytes and zeros."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tfopt.errors import ModelError
+from tfopt.tflite import flatbuffer
+
+_NUMPY: dict[str, Any] = {
+    "FLOAT32": np.float32,
+    "FLOAT16": np.float16,
+    "FLOAT64": np.float64,
+    "INT8": np.int8,
+    "UINT8": np.uint8,
+    "INT16": np.int16,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "BOOL": np.bool_,
+}
+# What turns one form of a value into another, and computes nothing.
+BORDER_OPS = {"QUANTIZE", "DEQUANTIZE", "CAST", "DENSIFY"}
+
+
+# Distinct values are counted up to what 8 bits can tell apart, and looked for in so many first.
+CODEBOOK = 256
+_SAMPLE = 4096
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor of a file.
+
+    Args:
+        name: As the converter wrote it; empty in a slimmed file.
+        dtype: TFLite's name of its type, such as `INT8`.
+        shape: Its dimensions; 1 stands for an unknown batch.
+        bytes: Size of its constant data; 0 for an activation.
+        size: Number of constant values, those that a sparse tensor leaves out included.
+        zeros: How many of them stand for exactly 0 (the zero point, where it is quantized).
+        scales: Number of quantization scales: 0 not quantized, 1 per tensor, more per channel.
+        parameter: Whether it is a weight or bias, and not a shape or an axis.
+        distinct: How many different values it holds, zero included; None where they are more than `CODEBOOK`.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: int
+    size: int
+    zeros: int
+    scales: int
+    parameter: bool
+    distinct: int | None = None
+
+
+@dataclass(frozen=True)
+class Op:
+    """One op of a file, with its constant and its computed inputs."""
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    graph: int = 0
+    """The subgraph it is in: 0 is the model, any other the inside of a loop or a branch."""
+
+    @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """Its weights and biases."""
+        return tuple(tensor for tensor in self.inputs if tensor.parameter)
+
+    @property
+    def kernels(self) -> tuple[Tensor, ...]:
+        """Its weights of two dimensions or more."""
+        return tuple(tensor for tensor in self.weights if len(tensor.shape) > 1)
+
+    @property
+    def integers(self) -> bool:
+        """Whether it computes on quantized values."""
+        activations = [t for t in (*self.inputs, *self.outputs) if not t.bytes]
+        return self.name not in BORDER_OPS and any(t.dtype in ("INT8", "UINT8", "INT16") for t in activations)
+
+    @property
+    def floating(self) -> bool:
+        """Whether it computes in floating point."""
+        activations = [t for t in (*self.inputs, *self.outputs) if not t.bytes]
+        return self.name not in BORDER_OPS and any(t.dtype.startswith("FLOAT") for t in activations)
+
+
+@dataclass(frozen=True)
+class FileSummary:
+    """What is in a `.tflite`.
+
+    Args:
+        content: The file.
+        ops: Every op, in order, of all subgraphs.
+        inputs: Dtype and shape of the inputs by signature name.
+        outputs: The same of the outputs.
+        tensors: Every constant tensor, each once.
+    """
+
+    content: bytes = field(repr=False)
+    ops: tuple[Op, ...]
+    inputs: dict[str, tuple[str, tuple[int, ...]]]
+    outputs: dict[str, tuple[str, tuple[int, ...]]]
+    tensors: tuple[Tensor, ...]
+
+    @property
+    def bytes(self) -> int:
+        """The file's size."""
+        return len(self.content)
+
+    @functools.cached_property
+    def gzip_bytes(self) -> int:
+        """Its size after gzip -9, which takes a while."""
+        return len(gzip.compress(self.content, 9, mtime=0))
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights and biases."""
+        return sum(tensor.size for tensor in self.tensors if tensor.parameter)
+
+    @property
+    def nonzero(self) -> int:
+        """How many of them are not 0."""
+        return sum(tensor.size - tensor.zeros for tensor in self.tensors if tensor.parameter)
+
+    @property
+    def sparsity(self) -> float:
+        """The fraction of zeros, 0-1, in the weights of two dimensions or more: the kernels."""
+        kernels = [t for t in self.tensors if t.parameter and len(t.shape) > 1]
+        size = sum(tensor.size for tensor in kernels)
+        return sum(tensor.zeros for tensor in kernels) / size if size else 0.0
+
+
+def read(source: Path | bytes) -> FileSummary:
+    """Reads a file without running it.
+
+    Raises:
+        ModelError: It is not a whole TFLite file.
+    """
+    content, model = parse(source)
+    tensors: dict[tuple[int, int], Tensor] = {}
+    ops = []
+    for number, graph in enumerate(model.subgraphs):
+        for index, tensor in enumerate(graph.tensors):
+            tensors[number, index] = _tensor(model, tensor)
+        for op in graph.operators or []:
+            code = model.operatorCodes[op.opcodeIndex]
+            inputs = tuple(tensors[number, i] for i in op.inputs if i >= 0)
+            ops.append(Op(_op_name(code), inputs, tuple(tensors[number, i] for i in op.outputs), number))
+    constants: dict[int, Tensor] = {}
+    for number, graph in enumerate(model.subgraphs):
+        for index, tensor in enumerate(graph.tensors):
+            if tensors[number, index].bytes:
+                constants.setdefault(tensor.buffer, tensors[number, index])
+    taken, given = _signature(model, tensors)
+    return FileSummary(content, tuple(ops), taken, given, tuple(constants.values()))
+
+
+def constants(content: bytes) -> dict[str, np.ndarray]:
+    """The float constants of a file's first graph by name, in their shapes; those in the sparse format are left out."""
+    _, model = parse(content)
+    found = {}
+    for tensor in model.subgraphs[0].tensors:
+        data, dtype = model.buffers[tensor.buffer].data, _names("TensorType").get(tensor.type, "?")
+        if data is not None and dtype == "FLOAT32" and tensor.sparsity is None and tensor.shape is not None:
+            found[tensor.name.decode()] = np.frombuffer(bytes(bytearray(data)), np.float32).reshape(tensor.shape)
+    return found
+
+
+def describe(tensor: Any) -> dict[str, Any]:
+    """`dtype`, `shape_signature` and `quantization` of a schema tensor, as LiteRT's interpreter would give them.
+
+    A type that NumPy does not have is None.
+    """
+    quantization = tensor.quantization
+    scale: Any = quantization.scale if quantization is not None and quantization.scale is not None else ()
+    zero_point: Any = quantization.zeroPoint if len(scale) and quantization.zeroPoint is not None else (0,)
+    single = (float(scale[0]), int(zero_point[0])) if len(scale) == 1 else (0.0, 0)
+    shape = tensor.shape if tensor.shape is not None else ()
+    dtype = _NUMPY.get(_names("TensorType").get(tensor.type, "?"))
+    return {"dtype": dtype, "shape_signature": np.asarray(shape, np.int32), "quantization": single}
+
+
+def parse(source: Path | bytes) -> tuple[bytes, Any]:
+    """The bytes of a file and its schema object.
+
+    Raises:
+        ModelError: It is not a whole TFLite file.
+    """
+    name = str(source) if isinstance(source, Path) else "the file"
+    try:
+        content = source.read_bytes() if isinstance(source, Path) else bytes(source)
+    except OSError as error:
+        raise ModelError(f"{name}: {error.strerror}.") from None
+    if content[4:8] != b"TFL3":
+        raise ModelError(f"{name} is not a TFLite file: the mark TFL3 is missing.")
+    try:
+        return content, flatbuffer.parse(content)
+    except Exception as error:  # the generated reader fails in whatever way a cut-off offset makes it
+        raise ModelError(f"{name} is not a whole TFLite file: {type(error).__name__}.") from error
+
+
+@functools.cache
+def _names(enum: str) -> dict[int, str]:
+    return {value: key for key, value in vars(getattr(schema, enum)).items() if isinstance(value, int)}
+
+
+def _op_name(code: Any) -> str:
+    if code.customCode:
+        return str(code.customCode, "utf-8", "replace")
+    return _names("BuiltinOperator").get(max(code.builtinCode, code.deprecatedBuiltinCode), "?")
+
+
+def _tensor(model: Any, tensor: Any) -> Tensor:
+    dtype = _names("TensorType").get(tensor.type, "?")
+    buffer = model.buffers[tensor.buffer]
+    data = bytes(bytearray(buffer.data)) if buffer.data is not None else b""
+    quantization = tensor.quantization
+    scale: Any = quantization.scale if quantization is not None and quantization.scale is not None else ()
+    shape = tuple(int(n) for n in (tensor.shape if tensor.shape is not None else ()))
+    values = _values(data, dtype, shape)
+    zero_point: Any = quantization.zeroPoint if len(scale) and quantization.zeroPoint is not None else ()
+    zero = int(zero_point[0]) if len(zero_point) else 0
+    size, zeros = values.size, int((values == zero).sum())
+    if tensor.sparsity is not None:
+        size, zeros = math.prod(shape), math.prod(shape) - size + zeros
+    return Tensor(
+        name=(tensor.name or b"").decode(errors="replace"),
+        dtype=dtype,
+        shape=shape,
+        bytes=len(data),
+        size=size,
+        zeros=zeros,
+        scales=len(scale),
+        parameter=bool(len(data)) and (dtype.startswith("FLOAT") or len(scale) > 0),
+        distinct=_distinct(values),
+    )
+
+
+def _distinct(values: np.ndarray) -> int | None:
+    sample = values[values != 0]
+    sample = sample[:: -(-sample.size // _SAMPLE) or 1]
+    if np.unique(sample).size > CODEBOOK:
+        return None
+    count = int(np.unique(values).size)
+    return count if count <= CODEBOOK else None
+
+
+def _values(data: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    if dtype in ("INT4", "INT2"):  # packed, the low bits first
+        bits = 4 if dtype == "INT4" else 2
+        raw = np.frombuffer(data, np.uint8)[:, None] >> np.arange(0, 8, bits, dtype=np.uint8)
+        values = (raw.ravel() & (2**bits - 1)).astype(np.int8)
+        values[values >= 2 ** (bits - 1)] -= 2**bits
+        return values[: int(np.prod(shape))] if data else values
+    return np.frombuffer(data, _NUMPY[dtype]) if dtype in _NUMPY else np.zeros(0)
+
+
+def _signature(model: Any, tensors: Mapping[tuple[int, int], Tensor]) -> tuple[dict[str, Any], dict[str, Any]]:
+    if model.signatureDefs:
+        signature = model.signatureDefs[0]
+        number = signature.subgraphIndex
+        named = [{e.name.decode(): e.tensorIndex for e in entries} for entries in (signature.inputs, signature.outputs)]
+    else:
+        number, graph = 0, model.subgraphs[0]
+        named = [{f"{i}": int(index) for i, index in enumerate(side)} for side in (graph.inputs, graph.outputs)]
+    found = [{n: (tensors[number, i].dtype, tensors[number, i].shape) for n, i in side.items()} for side in named]
+    return found[0], found[1]

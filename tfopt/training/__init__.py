@@ -1,0 +1,1 @@
+"""Model and data in, trained model out: the only `compile()` and `fit()`, on one device or many."""

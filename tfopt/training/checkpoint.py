@@ -1,0 +1,98 @@
+"""The state of a training after each epoch, on disk: what a killed process goes on from, to the same weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfopt.recipe.artifact import storage_errors
+
+
+@dataclass
+class State:
+    """What a training that goes on needs to know of the one that stopped."""
+
+    epoch: int = 0
+    stopped: bool = False
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class EarlyStopping(keras.callbacks.EarlyStopping):
+    """Keras's early stopping, with a state that can be put away and taken up again."""
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """The counters, and the weights of the best epoch."""
+        best = np.nan if self.best is None else float(self.best)
+        weights = {f"weight{index}": weight for index, weight in enumerate(self.best_weights or ())}
+        return {
+            "counters": np.array([self.wait, self.best_epoch, self.stopped_epoch]),
+            "best": np.array(best),
+            **weights,
+        }
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes up what `get_state` gave."""
+        self.wait, self.best_epoch, self.stopped_epoch = (int(value) for value in state["counters"])
+        self.best = None if np.isnan(state["best"]) else float(state["best"])
+        self.best_weights = [state[f"weight{index}"] for index in range(len(state) - 2)] or None
+
+
+class EpochBackup(keras.callbacks.Callback):
+    """Keeps the whole state of a training after each epoch, in one folder that appears by a rename.
+
+    Args:
+        folder: Where the backups go; only the newest is kept.
+        state: Epoch, history and whether training was over; read from the newest backup.
+        others: Callbacks; the state of those with `get_state` and `set_state` belongs to it.
+        writes: Whether it writes, or only reads what another process of the same training wrote.
+    """
+
+    def __init__(self, folder: Path, state: State, others: Sequence[keras.callbacks.Callback], writes: bool = True):
+        super().__init__()
+        self._writes = writes
+        self.folder, self.state = folder, state
+        self.others = [other for other in others if hasattr(other, "get_state")]
+        self._newest = max(folder.glob("epoch-*"), default=None)
+        if self._newest:
+            vars(state).update(json.loads((self._newest / "state.json").read_text()))
+
+    def restore_model(self, model: keras.Model) -> None:
+        """Weights and optimizer as they were after the last finished epoch."""
+        if self._newest:
+            model.optimizer.build(model.trainable_variables)
+            model.load_weights(self._newest / "model.weights.h5")
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Gives the other callbacks their state back; they cleared it when training began."""
+        if not self._newest:
+            return
+        for index, other in enumerate(self.others):
+            with np.load(self._newest / f"callback{index}.npz") as state:
+                other.set_state(dict(state))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Writes the backup."""
+        self.state.epoch, self.state.stopped = epoch + 1, bool(self.model.stop_training)
+        self.state.history.append({name: float(value) for name, value in (logs or {}).items()})
+        if not self._writes:
+            return
+        with storage_errors(self.folder):
+            new, final = self.folder / "new", self.folder / f"epoch-{epoch + 1:06d}"
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(parents=True)
+            self.model.save_weights(new / "model.weights.h5")
+            for index, other in enumerate(self.others):
+                np.savez(new / f"callback{index}.npz", **other.get_state())
+            (new / "state.json").write_text(json.dumps(asdict(self.state)))
+            os.rename(new, final)
+            for old in self.folder.glob("epoch-*"):
+                if old != final:
+                    shutil.rmtree(old)

@@ -1,0 +1,206 @@
+"""The devices of a run: their distribution strategy, and the copy of a model that trains on them.
+
+References:
+    tensorflow.org/guide/distributed_training; Micikevicius et al., Mixed precision training, arXiv:1710.03740.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfopt.errors import InputError, TrainingError
+from tfopt.models.clone import in_precision
+from tfopt.recipe.runtime import Runtime
+from tfopt.training.cluster import cluster
+from tfopt.user_code import describe
+
+# A worker that is silent for so long counts as lost.
+HEARTBEAT_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Where models are trained.
+
+    Args:
+        runtime: What the recipe says.
+        strategy: TensorFlow's; None for one device.
+        rank: The number of this process among the workers; 0 leads, and alone writes results.
+        workers: How many processes there are.
+        folders: This process's folder for results, and the leader's.
+    """
+
+    runtime: Runtime = field(default_factory=lambda: Runtime(**{}))
+    strategy: Any = None
+    rank: int = 0
+    workers: int = 1
+    folders: tuple[Path, Path] | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+    def leaders(self, folder: Path) -> Path:
+        """The folder in which the leader works where this process works in `folder`."""
+        if self.folders is None:
+            return folder
+        own, leader = self.folders
+        return leader / folder.relative_to(own)
+
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        """Where variables have to be made."""
+        return self.strategy.scope() if self.strategy is not None else contextlib.nullcontext()
+
+    def compile_arguments(self) -> dict[str, Any]:
+        """What `compile` is told besides loss and optimizer."""
+        runtime = self.runtime
+        given: dict[str, Any] = {}
+        if runtime.jit != "auto":
+            given["jit_compile"] = runtime.jit
+        if runtime.steps_per_execution > 1:
+            given["steps_per_execution"] = runtime.steps_per_execution
+        return given
+
+    @contextlib.contextmanager
+    def training_copy(self, model: keras.Model) -> Iterator[keras.Model]:
+        """The model itself where it can be trained as it is; else a copy whose weights it gets after the block.
+
+        Raises:
+            ModelError: The model cannot be built again for these devices or this precision.
+        """
+        precision = self.runtime.precision
+        if self.strategy is None and precision == "float32":
+            yield model
+            return
+        with self.scope():
+            copy = in_precision(model, precision)
+        if self.workers > 1:
+            copy.__class__ = _across_workers(type(copy))
+        yield copy
+        model.set_weights(copy.get_weights())
+
+    def optimizer(self, optimizer: Any) -> Any:
+        """The optimizer to compile with: in float16 small gradients would be zero without a scaled loss."""
+        scaled = self.runtime.precision == "mixed_float16"
+        return keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer
+
+    def meet(self) -> None:
+        """Waits for all workers: none goes on while another still reads what the first one may take away."""
+        if self.workers > 1:
+            self.strategy.reduce("SUM", self.strategy.run(tf.function(lambda: tf.constant(1.0))), axis=None)
+
+
+def start(runtime: Runtime) -> Devices:
+    """Makes the strategy of a runtime. For several workers it comes before anything else of TensorFlow.
+
+    Raises:
+        InputError: There are no such devices, or TF_CONFIG does not say what it should.
+        TrainingError: Other workers did not start in time.
+    """
+    if runtime.strategy == "none":
+        return Devices(runtime)
+    if runtime.strategy == "mirrored":
+        return Devices(runtime, _mirrored(runtime))
+    return _tpu(runtime) if runtime.strategy == "tpu" else _multi_worker(runtime)
+
+
+def _mirrored(runtime: Runtime) -> Any:
+    known = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()]
+    if unknown := [name for name in runtime.devices if name not in known]:
+        raise InputError(
+            f"there is no device {unknown[0]!r}. TensorFlow sees {', '.join(known)}.", ("runtime", "devices")
+        )
+    return tf.distribute.MirroredStrategy(list(runtime.devices) or None)
+
+
+def _tpu(runtime: Runtime) -> Devices:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=next(iter(runtime.devices), ""))
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return Devices(runtime, tf.distribute.TPUStrategy(resolver))
+    except Exception as error:  # whatever TensorFlow's TPU code meets where there is none
+        raise InputError(f"no TPU answers: {describe(error)}", ("runtime", "strategy")) from error
+
+
+def _multi_worker(runtime: Runtime) -> Devices:
+    addresses, rank = cluster()
+    _wait_at_most(runtime.start_timeout)
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError as error:
+        raise InputError(
+            f"strategy: multi_worker has to come before anything else of TensorFlow in a process: {describe(error)}",
+            ("runtime", "strategy"),
+        ) from error
+    except tf.errors.OpError as error:
+        raise TrainingError(
+            f"the {len(addresses)} workers of TF_CONFIG did not all start within {runtime.start_timeout:g} s, or "
+            f"cannot reach each other: {describe(error)}"
+        ) from error
+    return Devices(runtime, strategy, rank, len(addresses))
+
+
+def _wait_at_most(seconds: float) -> None:
+    """Gives the start of a cluster an end; TensorFlow's own strategy waits for ever, and its first worker still does.
+
+    The strategy takes the coordination service as it finds it (collective_all_reduce_strategy.py of TensorFlow 2.21).
+    """
+    from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
+    from tensorflow.python.distribute import multi_worker_util
+    from tensorflow.python.eager import context
+    from tensorflow.python.training.server_lib import ClusterSpec
+
+    jobs = json.loads(os.environ["TF_CONFIG"])["cluster"]
+    context.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader=multi_worker_util.coordination_leader(ClusterSpec(jobs)),
+        cluster_register_timeout_in_ms=int(seconds * 1000),
+        heartbeat_timeout_in_ms=HEARTBEAT_SECONDS * 1000,
+        coordinated_jobs=[
+            coordination_config_pb2.CoordinatedJob(name=name, num_tasks=len(addresses))
+            for name, addresses in jobs.items()
+        ],
+    )
+
+
+def _across_workers(cls: type[keras.Model]) -> type[keras.Model]:
+    """A model class whose `fit` works under MultiWorkerMirroredStrategy.
+
+    Keras 3 reads the first batch of a distributed iterator as if it were on one device, and then has the values that a
+    step logs reduced over an axis that they do not have (github.com/keras-team/keras/issues/20585).
+    """
+
+    class AcrossWorkers(cls):
+        def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+            strategy = self.distribute_strategy
+            for _, _, batches in iterator or ():
+                data_batch = tf.nest.map_structure(
+                    lambda part: strategy.experimental_local_results(part)[0], next(batches)
+                )
+                break
+            with strategy.scope():
+                self._symbolic_build(data_batch=data_batch)
+
+        def train_step(self, data: Any) -> Any:
+            return _as_vectors(super().train_step(data))
+
+        def test_step(self, data: Any) -> Any:
+            return _as_vectors(super().test_step(data))
+
+    AcrossWorkers.__name__ = cls.__name__
+    return AcrossWorkers
+
+
+def _as_vectors(logs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tf.reshape(value, [1]) for name, value in logs.items()}

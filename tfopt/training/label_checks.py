@@ -1,0 +1,119 @@
+"""Whether the labels of a data set are of the kind that a loss takes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfopt.data.splits import CHUNK, Data, Split
+from tfopt.errors import DataError, ModelError
+from tfopt.losses import build_loss
+from tfopt.models import signature
+
+
+def loss_name(loss: Any) -> str | None:
+    """The snake-case name of a loss given by name, class or function; None for several losses."""
+    if isinstance(loss, str):
+        loss = keras.losses.get(loss)
+    if isinstance(loss, keras.losses.Loss):  # its name is the user's to choose, its class is not
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(loss).__name__).lower()
+    name = getattr(loss, "__name__", None)
+    return str(name) if name else None
+
+
+def losses_by_output(model: keras.Model, loss: Any) -> dict[str, Any]:
+    """The loss of every output of a model that has one, in whatever form `compile` took them."""
+    outputs = signature.output_names(model)
+    if isinstance(loss, Mapping):
+        return {name: loss[name] for name in outputs if loss.get(name) is not None}
+    if isinstance(loss, list | tuple):
+        return {name: one for name, one in zip(outputs, loss, strict=False) if one is not None}
+    return dict.fromkeys(outputs, loss)
+
+
+def check_targets(model: keras.Model, data: Data, loss: Any) -> None:
+    """Whether the labels are of the kind that the losses take.
+
+    Args:
+        model: The model.
+        data: The splits; of one that is streamed the first samples are looked at.
+        loss: The recipe's; None means the model's own.
+
+    Raises:
+        DataError: They are not; the error says which loss would take them, or which labels the loss takes.
+        ModelError: The loss takes probabilities, and the model gives something else; or it is for an output that the
+            model does not have.
+    """
+    loss = build_loss(loss) or model.loss
+    shapes = signature.output_shapes(model)
+    if isinstance(loss, Mapping) and (strangers := [name for name in loss if shapes and name not in shapes]):
+        raise ModelError(
+            f"the loss is for the output {strangers[0]!r}, and the model's are {', '.join(shapes)}.", ("loss",)
+        )
+    by_output = losses_by_output(model, loss)
+    seen = {name: split if isinstance(split, Split) else split.few(CHUNK) for name, split in data.splits().items()}
+    for output, own in by_output.items():
+        name_of_loss = loss_name(own) or ""
+        for name, split in seen.items():
+            labels = split.y.get(output) if isinstance(split.y, dict) else split.y if len(shapes) == 1 else None
+            if isinstance(split.y, dict) and labels is None:
+                raise DataError(
+                    f"the output {output!r} has a loss, and y_{name} has only {', '.join(split.y)}.", ("data",)
+                )
+            if labels is None:
+                raise DataError(
+                    f"the model has the outputs {', '.join(shapes)}: give y_{name} as a dict by these names.", ("data",)
+                )
+            what = f"y_{name}" if len(shapes) == 1 and not isinstance(split.y, dict) else f"y_{name}[{output!r}]"
+            _check_one(what, labels, name_of_loss, shapes[output])
+    outputs = signature.keras_outputs(model, seen["test"].few(8)) if by_output else {}
+    outputs = {name: values.astype(np.float32) for name, values in outputs.items()}
+    for output, own in by_output.items():
+        if "crossentropy" in (loss_name(own) or "") and not _from_logits(own):
+            _check_probabilities(outputs[output], output if len(shapes) > 1 else None)
+
+
+def _from_logits(loss: Any) -> bool:
+    return isinstance(loss, keras.losses.Loss) and bool(loss.get_config().get("from_logits"))
+
+
+def _check_probabilities(values: np.ndarray, output: str | None) -> None:
+    """Refuses outputs that a crossentropy takes for probabilities and that are none: training on them goes nowhere."""
+    if values.min() < 0 or values.max() > 1.001:
+        raise ModelError(
+            f"the model's outputs{f' {output!r}' if output else ''} go from {values.min():.3g} to {values.max():.3g}, "
+            "and the loss takes them for probabilities. End the model with a softmax or sigmoid, or compile it with "
+            "from_logits=True.",
+            ("model",),
+        )
+
+
+def _check_one(what: str, y: np.ndarray, loss: str, shape: tuple[int | None, ...]) -> None:
+    classes = shape[-1] if shape else None
+    squeezed = y[..., 0] if y.ndim == len(shape) + 1 and y.shape[-1] == 1 else y
+    wrong = None
+    if loss.startswith("sparse_categorical_"):
+        if squeezed.ndim != len(shape):
+            wrong = f"takes class ids, one a sample: for one-hot labels use {loss.removeprefix('sparse_')}"
+        elif squeezed.dtype.kind == "f" and (squeezed % 1 != 0).any():
+            wrong = "takes whole class ids"
+        elif classes is not None and (squeezed.min() < 0 or squeezed.max() >= classes):
+            worst = y.min() if y.min() < 0 else y.max()
+            wrong = f"takes class ids from 0 to {classes - 1}, one for each output of the model, and there is {worst}"
+    elif loss.startswith("categorical_") and "crossentropy" in loss:
+        if y.ndim == len(shape) or y.shape[-1] != classes:
+            wrong = f"takes one-hot labels of width {classes}: for class ids use sparse_{loss}"
+    elif loss.startswith("binary_"):
+        if y.min() < 0 or y.max() > 1:
+            wrong = f"takes labels from 0 to 1, and there is {y.max() if y.max() > 1 else y.min()}"
+    elif loss.startswith("mean_") and math.prod(y.shape[1:]) != math.prod(s or 1 for s in shape):
+        wrong = f"takes targets of the model's output shape {shape}"
+    if wrong:
+        raise DataError(
+            f"{what} does not fit the loss: {loss} {wrong}. Received: shape {y.shape}, {y.dtype}.", ("data",)
+        )

@@ -1,0 +1,93 @@
+"""A finished model on new data: layers left as they are, layers that learn more slowly, another head.
+
+References:
+    Yosinski et al., How transferable are features in deep neural networks?, arXiv:1411.1792 (freezing, new heads).
+    Howard and Ruder, Universal language model fine-tuning, arXiv:1801.06146 (discriminative learning rates).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from tfopt.errors import ModelError
+from tfopt.models.layers import LayerRef, matching, walk
+
+
+@contextlib.contextmanager
+def frozen(model: keras.Model, patterns: Sequence[str]) -> Iterator[None]:
+    """Has no layer that a pattern chooses learn in the block; it comes before `compile`.
+
+    The statistics of a frozen BatchNormalization stay as they are too, as Keras has it.
+
+    Args:
+        model: The model.
+        patterns: Layer patterns.
+
+    Raises:
+        ModelError: A pattern matches no layer, or nothing is left to train.
+    """
+    places = list(walk(model))
+    before = [(place.layer, place.layer.trainable) for place in places]
+    chosen = _matched(places, patterns, "freeze")
+    try:
+        for place in chosen:
+            place.layer.trainable = False
+        if patterns and not model.trainable_variables:
+            raise ModelError("every layer with weights is frozen: nothing is left to train.", ("freeze",))
+        yield
+    finally:
+        for layer, trainable in before if patterns else ():
+            layer.trainable = trainable
+
+
+def _matched(places: Sequence[LayerRef], patterns: Sequence[str], knob: str) -> list[LayerRef]:
+    return [place for pattern in patterns for place in matching(places, pattern, knob)]
+
+
+@contextlib.contextmanager
+def rated(model: keras.Model, rates: Mapping[str, float]) -> Iterator[None]:
+    """Multiplies the learning rate of a compiled model's optimizer, layer by layer, in the block.
+
+    It is the step that is multiplied, not the gradient, which Adam and its like would divide out again. An optimizer's
+    own `weight_decay` keeps the full rate.
+
+    Args:
+        model: A compiled model.
+        rates: Factors by layer pattern; a later pattern wins, and layers that none matches keep the rate.
+
+    Raises:
+        ModelError: A pattern matches no layer.
+    """
+    if not rates:
+        yield
+        return
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizer = getattr(optimizer, "optimizer", optimizer)  # SAM's, which makes the step
+    factors = factors_of(model, rates)
+    by_index: list[float] = []
+    own = optimizer.update_step
+
+    def update_step(gradient: Any, variable: Any, learning_rate: Any) -> Any:
+        if not by_index:
+            by_index.extend(factors.get(id(v), 1.0) for v in optimizer._trainable_variables)
+        return own(gradient, variable, learning_rate * by_index[optimizer._get_variable_index(variable)])
+
+    optimizer.update_step = update_step
+    try:
+        yield
+    finally:
+        del optimizer.update_step
+
+
+def factors_of(model: keras.Model, rates: Mapping[str, float]) -> dict[int, float]:
+    """The factor of the learning rate of every weight that a pattern chooses, by the variable's `id`."""
+    places = list(walk(model))
+    found: dict[int, float] = {}
+    for pattern, factor in rates.items():
+        for place in matching(places, pattern, "rates"):
+            found.update({id(variable): factor for variable in place.layer.trainable_variables})
+    return found

@@ -1,0 +1,134 @@
+"""How large the learning rate may be, found in a minute."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfopt.errors import InputError, ModelError
+from tfopt.models.attachment import AttachedCallback
+
+__all__ = ["LearningRateFinder"]
+
+SMOOTHING = 0.9  # of the losses: the share of what was before
+EDGE = 3  # steps at the beginning whose slope says nothing
+
+
+class LearningRateFinder(AttachedCallback):
+    """Raises the learning rate a little at every batch until the loss grows, and then puts the model back as it was.
+
+    The rates are evenly spaced in their logarithm, the losses smoothed by a moving average with its bias corrected.
+    `fit` stops by itself after `steps` batches, or once the loss is `stop` times the smallest one; give it epochs
+    enough. Weights, optimizer and all else of the model are then as they were before.
+
+    Args:
+        low: The first learning rate, above 0.
+        high: The last one, above `low`.
+        steps: Batches, 10 or more.
+        stop: The multiple of the smallest loss to stop at, above 1.
+
+    Attributes:
+        rates: The learning rate of each batch.
+        losses: The smoothed loss of each batch.
+
+    Raises:
+        InputError: A value out of its range.
+        ModelError: When `fit` begins: an optimizer whose learning rate is a schedule.
+
+    References:
+        Smith, Cyclical learning rates for training neural networks, arXiv:1506.01186 (the range test).
+
+    Example:
+        ```python
+        finder = tfopt.callbacks.LearningRateFinder()
+        model.fit(x, y, epochs=100, callbacks=[finder])
+        print(finder.suggestion)
+        ```
+    """
+
+    def __init__(self, low: float = 1e-6, high: float = 10.0, steps: int = 100, stop: float = 4.0):
+        super().__init__()
+        if not 0 < low < high < math.inf:
+            raise InputError(f"low is above 0 and below high. Received: low={low}, high={high}.")
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 10:
+            raise InputError(f"steps is a whole number, 10 or more. Received: {steps}.")
+        if not stop > 1:
+            raise InputError(f"stop is above 1: a multiple of the smallest loss. Received: {stop}.")
+        self.low, self.high, self.steps, self.stop = low, high, steps, stop
+        self.rates: list[float] = []
+        self.losses: list[float] = []
+        self._before: list[tuple[Any, Any]] = []
+
+    @property
+    def suggestion(self) -> float:
+        """The rate at which the loss falls most steeply over the logarithm of the rate, before it is smallest.
+
+        Raises:
+            InputError: The loss falls nowhere.
+        """
+        losses = np.asarray(self.losses)
+        end = int(np.argmin(losses)) + 1 if len(losses) else 0
+        if end <= EDGE + 1:
+            raise InputError(
+                f"the loss falls at no learning rate from {self.low:g} to {self.high:g}: look at lower ones, or at the "
+                "data and the loss."
+            )
+        slopes = np.gradient(losses[:end], np.log(self.rates[:end]))
+        return float(self.rates[EDGE + int(np.argmin(slopes[EDGE:]))])
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Notes how the model is."""
+        self.detach()
+        optimizer = self.model.optimizer
+        try:
+            rate = float(optimizer.learning_rate)
+            optimizer.learning_rate = rate
+        except TypeError:
+            raise ModelError(
+                "the finder sets the learning rate, and the optimizer's is a schedule. Compile with a number."
+            ) from None
+        optimizer.build(self.model.trainable_variables)
+        variables = [*self.model.variables, *optimizer.variables]
+        self._before = [(variable, variable.numpy()) for variable in variables]
+        self.rates, self.losses, self._mean = [], [], 0.0
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Sets the next rate."""
+        share = len(self.rates) / (self.steps - 1)
+        self.rates.append(self.low * (self.high / self.low) ** share)
+        self.model.optimizer.learning_rate = self.rates[-1]
+        self.model.reset_metrics()  # the loss in the logs is the mean since then
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Notes the loss, and stops where there is no more to learn."""
+        loss = float((logs or {})["loss"])
+        if not math.isfinite(loss):
+            self.rates.pop()
+            self.model.stop_training = True
+            return
+        self._mean = SMOOTHING * self._mean + (1 - SMOOTHING) * loss
+        self.losses.append(self._mean / (1 - SMOOTHING ** len(self.rates)))
+        if len(self.rates) == self.steps or self.losses[-1] > self.stop * min(self.losses):
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Puts the model back as it was."""
+        self.detach()
+
+    def detach(self) -> None:
+        """Puts the model back as it was; `fit` does it at its end."""
+        for variable, value in self._before:
+            variable.assign(value)
+        self._before = []
+
+
+def with_rate(optimizer: keras.optimizers.Optimizer, rate: float) -> keras.optimizers.Optimizer:
+    """A fresh optimizer like another one, with a learning rate that can be set."""
+    config = optimizer.get_config()
+    inner = getattr(optimizer, "optimizer", None)
+    if inner is not None:  # SAM's
+        return type(optimizer)(**{**config, "optimizer": with_rate(inner, rate)})
+    return type(optimizer).from_config({**config, "learning_rate": rate})

@@ -1,0 +1,300 @@
+"""The only compile() and fit(): seeded, resumable at every epoch, the same weights whether interrupted or not."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from tfopt.data.splits import Data, Reading, Samples, balanced_weights, label_ids
+from tfopt.errors import InputError, ModelError
+from tfopt.losses import build_loss
+from tfopt.metrics import METRICS, Metric
+from tfopt.models import signature
+from tfopt.models.clone import in_precision
+from tfopt.models.seeding import deterministic
+from tfopt.optimizers import NewtonCG, build_optimizer
+from tfopt.optimizers.closure import ByClosure
+from tfopt.recipe.artifact import BACKUP
+from tfopt.training import regularizers
+from tfopt.training.checkpoint import EarlyStopping, EpochBackup, State
+from tfopt.training.closure_step import ClosureStep
+from tfopt.training.devices import Devices
+from tfopt.training.fit_callbacks import Listener, Reseed, StopOnNaN, _Telling
+from tfopt.training.layer_rates import factors_of, frozen, rated
+from tfopt.training.learning_rate_finder import LearningRateFinder, with_rate
+from tfopt.training.penalty_log import PenaltyLog
+from tfopt.training.validation_scores import ValidationScores
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How to train.
+
+    Args:
+        epochs: Passes over the training split.
+        batch_size: Samples to a step.
+        optimizer: As `optimizers.build_optimizer` takes it; None means the model's own, or Adam.
+        penalties: Regularizers for the length of the training.
+        early_stopping: Arguments of `keras.callbacks.EarlyStopping`; None trains all epochs.
+        loss: As `losses.build_loss` takes it; None means the model's own compile.
+        metrics: To log at each epoch; empty means the model's own compile.
+        class_weight: How much the samples of each class count, by class id; `balanced` for all classes the same.
+        devices: Where to train.
+        freeze: Layer patterns of layers that do not learn.
+        rates: Factors of the learning rate by layer pattern.
+        seed: Of the order of the data and of random layers.
+        decay_steps: Steps that a learning rate schedule spans where it does not say; all of them if None.
+    """
+
+    epochs: int
+    batch_size: int = 32
+    optimizer: Any = None
+    penalties: tuple[regularizers.Penalty, ...] = ()
+    early_stopping: Mapping[str, Any] | None = None
+    loss: Any = None
+    metrics: tuple[Metric, ...] = ()
+    class_weight: Mapping[int, float] | Literal["balanced"] | None = None
+    devices: Devices = field(default_factory=Devices)
+    freeze: tuple[str, ...] = ()
+    rates: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    decay_steps: int | None = None
+
+
+def fit(
+    model: keras.Model,
+    data: Data,
+    settings: FitSettings,
+    folder: Path,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    listener: Listener | None = None,
+) -> dict[str, list[float]]:
+    """Trains a model in place, from the last finished epoch if `folder` has a backup of one.
+
+    Args:
+        model: A built Keras model; it is compiled here.
+        data: Training and validation splits.
+        settings: How to train.
+        folder: Where the backup of each epoch goes.
+        callbacks: More callbacks; one with `get_state` and `set_state` is backed up along with the weights.
+        listener: Where to tell how far it is.
+
+    Returns:
+        The history: each logged value by name, one entry for each epoch.
+
+    Raises:
+        InputError: An optimizer that does not exist, a model without a loss.
+        TrainingError: The loss became NaN or infinite.
+    """
+    steps = math.ceil(len(data.train) / settings.batch_size)
+    state = State()
+    weights = class_weights(model, settings, data.train)
+    scores = scored_metrics(model, settings, data.validation)
+    with prepared(model, settings, steps) as trained:
+        early = _early_stopping(settings.early_stopping, scores) if settings.early_stopping else None
+        extra = [*callbacks, *([early] if early else [])]
+        backup = EpochBackup(settings.devices.leaders(folder) / BACKUP, state, extra, settings.devices.leads)
+        with settings.devices.scope():
+            backup.restore_model(trained)
+        trained.fit(
+            data.train.training(
+                Reading(settings.batch_size, settings.seed, state.epoch, settings.epochs, data.augment)
+            ),
+            validation_data=data.validation.batches(settings.batch_size),
+            class_weight=weights,
+            steps_per_epoch=steps,
+            initial_epoch=settings.epochs if state.stopped else state.epoch,
+            epochs=settings.epochs,
+            verbose=0,
+            callbacks=[
+                Reseed(settings.seed),
+                StopOnNaN(),
+                ClosureStep(),
+                PenaltyLog(),
+                *([ValidationScores(data.validation, scores)] if scores else []),
+                *extra,
+                *_logs(settings, folder),
+                backup,
+                _Telling(listener or Listener()),
+            ],
+        )
+        settings.devices.meet()
+    return {name: [logs[name] for logs in state.history] for name in (state.history[0] if state.history else ())}
+
+
+def find_learning_rate(
+    model: keras.Model,
+    data: Data,
+    settings: FitSettings,
+    finder: LearningRateFinder,
+    part: Callable[[float], None] = lambda _: None,
+) -> None:
+    """Runs a learning rate finder over a training; the model's weights are then as they were.
+
+    Args:
+        model: A built Keras model; it is compiled here.
+        data: Training split.
+        settings: The training; the rate of its optimizer does not count, and neither does a schedule.
+        finder: What finds; it holds the rates and the losses afterwards.
+        part: Told how much is done, 0-1.
+
+    Raises:
+        InputError: An optimizer that does not exist, a model without a loss.
+    """
+    steps = math.ceil(len(data.train) / settings.batch_size)
+    epochs = math.ceil(finder.steps / steps)
+    with prepared(model, settings, steps, lambda optimizer: with_rate(optimizer, finder.low)) as trained:
+        done = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: part(len(finder.rates) / finder.steps)
+        )
+        trained.fit(
+            data.train.training(Reading(settings.batch_size, settings.seed, 0, epochs, data.augment)),
+            class_weight=class_weights(model, settings, data.train),
+            steps_per_epoch=steps,
+            epochs=epochs,
+            verbose=0,
+            callbacks=[Reseed(settings.seed), ClosureStep(), finder, done],
+        )
+
+
+@contextlib.contextmanager
+def prepared(
+    model: keras.Model,
+    settings: FitSettings,
+    steps_per_epoch: int,
+    change: Callable[[Any], Any] = lambda optimizer: optimizer,
+) -> Iterator[keras.Model]:
+    """A model as it is trained, for the length of the block; afterwards the one handed over has its weights.
+
+    It is seeded, on its devices, in its precision, with its penalties, frozen where asked for, and compiled with a
+    fresh optimizer; what the settings leave open comes from the model's own compile.
+
+    Args:
+        model: A built model.
+        settings: How to train.
+        steps_per_epoch: Training steps.
+        change: Is given the optimizer, and gives the one to train with.
+    """
+    devices = settings.devices
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(deterministic(settings.seed))
+        copy = stack.enter_context(devices.training_copy(model))
+        stack.enter_context(frozen(copy, settings.freeze))
+        stack.enter_context(regularizers.attached(copy, settings.penalties))
+        if copy is not model:  # it is saved with what it was compiled with last
+            model.compile(**compile_arguments(model, settings, steps_per_epoch))
+        with devices.scope():
+            arguments = compile_arguments(model, settings, steps_per_epoch)
+            arguments["optimizer"] = devices.optimizer(change(arguments["optimizer"]))
+            copy.compile(**{**arguments, **devices.compile_arguments()})
+        stack.enter_context(rated(copy, settings.rates))
+        yield copy
+
+
+def check(model: keras.Model, settings: FitSettings) -> None:
+    """Whether a model can be trained so, as far as it can be known before; the model is then as it was.
+
+    Raises:
+        InputError: The optimizer, the loss or a metric does not exist, a pattern matches no layer, nothing is left to
+            train, the model cannot be built again for its devices, or the optimizer cannot be used so.
+    """
+    runtime = settings.devices.runtime
+    if runtime.strategy != "none" or runtime.precision != "float32":
+        in_precision(model, runtime.precision)
+    optimizer = compile_arguments(model, settings, steps_per_epoch=1)["optimizer"]
+    with frozen(model, settings.freeze):
+        factors_of(model, settings.rates)
+    if settings.rates and isinstance(optimizer, NewtonCG):
+        raise InputError("newton_cg searches for its own step: rates mean nothing to it. Leave them out.", ("rates",))
+    if runtime.strategy == "multi_worker" and isinstance(optimizer, ByClosure):
+        raise InputError(
+            f"{type(optimizer).__name__} needs more than the gradient, which Keras does not hand it across workers. "
+            "Take another optimizer, or strategy: mirrored.",
+            ("optimizer",),
+        )
+
+
+def compile_arguments(model: keras.Model, settings: FitSettings, steps_per_epoch: int) -> dict[str, Any]:
+    """The arguments of `model.compile`; the model stays as it is.
+
+    Raises:
+        ModelError: Neither says a loss.
+        InputError: The optimizer, the loss or a metric does not exist.
+    """
+    own = signature.compile_settings(model)
+    spec = settings.optimizer or own.get("optimizer") or "adam"
+    loss = build_loss(settings.loss) or own.get("loss")
+    if loss is None:
+        raise ModelError("no loss to train with. Write `loss:` in the recipe, or compile the model.", ("loss",))
+    own.update(
+        optimizer=build_optimizer(spec, settings.decay_steps or settings.epochs * steps_per_epoch),
+        loss=loss,
+        metrics=_keras_metrics(model, settings.metrics, loss) if settings.metrics else own.get("metrics"),
+    )
+    return own
+
+
+def _keras_metrics(model: keras.Model, metrics: Sequence[Metric], loss: Any) -> Any:
+    """Those of the metrics that Keras has, as `compile` takes them."""
+    outputs = signature.output_names(model)
+    known = [metric for metric in metrics if metric.keras]
+    if len(outputs) < 2:
+        return [metric.keras for metric in known]
+    trained = [name for name in outputs if not isinstance(loss, Mapping) or loss.get(name) is not None]
+    of_each = {name: [m.keras for m in known if m.output in (None, name)] for name in trained}
+    return {name: found for name, found in of_each.items() if found}
+
+
+def scored_metrics(model: keras.Model, settings: FitSettings, split: Samples) -> list[Metric]:
+    """Those of the metrics that Keras does not have, of each output with targets."""
+    outputs = [name for name in signature.output_names(model) if not isinstance(split.y, dict) or name in split.y]
+    return [each for metric in settings.metrics if not metric.keras for each in metric.at(outputs)]
+
+
+def class_weights(model: keras.Model, settings: FitSettings, split: Samples) -> dict[int, float] | None:
+    """What each class counts in training; None for all the same.
+
+    Raises:
+        InputError: The model has several outputs, or a class has no weight.
+    """
+    if settings.class_weight is None:
+        return None
+    if len(outputs := signature.output_names(model)) > 1:
+        raise InputError(
+            f"class_weight is for models of one output, and this one has {', '.join(outputs)}. Weigh classes in the "
+            "losses instead, such as alpha of a focal loss.",
+            ("class_weight",),
+        )
+    if settings.class_weight == "balanced":
+        return balanced_weights(split.y)
+    weights = {int(label): float(weight) for label, weight in settings.class_weight.items()}
+    if missing := sorted(set(np.unique(label_ids(split.y)).tolist()) - set(weights)):
+        raise InputError(
+            f"class_weight says nothing of class {missing[0]}. Give every class one, or write balanced.",
+            ("class_weight",),
+        )
+    return weights
+
+
+def _logs(settings: FitSettings, folder: Path) -> list[keras.callbacks.Callback]:
+    """What writes logs for TensorBoard, and a profile where one is asked for."""
+    runtime = settings.devices.runtime
+    if not runtime.tensorboard or not settings.devices.leads:
+        return []
+    return [keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False, profile_batch=runtime.profile or 0)]
+
+
+def _early_stopping(arguments: Mapping[str, Any], scores: Sequence[Metric]) -> EarlyStopping:
+    """Keras's, told which way is better of what Keras does not know."""
+    higher = {f"val_{metric.name}": metric.higher_is_better for metric in (*METRICS.values(), *scores)}
+    monitor = str(arguments.get("monitor"))
+    better = higher.get(monitor, False if monitor in ("penalty", "val_task_loss") or monitor.endswith("loss") else None)
+    mode = {True: "max", False: "min", None: "auto"}[better]
+    return EarlyStopping(**arguments, mode=mode)
