@@ -10,8 +10,8 @@ import pytest
 
 from tests.own_stages import COPY_AND_GATE
 from tfopt.cli import main
+from tfopt.recipe import stage
 from tfopt.recipe.artifact import Workspace
-from tfopt.recipe.stage import builtin
 
 STAGES = (
     COPY_AND_GATE
@@ -75,16 +75,16 @@ ARRAYS |= {"x_test": ARRAYS["x_train"], "y_test": ARRAYS["y_train"]}
 @pytest.fixture(autouse=True)
 def project(tmp_path, monkeypatch):
     """A folder with a model, data, stages and a recipe, as the working directory; forgotten afterwards."""
-    registry = builtin()
-    before = dict(registry)
+    own = stage._OWN
+    before = dict(own)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_stages.py").write_text(STAGES)
     (tmp_path / "model.py").write_text(MODEL)
     np.savez(tmp_path / "data.npz", **ARRAYS)
     write("ok.yaml")
     yield tmp_path
-    registry.clear()
-    registry.update(before)
+    own.clear()
+    own.update(before)
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
             del sys.modules[name]
@@ -386,7 +386,7 @@ def test_stages_lists_each_with_its_formats(cli):
     assert code == 0
     for kind in ("train", "prune", "quantize", "verify", "benchmark"):
         [line] = [line for line in out.splitlines() if line.startswith(f"{kind} ")]
-        assert f"{builtin()[kind].takes} -> {builtin()[kind].gives}" in line
+        assert f"{stage.INSTALLED[kind].takes} -> {stage.INSTALLED[kind].gives}" in line
 
 
 def test_stages_of_one_kind_shows_its_settings(cli):

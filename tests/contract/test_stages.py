@@ -10,9 +10,9 @@ from pydantic import ValidationError
 import tfopt
 from tfopt.errors import RecipeError
 from tfopt.recipe.recipe import Recipe, json_schema
-from tfopt.recipe.stage import Stage, builtin
+from tfopt.recipe.stage import Stage, known_stages
 
-STAGES = {kind: stage for kind, stage in builtin().items() if stage.__module__.startswith("tfopt.")}
+STAGES = {kind: stage for kind, stage in known_stages().items() if stage.__module__.startswith("tfopt.")}
 VALUES = {"stages": [{"train": {"epochs": 1}}], "units": 4, "epochs": 2, "clusters": 8, "keep": 0.5}
 # What a stage takes one of, so that none of them is required by itself.
 ONE_OF = {"prune": {"sparsity": 0.5}, "search": {"max_drop": 0.01}}

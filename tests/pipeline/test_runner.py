@@ -12,9 +12,9 @@ from tests.own_stages import COPY_AND_GATE
 from tfopt.errors import DataError, GateError, InputError, ModelError, RecipeError, StorageError, TfoptError
 from tfopt.pipeline import runner
 from tfopt.pipeline.runner import Result, clean
+from tfopt.recipe import stage
 from tfopt.recipe.artifact import Artifact, Workspace
 from tfopt.recipe.progress import Progress
-from tfopt.recipe.stage import builtin
 from tfopt.user_code import import_file
 
 STAGES = (
@@ -68,11 +68,11 @@ def load():
 @pytest.fixture(autouse=True)
 def forgotten(tmp_path):
     """Takes the stages and modules of a test's folder out of the process again."""
-    registry = builtin()
-    before = dict(registry)
+    own = stage._OWN
+    before = dict(own)
     yield
-    registry.clear()
-    registry.update(before)
+    own.clear()
+    own.update(before)
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
             del sys.modules[name]

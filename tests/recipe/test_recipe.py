@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 import tfopt
 from tfopt.errors import RecipeError
 from tfopt.recipe.recipe import SOURCE, Recipe, json_schema
-from tfopt.recipe.stage import builtin
+from tfopt.recipe.stage import known_stages
 
 HEAD = "name: a\nmodel: m.py:build\ndata: digits\nstages:\n"
 PIPELINES = sorted(Path(__file__).parents[2].glob("pipelines/*.yaml"))
@@ -207,7 +207,7 @@ def test_a_stage_of_ones_own_may_not_take_the_name_of_a_built_in_one(write, mist
     write(code, "my_train_stage.py")
     [(_, sentence)] = mistakes("use: my_train_stage.py\n" + HEAD + "  - quantize\n")
     assert "'train'" in sentence
-    assert builtin()["train"] is tfopt.Train
+    assert known_stages()["train"] is tfopt.Train
 
 
 @pytest.mark.parametrize("entry", ["quantize", "quantize:", "quantize: {}", "quantize: {mode: int8}"])

@@ -13,13 +13,13 @@ from tfopt.cli.screen import open_console
 UseOption = Annotated[list[Path] | None, typer.Option("--use", help="A Python file with stages of your own.")]
 
 
-def _builtin_and(use: list[Path] | None) -> Any:
+def _stages_with(use: list[Path] | None) -> Any:
     """The stages, with those of a user's files."""
     from tfopt.output_capture import captured
-    from tfopt.recipe.stage import builtin, register
+    from tfopt.recipe.stage import known_stages, register
     from tfopt.user_code import find_file, import_file
 
-    known = builtin()
+    known = known_stages()
     for file in use or ():
         with captured():
             register(import_file(find_file(str(file), Path.cwd())))
@@ -34,7 +34,7 @@ def stages(
 
     from tfopt.errors import InputError, did_you_mean
 
-    known = _builtin_and(use)
+    known = _stages_with(use)
     console = open_console()
     if kind is None:
         for name, stage in known.items():
@@ -57,5 +57,5 @@ def schema(use: UseOption = None) -> None:
 
     from tfopt.recipe.recipe import json_schema
 
-    _builtin_and(use)
+    _stages_with(use)
     sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")

@@ -16,7 +16,7 @@ from tfopt.output_capture import captured
 from tfopt.recipe.artifact import JOURNAL, OLD, PARTIAL, RESERVED, SOURCE
 from tfopt.recipe.runtime import Runtime
 from tfopt.recipe.settings import Settings
-from tfopt.recipe.stage import Stage, builtin, read_stages, register
+from tfopt.recipe.stage import Stage, known_stages, read_stages, register
 from tfopt.user_code import find_file, import_file
 
 
@@ -145,7 +145,7 @@ class Recipe(Settings):
         """
         file = Path(path)
         document = _read_yaml(file)
-        builtin()  # before a user's file, whose stages must not take their words
+        known_stages()  # before a user's file, whose stages must not take their words
         try:
             used = document.get("use") or ()
             for other in (used,) if not isinstance(used, Sequence) or isinstance(used, str) else used:
@@ -335,7 +335,7 @@ def json_schema() -> dict[str, Any]:
     """The JSON schema of a recipe, for editors: each registered stage under its word."""
     from pydantic.json_schema import models_json_schema
 
-    kinds = builtin()
+    kinds = known_stages()
     refs, definitions = models_json_schema(
         [(kind, "validation") for kind in kinds.values()], ref_template="#/$defs/{model}"
     )

@@ -9,8 +9,10 @@ from contextvars import ContextVar
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
+from pydantic_core import PydanticKnownError, core_schema
 
 from tfopt.errors import Location, RecipeError, did_you_mean
+from tfopt.registry import Registry
 
 # The type of a pydantic error that carries problems of its own: (location, sentence) pairs.
 PROBLEMS = "tfopt_problems"
@@ -29,6 +31,31 @@ Patterns = Annotated[
     BeforeValidator(_one_is_a_list),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
+
+
+class OneOf:
+    """The annotation of a setting that names an entry of a registry: `Annotated[str, OneOf(ALLOCATIONS)]`.
+
+    Values are checked, and the JSON schema is made, against what the registry holds by then.
+    """
+
+    def __init__(self, registry: Registry[Any]):
+        self.registry = registry
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self._check, serialization=core_schema.to_string_ser_schema(when_used="json-unless-none")
+        )
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"type": "string", "enum": list(self.registry)}
+
+    def _check(self, value: Any) -> str:
+        if isinstance(value, str) and value in self.registry:
+            return value
+        *others, last = map(repr, self.registry)
+        expected = f"{', '.join(others)} or {last}" if others else last
+        raise PydanticKnownError("literal_error", {"expected": expected})
 
 
 @contextlib.contextmanager

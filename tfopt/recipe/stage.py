@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +15,11 @@ from tfopt.errors import Location, RecipeError, did_you_mean
 from tfopt.recipe.artifact import Artifact, Format
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.settings import PROBLEMS, Settings, on_its_own
+from tfopt.registry import Registry
 
 if TYPE_CHECKING:
     from tfopt.data.splits import Data
     from tfopt.metrics import Metric
-
-REGISTRY: dict[str, type[Stage]] = {}
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ class Stage(Settings):
     `version` to raise when its results change. One that sets `gathers` looks at every file of its format made before
     it, unless `after` names one; any other works on what the stage before it made. One that `trains` is run by every
     worker of a cluster. One that is `shared` lets other processes take part in its work; where it `has_chief`, one of
-    them hands the work out and does none.
+    them hands the work out and does none. Lists of stages are in the order of their `rank`, then of their names.
     """
 
     kind: ClassVar[str]
@@ -121,6 +119,7 @@ class Stage(Settings):
     trains: ClassVar[bool] = False
     shared: ClassVar[bool] = False
     has_chief: ClassVar[bool] = False
+    rank: ClassVar[int] = 100
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """The stage's name and its folder's; the kind if not given."""
@@ -129,13 +128,9 @@ class Stage(Settings):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Enters a stage into the registry under its kind."""
-        if "kind" not in cls.__dict__:
-            return
-        other = REGISTRY.get(cls.kind)
-        if other and other.__module__.startswith("tfopt.") and not cls.__module__.startswith("tfopt."):
-            raise RecipeError(f"stage {cls.kind!r} of {cls.__module__} has the name of a built-in one. Rename it.")
-        REGISTRY[cls.kind] = cls
+        """Enters a stage of a user's own under its kind; those that are installed are found by walking."""
+        if "kind" in cls.__dict__ and not cls.__module__.startswith("tfopt."):
+            _enter(cls)
 
     def check(self, model: Any, context: Context) -> None:
         """Looks for what cannot work, before any stage computes.
@@ -185,6 +180,28 @@ class Stage(Settings):
         return self.model_dump(mode="json", exclude={"name", "after"})
 
 
+class _StageRegistry(Registry[type[Stage]]):
+    """Stages are classes, and go by their kind."""
+
+    def name_of(self, entry: Any) -> str:
+        return entry.kind
+
+    def is_entry(self, value: object, module: ModuleType) -> bool:
+        own = isinstance(value, type) and issubclass(value, Stage) and value.__module__ == module.__name__
+        return own and "kind" in vars(value)
+
+
+INSTALLED = _StageRegistry("tfopt.stages", Stage, "tfopt.stages")  # type: ignore[arg-type]
+# The stages of users' files by their kinds: of two files' with one word, those of the recipe that was read last.
+_OWN: dict[str, type[Stage]] = {}
+
+
+def _enter(stage: type[Stage]) -> None:
+    if INSTALLED.walked and INSTALLED.get(stage.kind, stage) is not stage:
+        raise RecipeError(f"stage {stage.kind!r} of {stage.__module__} has the name of a built-in one. Rename it.")
+    _OWN[stage.kind] = stage
+
+
 def register(module: ModuleType) -> None:
     """Enters the stages of a user's file again: another recipe's file may have taken their words since."""
     for value in vars(module).values():
@@ -194,18 +211,15 @@ def register(module: ModuleType) -> None:
             raise RecipeError(
                 f"the stage {value.__name__} of {module.__file__} has no kind: write kind: ClassVar[str] = ..."
             )
-        REGISTRY[value.kind] = value
+        _enter(value)
 
 
-def builtin() -> dict[str, type[Stage]]:
-    """The registered stages: those that come with tfopt first, in the order that a recipe has them."""
-    names = (
-        *("replace_head", "train", "tune", "prune", "prune_channels", "remove_dead"),
-        *("cluster", "search", "qat", "quantize", "verify", "benchmark"),
-    )
-    for name in names:
-        importlib.import_module(f"tfopt.stages.{name}")
-    return {name: REGISTRY[name] for name in (*names, *REGISTRY)}
+def known_stages() -> dict[str, type[Stage]]:
+    """Every stage by its kind: the installed ones in the order that a recipe has them, then those of users' files."""
+    installed = dict(INSTALLED)
+    for stage in _OWN.values():
+        _enter(stage)  # one that was defined before the installed ones were looked for
+    return {**installed, **_OWN}
 
 
 def read_stages(stages: Any) -> list[Stage]:
@@ -225,7 +239,7 @@ def read_stages(stages: Any) -> list[Stage]:
 
 
 def _stage(entry: Any) -> Stage:
-    kinds = builtin()
+    kinds = known_stages()
     if isinstance(entry, str):
         entry = {entry: {}}
     if not isinstance(entry, Mapping) or len(entry) != 1:

@@ -16,6 +16,7 @@ class Benchmark(Stage):
     """Measures every `.tflite` made so far in a fresh process: the three sizes, latency, memory."""
 
     kind: ClassVar[str] = "benchmark"
+    rank: ClassVar[int] = 12
     takes: ClassVar[Format] = "tflite"
     gives: ClassVar[Format] = "tflite"
     gathers: ClassVar[bool] = True

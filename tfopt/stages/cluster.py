@@ -37,6 +37,7 @@ class Cluster(TrainingStage):
     """
 
     kind: ClassVar[str] = "cluster"
+    rank: ClassVar[int] = 7
 
     clusters: int = Field(ge=2)
     """How many distinct values each kernel may have, zero included."""

@@ -33,6 +33,7 @@ class Prune(TrainingStage):
     """
 
     kind: ClassVar[str] = "prune"
+    rank: ClassVar[int] = 4
 
     sparsity: float | None = Field(None, ge=0, lt=1)
     """The fraction of zeros to reach, 0-1: in each kernel, or in all together that have no rule where `allocation` says

@@ -23,6 +23,7 @@ class PruneChannels(TrainingStage):
     """
 
     kind: ClassVar[str] = "prune_channels"
+    rank: ClassVar[int] = 5
 
     keep: float = Field(gt=0)
     """What is to be left of the model: a share below 1, or so many of `of`."""

@@ -34,6 +34,7 @@ class Qat(Export, TrainingStage):
     """
 
     kind: ClassVar[str] = "qat"
+    rank: ClassVar[int] = 9
     gives: ClassVar[Format] = "tflite"
 
     ranges: TrainedRanges = "moving_average"  # type: ignore[assignment]

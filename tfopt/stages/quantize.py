@@ -64,6 +64,7 @@ class Quantize(Export, Stage):
     """
 
     kind: ClassVar[str] = "quantize"
+    rank: ClassVar[int] = 10
     version: ClassVar[int] = 2
     gives: ClassVar[Format] = "tflite"
 

@@ -21,6 +21,7 @@ class RemoveDead(Stage):
     """
 
     kind: ClassVar[str] = "remove_dead"
+    rank: ClassVar[int] = 6
 
     tolerance: float = Field(0.0, ge=0)
     """Weights of this magnitude and below count as zero; above 0 the outputs change a little."""

@@ -90,6 +90,7 @@ class Search(Stage):
     """
 
     kind: ClassVar[str] = "search"
+    rank: ClassVar[int] = 8
     gives: ClassVar[Format] = "tflite"
     shared: ClassVar[bool] = True
 

@@ -35,6 +35,7 @@ class Train(TrainingStage):
     """Trains the model on the training split, and measures it on the test split."""
 
     kind: ClassVar[str] = "train"
+    rank: ClassVar[int] = 2
 
     early_stopping: EarlyStopping | None = None
     """Stop when the validation loss no longer falls; `{}` for the usual settings."""

@@ -40,6 +40,7 @@ class Tune(Stage):
     """
 
     kind: ClassVar[str] = "tune"
+    rank: ClassVar[int] = 3
     shared: ClassVar[bool] = True
     has_chief: ClassVar[bool] = True
 

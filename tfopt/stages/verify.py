@@ -29,6 +29,7 @@ class Verify(Stage):
     """
 
     kind: ClassVar[str] = "verify"
+    rank: ClassVar[int] = 11
     takes: ClassVar[Format] = "tflite"
     gives: ClassVar[Format] = "tflite"
     gathers: ClassVar[bool] = True

@@ -84,13 +84,13 @@ def class_of(old: Any) -> tuple[Any, bool]:
     return found, True
 
 
-def mended(old: Any, cls: Any, builtin: bool) -> dict[str, Any]:
+def mended(old: Any, cls: Any, known_stages: bool) -> dict[str, Any]:
     """A layer's config as Keras 3 writes it; what it has no argument for must be at Keras 2's default."""
     config = {key: value for key, value in old.get_config().items() if key not in _STATE}
     config["name"] = name_of(old)
     policy = old.dtype_policy.name if hasattr(old, "dtype_policy") else old._dtype_policy.name
     config["dtype"] = None if policy.startswith("_") else policy
-    if not builtin:
+    if not known_stages:
         return config
     if type(old).__name__.startswith("SpatialDropout"):
         for key in ("trainable", "noise_shape"):  # of Dropout, which its own constructor does not take

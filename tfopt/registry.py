@@ -1,0 +1,97 @@
+"""Registries: the entries of one kind by name, found by walking a package and the entry points of other packages."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+
+from tfopt.errors import InputError
+
+E = TypeVar("E")
+
+
+class Registry(Mapping[str, E], Generic[E]):
+    """The entries of one kind by name.
+
+    A new entry is a new module in the package: every instance of the kind in it is found. Modules are imported when the
+    registry is first looked at, and not before.
+
+    Args:
+        package: Where the entries are, such as `tfopt.sparsity.allocations`.
+        kind: Their class, whose instances have a `name` and may have a `rank`, by which they are listed.
+        group: The group of entry points in which other packages name theirs, such as `tfopt.targets`: an entry, or a
+            module of entries. None where the kind is tfopt's alone.
+    """
+
+    def __init__(self, package: str, kind: type[E], group: str | None = None):
+        self.package, self.kind, self.group = package, kind, group
+        self._found: dict[str, E] | None = None
+
+    def __getitem__(self, name: str) -> E:
+        return self._entries()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries())
+
+    def __len__(self) -> int:
+        return len(self._entries())
+
+    @property
+    def walked(self) -> bool:
+        """Whether the entries have been looked for yet."""
+        return self._found is not None
+
+    def name_of(self, entry: Any) -> str:
+        """The name that an entry goes by."""
+        return entry.name
+
+    def is_entry(self, value: object, module: ModuleType) -> bool:
+        """Whether a value in a module is an entry of this registry."""
+        return isinstance(value, self.kind)
+
+    def entries_of(self, module: ModuleType) -> list[E]:
+        """The entries in a module."""
+        return [value for value in vars(module).values() if self.is_entry(value, module)]
+
+    def _entries(self) -> dict[str, E]:
+        if self._found is None:
+            own = importlib.import_module(self.package)
+            walked = [importlib.import_module(f"{self.package}.{m.name}") for m in pkgutil.iter_modules(own.__path__)]
+            entries = [entry for module in walked for entry in self.entries_of(module)]
+            entries.sort(key=lambda entry: (getattr(entry, "rank", 100), self.name_of(entry)))
+            found = {self.name_of(entry): entry for entry in entries}
+            for point in entry_points(group=self.group) if self.group else ():
+                for entry in self._of_point(point):
+                    name = self.name_of(entry)
+                    if found.setdefault(name, entry) is not entry:
+                        raise InputError(
+                            f"the package {_package(point)} has the entry point {point.name!r} of {self.group} with "
+                            f"the name {name!r}, which is taken. Rename it, or remove the package."
+                        )
+            self._found = found
+        return self._found
+
+    def _of_point(self, point: EntryPoint) -> list[E]:
+        try:
+            value = point.load()
+        except Exception as error:
+            raise InputError(
+                f"the entry point {point.name!r} of {self.group} in the package {_package(point)} does not load: "
+                f"{type(error).__name__}: {error}. Mend the package, or remove it."
+            ) from error
+        if isinstance(value, ModuleType):
+            return self.entries_of(value)
+        if not self.is_entry(value, importlib.import_module(getattr(value, "__module__", self.package))):
+            raise InputError(
+                f"the entry point {point.name!r} of {self.group} in the package {_package(point)} is no "
+                f"{self.kind.__name__}. Received: {value!r:.80}."
+            )
+        return [value]
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else point.value
