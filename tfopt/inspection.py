@@ -166,19 +166,18 @@ def _counted(ops: Sequence[Op]) -> str:
 
 
 def _of_keras(model: Any, path: Path | None) -> ModelSummary:
+    from tfopt.keras_private import calls_of, own_variables
     from tfopt.models.layers import LayerRef, walk
 
     seen: set[int] = set()
     parts = []
-    own = (LayerRef(model.name, model),) if model._trainable_variables or model._non_trainable_variables else ()
+    own = (LayerRef(model.name, model),) if own_variables(model) else ()
     for place in (*own, *walk(model)):
         layer = place.layer
-        variables = [v for v in (*layer._trainable_variables, *layer._non_trainable_variables) if id(v) not in seen]
+        variables = [v for v in own_variables(layer) if id(v) not in seen]
         seen.update(id(v) for v in variables)
         arrays = [np.asarray(v) for v in variables]
-        output = (
-            getattr(getattr(layer, "output", None), "shape", None) if getattr(layer, "_inbound_nodes", None) else None
-        )
+        output = getattr(getattr(layer, "output", None), "shape", None) if calls_of(layer) else None
         parts.append(
             PartSummary(
                 name=place.path,

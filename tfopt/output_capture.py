@@ -37,8 +37,12 @@ class Captured:
         """Keeps the text beyond the file, and hands it on to the block around this one."""
         self._text = self.text()
         if (outer := _around.get()) is not None:
-            outer._file.write(self._text.encode())
-            outer._file.flush()
+            outer.append(self._text)
+
+    def append(self, text: str) -> None:
+        """Adds what was printed in a block inside of this one."""
+        self._file.write(text.encode())
+        self._file.flush()
 
 
 @contextlib.contextmanager

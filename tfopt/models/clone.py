@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfopt.errors import ModelError
+from tfopt.keras_private import calls_of, history_of
 from tfopt.models.layers import walk
 from tfopt.user_code import describe
 
@@ -37,7 +38,7 @@ def in_precision(model: keras.Model, policy: str) -> keras.Model:
     Raises:
         ModelError: The model does not tell what it is made of, or is subclassed and not to stay in float32.
     """
-    if not isinstance(model, keras.Sequential) and not hasattr(model, "_outputs_struct"):
+    if not isinstance(model, keras.Sequential | keras.Function):
         return _subclassed(model, policy)
     last = {id(layer) for layer in _last(model)}
 
@@ -51,9 +52,9 @@ def in_precision(model: keras.Model, policy: str) -> keras.Model:
 def _last(model: keras.Model) -> Iterator[Any]:
     """The layers that give a model's outputs, those of a nested model at its end included."""
     for tensor in model.outputs:
-        layer = tensor._keras_history.operation
+        layer = history_of(tensor).operation
         yield layer
-        if isinstance(layer, keras.Sequential) or hasattr(layer, "_outputs_struct"):
+        if isinstance(layer, keras.Sequential | keras.Function):
             yield from _last(layer)
 
 
@@ -97,7 +98,7 @@ def _steps(layer: Any) -> int | None:
     """The length of what a recurrent layer is called on; 0 inside a wrapper, which is asked itself."""
     lengths = {
         tensor.shape[1]
-        for node in getattr(layer, "_inbound_nodes", ())
+        for node in calls_of(layer)
         for tensor in node.arguments.keras_tensors[:1]  # what follows are a mask and first states
     }
     return None if None in lengths else max(lengths, default=0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tfopt.errors import ModelError
+from tfopt.keras_private import compiled_settings, saved_model_message
 from tfopt.models.backend import keras_on_tensorflow
 from tfopt.models.keras2 import migration
 from tfopt.models.keras2.layer_config import code_in, library
@@ -66,9 +67,7 @@ def _read_file(path: Path, objects: Mapping[str, Any], trust: bool, layers: list
     if before is None:
         return LoadedModel(model)
     if model.compiled and (optimizer := migration.optimizer_of(before)):
-        from tfopt.models.signature import compile_settings
-
-        model.compile(**{**compile_settings(model), "optimizer": optimizer})  # Keras 3 reads none of its settings
+        model.compile(**{**compiled_settings(model), "optimizer": optimizer})  # Keras 3 reads none of its settings
     try:
         return LoadedModel(model, migration.compare(before, model, origin))
     except ModelError:  # Keras 3 read it in its own way
@@ -179,10 +178,9 @@ def _legacy_layers() -> dict[str, Any]:
 def _in_folder(folder: Path) -> list[Any]:
     """What a SavedModel says of its Keras layers, a config each, read without running anything of it."""
     library()  # says how it is installed if it is not
-    from tensorflow.core.protobuf import saved_model_pb2
     from tf_keras.protobuf import saved_metadata_pb2  # type: ignore[import-untyped,unused-ignore]
 
-    saved, metadata = saved_model_pb2.SavedModel(), saved_metadata_pb2.SavedMetadata()
+    saved, metadata = saved_model_message(), saved_metadata_pb2.SavedMetadata()
     try:
         saved.ParseFromString((folder / SAVED_MODEL).read_bytes())
         objects = [node.user_object for node in saved.meta_graphs[0].object_graph_def.nodes]

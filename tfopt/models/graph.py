@@ -6,16 +6,18 @@ from typing import Any
 
 import keras
 
+from tfopt.keras_private import functional_class, functional_of, nodes_by_depth
+
 
 def graph_of(model: Any) -> Any:
     """The functional model whose graph is all that a call of the model runs; None where there is none."""
     if isinstance(model, keras.Sequential):
-        return model._functional if type(model).call is keras.Sequential.call else None
-    functional: Any = next((cls for cls in type(model).__mro__ if cls.__name__ == "Functional"), None)
-    return model if functional is not None and type(model).call is functional.call else None
+        return functional_of(model) if type(model).call is keras.Sequential.call else None
+    functional = functional_class()
+    return model if isinstance(model, functional) and type(model).call is functional.call else None
 
 
 def nodes_of(graph: Any) -> list[Any]:
     """The nodes of a functional model in the order in which Keras runs them, its inputs left out."""
-    depths = sorted(graph._nodes_by_depth, reverse=True)
-    return [node for depth in depths for node in graph._nodes_by_depth[depth] if not node.is_input]
+    by_depth = nodes_by_depth(graph)
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from tfopt.errors import ModelError
+from tfopt.keras_private import compiled_settings, history_of
 from tfopt.models import signature
 
 # Layers between a model's last kernel and its output that belong to its head.
@@ -36,7 +37,7 @@ def replace_head(
     Raises:
         ModelError: The model is neither, has several outputs, or no layer of that name.
     """
-    if not isinstance(model, keras.Sequential) and not hasattr(model, "_outputs_struct"):
+    if not isinstance(model, keras.Sequential | keras.Function):
         raise ModelError(f"a head is replaced in a Sequential or functional model, not in {type(model).__name__}.")
     if len(model.outputs) != 1:
         names = ", ".join(signature.output_names(model))
@@ -57,7 +58,7 @@ def replace_head(
     name = _free("head", model)
     output = keras.layers.Dense(units, activation=activation, name=name)(features)
     new = keras.Model(model.inputs if len(model.inputs) > 1 else model.inputs[0], output, name=model.name)
-    if settings := signature.compile_settings(model):
+    if settings := compiled_settings(model):
         for key, value in settings.items():  # what is of the old output by its name
             if isinstance(value, Mapping) and key in ("loss", "metrics", "weighted_metrics", "loss_weights"):
                 settings[key] = {name: next(iter(value.values()))}
@@ -77,11 +78,11 @@ def _features(tensor: Any) -> Any:
     """What the last Dense layer before a model's output takes; the output itself where there is none."""
     found = tensor
     while True:
-        layer = found._keras_history.operation
+        layer = history_of(found).operation
         if isinstance(layer, keras.layers.Dense):
             before = layer.input
-            while type(before._keras_history.operation).__name__ == "Dropout":
-                before = before._keras_history.operation.input
+            while type(history_of(before).operation).__name__ == "Dropout":
+                before = history_of(before).operation.input
             return before
         if type(layer).__name__ not in _HEAD_ENDS or isinstance(layer.input, list | dict):
             return tensor

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import keras
 
 from tfopt.errors import InputError, ModelError, did_you_mean
+from tfopt.keras_private import direct_layers
 
 # What TensorFlow takes as the name of a scope.
 _NAME = re.compile(r"[A-Za-z0-9_.\\/>-]*")
@@ -85,7 +86,7 @@ def walk(model: keras.Model) -> Iterator[LayerRef]:
     seen: set[int] = set()
 
     def below(owner: Any, path: str, above: tuple[Any, ...]) -> Iterator[LayerRef]:
-        for layer in owner._flatten_layers(include_self=False, recursive=False):  # the public .layers stops at models
+        for layer in direct_layers(owner):
             if id(layer) in seen:
                 continue
             seen.add(id(layer))

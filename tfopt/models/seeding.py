@@ -8,17 +8,17 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
+from tfopt.keras_private import disable_op_determinism, is_op_determinism_enabled
+
 
 @contextlib.contextmanager
 def deterministic(seed: int) -> Iterator[None]:
     """Seeds Python, NumPy and TensorFlow, and has ops give the same bits each time, for the length of the block."""
-    from tensorflow.python.framework import config  # the public module can switch determinism on but not off
-
-    before = config.is_op_determinism_enabled()
+    before = is_op_determinism_enabled()
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     try:
         yield
     finally:
         if not before:
-            config.disable_op_determinism()
+            disable_op_determinism()

@@ -10,13 +10,6 @@ import numpy as np
 from tfopt.data.splits import CHUNK, Arrays, Samples
 
 
-def compile_settings(model: Any) -> dict[str, Any]:
-    """The arguments that a model was compiled with; empty for one that was not."""
-    # The public get_compile_config serializes them, and what is a user's own function does not come back from there.
-    settings = getattr(model, "_compile_config", None)
-    return dict(settings.config) if model.compiled and settings else {}
-
-
 def inputs_of(model: Any) -> dict[str, tuple[int | None, ...]]:
     """The input shapes of a model by name, without the batch; empty where the model does not know them."""
     tensors = getattr(model, "inputs", None) or []
@@ -28,8 +21,9 @@ def output_shapes(model: Any) -> dict[str, tuple[int | None, ...]]:
     tensors = getattr(model, "outputs", None)
     if not tensors:
         return {}
-    structure = getattr(model, "_outputs_struct", None)  # a Functional model's; the public `output` is the same
-    given = named_outputs(model, tensors if structure is None else structure)
+    import keras
+
+    given = named_outputs(model, model.output if isinstance(model, keras.Function) else tensors)
     return {name: tuple(tensor.shape[1:]) for name, tensor in given.items()}
 
 

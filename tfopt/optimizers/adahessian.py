@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfopt.errors import InputError
+from tfopt.keras_private import merge_replicas, step_count, variable_index
 from tfopt.optimizers.closure import ByClosure, Closure
 
 __all__ = ["AdaHessian"]
@@ -83,13 +84,11 @@ class AdaHessian(ByClosure, keras.optimizers.Optimizer):
         signs = [self._signs(index, weight) for index, weight in enumerate(closure.weights)]
         gradients, products = closure.hessian_product(signs)
         diagonals = closure.total([sign * product for sign, product in zip(signs, products, strict=True)])
-        tf.__internal__.distribute.interim.maybe_merge_call(
-            self._keep, self._distribution_strategy, [_averaged(diagonal) for diagonal in diagonals], closure.variables
-        )
+        merge_replicas(self, self._keep, [_averaged(diagonal) for diagonal in diagonals], closure.variables)
         return gradients
 
     def _signs(self, index: int, weight: tf.Tensor) -> tf.Tensor:
-        step = tf.cast(self._iterations.value, tf.int32)
+        step = tf.cast(step_count(self).value, tf.int32)
         bits = tf.random.stateless_uniform(tf.shape(weight), [step, self.seed + 7919 * index], 0, 2, tf.int32)
         return tf.cast(2 * bits - 1, weight.dtype)
 
@@ -100,12 +99,12 @@ class AdaHessian(ByClosure, keras.optimizers.Optimizer):
             slot.assign(slot + diagonal if self.gradient_accumulation_steps else diagonal)
 
         for variable, diagonal in zip(variables, diagonals, strict=True):
-            slot = self._diagonals[self._get_variable_index(variable)]
+            slot = self._diagonals[variable_index(self, variable)]
             distribution.extended.update(slot.value, keep, args=(diagonal,), group=False)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """The step of one variable."""
-        index, dtype = self._get_variable_index(variable), variable.dtype
+        index, dtype = variable_index(self, variable), variable.dtype
         mean, square, diagonal = self._means[index], self._squares[index], self._diagonals[index]
         count = ops.cast(self.iterations + 1, dtype)
         gradient, curvature = ops.cast(gradient, dtype), diagonal / (self.gradient_accumulation_steps or 1)

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from tfopt.errors import InputError
+from tfopt.keras_private import all_layers, loss_of_batch
 
 
 class Closure:
@@ -52,7 +53,7 @@ class Closure:
     @property
     def compute_dtypes(self) -> set[str]:
         """The types that the model's layers compute in."""
-        return {str(layer.compute_dtype) for layer in self._model._flatten_layers()}
+        return {str(layer.compute_dtype) for layer in all_layers(self._model)}
 
     def loss_at(self, weights: Sequence[tf.Tensor]) -> tf.Tensor:
         """The loss at other weights."""
@@ -99,8 +100,8 @@ class Closure:
 
     def _forward(self) -> tuple[Any, tf.Tensor]:
         x, y, sample_weight = self._batch
-        outputs = self._model(x, **({"training": True} if self._model._call_has_training_arg else {}))
-        return outputs, self._model._compute_loss(x, y, outputs, sample_weight, training=True)
+        outputs = self._model(x, **({"training": True} if "training" in self._model.call_signature_parameters else {}))
+        return outputs, loss_of_batch(self._model, x, y, outputs, sample_weight)
 
     def _unscaled(self, tape: tf.GradientTape, scaled: tf.Tensor, weights: Sequence[Any]) -> list[tf.Tensor]:
         found = tape.gradient(scaled, list(weights), unconnected_gradients=tf.UnconnectedGradients.ZERO)

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from tfopt.errors import InputError, ModelError, did_you_mean
+from tfopt.keras_private import adam_squares, variable_index
 
 __all__ = ["ProximalAdam", "ProximalSGD"]
 
@@ -100,7 +101,7 @@ class Proximal:
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """The step of one variable, and the proximal operator on what it gives."""
         super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
-        index = self._get_variable_index(variable)  # type: ignore[attr-defined]
+        index = variable_index(self, variable)
         if not self._chosen[index] or not (self.l1 or self.group_lasso):
             return
         scale, divisor = self._steps(index, variable, ops.cast(learning_rate, variable.dtype))
@@ -243,8 +244,7 @@ class ProximalAdam(Proximal, keras.optimizers.Adam):
     def _steps(self, index: int, variable: Any, learning_rate: Any) -> tuple[Any, Any]:
         """Adam's, with its epsilon where Keras has it: beside the root that is not yet corrected."""
         correction = 1 - ops.power(ops.cast(self.beta_2, variable.dtype), ops.cast(self.iterations + 1, variable.dtype))
-        squares = self._velocity_hats[index] if self.amsgrad else self._velocities[index]
-        return learning_rate * ops.sqrt(correction), ops.sqrt(squares) + self.epsilon
+        return learning_rate * ops.sqrt(correction), ops.sqrt(adam_squares(self, index)) + self.epsilon
 
 
 def choose(paths: Sequence[str], only: Sequence[str], skip: Sequence[str]) -> list[bool]:

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfopt.errors import InputError
+from tfopt.keras_private import share_step_count
 from tfopt.optimizers.closure import ByClosure, Closure
 
 __all__ = ["SAM"]
@@ -52,7 +53,7 @@ class SAM(ByClosure, keras.optimizers.Optimizer):
             raise InputError(f"rho is a number above 0. Received: {rho}.", ("rho",))
         super().__init__(learning_rate=0.0, name=name)
         self.optimizer, self.rho, self.adaptive = inner, rho, adaptive
-        self._iterations = inner._iterations  # the steps of a training are the inner optimizer's
+        share_step_count(self, inner)
 
     def direction(self, closure: Closure) -> list[tf.Tensor]:
         """The gradient at the perturbed weights."""
@@ -80,7 +81,7 @@ class SAM(ByClosure, keras.optimizers.Optimizer):
     @property
     def variables(self) -> list[Any]:
         """Its own, and the inner optimizer's."""
-        return [*self._variables, *self.optimizer.variables]
+        return [*super().variables, *self.optimizer.variables]
 
     @property
     def learning_rate(self) -> Any:

@@ -169,10 +169,12 @@ class _Observer:
             experimental_op_resolver_type=resolver,
         )
         self._interpreter.allocate_tensors()
+        details = self._interpreter.get_tensor_details()
+        self._shapes = {detail["index"]: tuple(detail["shape"]) for detail in details}
         self._inputs = {entry.name.decode(): int(entry.tensorIndex) for entry in parsed.signatureDefs[0].inputs}
         self._tensors = [
             (detail["index"], detail["name"])
-            for detail in self._interpreter.get_tensor_details()
+            for detail in details
             if detail["dtype"] == np.float32 and detail["index"] in read - constant
         ]
 
@@ -209,9 +211,10 @@ class _Observer:
 
     def _feed(self, index: int, value: np.ndarray) -> None:
         # An open dimension has the size of this sample.
-        if tuple(self._interpreter._get_tensor_details(index, 0)["shape"]) != value.shape:
+        if self._shapes[index] != value.shape:
             self._interpreter.resize_tensor_input(index, value.shape)
             self._interpreter.allocate_tensors()
+            self._shapes[index] = value.shape
         self._interpreter.set_tensor(index, value)
 
     def _extremes(self, index: int) -> tuple[np.float32, np.float32]:

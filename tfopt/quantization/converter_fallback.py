@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from tfopt import subprocesses
 from tfopt.errors import ConversionError
+from tfopt.keras_private import with_constants
 from tfopt.output_capture import captured
 from tfopt.quantization.float_conversion import TracedModel, reason
 from tfopt.tflite import flatbuffer
@@ -64,9 +65,7 @@ def post_training(traced: TracedModel, samples: Mapping[str, np.ndarray], io: st
 
 def _save(traced: TracedModel, folder: Path) -> None:
     """The traced model as a SavedModel with its weights as constants."""
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    frozen = convert_variables_to_constants_v2(traced.function, lower_control_flow=False)
+    frozen = with_constants(traced.function)
     specs = [tf.TensorSpec(t.shape, t.dtype, name=f"input_{i}") for i, t in enumerate(frozen.inputs)]
 
     @tf.function(input_signature=specs)

@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.errors import ConversionError, ModelError
+from tfopt.keras_private import own_variables
 from tfopt.models import signature
 from tfopt.models.layers import LayerRef, call_replaced, check_names, walk
 from tfopt.output_capture import captured
@@ -241,7 +242,7 @@ def _multiplied(
 
 
 def _has_kernel(layer: Any) -> bool:
-    return any(len(v.shape) > 1 for v in (*layer._trainable_variables, *layer._non_trainable_variables))
+    return any(len(v.shape) > 1 for v in own_variables(layer))
 
 
 def _inputs(model: keras.Model, sample: Any, batch: int | None) -> list[tf.TensorSpec]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from tfopt.errors import InputError, StorageError
+from tfopt.keras_private import trial_of
 from tfopt.search.heartbeat import Listener, beating
 
 if TYPE_CHECKING:
@@ -119,10 +120,7 @@ class TrialStore:
         return beating(lambda count: self._set(number, "beat", count))
 
     def _set(self, number: int, name: str, value: Any) -> None:
-        import optuna
-
-        trial_id = self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
-        optuna.trial.Trial(self._study, trial_id).set_user_attr(name, value)
+        trial_of(self._study, number).set_user_attr(name, value)
 
     def done(self, number: int, values: Sequence[float], figures: Mapping[str, float]) -> bool:
         """Writes down what a trial came to; whether it still counts: one taken for lost does not."""

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.data.splits import Arrays, named, take
+from tfopt.keras_private import mask_of, set_mask, standardized_inputs
 from tfopt.models import signature
 from tfopt.models.graph import graph_of, nodes_of
 
@@ -79,7 +80,7 @@ class IncrementalForward:
         return signature.named_outputs(self._model, keras.tree.pack_sequence_as(self._graph.output, flat))
 
     def _standardized(self, batch: Arrays) -> dict[int, Value]:
-        tensors = self._graph._standardize_inputs(keras.tree.map_structure(keras.ops.convert_to_tensor, batch))
+        tensors = standardized_inputs(self._graph, keras.tree.map_structure(keras.ops.convert_to_tensor, batch))
         return {slot: (tensor, None) for slot, tensor in enumerate(tensors)}
 
     def _run(self, number: int, values: dict[int, Value]) -> None:
@@ -115,12 +116,12 @@ class GraphStep:
     def _call(self, tensors: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
         for tensor, mask in zip(tensors, masks, strict=True):
             if mask is not None:
-                tensor._keras_mask = mask  # an attribute of the tensor: it would end with the function that set it
+                set_mask(tensor, mask)  # an attribute of the tensor: it would end with the function that set it
         args, kwargs = self._arguments.fill_in(dict(zip(self.takes, tensors, strict=True)))
         if isinstance(self._operation, keras.Layer):
             kwargs = {**kwargs, "training": False}
         outputs = keras.tree.flatten(self._operation(*args, **kwargs))
-        return outputs, [getattr(output, "_keras_mask", None) for output in outputs]
+        return outputs, [mask_of(output) for output in outputs]
 
 
 def _steps(graph: Any, slots: dict[int, int], numbers: Iterator[int]) -> Iterator[GraphStep]:

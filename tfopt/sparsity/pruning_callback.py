@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.errors import InputError, ModelError
+from tfopt.keras_private import step_count
 from tfopt.models.attachment import ConstraintCallback, refuse_combinations
 from tfopt.models.constraints import HeldConstraint
 from tfopt.models.layers import Kernel, Rules
@@ -374,5 +375,4 @@ class MagnitudePruning(ConstraintCallback):
             return 0
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
         steps = self.params.get("steps")
-        # `iterations` would be divided by the gradient accumulation steps; TF-MOT counts every forward pass.
-        return self._epoch * steps if steps else int(optimizer._iterations.numpy())
+        return self._epoch * steps if steps else int(step_count(optimizer).numpy())  # TF-MOT counts every batch

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfopt.errors import InputError, ModelError
+from tfopt.keras_private import step_count
 
 KINDS = ("weights", "learning_rate")
 
@@ -84,7 +85,7 @@ class Rewinding:
     def _variables(self, model: Any) -> list[Any]:
         if self.kind == "learning_rate":
             optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-            return [optimizer._iterations]  # the public one is divided by the steps of gradient accumulation
+            return [step_count(optimizer)]
         return [*model.weights, *model.optimizer.variables]
 
     def get_state(self) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from tfopt.errors import ModelError
+from tfopt.keras_private import own_trainable_variables, own_variables
 from tfopt.models.layers import Kernel, LayerRef, matching, prunable, select, walk
 
 
@@ -38,7 +39,7 @@ def choose_kernels(
         own = named.get(id(place.layer)) or prunable(place, asked)
         if id(place.layer) in chosen:
             found.update({id(kernel.variable): kernel for kernel in own if id(kernel.variable) not in found})
-        has_kernel = any(len(v.shape) > 1 for v in getattr(place.layer, "_trainable_variables", ()))
+        has_kernel = any(len(v.shape) > 1 for v in own_trainable_variables(place.layer))
         if has_kernel and not any(id(kernel.variable) in found for kernel in own):
             skipped.append((place.path, _reason(place, own)))
     if not found:
@@ -71,7 +72,7 @@ def _named_weights(places: Sequence[LayerRef], weights: Mapping[str, Sequence[st
     found = {}
     for pattern, names in weights.items():
         for place in matching(places, pattern, "prunable"):
-            owned = {id(v): v for v in (*place.layer._trainable_variables, *place.layer._non_trainable_variables)}
+            owned = {id(v): v for v in own_variables(place.layer)}
             by_name = {v.name: v for v in owned.values()}
             by_name |= {key: v for key, v in vars(place.layer).items() if id(v) in owned}
             for name in names:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfopt.errors import InputError
+from tfopt.keras_private import compiled_settings
 from tfopt.recipe.stage import Context
 
 if TYPE_CHECKING:
@@ -72,12 +73,11 @@ def metrics_of(model: Any, context: Context) -> list[Metric]:
 
 def _usual_metrics(model: Any, context: Context, output: str | None) -> list[Metric]:
     from tfopt import metrics
-    from tfopt.models import signature
     from tfopt.training.label_checks import loss_name
 
     y = context.data.test.y
     labels = y[output] if output else y
-    names = _of_output(signature.compile_settings(model).get("metrics"), output)
+    names = _of_output(compiled_settings(model).get("metrics"), output)
     names = [m if isinstance(m, str) else getattr(m, "name", "") for m in names if m is not None]
     known = [metrics.KERAS_NAMES.get(name, name) for name in names]
     if found := [metrics.METRICS[name] for name in dict.fromkeys(known) if name in metrics.METRICS]:

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfopt.errors import ModelError
+from tfopt.keras_private import loss_tracker
 from tfopt.models.attachment import AttachedCallback, refuse_combinations
 from tfopt.optimizers.closure import Closure, needs_closure
 
@@ -52,7 +53,7 @@ class ClosureStep(AttachedCallback):
             closure = Closure(model, x, y, sample_weight)
             replicas = model.distribute_strategy.num_replicas_in_sync  # Keras divides the loss by their number
             batch = tf.shape(next(part for part in keras.tree.flatten(x) if part is not None))[0]
-            model._loss_tracker.update_state(closure.loss * replicas, sample_weight=batch)
+            loss_tracker(model).update_state(closure.loss * replicas, sample_weight=batch)
             optimizer.step(closure)
             return model.compute_metrics(x, y, closure.outputs, sample_weight=sample_weight)
 

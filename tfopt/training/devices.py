@@ -18,6 +18,7 @@ import keras
 import tensorflow as tf
 
 from tfopt.errors import InputError, TrainingError
+from tfopt.keras_private import built_from_local_batch, limit_cluster_start
 from tfopt.models.clone import in_precision
 from tfopt.recipe.runtime import Runtime
 from tfopt.training.cluster import cluster
@@ -135,7 +136,7 @@ def _tpu(runtime: Runtime) -> Devices:
 
 def _multi_worker(runtime: Runtime) -> Devices:
     addresses, rank = cluster()
-    _wait_at_most(runtime.start_timeout)
+    limit_cluster_start(json.loads(os.environ["TF_CONFIG"])["cluster"], runtime.start_timeout, HEARTBEAT_SECONDS)
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:
@@ -151,47 +152,14 @@ def _multi_worker(runtime: Runtime) -> Devices:
     return Devices(runtime, strategy, rank, len(addresses))
 
 
-def _wait_at_most(seconds: float) -> None:
-    """Gives the start of a cluster an end; TensorFlow's own strategy waits for ever, and its first worker still does.
-
-    The strategy takes the coordination service as it finds it (collective_all_reduce_strategy.py of TensorFlow 2.21).
-    """
-    from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
-    from tensorflow.python.distribute import multi_worker_util
-    from tensorflow.python.eager import context
-    from tensorflow.python.training.server_lib import ClusterSpec
-
-    jobs = json.loads(os.environ["TF_CONFIG"])["cluster"]
-    context.context().configure_coordination_service(
-        service_type="standalone",
-        service_leader=multi_worker_util.coordination_leader(ClusterSpec(jobs)),
-        cluster_register_timeout_in_ms=int(seconds * 1000),
-        heartbeat_timeout_in_ms=HEARTBEAT_SECONDS * 1000,
-        coordinated_jobs=[
-            coordination_config_pb2.CoordinatedJob(name=name, num_tasks=len(addresses))
-            for name, addresses in jobs.items()
-        ],
-    )
-
-
 def _across_workers(cls: type[keras.Model]) -> type[keras.Model]:
     """A model class whose `fit` works under MultiWorkerMirroredStrategy.
 
-    Keras 3 reads the first batch of a distributed iterator as if it were on one device, and then has the values that a
-    step logs reduced over an axis that they do not have (github.com/keras-team/keras/issues/20585).
+    Besides what `built_from_local_batch` sets right, Keras 3 has the values that a step logs reduced over an axis that
+    they do not have (github.com/keras-team/keras/issues/20585).
     """
 
-    class AcrossWorkers(cls):
-        def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-            strategy = self.distribute_strategy
-            for _, _, batches in iterator or ():
-                data_batch = tf.nest.map_structure(
-                    lambda part: strategy.experimental_local_results(part)[0], next(batches)
-                )
-                break
-            with strategy.scope():
-                self._symbolic_build(data_batch=data_batch)
-
+    class AcrossWorkers(built_from_local_batch(cls)):  # type: ignore[misc]
         def train_step(self, data: Any) -> Any:
             return _as_vectors(super().train_step(data))
 

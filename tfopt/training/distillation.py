@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from tfopt.errors import InputError, ModelError
+from tfopt.keras_private import history_of, loss_takes_training, penalty_in_loss, set_loss_takes_training
 from tfopt.models.attachment import AttachedCallback, refuse_combinations
 from tfopt.training.label_checks import loss_name
 
@@ -93,9 +94,9 @@ class Distillation(AttachedCallback):
     def _attach(self) -> None:
         model = self._owner = self.model
         self._own_loss = vars(model).get("compute_loss")
-        self._takes_training = model._compute_loss_has_training_arg
+        self._takes_training = loss_takes_training(model)
         model.compute_loss = self._mixed(model, model.compute_loss)
-        model._compute_loss_has_training_arg = True  # a compute_loss from before Keras 3.3 cannot tell a test from it
+        set_loss_takes_training(model, True)  # a compute_loss from before Keras 3.3 cannot tell a test from it
         self._attached = True
         model.make_train_function(force=True)  # fit() keeps a step traced earlier, with the loss as it was
 
@@ -108,7 +109,7 @@ class Distillation(AttachedCallback):
             del model.compute_loss
         else:
             model.compute_loss = self._own_loss
-        model._compute_loss_has_training_arg = self._takes_training
+        set_loss_takes_training(model, self._takes_training)
         model.make_train_function(force=True)
 
     def _mixed(self, model: keras.Model, own: Any) -> Any:
@@ -124,7 +125,7 @@ class Distillation(AttachedCallback):
                 return loss
             taught, said = _only(_ask(self.teacher, x), "teacher"), _only(y_pred, "model")
             _refuse_shapes(taught.shape, said.shape)
-            penalties = sum(model._aggregate_additional_loss(penalty) for penalty in model.losses)
+            penalties = sum(penalty_in_loss(model, penalty) for penalty in model.losses)
             distance = compare(keras.ops.stop_gradient(taught), said, sample_weight)
             return (1 - weight) * loss + weight * (distance + penalties)
 
@@ -205,7 +206,7 @@ def _ending(model: Any) -> str:
         outputs = keras.tree.flatten(getattr(layer, "outputs", None) or [])
         if not outputs:  # a subclassed model
             return ""
-        history = outputs[index]._keras_history
+        history = history_of(outputs[index])
         layer, index = history.operation, history.tensor_index
     does = getattr(layer, "activation", layer)
     name = getattr(does, "__name__", type(does).__name__).lower()
@@ -213,7 +214,7 @@ def _ending(model: Any) -> str:
 
 
 def _ask(teacher: Any, x: Any) -> Any:
-    takes_training = getattr(teacher, "_call_has_training_arg", False)
+    takes_training = "training" in getattr(teacher, "call_signature_parameters", ())
     return teacher(x, training=False) if takes_training else teacher(x)
 
 

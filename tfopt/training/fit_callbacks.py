@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from tfopt.errors import TrainingError
+from tfopt.keras_private import seed_generators
 from tfopt.models.layers import walk
 
 
@@ -39,7 +40,7 @@ class Reseed(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Sets the state of every seed generator of the model."""
         owners = [self.model, *(place.layer for place in walk(self.model))]
-        generators = {id(g): g for owner in owners for g in getattr(owner, "_seed_generators", ())}
+        generators = {id(g): g for owner in owners for g in seed_generators(owner)}
         for index, generator in enumerate(generators.values()):
             digest = hashlib.sha256(f"{self.seed} {epoch} {index}".encode()).digest()
             generator.state.assign(np.frombuffer(digest[:8], np.uint32))

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 
 from tfopt.errors import ModelError
+from tfopt.keras_private import optimized_variables, variable_index
 from tfopt.models.layers import LayerRef, matching, walk
 
 
@@ -73,8 +74,8 @@ def rated(model: keras.Model, rates: Mapping[str, float]) -> Iterator[None]:
 
     def update_step(gradient: Any, variable: Any, learning_rate: Any) -> Any:
         if not by_index:
-            by_index.extend(factors.get(id(v), 1.0) for v in optimizer._trainable_variables)
-        return own(gradient, variable, learning_rate * by_index[optimizer._get_variable_index(variable)])
+            by_index.extend(factors.get(id(v), 1.0) for v in optimized_variables(optimizer))
+        return own(gradient, variable, learning_rate * by_index[variable_index(optimizer, variable)])
 
     optimizer.update_step = update_step
     try:

@@ -14,6 +14,7 @@ import numpy as np
 
 from tfopt.data.splits import Data, Reading, Samples, balanced_weights, label_ids
 from tfopt.errors import InputError, ModelError
+from tfopt.keras_private import compiled_settings
 from tfopt.losses import build_loss
 from tfopt.metrics import METRICS, Metric
 from tfopt.models import signature
@@ -228,7 +229,7 @@ def compile_arguments(model: keras.Model, settings: FitSettings, steps_per_epoch
         ModelError: Neither says a loss.
         InputError: The optimizer, the loss or a metric does not exist.
     """
-    own = signature.compile_settings(model)
+    own = compiled_settings(model)
     spec = settings.optimizer or own.get("optimizer") or "adam"
     loss = build_loss(settings.loss) or own.get("loss")
     if loss is None:

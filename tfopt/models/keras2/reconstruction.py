@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tfopt.errors import ModelError
+from tfopt.keras_private import own_variables
 from tfopt.models.keras2.layer_config import (
     WAY_OUT,
     class_of,
@@ -177,7 +178,7 @@ def _fill(old: Any, new: Any) -> Iterator[int]:
     tf_keras = library()
 
     theirs = [*old._trainable_weights, *old._non_trainable_weights]
-    mine = [*new._trainable_variables, *new._non_trainable_variables]
+    mine = own_variables(new)
     by_name = {_leaf(weight): weight for weight in theirs}
     if len(by_name) == len(theirs) and by_name.keys() == {_leaf(weight) for weight in mine}:
         theirs = [by_name[_leaf(weight)] for weight in mine]  # else renamed, but in the order of build

@@ -13,7 +13,8 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from tensorflow.python.framework import op_callbacks
+
+from tfopt.keras_private import mask_of, op_outputs_replaced, set_mask
 
 # From the name of an op and its outputs to others, or None.
 LayerChange = Callable[[str, Sequence[Any]], "Sequence[Any] | None"]
@@ -41,21 +42,14 @@ def computed(
     floats = [i for i, value in enumerate(flat) if tf.is_tensor(value) and value.dtype.is_floating]
     found: list[Any] = []
 
-    def put(op_type: str, inputs: Any, attrs: Any, outputs: Any, op_name: str | None = None, graph: Any = None) -> Any:
-        return change(op_name or "", outputs)
-
     @tf.custom_gradient
     def inner(*tensors: Any) -> Any:
         given = list(flat)
         for place, tensor in zip(floats, tensors, strict=False):
             given[place] = with_mask(tensor, flat[place])
         new_args, new_rest = tf.nest.pack_sequence_as((args, rest), given)
-        with handed(tensors[len(floats) :]):
-            op_callbacks.add_op_callback(put)
-            try:
-                outputs = compute(*new_args, **new_rest)
-            finally:
-                op_callbacks.remove_op_callback(put)
+        with handed(tensors[len(floats) :]), op_outputs_replaced(change):
+            outputs = compute(*new_args, **new_rest)
         found[:] = [outputs, keras.tree.flatten(outputs)]
         results = [value for value in found[1] if tf.is_tensor(value)]
         return results, lambda *gradients, variables=None: _gradient(tensors, results, gradients, variables)
@@ -80,6 +74,6 @@ def _gradient(tensors: Sequence[Any], results: Sequence[Any], gradients: Sequenc
 
 def with_mask(tensor: Any, original: Any) -> Any:
     """A tensor with the Keras mask of another."""
-    if hasattr(original, "_keras_mask"):
-        tensor._keras_mask = original._keras_mask
+    if (mask := mask_of(original)) is not None:
+        set_mask(tensor, mask)
     return tensor

@@ -78,21 +78,21 @@ class QATSession:
             raise ModelError("the model has no weights yet, so there is nothing to quantize. Build it first.")
         self.model, self.export, self._settings = model, export, (ranges, momentum, rate)
         self.holder: Any = self  # whom a user knows: the callback, where there is one
-        self._parts = parts(model)
+        self.parts = parts(model)
         if known is None:
             if replaced_by(model) is not None:  # an earlier one, or what a fit has left that was interrupted
                 replaced_by(model).strip()
             self._calibration = gathered(calibration, model)
             with all_different(model):
                 prepared, unrolled = self._prepared()
-                self.scheme, self._samples = make_scheme(prepared, unrolled), prepared.samples
+                self.scheme, self.samples = make_scheme(prepared, unrolled), prepared.samples
         else:
-            if [type(part.computes) for part in self._parts] != [type(part.computes) for part in known._parts]:
+            if [type(part.computes) for part in self.parts] != [type(part.computes) for part in known.parts]:
                 raise ModelError("the model is of other layers than the one that was trained for quantization.")
             theirs, ours = ([t.name for t in getattr(m, "inputs", None) or ()] for m in (known.model, model))
             names = dict(zip(theirs, ours, strict=True))  # Keras numbers them as it makes them
-            self._samples = {names.get(name, name): array for name, array in known._samples.items()}
-            self._calibration = self._samples
+            self.samples = {names.get(name, name): array for name, array in known.samples.items()}
+            self._calibration = self.samples
             inputs = {names.get(name, name): number for name, number in known.scheme.inputs.items()}
             self.scheme = replace(known.scheme, inputs=inputs)
         kernels = [(grid, self._variable(grid)) for grid in self.scheme.kernels]
@@ -149,9 +149,9 @@ class QATSession:
     def begin(self) -> None:
         """Takes the ranges of the calibration samples."""
         step = self.export.batch if isinstance(self.export.batch, int) else 1
-        extremes = self._simulation.observe(self._samples, step)
+        extremes = self._simulation.observe(self.samples, step)
         for name, number in self.scheme.inputs.items():
-            if self._samples[name].any() and not (extremes.low[:, number].any() or extremes.high[:, number].any()):
+            if self.samples[name].any() and not (extremes.low[:, number].any() or extremes.high[:, number].any()):
                 raise ModelError(
                     f"how the model takes its input {name!r} is not known. Give its inputs as a flat dict."
                 )
@@ -191,7 +191,7 @@ class QATSession:
         """What the file quantizes by ranges of the calibration samples, as the training does not know of it."""
         hidden = "the model does not show this value: its range is that of the calibration samples"
         other = "the model computes this in another way in training: its range was not trained"
-        whole, reached = self._parts, self._simulation.reached
+        whole, reached = self.parts, self._simulation.reached
         missed = [point for point in self.scheme.points if reached and point not in reached]
         where = [f"{whole[point.part].path}/{point.op or 'output'}" for point in missed]
         return (
@@ -251,7 +251,7 @@ class QATSession:
             content: The file.
             samples: Inputs `(samples, ...)`, or a dict of such arrays; the calibration samples if not given.
         """
-        taken = self._samples if samples is None else samples
+        taken = self.samples if samples is None else samples
         if not isinstance(taken, Mapping):
             taken = {next(iter(Runner(content).inputs)): taken}
         runner, attached = Runner(content), self.attached
@@ -271,7 +271,7 @@ class QATSession:
         return Resemblance(steps, agreement)
 
     def _variable(self, grid: Any) -> Any:
-        return vars(self._parts[grid.part].computes)[grid.attribute]
+        return vars(self.parts[grid.part].computes)[grid.attribute]
 
     def _prepared(self) -> tuple[PreparedModel, bool]:
         """The model converted to float32, and whether with its loops unrolled."""

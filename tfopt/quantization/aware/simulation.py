@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfopt.keras_private import training_of_call
 from tfopt.models import signature
 from tfopt.models.layers import call_replaced
 from tfopt.quantization.aware import fake_quant
@@ -172,10 +173,7 @@ class Simulation:
 
     def _trains(self) -> bool:
         """Whether Keras calls the model, whose `call` takes no word of it, in training."""
-        training = getattr(self._model._get_call_context(), "training", None)
-        if training is None:
-            self._model._maybe_reset_call_context()  # there was none, and asking made one
-        return bool(training)
+        return bool(training_of_call(self._model))
 
     @property
     def _frame(self) -> _Frame | None:
@@ -225,8 +223,8 @@ class Simulation:
 
     def _input(self, frame: _Frame, taken: Any) -> Any:
         """What the model takes, by the names that its inputs have in the file."""
-        struct = getattr(self._model, "_inputs_struct", None)
         if isinstance(taken, Mapping):
+            struct = self._model.input if isinstance(self._model, keras.Function) else None
             known = struct if isinstance(struct, Mapping) else {}
             names = {key: str(getattr(known.get(key), "name", key)) for key in taken}
             return {key: self._named(frame, names[key], value) for key, value in taken.items()}

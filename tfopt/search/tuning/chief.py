@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tfopt.errors import InputError, TrainingError
+from tfopt.keras_private import chief_answers_within, serve_oracle
 from tfopt.recipe.artifact import KEY, PARTIAL
 from tfopt.search import heartbeat
 from tfopt.search.heartbeat import Listener, beating
@@ -44,19 +45,16 @@ class Rendezvous:
     def work(self, tuner: Any) -> None:
         """What a worker does: trials, until the chief has no more or is done."""
         import grpc
-        from keras_tuner.src.distribute import oracle_client
 
         if self._is_taken():
             return
-        before, oracle_client.TIMEOUT = oracle_client.TIMEOUT, max(self._lost_after, 2 * heartbeat.SECONDS)
+        patience = max(self._lost_after, 2 * heartbeat.SECONDS)
         try:
-            with self._alive(), contextlib.suppress(_Over):
+            with chief_answers_within(patience), self._alive(), contextlib.suppress(_Over):
                 tuner.search(verbose=0)
         except grpc.RpcError as error:
             if not self._is_over():
                 raise TrainingError(f"the chief does not answer: {error.code().name}. {_AGAIN}") from error
-        finally:
-            oracle_client.TIMEOUT = before
 
     def _is_over(self) -> bool:
         """Whether the chief has all trials: it says so, or has taken the folder away with its result."""
@@ -95,23 +93,16 @@ class Rendezvous:
         from concurrent import futures
 
         import grpc
-        from keras_tuner.src import protos
-        from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
         oracle = tuner.oracle
         oracle.verbose = 0
         tuner.save()
         server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
 
-        class Servicer(OracleServicer):  # type: ignore[misc,unused-ignore]
-            def EndTrial(self, request: Any, context: Any) -> Any:
-                ongoing = {trial.trial_id for trial in oracle.ongoing_trials.values()}
-                if request.trial.trial_id in ongoing:  # not one that was taken for lost, and is done already
-                    return super().EndTrial(request, context)
-                return protos.get_service().EndTrialResponse()
+        def ongoing(trial_id: str) -> bool:  # not one that was taken for lost, and is done already
+            return any(trial.trial_id == trial_id for trial in oracle.ongoing_trials.values())
 
-        servicer = Servicer(oracle)
-        protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
+        servicer = serve_oracle(server, oracle, ongoing)
         address = f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
         try:
             server.add_insecure_port(address)

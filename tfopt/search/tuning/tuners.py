@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tfopt.errors import MACHINE_FAULTS, InputError, TfoptError
+from tfopt.keras_private import oracle_file, run_one_trial, save_trials_with, tuner_file
 from tfopt.search.tuning.chief import POLL_SECONDS, Rendezvous
 from tfopt.search.tuning.roles import role_here
 from tfopt.user_code import describe
@@ -121,10 +122,8 @@ class Tuning:
         self._tuner = self._made(tuner, offered, arguments or {})
         if role_here() != "worker":
             oracle = self._tuner.oracle
-            oracle.save = lambda: _put(oracle.get_state(), oracle._get_oracle_fname())
-            oracle._save_trial = lambda trial: _put(
-                trial.get_state(), os.path.join(oracle._get_trial_dir(trial.trial_id), "trial.json")
-            )
+            oracle.save = lambda: _put(oracle.get_state(), oracle_file(oracle))
+            save_trials_with(oracle, _put)
 
     def _made(self, tuner: Any, offered: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
         """The tuner, given what it takes of what there is, and the arguments that the user wrote."""
@@ -158,7 +157,7 @@ class Tuning:
             def save(self) -> None:
                 if role_here() != "worker":
                     self.oracle.save()
-                _put(self.get_state(), self._get_tuner_fname())
+                _put(self.get_state(), tuner_file(self))
 
             def pre_create_trial(self) -> None:
                 tuning._meeting.find_chief()
@@ -233,7 +232,7 @@ class Tuning:
                 time.sleep(POLL_SECONDS)
                 continue
             tuner.on_trial_begin(trial)
-            tuner._try_run_and_update_trial(trial)
+            run_one_trial(tuner, trial)
             tuner.on_trial_end(trial)
 
     def outcomes(self) -> list[Outcome]:

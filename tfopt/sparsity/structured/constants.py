@@ -175,7 +175,7 @@ def _filled(tensor: Any, values: np.ndarray) -> Any:
 def _called(call: Call, tensors: dict[int, Any]) -> np.ndarray:
     """What an operation gives, `(positions, channels)`."""
     args, kwargs = call.node.arguments.fill_in(tensors)
-    if isinstance(call.operation, keras.Layer) and call.operation._call_has_training_arg:
+    if isinstance(call.operation, keras.Layer) and "training" in call.operation.call_signature_parameters:
         kwargs["training"] = False
     out = np.asarray(tf.cast(call.operation(*args, **kwargs), tf.float32), np.float64)
     return out.reshape(-1, out.shape[-1])

@@ -167,7 +167,7 @@ def _inside(node: Any) -> Any:
     if not same or any(a is not b for a, b in zip(given, node.input_tensors, strict=True)):
         return None
     pairs = zip(given, graph.inputs, strict=True)
-    named = isinstance(graph._inputs_struct, dict)
+    named = isinstance(graph.input, dict)
     return None if named or any(len(a.shape) != len(b.shape) for a, b in pairs) else graph
 
 

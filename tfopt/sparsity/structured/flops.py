@@ -99,11 +99,11 @@ def _attention(call: Call, shapes: Mapping[int, Sequence[int]]) -> int:
     layer, arguments = call.operation, call.node.arguments
     given = dict(zip(("query", "value", "key"), arguments.args, strict=False)) | arguments.kwargs
     asked, known = _places(given["query"]), _places(given["value"])
-    ends = [(layer._query_dense, asked), (layer._output_dense, asked)]
-    ends += [(layer._key_dense, known), (layer._value_dense, known)]
+    ends = [(layer.query_dense, asked), (layer.output_dense, asked)]
+    ends += [(layer.key_dense, known), (layer.value_dense, known)]
     projected = sum(_kernels(dense.weights, shapes, places) for dense, places in ends)
-    _, heads, size = shapes[id(layer._query_dense.kernel)]
-    value_size = shapes[id(layer._value_dense.kernel)][2]
+    _, heads, size = shapes[id(layer.query_dense.kernel)]
+    value_size = shapes[id(layer.value_dense.kernel)][2]
     return projected + 2 * heads * asked * known * (size + value_size)
 
 

@@ -193,7 +193,7 @@ def _readings(structure: DependencyGraph, x: Any) -> Iterator[tuple[np.ndarray, 
             continue
         watches[id(layer)] = _Watch(layer, -1, inputs[0].ids)
         if call.kind == "MultiHeadAttention":
-            last = layer._output_dense
+            last = layer.output_dense
             heads = next(axis.ids for axis in flow.axes if axis.role == "takes" and axis.variable is last.kernel)
             watches[id(last)] = _Watch(last, -2, heads)
     with contextlib.ExitStack() as stack:

@@ -38,7 +38,7 @@ def _made(call: Call, channels: Channels, out: Ids) -> Ids:
 def _dense(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow:
     layer = call.operation
     out = _made(call, channels, channels.new(layer.units))
-    kernel = axes("takes", inputs[0], (layer._kernel, 0)) + axes("makes", out, (layer._kernel, 1), (layer.bias, 0))
+    kernel = axes("takes", inputs[0], (layer.kernel, 0)) + axes("makes", out, (layer.kernel, 1), (layer.bias, 0))
     return Flow((out,), kernel, set_count(units=out))
 
 
@@ -53,7 +53,7 @@ def _conv(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow | str:
                 channels.tie(parts[0], part)
         taken = taken[: len(taken) // layer.groups]
     _made(call, channels, out)
-    kernel = layer._kernel
+    kernel = layer.kernel
     cut = axes("takes", taken, (kernel, rank)) + axes("makes", out, (kernel, rank + 1), (layer.bias, 0))
     return Flow((out,), cut, set_count(filters=out))
 
@@ -120,7 +120,7 @@ def _embedding(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow:
     layer = call.operation
     channels.keep(inputs[0], f"{call.path} takes them as numbers of entries")
     out = channels.new(layer.output_dim)
-    return Flow((out,), axes("makes", out, (layer._embeddings, 1)), set_count(output_dim=out))
+    return Flow((out,), axes("makes", out, (layer.embeddings, 1)), set_count(output_dim=out))
 
 
 @rule("LSTM", "GRU", "SimpleRNN")
@@ -185,7 +185,7 @@ def _time_distributed(call: Call, inputs: Sequence[Ids], channels: Channels) -> 
 @rule("MultiHeadAttention")
 def _attention(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow | str:
     """Heads are cut, and the channels of the output."""
-    layer, last = call.operation, call.operation._output_dense
+    layer, last = call.operation, call.operation.output_dense
     if call.node is None or len(call.outputs) > 1 or len(last.kernel.shape) != 3:
         return "it gives away more than one output of one axis"
     arguments = call.node.arguments
@@ -199,7 +199,7 @@ def _attention(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow | 
             channels.keep(ids, f"{call.path} takes them as a mask")
     heads, out = channels.new(layer.num_heads, single=True), channels.new(last.kernel.shape[-1])
     cut: tuple[Axis, ...] = ()
-    for dense, ids in ((layer._query_dense, query), (layer._key_dense, key), (layer._value_dense, value)):
+    for dense, ids in ((layer.query_dense, query), (layer.key_dense, key), (layer.value_dense, value)):
         cut += axes("takes", ids, (dense.kernel, 0)) + axes("makes", heads, (dense.kernel, 1), (dense.bias, 0))
     cut += axes("takes", heads, (last.kernel, 0)) + axes("makes", out, (last.kernel, 2), (last.bias, 0))
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import keras
 
+from tfopt.keras_private import all_layers
 from tfopt.sparsity.structured.channel_ids import Channels, Ids
 
 Count = Callable[[Ids], int]
@@ -132,7 +133,7 @@ def flow_of(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow | str
         return "tfopt does not know how channels go through it"
     if getattr(call.operation, "data_format", "channels_last") == "channels_first":
         return "its channels are not the last axis"
-    parts = call.operation._flatten_layers() if isinstance(call.operation, keras.Layer) else ()
+    parts = all_layers(call.operation) if isinstance(call.operation, keras.Layer) else ()
     if any(getattr(part, "quantization_mode", None) or getattr(part, "lora_enabled", False) for part in parts):
         return "it is quantized or has LoRA weights"
     return TABLE[known](call, inputs, channels)

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfopt.keras_private import all_layers
 from tfopt.sparsity.structured.budget import Budget, Unit, fit
 from tfopt.sparsity.structured.dependency_graph import read
 from tfopt.sparsity.structured.flops import LayerCost, costs
@@ -174,7 +175,7 @@ def reestimate(model: keras.Model, x: Any, batch_size: int = 64) -> None:
     References:
         Li et al., EagleEye, arXiv:2007.02491 (adaptive batch normalization after pruning).
     """
-    normalizations = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    normalizations = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
     if not normalizations:
         return
     momenta = [layer.momentum for layer in normalizations]

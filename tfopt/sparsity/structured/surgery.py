@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfopt.keras_private import all_layers, compiled_settings, history_of, run_through_graph
 from tfopt.models.graph import graph_of
-from tfopt.models.signature import compile_settings
 from tfopt.sparsity.structured.channel_ids import Ids
 from tfopt.sparsity.structured.dependency_graph import DependencyGraph
 
@@ -38,7 +38,7 @@ def cut(
     model = structure.model
     smaller = maker.model(model, graph_of(model).inputs)
     maker.fill()
-    if settings := compile_settings(model):
+    if settings := compiled_settings(model):
         optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
         metrics = {name: keras.tree.map_structure(_anew, settings[name]) for name in ("metrics", "weighted_metrics")}
         smaller.compile(**{**settings, **metrics, "optimizer": optimizer})
@@ -66,7 +66,7 @@ def _unbuilt(config: Any) -> Any:
 def _own(layer: Any, config: dict[str, Any]) -> dict[str, Any]:
     """The functions and classes of a user's own that a layer's config names; a lambda gets a name in it."""
     found: dict[str, Any] = {}
-    for part in layer._flatten_layers():
+    for part in all_layers(layer):
         for value in (part, *vars(part).values()):
             named = value if inspect.isfunction(value) else type(value)
             if hasattr(value, "get_config") or named is value:
@@ -79,7 +79,7 @@ def _own(layer: Any, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _input(tensor: Any, shape: tuple[int | None, ...]) -> Any:
-    layer = tensor._keras_history.operation
+    layer = history_of(tensor).operation
     made = type(layer).from_config({**layer.get_config(), "batch_shape": shape}).output
     made.name = tensor.name  # the layer's may be another
     return made
@@ -116,8 +116,8 @@ class _Maker:
         if isinstance(model, keras.Sequential):
             layers = [self.operation(layer) for layer in model.layers]
             return type(model)([*tensors, *layers], name=model.name, trainable=model.trainable)
-        given = keras.tree.pack_sequence_as(graph._inputs_struct, tensors)
-        outputs = graph._run_through_graph(given, operation_fn=self.operation)
+        given = keras.tree.pack_sequence_as(graph.input, tensors)
+        outputs = run_through_graph(graph, given, self.operation)
         return keras.Model(given, outputs, name=model.name, trainable=model.trainable)
 
     def operation(self, operation: Any) -> Any:
