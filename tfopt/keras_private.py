@@ -7,6 +7,7 @@ was. What has a public name with the same meaning is used by that and is not her
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,32 +15,41 @@ from typing import Any
 
 
 def own_variables(layer: Any) -> list[Any]:
-    """The variables that a layer made itself, frozen or not; the public lists hold those of the layers in it too."""
+    """The variables that a layer made itself, frozen or not, to go through a model layer by layer.
+
+    The public lists hold those of the layers in it too.
+    """
     return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
 def own_trainable_variables(layer: Any) -> list[Any]:
-    """Those of a layer's own variables that were made to be trained; they stay in this list while it is frozen."""
+    """Those of a layer's own variables that were made to be trained, to find what could be pruned.
+
+    They stay in this list while the layer is frozen; the public list is empty then.
+    """
     return list(layer._trainable_variables)
 
 
 def direct_layers(layer: Any) -> list[Any]:
-    """The layers right below a model or layer; the public `layers` is there on models alone."""
+    """The layers right below a model or layer, to give each a path; the public `layers` is there on models alone."""
     return layer._flatten_layers(include_self=False, recursive=False)
 
 
 def all_layers(layer: Any) -> list[Any]:
-    """A model or layer itself and every layer below it, at any depth."""
+    """A model or layer itself and every layer below it, at any depth, to ask something of all of them."""
     return layer._flatten_layers()
 
 
 def seed_generators(layer: Any) -> list[Any]:
-    """The generators of a layer's random numbers, each with a `state` to set: those of dropout and augmentation."""
+    """The generators of a layer's random numbers (dropout, augmentation), each with a `state` to seed at each epoch."""
     return list(layer._seed_generators)
 
 
 def training_of_call(layer: Any) -> bool | None:
-    """What Keras was told of `training` in the call that is going on; None where it was told nothing."""
+    """What Keras was told of `training` in the call that is going on; None where it was told nothing.
+
+    A model whose `call` has no argument `training` is asked so for what its simulation of a file does in training.
+    """
     training = getattr(layer._get_call_context(), "training", None)
     if training is None:
         layer._maybe_reset_call_context()  # there was no call, and asking made one
@@ -47,22 +57,22 @@ def training_of_call(layer: Any) -> bool | None:
 
 
 def history_of(tensor: Any) -> Any:
-    """Where a symbolic tensor is from: its `operation`, `node_index` and `tensor_index`."""
+    """Where a symbolic tensor is from (`operation`, `node_index`, `tensor_index`), to tell what a model ends in."""
     return tensor._keras_history
 
 
 def calls_of(operation: Any) -> Sequence[Any]:
-    """The nodes that a layer's symbolic calls left in graphs, each with its `arguments`; none for one never called."""
+    """The nodes that a layer's calls left in graphs, each with its `arguments`, to tell how long a loop is."""
     return operation._inbound_nodes
 
 
 def mask_of(tensor: Any) -> Any:
-    """The mask that a layer such as Masking or Embedding gave a tensor; None where there is none."""
+    """The mask that a layer such as Masking gave a tensor, to carry it over to another; None where there is none."""
     return getattr(tensor, "_keras_mask", None)
 
 
 def set_mask(tensor: Any, mask: Any) -> None:
-    """Gives a tensor the mask that the next layer finds on it."""
+    """Gives a tensor that took the place of another the mask that the next layer looks for on it."""
     tensor._keras_mask = mask
 
 
@@ -77,7 +87,7 @@ def functional_class() -> Any:
 
 
 def functional_of(sequential: Any) -> Any:
-    """The functional model that a Sequential runs; None before it is built."""
+    """The functional model that a Sequential runs, to read its graph; None before it is built."""
     return sequential._functional
 
 
@@ -87,12 +97,12 @@ def nodes_by_depth(graph: Any) -> Mapping[int, Sequence[Any]]:
 
 
 def run_through_graph(graph: Any, inputs: Any, replaced: Callable[[Any], Any]) -> Any:
-    """A functional model's outputs for other inputs, with what `replaced` gives for each operation in its place."""
+    """A functional model's outputs for other inputs, each operation as `replaced` gives it, to make a cut model."""
     return graph._run_through_graph(inputs, operation_fn=replaced)
 
 
 def standardized_inputs(graph: Any, inputs: Any) -> list[Any]:
-    """Inputs as a functional model takes them: flat, in its order, of its ranks and dtypes."""
+    """Inputs as a functional model takes them (flat, in its order, ranks and dtypes), to run it op by op."""
     return graph._standardize_inputs(inputs)
 
 
@@ -109,7 +119,7 @@ def compiled_settings(model: Any) -> dict[str, Any]:
 
 
 def loss_of_batch(model: Any, x: Any, y: Any, outputs: Any, sample_weight: Any) -> Any:
-    """The training loss of a batch; unlike `compute_loss` also where a user's own takes no `training`."""
+    """The training loss of a batch, to evaluate it again within a step; `compute_loss` may take no `training`."""
     return model._compute_loss(x, y, outputs, sample_weight, training=True)
 
 
@@ -165,22 +175,22 @@ def step_count(optimizer: Any) -> Any:
 
 
 def share_step_count(optimizer: Any, other: Any) -> None:
-    """Has an optimizer count its steps in the variable of another, which makes them for it."""
+    """Has an optimizer count its steps in the variable of the one that it wraps, which makes them for it, as in SAM."""
     optimizer._iterations = other._iterations
 
 
 def variable_index(optimizer: Any, variable: Any) -> int:
-    """Which of the variables that an optimizer was built for this is, and so the place of what it keeps for it."""
+    """Which of an optimizer's variables this is, and so where in its lists stands what it keeps for it."""
     return optimizer._get_variable_index(variable)
 
 
 def optimized_variables(optimizer: Any) -> list[Any]:
-    """The variables that an optimizer was built for, in the order of `variable_index`."""
+    """The variables that an optimizer was built for, in the order of `variable_index`, to give each its own rate."""
     return optimizer._trainable_variables
 
 
 def adam_squares(optimizer: Any, index: int) -> Any:
-    """Adam's mean of squared gradients of a variable; with `amsgrad` the largest so far, by which it divides."""
+    """Adam's mean of squared gradients, the metric of its proximal step; with `amsgrad` the largest that was so far."""
     return (optimizer._velocity_hats if optimizer.amsgrad else optimizer._velocities)[index]
 
 
@@ -280,7 +290,6 @@ def oracle_file(oracle: Any) -> str:
 
 def save_trials_with(oracle: Any, write: Callable[[Any, str], None]) -> None:
     """Has an oracle write its trials with `write(state, file)` instead of keras-tuner's own, which a kill cuts off."""
-    import os
 
     def save(trial: Any) -> None:
         write(trial.get_state(), os.path.join(oracle._get_trial_dir(trial.trial_id), "trial.json"))
