@@ -53,7 +53,7 @@ def test_equal_parts_have_equal_keys():
 
 
 def test_a_key_is_the_same_in_every_process(python):
-    code = "from tfopt.artifact import content_key; print(content_key('a', {'y': 1, 'x': (1.5, None, True)}))"
+    code = "from tfopt.recipe.artifact import content_key; print(content_key('a', {'y': 1, 'x': (1.5, None, True)}))"
     here = content_key("a", {"x": (1.5, None, True), "y": 1})
     assert python(code, PYTHONHASHSEED="1").strip() == here
     assert here == "8d0140765245e80abaf90c6c3bd094a197b74d616e070cbe35680f27c0d55343"

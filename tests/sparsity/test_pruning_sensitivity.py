@@ -263,9 +263,9 @@ def test_only_the_kernels_that_are_handed_in_are_pruned():
 def test_what_lies_before_a_layer_is_not_computed_again(monkeypatch):
     model, split = made(sequential), labelled(made(sequential), samples(sequential))
     ran = []
-    call = incremental_forward.Step.__call__
+    call = incremental_forward.GraphStep.__call__
     monkeypatch.setattr(
-        incremental_forward.Step,
+        incremental_forward.GraphStep,
         "__call__",
         lambda self, values: ran.append(self._operation.name) or call(self, values),
     )
@@ -280,9 +280,9 @@ def test_what_lies_before_a_layer_is_not_computed_again(monkeypatch):
 def test_a_model_within_a_model_is_run_layer_by_layer(monkeypatch):
     model, x = made(nested), samples(nested, 10)
     ran = []
-    call = incremental_forward.Step.__call__
+    call = incremental_forward.GraphStep.__call__
     monkeypatch.setattr(
-        incremental_forward.Step,
+        incremental_forward.GraphStep,
         "__call__",
         lambda self, values: ran.append(self._operation.name) or call(self, values),
     )
