@@ -52,7 +52,7 @@ class ModelSummary:
         inputs: Name, type and shape of each input, one line each.
         outputs: Name, type and shape of each output, one line each.
         parts: Layers or ops, in order.
-        remarks: What is worth knowing of a `.tflite`: ops in float among integers, loops, ops that LiteRT does not
+        remarks: Notable facts about a `.tflite`: ops in float among integers, loops, ops that LiteRT does not
             have, kernels that are stored sparse.
     """
 
@@ -147,7 +147,7 @@ def _of_tflite(source: Path | bytes) -> ModelSummary:
 
 
 def _remarks(summary: FileSummary) -> Iterator[str]:
-    """What is worth knowing of a file."""
+    """Notable facts about a file, one line each."""
     integers = [op for op in summary.ops if op.integers]
     floating = [op for op in summary.ops if op.floating]
     if integers and floating:

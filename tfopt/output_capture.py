@@ -17,7 +17,7 @@ _around: ContextVar[Captured | None] = ContextVar("_around", default=None)
 
 
 class Captured:
-    """What was printed in a captured block."""
+    """The output of a captured block."""
 
     def __init__(self, file: IO[bytes]):
         self._file = file

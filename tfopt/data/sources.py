@@ -24,7 +24,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def resolve(source: Any, folder: Path) -> Any:
-    """What a recipe's `data` stands for, without loading it.
+    """Resolves a recipe's `data` without loading it: a name, the path of a file, a reference, or the object itself.
 
     Raises:
         InputError: The text names no data, or the file does not exist.

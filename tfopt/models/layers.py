@@ -66,7 +66,7 @@ class Kernel:
 
     Args:
         place: The layer.
-        attribute: Its attribute on the layer, such as `kernel`.
+        attribute: Name of the layer's attribute that holds it, such as `kernel`.
         variable: The Keras variable.
     """
 
@@ -120,7 +120,7 @@ def call_replaced(layer: Any, call: Any, by: Any = None) -> Iterator[None]:
     Args:
         layer: The layer.
         call: The new `call`; a function that is used for nothing else, as `by` is noted on it.
-        by: The object that replaces it, for `replaced_by` to return; None where nobody asks.
+        by: The object that replaces it, for `replaced_by` to return; None to note nothing.
     """
     before = vars(layer).get("call")
     if by is not None:

@@ -20,7 +20,7 @@ FILES = (".keras", ".h5", ".hdf5")
 
 
 def resolve(source: Any, folder: Path) -> Any:
-    """What a recipe's `model` stands for: the path of a model, a reference to a function, or the object itself.
+    """Resolves a recipe's `model`: the path of a model, a reference to a function, or the object itself.
 
     Raises:
         InputError: The file does not exist, or the text is neither a path nor a reference.

@@ -82,7 +82,7 @@ def run(
         recipe: A recipe, or the path of a YAML one.
         out: The folder for results.
         progress: Receives the progress of the run; None shows nothing.
-        join: Where another process runs the recipe in the same folder, take part in the stages whose work can be
+        join: While another process runs the recipe in the same folder, take part in the stages whose work can be
             shared, until all is done; the one that runs it may die, and this one goes on in its place. It is implied
             where keras-tuner's environment variables name a chief and workers, of which the chief runs the stages.
 
@@ -202,7 +202,7 @@ def _fold(plan: Plan, announce: bool = True) -> Result:
         if found is None and not checked:
             progress.checking()
             with storage_errors(log):
-                log.write_bytes(b"")  # a run that has nothing to do leaves the story of the last one
+                log.write_bytes(b"")  # a run that has nothing to do keeps the log of the last one
             with captured(log):
                 plan.start()
                 plan.check()

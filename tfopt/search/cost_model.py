@@ -39,7 +39,7 @@ _ANY = "any"
 
 
 def _kind(candidate: Candidate) -> str:
-    """The kind of a candidate, within which estimates err alike: trained clusters compress better, int4 worse."""
+    """Candidates of one kind err alike: trained clusters compress better than estimated, int4 worse."""
     return repr((bool(candidate.clusters), candidate.channels < 1, 4 in candidate.bits.values()))
 
 

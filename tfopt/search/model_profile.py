@@ -137,7 +137,7 @@ class ModelProfile:
 
         Args:
             split: Samples on which sensitivity is measured.
-            metric: The metric that pruning a layer lowers.
+            metric: The metric whose drop is the sensitivity.
             objective: The goal and the limits.
         """
         space = self.space
@@ -228,7 +228,7 @@ def cost_of(file: Path, shapes: Mapping[str, Sequence[int]], seconds: float = TI
     Args:
         file: The file.
         shapes: Input shapes by name, without the batch.
-        seconds: How long to time it.
+        seconds: How long it is timed.
     """
     found = benchmark.measure(file, 1, seconds, shapes)
     return Cost(found["raw_bytes"], found["gzip_bytes"], 1000 * found["latency_median_seconds"])

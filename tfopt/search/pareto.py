@@ -10,7 +10,7 @@ from tfopt.search.cost_model import Cost
 from tfopt.search.space import Candidate
 
 Goal = Literal["accurate", "smallest", "fastest"]
-# Latencies of one file differ from run to run by this fraction, and by so many milliseconds.
+# Latencies of one file differ from run to run by this fraction, plus this many milliseconds.
 TIMING, JITTER = 0.05, 0.01
 
 

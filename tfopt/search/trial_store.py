@@ -40,7 +40,7 @@ class Job:
         parameters: Parameters of the candidate, by name.
         rung: Rung of successive halving; 0 is the short training.
         of: Number of the trial that was promoted to this rung; None on rung 0.
-        attempt: Number of attempts before whose worker was lost.
+        attempt: Number of earlier attempts whose worker was lost.
         again: Number of the lost trial that this one repeats; None for a first attempt.
         dropped: Number of candidates rejected before it, as over the limits.
     """
@@ -65,7 +65,7 @@ class Trial:
         number: The trial's number in the storage, from 0.
         state: `waiting`, `running`, `done`, `failed` (the candidate cannot be made), `lost` (its worker is gone) or
             `dropped` (another trial does the same).
-        job: What the trial does.
+        job: The job: a candidate and its rung.
         figures: Measured figures by name: score, drop, epochs, bytes and milliseconds; empty until it is done.
         error: Why it failed; None if it did not.
         worker: The process that runs or ran it: machine, process id and start time.

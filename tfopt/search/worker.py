@@ -159,7 +159,7 @@ class Worker:
         return self._longer(trials)
 
     def _proposal(self, trials: Sequence[Trial], first: Sequence[Trial]) -> Proposal | None:
-        """The next candidate; None where no other fits the limits, which is told once."""
+        """The next candidate; None where no other fits the limits, which is notified once."""
         if self._exhausted == len(first):
             return None
         taken = [self._candidate(trial) for trial in first]

@@ -19,7 +19,7 @@ from tfopt.models.layers import LayerRef, matching, walk
 
 @contextlib.contextmanager
 def frozen(model: keras.Model, patterns: Sequence[str]) -> Iterator[None]:
-    """Freezes the layers that a pattern matches for the length of the block, which `compile` has to be in.
+    """Freezes the layers that a pattern matches for the length of the block; compile the model inside it.
 
     The statistics of a frozen BatchNormalization stay as they are too, as Keras has it.
 

@@ -195,6 +195,6 @@ def attached(model: keras.Model, penalties: Sequence[Penalty]) -> Iterator[Attac
 
 
 def penalty_of(model: keras.Model) -> float:
-    """What the regularizers of all trainable weights of a model add to the loss, its own among them."""
+    """The sum of the regularizers of all trainable weights of a model, its own among them."""
     weights = [variable for variable in model.trainable_variables if variable.regularizer is not None]
     return float(sum(float(keras.ops.sum(variable.regularizer(variable))) for variable in weights))

@@ -40,10 +40,10 @@ class FitSettings:
     Args:
         epochs: Passes over the training split.
         batch_size: Samples of a training step.
-        optimizer: As `optimizers.build_optimizer` takes it; None means the model's own, or Adam.
+        optimizer: In a form that `optimizers.build_optimizer` takes; None means the model's own, or Adam.
         penalties: Penalties on weights for the length of the training.
         early_stopping: Arguments of `keras.callbacks.EarlyStopping`; None trains all epochs.
-        loss: As `losses.build_loss` takes it; None means the model's own compile.
+        loss: In a form that `losses.build_loss` takes; None means the model's own compile.
         metrics: Metrics to log at each epoch; empty means the model's own compile.
         class_weight: Weight of the samples of each class, by class id; `balanced` for all classes the same; None for
             no weights.
@@ -285,7 +285,7 @@ def class_weights(model: keras.Model, settings: FitSettings, split: Samples) -> 
 
 
 def _logs(settings: FitSettings, folder: Path) -> list[keras.callbacks.Callback]:
-    """The TensorBoard callback, with a profile where one is asked for; empty where no logs are."""
+    """The TensorBoard callback, with a profile where asked for; empty where no logs are wanted."""
     runtime = settings.devices.runtime
     if not runtime.tensorboard or not settings.devices.leads:
         return []

@@ -93,7 +93,7 @@ def mended(old: Any, cls: Any, known_stages: bool) -> dict[str, Any]:
 
     Args:
         old: The tf_keras layer.
-        cls: Its Keras 3 class.
+        cls: The Keras 3 class of the layer.
         known_stages: Whether the class is Keras's own.
 
     Raises:

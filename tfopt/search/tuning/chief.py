@@ -30,7 +30,7 @@ class _Over(Exception):
 
 
 class Rendezvous:
-    """Where a chief and its workers meet: an address, and a folder that all of them see.
+    """The meeting point of a chief and its workers: an address, and a folder that all of them see.
 
     Args:
         folder: The tuner's folder.

@@ -34,7 +34,7 @@ class ValueRange:
         """The values as a recipe writes them.
 
         Raises:
-            ValueError: `written` has none of these forms, or is empty.
+            ValueError: `written` has none of the forms in `FORMS`, or is empty.
         """
         if isinstance(written, ValueRange):
             return written
