@@ -11,7 +11,7 @@ import tensorflow as tf
 
 @contextlib.contextmanager
 def deterministic(seed: int) -> Iterator[None]:
-    """Seeds Python, NumPy and TensorFlow, and has ops give the same bits each time, for the length of the block."""
+    """Seeds Python, NumPy and TensorFlow, and makes ops deterministic for the length of the block."""
     from tensorflow.python.framework import config  # the public module can switch determinism on but not off
 
     before = config.is_op_determinism_enabled()

@@ -1,4 +1,4 @@
-"""keras-tuner's tuners with a trial of our own: what it comes to is a score, and what kills it is written down.
+"""keras-tuner's tuners over any function that returns a score, with a count of trials that end their process.
 
 keras-tuner's own `run_trial` fits a Keras model; a trial here is whatever the caller does.
 
@@ -27,7 +27,7 @@ from tfopt.user_code import describe
 NAMES = ("random", "hyperband", "bayesian", "grid")
 OBJECTIVE = "score"
 PROJECT = "tuner"
-# A trial that ended its process so often is not begun again.
+# Times that a trial may end its process before it counts as failed.
 ATTEMPTS = 2
 _BEGUN = "begun"
 
@@ -37,11 +37,11 @@ class Trial:
     """One trial of a tuner.
 
     Args:
-        number: Its name, digits.
-        values: The value of each hyperparameter.
-        epochs: Hyperband's epochs; None with any other tuner.
-        folder: Where it may write; the files stay.
-        hyperparameters: keras-tuner's own object, for a `build(hp)`.
+        number: keras-tuner's id of the trial, in digits.
+        values: Value of each hyperparameter by name.
+        epochs: Epochs that Hyperband gives the trial; None with any other tuner.
+        folder: Folder for the trial's files; they are kept.
+        hyperparameters: The trial's `keras_tuner.HyperParameters`, for a `build(hp)`.
     """
 
     number: str
@@ -53,15 +53,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial came to.
+    """The result of a trial.
 
     Args:
-        number: Its name.
-        values: The value of each hyperparameter.
-        score: The metric; None where there is none.
-        status: `COMPLETED`, `FAILED` and so on, as keras-tuner has it.
-        message: Why it failed.
-        epochs: Hyperband's epochs; None with any other tuner.
+        number: keras-tuner's id of the trial, in digits.
+        values: Value of each hyperparameter by name.
+        score: The metric; None where the trial has none.
+        status: keras-tuner's status, such as `COMPLETED` or `FAILED`.
+        message: Why it failed; None if it did not.
+        epochs: Epochs that Hyperband gave the trial; None with any other tuner.
     """
 
     number: str
@@ -73,20 +73,20 @@ class Outcome:
 
 
 class Tuning:
-    """A search for hyperparameters.
+    """A hyperparameter search with one of keras-tuner's tuners.
 
     Args:
         tuner: One of `NAMES`, or a keras-tuner `Tuner` class, or a function that returns a tuner.
-        declare: Declares the space in keras-tuner's `HyperParameters`; the model of a `build(hp)` may come along.
-        run: Does a trial and gives its score.
-        higher_is_better: The sense of the score.
-        folder: Where trials and the tuner's state go; a search that was interrupted goes on from there.
-        trials: How many; Hyperband decides itself.
+        declare: Declares the space in keras-tuner's `HyperParameters`; may return the model of a `build(hp)`.
+        run: Runs a trial and returns its score.
+        higher_is_better: Whether a higher score is better.
+        folder: Folder for the trials and the tuner's state, from which an interrupted search goes on.
+        trials: Number of trials; Hyperband decides itself.
         epochs: The most epochs of a trial, for Hyperband.
-        seed: Of everything random.
-        lost_after: Seconds without a sign of life after which a worker counts as lost.
-        arguments: More for the tuner's constructor.
-        notify: Is called with a line for what each trial came to.
+        seed: Seed of the tuner.
+        lost_after: Seconds without a heartbeat after which a worker counts as lost.
+        arguments: Further arguments of the tuner's constructor, by name.
+        notify: Called with one line on each finished trial.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Tuning:
             )
 
     def _made(self, tuner: Any, offered: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
-        """The tuner, given what it takes of what there is, and the arguments that the user wrote."""
+        """The tuner, made with those of the offered arguments that it takes, and with the user's own."""
         import keras_tuner
 
         made = known().get(tuner, tuner) if isinstance(tuner, str) else tuner
@@ -148,7 +148,7 @@ class Tuning:
         return found
 
     def _subclass(self, base: type) -> type:
-        """The tuner with a trial of our own, and a chief that hears when a worker is gone."""
+        """The tuner's class with `run` as its trial, and a chief that notices lost workers."""
         tuning = self
 
         class Tuned(base):
@@ -193,7 +193,7 @@ class Tuning:
             if not isinstance(error, TfoptError):
                 traceback.print_exc()
             raise FailedTrialError(str(error) if isinstance(error, TfoptError) else describe(error)) from error
-        except BaseException:  # interrupted, which is not its fault
+        except BaseException:  # interrupted, which is not the trial's fault
             begun.unlink()
             raise
         begun.unlink()
@@ -204,7 +204,7 @@ class Tuning:
         """Searches: on its own, or as the chief or one of the workers that keras-tuner's environment variables name.
 
         Returns:
-            All trials, by number; on a worker nothing.
+            All trials by number; an empty list on a worker.
 
         Raises:
             StorageError, OSError, MemoryError: The machine cannot go on; the search goes on when it is run again.
@@ -226,7 +226,7 @@ class Tuning:
         return self.outcomes()
 
     def _left_behind(self) -> None:
-        """Runs what lost workers left behind when no other was there any more to take it."""
+        """Runs the trials of lost workers that no other worker was there to take."""
         tuner = self._tuner
         while (trial := tuner.oracle.create_trial("tuner0")).status != "STOPPED":
             if trial.status == "IDLE":
@@ -247,14 +247,14 @@ class Tuning:
         return found
 
     def trial(self, outcome: Outcome) -> Trial:
-        """A trial as it was run."""
+        """The trial of an outcome, as it was run."""
         own = self._tuner.oracle.trials[outcome.number]
         folder = Path(self._tuner.get_trial_dir(outcome.number))
         return Trial(outcome.number, outcome.values, outcome.epochs, folder, own.hyperparameters)
 
 
 def known() -> dict[str, Any]:
-    """keras-tuner's own tuners by our words."""
+    """keras-tuner's own tuners by the names of `NAMES`."""
     import keras_tuner
 
     own = (
@@ -267,7 +267,7 @@ def known() -> dict[str, Any]:
 
 
 def _accepted(made: Any) -> set[str] | None:
-    """The arguments that a constructor takes; None for any. Those that it passes on count."""
+    """Names of the arguments that a constructor takes, or passes on to its bases; None for any."""
     names: set[str] = set()
     for cls in made.__mro__ if isinstance(made, type) else (made,):
         function = vars(cls).get("__init__") if isinstance(cls, type) else cls
@@ -281,7 +281,7 @@ def _accepted(made: Any) -> set[str] | None:
 
 
 def _put(state: Any, file: str) -> None:
-    """Writes a state whole: a file that is cut off by a kill would end the search for good."""
+    """Writes a state as JSON, by a rename: a file cut short by a kill would end the search for good."""
     half = Path(f"{file}.{os.getpid()}")
     half.write_text(json.dumps(state))
     os.replace(half, file)
