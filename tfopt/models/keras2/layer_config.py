@@ -88,13 +88,13 @@ def class_of(old: Any) -> tuple[Any, bool]:
     return found, True
 
 
-def mended(old: Any, cls: Any, known_stages: bool) -> dict[str, Any]:
+def mended(old: Any, cls: Any, builtin: bool) -> dict[str, Any]:
     """The config of a tf_keras layer as Keras 3 writes it.
 
     Args:
         old: The tf_keras layer.
         cls: The Keras 3 class of the layer.
-        known_stages: Whether the class is Keras's own.
+        builtin: Whether the class is Keras's own.
 
     Raises:
         ModelError: A setting that Keras 3 does not have is not at Keras 2's default.
@@ -103,7 +103,7 @@ def mended(old: Any, cls: Any, known_stages: bool) -> dict[str, Any]:
     config["name"] = name_of(old)
     policy = old.dtype_policy.name if hasattr(old, "dtype_policy") else old._dtype_policy.name
     config["dtype"] = None if policy.startswith("_") else policy
-    if not known_stages:
+    if not builtin:
         return config
     if type(old).__name__.startswith("SpatialDropout"):
         for key in ("trainable", "noise_shape"):  # of Dropout, which its own constructor does not take

@@ -132,8 +132,8 @@ class _Rebuilding:
 
         if isinstance(old, tf_keras.Model):
             return self.network(old)
-        cls, known_stages = class_of(old)
-        config = mended(old, cls, known_stages)
+        cls, builtin = class_of(old)
+        config = mended(old, cls, builtin)
         held = {key: part for key, part in inner(old).items() if key in config}
         try:
             if not held:
