@@ -65,13 +65,13 @@ def _code(model: Any, op: Any) -> int:
     return max(code.builtinCode, code.deprecatedBuiltinCode)
 
 
-def _opcode(model: Any, known_stages: int) -> int:
+def _opcode(model: Any, builtin: int) -> int:
     """The place of an op among a file's op codes, entered if it is not there."""
     for index, code in enumerate(model.operatorCodes):
-        if max(code.builtinCode, code.deprecatedBuiltinCode) == known_stages:
+        if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
             return index
     code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = known_stages
+    code.builtinCode = code.deprecatedBuiltinCode = builtin
     code.version = 1
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
