@@ -222,8 +222,8 @@ class TrainingStage(Stage):
         if says and self.batch_size and says != self.batch_size:
             samples = {"full": "the whole training split", 1: "one sample"}.get(says, f"{says} samples")
             raise InputError(
-                f"{name} takes {samples} to a step. Leave "
-                f"batch_size out, or write mini_batch_gradient_descent. Received: {self.batch_size}.",
+                f"{name} takes {samples} to a step. Leave batch_size out, or write mini_batch_gradient_descent. "
+                f"Received: {self.batch_size}.",
                 ("batch_size",),
             )
         wanted = self.batch_size or says or 32
