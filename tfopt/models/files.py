@@ -98,9 +98,11 @@ def _as_keras2(path: Path, objects: Mapping[str, Any]) -> Any:
 def _loaded(path: Path, objects: Mapping[str, Any], trust: bool) -> Any:
     import keras
 
-    import tfopt.losses
-    import tfopt.optimizers  # noqa: F401  a model may be compiled with one of them: they register with Keras
+    import tfopt.losses  # noqa: F401  a model may be compiled with one of them: they register with Keras
+    from tfopt.optimizers import OPTIMIZERS, SCHEDULES
 
+    for registry in (OPTIMIZERS, SCHEDULES):  # as do these, once their modules are imported
+        list(registry)
     settings = {"custom_objects": dict(objects), "safe_mode": not trust}
     if path.suffix == ".keras":
         return keras.models.load_model(path, **settings)

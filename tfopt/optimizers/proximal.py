@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from tfopt.errors import InputError, ModelError, did_you_mean
+from tfopt.optimizers.registry import OptimizerEntry
 
 __all__ = ["ProximalAdam", "ProximalSGD"]
 
@@ -133,7 +134,7 @@ class ProximalSGD(Proximal, keras.optimizers.SGD):
     has to be of that length for the training to end where loss and penalty are in balance.
 
     Args:
-        learning_rate: Its step, or a schedule.
+        learning_rate: The factor of a step, or a schedule of it.
         momentum: In [0, 1).
         nesterov: Whether to look ahead.
         l1: Factor of the sum of absolute weights.
@@ -143,7 +144,7 @@ class ProximalSGD(Proximal, keras.optimizers.SGD):
         skip: Patterns to leave out.
         axes: The axis of the output channels by pattern, where it is not the last: -2 for depthwise and transposed
             convolutions.
-        name: Of the optimizer.
+        name: The optimizer's name.
         **kwargs: The arguments that every Keras optimizer has.
 
     Raises:
@@ -190,7 +191,7 @@ class ProximalAdam(Proximal, keras.optimizers.Adam):
     far has no gradient to hold against the penalty and is zero at once.
 
     Args:
-        learning_rate: Its step, or a schedule.
+        learning_rate: The factor of a step, or a schedule of it.
         beta_1: Adam's decay of the mean of the gradients.
         beta_2: Adam's decay of the mean of their squares.
         epsilon: Added to the denominator.
@@ -202,7 +203,7 @@ class ProximalAdam(Proximal, keras.optimizers.Adam):
         skip: Patterns to leave out.
         axes: The axis of the output channels by pattern, where it is not the last: -2 for depthwise and transposed
             convolutions.
-        name: Of the optimizer.
+        name: The optimizer's name.
         **kwargs: The arguments that every Keras optimizer has.
 
     Raises:
@@ -245,6 +246,10 @@ class ProximalAdam(Proximal, keras.optimizers.Adam):
         correction = 1 - ops.power(ops.cast(self.beta_2, variable.dtype), ops.cast(self.iterations + 1, variable.dtype))
         squares = self._velocity_hats[index] if self.amsgrad else self._velocities[index]
         return learning_rate * ops.sqrt(correction), ops.sqrt(squares) + self.epsilon
+
+
+PROXIMAL_SGD = OptimizerEntry("proximal_sgd", ProximalSGD)
+PROXIMAL_ADAM = OptimizerEntry("proximal_adam", ProximalAdam)
 
 
 def choose(paths: Sequence[str], only: Sequence[str], skip: Sequence[str]) -> list[bool]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfopt.errors import InputError, TfoptError
-from tfopt.metrics import METRICS, find_all
+from tfopt.metrics import METRICS, Metric, find_all
 from tfopt.models.backend import keras_on_tensorflow
 from tfopt.recipe.artifact import SOURCE, WORKERS, Artifact, Workspace, content_key, storage_errors
 from tfopt.recipe.progress import Progress
@@ -134,10 +134,7 @@ class Plan:
         from tfopt.training.cluster import cluster
 
         recipe = self.recipe
-        scored = [
-            m.name if m in METRICS.values() else (m.name, m.higher_is_better, m.of_classes, digest_callable(m.score))
-            for m in self.metrics
-        ]
+        scored = [_metric_known_by(metric) for metric in self.metrics]
         keys = {SOURCE: content_key(SOURCE, self.model_digest, recipe.seed, _known_by(recipe.loss), scored)}
         content = sources.fingerprint(self.data_source, lambda: self.raw_data)
         for step in self.steps:
@@ -267,6 +264,13 @@ def _placed(metrics: Any, folder: Path) -> Any:
         return {output: _placed(names, folder) for output, names in metrics.items()}
     files = [isinstance(name, str) and ":" in name for name in metrics]
     return tuple(str(Ref.parse(n, folder)) if file else n for n, file in zip(metrics, files, strict=True))
+
+
+def _metric_known_by(metric: Metric) -> Any:
+    """A built-in metric is known by its name; any other by its code too."""
+    if metric in METRICS.values() and metric.score.__module__.startswith("tfopt."):
+        return metric.name
+    return metric.name, metric.higher_is_better, metric.of_classes, digest_callable(metric.score)
 
 
 def _known_by(loss: Any) -> Any:

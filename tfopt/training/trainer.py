@@ -19,8 +19,8 @@ from tfopt.metrics import METRICS, Metric
 from tfopt.models import signature
 from tfopt.models.clone import in_precision
 from tfopt.models.seeding import deterministic
-from tfopt.optimizers import NewtonCG, build_optimizer
-from tfopt.optimizers.closure import ByClosure
+from tfopt.optimizers import build_optimizer
+from tfopt.optimizers.closure import needs_closure
 from tfopt.recipe.artifact import BACKUP
 from tfopt.training import regularizers
 from tfopt.training.checkpoint import EarlyStopping, EpochBackup, State
@@ -212,11 +212,16 @@ def check(model: keras.Model, settings: FitSettings) -> None:
     optimizer = compile_arguments(model, settings, steps_per_epoch=1)["optimizer"]
     with frozen(model, settings.freeze):
         factors_of(model, settings.rates)
-    if settings.rates and isinstance(optimizer, NewtonCG):
-        raise InputError("newton_cg searches for its own step: rates mean nothing to it. Leave them out.", ("rates",))
-    if runtime.strategy == "multi_worker" and isinstance(optimizer, ByClosure):
+    closing = needs_closure(optimizer)
+    if closing is None:
+        return
+    if settings.rates and closing.searches_step:
         raise InputError(
-            f"{type(optimizer).__name__} needs more than the gradient, which Keras does not hand it across workers. "
+            f"{optimizer.name} searches for its own step: rates mean nothing to it. Leave them out.", ("rates",)
+        )
+    if runtime.strategy == "multi_worker":
+        raise InputError(
+            f"{type(closing).__name__} needs more than the gradient, which Keras does not hand it across workers. "
             "Take another optimizer, or strategy: mirrored.",
             ("optimizer",),
         )

@@ -1,4 +1,4 @@
-"""The learning rate schedule that Keras lacks."""
+"""One cycle, which Keras lacks: up to a large learning rate and down again."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from tfopt.errors import InputError
+from tfopt.optimizers.schedules.registry import ScheduleEntry
 
 __all__ = ["OneCycle"]
 
@@ -68,6 +69,9 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         """The arguments."""
         names = ("max_learning_rate", "decay_steps", "warmup", "divide", "final_divide")
         return {name: getattr(self, name) for name in names}
+
+
+ONE_CYCLE = ScheduleEntry("one_cycle", OneCycle, rank=40)
 
 
 def _half_cosine(start: float, end: float, fraction: Any) -> Any:
