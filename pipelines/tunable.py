@@ -14,7 +14,7 @@ def build(hp):
     if hp.Boolean("dropout"):
         stack.append(layers.Dropout(0.25))
     stack += [
-        layers.Dense(hp.RemovalOrder("units", [16, 32, 64]), activation="relu"),
+        layers.Dense(hp.Choice("units", [16, 32, 64]), activation="relu"),
         layers.Dense(10, activation="softmax"),
     ]
     model = keras.Sequential(stack)

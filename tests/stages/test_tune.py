@@ -21,7 +21,7 @@ def network():
 
 
 def tunable(hp):
-    units = hp.RemovalOrder("units", [2, 24])
+    units = hp.Choice("units", [2, 24])
     model = keras.Sequential(
         [layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(units, activation="relu"), layers.Dense(4, "softmax")]
     )

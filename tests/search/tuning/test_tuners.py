@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).with_name("shared_tuning.py")
 
 def declare(hyperparameters):
     hyperparameters.Float("x", 0.0, 1.0)
-    hyperparameters.RemovalOrder("y", [1, 2, 3])
+    hyperparameters.Choice("y", [1, 2, 3])
 
 
 def score(trial):

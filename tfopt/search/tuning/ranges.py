@@ -92,7 +92,7 @@ class ValueRange:
         """Declares it, and gives the value that it has in a trial."""
         if self.choices:
             listed = [json.dumps(value) for value in self.choices] if self._coded else list(self.choices)
-            return self.value(hyperparameters.RemovalOrder(name, listed))
+            return self.value(hyperparameters.Choice(name, listed))
         sampling = "log" if self.log else "linear"
         if self.whole:
             return hyperparameters.Int(
