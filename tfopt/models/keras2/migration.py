@@ -37,10 +37,6 @@ class MigratedModel:
     max_error: float
     scale: float
 
-    def summary(self) -> dict[str, Any]:
-        """What `artifact.json` keeps of it."""
-        return {"from": self.origin, "max_error": self.max_error, "scale": self.scale}
-
 
 class LoadedModel(NamedTuple):
     """A model at the door, and how it came over if it was one of Keras 2."""
