@@ -114,6 +114,7 @@ class Artifact:
             record["skipped"] = tuple(Skipped(**s) for s in record["skipped"])
             record["parents"] = tuple(record["parents"])
             record["scores"] = tuple(record.get("scores", ()))
+            record["details"] = Details(record.get("details", {}))
             artifact = cls(folder=folder, **record)
             return artifact if artifact.path.is_file() else None
         except (OSError, ValueError, TypeError, KeyError):
