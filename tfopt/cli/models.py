@@ -153,12 +153,13 @@ def _audit_table(rows: Iterable[Any]) -> Table:
 def _show_audit(console: Console, file: Path, slim: bool) -> None:
     """What became of each layer, for a file in the folder of a run, which knows it."""
     from tfopt.recipe.artifact import Artifact
+    from tfopt.recipe.details.quantization import Audit
 
     artifact = Artifact.read(file.resolve().parent)
-    looked = artifact.details.get("audit") if artifact and artifact.path == file.resolve() else None
+    looked = artifact.details.of(Audit) if artifact and artifact.path == file.resolve() else None
     if looked:
-        console.print(_audit_table(looked["rows"]), markup=False)
-        share = f"zeros in kernels {looked['sparsity']:.1%}, before {looked['float_sparsity']:.1%}"
+        console.print(_audit_table(looked.rows), markup=False)
+        share = f"zeros in kernels {looked.sparsity:.1%}, before {looked.float_sparsity:.1%}"
         console.print(share, markup=False, highlight=False)
     elif slim:
         console.print("no names in the file: slim: false, or --no-slim, keeps them", markup=False, highlight=False)

@@ -17,6 +17,8 @@ from tfopt.errors import InputError, TfoptError
 from tfopt.metrics import METRICS, Metric, find_all
 from tfopt.models.backend import keras_on_tensorflow
 from tfopt.recipe.artifact import SOURCE, WORKERS, Artifact, Workspace, content_key, storage_errors
+from tfopt.recipe.details.detail import Details
+from tfopt.recipe.details.verification import CarriedOver
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe, Step
 from tfopt.recipe.stage import Context
@@ -224,8 +226,9 @@ class Plan:
         folder = self.workspace.begin(SOURCE, key)
         with storage_errors(folder):
             model_files.save(self.model, folder / "model.keras")
-        details = {"carried": carried.summary()} if (carried := self._admitted.carried) else {}
-        artifact = Artifact(SOURCE, SOURCE, folder, "model.keras", "keras", key, details=details)
+        carried = self._admitted.carried
+        details = [CarriedOver(carried.origin, carried.max_error, carried.scale)] if carried else []
+        artifact = Artifact(SOURCE, SOURCE, folder, "model.keras", "keras", key, details=Details.gather(details))
         return self.workspace.commit(artifact)
 
     def train_along(self, step: Step, key: str, artifacts: Mapping[str, Artifact]) -> None:

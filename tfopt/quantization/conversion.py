@@ -20,8 +20,9 @@ from tfopt.quantization.calibration import ActivationExtremes, observe
 from tfopt.quantization.calibration_data import fitted, gathered, invented
 from tfopt.quantization.converter_fallback import post_training
 from tfopt.quantization.float_conversion import FloatModel, to_float, trace
-from tfopt.quantization.op_audit import Audit, audit, left_in_float
+from tfopt.quantization.op_audit import audit, left_in_float
 from tfopt.recipe.artifact import Skipped
+from tfopt.recipe.details.quantization import Audit
 from tfopt.recipe.export import MODES, TARGETS, Export
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import FileSummary, read

@@ -3,62 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.recipe.artifact import Skipped
+from tfopt.recipe.details.quantization import Audit, AuditRow
 from tfopt.recipe.export import Mode
 from tfopt.tflite.file import BORDER_OPS, FileSummary, Op, Tensor, read
 
 # Ops whose constants are factors, offsets or first states, and never what one would call a kernel.
 _NO_KERNELS = {"ADD", "SUB", "MUL", "DIV", "WHILE"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """An op with constants.
-
-    Args:
-        layer: The layers it computes; the name of its output where that is not known.
-        op: The op.
-        dtype: Type of its kernel in the file.
-        bytes: Of its weights and biases in the file; a constant that several ops share counts at the first.
-        float_bytes: The same in the float file.
-        zeros: Share of exact zeros in its kernel in the file, 0-1.
-        float_zeros: The same in the float file.
-        values: How many different values its kernel has in the file, zero included; None where that is more than 8
-            bits tell apart.
-    """
-
-    layer: str
-    op: str
-    dtype: str
-    bytes: int
-    float_bytes: int
-    zeros: float
-    float_zeros: float
-    values: int | None = None
-
-
-@dataclass(frozen=True)
-class Audit:
-    """A file looked over.
-
-    Args:
-        rows: Every op with a kernel.
-        floating: Ops that compute in floating point.
-        loops: Layers that are loops in it.
-        flex: TensorFlow ops that LiteRT does not have itself.
-        sparsity: Share of zeros in all kernels, 0-1.
-        float_sparsity: The same in the float file.
-    """
-
-    rows: tuple[Row, ...]
-    floating: tuple[str, ...]
-    loops: tuple[str, ...]
-    flex: tuple[str, ...]
-    sparsity: float
-    float_sparsity: float
 
 
 def audit(source: FloatModel, content: bytes) -> Audit:
@@ -77,7 +30,7 @@ def audit(source: FloatModel, content: bytes) -> Audit:
         seen.update(t.name for t in weights)
         counted.update(t.name for t in now)
         rows.append(
-            Row(
+            AuditRow(
                 layer=", ".join(place.path for place in places) or op.outputs[0].name,
                 op=op.name,
                 dtype="+".join(dict.fromkeys(t.dtype.lower() for t in now if len(t.shape) > 1)),

@@ -10,7 +10,7 @@ import numpy as np
 from tfopt.errors import ConversionError
 from tfopt.metrics import Outputs, compare_outputs
 from tfopt.models import clone, signature
-from tfopt.quantization.op_audit import Audit
+from tfopt.recipe.details.quantization import Audit
 from tfopt.recipe.export import Target
 from tfopt.targets import microcontrollers
 from tfopt.tflite import flatbuffer

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from tfopt.errors import InputError
 from tfopt.recipe.artifact import Artifact, Skipped
+from tfopt.recipe.details.training import KernelSparsity, SparsityRecords, TrainingHistory
 from tfopt.recipe.settings import Patterns, Settings
 from tfopt.recipe.stage import Context
 from tfopt.stages.scoring import test_metrics
@@ -162,5 +163,9 @@ class Prune(TrainingStage):
             metrics={**scores, "sparsity": kernel_sparsity(model)},
             scores=tuple(scores),
             skipped=tuple(Skipped(where, reason) for where, reason in pruning.skipped),
-            details={"history": history, "sparsity": pruning.sparsity(), "sparsity_log": log.history},
+            details=[
+                TrainingHistory(history),
+                KernelSparsity(pruning.sparsity()),
+                SparsityRecords.from_json(log.history),
+            ],
         )

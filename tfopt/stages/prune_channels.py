@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from tfopt.recipe.artifact import BACKUP, Artifact, Skipped
+from tfopt.recipe.details.training import ChannelRemoval, TrainingHistory
 from tfopt.recipe.settings import Patterns
 from tfopt.recipe.stage import Context
 from tfopt.stages.scoring import test_metrics
@@ -106,7 +107,10 @@ class PruneChannels(TrainingStage):
             metrics=metrics,
             scores=tuple(metrics),
             skipped=tuple(Skipped(where, reason) for where, reason in skipped),
-            details={"history": history, "layers": as_rows(changes(costs(whole), costs(read(model))))},
+            details=[
+                TrainingHistory(history),
+                ChannelRemoval.from_json(as_rows(changes(costs(whole), costs(read(model))))),
+            ],
         )
 
     def _limits(self, last: bool) -> Any:

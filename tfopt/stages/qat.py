@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
 from tfopt.errors import ConversionError, ModelError
 from tfopt.recipe.artifact import TRAINED, Artifact, Format, storage_errors
+from tfopt.recipe.details.quantization import ConversionNotes
+from tfopt.recipe.details.training import TrainingHistory
 from tfopt.recipe.export import FEWEST, MODES, Export, TrainedRanges
 from tfopt.recipe.stage import Context
 from tfopt.stages.training_stage import TrainingStage
@@ -121,5 +123,5 @@ class Qat(Export, TrainingStage):
             file.name,
             metrics={**sizes(file), **conversion.figures, **figures},
             skipped=conversion.skipped,
-            details={"history": history, "notes": list(conversion.notes), "audit": asdict(conversion.audit)},
+            details=[TrainingHistory(history), ConversionNotes(conversion.notes), conversion.audit],
         )

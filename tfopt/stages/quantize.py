@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -11,6 +11,9 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from tfopt.errors import ConversionError, InputError, ModelError
 from tfopt.metrics import score_split
 from tfopt.recipe.artifact import Artifact, Format, storage_errors
+from tfopt.recipe.details.detail import Detail
+from tfopt.recipe.details.quantization import AccuracySteps, ConversionNotes
+from tfopt.recipe.details.training import TrainingHistory
 from tfopt.recipe.export import MODES, Export, TrainedRanges
 from tfopt.recipe.settings import Settings
 from tfopt.recipe.stage import Context, Stage
@@ -143,19 +146,19 @@ class Quantize(Export, Stage):
 
         model = context.load(inputs[0])
         calibration = context.data.calibration(self.samples, context.seed)
-        details: dict[str, Any] = {}
+        details: list[Detail] = []
         failed = None
         if self.max_drop is None:
             converted = convert_with_notes(model, self, calibration)
         else:
             outcome = self._contract(model, settled(prepare(model, self, calibration)), inputs, context, details)
             converted = outcome.conversion
-            details["steps"] = [asdict(step) for step in outcome.steps]
+            details.append(AccuracySteps(outcome.steps))
             failed = None if outcome.step.met else f"{context.name}: {self._failure(outcome)}"
         file = context.folder / "model.tflite"
         with storage_errors(file):
             file.write_bytes(converted.content)
-        details |= {"notes": list(converted.notes), "audit": asdict(converted.audit)}
+        details += [ConversionNotes(converted.notes), converted.audit]
         return context.artifact(
             self,
             inputs,
@@ -184,7 +187,7 @@ class Quantize(Export, Stage):
         prepared: PreparedModel,
         inputs: Sequence[Artifact],
         context: Context,
-        details: dict[str, Any],
+        details: list[Detail],
     ) -> Outcome:
         """What keeps the metric, or comes nearest; how a model was trained for it goes into the details."""
         from tfopt.quantization.accuracy_search import AccuracySearch
@@ -209,7 +212,8 @@ class Quantize(Export, Stage):
         stage = self._training_stage(model)
 
         def train() -> Conversion:
-            conversion, figures, details["history"] = stage.train(model, inputs, context)
+            conversion, figures, history = stage.train(model, inputs, context)
+            details.append(TrainingHistory(history))
             return replace(conversion, figures={**conversion.figures, **figures})
 
         return contract.or_trained(outcome, f"trained for {stage.epochs} epochs to be the file", train)

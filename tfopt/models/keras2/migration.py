@@ -37,10 +37,6 @@ class MigratedModel:
     max_error: float
     scale: float
 
-    def summary(self) -> dict[str, Any]:
-        """The migration as `artifact.json` keeps it."""
-        return {"from": self.origin, "max_error": self.max_error, "scale": self.scale}
-
 
 class LoadedModel(NamedTuple):
     """A loaded Keras 3 model, and its migration if it was one of Keras 2."""

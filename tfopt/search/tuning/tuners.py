@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tfopt.errors import MACHINE_FAULTS, InputError, TfoptError
+from tfopt.recipe.details.search import TuningTrial
 from tfopt.search.tuning.chief import POLL_SECONDS, Rendezvous
 from tfopt.search.tuning.roles import role_here
 from tfopt.user_code import describe
@@ -49,27 +50,6 @@ class Trial:
     epochs: int | None
     folder: Path
     hyperparameters: Any
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of a trial.
-
-    Args:
-        number: keras-tuner's id of the trial, in digits.
-        values: Value of each hyperparameter by name.
-        score: The metric; None where the trial has none.
-        status: keras-tuner's status, such as `COMPLETED` or `FAILED`.
-        message: Why it failed; None if it did not.
-        epochs: Epochs that Hyperband gave the trial; None with any other tuner.
-    """
-
-    number: str
-    values: Mapping[str, Any]
-    score: float | None
-    status: str
-    message: str | None
-    epochs: int | None
 
 
 class Tuning:
@@ -200,7 +180,7 @@ class Tuning:
         self._notify(f"trial {trial.trial_id}: {score:.4f} with {_shown(values)}")
         return score
 
-    def search(self) -> list[Outcome]:
+    def search(self) -> list[TuningTrial]:
         """Searches: on its own, or as the chief or one of the workers that keras-tuner's environment variables name.
 
         Returns:
@@ -236,17 +216,17 @@ class Tuning:
             tuner._try_run_and_update_trial(trial)
             tuner.on_trial_end(trial)
 
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[TuningTrial]:
         """All trials, by number."""
         found = []
         for number, trial in sorted(self._tuner.oracle.trials.items()):
             own = dict(trial.hyperparameters.values)
             values = {name: value for name, value in own.items() if not name.startswith("tuner/")}
             message = _last(trial.message) if trial.message else None
-            found.append(Outcome(number, values, trial.score, trial.status, message, own.get("tuner/epochs")))
+            found.append(TuningTrial(number, values, trial.score, trial.status, message, own.get("tuner/epochs")))
         return found
 
-    def trial(self, outcome: Outcome) -> Trial:
+    def trial(self, outcome: TuningTrial) -> Trial:
         """The trial of an outcome, as it was run."""
         own = self._tuner.oracle.trials[outcome.number]
         folder = Path(self._tuner.get_trial_dir(outcome.number))

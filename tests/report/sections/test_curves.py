@@ -2,10 +2,10 @@
 
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 from tfopt.recipe.artifact import Artifact
-from tfopt.report import curves, summary
+from tfopt.report import summary
+from tfopt.report.sections import curves
 
 
 def artifact(name, history=None):
@@ -22,7 +22,7 @@ def both():
 
 
 def test_the_report_has_the_last_figures_of_each_training():
-    lines = [line for line in curves.section(both()) if line.startswith("|")]
+    lines = [line for line in curves.markdown(both()) if line.startswith("|")]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert rows[0] == ["stage", "epochs", "loss", "val_loss", "val_accuracy", "penalty"]
     assert rows[2:] == [
@@ -33,7 +33,7 @@ def test_the_report_has_the_last_figures_of_each_training():
 
 def test_one_training_has_nothing_to_be_compared_with():
     alone = {"source": artifact("source"), "adam": artifact("adam", ADAM)}
-    assert curves.section(alone) == []
+    assert curves.markdown(alone) == []
     assert curves.page("r", alone) is None
 
 
@@ -54,17 +54,3 @@ def test_the_page_lies_beside_the_report_and_goes_when_it_has_nothing_to_show(tm
     summary.write({"adam": artifact("adam", ADAM)}, tmp_path)
     assert not (tmp_path / "curves.html").exists()
     assert "curves.html" not in (tmp_path / "report.md").read_text()
-
-
-def test_what_the_finder_found_is_said_in_two_lines_and_drawn():
-    finder = SimpleNamespace(rates=[1e-3, 1e-2, 1e-1, 1.0], losses=[2.0, 1.0, 0.5, 3.0], suggestion=1e-2)
-    record = curves.rates_record("train", finder)
-    assert record["lowest_loss_at"] == 1e-1
-    assert record["stopped_at"] == 1.0
-    assert curves.rates_lines(record) == [
-        "learning rate of train: 1.0e-02, where the loss falls most steeply",
-        "the loss is smallest at 1.0e-01; the test ended at 1.0e+00",
-    ]
-    page = curves.rates_plot("mine", record)
-    assert "steepest: 1.0e-02" in page
-    assert "loss over the learning rate of train" in page

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tfopt.recipe.artifact import Artifact
-from tfopt.report import pruning_log, summary
+from tfopt.report import summary
+from tfopt.report.sections import sparsity_log
 
 
 def artifact(log):
@@ -29,7 +30,7 @@ def records(epochs, kernels=2, per_epoch=1):
 
 def rows(log):
     """The cells of the table, headers first."""
-    lines = [line for line in pruning_log.section(artifact(log)) if line.startswith("|")]
+    lines = [line for line in sparsity_log.markdown(artifact(log)) if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|---")]
 
 
@@ -64,7 +65,7 @@ def test_many_kernels_are_told_by_their_least_their_median_and_their_largest():
 
 @pytest.mark.parametrize("log", [None, []])
 def test_a_stage_that_kept_no_record_has_no_section(log):
-    assert pruning_log.section(artifact(log)) == []
+    assert sparsity_log.markdown(artifact(log)) == []
 
 
 def test_the_report_holds_the_table():

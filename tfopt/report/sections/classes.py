@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.details.verification import ClassFigures, ClassScores
+from tfopt.report.markdown import headed, table
+from tfopt.report.section import Page, Section
 
 FILE = "confusion.html"
+HEADERS = ("class", "precision", "recall", "F1", "test samples")
 
 
-def section(artifact: Artifact) -> list[str]:
-    """What `report.md` says of the classes of each file that was looked at."""
-    lines = []
+def markdown(artifact: Artifact) -> list[str]:
+    """Precision, recall and F1 of every class, for each file that was looked at."""
+    lines: list[str] = []
     for name, found in _found(artifact):
-        lines += ["", f"## {name}: class by class", "", "| class | precision | recall | F1 | test samples |"]
-        lines += ["|---|---:|---:|---:|---:|"]
-        columns = (found[key] for key in ("classes", "precision", "recall", "f1", "support"))
-        for label, precision, recall, f1, support in zip(*columns, strict=True):
-            lines += [f"| {label} | {precision:.4f} | {recall:.4f} | {f1:.4f} | {support:,} |"]
+        columns = zip(found.classes, found.precision, found.recall, found.f1, found.support, strict=True)
+        rows = [
+            (str(label), *(f"{share:.4f}" for share in (precision, recall, f1)), f"{support:,}")
+            for label, precision, recall, f1, support in columns
+        ]
+        lines += headed(f"{name}: class by class", *table(HEADERS, rows))
         lines += ["", f"Which is taken for which: [{FILE}]({FILE})."]
     return lines
 
 
 def page(title: str, artifacts: Mapping[str, Artifact]) -> str | None:
-    """A page of its own with the confusion matrix of each file; None where nothing was classified."""
+    """The confusion matrix of each file; None where nothing was classified."""
     found = [each for artifact in artifacts.values() for each in _found(artifact)]
     if not found:
         return None
@@ -37,8 +40,8 @@ def page(title: str, artifacts: Mapping[str, Artifact]) -> str | None:
     titles = [name for name, _ in found]
     figure = make_subplots(rows=rows, cols=columns, subplot_titles=titles, vertical_spacing=0.2 / rows)
     for index, (_, each) in enumerate(found):
-        labels = [str(label) for label in each["classes"]]
-        counts = each["confusion"]
+        labels = [str(label) for label in each.classes]
+        counts = each.confusion
         shares = [[count / max(sum(row), 1) for count in row] for row in counts]
         figure.add_trace(
             go.Heatmap(
@@ -64,8 +67,12 @@ def page(title: str, artifacts: Mapping[str, Artifact]) -> str | None:
     return str(figure.to_html(include_plotlyjs=True, full_html=True))
 
 
-def _found(artifact: Artifact) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each file's name, with the output's where there are several, and what was found of its classes."""
-    for file, outputs in artifact.details.get("by_class", {}).items():
+def _found(artifact: Artifact) -> Iterator[tuple[str, ClassFigures]]:
+    """Each file's name, with the output's where there are several, and the figures of its classes."""
+    scores = artifact.details.of(ClassScores)
+    for file, outputs in scores.files.items() if scores else ():
         for output, found in outputs.items():
             yield (file if len(outputs) == 1 else f"{file}, {output}"), found
+
+
+SECTION = Section("classes", rank=30, of_artifact=markdown, page=Page(FILE, page))
