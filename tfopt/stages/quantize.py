@@ -11,8 +11,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from tfopt.errors import ConversionError, InputError, ModelError
 from tfopt.metrics import score_split
 from tfopt.recipe.artifact import Artifact, Format, storage_errors
-from tfopt.recipe.export import MODES, Export, TrainedRanges
-from tfopt.recipe.settings import Settings
+from tfopt.recipe.export import MODES, RANGES, TRAINED_RANGES, Export
+from tfopt.recipe.settings import OneOf, Settings
 from tfopt.recipe.stage import Context, Stage
 from tfopt.stages.qat import Qat
 from tfopt.stages.scoring import check_drop, gated, metrics_of
@@ -36,7 +36,7 @@ class Retraining(Settings):
     """Samples to a step; 32 if not given."""
     optimizer: Optimizer = {"adam": {"learning_rate": 1e-4}}
     """An optimizer, as of any stage that trains."""
-    ranges: TrainedRanges = "learned"
+    ranges: Annotated[str, OneOf(TRAINED_RANGES)] = "learned"
     """How ranges follow the training; see the stage qat."""
     distill: bool | None = None
     """Learn from the model itself in floating point besides the labels; if not given, where it has one output."""
@@ -103,7 +103,9 @@ class Quantize(Export, Stage):
         if self.qat:
             self._check_qat(model, context)
         try:
-            few = self.model_copy(update={"ranges": "minmax"})  # a percentile takes more samples
+            able = [self.ranges, *RANGES]
+            ranges = next(name for name in able if RANGES[name].fewest <= CHECKED_SAMPLES)
+            few = self.model_copy(update={"ranges": ranges})
             convert_with_notes(model, few, context.data.calibration(CHECKED_SAMPLES, context.seed))
         except ConversionError as error:
             raise ModelError(str(error), ("mode",)) from error
