@@ -127,7 +127,7 @@ def measured_on(target: Target, content: bytes, samples: Mapping[str, np.ndarray
             f"target {target.name} gives something else than LiteRT for the file: they differ by "
             f"{differences['max_error']:.3g} (SNR {differences['snr_db']:.1f} dB). Take another mode or other layers."
         )
-    return {**found.figures, f"{target.name}_max_error": differences["max_error"]}
+    return {**found.figures, target.difference: differences["max_error"]}
 
 
 def slimmed(content: bytes, samples: Mapping[str, np.ndarray]) -> bytes:

@@ -7,7 +7,7 @@ own in the package that its registry names.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -161,6 +161,7 @@ class Target:
         runs_op: Whether it runs an op, such as `CONV_2D`, at a precision at which the quantizer makes it.
         highest_precision: What layers get that lose too much in 8 bits.
         measure: Runs a file on samples, by input name, where this machine has the target's own runtime.
+        figures: How a report puts what is measured there, such as `RAM: {:,.0f} B`, by name of the figure.
         least_snr_db: The least signal-to-noise ratio of these outputs against LiteRT's, in decibels. Two sets of int8
             kernels round differently; two that compute different things are far below 20.
         rank: Where it stands in lists.
@@ -174,8 +175,14 @@ class Target:
     runs_op: Callable[[str, str], bool] = lambda op, precision: True
     highest_precision: Precision = "float"
     measure: Callable[[bytes, Mapping[str, np.ndarray]], Measurement] | None = None
+    figures: Mapping[str, str] = field(default_factory=dict)
     least_snr_db: float = 20.0
     rank: int = 100
+
+    @property
+    def difference(self) -> str:
+        """The name of the largest difference of its outputs from LiteRT's, among the figures."""
+        return f"{self.name}_max_error"
 
     @property
     def modes(self) -> tuple[str, ...]:

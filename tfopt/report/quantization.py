@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from tfopt.recipe.export import TARGETS
+
 if TYPE_CHECKING:
     from tfopt.quantization.conversion import Conversion
     from tfopt.quantization.op_audit import Row
@@ -41,10 +43,13 @@ def section(artifact: Artifact) -> list[str]:
     lines = []
     if notes := details.get("notes"):
         lines += ["", f"## {artifact.name}: how it was made", "", *(f"- {note}" for note in notes)]
-    if "arena_bytes" in artifact.metrics:
-        arena, error = artifact.metrics["arena_bytes"], artifact.metrics["tflm_max_error"]
-        words = f"Tensor arena on microcontrollers: {arena:,.0f} B; largest difference from LiteRT {error:.3g}."
-        lines += ["", f"## {artifact.name}: on LiteRT for Microcontrollers", "", words]
+    metrics = artifact.metrics
+    for target in TARGETS.values():
+        if target.difference in metrics:
+            words = [text.format(metrics[name]) for name, text in target.figures.items() if name in metrics]
+            words += [f"largest difference from LiteRT {metrics[target.difference]:.3g}."]
+            words[0] = words[0][0].upper() + words[0][1:]
+            lines += ["", f"## {artifact.name}: on {target.about}", "", "; ".join(words)]
     if steps := details.get("steps"):
         rows: list[tuple[str, ...]] = [
             (s["what"], f"{s['bytes']:,} B", f"{s['score']:.4f}", f"{s['drop']:+.4f}", "kept" if s["met"] else "lost")

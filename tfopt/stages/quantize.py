@@ -103,8 +103,8 @@ class Quantize(Export, Stage):
         if self.qat:
             self._check_qat(model, context)
         try:
-            able = [self.ranges, *RANGES]
-            ranges = next(name for name in able if RANGES[name].fewest <= CHECKED_SAMPLES)
+            # Ranges that a handful of samples is enough for.
+            ranges = next(name for name in (self.ranges, *RANGES) if RANGES[name].fewest <= CHECKED_SAMPLES)
             few = self.model_copy(update={"ranges": ranges})
             convert_with_notes(model, few, context.data.calibration(CHECKED_SAMPLES, context.seed))
         except ConversionError as error:

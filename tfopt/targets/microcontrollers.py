@@ -233,6 +233,7 @@ MICROCONTROLLERS = Target(
     refusals=_refusals,
     runs_op=lambda op, precision: precision != "int4" or op in _FOUR_BITS,
     measure=_measure,
+    figures={"arena_bytes": "Tensor arena on microcontrollers: {:,.0f} B"},
     rank=20,
 )
 
