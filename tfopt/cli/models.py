@@ -34,9 +34,7 @@ Trust = Annotated[bool, typer.Option("--trust", help="Load Python code that the 
 
 def convert(
     model: ModelFile,
-    mode: Annotated[
-        str, typer.Option("--mode", "-m", help="float32, float16, dynamic, weight_only, int8, int16x8 or int4.")
-    ] = "int8",
+    mode: Annotated[str, typer.Option("--mode", "-m", help="{MODES}.")] = "int8",
     data: DataOption = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write; MODEL-MODE.tflite here.")] = None,
     rule: Annotated[
@@ -44,9 +42,9 @@ def convert(
         typer.Option("--rule", help="PATTERN=int4, int8, int16 or float; a later one wins."),
     ] = None,
     io: Annotated[str | None, typer.Option("--io", help="float32: inputs and outputs are no integers.")] = None,
-    ranges: Annotated[str | None, typer.Option("--ranges", help="minmax or percentile.")] = None,
+    ranges: Annotated[str | None, typer.Option("--ranges", help="{RANGES}.")] = None,
     batch: Annotated[str, typer.Option("--batch", help="Samples at once, or any.")] = "1",
-    target: Annotated[str, typer.Option("--target", help="litert, tflm or int_only.")] = "litert",
+    target: Annotated[str, typer.Option("--target", help="{TARGETS}.")] = "litert",
     no_slim: Annotated[bool, typer.Option("--no-slim", help="Keep tensor names.")] = False,
     no_unroll: Annotated[bool, typer.Option("--no-unroll", help="Keep recurrent layers as loops, in float.")] = False,
     sparse: Annotated[bool, typer.Option("--sparse", help="For float32: TFLite's sparse format.")] = False,

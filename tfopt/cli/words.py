@@ -33,6 +33,7 @@ def stages(
     from rich.table import Table
 
     from tfopt.errors import InputError, did_you_mean
+    from tfopt.recipe.settings import OneOf, either
 
     known = _stages_with(use)
     console = open_console()
@@ -47,7 +48,8 @@ def stages(
     table = Table("setting", "default", "what it is", show_lines=False)
     for name, field in known[kind].model_fields.items():
         default = "required" if field.is_required() else str(field.default)
-        table.add_row(name, default, " ".join((field.description or "").split()))
+        choices = [f"One of {either(mark.registry)}." for mark in field.metadata if isinstance(mark, OneOf)]
+        table.add_row(name, default, " ".join(" ".join([field.description or "", *choices]).split()))
     console.print(table, markup=False)
 
 

@@ -18,11 +18,8 @@ from tfopt.quantization import quantizer
 from tfopt.quantization.conversion import Conversion, PreparedModel, finish
 from tfopt.quantization.sensitivity import Sensitivity, measure
 from tfopt.recipe.details.quantization import AccuracyStep
-from tfopt.recipe.export import TARGETS
+from tfopt.recipe.export import MODES, RANGES, TARGETS
 from tfopt.tflite import flatbuffer
-
-# TFLM's fully connected kernel takes none.
-_FOUR_BITS_ON_TFLM = {"CONV_2D"}
 
 
 @dataclass(frozen=True)
@@ -124,8 +121,8 @@ class AccuracySearch:
             return
         if not self._calibrations(start):
             return
-        last = "int16" if TARGETS[self._asked.export.target].integers else "float"
-        rungs = [("int4", "int8")] if self._asked.export.mode == "int4" else []
+        last = TARGETS[self._asked.export.target].highest_precision
+        rungs = [("int4", "int8")] if MODES[self._asked.export.mode].weights == "int4" else []
         for measured, to in (*rungs, ("int8", last)):
             self._protect(self._ordered()[0][1], measured, to)
             if self._ordered()[0][0].met:
@@ -133,9 +130,9 @@ class AccuracySearch:
 
     def _calibrations(self, start: _Choice) -> bool:
         """Tries other ranges and more samples; whether none of them keeps the metric."""
-        other = "percentile" if start.ranges == "minmax" else "minmax"
-        if self._try(f"ranges: {other}", replace(start, ranges=other)).met:
-            return False
+        for other in RANGES:
+            if other != start.ranges and self._try(f"ranges: {other}", replace(start, ranges=other)).met:
+                return False
         known = len(next(iter(self._asked.samples.values())))
         count = 0 if self._more is None else len(next(iter(self._more.values())))
         if self._more is None or count <= known:
@@ -199,9 +196,7 @@ class AccuracySearch:
     def _able(sensitivity: Sensitivity, start: _Choice, to: str) -> list[int]:
         ops, export = start.prepared.source.ops, start.prepared.export
         able = [i for i in sensitivity.group.ops if quantizer.supports(ops[i], export.mode, to)]
-        if to == "int4" and export.target == "tflm":
-            return [i for i in able if ops[i].name in _FOUR_BITS_ON_TFLM]
-        return able
+        return [i for i in able if TARGETS[export.target].runs_op(ops[i].name, to)]
 
     def _try(self, what: str, choice: _Choice) -> AccuracyStep:
         try:

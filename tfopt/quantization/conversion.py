@@ -110,10 +110,10 @@ class PreparedModel:
         Args:
             precisions: By an op's number, on top of the rules.
             algorithms: By an op's number, see `engine.quantize`.
-            ranges: `minmax` or `percentile`, if not what was asked for.
+            ranges: Any of `RANGES`, if not what was asked for.
         """
         mode = MODES[self.export.mode]
-        if mode.name == "float32":
+        if not mode.quantizes:
             return self.source.content
         if self.converted is not None:
             if precisions:
@@ -142,7 +142,7 @@ def convert(
 
     Args:
         model: A Keras 3 or tf_keras model, or the path of a `.keras` or `.h5` file or of a SavedModel folder.
-        mode: `float32`, `float16`, `dynamic`, `weight_only`, `int8`, `int16x8` or `int4`.
+        mode: A mode, such as `float32`, `float16`, `dynamic`, `weight_only`, `int8`, `int16x8` or `int4`.
         calibration: Representative inputs, preprocessed as for the model: an array `(samples, ...)`, a list of arrays
             in the order of the inputs, a dict of arrays by input name, or a `tf.data.Dataset`. 100 to 200 samples are
             plenty. The modes that compute in integers need them; the others use them for the check alone.
@@ -225,7 +225,8 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     Raises:
         ConversionError: It computes something else than the float file, or the target cannot run it.
     """
-    export, mode = prepared.export, MODES[prepared.export.mode]
+    export = prepared.export
+    mode, target = MODES[export.mode], TARGETS[export.target]
     summary, source = read(content), prepared.source
     reasons = {
         source.ops[i].outputs[0].name: reason
@@ -236,20 +237,20 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
         for i, to in given.items()
         if to == "float"
     }
-    skipped = left_in_float(summary, mode, reasons) if mode.name != "float32" else ()
-    if mode.name != "float32":
+    skipped = left_in_float(summary, mode, reasons) if mode.quantizes else ()
+    if mode.quantizes:
         if not any(t.parameter and len(t.shape) > 1 and t.dtype != "FLOAT32" for t in summary.tensors):
             raise ConversionError(
                 f"nothing could be quantized to {mode.name}: the file would be the float one. "
                 f"Ops: {', '.join(dict.fromkeys(op.name for op in summary.ops))}."
             )
-        validation.same_thing(prepared.snr(content), mode.name)
+        validation.same_thing(prepared.snr(content), mode)
     looked = audit(source, content)
-    validation.runs_on(looked, TARGETS[export.target])
+    validation.runs_on(looked, target)
     content = validation.slimmed(content, prepared.few) if export.slim else flatbuffer.pack(flatbuffer.parse(content))
     differences = compare_outputs(prepared.expected, Runner(content)(prepared.few))
     figures = {f"calibration_{name}": differences[name] for name in ("snr_db", "max_error")}
-    figures |= validation.on_microcontrollers(content, prepared.few) if export.target == "tflm" else {}
+    figures |= validation.measured_on(target, content, prepared.few)
     notes = (*prepared.notes, *_remarks(prepared, summary))
     return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, notes, figures)
 
@@ -303,8 +304,9 @@ def _by_quantizer(prepared: PreparedModel) -> PreparedModel:
 def _by_converter(prepared: PreparedModel) -> PreparedModel:
     """The same with the int8 file of TFLiteConverter."""
     export = prepared.export
-    if export.mode != "int8" or export.rules or export.batch != 1:
-        raise ConversionError("TFLiteConverter knows no rules, other modes than int8 or other batches than 1.")
+    able = ", ".join(mode.name for mode in MODES.values() if mode.by_converter)
+    if not MODES[export.mode].by_converter or export.rules or export.batch != 1:
+        raise ConversionError(f"TFLiteConverter knows no rules, other modes than {able} or other batches than 1.")
     with captured():
         traced = trace(prepared.model, prepared.samples, 1)
     content = post_training(traced, prepared.samples, export.io or "int8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import Annotated, Any
 
@@ -53,9 +53,13 @@ class OneOf:
     def _check(self, value: Any) -> str:
         if isinstance(value, str) and value in self.registry:
             return value
-        *others, last = map(repr, self.registry)
-        expected = f"{', '.join(others)} or {last}" if others else last
-        raise PydanticKnownError("literal_error", {"expected": expected})
+        raise PydanticKnownError("literal_error", {"expected": either(map(repr, self.registry))})
+
+
+def either(words: Iterable[str]) -> str:
+    """Words of which one is to be chosen: `a, b or c`."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 @contextlib.contextmanager

@@ -14,8 +14,8 @@ from tfopt.recipe.artifact import Artifact, Format, storage_errors
 from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.details.quantization import AccuracySteps, ConversionNotes
 from tfopt.recipe.details.training import TrainingHistory
-from tfopt.recipe.export import MODES, Export, TrainedRanges
-from tfopt.recipe.settings import Settings
+from tfopt.recipe.export import MODES, RANGES, TRAINED_RANGES, Export
+from tfopt.recipe.settings import OneOf, Settings
 from tfopt.recipe.stage import Context, Stage
 from tfopt.stages.qat import Qat
 from tfopt.stages.scoring import check_drop, gated, metrics_of
@@ -39,7 +39,7 @@ class Retraining(Settings):
     """Samples to a step; 32 if not given."""
     optimizer: Optimizer = {"adam": {"learning_rate": 1e-4}}
     """An optimizer, as of any stage that trains."""
-    ranges: TrainedRanges = "learned"
+    ranges: Annotated[str, OneOf(TRAINED_RANGES)] = "learned"
     """How ranges follow the training; see the stage qat."""
     distill: bool | None = None
     """Learn from the model itself in floating point besides the labels; if not given, where it has one output."""
@@ -106,7 +106,9 @@ class Quantize(Export, Stage):
         if self.qat:
             self._check_qat(model, context)
         try:
-            few = self.model_copy(update={"ranges": "minmax"})  # a percentile takes more samples
+            # Ranges that a handful of samples is enough for.
+            ranges = next(name for name in (self.ranges, *RANGES) if RANGES[name].fewest <= CHECKED_SAMPLES)
+            few = self.model_copy(update={"ranges": ranges})
             convert_with_notes(model, few, context.data.calibration(CHECKED_SAMPLES, context.seed))
         except ConversionError as error:
             raise ModelError(str(error), ("mode",)) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,7 +17,6 @@ from tfopt.models.constraints import HeldConstraint, SharedValueConstraint, Zero
 from tfopt.models.layers import prunable, replaced_by, walk
 from tfopt.quantization import quantizer
 from tfopt.quantization.aware import fake_quant
-from tfopt.quantization.aware.observers import RangeObserver
 from tfopt.quantization.aware.scheme import QuantizationScheme, all_different, codebook, make_scheme
 from tfopt.quantization.aware.simulation import Simulation
 from tfopt.quantization.aware.tensor_matching import parts
@@ -25,10 +24,8 @@ from tfopt.quantization.aware.weight_matching import stored_kernels
 from tfopt.quantization.calibration_data import gathered
 from tfopt.quantization.conversion import Conversion, PreparedModel, finish, prepare
 from tfopt.recipe.artifact import Skipped
-from tfopt.recipe.export import MODES, Export, TrainedRanges
+from tfopt.recipe.export import MODES, TRAINED_RANGES, Export
 from tfopt.tflite.interpreter import Runner
-
-METHODS = get_args(TrainedRanges)
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class QATSession:
         model: keras.Model,
         export: Export,
         calibration: Any,
-        ranges: TrainedRanges = "moving_average",
+        ranges: str = "moving_average",
         momentum: float = 0.99,
         rate: float = 1e-3,
         known: QATSession | None = None,
@@ -97,7 +94,7 @@ class QATSession:
             self.scheme = replace(known.scheme, inputs=inputs)
         kernels = [(grid, self._variable(grid)) for grid in self.scheme.kernels]
         with model.distribute_strategy.scope():
-            self.tracker = RangeObserver(self.scheme.grids, kernels, ranges, momentum, rate)
+            self.tracker = TRAINED_RANGES[ranges].observer(self.scheme.grids, kernels, momentum, rate)
         self._simulation = Simulation(model, self.scheme, self.tracker, self)
         self.attached = False
         self._started = False
@@ -156,7 +153,7 @@ class QATSession:
                     f"how the model takes its input {name!r} is not known. Give its inputs as a flat dict."
                 )
         weights = {(g.part, g.attribute): np.asarray(self._variable(g).value.numpy()) for g in self.scheme.kernels}
-        self.tracker.begin(extremes, weights)
+        self.tracker.begin(extremes.ranges(TRAINED_RANGES[self._settings[0]].begin), weights)
         self._started = True
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
@@ -338,8 +335,8 @@ def check_settings(export: Export, ranges: str, momentum: float, rate: float) ->
             f"quantization-aware training is for modes that compute in integers: {able}. Received: {export.mode!r}.",
             ("mode",),
         )
-    if ranges not in METHODS:
-        raise InputError(f"ranges is one of {', '.join(METHODS)}. Received: ranges={ranges!r}.", ("ranges",))
+    if ranges not in TRAINED_RANGES:
+        raise InputError(f"ranges is one of {', '.join(TRAINED_RANGES)}. Received: ranges={ranges!r}.", ("ranges",))
     if not 0 <= momentum < 1:
         raise InputError(
             f"momentum is a fraction, 0 or above and below 1. Received: momentum={momentum}.", ("momentum",)
