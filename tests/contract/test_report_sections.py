@@ -35,7 +35,7 @@ CASES = {
     ),
     "classes": (with_details(ClassScores), "## int8: class by class"),
     "notes": (with_details(ConversionNotes), "## made: how it was made"),
-    "microcontrollers": (
+    "on_target": (
         replace(PLAIN, metrics={"arena_bytes": 5000, "tflm_max_error": 0.0}),
         "## made: on LiteRT for Microcontrollers",
     ),
