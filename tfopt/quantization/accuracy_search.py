@@ -20,9 +20,6 @@ from tfopt.quantization.sensitivity import Sensitivity, measure
 from tfopt.recipe.export import TARGETS
 from tfopt.tflite import flatbuffer
 
-# TFLM's fully connected kernel takes none.
-_FOUR_BITS_ON_TFLM = {"CONV_2D"}
-
 
 @dataclass(frozen=True)
 class Step:
@@ -217,9 +214,7 @@ class AccuracySearch:
     def _able(sensitivity: Sensitivity, start: _Choice, to: str) -> list[int]:
         ops, export = start.prepared.source.ops, start.prepared.export
         able = [i for i in sensitivity.group.ops if quantizer.supports(ops[i], export.mode, to)]
-        if to == "int4" and export.target == "tflm":
-            return [i for i in able if ops[i].name in _FOUR_BITS_ON_TFLM]
-        return able
+        return [i for i in able if to != "int4" or export.target not in ops[i].facts.no_int4_on]
 
     def _try(self, what: str, choice: _Choice) -> Step:
         try:

@@ -91,7 +91,7 @@ def workable(ops: Sequence[Op], ranges: Mapping[str, Any]) -> dict[str, Any]:
             width = _width(found[tensor.name])
             if width <= NOTHING:
                 reach = widest / 2 or 1.0
-            elif op.name in ("ADD", "SUB") and width < widest / FINEST:
+            elif op.facts.adds and width < widest / FINEST:
                 reach = widest / FINEST
             else:
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
@@ -26,7 +26,6 @@ _OPERATIONS = {
     for name, code in vars(schema.BuiltinOperator).items()
     if isinstance(code, int) and code in tfl_flatbuffer_utils.TFL_OP_CODE_TO_NAME
 }
-_FOUR_BITS = {"FULLY_CONNECTED", "CONV_2D"}
 # A kernel is a codebook where each of its values that is not 0 stands for this many weights on average.
 SHARED_BY = 2
 _BITS = {"int4": 4, "int8": 8, "int16": 8}
@@ -84,7 +83,7 @@ def supports(op: Op, mode: str, precision: str, per_tensor: bool = False) -> boo
         return True
     if op.graph or op.name not in _OPERATIONS:
         return False
-    if precision == "int4" and not (op.kernels and op.name in _four_bits(mode)):
+    if precision == "int4" and not (op.kernels and _four_bits(op, mode)):
         return False
     try:
         algorithm_manager.check_op_quantization_config(
@@ -95,10 +94,10 @@ def supports(op: Op, mode: str, precision: str, per_tensor: bool = False) -> boo
     return True
 
 
-def _four_bits(mode: str) -> Container[str]:
-    """The ops whose kernels the quantizer writes in 4 bits; its own check lets others through that stay as they are."""
+def _four_bits(op: Op, mode: str) -> bool:
+    """Whether the quantizer writes kernels of an op in 4 bits; its own check lets others through, and does nothing."""
     static = mode == "none" or MODES[mode].static
-    return _FOUR_BITS if static else _FOUR_BITS | {"EMBEDDING_LOOKUP"}
+    return op.facts.int4 == "any" or (op.facts.int4 == "float" and not static)
 
 
 def shares_values(op: Op) -> bool:

@@ -15,6 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tfopt.errors import ModelError
 from tfopt.tflite import flatbuffer
+from tfopt.tflite.ops import OpFacts, facts_of
 
 _NUMPY: dict[str, Any] = {
     "FLOAT32": np.float32,
@@ -27,10 +28,6 @@ _NUMPY: dict[str, Any] = {
     "INT64": np.int64,
     "BOOL": np.bool_,
 }
-# What turns one form of a value into another, and computes nothing.
-BORDER_OPS = {"QUANTIZE", "DEQUANTIZE", "CAST", "DENSIFY"}
-
-
 # Distinct values are counted up to what 8 bits can tell apart, and looked for in so many first.
 CODEBOOK = 256
 _SAMPLE = 4096
@@ -74,6 +71,11 @@ class Op:
     """The subgraph it is in: 0 is the model, any other the inside of a loop or a branch."""
 
     @property
+    def facts(self) -> OpFacts:
+        """What is known of ops of its name."""
+        return facts_of(self.name)
+
+    @property
     def weights(self) -> tuple[Tensor, ...]:
         """Its weights and biases."""
         return tuple(tensor for tensor in self.inputs if tensor.parameter)
@@ -87,13 +89,13 @@ class Op:
     def integers(self) -> bool:
         """Whether it computes on quantized values."""
         activations = [t for t in (*self.inputs, *self.outputs) if not t.bytes]
-        return self.name not in BORDER_OPS and any(t.dtype in ("INT8", "UINT8", "INT16") for t in activations)
+        return not self.facts.border and any(t.dtype in ("INT8", "UINT8", "INT16") for t in activations)
 
     @property
     def floating(self) -> bool:
         """Whether it computes in floating point."""
         activations = [t for t in (*self.inputs, *self.outputs) if not t.bytes]
-        return self.name not in BORDER_OPS and any(t.dtype.startswith("FLOAT") for t in activations)
+        return not self.facts.border and any(t.dtype.startswith("FLOAT") for t in activations)
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,7 @@ def _names(enum: str) -> dict[int, str]:
 def _op_name(code: Any) -> str:
     if code.customCode:
         return str(code.customCode, "utf-8", "replace")
-    return _names("BuiltinOperator").get(max(code.builtinCode, code.deprecatedBuiltinCode), "?")
+    return _names("BuiltinOperator").get(flatbuffer.builtin_operator(code), "?")
 
 
 def _tensor(model: Any, tensor: Any) -> Tensor:
