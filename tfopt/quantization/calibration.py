@@ -66,10 +66,12 @@ class ActivationExtremes:
             high = np.percentile(self.high, ORDINARY, axis=0, method="lower")
         else:
             low, high = self.low.min(axis=0), self.high.max(axis=0)
-        return {
-            name: {"min": np.full((1, 1), low[i], np.float32), "max": np.full((1, 1), high[i], np.float32)}
-            for i, name in enumerate(self.names)
-        }
+        return {name: as_range(low[i], high[i]) for i, name in enumerate(self.names)}
+
+
+def as_range(low: float, high: float) -> dict[str, np.ndarray]:
+    """The range of one tensor, as litert-quantizer takes it."""
+    return {"min": np.full((1, 1), low, np.float32), "max": np.full((1, 1), high, np.float32)}
 
 
 def workable(ops: Sequence[Op], ranges: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,8 +98,7 @@ def workable(ops: Sequence[Op], ranges: Mapping[str, Any]) -> dict[str, Any]:
             else:
                 continue
             low, high = min(float(np.min(found[tensor.name]["min"])), -reach), float(np.max(found[tensor.name]["max"]))
-            ends = {"min": low, "max": max(high, reach)}
-            found[tensor.name] = {end: np.full((1, 1), value, np.float32) for end, value in ends.items()}
+            found[tensor.name] = as_range(low, max(high, reach))
     return found
 
 

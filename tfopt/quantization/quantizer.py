@@ -26,8 +26,6 @@ _OPERATIONS = {
     for name, code in vars(schema.BuiltinOperator).items()
     if isinstance(code, int) and code in tfl_flatbuffer_utils.TFL_OP_CODE_TO_NAME
 }
-# A kernel is a codebook where each of its values that is not 0 stands for this many weights on average.
-SHARED_BY = 2
 _BITS = {"int4": 4, "int8": 8, "int16": 8}
 ALGORITHMS = {"minmax": AlgorithmName.MIN_MAX_UNIFORM_QUANT, "octav": AlgorithmName.OCTAV}
 
@@ -102,8 +100,7 @@ def _four_bits(op: Op, mode: str) -> bool:
 
 def shares_values(op: Op) -> bool:
     """Whether a kernel of the op is a codebook: so few distinct values that clustering must have made it."""
-    known = [(tensor, tensor.distinct) for tensor in op.kernels if tensor.distinct is not None]
-    return any((count - bool(tensor.zeros)) * SHARED_BY <= tensor.size - tensor.zeros for tensor, count in known)
+    return any(tensor.codebook for tensor in op.kernels)
 
 
 def _config(mode: str, precision: str, per_tensor: bool = False) -> Any:

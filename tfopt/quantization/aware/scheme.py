@@ -19,10 +19,11 @@ from tfopt.models.layers import Kernel
 from tfopt.quantization import quantizer
 from tfopt.quantization.aware.tensor_matching import Point, match, parts
 from tfopt.quantization.aware.weight_matching import StoredKernel, operands, stored_kernels, unknown_kernels
+from tfopt.quantization.calibration import as_range
 from tfopt.quantization.conversion import PreparedModel
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.tflite import flatbuffer
-from tfopt.tflite.file import Op, read
+from tfopt.tflite.file import Op, is_codebook, read
 
 # Ranges of the trial: the first, wider than any that an op fixes, and how much wider each is than the one before.
 _LEAST, _STEP = 2.0, 1e-2
@@ -135,10 +136,7 @@ def make_scheme(prepared: PreparedModel, unrolled: bool = False) -> Quantization
     source, export = prepared.source, prepared.export
     names = list(dict.fromkeys(t.name for op in source.ops for t in (*op.inputs, *op.outputs) if _computed(t)))
     reach = {name: _LEAST + _STEP * number for number, name in enumerate(names)}
-    ranges = {
-        name: {"min": np.full((1, 1), -r, np.float32), "max": np.full((1, 1), r, np.float32)}
-        for name, r in reach.items()
-    }
+    ranges = {name: as_range(-r, r) for name, r in reach.items()}
     content = quantizer.quantize(
         source, export.mode, ranges, prepared.assigned.precisions, export.io, None, export.scales
     )
@@ -192,10 +190,10 @@ def _by_op(source: FloatModel, matched: Mapping[str, Point]) -> dict[str, frozen
 
 
 def codebook(kernel: Kernel) -> bool:
-    """Whether a kernel holds so few distinct values that clustering must have made it."""
-    values, counts = np.unique(np.asarray(kernel.variable.value.numpy()), return_counts=True)
-    nonzero = values != 0
-    return bool(nonzero.sum()) and nonzero.sum() * quantizer.SHARED_BY <= counts[nonzero].sum()
+    """Whether a kernel holds so few distinct values that clustering must have made it; one of zeros alone does not."""
+    weights = np.asarray(kernel.variable.value.numpy())
+    kept = weights[weights != 0]
+    return kept.size > 0 and is_codebook(np.unique(kept).size, kept.size)
 
 
 def _computed(tensor: Any) -> bool:
