@@ -13,8 +13,8 @@ class OpFacts:
 
     Args:
         name: The op's name in the schema, or its custom code.
-        data_kernel_bias: The inputs that are these three, of an op that multiplies by a kernel and adds a bias for each
-            output channel; the converter folds what comes after it into them.
+        data_kernel_bias: The inputs that are these three, of an op that multiplies by a kernel and has a place for a
+            bias of each output channel. The converter folds what comes after it into them.
         kernel_axis: The axis of the kernel, as it lies in the file, that goes along the output channels.
         keras_axes: The axes of the Keras kernel that are the output channels, counted from its end where negative;
             none for a matrix, whose two sides can have several axes each in Keras.
