@@ -107,7 +107,7 @@ def left_in_float(summary: FileSummary, mode: Mode, reasons: Mapping[str, str]) 
         left = [op for op in summary.ops if op.floating and not op.graph]
         then = "it computes in float"
     else:
-        # What others have of constants are factors, offsets or first states, and never what one would call a kernel.
+        # The constants of the others are factors, offsets or first states, and never what one would call a kernel.
         able = [op for op in summary.ops if not op.facts.elementwise and not op.facts.control]
         left = [op for op in able if any(t.dtype == "FLOAT32" for t in op.kernels)]
         then = "its weights stay in float32"
