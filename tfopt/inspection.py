@@ -152,11 +152,11 @@ def _remarks(summary: FileSummary) -> Iterator[str]:
     floating = [op for op in summary.ops if op.floating]
     if integers and floating:
         yield f"in float among integers: {_counted(floating)}"
-    if loops := [op for op in summary.ops if op.name in ("WHILE", "IF", "CALL_ONCE")]:
+    if loops := [op for op in summary.ops if op.facts.control]:
         yield f"loops and branches: {_counted(loops)}"
-    if flex := [op for op in summary.ops if op.name.startswith("Flex")]:
+    if flex := [op for op in summary.ops if op.facts.flex]:
         yield f"not LiteRT's own, they need TensorFlow in the app: {_counted(flex)}"
-    if sparse := [op for op in summary.ops if op.name == "DENSIFY"]:
+    if sparse := [op for op in summary.ops if op.facts.unpacks == "sparse"]:
         yield f"stored sparse and unpacked when the file is loaded: {len(sparse)} kernels"
 
 

@@ -59,10 +59,12 @@ class ActivationExtremes:
                 ("ranges",),
             )
         low, high = RANGES[method].ends(self.low, self.high)
-        return {
-            name: {"min": np.full((1, 1), low[i], np.float32), "max": np.full((1, 1), high[i], np.float32)}
-            for i, name in enumerate(self.names)
-        }
+        return {name: as_range(low[i], high[i]) for i, name in enumerate(self.names)}
+
+
+def as_range(low: float, high: float) -> dict[str, np.ndarray]:
+    """The range of one tensor, as litert-quantizer takes it."""
+    return {"min": np.full((1, 1), low, np.float32), "max": np.full((1, 1), high, np.float32)}
 
 
 def workable(ops: Sequence[Op], ranges: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,13 +86,12 @@ def workable(ops: Sequence[Op], ranges: Mapping[str, Any]) -> dict[str, Any]:
             width = _width(found[tensor.name])
             if width <= NOTHING:
                 reach = widest / 2 or 1.0
-            elif op.name in ("ADD", "SUB") and width < widest / FINEST:
+            elif op.facts.adds and width < widest / FINEST:
                 reach = widest / FINEST
             else:
                 continue
             low, high = min(float(np.min(found[tensor.name]["min"])), -reach), float(np.max(found[tensor.name]["max"]))
-            ends = {"min": low, "max": max(high, reach)}
-            found[tensor.name] = {end: np.full((1, 1), value, np.float32) for end, value in ends.items()}
+            found[tensor.name] = as_range(low, max(high, reach))
     return found
 
 

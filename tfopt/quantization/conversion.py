@@ -25,12 +25,13 @@ from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit
 from tfopt.recipe.export import MODES, TARGETS, Export
 from tfopt.tflite import flatbuffer
-from tfopt.tflite.file import FileSummary, read
+from tfopt.tflite.file import FileSummary, Op, read
 from tfopt.tflite.interpreter import Runner
 
 CHECKED_SAMPLES = 8
 # A recurrent model all in integers is taken above this; below it, its loops stay in float.
 RECURRENT_SNR_DB = 10.0
+_KEPT = "loops stay in float"
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,11 @@ class PreparedModel:
     def expected(self) -> dict[str, np.ndarray]:
         """The float file's outputs on them."""
         return Runner(self.source.content)(self.few)
+
+    @property
+    def loops(self) -> tuple[Op, ...]:
+        """The loops of the float file."""
+        return tuple(op for op in self.source.ops if op.facts.loop)
 
     def snr(self, content: bytes) -> float:
         """The signal-to-noise ratio of a file's outputs against the float file's, in decibels; of several the worst."""
@@ -261,8 +267,22 @@ def _remarks(prepared: PreparedModel, summary: FileSummary) -> Iterator[str]:
         seen = [f"{name} from {x.min():.3g} to {x.max():.3g}" for name, x in prepared.samples.items()]
         count = len(next(iter(prepared.samples.values())))
         yield f"calibrated on {count} samples: {', '.join(seen)}"
-    if prepared.export.sparse and not any(op.name == "DENSIFY" for op in summary.ops):
+    if prepared.export.sparse and not any(op.facts.unpacks == "sparse" for op in summary.ops):
         yield "no kernel has zeros enough to be stored sparse"
+
+
+def unrolled(prepared: PreparedModel) -> tuple[PreparedModel, bool]:
+    """The model with its loops unrolled, converted anew, and whether it is.
+
+    As it was where it has no loops or is not to be unrolled, and with a note where it cannot be.
+    """
+    if not prepared.export.unroll or not prepared.loops:
+        return prepared, False
+    try:
+        flat = prepare(clone.unrolled(prepared.model), prepared.export, prepared.samples, prepared.model)
+    except (ConversionError, ModelError) as error:
+        return replace(prepared, notes=(*prepared.notes, f"{_KEPT}: {error}")), False
+    return flat, True
 
 
 def settled(prepared: PreparedModel) -> PreparedModel:
@@ -270,18 +290,18 @@ def settled(prepared: PreparedModel) -> PreparedModel:
 
     Its `notes` say what was tried and how it went.
     """
-    export = prepared.export
-    if not MODES[export.mode].static or not any(op.name == "WHILE" for op in prepared.source.ops):
+    if not MODES[prepared.export.mode].static or not prepared.loops:
         return prepared
-    kept, tried = "loops stay in float", list(prepared.notes)
-    if not export.unroll:
-        return replace(prepared, notes=(*tried, f"{kept}, as asked (unroll: false)"))
-    try:
-        flat = prepare(clone.unrolled(prepared.model), export, prepared.samples, prepared.model)
-    except (ConversionError, ModelError) as error:
-        return replace(prepared, notes=(*tried, f"{kept}: {error}"))
-    if loops := [op for op in flat.source.ops if op.name == "WHILE"]:
-        return replace(prepared, notes=(*tried, f"{kept}: {loops[0].outputs[0].name} is one that does not unroll"))
+    tried = list(prepared.notes)
+    if not prepared.export.unroll:
+        return replace(prepared, notes=(*tried, f"{_KEPT}, as asked (unroll: false)"))
+    flat, done = unrolled(prepared)
+    if not done:
+        return flat
+    if flat.loops:
+        return replace(
+            prepared, notes=(*tried, f"{_KEPT}: {flat.loops[0].outputs[0].name} is one that does not unroll")
+        )
     for route in (_by_quantizer, _by_converter):
         try:
             flat = route(flat)
@@ -294,7 +314,7 @@ def settled(prepared: PreparedModel) -> PreparedModel:
             tried.append(f"unrolled, the SNR is {snr:.1f} dB")
         except ConversionError as error:
             tried.append(f"unrolled, {error}")
-    return replace(prepared, notes=(*tried, kept))
+    return replace(prepared, notes=(*tried, _KEPT))
 
 
 def _by_quantizer(prepared: PreparedModel) -> PreparedModel:

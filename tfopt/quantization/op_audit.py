@@ -8,10 +8,7 @@ from tfopt.quantization.float_conversion import FloatModel
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit, AuditRow
 from tfopt.recipe.export import Mode
-from tfopt.tflite.file import BORDER_OPS, FileSummary, Op, Tensor, read
-
-# Ops whose constants are factors, offsets or first states, and never what one would call a kernel.
-_NO_KERNELS = {"ADD", "SUB", "MUL", "DIV", "WHILE"}
+from tfopt.tflite.file import FileSummary, Op, Tensor, read
 
 
 def audit(source: FloatModel, content: bytes) -> Audit:
@@ -22,7 +19,7 @@ def audit(source: FloatModel, content: bytes) -> Audit:
     rows, seen, counted = [], set[str](), set[str]()
     for op, places in zip(source.ops, source.owners, strict=True):
         weights = kernels(op, then_unpacked)
-        if op.name in BORDER_OPS or not any(len(t.shape) > 1 for t in weights) or op.outputs[0].name not in after:
+        if op.facts.border or not any(len(t.shape) > 1 for t in weights) or op.outputs[0].name not in after:
             continue
         now = after[op.outputs[0].name]
         fresh = [t for t in weights if t.name not in seen]
@@ -44,8 +41,8 @@ def audit(source: FloatModel, content: bytes) -> Audit:
     return Audit(
         rows=tuple(rows),
         floating=tuple(_names(op for op in made.ops if op.floating)),
-        loops=tuple(_names(op for op in made.ops if op.name == "WHILE")),
-        flex=tuple(_names(op for op in made.ops if op.name.startswith("Flex"))),
+        loops=tuple(_names(op for op in made.ops if op.facts.loop)),
+        flex=tuple(_names(op for op in made.ops if op.facts.flex)),
         sparsity=made.sparsity,
         float_sparsity=before.sparsity,
     )
@@ -63,8 +60,9 @@ def left_in_float(summary: FileSummary, mode: Mode, reasons: Mapping[str, str]) 
         left = [op for op in summary.ops if op.floating and not op.graph]
         then = "it computes in float"
     else:
-        plain = [op for op in summary.ops if op.name not in _NO_KERNELS]
-        left = [op for op in plain if any(t.dtype == "FLOAT32" for t in op.kernels)]
+        # The constants of the others are factors, offsets or first states, and never what one would call a kernel.
+        able = [op for op in summary.ops if not op.facts.elementwise and not op.facts.control]
+        left = [op for op in able if any(t.dtype == "FLOAT32" for t in op.kernels)]
         then = "its weights stay in float32"
     found = []
     for op in left:
@@ -76,9 +74,7 @@ def left_in_float(summary: FileSummary, mode: Mode, reasons: Mapping[str, str]) 
 
 def unpacked(ops: Iterable[Op]) -> dict[str, Tensor]:
     """The constants that ops unpack for others, as they are stored, by the name of what comes out."""
-    return {
-        op.outputs[0].name: op.inputs[0] for op in ops if op.name in ("DEQUANTIZE", "DENSIFY") and op.inputs[0].bytes
-    }
+    return {op.outputs[0].name: op.inputs[0] for op in ops if op.facts.unpacks and op.inputs[0].bytes}
 
 
 def kernels(op: Op, stored: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
@@ -99,4 +95,4 @@ def _values(tensors: Iterable[Tensor]) -> int | None:
 
 
 def _names(ops: Iterable[Op]) -> list[str]:
-    return [f"{op.name} {op.outputs[0].name if op.outputs else ''}".strip() for op in ops if op.name not in BORDER_OPS]
+    return [f"{op.name} {op.outputs[0].name if op.outputs else ''}".strip() for op in ops if not op.facts.border]

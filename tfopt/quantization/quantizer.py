@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
@@ -26,9 +26,6 @@ _OPERATIONS = {
     for name, code in vars(schema.BuiltinOperator).items()
     if isinstance(code, int) and code in tfl_flatbuffer_utils.TFL_OP_CODE_TO_NAME
 }
-_FOUR_BITS = {"FULLY_CONNECTED", "CONV_2D"}
-# A kernel is a codebook where each of its values that is not 0 stands for this many weights on average.
-SHARED_BY = 2
 _BITS = {"int4": 4, "int8": 8, "int16": 8}
 # Quantizes nothing but the ops that are named one by one.
 _NAMED_OPS_ALONE = Mode("none", "nothing but what is named", weights="int8", activation_bits=8)
@@ -86,7 +83,7 @@ def supports(op: Op, mode: str, precision: str, per_tensor: bool = False) -> boo
         return True
     if op.graph or op.name not in _OPERATIONS:
         return False
-    if precision == "int4" and not (op.kernels and op.name in _four_bits(mode)):
+    if precision == "int4" and not (op.kernels and _four_bits(op, mode)):
         return False
     try:
         algorithm_manager.check_op_quantization_config(
@@ -97,19 +94,18 @@ def supports(op: Op, mode: str, precision: str, per_tensor: bool = False) -> boo
     return True
 
 
+def _four_bits(op: Op, mode: str) -> bool:
+    """Whether the quantizer writes kernels of an op in 4 bits; its own check lets others through, and does nothing."""
+    return op.facts.int4 == "any" or (op.facts.int4 == "float" and not _mode(mode).static)
+
+
 def _mode(name: str) -> Mode:
     return _NAMED_OPS_ALONE if name == _NAMED_OPS_ALONE.name else MODES[name]
 
 
-def _four_bits(mode: str) -> Container[str]:
-    """The ops whose kernels the quantizer writes in 4 bits; its own check lets others through that stay as they are."""
-    return _FOUR_BITS if _mode(mode).static else _FOUR_BITS | {"EMBEDDING_LOOKUP"}
-
-
 def shares_values(op: Op) -> bool:
     """Whether a kernel of the op is a codebook: so few distinct values that clustering must have made it."""
-    known = [(tensor, tensor.distinct) for tensor in op.kernels if tensor.distinct is not None]
-    return any((count - bool(tensor.zeros)) * SHARED_BY <= tensor.size - tensor.zeros for tensor, count in known)
+    return any(tensor.codebook for tensor in op.kernels)
 
 
 def _config(mode: Mode, precision: str, per_tensor: bool = False) -> Any:

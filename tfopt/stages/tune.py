@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from tfopt.errors import InputError, RecipeError, TfoptError, did_you_mean
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.search import TuningOutcome
+from tfopt.recipe.recipe import free_name
 from tfopt.recipe.settings import PROBLEMS
 from tfopt.recipe.stage import Context, Need, Stage, read_stages
 from tfopt.search.tuning.ranges import ValueRange, put
@@ -156,11 +157,7 @@ class Tune(Stage):
         """The names of the stages: their own, or their kind, numbered where it comes again."""
         found: list[str] = []
         for stage in self.stages:
-            name, number = stage.name or stage.kind, 1
-            while name in found:
-                number += 1
-                name = f"{stage.kind}-{number}"
-            found.append(name)
+            found.append(free_name(stage.name or stage.kind, found))
         return found
 
     @property

@@ -24,9 +24,8 @@ from tfopt import subprocesses
 from tfopt.errors import ConversionError, InputError
 from tfopt.output_capture import captured
 from tfopt.recipe.export import Export, Measurement, Target
+from tfopt.tflite.ops import facts_of
 
-# TFLM's fully connected kernel takes none.
-_FOUR_BITS = {"CONV_2D"}
 ARENA_ALIGNMENT = 16
 # What is said after the reason, or where there is none.
 _GENERAL = {"TFLM failed to allocate tensors", "Interpreter invocation failed."}
@@ -231,7 +230,7 @@ MICROCONTROLLERS = Target(
     about="LiteRT for Microcontrollers",
     runs=lambda mode: mode.name in ("float32", "int8", "int16x8"),
     refusals=_refusals,
-    runs_op=lambda op, precision: precision != "int4" or op in _FOUR_BITS,
+    runs_op=lambda op, precision: precision != "int4" or "tflm" not in facts_of(op).no_int4_on,
     measure=_measure,
     figures={"arena_bytes": "Tensor arena on microcontrollers: {:,.0f} B"},
     rank=20,

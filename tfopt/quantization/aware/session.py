@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.errors import ConversionError, InputError, ModelError
+from tfopt.errors import InputError, ModelError
 from tfopt.metrics import compare_outputs
-from tfopt.models import clone, signature
+from tfopt.models import signature
 from tfopt.models.constraints import HeldConstraint, SharedValueConstraint, ZeroConstraint, own_constraint
 from tfopt.models.layers import prunable, replaced_by, walk
 from tfopt.quantization import quantizer
@@ -21,8 +21,9 @@ from tfopt.quantization.aware.scheme import QuantizationScheme, all_different, c
 from tfopt.quantization.aware.simulation import Simulation
 from tfopt.quantization.aware.tensor_matching import parts
 from tfopt.quantization.aware.weight_matching import stored_kernels
+from tfopt.quantization.calibration import as_range
 from tfopt.quantization.calibration_data import gathered
-from tfopt.quantization.conversion import Conversion, PreparedModel, finish, prepare
+from tfopt.quantization.conversion import Conversion, PreparedModel, finish, prepare, unrolled
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.export import MODES, TRAINED_RANGES, Export
 from tfopt.tflite.interpreter import Runner
@@ -272,14 +273,7 @@ class QATSession:
 
     def _prepared(self) -> tuple[PreparedModel, bool]:
         """The model converted to float32, and whether with its loops unrolled."""
-        prepared = prepare(self.model, self.export, self._calibration)
-        if not self.export.unroll or not any(op.name == "WHILE" for op in prepared.source.ops):
-            return prepared, False
-        try:
-            flat = prepare(clone.unrolled(prepared.model), self.export, prepared.samples, prepared.model)
-        except (ConversionError, ModelError) as error:
-            return replace(prepared, notes=(*prepared.notes, f"loops stay in float: {error}")), False
-        return flat, True
+        return unrolled(prepare(self.model, self.export, self._calibration))
 
     def _ranges(self, prepared: PreparedModel, now: QuantizationScheme) -> dict[str, Any]:
         """The trained ranges by tensor of the file; of what was not trained those of the calibration samples."""
@@ -294,8 +288,7 @@ class QATSession:
         found = prepared.extremes.ranges("minmax")
         for name, number in now.tensors.items():
             if number in known:
-                low, high = known[number]
-                found[name] = {"min": np.full((1, 1), low, np.float32), "max": np.full((1, 1), high, np.float32)}
+                found[name] = as_range(*known[number])
         return found
 
     def _kernel_ranges(self, prepared: PreparedModel, now: QuantizationScheme) -> dict[str, Any]:

@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from tfopt.errors import InputError
 from tfopt.losses import build_loss
+from tfopt.models.layers import call_replaced, replaced_by
 from tfopt.sparsity.structured.channel_ids import Ids
 from tfopt.sparsity.structured.dependency_graph import DependencyGraph
 
@@ -199,8 +200,10 @@ def _readings(structure: DependencyGraph, x: Any) -> Iterator[tuple[np.ndarray, 
     with contextlib.ExitStack() as stack:
         for watch in watches.values():
             stack.enter_context(watch.on())
+        # A simulation of quantization keeps the graphs that it has built, in which nobody watches.
+        model = structure.model if replaced_by(structure.model) is None else tf.function(structure.model)
         for part in _batches(x):
-            structure.model(part, training=False)
+            model(part, training=False)
     yield from ((watch.total / watch.places, watch.ids) for watch in watches.values() if watch.places)
 
 
@@ -217,8 +220,8 @@ class _Watch:
         self._layer, self._axis, self.ids = layer, axis, ids
         self.total, self.places = np.zeros(len(ids)), 0
 
-    def _add(self, values: Any) -> None:
-        magnitudes = np.abs(np.moveaxis(np.asarray(tf.cast(values, tf.float32)), self._axis, -1))
+    def _add(self, values: np.ndarray) -> None:
+        magnitudes = np.abs(np.moveaxis(values, self._axis, -1))
         magnitudes = magnitudes.reshape(-1, magnitudes.shape[-1])
         fires = magnitudes > SILENT * magnitudes.max(initial=0.0)
         self.total += np.where(fires, magnitudes, 0).sum(axis=0, dtype=np.float64)
@@ -230,14 +233,11 @@ class _Watch:
         original = self._layer.call
 
         def call(first: Any, *args: Any, **rest: Any) -> Any:
-            self._add(first)
+            tf.numpy_function(self._add, [tf.cast(first, tf.float32)], [])  # also in a graph
             return original(first, *args, **rest)
 
-        object.__setattr__(self._layer, "call", call)  # Keras's own __setattr__ would track it
-        try:
+        with call_replaced(self._layer, call):
             yield
-        finally:
-            object.__delattr__(self._layer, "call")
 
 
 def normalized(structure: DependencyGraph, scores: dict[int, float]) -> dict[int, float]:
