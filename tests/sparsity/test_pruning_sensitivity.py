@@ -15,7 +15,7 @@ from tfopt.metrics import METRICS, score_split
 from tfopt.models import signature
 from tfopt.models.layers import Kernel, LayerRef
 from tfopt.sparsity import incremental_forward, sensitivity
-from tfopt.sparsity.allocation import allocate
+from tfopt.sparsity.pruning_plan import allocate
 from tfopt.sparsity.selection import choose_kernels
 from tfopt.sparsity.sensitivity import Curve, measure, rules, suggest
 
