@@ -1,4 +1,6 @@
 from . import structured as structured
+from .layer_ranking import PruningSensitivity as PruningSensitivity
+from .layer_ranking import rank_layers as rank_layers
 from .magnitude import magnitude_mask as magnitude_mask
 from .magnitude import sparsity_of as sparsity_of
 from .schedules.constant import constant_sparsity as constant_sparsity

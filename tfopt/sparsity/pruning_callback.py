@@ -90,8 +90,9 @@ class MagnitudePruning(ConstraintCallback):
         **settings: Any,
     ):
         super().__init__()
-        by_layer = [{"layers": patterns, "sparsity": value} for patterns, value in as_rules(rules)]
-        self._config = PruningConfig(sparsity=sparsity, rules=by_layer, prunable=prunable or {}, **settings)
+        settings |= {"sparsity": sparsity, "prunable": prunable or {}}
+        settings["rules"] = [{"layers": patterns, "sparsity": value} for patterns, value in as_rules(rules)]
+        self._config = PruningConfig(**settings)
         pattern_of(self._config)  # refuses numbers that make none
         self.schedule: Any = None
         self.start_step = start_step
