@@ -54,11 +54,12 @@ class OneOf:
         )
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        return {"type": "string", "enum": list(self.registry), "enumDescriptions": list(self.meanings().values())}
+        meanings = list(self.meanings().values())  # editors show them beside the words
+        return {"type": "string", "enum": list(self.registry)} | ({"enumDescriptions": meanings} if meanings else {})
 
     def meanings(self) -> dict[str, str]:
-        """What each word means, as its entry says it."""
-        return {name: getattr(entry, "about", "") for name, entry in self.registry.items()}
+        """What each word means, where entries of the registry have an `about` that says so."""
+        return {name: entry.about for name, entry in self.registry.items() if hasattr(entry, "about")}
 
     def _check(self, value: Any) -> str:
         if isinstance(value, str) and value in self.registry:

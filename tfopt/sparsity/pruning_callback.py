@@ -60,7 +60,7 @@ class MagnitudePruning(ConstraintCallback):
     Args:
         rules: Sparsities by layer pattern, such as `{"head": 0.5}`, before any allocation; of several that match the
             last one counts, 0 keeps a layer dense.
-        start_step: The step to begin at, where the rule above is not the one you want.
+        start_step: The step to begin at, where it is neither 0 nor the first one of the epoch that `fit` starts at.
         **settings: Those of `PruningConfig`.
 
     Raises:

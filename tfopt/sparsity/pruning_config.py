@@ -133,7 +133,7 @@ class PruningConfig(Settings):
             )
         for why, names in self._unused(kind):
             for name in names:
-                if getattr(self, name) != type(self).model_fields[name].default:
+                if self._is_given(name):
                     raise ValueError(f"{name} means nothing {why}. Leave it out")
         if kind is not None:
             self._check_required(kind)
@@ -149,10 +149,12 @@ class PruningConfig(Settings):
             )
         return self
 
+    def _is_given(self, name: str) -> bool:
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
+
     def _check_beside_object(self) -> None:
         names = ("sparsity", "begin", "end", "frequency", "initial_sparsity", "power", "rounds")
-        given = [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
-        if given:
+        if given := [name for name in names if self._is_given(name)]:
             raise ValueError(
                 "a schedule object says sparsity, begin, end and frequency itself: leave one or the other out. "
                 f"Received: {', '.join(f'{name}={getattr(self, name)}' for name in given)}"
