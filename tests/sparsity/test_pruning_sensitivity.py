@@ -14,8 +14,8 @@ from tfopt.errors import InputError, ModelError
 from tfopt.metrics import METRICS, score_split
 from tfopt.models import signature
 from tfopt.models.layers import Kernel, LayerRef
-from tfopt.sparsity import incremental_forward, sensitivity
-from tfopt.sparsity.allocation import allocate
+from tfopt.sparsity import incremental_forward, layer_ranking, rank_layers, sensitivity
+from tfopt.sparsity.pruning_plan import allocate
 from tfopt.sparsity.selection import choose_kernels
 from tfopt.sparsity.sensitivity import Curve, measure, rules, suggest
 
@@ -541,3 +541,23 @@ def test_the_suggestion_of_a_measured_model_reaches_its_target_in_zeros():
     assert zeros / sum(c.weights for c in curves) == pytest.approx(
         0.8, abs=len(kernels) / sum(c.weights for c in curves)
     )
+
+
+def test_the_public_ranking_has_the_curves_the_suggestion_and_what_is_left_alone():
+    model = made(residual)
+    split = labelled(model, samples(residual))
+    curves = measure(model, split, METRICS["accuracy"], choose_kernels(model, skip=["head"])[0], GRID)
+    found = rank_layers(model, (split.x, split.y), target=0.6, sparsities=GRID, skip=["head"])
+    assert found.curves == tuple(curves)
+    assert found.suggestion == suggest(curves, 0.6, METRICS["accuracy"])
+    assert found.skipped == (("head", "left out by only/skip"),)
+    shares = [found.suggestion[path] for path in found.ranking]
+    assert shares == sorted(shares, reverse=True)
+    assert rank_layers(model, split, METRICS["accuracy"], target=0.6, sparsities=GRID, skip=["head"]) == found
+
+
+def test_a_target_out_of_reach_is_refused_before_any_layer_is_measured(monkeypatch):
+    model = made(sequential)
+    monkeypatch.setattr(layer_ranking, "measure", lambda *arguments: pytest.fail("it takes minutes"))
+    with pytest.raises(InputError, match="reach an overall"):
+        rank_layers(model, labelled(model, samples(sequential)), target=0.95, sparsities=GRID)

@@ -22,7 +22,8 @@ from tfopt.search.pareto import Objective
 from tfopt.search.sampler import SLACK, fitted
 from tfopt.search.space import Candidate, Space, grouped, shares
 from tfopt.sparsity import sensitivity as pruning
-from tfopt.sparsity.allocation import shared_thresholds
+from tfopt.sparsity.allocations import ALLOCATIONS
+from tfopt.sparsity.magnitude import shared_thresholds
 from tfopt.sparsity.selection import choose_kernels
 from tfopt.sparsity.structured.dependency_graph import read
 from tfopt.sparsity.structured.flops import costs
@@ -185,7 +186,7 @@ class ModelProfile:
 
     def _lamp_at(self, sparsity: float) -> dict[str, float]:
         weights = [np.abs(kernel.variable.numpy()) for kernel in self.kernels]
-        least = shared_thresholds(weights, sparsity, "lamp")
+        least = shared_thresholds(weights, sparsity, ALLOCATIONS["lamp"])
         kept, total = dict.fromkeys(self.space.groups, 0), dict.fromkeys(self.space.groups, 0)
         group_of = {path: group for group, paths in self.space.groups.items() for path in paths}
         for kernel, own, threshold in zip(self.kernels, weights, least, strict=True):

@@ -9,16 +9,12 @@ from tests.sparsity.structured.reference import scrambled, silenced
 from tfopt.errors import InputError
 from tfopt.quantization import quantize_aware
 from tfopt.sparsity.structured.dependency_graph import read
-from tfopt.sparsity.structured.importance import (
-    SCORES,
-    activity,
-    batchnorm,
-    magnitude,
-    normalized,
-    random,
-    score,
-    taylor,
-)
+from tfopt.sparsity.structured.importance import SCORES, normalized, score
+from tfopt.sparsity.structured.importance.activity import activity
+from tfopt.sparsity.structured.importance.batchnorm import batchnorm
+from tfopt.sparsity.structured.importance.magnitude import magnitude
+from tfopt.sparsity.structured.importance.random import random
+from tfopt.sparsity.structured.importance.taylor import taylor
 
 
 @pytest.fixture
