@@ -18,7 +18,7 @@ slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow $(SPREAD)
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "tfopt needs CPython 3.11, 3.12 or 3.13: none was found. Name one with make PYTHON=/path/to/python3.11"; exit 2; }

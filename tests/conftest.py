@@ -116,3 +116,31 @@ def python():
         return finished.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def built():
+    """Models of the zoo by name with their samples, each built once."""
+    from tests.quantization import zoo
+
+    kept = {}
+
+    def get(name):
+        if name not in kept:
+            kept[name] = zoo.build(name)
+        return kept[name]
+
+    return get
+
+
+@pytest.fixture
+def one_line():
+    """The message of a caught error, which has to be one line."""
+
+    def text(caught):
+        message = str(caught.value)
+        assert len(message.splitlines()) == 1
+        assert "Traceback" not in message
+        return message
+
+    return text

@@ -89,11 +89,6 @@ def test_a_drop_is_positive_where_it_got_worse(metric, worse, better):
     assert metric.drop(worse, worse) == 0
 
 
-@pytest.mark.parametrize("name", sorted(METRICS))
-def test_a_metric_is_listed_under_its_own_name(name):
-    assert METRICS[name].name == name
-
-
 @pytest.mark.parametrize(
     ("loss", "name"),
     [

@@ -25,11 +25,11 @@ class PartSummary:
     Args:
         name: The layer's path, or the op's output tensor (empty in a slimmed file).
         kind: The layer's class, or the op's name.
-        dtype: Of its weights; of its computation where it has none.
-        shape: Of its output, without the batch for a layer.
+        dtype: Type of the weights; of the computation where there are none.
+        shape: Shape of the output, such as `28x28x8`; without the batch for a layer.
         parameters: Number of weights and biases.
-        bytes: Their size.
-        zeros: How many of them are exactly 0.
+        bytes: Size of weights and biases in bytes.
+        zeros: Number of weights and biases that are exactly 0.
     """
 
     name: str
@@ -47,12 +47,12 @@ class ModelSummary:
 
     Args:
         format: `keras` or `tflite`.
-        bytes: Size of the file; None for a model in memory.
-        gzip_bytes: After gzip -9; None for a model in memory.
-        inputs: A line for each input.
-        outputs: A line for each output.
+        bytes: Size of the file in bytes; None for a model in memory.
+        gzip_bytes: Size after gzip -9 in bytes; None for a model in memory.
+        inputs: Name, type and shape of each input, one line each.
+        outputs: Name, type and shape of each output, one line each.
         parts: Layers or ops, in order.
-        remarks: What is worth knowing of a `.tflite`: ops in float among integers, loops, ops that LiteRT does not
+        remarks: Notable facts about a `.tflite`: ops in float among integers, loops, ops that LiteRT does not
             have, kernels that are stored sparse.
     """
 
@@ -66,24 +66,24 @@ class ModelSummary:
 
     @property
     def parameters(self) -> int:
-        """Weights and biases in all."""
+        """Number of weights and biases."""
         return sum(part.parameters for part in self.parts)
 
     @property
     def zeros(self) -> int:
-        """How many of them are exactly 0."""
+        """Number of weights and biases that are exactly 0."""
         return sum(part.zeros for part in self.parts)
 
 
 def inspect(model: Any, trust: bool = False) -> ModelSummary:
-    """Looks into a model.
+    """Summarizes the layers of a Keras model or the ops of a `.tflite`.
 
     Args:
         model: A `.keras`, `.h5` or `.tflite` path, a SavedModel folder, the bytes of a `.tflite`, or a Keras model.
         trust: Load Python code that a Keras file carries (a Lambda layer).
 
     Raises:
-        ModelError: It is none of these, or cut short.
+        ModelError: `model` is none of these, or the file is cut short.
     """
     if isinstance(model, bytes):
         return _of_tflite(model)
@@ -147,16 +147,16 @@ def _of_tflite(source: Path | bytes) -> ModelSummary:
 
 
 def _remarks(summary: FileSummary) -> Iterator[str]:
-    """What is worth knowing of a file."""
+    """Notable facts about a file, one line each."""
     integers = [op for op in summary.ops if op.integers]
     floating = [op for op in summary.ops if op.floating]
     if integers and floating:
         yield f"in float among integers: {_counted(floating)}"
-    if loops := [op for op in summary.ops if op.name in ("WHILE", "IF", "CALL_ONCE")]:
+    if loops := [op for op in summary.ops if op.facts.control]:
         yield f"loops and branches: {_counted(loops)}"
-    if flex := [op for op in summary.ops if op.name.startswith("Flex")]:
+    if flex := [op for op in summary.ops if op.facts.flex]:
         yield f"not LiteRT's own, they need TensorFlow in the app: {_counted(flex)}"
-    if sparse := [op for op in summary.ops if op.name == "DENSIFY"]:
+    if sparse := [op for op in summary.ops if op.facts.unpacks == "sparse"]:
         yield f"stored sparse and unpacked when the file is loaded: {len(sparse)} kernels"
 
 

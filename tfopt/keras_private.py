@@ -242,9 +242,10 @@ def disable_op_determinism() -> None:
 
 
 def limit_cluster_start(jobs: Mapping[str, Sequence[str]], start_seconds: float, heartbeat_seconds: float) -> None:
-    """Gives the start of a cluster an end; TensorFlow's own strategy waits for ever, and its first worker still does.
+    """Sets a timeout for the start of a cluster; TensorFlow's strategy waits for ever, and its first worker still does.
 
-    The strategy takes the coordination service as it finds it (collective_all_reduce_strategy.py of TensorFlow 2.21).
+    The strategy keeps a coordination service that is configured already (TensorFlow 2.21,
+    collective_all_reduce_strategy.py).
 
     Args:
         jobs: The addresses of each job of the cluster.

@@ -1,4 +1,4 @@
-"""Losses by name, and the one for hard data that Keras lacks."""
+"""Losses by name, and the focal loss of class ids, which Keras lacks."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
         alpha: The weight of every class, or a list with one for each.
         gamma: How much easy samples are played down, 0 and above; 0 is the crossentropy times alpha.
         from_logits: Whether predictions are logits.
-        reduction: As Keras has it.
+        reduction: As in `keras.losses.Loss`.
         name: The name in logs.
-        dtype: As Keras has it.
+        dtype: As in `keras.losses.Loss`.
 
     References:
         Lin et al., Focal loss for dense object detection, arXiv:1708.02002.
@@ -47,7 +47,7 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
         self.alpha, self.gamma, self.from_logits = alpha, gamma, from_logits
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The loss of each sample."""
+        """The loss of each sample, `(...)`."""
         ids = keras.ops.cast(y_true, "int32")
         if len(ids.shape) == len(y_pred.shape):
             ids = keras.ops.squeeze(ids, -1)
@@ -57,7 +57,7 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments."""
+        """The constructor's arguments by name."""
         own = {"alpha": self.alpha, "gamma": self.gamma, "from_logits": self.from_logits}
         return {**super().get_config(), **own}
 
@@ -66,7 +66,7 @@ def build_loss(spec: Any) -> Any:
     """The loss that a recipe asks for, as `compile` takes it.
 
     Args:
-        spec: A name; `{name: {argument: value}}`; such by the name of the model's outputs; a Keras loss or a function.
+        spec: A name; `{name: {argument: value}}`; a Keras loss or a function; or a dict of these by output name.
 
     Raises:
         InputError: There is no such loss, or it does not take these arguments.

@@ -1,4 +1,4 @@
-"""Keeping what libraries print, down to the C++ that writes to the file descriptors, for the day something fails."""
+"""Capturing what libraries print, down to the C++ that writes to the file descriptors, for the case of a failure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _around: ContextVar[Captured | None] = ContextVar("_around", default=None)
 
 
 class Captured:
-    """What was printed in a captured block."""
+    """The output of a captured block."""
 
     def __init__(self, file: IO[bytes]):
         self._file = file
@@ -34,7 +34,7 @@ class Captured:
             return again.read().decode(errors="replace")
 
     def close(self) -> None:
-        """Keeps the text beyond the file, and hands it on to the block around this one."""
+        """Keeps the text after the file is gone, and writes it to the file of the enclosing block."""
         self._text = self.text()
         if (outer := _around.get()) is not None:
             outer.append(self._text)
@@ -75,7 +75,7 @@ def captured(log: Path | None = None) -> Iterator[Captured]:
 
 @contextlib.contextmanager
 def _streams() -> Iterator[None]:
-    """Leads Python's streams to the descriptors where they were replaced, in a notebook or a test.
+    """Redirects Python's streams to the descriptors where they were replaced, in a notebook or a test.
 
     They are not closed after the block: a logging handler that was made in it may keep one, and then writes to the
     descriptor as it is by then.

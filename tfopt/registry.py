@@ -63,7 +63,10 @@ class Registry(Mapping[str, E], Generic[E]):
             walked = [importlib.import_module(f"{self.package}.{m.name}") for m in pkgutil.iter_modules(own.__path__)]
             entries = [entry for module in walked for entry in self.entries_of(module)]
             entries.sort(key=lambda entry: (getattr(entry, "rank", 100), self.name_of(entry)))
-            found = {self.name_of(entry): entry for entry in entries}
+            found: dict[str, E] = {}
+            for entry in entries:
+                if found.setdefault(self.name_of(entry), entry) is not entry:
+                    raise InputError(f"{self.package} has two entries named {self.name_of(entry)!r}. Rename one.")
             for point in entry_points(group=self.group) if self.group else ():
                 for entry in self._of_point(point):
                     name = self.name_of(entry)
@@ -85,7 +88,7 @@ class Registry(Mapping[str, E], Generic[E]):
             ) from error
         if isinstance(value, ModuleType):
             return self.entries_of(value)
-        if not self.is_entry(value, importlib.import_module(getattr(value, "__module__", self.package))):
+        if not self.is_entry(value, importlib.import_module(getattr(value, "__module__", None) or self.package)):
             raise InputError(
                 f"the entry point {point.name!r} of {self.group} in the package {_package(point)} is no "
                 f"{self.kind.__name__}. Received: {value!r:.80}."

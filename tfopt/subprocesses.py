@@ -1,4 +1,4 @@
-"""A Python process of its own for what may end its process: native code that aborts instead of raising."""
+"""Child processes: for native code that aborts instead of raising, and for workers that end with this process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(module: str, arguments: Sequence[str], **environment: str) -> subprocess
 def tied(command: Sequence[str]) -> list[str]:
     """A command that Linux kills when the process that starts it is killed; elsewhere it would run on.
 
-    It asks for that itself: Python code between fork and exec may abort where other threads hold locks.
+    The command asks for that itself: Python code between fork and exec may abort where other threads hold locks.
     """
     if sys.platform != "linux":
         return list(command)
@@ -60,7 +60,7 @@ if not select.select([sys.stdin], [], [], seconds)[0]:
 
 @contextlib.contextmanager
 def ended_after(seconds: float, message: str) -> Iterator[None]:
-    """Ends this process, with a message on stderr, where the block takes longer than so many seconds."""
+    """Ends this process, with `message` on stderr, where the block takes longer than `seconds`."""
     watch = subprocess.Popen(
         [sys.executable, "-c", _WATCH, str(os.getpid()), str(seconds), f"{message}\n"], stdin=subprocess.PIPE
     )
@@ -72,7 +72,7 @@ def ended_after(seconds: float, message: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def ended_with(workers: Sequence[subprocess.Popen[Any]]) -> Iterator[None]:
-    """Ends every worker that still runs after the block, and when this process is told to end."""
+    """Ends every worker that still runs after the block, also where SIGTERM ends this process."""
 
     def end(number: int, _: object) -> None:
         raise SystemExit(128 + number)
@@ -89,7 +89,7 @@ def ended_with(workers: Sequence[subprocess.Popen[Any]]) -> Iterator[None]:
 
 
 def free_ports(count: int) -> list[int]:
-    """So many ports of this machine that nobody listens on."""
+    """Ports of this machine, `count` of them, that nobody listens on."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

@@ -27,7 +27,7 @@ def find_file(text: str, folder: Path) -> Path:
     """The file that `text` names, looked for beside the recipe and then from the working directory.
 
     Raises:
-        InputError: There is none in either place.
+        InputError: The file is in neither place.
     """
     tried = dict.fromkeys(Path(os.path.abspath(base / text)) for base in (folder, Path.cwd()))
     for path in tried:
@@ -39,12 +39,12 @@ def find_file(text: str, folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Ref:
-    """One name in a Python file or module.
+    """A reference to a function or class in a Python file or module.
 
     Args:
         target: A `.py` file, or the dotted name of a module that Python can import.
-        name: The function or class in it; dots lead to what a class has.
-        arguments: What it is called with, by name.
+        name: Name of the function or class; with dots for an attribute of a class.
+        arguments: Keyword arguments of the call.
     """
 
     target: Path | str
@@ -58,7 +58,7 @@ class Ref:
         `{file.py:name: {argument: value}}` gives it arguments.
 
         Raises:
-            InputError: It is neither, or the file is not there.
+            InputError: `text` has neither form, or the file does not exist.
         """
         if isinstance(text, Mapping):
             return cls._with_arguments(text, folder)
@@ -100,7 +100,7 @@ class Ref:
         """Loads the function and calls it with its arguments and the file's folder importable; lists become tuples.
 
         Raises:
-            InputError: It is not callable, or it raised: the error says what and where.
+            InputError: The name is not callable, or the call raised; the message says what and where.
         """
         function = self.load()
         if not callable(function):
@@ -136,7 +136,7 @@ def import_file(path: Path) -> ModuleType:
     """Imports a Python file by path, once in a process, with its folder importable meanwhile.
 
     Raises:
-        InputError: The import failed; the original error is in the sentence.
+        InputError: The import failed; the original error is in the message.
     """
     digest = digest_sources(path)
     for module in list(sys.modules.values()):
@@ -162,7 +162,7 @@ def import_file(path: Path) -> ModuleType:
 
 
 def _forget(path: Path) -> None:
-    """Has a file and those that it needs imported anew."""
+    """Has a file and the user's files that it imports imported anew, by dropping their modules."""
     files = {str(file) for file in _closure(path)}
     for name, module in list(sys.modules.items()):
         if getattr(module, "__file__", None) in files and name != "__main__":
@@ -170,7 +170,7 @@ def _forget(path: Path) -> None:
 
 
 def _make_way(path: Path) -> None:
-    """Takes other projects' modules aside that have the names of the files that this one imports from its folder."""
+    """Drops modules of other projects that have the names of files that this one imports from its folder."""
     for file in _closure(path):
         module = sys.modules.get(file.stem)
         other = getattr(module, "__file__", None)
@@ -225,7 +225,7 @@ def _importable(target: Path | str) -> Iterator[None]:
 def digest_sources(path: Path, *extra: str) -> str:
     """sha256 over a Python file and the files of its folder or package that it imports, directly or through others.
 
-    An installed package, which may have thousands, is known by the sizes and dates of its files.
+    An installed package, which may have thousands, is digested by the sizes and dates of its files.
     """
     digest = hashlib.sha256(repr(extra).encode())
     if installed := _installed(path):
@@ -246,7 +246,7 @@ def _installed(path: Path) -> Path | None:
 
 
 def _closure(path: Path) -> dict[Path, bytes]:
-    """A file and the user's files that it needs, with what is in them."""
+    """A file and the user's files that it imports, directly or through others, with their contents."""
     seen: dict[Path, bytes] = {}
     queue = [path]
     while queue:
@@ -317,13 +317,13 @@ def _source_file(function: Any) -> Path | None:
 
 
 def _code(code: CodeType) -> tuple[Any, ...]:
-    """A code object without what a moved line changes."""
+    """The parts of a code object that do not change where its lines move."""
     constants = tuple(_code(c) if isinstance(c, CodeType) else c for c in code.co_consts)
     return code.co_code, constants, code.co_names, code.co_varnames
 
 
 def _content(value: Any) -> str:
-    """What a value that a function carries with it is known by."""
+    """A text that identifies the content of a value that a function carries with it."""
     if isinstance(value, ModuleType):
         return value.__name__
     if inspect.isfunction(value) or inspect.ismethod(value) or isinstance(value, functools.partial):

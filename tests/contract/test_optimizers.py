@@ -8,8 +8,8 @@ import pytest
 
 from tfopt.callbacks import ClosureStep
 from tfopt.errors import InputError, ModelError
-from tfopt.optimizers import build_optimizer
-from tfopt.optimizers.factory import FAMILY, OWN
+from tfopt.optimizers import OPTIMIZERS, build_optimizer
+from tfopt.optimizers.closure import ByClosure
 
 # The optimizer as a recipe has it; for the quadratic and for Rosenbrock: the learning rate and the steps.
 CASES = {
@@ -25,7 +25,8 @@ CASES = {
     "adahessian": ({"adahessian": {}}, (0.1, 600), (0.3, 20_000)),
     "newton_cg": ({"newton_cg": {"damping": 0.0}}, (1.0, 3), (1.0, 100)),
 }
-CLOSED = ("sam", "adahessian", "newton_cg")
+OWN = [name for name, entry in OPTIMIZERS.items() if entry.make.__module__.startswith("tfopt.")]
+CLOSED = [name for name in OWN if issubclass(OPTIMIZERS[name].make, ByClosure)]
 # Without names for one and the same thing, and those that tfopt has to answer for, beside one of Keras's.
 DIFFERENT = [name for name in CASES if name not in ("stochastic_gradient_descent", "mini_batch_gradient_descent")]
 OF_ITS_OWN = [*OWN, "adam"]
@@ -110,7 +111,8 @@ def weights(model):
 
 
 def test_the_cases_are_all_there_are():
-    assert set(CASES) == {*FAMILY, *OWN, "adam"}
+    assert set(CASES) == {*OPTIMIZERS, "adam"}
+    assert set(CLOSED) == {"sam", "adahessian", "newton_cg"}
 
 
 @pytest.mark.parametrize("name", CASES)

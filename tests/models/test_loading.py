@@ -229,11 +229,11 @@ def test_a_tf_keras_model_is_carried_over_and_leaves_no_trace_in_the_process(pyt
     """In its own process, which has met neither TF-MOT nor tf.keras."""
     code = """
 import os
-from tfopt import models
+from tfopt.models import loading
 import tf_keras
 model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,))])
 for source in (lambda: model, model):
-    built = models.build(source)
+    built = loading.build(source)
     print(type(built).__module__, built.count_params())
 import tensorflow as tf
 print(tf.keras.__version__[0], os.environ.get("TF_USE_LEGACY_KERAS"))
@@ -248,11 +248,11 @@ def test_a_keras_3_model_never_imports_tf_keras(python, tmp_path):
     code = f"""
 import sys
 from pathlib import Path
-from tfopt import models
+from tfopt.models import loading
 for name in ("m.keras", "m.h5"):
     path = Path({str(tmp_path)!r}) / name
-    models.as_keras3(models.build(path))
-    models.digest(path)
+    loading.as_keras3(loading.build(path))
+    loading.digest(path)
 print("tf_keras" in sys.modules)
 """
     assert python(code).split() == ["False"]
@@ -285,15 +285,18 @@ def test_a_file_of_another_backend_loads_with_the_same_outputs(tmp_path, backend
     np.testing.assert_allclose(loading.build(tmp_path / "m.keras")(arrays["x"]), arrays["y"], atol=1e-5)
 
 
-@pytest.mark.parametrize("call", ["build(path)", "load(path)", "as_keras3(path)", "build(lambda: None)"])
+@pytest.mark.parametrize(
+    "call", ["loading.build(path)", "files.load(path)", "loading.as_keras3(path)", "loading.build(lambda: None)"]
+)
 def test_another_backend_is_refused_in_one_line(python, tmp_path, call):
     dense_model().save(tmp_path / "m.keras")
     code = f"""
 from pathlib import Path
-from tfopt import errors, models
+from tfopt import errors
+from tfopt.models import files, loading
 path = Path({str(tmp_path / "m.keras")!r})
 try:
-    models.{call}
+    {call}
 except errors.ModelError as error:
     print(error)
 """

@@ -22,7 +22,7 @@ def loss(_, place):
 class Point(keras.layers.Layer):
     def __init__(self):
         super().__init__()
-        self.kernel = self.add_weight(shape=(3,), initializer=keras.initializers.ZeroConstraint(), name="kernel")
+        self.kernel = self.add_weight(shape=(3,), initializer=keras.initializers.Zeros(), name="kernel")
         self.kernel.assign(START)
 
     def call(self, inputs):

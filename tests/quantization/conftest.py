@@ -8,19 +8,6 @@ from keras import layers
 from tests.quantization import zoo
 
 
-@pytest.fixture(scope="session")
-def built():
-    """Models of the zoo by name with their samples, each built once."""
-    kept = {}
-
-    def get(name):
-        if name not in kept:
-            kept[name] = zoo.build(name)
-        return kept[name]
-
-    return get
-
-
 @pytest.fixture
 def pruned():
     """A convolution and a dense layer with four zeros among five weights; and samples."""
@@ -33,16 +20,3 @@ def pruned():
         kernel[np.abs(kernel) < np.quantile(np.abs(kernel), 0.8)] = 0
         layer.kernel.assign(kernel)
     return model, samples
-
-
-@pytest.fixture
-def one_line():
-    """The message of a caught error, which has to be one line."""
-
-    def text(caught):
-        message = str(caught.value)
-        assert len(message.splitlines()) == 1
-        assert "Traceback" not in message
-        return message
-
-    return text

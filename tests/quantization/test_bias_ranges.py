@@ -10,7 +10,7 @@ from tfopt import convert
 from tfopt.callbacks import MagnitudePruning
 from tfopt.quantization.bias_ranges import kernel_ranges
 from tfopt.quantization.float_conversion import to_float
-from tfopt.tflite.file import parse
+from tfopt.tflite.file import parse, read
 
 LAYERS = {
     "dense": ((12,), lambda: layers.Dense(8, name="cut", bias_initializer="normal")),
@@ -52,6 +52,14 @@ def test_a_channel_without_weights_keeps_its_bias(kind, mode, tiny):
     model, samples = with_empty_channels(kind, tiny)
     content = convert(model, mode, samples)
     assert zoo.error(content, model, samples) < (0.02 if mode == "int8" else 0.01)
+    assert largest_bias(content) <= 2**30
+
+
+def test_a_transposed_convolution_that_computes_the_shape_of_its_output_keeps_its_bias():
+    model, samples = with_empty_channels("transposed")
+    content = convert(model, "int8", samples, batch="any")
+    assert "SHAPE" in [op.name for op in read(content).ops]
+    assert zoo.error(content, model, samples) < 0.02
     assert largest_bias(content) <= 2**30
 
 

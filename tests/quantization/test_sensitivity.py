@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 from sklearn.datasets import load_digits
 
-from tfopt.quantization import quantizer
+from tfopt.quantization import quantizer, rank_layers
 from tfopt.quantization.conversion import prepare
 from tfopt.quantization.sensitivity import SCORED_SAMPLES, groups, measure
 from tfopt.recipe.export import Export
@@ -160,6 +160,19 @@ def test_the_way_to_find_a_scale_is_the_one_that_loses_less(prepared, found):
 
 def test_it_is_the_same_every_time(prepared, found):
     assert measure(prepared) == found
+
+
+def test_the_public_ranking_is_the_same_with_what_was_done_to_the_model_before(trained, digits, found):
+    ranked = rank_layers(trained, digits[0][:128])
+    assert ranked.layers == tuple(found)
+    assert ranked.notes == ()
+
+
+def test_the_public_ranking_unrolls_loops_and_says_so_and_takes_random_inputs_where_there_are_none():
+    model = keras.Sequential([layers.Input((6, 3)), layers.LSTM(5, name="memory"), layers.Dense(4, name="head")])
+    ranked = rank_layers(model, precisions=("int8",))
+    assert "loops" in ranked.notes[0]
+    assert {"memory", "head"} <= {line.group.name for line in ranked.layers}
 
 
 def test_only_the_precisions_that_are_asked_for_are_tried(prepared, found):

@@ -49,6 +49,17 @@ def test_slices_take_the_place_of_a_split_and_give_its_pieces(axis, shape, piece
         np.testing.assert_allclose(got, expected(x), rtol=1e-6)
 
 
+def test_splits_of_an_old_file_are_cut_too():
+    """Its op codes stand in the deprecated field alone."""
+    parsed, expected = splitting(2, (0, 3))
+    for code in parsed.operatorCodes:
+        code.builtinCode = 0
+    cut_splits(parsed)
+    assert [name for name in names(parsed) if name in ("SPLIT", "STRIDED_SLICE")] == ["STRIDED_SLICE"] * 2
+    x = zoo.normal(1, 6, 8)
+    np.testing.assert_allclose(Runner(flatbuffer.pack(parsed))(x)["y"], expected(x), rtol=1e-6)
+
+
 def test_a_split_whose_pieces_are_all_read_is_left(built):
     parsed, _ = splitting(2, (0, 1, 2, 3))
     before = names(parsed)

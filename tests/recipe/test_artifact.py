@@ -12,6 +12,8 @@ import pytest
 
 from tfopt.errors import StorageError
 from tfopt.recipe.artifact import BACKUP, Artifact, Skipped, Workspace, content_key
+from tfopt.recipe.details.quantization import ConversionNotes
+from tfopt.recipe.details.training import KernelSparsity, TrainingHistory
 
 HOLD = """
 import sys
@@ -53,7 +55,7 @@ def test_equal_parts_have_equal_keys():
 
 
 def test_a_key_is_the_same_in_every_process(python):
-    code = "from tfopt.artifact import content_key; print(content_key('a', {'y': 1, 'x': (1.5, None, True)}))"
+    code = "from tfopt.recipe.artifact import content_key; print(content_key('a', {'y': 1, 'x': (1.5, None, True)}))"
     here = content_key("a", {"x": (1.5, None, True), "y": 1})
     assert python(code, PYTHONHASHSEED="1").strip() == here
     assert here == "8d0140765245e80abaf90c6c3bd094a197b74d616e070cbe35680f27c0d55343"
@@ -83,6 +85,29 @@ def test_an_artifact_reads_back_as_it_was_written(workspace):
         seconds=1.5,
     )
     assert Artifact.read(written.folder) == written
+
+
+def test_details_are_given_with_their_types_and_found_by_them(workspace):
+    given = [TrainingHistory({"loss": [1.0, 0.5]}), ConversionNotes(("loops were unrolled",))]
+    written = commit(workspace, details=given)
+    assert written.details == {"history": {"loss": [1.0, 0.5]}, "notes": ["loops were unrolled"]}
+    read = Artifact.read(written.folder)
+    assert read == written
+    assert [read.details.of(type(detail)) for detail in given] == given
+    assert read.details.of(KernelSparsity) is None
+
+
+def test_details_of_ones_own_are_kept_as_they_are(workspace):
+    own = {"anything": {"a": [1, 2.5, None]}, "history": "of art"}
+    written = commit(workspace, details=own)
+    read = Artifact.read(written.folder)
+    assert read.details == written.details == own
+    assert read.details.of(TrainingHistory) is None  # the name is the same, the value is not
+
+
+def test_an_artifact_with_other_metrics_keeps_its_details(workspace):
+    written = commit(workspace, details=[TrainingHistory({"loss": [1.0]})])
+    assert replace(written, metrics={"accuracy": 1.0}).details.of(TrainingHistory) == TrainingHistory({"loss": [1.0]})
 
 
 def test_a_commit_leaves_the_whole_folder_and_nothing_half_done(workspace):

@@ -13,6 +13,7 @@ from tfopt.errors import InputError
 from tfopt.recipe.artifact import Artifact, Skipped, Workspace
 from tfopt.report import console as screen
 from tfopt.report import summary
+from tfopt.report.sections.comparisons import comparisons
 
 MEASURED = {
     "raw_bytes": 12345.0,
@@ -153,7 +154,7 @@ def test_a_gate_of_ones_own_shows_its_failure_too():
 
 def test_a_comparison_without_classes_says_nothing_of_them():
     measured = {"mae": 1.0, "max_error": 0.1, "snr_db": 20.0, "drop": -0.01}
-    [sentence] = summary.comparisons(artifact("verify", "verify", files={"a": measured}))
+    [sentence] = comparisons(artifact("verify", "verify", files={"a": measured}))
     assert sentence.startswith("a: largest difference 0.1")
     assert "class" not in sentence
     assert "-0.0100" in sentence

@@ -7,8 +7,11 @@ from keras import layers
 
 from tfopt.callbacks import MagnitudePruning
 from tfopt.errors import InputError, ModelError
-from tfopt.sparsity.allocation import ALLOCATIONS, allocate, erdos_renyi_kernel, lamp, shared_thresholds
-from tfopt.sparsity.magnitude import kept
+from tfopt.sparsity.allocations import ALLOCATIONS
+from tfopt.sparsity.allocations.erk import erdos_renyi_kernel
+from tfopt.sparsity.allocations.lamp import lamp_scores
+from tfopt.sparsity.magnitude import kept, shared_thresholds
+from tfopt.sparsity.pruning_plan import allocate
 from tfopt.sparsity.selection import choose_kernels
 
 
@@ -72,13 +75,14 @@ def scores():
     return [np.abs(array).astype(np.float32) for array in arrays]
 
 
-def kept_by(scores, thresholds):
+def kept_by(scores, sparsity, allocation):
+    thresholds = shared_thresholds(scores, sparsity, ALLOCATIONS[allocation])
     return [array >= threshold for array, threshold in zip(scores, thresholds, strict=True)]
 
 
 @pytest.mark.parametrize("sparsity", [0.3, 0.8, 0.97])
 def test_global_keeps_the_largest_wherever_they_are(scores, sparsity):
-    found = kept_by(scores, shared_thresholds(scores, sparsity, "global"))
+    found = kept_by(scores, sparsity, "global")
     flat = np.concatenate([array.ravel() for array in scores])
     expected = np.zeros(flat.size, bool)
     expected[np.argsort(-flat)[: kept(flat.size, sparsity)]] = True
@@ -95,7 +99,7 @@ def lamp_by_definition(array):
 
 @pytest.mark.parametrize("sparsity", [0.3, 0.8, 0.97])
 def test_lamp_keeps_the_largest_scores_of_its_definition(scores, sparsity):
-    found = kept_by(scores, shared_thresholds(scores, sparsity, "lamp"))
+    found = kept_by(scores, sparsity, "lamp")
     flat = np.concatenate([lamp_by_definition(array).ravel() for array in scores])
     expected = np.zeros(flat.size, bool)
     expected[np.argsort(-flat)[: kept(flat.size, sparsity)]] = True
@@ -103,21 +107,21 @@ def test_lamp_keeps_the_largest_scores_of_its_definition(scores, sparsity):
 
 
 def test_lamp_does_not_look_at_the_scale_of_a_kernel(scores):
-    first = kept_by(scores, shared_thresholds(scores, 0.9, "lamp"))
+    first = kept_by(scores, 0.9, "lamp")
     larger = [scores[0], scores[1] * 1000, scores[2]]
-    for before, after in zip(first, kept_by(larger, shared_thresholds(larger, 0.9, "lamp")), strict=True):
+    for before, after in zip(first, kept_by(larger, 0.9, "lamp"), strict=True):
         np.testing.assert_array_equal(before, after)
 
 
 def test_the_lamp_score_of_the_largest_weight_is_one():
-    scores = lamp(np.array([1.0, 2.0, 3.0]))
+    scores = lamp_scores(np.array([1.0, 2.0, 3.0]))
     np.testing.assert_allclose(scores, [1 / 14, 4 / 13, 1])
 
 
 @pytest.mark.parametrize("allocation", ["global", "lamp"])
 def test_every_kernel_keeps_its_largest_weight_and_one_of_zeros_stays(allocation):
     scores = [np.linspace(1, 2, 100, dtype=np.float32), np.array([1e-6, 2e-6], np.float32), np.zeros(5, np.float32)]
-    found = kept_by(scores, shared_thresholds(scores, 0.98, allocation))
+    found = kept_by(scores, 0.98, allocation)
     assert found[1].tolist()[-1]
     assert found[0].any()
 
@@ -125,7 +129,7 @@ def test_every_kernel_keeps_its_largest_weight_and_one_of_zeros_stays(allocation
 @pytest.mark.parametrize("allocation", ["global", "lamp"])
 def test_more_zeros_than_asked_for_leave_all_that_is_there(allocation):
     scores = [np.array([0, 0, 0, 1, 2], np.float32), np.array([0, 0, 0, 0, 3], np.float32)]
-    kept_ones = kept_by(scores, shared_thresholds(scores, 0.2, allocation))
+    kept_ones = kept_by(scores, 0.2, allocation)
     assert [keep[array > 0].all() for keep, array in zip(kept_ones, scores, strict=True)] == [True, True]
 
 
@@ -142,8 +146,8 @@ def test_a_rule_without_a_layer_is_named(kernels, rules, field):
 @pytest.mark.parametrize(
     ("rules", "words", "field"),
     [
-        ({"head": 0.5, "conv": 1.0}, "below 1. Received: conv: 1.0", ("rules", 1)),
-        ({"head": -0.1}, "at least 0", ("rules", 0)),
+        ({"head": 0.5, "conv": 1.0}, "below 1. Received: conv: 1.0", ("rules", 1, "sparsity")),
+        ({"head": -0.1}, "at least 0", ("rules", 0, "sparsity")),
         ([{"layers": "head", "sparsity": 0.5}], "rules is a dict of layer patterns and numbers", ()),
         ({"head": "dense"}, "rules is a dict of layer patterns and numbers", ()),
         (["head"], "rules is a dict of layer patterns and numbers", ()),

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfopt.sparsity import constant_sparsity
 from tfopt.sparsity.magnitude import kept, magnitude_mask, magnitude_threshold, sparsity_of
-from tfopt.sparsity.schedules import constant_sparsity
 from tfopt.sparsity.tfmot import tfmot
 
 

@@ -7,9 +7,9 @@ import tensorflow as tf
 from keras import layers
 
 from tfopt.sparsity import constant_sparsity
-from tfopt.sparsity.allocation import allocate
 from tfopt.sparsity.mask_updates import MaskUpdater
 from tfopt.sparsity.patterns import Blocks, NOfM, Unstructured
+from tfopt.sparsity.pruning_plan import allocate
 from tfopt.sparsity.selection import choose_kernels
 
 PATTERNS = {

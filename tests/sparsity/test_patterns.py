@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from tfopt.errors import InputError
+from tfopt.sparsity import constant_sparsity
 from tfopt.sparsity.magnitude import magnitude_threshold
 from tfopt.sparsity.patterns import Blocks, NOfM, Unstructured, build_pattern
-from tfopt.sparsity.schedules import constant_sparsity
 from tfopt.sparsity.tfmot import tfmot
 
 SHAPES = [(64, 48), (63, 49), (7, 5), (1, 9)]

@@ -1,6 +1,7 @@
 """`MagnitudePruning` in other people's `fit()`: every kind of model and every way of training."""
 
 import copy
+import inspect
 import itertools
 import warnings
 
@@ -14,6 +15,7 @@ from tfopt.callbacks import Clustering, MagnitudePruning
 from tfopt.errors import InputError, ModelError
 from tfopt.sparsity import constant_sparsity, polynomial_decay
 from tfopt.sparsity.magnitude import kept
+from tfopt.sparsity.pruning_config import PruningConfig
 from tfopt.sparsity.tfmot import tfmot
 
 
@@ -390,6 +392,22 @@ def test_settings_that_cannot_work_are_refused_at_once(name):
     arguments, word = WRONG[name]
     with pytest.raises(InputError, match=word):
         MagnitudePruning(**arguments)
+
+
+def test_signature_and_docstring_show_every_setting_with_the_default_that_it_has_in_a_recipe():
+    parameters = inspect.signature(MagnitudePruning).parameters
+    own = {"rules": None, "prunable": None, "start_step": None}
+    fields = {name: field.default for name, field in PruningConfig.model_fields.items()}
+    assert {name: parameter.default for name, parameter in parameters.items()} == {**fields, **own}
+    positional = [name for name, p in parameters.items() if p.kind is not p.KEYWORD_ONLY]
+    assert positional == ["sparsity"]
+    for name in parameters:
+        assert f"\n        {name}: " in MagnitudePruning.__doc__
+
+
+def test_an_unknown_setting_is_named_with_the_nearest_one():
+    with pytest.raises(InputError, match="Did you mean 'sparsity'"):
+        MagnitudePruning(sparcity=0.5)
 
 
 MIRRORED = """

@@ -14,8 +14,8 @@ from tfopt.errors import InputError, ModelError
 from tfopt.metrics import METRICS, score_split
 from tfopt.models import signature
 from tfopt.models.layers import Kernel, LayerRef
-from tfopt.sparsity import incremental_forward, sensitivity
-from tfopt.sparsity.allocation import allocate
+from tfopt.sparsity import incremental_forward, layer_ranking, rank_layers, sensitivity
+from tfopt.sparsity.pruning_plan import allocate
 from tfopt.sparsity.selection import choose_kernels
 from tfopt.sparsity.sensitivity import Curve, measure, rules, suggest
 
@@ -263,9 +263,9 @@ def test_only_the_kernels_that_are_handed_in_are_pruned():
 def test_what_lies_before_a_layer_is_not_computed_again(monkeypatch):
     model, split = made(sequential), labelled(made(sequential), samples(sequential))
     ran = []
-    call = incremental_forward.Step.__call__
+    call = incremental_forward.GraphStep.__call__
     monkeypatch.setattr(
-        incremental_forward.Step,
+        incremental_forward.GraphStep,
         "__call__",
         lambda self, values: ran.append(self._operation.name) or call(self, values),
     )
@@ -280,9 +280,9 @@ def test_what_lies_before_a_layer_is_not_computed_again(monkeypatch):
 def test_a_model_within_a_model_is_run_layer_by_layer(monkeypatch):
     model, x = made(nested), samples(nested, 10)
     ran = []
-    call = incremental_forward.Step.__call__
+    call = incremental_forward.GraphStep.__call__
     monkeypatch.setattr(
-        incremental_forward.Step,
+        incremental_forward.GraphStep,
         "__call__",
         lambda self, values: ran.append(self._operation.name) or call(self, values),
     )
@@ -541,3 +541,23 @@ def test_the_suggestion_of_a_measured_model_reaches_its_target_in_zeros():
     assert zeros / sum(c.weights for c in curves) == pytest.approx(
         0.8, abs=len(kernels) / sum(c.weights for c in curves)
     )
+
+
+def test_the_public_ranking_has_the_curves_the_suggestion_and_what_is_left_alone():
+    model = made(residual)
+    split = labelled(model, samples(residual))
+    curves = measure(model, split, METRICS["accuracy"], choose_kernels(model, skip=["head"])[0], GRID)
+    found = rank_layers(model, (split.x, split.y), target=0.6, sparsities=GRID, skip=["head"])
+    assert found.curves == tuple(curves)
+    assert found.suggestion == suggest(curves, 0.6, METRICS["accuracy"])
+    assert found.skipped == (("head", "left out by only/skip"),)
+    shares = [found.suggestion[path] for path in found.ranking]
+    assert shares == sorted(shares, reverse=True)
+    assert rank_layers(model, split, METRICS["accuracy"], target=0.6, sparsities=GRID, skip=["head"]) == found
+
+
+def test_a_target_out_of_reach_is_refused_before_any_layer_is_measured(monkeypatch):
+    model = made(sequential)
+    monkeypatch.setattr(layer_ranking, "measure", lambda *arguments: pytest.fail("it takes minutes"))
+    with pytest.raises(InputError, match="reach an overall"):
+        rank_layers(model, labelled(model, samples(sequential)), target=0.95, sparsities=GRID)

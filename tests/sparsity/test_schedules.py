@@ -5,7 +5,13 @@ import pytest
 
 from tfopt.errors import InputError
 from tfopt.sparsity import constant_sparsity, polynomial_decay
-from tfopt.sparsity.schedules import ScheduleTable, build_schedule
+from tfopt.sparsity.pruning_config import PruningConfig
+from tfopt.sparsity.pruning_plan import build_schedule
+from tfopt.sparsity.schedule_table import ScheduleTable
+
+
+def built(schedule, sparsity, total=None, **settings):
+    return build_schedule(PruningConfig(schedule=schedule, sparsity=sparsity, **settings), total)
 
 
 def test_polynomial_decay_follows_the_papers_formula():
@@ -29,28 +35,28 @@ def test_the_timetable_agrees_with_the_schedule_across_its_windows():
 
 
 def test_fractions_are_of_the_whole_training():
-    schedule = build_schedule("polynomial", 0.8, begin=0.1, end=0.6, frequency=50, total=1000)
+    schedule = built("polynomial", 0.8, begin=0.1, end=0.6, frequency=50, total=1000)
     assert (schedule.begin_step, schedule.end_step, schedule.frequency) == (100, 600, 50)
 
 
 def test_whole_numbers_are_steps_even_one():
-    schedule = build_schedule("constant", 0.5, begin=1, end=21, frequency=10)
+    schedule = built("constant", 0.5, begin=1, end=21, frequency=10)
     assert (schedule.begin_step, schedule.end_step) == (1, 21)
 
 
 def test_the_end_moves_back_to_the_last_update_so_that_the_sparsity_is_reached():
-    schedule = build_schedule("polynomial", 0.8, begin=1, end=20, frequency=3)
+    schedule = built("polynomial", 0.8, begin=1, end=20, frequency=3)
     assert schedule.end_step == 19
     assert float(schedule(np.int64(19))[1]) == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize(("total", "frequency"), [(40, 1), (2000, 74), (100_000, 100)])
 def test_the_frequency_is_a_twentieth_of_the_way_and_at_most_100(total, frequency):
-    assert build_schedule("polynomial", 0.8, total=total).frequency == frequency
+    assert built("polynomial", 0.8, total=total).frequency == frequency
 
 
 def test_one_update_prunes_at_once():
-    schedule = build_schedule("polynomial", 0.8, begin=5, end=5)
+    schedule = built("polynomial", 0.8, begin=5, end=5)
     due, sparsity = schedule(np.int64(5))
     assert bool(due)
     assert float(sparsity) == pytest.approx(0.8)
@@ -58,9 +64,9 @@ def test_one_update_prunes_at_once():
 
 def test_an_end_before_the_begin_is_refused():
     with pytest.raises(InputError, match="end at step 10"):
-        build_schedule("polynomial", 0.8, begin=50, end=10)
+        built("polynomial", 0.8, begin=50, end=10)
 
 
 def test_a_fraction_of_an_unknown_length_is_refused():
     with pytest.raises(InputError, match="end is a fraction"):
-        build_schedule("polynomial", 0.8, begin=0, end=0.5)
+        built("polynomial", 0.8, begin=0, end=0.5)

@@ -94,7 +94,7 @@ def test_with_rewinding_a_learning_rate_schedule_spans_one_way_between_prunings(
             "prune: {epochs: 1, sparsity: 0.5, schedule: one_shot, end: 0.9}",
             "end means nothing with schedule: one_shot",
         ),
-        ("prune: {epochs: 1, sparsity: 0.5, schedule: iterative}", "rounds goes with schedule: iterative"),
+        ("prune: {epochs: 1, sparsity: 0.5, schedule: iterative}", "rounds goes with schedule 'iterative'"),
         ("prune: {epochs: 1, sparsity: 0.5, rewind: weights}", "rewind goes with schedule"),
         ("prune: {epochs: 1, sparsity: 0.5, allocation: layerwise}", "allocation"),
         ("prune: {epochs: 1, sparsity: 0.5, rules: [{layers: haed, sparsity: 0.1}]}", "Did you mean 'head'"),

@@ -116,6 +116,13 @@ def test_a_trial_that_fails_is_in_the_report(data, tmp_path):
     assert f"- trial {failed[0]['number']} failed: " in (result.folder / "report.md").read_text()
 
 
+def test_every_stage_has_a_name_of_its_own():
+    stages = [train(), train(name="again"), train(), train(name="prune"), {"prune": {"sparsity": 0.5, "epochs": 1}}]
+    stage = tfopt.Tune(stages=stages, space={"train-2.l2": [1e-4, 1e-2], "again.epochs": [1, 2]})
+    assert stage._names() == ["train", "again", "train-2", "prune", "prune-2"]
+    assert [part.l2 for part in stage.with_values({"train-2.l2": 0.5})[:3]] == [0.0, 0.0, 0.5]
+
+
 def test_where_all_fail_the_reason_is_told(data, tmp_path):
     space = {"train.optimizer.sgd.learning_rate": {"choice": [1e30, 2e30]}}
     with pytest.raises(TfoptError, match="no trial came to a score: the loss became"):

@@ -316,10 +316,10 @@ def test_the_process_loads_neither_tensorflow_nor_litert(files, tmp_path, python
     code = f"""
 import sys
 import numpy as np
-from tfopt import tflm
+from tfopt.targets import microcontrollers
 folder = {str(tmp_path)!r}
 np.savez(folder + "/x.npz", **{{"0": np.zeros((2, 12, 12, 2), np.int8)}})
-tflm.main([folder + "/m.tflite", folder + "/x.npz", folder + "/y.npz"])
+microcontrollers.main([folder + "/m.tflite", folder + "/x.npz", folder + "/y.npz"])
 print(np.load(folder + "/y.npz")["0"].shape)
 print(sorted({{"tensorflow", "keras", "ai_edge_litert", "litert_quantizer"}} & set(sys.modules)))
 """

@@ -7,8 +7,9 @@ from keras import layers
 
 from tfopt.errors import DataError
 from tfopt.quantization import convert
-from tfopt.tflite import batch_interpreter
+from tfopt.tflite import batch_interpreter, flatbuffer
 from tfopt.tflite.batch_interpreter import BatchInterpreter
+from tfopt.tflite.file import read
 from tfopt.tflite.interpreter import Runner
 
 
@@ -74,6 +75,26 @@ def test_reshapes_of_a_batch_of_one_no_longer_stand_in_the_way(monkeypatch):
         x = samples(model, 300)
         BatchInterpreter(convert(model, "int8", calibration=next(iter(x.values()))[:20]))(x)
         assert tried[-1] is not None
+
+
+def test_reshapes_of_an_old_file_are_opened_too():
+    """Its op codes stand in the deprecated field alone."""
+    model = MODELS["reshape"]()
+    x = samples(model, 300)
+    parsed = flatbuffer.parse(convert(model, "int8", calibration=next(iter(x.values()))[:20]))
+    for code in parsed.operatorCodes:
+        code.builtinCode = 0
+    old = flatbuffer.pack(parsed)
+    opened = read(batch_interpreter.with_open_batch(old))
+    numbers = [i for i, op in enumerate(opened.ops) if op.name == "RESHAPE"]
+    parsed = flatbuffer.parse(opened.content)
+    graph = parsed.subgraphs[0]
+    buffers = [graph.tensors[graph.operators[i].inputs[1]].buffer for i in numbers]
+    shapes = [np.frombuffer(bytes(parsed.buffers[buffer].data), np.int32) for buffer in buffers]
+    assert len(shapes) >= 2
+    assert all(shape[0] == -1 for shape in shapes)
+    for output, values in BatchInterpreter(old)(x).items():
+        np.testing.assert_array_equal(values, Runner(old)(x)[output])
 
 
 def test_a_file_whose_samples_are_not_independent_at_once_is_run_one_by_one(monkeypatch):

@@ -81,7 +81,7 @@ def test_the_module_measures_without_tensorflow(folder, python):
     code = f"""
 import sys
 from pathlib import Path
-from tfopt import benchmark
+from tfopt.tflite import benchmark
 path = Path({str(folder / "int8.tflite")!r})
 taken = benchmark._latencies(path, 1, 0.01, {{}})
 found = benchmark.sizes(path)

@@ -237,6 +237,25 @@ def test_an_int32_tensor_without_a_scale_is_no_parameter():
 # Sparse tensors, loops, kernels
 
 
+def test_an_old_file_has_the_codes_of_its_ops_in_another_place(files):
+    parsed = flatbuffer.parse(files["int8"])
+    for code in parsed.operatorCodes:
+        assert code.deprecatedBuiltinCode == code.builtinCode < 127
+        code.builtinCode = 0
+    old, new = read(flatbuffer.pack(parsed)), read(files["int8"])
+    assert old.ops == new.ops
+    assert len({op.name for op in new.ops}) == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"), [(9, 0, "FULLY_CONNECTED"), (127, 150, "GELU"), (22, 22, "RESHAPE"), (0, 0, "ADD")]
+)
+def test_the_larger_of_the_two_codes_of_an_op_is_its_own(old, new, name):
+    code = schema.OperatorCodeT()
+    code.deprecatedBuiltinCode, code.builtinCode = old, new
+    assert flatbuffer.builtin_operator(code) == getattr(schema.BuiltinOperator, name)
+
+
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_a_sparse_tensor_has_as_many_values_and_zeros_as_the_kernel_it_stands_for(share):
     model = keras.Sequential([layers.Input((64,)), layers.Dense(48), layers.Dense(3)])

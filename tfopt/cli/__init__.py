@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tfopt.cli import learning_rate, models, recipes, searching, sensitivity, words
+from tfopt.cli.choices import Command
 from tfopt.cli.screen import near
 
 app = typer.Typer(
@@ -33,7 +34,7 @@ for _command in (
     words.stages,
     words.schema,
 ):
-    app.command()(_command)
+    app.command(cls=Command)(_command)
 
 LOG_TAIL = 20
 INTERRUPTED = 130

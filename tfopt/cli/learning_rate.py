@@ -35,12 +35,12 @@ def learning_rate(
         with captured():
             from tfopt.training.learning_rate_finder import LearningRateFinder
         from tfopt.pipeline.learning_rate import find_learning_rate
-        from tfopt.report import curves
+        from tfopt.report import learning_rate as words
 
         finder = LearningRateFinder(low, high, steps)
-        record = curves.rates_record(find_learning_rate(loaded, finder, stage, part), finder)
-    write_plot(plot, lambda: curves.rates_plot(loaded.name, record))
+        record = words.rates_record(find_learning_rate(loaded, finder, stage, part), finder)
+    write_plot(plot, lambda: words.rates_plot(loaded.name, record))
     if as_json:
         print_json(record)
         return
-    print_lines(console, curves.rates_lines(record), plot)
+    print_lines(console, words.rates_lines(record), plot)

@@ -34,9 +34,7 @@ Trust = Annotated[bool, typer.Option("--trust", help="Load Python code that the 
 
 def convert(
     model: ModelFile,
-    mode: Annotated[
-        str, typer.Option("--mode", "-m", help="float32, float16, dynamic, weight_only, int8, int16x8 or int4.")
-    ] = "int8",
+    mode: Annotated[str, typer.Option("--mode", "-m", help="{MODES}.")] = "int8",
     data: DataOption = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write; MODEL-MODE.tflite here.")] = None,
     rule: Annotated[
@@ -44,9 +42,9 @@ def convert(
         typer.Option("--rule", help="PATTERN=int4, int8, int16 or float; a later one wins."),
     ] = None,
     io: Annotated[str | None, typer.Option("--io", help="float32: inputs and outputs are no integers.")] = None,
-    ranges: Annotated[str | None, typer.Option("--ranges", help="minmax or percentile.")] = None,
+    ranges: Annotated[str | None, typer.Option("--ranges", help="{RANGES}.")] = None,
     batch: Annotated[str, typer.Option("--batch", help="Samples at once, or any.")] = "1",
-    target: Annotated[str, typer.Option("--target", help="litert, tflm or int_only.")] = "litert",
+    target: Annotated[str, typer.Option("--target", help="{TARGETS}.")] = "litert",
     no_slim: Annotated[bool, typer.Option("--no-slim", help="Keep tensor names.")] = False,
     no_unroll: Annotated[bool, typer.Option("--no-unroll", help="Keep recurrent layers as loops, in float.")] = False,
     sparse: Annotated[bool, typer.Option("--sparse", help="For float32: TFLite's sparse format.")] = False,
@@ -153,12 +151,13 @@ def _audit_table(rows: Iterable[Any]) -> Table:
 def _show_audit(console: Console, file: Path, slim: bool) -> None:
     """What became of each layer, for a file in the folder of a run, which knows it."""
     from tfopt.recipe.artifact import Artifact
+    from tfopt.recipe.details.quantization import Audit
 
     artifact = Artifact.read(file.resolve().parent)
-    looked = artifact.details.get("audit") if artifact and artifact.path == file.resolve() else None
+    looked = artifact.details.of(Audit) if artifact and artifact.path == file.resolve() else None
     if looked:
-        console.print(_audit_table(looked["rows"]), markup=False)
-        share = f"zeros in kernels {looked['sparsity']:.1%}, before {looked['float_sparsity']:.1%}"
+        console.print(_audit_table(looked.rows), markup=False)
+        share = f"zeros in kernels {looked.sparsity:.1%}, before {looked.float_sparsity:.1%}"
         console.print(share, markup=False, highlight=False)
     elif slim:
         console.print("no names in the file: slim: false, or --no-slim, keeps them", markup=False, highlight=False)

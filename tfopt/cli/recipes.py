@@ -161,10 +161,9 @@ def show_folder(console: Console, folder: Path) -> None:
 
 
 def _show_reports(console: Console, folder: Path) -> None:
-    from tfopt.report import classes, curves, pareto, tuning
+    from tfopt.report.section import pages
 
-    rooms = {"curves": curves, "classes": classes, "front": pareto, "trials": tuning}
-    pages = {"report": "report.md", **{word: room.FILE for word, room in rooms.items()}}
-    for word, path in ((word, folder / file) for word, file in pages.items()):
+    files = {"report": "report.md", **{name: page.file for name, page in pages().items()}}
+    for word, path in ((word, folder / file) for word, file in files.items()):
         if path.exists():
             console.print(f"{word:8}{near(path)}", markup=False, highlight=False, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,7 @@ from tfopt.cli.screen import open_console, part_of, print_json, print_lines, pri
 if TYPE_CHECKING:
     from tfopt.data.splits import Split
     from tfopt.metrics import Metric
-    from tfopt.sparsity.sensitivity import Curve
+    from tfopt.sparsity import PruningSensitivity
 
 QUANTIZED_SAMPLES, PRUNED_SAMPLES = 200, 1000
 TARGET = 0.9
@@ -37,11 +37,9 @@ class _Pruning:
 class _Pruned:
     """What the command finds about pruning."""
 
-    curves: Sequence[Curve]
-    suggestion: dict[str, float]
+    layers: PruningSensitivity
     metric: str
     samples: int
-    skipped: Sequence[tuple[str, str]]
 
 
 def sensitivity(
@@ -109,21 +107,17 @@ def _quantized(model: Path, data: str | None, samples: int, as_json: bool, plot:
     with part_of(console, "sensitivity") as part:
         from tfopt.data import sources
         from tfopt.models import loading, signature
-        from tfopt.quantization.calibration_data import invented
-        from tfopt.quantization.conversion import prepare, settled
-        from tfopt.quantization.sensitivity import measure
-        from tfopt.recipe.export import Export
+        from tfopt.quantization import rank_layers
 
         loaded = loading.as_keras3(model, trust=trust)
-        inputs = invented(loaded) if data is None else sources.inputs(data, signature.inputs_of(loaded), samples)
-        prepared = settled(prepare(loaded, Export(mode="int8"), inputs))
-        found = measure(prepared, part=part)
-    write_plot(plot, lambda: words.sensitivity_plot(found, model.name))
+        inputs = None if data is None else sources.inputs(data, signature.inputs_of(loaded), samples)
+        found = rank_layers(loaded, inputs, part=part)
+    write_plot(plot, lambda: words.sensitivity_plot(found.layers, model.name))
     if as_json:
-        print_json(words.sensitivity_record(found))
+        print_json(words.sensitivity_record(found.layers))
         return
-    print_table(console, words.SENSITIVITY, [words.sensitivity_cells(line) for line in found], left=3)
-    lines = [f"note  {note}" for note in prepared.notes]
+    print_table(console, words.SENSITIVITY, [words.sensitivity_cells(line) for line in found.layers], left=3)
+    lines = [f"note  {note}" for note in found.notes]
     lines += ["on random inputs: give --data for a ranking that counts"] if data is None else []
     print_lines(console, lines, plot)
 
@@ -134,33 +128,29 @@ def _prune(model: Path, asked: _Pruning, as_json: bool, plot: Path | None, trust
     console = open_console()
     with part_of(console, "sensitivity") as part:
         found = _pruned(model, asked, trust, part)
-    curves, suggestion = found.curves, found.suggestion
+    curves, suggestion, skipped = found.layers.curves, found.layers.suggestion, found.layers.skipped
     write_plot(plot, lambda: words.curves_plot(curves, suggestion, model.name, found.metric))
     if as_json:
-        print_json(words.curves_record(curves, suggestion, found.metric, asked.target, found.skipped))
+        print_json(words.curves_record(curves, suggestion, found.metric, asked.target, skipped))
         return
     rows = [words.curve_cells(curve, suggestion[curve.layer]) for curve in curves]
     print_table(console, words.curve_headers(curves), rows, left=1)
     lines = [f"{found.metric} on {found.samples:,} validation samples, each layer pruned alone and not trained again"]
     slow = [curve.layer for curve in curves if not curve.cached]
     lines += [f"note  the whole model was run for each score of {', '.join(slow)}"] if slow else []
-    lines += [f"left  {path}: {reason}" for path, reason in found.skipped]
+    lines += [f"left  {path}: {reason}" for path, reason in skipped]
     lines += [f"{asked.target:g} of these weights pruned where it costs least, if losses add up; train on from it:", ""]
     print_lines(console, lines + words.stage_lines(suggestion, asked.target, asked.only, asked.skip), plot)
 
 
 def _pruned(model: Path, asked: _Pruning, trust: bool, part: Callable[[float], None]) -> _Pruned:
     from tfopt.models import loading
-    from tfopt.sparsity.selection import choose_kernels
-    from tfopt.sparsity.sensitivity import SPARSITIES, check_target, measure, rules, suggest
+    from tfopt.sparsity import rank_layers
 
-    check_target(asked.target, SPARSITIES[-1])
     loaded = loading.as_keras3(model, trust=trust)
-    kernels, skipped = choose_kernels(loaded, asked.only, asked.skip)
     split, metric = _labelled(loaded, asked)
-    curves = measure(loaded, split, metric, kernels, part=part)
-    suggestion = rules(kernels, suggest(curves, asked.target, metric))
-    return _Pruned(curves, suggestion, metric.name, len(split), skipped)
+    found = rank_layers(loaded, split, metric, target=asked.target, only=asked.only, skip=asked.skip, part=part)
+    return _Pruned(found, metric.name, len(split))
 
 
 def _labelled(model: Any, asked: _Pruning) -> tuple[Split, Metric]:

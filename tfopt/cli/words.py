@@ -33,6 +33,7 @@ def stages(
     from rich.table import Table
 
     from tfopt.errors import InputError, did_you_mean
+    from tfopt.recipe.settings import OneOf
 
     known = _stages_with(use)
     console = open_console()
@@ -47,7 +48,9 @@ def stages(
     table = Table("setting", "default", "what it is", show_lines=False)
     for name, field in known[kind].model_fields.items():
         default = "required" if field.is_required() else str(field.default)
-        table.add_row(name, default, " ".join((field.description or "").split()))
+        options = [option for option in field.metadata if isinstance(option, OneOf)]
+        words = [f"{word}: {about.rstrip('.')}." for option in options for word, about in option.meanings().items()]
+        table.add_row(name, default, " ".join((field.description or "").split() + words))
     console.print(table, markup=False)
 
 

@@ -18,16 +18,16 @@ from tfopt.user_code import Ref, describe, digest_callable, find_file
 
 KERAS = ("mnist", "fashion_mnist", "cifar10", "cifar100", "boston_housing", "california_housing")
 HELD_OUT = 0.1
-# Samples that a shuffled stream chooses the next one from.
+# Samples in the shuffle buffer of a stream.
 SHUFFLED = 10_000
 SPLITS = ("train", "validation", "test")
 
 
 def resolve(source: Any, folder: Path) -> Any:
-    """What a recipe's `data` stands for, without loading it.
+    """Resolves a recipe's `data` without loading it: a name, the path of a file, a reference, or the object itself.
 
     Raises:
-        InputError: Words that name no data, or a file that is not there.
+        InputError: The text names no data, or the file does not exist.
     """
     if isinstance(source, Mapping) and len(source) == 1 and ":" in str(next(iter(source))):
         return Ref.parse(source, folder)
@@ -59,7 +59,7 @@ def resolve(source: Any, folder: Path) -> Any:
 def fingerprint(source: Any, load: Callable[[], Data]) -> str:
     """sha256 that changes with the data: of the file, of the fixed set's name, else of the arrays themselves.
 
-    A stream is known by the code around it and its first samples.
+    Of a stream it covers the code around it and its first samples.
     """
     if isinstance(source, str):
         return hashlib.sha256(f"{source} v1".encode()).hexdigest()
@@ -84,7 +84,7 @@ def fingerprint(source: Any, load: Callable[[], Data]) -> str:
 
 
 def _code_of(source: Any) -> str:
-    """The digest of the code of a stream's source; of a `tf.data.Dataset`, which does not tell, nothing."""
+    """The digest of the code of a stream's source; empty for a `tf.data.Dataset`, whose code is not known."""
     if callable(source):
         return digest_callable(source)
     return digest_callable(type(source)) if _keras_dataset(source) else ""
@@ -93,10 +93,10 @@ def _code_of(source: Any) -> str:
 def load(source: Any) -> Data:
     """Loads a resolved source.
 
-    A source without a validation split gives the last tenth of a seeded shuffle of its training split to it.
+    Without a validation split a tenth of the training split, a seeded choice, becomes it.
 
     Raises:
-        DataError: It cannot be read, or is not in a form that tfopt knows.
+        DataError: The data cannot be read, or is not in a form that tfopt knows.
     """
     if isinstance(source, Path):
         return _from_npz(source)
@@ -120,13 +120,13 @@ def inputs(source: str, shapes: Mapping[str, tuple[int | None, ...]], count: int
     """Inputs alone, for a command that needs no targets.
 
     Args:
-        source: A `.npy` file of one array, a `.npz` file of arrays by input name, or the words of a recipe's `data`, of
+        source: A `.npy` file of one array, a `.npz` file of arrays by input name, or what a recipe's `data` may be, of
             which training samples are taken.
         shapes: The model's input shapes by name, without the batch; empty where it does not know them.
-        count: How many samples to take; which ones is a seeded choice.
+        count: Number of samples to take, a seeded choice.
 
     Raises:
-        DataError: The file is not there or not whole, or the samples do not fit the model.
+        DataError: The file is missing or cut short, or the samples do not fit the model.
     """
     path = Path(os.path.expandvars(source))
     if path.suffix not in (".npy", ".npz") or source.startswith("npz:"):
@@ -152,7 +152,7 @@ def as_data(value: Any) -> Data:
     training arrays give a tenth to it.
 
     Raises:
-        DataError: It is none of these.
+        DataError: `value` is none of these.
     """
     if isinstance(value, Data) and all(isinstance(split, Samples) for split in value.splits().values()):
         return value

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Arrays = np.ndarray | dict[str, np.ndarray]
 Augment = Callable[[Any, Any, Any], tuple[Any, Any]]
 Shapes = Mapping[str, tuple[int | None, ...]]
-# Samples that are run at once where nothing is learned from them.
+# Batch size of inference.
 CHUNK = 256
 
 
@@ -26,11 +26,11 @@ class Reading:
     """How training reads a split.
 
     Args:
-        batch_size: Samples to a step.
-        seed: With the epoch's number it decides the order.
+        batch_size: Samples of a training step.
+        seed: Seed of the order, together with the epoch's number.
         first_epoch: The first epoch to read, from 0.
-        epochs: The first one that is not read.
-        augment: As `Data` has it.
+        epochs: The epoch at which reading ends, not included.
+        augment: Augmentation of each batch, as `Data` has it; None for none.
     """
 
     batch_size: int
@@ -41,14 +41,14 @@ class Reading:
 
 
 class Samples(ABC):
-    """Samples and their targets, wherever they are: `Split` has them in memory, `Stream` reads them batch by batch."""
+    """Samples and their targets: `Split` has them in memory, `Stream` reads them batch by batch."""
 
     y: Any
     """The targets of all samples: `(samples, ...)`, or a dict of such arrays by the model's output names."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many samples there are."""
+        """Number of samples."""
 
     @abstractmethod
     def few(self, count: int) -> Split:
@@ -64,7 +64,7 @@ class Samples(ABC):
 
     @abstractmethod
     def chunks(self) -> Iterator[Arrays]:
-        """The inputs in their order, a few at a time."""
+        """The inputs in their order, a batch at a time."""
 
     @abstractmethod
     def batches(self, size: int) -> tf.data.Dataset:
@@ -72,7 +72,7 @@ class Samples(ABC):
 
     @abstractmethod
     def training(self, reading: Reading) -> tf.data.Dataset:
-        """The batches `(x, y)` of epochs, one after the other: `ceil(samples / batch_size)` to each."""
+        """The batches `(x, y)` of the epochs, one after the other; an epoch has `ceil(samples / batch_size)`."""
 
     @abstractmethod
     def fitted(self, shapes: Shapes) -> Samples:
@@ -80,7 +80,7 @@ class Samples(ABC):
 
     @abstractmethod
     def check(self, name: str) -> None:
-        """Looks for what no training survives.
+        """Checks the samples.
 
         Raises:
             DataError: No samples, inputs and targets of different lengths, or values that are not finite.
@@ -115,11 +115,11 @@ class Split(Samples):
         return self.take(np.sort(np.random.default_rng(list(seed)).permutation(len(self))[:count]))
 
     def inputs(self) -> Arrays:
-        """The arrays."""
+        """The arrays of the inputs."""
         return self.x
 
     def chunks(self) -> Iterator[Arrays]:
-        """All of them at once: they are in memory."""
+        """All inputs at once: they are in memory."""
         yield self.x
 
     def batches(self, size: int) -> tf.data.Dataset:
@@ -131,7 +131,7 @@ class Split(Samples):
     def training(self, reading: Reading) -> tf.data.Dataset:
         """Batches in an order that only the seed and the epoch's number decide.
 
-        So do they decide what `augment` does: a training that starts again at epoch k sees what it would have seen.
+        They decide what `augment` does as well: a training that resumes at epoch k sees what it would have seen.
         """
         import tensorflow as tf
 
@@ -153,7 +153,7 @@ class Split(Samples):
         return tf.data.Dataset.range(reading.first_epoch, reading.epochs).flat_map(indices).map(gather).prefetch(2)
 
     def _rows(self) -> np.ndarray:
-        """The numbers of the samples that an epoch sees."""
+        """Indices of the samples that an epoch sees, `(n,)` int32."""
         return np.arange(len(self), dtype=np.int32)
 
     def fitted(self, shapes: Shapes) -> Split:
@@ -165,7 +165,7 @@ class Split(Samples):
         return replace(self, x=fitted(self.x, shapes)) if shapes else self
 
     def check(self, name: str) -> None:
-        """Looks at every value."""
+        """Checks every value."""
         for part, arrays in (("x", self.x), ("y", self.y)):
             for key, array in named(arrays).items():
                 what = f"{part}_{name}{f'[{key!r}]' if key else ''}"
@@ -180,7 +180,7 @@ class Oversampled(Split):
     Samples of the largest class are seen once an epoch, those of the others again and again until they are as many.
 
     Args:
-        x: Inputs.
+        x: `(samples, ...)`, or a dict of such arrays by the model's input names.
         y: Class ids `(samples,)` or `(samples, 1)`, or one-hot labels `(samples, classes)`.
     """
 
@@ -205,10 +205,10 @@ class Oversampled(Split):
 
 
 def label_ids(y: Arrays) -> np.ndarray:
-    """Class ids `(samples,)` of labels that are ids or one-hot.
+    """Class ids, `(samples,)` int64, of labels that are ids or one-hot.
 
     Raises:
-        DataError: There are several outputs, or the labels are no classes.
+        DataError: The labels are of several outputs, or are no classes.
     """
     if isinstance(y, dict):
         raise DataError(
@@ -228,7 +228,7 @@ def label_ids(y: Arrays) -> np.ndarray:
 
 
 def balanced_weights(y: Arrays) -> dict[int, float]:
-    """The weight of each class that makes all count the same: samples / (classes * samples of the class).
+    """The weight by class id that makes all classes count the same: samples / (classes * samples of the class).
 
     References:
         King, Zeng, Logistic regression in rare events data, Political Analysis 9 (2001); as in scikit-learn.
@@ -245,9 +245,9 @@ class Data:
     """The three splits of a recipe's data.
 
     Args:
-        train: What training sees.
-        validation: What early stopping and the training log look at; never the test split.
-        test: What every reported accuracy was measured on.
+        train: Samples to train on.
+        validation: Samples for early stopping and the training log; never the test split.
+        test: Samples on which every reported accuracy is measured.
         augment: Changes each training batch: `augment(x, y, seed)` gives `(x, y)`, in TensorFlow ops. All that is
             random in it comes from the seed, two integers for `tf.random.stateless_uniform` and its siblings, which
             are new at each step and the same at each run.
@@ -263,7 +263,7 @@ class Data:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     def check(self) -> None:
-        """Looks for what no training survives.
+        """Checks the samples of every split.
 
         Raises:
             DataError: An empty split, inputs and targets of different lengths, or values that are not finite.
@@ -275,7 +275,7 @@ class Data:
         """Tries `augment` on a few samples, as training would.
 
         Raises:
-            DataError: It fails, or gives something else than samples and targets of the shapes that it took.
+            DataError: `augment` fails, or does not return samples and targets of the shapes that it took.
         """
         if self.augment is None:
             return
@@ -343,7 +343,7 @@ def check_values(what: str, array: np.ndarray) -> None:
 
 
 def named(arrays: Any) -> dict[str, Any]:
-    """Arrays by name; one alone goes by the empty name."""
+    """Arrays by name; a single array has the empty name."""
     return arrays if isinstance(arrays, dict) else {"": arrays}
 
 
@@ -365,12 +365,12 @@ def fitted(x: Any, shapes: Shapes) -> Any:
 
 
 def shaped(x: Any, shape: Sequence[int | None], what: str) -> Any:
-    """Samples as something takes them: a missing last axis of 1 is added.
+    """Samples of a wanted shape: a missing last axis of 1 is added.
 
     Args:
         x: `(samples, ...)`, an array or a tensor.
-        shape: What it takes, without the batch; None or -1 for a dimension of any size.
-        what: Its name, for the error.
+        shape: The wanted shape, without the batch; None or -1 for a dimension of any size.
+        what: What takes the samples, in words, for the error message.
 
     Raises:
         DataError: The samples have another shape.

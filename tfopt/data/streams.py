@@ -16,7 +16,7 @@ from tfopt.data.splits import CHUNK, Arrays, Reading, Samples, Shapes, Split, fi
 from tfopt.errors import DataError
 from tfopt.user_code import describe
 
-# A random choice is made among the first samples, so many times as many as are asked for.
+# A random choice of `count` samples is made among the first `POOL * count`.
 POOL = 20
 
 
@@ -36,7 +36,7 @@ class Stream(Samples):
             `(batch, ...)`, or dicts of such by the model's input and output names.
         samples: How many samples make an epoch. Needed for generators and endless sources; otherwise they are counted
             in a pass of their own.
-        shapes: The input shapes of the model they go to, by name; `fitted` sets it.
+        shapes: The model's input shapes by name, without the batch; `fitted` sets it.
     """
 
     source: Any
@@ -48,7 +48,7 @@ class Stream(Samples):
 
     @cached_property
     def y(self) -> Any:
-        """The targets of all samples; the first time they are asked for they are read."""
+        """The targets of all samples, read when they are first asked for."""
         return _joined(self.batches(CHUNK).map(lambda x, y: y).as_numpy_iterator())
 
     def few(self, count: int) -> Split:
@@ -58,7 +58,7 @@ class Stream(Samples):
         return Split(_joined([x for x, _ in batches]), _joined([y for _, y in batches])).take(slice(0, count))
 
     def choose(self, count: int, *seed: int) -> Split:
-        """A random choice among the first samples, 20 times as many, of which no more than these are kept."""
+        """A random choice among the first `20 * count` samples; only the chosen ones are kept in memory."""
         pool = min(POOL * count, len(self))
         rows = np.sort(np.random.default_rng(list(seed)).permutation(pool)[:count])
         start, found = 0, []
@@ -130,7 +130,7 @@ class Stream(Samples):
         return other
 
     def check(self, name: str) -> None:
-        """Looks at the first batch; in validation and test also at whether it is the first at every reading."""
+        """Checks the first batch; in validation and test also that each reading begins with it."""
         split = self.few(CHUNK)
         split.check(name)
         again = None if name == "train" else self.few(CHUNK)
@@ -160,7 +160,7 @@ class Stream(Samples):
 
     @cached_property
     def _first(self) -> tuple[Any, Any]:
-        """The first batch, in arrays."""
+        """The first batch `(x, y)`, as arrays."""
         made = self._made(0)
         try:
             batch = next(iter(made.as_numpy_iterator() if isinstance(made, tf.data.Dataset) else _items(made)), None)
@@ -185,7 +185,7 @@ class Stream(Samples):
         return tf.nest.map_structure(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), self._first)
 
     def _made(self, epoch: int) -> Any:
-        """What the source comes to in an epoch: a dataset, or an iterable of batches."""
+        """The batches of an epoch as the source gives them: a dataset, or an iterable."""
         if not callable(self.source):
             return self.source
         made = self.source(epoch) if _takes_epoch(self.source) else self.source()
@@ -251,7 +251,7 @@ def _from_keras(source: keras.utils.PyDataset, spec: Any, order: list[int] | Non
 
 
 def _joined(parts: Any) -> Any:
-    """Batches of arrays, or of dicts of arrays, as one."""
+    """Batches of arrays, or of dicts of arrays, concatenated."""
     found = list(parts)
     if isinstance(found[0], dict):
         return {name: np.concatenate([part[name] for part in found]) for name in found[0]}

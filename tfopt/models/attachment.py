@@ -1,4 +1,4 @@
-"""What the callbacks have in common that change a model for the length of a `fit()`."""
+"""Base classes of the callbacks that change a model for the length of a `fit()`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tfopt.models.layers import Kernel
 
 
 class AttachedCallback(keras.callbacks.Callback):
-    """A callback that can be used in a `with` block, which lets go of the model even where `fit` raised.
+    """A callback that can be used in a `with` block, which restores the model even where `fit` raised.
 
     Keras does not tell its callbacks of an exception.
     """
@@ -22,11 +22,11 @@ class AttachedCallback(keras.callbacks.Callback):
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Lets go of the model."""
+        """Restores the model."""
         self.detach()
 
     def detach(self) -> None:
-        """Gives the model back as it was."""
+        """Undoes what the callback has changed in the model, but for its weights."""
         raise NotImplementedError
 
 
@@ -53,7 +53,7 @@ class ConstraintCallback(AttachedCallback):
         self.model.make_train_function(force=True)  # fit() keeps a step traced earlier, without these constraints
 
     def detach(self) -> None:
-        """Gives the model back as it was, with what has become of its weights; `fit` does it at its end."""
+        """Restores the kernels' own constraints; the weights stay as they are. `fit` does it at its end."""
         if not self._held or self._owner is None:
             return
         for kernel, held in self._held:
@@ -64,7 +64,12 @@ class ConstraintCallback(AttachedCallback):
 
 
 def refuse_combinations(model: keras.Model) -> None:
-    """Says in one line what Keras 3 would say in a hundred, or would do wrong."""
+    """Refuses ways of training that Keras 3 cannot combine: its own errors are long, or there are none.
+
+    Raises:
+        ModelError: Another backend than TensorFlow, or several steps per execution or XLA under a distribution
+            strategy.
+    """
     if keras.backend.backend() != "tensorflow":
         raise ModelError(f"tfopt prunes on Keras's TensorFlow backend. Received: {keras.backend.backend()!r}.")
     if model.distribute_strategy.num_replicas_in_sync == 1:

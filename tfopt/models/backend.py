@@ -1,4 +1,4 @@
-"""Keras, on the one backend that makes a `.tflite`."""
+"""Keras on TensorFlow, the one backend that makes a `.tflite`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tfopt.errors import ModelError
 
 
 def keras_on_tensorflow() -> Any:
-    """Keras, on the one backend that makes a `.tflite`.
+    """The `keras` module on TensorFlow, the one backend that makes a `.tflite`.
 
     Raises:
-        ModelError: It is set to another.
+        ModelError: Keras is set to another backend.
     """
     try:
         import keras

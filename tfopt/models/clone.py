@@ -1,4 +1,4 @@
-"""The same model built in another way: in another precision, with its loops unrolled, on other devices."""
+"""Copies of a model in another precision, with its recurrent layers unrolled, or on other devices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tfopt.keras_private import calls_of, history_of
 from tfopt.models.layers import walk
 from tfopt.user_code import describe
 
-# Longer loops make graphs that take the converter minutes.
+# Most time steps to unroll; longer loops make graphs that take the converter minutes.
 LONGEST = 128
 
 
@@ -20,7 +20,7 @@ def in_float32(model: keras.Model) -> keras.Model:
     """The model itself, or a copy in float32 of one in mixed precision, which the converter cannot take.
 
     Raises:
-        ModelError: It is in mixed precision and not made of layers alone.
+        ModelError: The model is in mixed precision and cannot be built again from its layers.
     """
     return _rebuilt(model, lambda layer: {"dtype": "float32"}, "dtype='float32'") if in_half(model) else model
 
@@ -36,7 +36,7 @@ def in_precision(model: keras.Model, policy: str) -> keras.Model:
         policy: `float32`, which changes nothing, `mixed_float16` or `mixed_bfloat16`.
 
     Raises:
-        ModelError: The model does not tell what it is made of, or is subclassed and not to stay in float32.
+        ModelError: The model cannot be built again from its config, or is subclassed and `policy` is not `float32`.
     """
     if not isinstance(model, keras.Sequential | keras.Function):
         return _subclassed(model, policy)
@@ -80,10 +80,10 @@ def in_half(model: keras.Model) -> bool:
 
 
 def unrolled(model: keras.Model) -> keras.Model:
-    """A copy whose recurrent layers have a step of their own for each time step.
+    """A copy whose recurrent layers are unrolled over their time steps.
 
     Raises:
-        ModelError: That cannot be: the model is subclassed, a length is not fixed, or it is above `LONGEST`.
+        ModelError: The model is subclassed, or the length of a sequence is not fixed or above `LONGEST`.
     """
     for place in walk(model):
         if isinstance(place.layer, keras.layers.RNN | keras.layers.Bidirectional):
@@ -95,7 +95,7 @@ def unrolled(model: keras.Model) -> keras.Model:
 
 
 def _steps(layer: Any) -> int | None:
-    """The length of what a recurrent layer is called on; 0 inside a wrapper, which is asked itself."""
+    """Time steps of a recurrent layer's input; None if not fixed, 0 inside a wrapper, which is asked itself."""
     lengths = {
         tensor.shape[1]
         for node in calls_of(layer)
@@ -105,12 +105,12 @@ def _steps(layer: Any) -> int | None:
 
 
 def _rebuilt(model: keras.Model, settings: Callable[[Any], dict[str, Any]], what: str) -> keras.Model:
-    """A copy with the same weights whose layers have the settings that are given for each, where they know them.
+    """A copy with the same weights and other settings of its layers, where a layer has such settings.
 
     Args:
         model: The model.
-        settings: From a layer to its new settings.
-        what: The settings, for the error.
+        settings: Maps a layer to its new settings.
+        what: The settings in words, for the error message.
     """
 
     def changed(config: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What keeps weights as they should be while a training goes on: constraints on their variables, and never saved."""
+"""Constraints that keep zeros and shared values of kernels while a training goes on, and that are never saved."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from tfopt.models.layers import Kernel, replaced_by
 
 
 class HeldConstraint:
-    """A variable's constraint for the length of a `fit()`: its own first, and then what a callback holds it to.
+    """A variable's constraint for the length of a `fit()`: its own first, and then that of a callback.
 
     It is a plain callable and not a `keras.constraints.Constraint`, so nothing of it is ever saved.
 
     Args:
-        own: The variable's own constraint.
-        holder: The callback, or whatever else holds it.
+        own: The variable's own constraint; None without.
+        holder: The callback or other object that holds the variable.
     """
 
     def __init__(self, own: Any, holder: Any):
         self.own, self.holder = own, holder
 
     def __call__(self, weights: Any) -> tf.Tensor:
-        """What Keras asks after each step of the optimizer."""
+        """The constrained weights, which Keras asks for after each step of the optimizer."""
         return self.hold(tf.convert_to_tensor(self.own(weights) if self.own else weights))
 
     def hold(self, weights: tf.Tensor) -> tf.Tensor:
-        """The weights as the callback wants them."""
+        """The weights as the holder constrains them, of the same shape and dtype."""
         raise NotImplementedError
 
 
 def own_constraint(kernel: Kernel, holder: Any) -> Any:
-    """A kernel's own constraint, below what an interrupted `fit` of any callback left on it.
+    """A kernel's own constraint, without those that callbacks of an interrupted `fit` left on it.
 
     A quantization-aware training that such a `fit` left on the kernel's layer is ended.
 
     Args:
         kernel: The kernel.
-        holder: The callback that is going to hold it.
+        holder: The callback that is going to hold the kernel.
 
     Raises:
-        ModelError: Another callback of the same `fit` holds it.
+        ModelError: Another callback of the same `fit` holds the kernel.
     """
     aware = replaced_by(kernel.place.layer)
     if aware is not None and aware.holder is not holder:
@@ -73,9 +73,9 @@ class ZeroConstraint(HeldConstraint):
     """Holds the weights of a kernel that are zero at zero.
 
     Args:
-        mask: Where the weights may be anything, in the kernel's shape; made where the model's variables are.
-        own: The variable's own constraint.
-        holder: The callback.
+        mask: 1 where a weight is free, 0 where it is held at zero, in the kernel's shape.
+        own: The variable's own constraint; None without.
+        holder: The callback that holds the variable.
     """
 
     def __init__(self, mask: np.ndarray, own: Any, holder: Any):
@@ -84,7 +84,7 @@ class ZeroConstraint(HeldConstraint):
         self.mask = tf.Variable(mask.astype(np.float32), **once)
 
     def hold(self, weights: tf.Tensor) -> tf.Tensor:
-        """The weights with their zeros."""
+        """The weights, with zeros where the mask is 0."""
         return weights * tf.cast(self.mask, weights.dtype)
 
 
@@ -94,9 +94,9 @@ class SharedValueConstraint(HeldConstraint):
     Weights that are zero are left out of all sums, so a sparse kernel costs little.
 
     Args:
-        indices: The cluster of each weight, in the kernel's shape; -1 where it is zero.
-        own: The variable's own constraint.
-        holder: The callback.
+        indices: Index of each weight's cluster, integers in the kernel's shape; -1 where the weight is zero.
+        own: The variable's own constraint; None without.
+        holder: The callback that holds the variable.
     """
 
     def __init__(self, indices: np.ndarray, own: Any, holder: Any):
@@ -113,7 +113,7 @@ class SharedValueConstraint(HeldConstraint):
         self._sizes = tf.Variable(sizes.astype(np.float32), **once)
 
     def hold(self, weights: tf.Tensor) -> tf.Tensor:
-        """The weights with their shared values."""
+        """The weights, each replaced by the mean of its cluster."""
         flat = tf.cast(tf.reshape(weights, [-1]), tf.float32)
         # The mean as a distance from one of the weights: equal weights stay what they are to the last bit.
         anchors = tf.gather(flat, self._first)

@@ -1,4 +1,4 @@
-"""Models in files and folders: what they say of their layers before anything of them runs, and the way in."""
+"""Model files and SavedModel folders: their layers, listed without running any of their code; loading and saving."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read(path: Path, objects: Mapping[str, Any], trust: bool = False) -> LoadedM
         trust: Load Python code that is stored in it (a Lambda layer).
 
     Raises:
-        ModelError: It cannot be read, holds code, or has a layer that cannot be carried over.
+        ModelError: The file cannot be read, holds code, or has a layer that cannot be migrated to Keras 3.
     """
     layers = list(_stored_layers(path))
     code = [(layer, why) for layer in layers if (why := code_in(layer.kind))]
@@ -48,7 +48,7 @@ def read(path: Path, objects: Mapping[str, Any], trust: bool = False) -> LoadedM
 
 
 def _read_file(path: Path, objects: Mapping[str, Any], trust: bool, layers: list[_Stored]) -> LoadedModel:
-    """As Keras 3 reads it, which keeps how it was compiled; carried over where it does not."""
+    """The model as Keras 3 reads it, which keeps how it was compiled; migrated layer by layer where it does not."""
     before, origin = _as_keras2(path, objects), f"the Keras 2 file {path.name}"
     try:
         model = _loaded(path, objects, trust)
@@ -97,9 +97,11 @@ def _as_keras2(path: Path, objects: Mapping[str, Any]) -> Any:
 def _loaded(path: Path, objects: Mapping[str, Any], trust: bool) -> Any:
     import keras
 
-    import tfopt.losses
-    import tfopt.optimizers  # noqa: F401  a model may be compiled with one of them: they register with Keras
+    import tfopt.losses  # noqa: F401  a model may be compiled with one of them: they register with Keras
+    from tfopt.optimizers import OPTIMIZERS, SCHEDULES
 
+    for registry in (OPTIMIZERS, SCHEDULES):  # as do these, once their modules are imported
+        list(registry)
     settings = {"custom_objects": dict(objects), "safe_mode": not trust}
     if path.suffix == ".keras":
         return keras.models.load_model(path, **settings)
@@ -176,7 +178,7 @@ def _legacy_layers() -> dict[str, Any]:
 
 
 def _in_folder(folder: Path) -> list[Any]:
-    """What a SavedModel says of its Keras layers, a config each, read without running anything of it."""
+    """The configs of a SavedModel's Keras layers, read without running anything of it."""
     library()  # says how it is installed if it is not
     from tf_keras.protobuf import saved_metadata_pb2  # type: ignore[import-untyped,unused-ignore]
 
@@ -211,15 +213,15 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None = None, trust: boo
         trust: Load Python code that is stored in it (a Lambda layer).
 
     Raises:
-        ModelError: It is not there, not a model, cut short, needs code that is not at hand, holds code, or is of
-            Keras 2 and has a layer that cannot be carried over.
+        ModelError: The file is not there, is not a model, is cut short, needs code that is not at hand, holds code, or
+            is of Keras 2 and has a layer that cannot be migrated.
     """
     keras_on_tensorflow()
     return read(path, custom_objects or {}, trust).model
 
 
 def save(model: Any, path: Path) -> None:
-    """Writes a `.keras` file, compiled as the model is, with an optimizer that has not made a step."""
+    """Writes a `.keras` file, compiled as the model is, with a fresh optimizer of the same settings."""
     own = getattr(model, "optimizer", None)
     try:
         if own is not None:

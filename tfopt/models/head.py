@@ -1,4 +1,4 @@
-"""Another last layer for a finished model."""
+"""Replacing the last layer of a finished model."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def replace_head(
     Args:
         model: A Sequential or functional model of one output.
         units: Outputs of the new layer.
-        activation: Its activation.
-        dropout: The fraction of its inputs that training drops, 0-1.
+        activation: Activation of the new layer; None for none.
+        dropout: Fraction of the new layer's inputs that training drops, 0-1.
         at: Name of the layer whose output the head gets; if not given, what the last Dense layer gets now, or where the
             model does not end in one, its output.
 
@@ -35,7 +35,7 @@ def replace_head(
         A functional model of the same name, compiled as the model was.
 
     Raises:
-        ModelError: The model is neither, has several outputs, or no layer of that name.
+        ModelError: The model is subclassed, has several outputs, or has no layer `at`.
     """
     if not isinstance(model, keras.Sequential | keras.Function):
         raise ModelError(f"a head is replaced in a Sequential or functional model, not in {type(model).__name__}.")
@@ -59,7 +59,7 @@ def replace_head(
     output = keras.layers.Dense(units, activation=activation, name=name)(features)
     new = keras.Model(model.inputs if len(model.inputs) > 1 else model.inputs[0], output, name=model.name)
     if settings := compiled_settings(model):
-        for key, value in settings.items():  # what is of the old output by its name
+        for key, value in settings.items():  # what is given by the name of the old output
             if isinstance(value, Mapping) and key in ("loss", "metrics", "weighted_metrics", "loss_weights"):
                 settings[key] = {name: next(iter(value.values()))}
         new.compile(**settings)
@@ -75,7 +75,7 @@ def _free(name: str, model: keras.Model) -> str:
 
 
 def _features(tensor: Any) -> Any:
-    """What the last Dense layer before a model's output takes; the output itself where there is none."""
+    """The input of the last Dense layer before a model's output, dropout left out; the output itself without one."""
     found = tensor
     while True:
         layer = history_of(found).operation

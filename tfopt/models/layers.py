@@ -18,7 +18,7 @@ import keras
 from tfopt.errors import InputError, ModelError, did_you_mean
 from tfopt.keras_private import direct_layers
 
-# What TensorFlow takes as the name of a scope.
+# Names that TensorFlow takes for scopes.
 _NAME = re.compile(r"[A-Za-z0-9_.\\/>-]*")
 T = TypeVar("T")
 # A value by layer pattern, or pairs of patterns and their value.
@@ -41,12 +41,12 @@ ON_REQUEST: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class LayerRef:
-    """A layer and where it stands.
+    """A layer and its path in a model.
 
     Args:
         path: The names from the model down to the layer, joined by `/`; the model itself is left out.
         layer: The Keras layer.
-        above: The layers it lies in, outermost first, without the model.
+        above: The layers that contain it, outermost first, without the model.
     """
 
     path: str
@@ -67,7 +67,7 @@ class Kernel:
 
     Args:
         place: The layer.
-        attribute: Its attribute on the layer, such as `kernel`.
+        attribute: Name of the layer's attribute that holds it, such as `kernel`.
         variable: The Keras variable.
     """
 
@@ -98,12 +98,12 @@ def walk(model: keras.Model) -> Iterator[LayerRef]:
 
 
 def check_names(model: keras.Model) -> None:
-    """Says which name TensorFlow does not take.
+    """Refuses names of a model and its layers that TensorFlow does not take.
 
-    Keras would go on with half-opened name scopes after that, and name the variables of all later models wrongly.
+    Keras would go on with half-opened name scopes after such a name, and misname the variables of all later models.
 
     Raises:
-        ModelError: There is one.
+        ModelError: A name is not valid.
     """
     names = [("model", model.name), *(("layer", place.layer.name) for place in walk(model))]
     for what, name in names:
@@ -116,12 +116,12 @@ def check_names(model: keras.Model) -> None:
 
 @contextlib.contextmanager
 def call_replaced(layer: Any, call: Any, by: Any = None) -> Iterator[None]:
-    """Gives a layer another `call` for the length of the block; Keras's own `__setattr__` would track it.
+    """Replaces a layer's `call` for the length of the block, without Keras's `__setattr__`, which would track it.
 
     Args:
         layer: The layer.
-        call: A function that nothing else is done with.
-        by: Who does it, where it lasts, for `replaced_by` to tell.
+        call: The new `call`; a function that is used for nothing else, as `by` is noted on it.
+        by: The object that replaces it, for `replaced_by` to return; None to note nothing.
     """
     before = vars(layer).get("call")
     if by is not None:
@@ -137,15 +137,20 @@ def call_replaced(layer: Any, call: Any, by: Any = None) -> Iterator[None]:
 
 
 def replaced_by(layer: Any) -> Any:
-    """Who has given a layer another `call`; None where nobody said so."""
+    """The object that replaced a layer's `call`; None where none is noted."""
     return getattr(vars(layer).get("call"), "replaced_by", None)
 
 
 def matching(places: Sequence[LayerRef], pattern: str, knob: str) -> list[LayerRef]:
-    """The places that a pattern chooses.
+    """The layers that a pattern matches.
+
+    Args:
+        places: The layers to choose from.
+        pattern: A layer pattern.
+        knob: Name of the setting that has the pattern, for the error.
 
     Raises:
-        ModelError: There is none; the error names the layers there are, and `knob`, where the pattern was written.
+        ModelError: The pattern matches no layer; the error names the layers there are.
     """
     chosen = [place for place in places if place.matches(pattern)]
     if not chosen:
@@ -159,7 +164,7 @@ def matching(places: Sequence[LayerRef], pattern: str, knob: str) -> list[LayerR
 
 
 def select(places: Sequence[LayerRef], only: Sequence[str] = (), skip: Sequence[str] = ()) -> list[LayerRef]:
-    """The places that some pattern of `only` matches (all, where it is empty) and none of `skip`.
+    """The layers that some pattern of `only` matches (all, where it is empty) and none of `skip`.
 
     Raises:
         ModelError: A pattern matches no layer; the error names the layers there are.
@@ -175,7 +180,7 @@ def as_rules(rules: Rules[T] | None) -> list[tuple[tuple[str, ...], T]]:
     """Rules as pairs of layer patterns and a number.
 
     Raises:
-        InputError: They are something else.
+        InputError: `rules` is neither a mapping nor a sequence of pairs, or a value is not a number.
     """
     items = rules.items() if isinstance(rules, Mapping) else rules or ()
     try:
@@ -188,10 +193,10 @@ def as_rules(rules: Rules[T] | None) -> list[tuple[tuple[str, ...], T]]:
 
 
 def by_rules(places: Sequence[LayerRef], rules: Sequence[tuple[Sequence[str], T]]) -> list[T | None]:
-    """What the last rule that matches says of each place; None where none does.
+    """The value of the last rule that matches each layer; None where none does.
 
     Raises:
-        ModelError: A pattern matches none of the places.
+        ModelError: A pattern matches none of the layers.
     """
     found: list[T | None] = [None] * len(places)
     for number, (patterns, value) in enumerate(rules):
@@ -209,8 +214,8 @@ def prunable(place: LayerRef, asked: bool = False) -> list[Kernel]:
     """The weights of one layer that may be pruned.
 
     Args:
-        place: The layer. One with a method `get_prunable_weights` (TF-MOT's `PrunableLayer`) says for itself.
-        asked: Whether the user named the layer, which opens depthwise kernels too.
+        place: The layer. One with a method `get_prunable_weights` (TF-MOT's `PrunableLayer`) decides itself.
+        asked: Whether the user named the layer, which includes depthwise kernels.
     """
     layer = place.layer
     if hasattr(layer, "get_prunable_weights"):

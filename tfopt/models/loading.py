@@ -1,4 +1,4 @@
-"""Models in and out: from a function, a file, a SavedModel or an object, of Keras 3 or 2, and back to a file."""
+"""Loading a Keras 3 model from a function, a file, a SavedModel or an object, of Keras 3 or Keras 2."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FILES = (".keras", ".h5", ".hdf5")
 
 
 def resolve(source: Any, folder: Path) -> Any:
-    """What a recipe's `model` stands for: the path of a model, a reference to a function, or the object itself.
+    """Resolves a recipe's `model`: the path of a model, a reference to a function, or the object itself.
 
     Raises:
-        InputError: A file that is not there, or words that are neither.
+        InputError: The file does not exist, or the text is neither a path nor a reference.
     """
     if isinstance(source, Mapping):
         return Ref.parse(source, folder)
@@ -50,7 +50,7 @@ def digest(source: Any) -> str:
     """sha256 of a resolved source: a file's bytes, a function's code, a model object's architecture and weights.
 
     Raises:
-        ModelError: A model object that does not tell what it is made of.
+        ModelError: A model object has no config, or is a subclassed tf_keras model.
     """
     if isinstance(source, Path):
         return _digest_folder(source) if source.is_dir() else hashlib.sha256(source.read_bytes()).hexdigest()
@@ -106,13 +106,13 @@ def build(source: Any, trust: bool = False) -> Any:
 
     Raises:
         ModelError: The function raised or returned no model, the file cannot be read, the model has no weights yet,
-            or it is of Keras 2 and has a layer that cannot be carried over.
+            or it is of Keras 2 and has a layer that cannot be migrated.
     """
     return load_source(source, trust).model
 
 
 def load_source(source: Any, trust: bool = False) -> LoadedModel:
-    """As `build`, with what the way over from Keras 2 came to."""
+    """As `build`, together with the migration of a Keras 2 model."""
     keras = keras_on_tensorflow()
     if isinstance(source, Path):
         return _named(files.read(source, {}, trust))
@@ -141,7 +141,7 @@ def load_source(source: Any, trust: bool = False) -> LoadedModel:
 
 
 def _named(admitted: LoadedModel) -> LoadedModel:
-    """The same, once its names have been looked at."""
+    """The loaded model, once its names are checked."""
     from tfopt.models.layers import check_names
 
     check_names(admitted.model)
@@ -168,11 +168,11 @@ def _hyperparameters() -> Any:
 
 
 def tunable(source: Any, seed: int) -> Callable[[Any], Any] | None:
-    """From keras-tuner's hyperparameters to the model, where a model function takes them; None for any other source.
+    """A function from keras-tuner's hyperparameters to the model; None for a source that takes none.
 
     Args:
         source: A resolved source.
-        seed: Of its random weights.
+        seed: Seed of the model's random weights.
     """
     if isinstance(source, Path) or not _takes_hyperparameters(source):
         return None
@@ -187,12 +187,12 @@ def tunable(source: Any, seed: int) -> Callable[[Any], Any] | None:
 
 
 def as_keras3(source: Any, custom_objects: Mapping[str, Any] | None = None, trust: bool = False) -> Any:
-    """The Keras 3 model of any model that tfopt takes; `load_any` says how it came over as well."""
+    """The Keras 3 model of any model that tfopt takes; `load_any` returns its migration from Keras 2 as well."""
     return load_any(source, custom_objects, trust).model
 
 
 def load_any(source: Any, custom_objects: Mapping[str, Any] | None = None, trust: bool = False) -> LoadedModel:
-    """Any model that tfopt takes, with what the way over from Keras 2 came to.
+    """Loads any model that tfopt takes, together with the migration of a Keras 2 model.
 
     Args:
         source: A Keras 3 model, which is returned as it is; a tf_keras model; or the path of a `.keras` or `.h5` file
@@ -201,7 +201,7 @@ def load_any(source: Any, custom_objects: Mapping[str, Any] | None = None, trust
         trust: Load Python code that is stored in a file (a Lambda layer).
 
     Raises:
-        ModelError: It is none of these, cannot be read, or has a layer that cannot be carried over.
+        ModelError: `source` is none of these, cannot be read, or has a layer that cannot be migrated.
     """
     keras = keras_on_tensorflow()
     if isinstance(source, keras.Model):
@@ -225,7 +225,7 @@ def load_any(source: Any, custom_objects: Mapping[str, Any] | None = None, trust
 
 
 def custom_objects(source: Any, model: Any = None) -> dict[str, Any]:
-    """The classes and functions that a saved model may refer to: what it is made of, and what its file has."""
+    """Classes and functions that a saved model may refer to, by name: of its layers and of its function's file."""
     import inspect
     import sys
 

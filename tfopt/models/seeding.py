@@ -13,7 +13,7 @@ from tfopt.keras_private import disable_op_determinism, is_op_determinism_enable
 
 @contextlib.contextmanager
 def deterministic(seed: int) -> Iterator[None]:
-    """Seeds Python, NumPy and TensorFlow, and has ops give the same bits each time, for the length of the block."""
+    """Seeds Python, NumPy and TensorFlow, and makes ops deterministic for the length of the block."""
     before = is_op_determinism_enabled()
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()

@@ -1,4 +1,4 @@
-"""What a model takes and gives, by name: shapes, outputs, and the settings that it was compiled with."""
+"""The inputs and outputs of a model by name, their shapes, and the arguments that it was compiled with."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def call(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def named_outputs(model: Any, outputs: Any) -> dict[str, Any]:
-    """What a model returned, by name: a dict's keys, sorted as TensorFlow flattens them, else Keras's output names."""
+    """The outputs of a model by name: a dict's keys, sorted as TensorFlow flattens them, else Keras's output names."""
     import keras
 
     if isinstance(outputs, Mapping):

@@ -7,7 +7,22 @@ from tfopt.optimizers.closure import Closure
 from tfopt.optimizers.factory import build_optimizer
 from tfopt.optimizers.newton_cg import NewtonCG
 from tfopt.optimizers.proximal import ProximalAdam, ProximalSGD
+from tfopt.optimizers.registry import OPTIMIZERS, OptimizerEntry
 from tfopt.optimizers.sam import SAM
-from tfopt.optimizers.schedules import OneCycle
+from tfopt.optimizers.schedules.one_cycle import OneCycle
+from tfopt.optimizers.schedules.registry import SCHEDULES, ScheduleEntry
 
-__all__ = ["SAM", "AdaHessian", "Closure", "NewtonCG", "OneCycle", "ProximalAdam", "ProximalSGD", "build_optimizer"]
+__all__ = [
+    "OPTIMIZERS",
+    "SAM",
+    "SCHEDULES",
+    "AdaHessian",
+    "Closure",
+    "NewtonCG",
+    "OneCycle",
+    "OptimizerEntry",
+    "ProximalAdam",
+    "ProximalSGD",
+    "ScheduleEntry",
+    "build_optimizer",
+]

@@ -12,6 +12,7 @@ from keras import ops
 from tfopt.errors import InputError
 from tfopt.keras_private import merge_replicas, step_count, variable_index
 from tfopt.optimizers.closure import ByClosure, Closure
+from tfopt.optimizers.registry import OptimizerEntry
 
 __all__ = ["AdaHessian"]
 
@@ -29,13 +30,13 @@ class AdaHessian(ByClosure, keras.optimizers.Optimizer):
         w = w - learning_rate * m / (1 - beta_1^t) / (sqrt(v / (1 - beta_2^t))^hessian_power + epsilon)
 
     Args:
-        learning_rate: Its step, or a schedule.
+        learning_rate: The factor of a step, or a schedule of it.
         beta_1: Decay of the mean of the gradients, in [0, 1).
         beta_2: Decay of the mean of the squared diagonals, in [0, 1).
         epsilon: Added to the denominator, above 0.
         hessian_power: How much the curvature counts, 0-1; at 0 it is gradient descent with momentum.
-        seed: Of the random signs, which depend on it and on the number of the step alone.
-        name: Of the optimizer.
+        seed: The seed of the random signs, which depend on it and on the number of the step alone.
+        name: The optimizer's name.
         **kwargs: The arguments that every Keras optimizer has, such as `weight_decay` and `clipnorm`.
 
     Raises:
@@ -121,6 +122,9 @@ class AdaHessian(ByClosure, keras.optimizers.Optimizer):
         """The arguments."""
         names = ("beta_1", "beta_2", "epsilon", "hessian_power", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+ADAHESSIAN = OptimizerEntry("adahessian", AdaHessian)
 
 
 def _averaged(diagonal: tf.Tensor) -> tf.Tensor:

@@ -7,7 +7,7 @@ BatchNormalization, and dropout masks are the same every time, those of the step
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -111,9 +111,11 @@ class Closure:
 class ByClosure:
     """Mixin of the optimizers whose step needs a `Closure`; it comes before the Keras class.
 
-    A subclass says in `direction` what takes the gradient's place in its `update_step`.
+    A subclass says in `direction` what takes the gradient's place in its `update_step`, and in `searches_step` whether
+    it finds the length of each step itself, so that factors of the learning rate mean nothing to it.
     """
 
+    searches_step: ClassVar[bool] = False
     _asked = False
 
     def direction(self, closure: Closure) -> list[tf.Tensor]:

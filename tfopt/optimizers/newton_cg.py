@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfopt.errors import InputError, ModelError
 from tfopt.optimizers.closure import ByClosure, Closure
+from tfopt.optimizers.registry import OptimizerEntry
 
 __all__ = ["NewtonCG"]
 
@@ -31,11 +32,11 @@ class NewtonCG(ByClosure, keras.optimizers.Optimizer):
     does, the weights stay. Products with `H` take a forward and two backward passes each and no memory for `H`.
 
     Args:
-        learning_rate: The first t, or a schedule of it.
+        learning_rate: The first t that is tried, or a schedule of it.
         damping: Added to the curvature, 0 or above.
-        iterations: Of conjugate gradients in a step, at most.
-        tolerance: Of their residual, relative to the gradient, in (0, 1).
-        name: Of the optimizer.
+        iterations: The most iterations of conjugate gradients in a step.
+        tolerance: The residual, relative to the gradient, at which they end, in (0, 1).
+        name: The optimizer's name.
         **kwargs: The arguments that every Keras optimizer has; `gradient_accumulation_steps` is not for it.
 
     Raises:
@@ -46,6 +47,8 @@ class NewtonCG(ByClosure, keras.optimizers.Optimizer):
         Nocedal and Wright, Numerical Optimization, 2nd ed., algorithm 7.1 (2006).
         Martens, Deep learning via Hessian-free optimization, ICML 2010.
     """
+
+    searches_step = True
 
     def __init__(
         self,
@@ -129,6 +132,9 @@ class NewtonCG(ByClosure, keras.optimizers.Optimizer):
         """The arguments."""
         own = {"damping": self.damping, "iterations": self.cg_iterations, "tolerance": self.tolerance}
         return {**super().get_config(), **own}
+
+
+NEWTON_CG = OptimizerEntry("newton_cg", NewtonCG)
 
 
 def _dot(left: Sequence[tf.Tensor], right: Sequence[tf.Tensor]) -> tf.Tensor:

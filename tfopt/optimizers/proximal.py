@@ -12,6 +12,7 @@ from keras import ops
 
 from tfopt.errors import InputError, ModelError, did_you_mean
 from tfopt.keras_private import adam_squares, variable_index
+from tfopt.optimizers.registry import OptimizerEntry
 
 __all__ = ["ProximalAdam", "ProximalSGD"]
 
@@ -134,7 +135,7 @@ class ProximalSGD(Proximal, keras.optimizers.SGD):
     has to be of that length for the training to end where loss and penalty are in balance.
 
     Args:
-        learning_rate: Its step, or a schedule.
+        learning_rate: The factor of a step, or a schedule of it.
         momentum: In [0, 1).
         nesterov: Whether to look ahead.
         l1: Factor of the sum of absolute weights.
@@ -144,7 +145,7 @@ class ProximalSGD(Proximal, keras.optimizers.SGD):
         skip: Patterns to leave out.
         axes: The axis of the output channels by pattern, where it is not the last: -2 for depthwise and transposed
             convolutions.
-        name: Of the optimizer.
+        name: The optimizer's name.
         **kwargs: The arguments that every Keras optimizer has.
 
     Raises:
@@ -191,7 +192,7 @@ class ProximalAdam(Proximal, keras.optimizers.Adam):
     far has no gradient to hold against the penalty and is zero at once.
 
     Args:
-        learning_rate: Its step, or a schedule.
+        learning_rate: The factor of a step, or a schedule of it.
         beta_1: Adam's decay of the mean of the gradients.
         beta_2: Adam's decay of the mean of their squares.
         epsilon: Added to the denominator.
@@ -203,7 +204,7 @@ class ProximalAdam(Proximal, keras.optimizers.Adam):
         skip: Patterns to leave out.
         axes: The axis of the output channels by pattern, where it is not the last: -2 for depthwise and transposed
             convolutions.
-        name: Of the optimizer.
+        name: The optimizer's name.
         **kwargs: The arguments that every Keras optimizer has.
 
     Raises:
@@ -245,6 +246,10 @@ class ProximalAdam(Proximal, keras.optimizers.Adam):
         """Adam's, with its epsilon where Keras has it: beside the root that is not yet corrected."""
         correction = 1 - ops.power(ops.cast(self.beta_2, variable.dtype), ops.cast(self.iterations + 1, variable.dtype))
         return learning_rate * ops.sqrt(correction), ops.sqrt(adam_squares(self, index)) + self.epsilon
+
+
+PROXIMAL_SGD = OptimizerEntry("proximal_sgd", ProximalSGD)
+PROXIMAL_ADAM = OptimizerEntry("proximal_adam", ProximalAdam)
 
 
 def choose(paths: Sequence[str], only: Sequence[str], skip: Sequence[str]) -> list[bool]:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfopt.errors import InputError
 from tfopt.keras_private import share_step_count
 from tfopt.optimizers.closure import ByClosure, Closure
+from tfopt.optimizers.registry import OptimizerEntry
 
 __all__ = ["SAM"]
 
@@ -32,9 +33,9 @@ class SAM(ByClosure, keras.optimizers.Optimizer):
     Args:
         optimizer: The inner optimizer, or its name as Keras knows it. Learning rate, clipping, weight decay and the
             like are set on it.
-        rho: How far nearby is, above 0.
-        adaptive: Whether to measure it in the scale of each weight.
-        name: Of the optimizer.
+        rho: The distance from the weights at which the gradient is taken, above 0.
+        adaptive: Whether the distance is measured in the scale of each weight.
+        name: The optimizer's name.
 
     Raises:
         InputError: A `rho` that is not above 0, or an inner optimizer that itself needs more than the gradient.
@@ -120,3 +121,6 @@ class SAM(ByClosure, keras.optimizers.Optimizer):
         """An optimizer of these arguments."""
         inner = keras.saving.deserialize_keras_object(config["optimizer"], custom_objects=custom_objects)
         return cls(**{**config, "optimizer": inner})
+
+
+ENTRY = OptimizerEntry("sam", SAM, {"optimizer": "adam"}, inner="optimizer")

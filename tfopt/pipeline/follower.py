@@ -1,4 +1,4 @@
-"""A worker that does not lead: it trains along, and everything else it leaves to the leader."""
+"""A worker of a cluster that does not lead: it joins every training, and leaves everything else to the leader."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ REFUSED = 10
 
 
 def follow(plan: Plan, leader: str) -> dict[str, Artifact]:
-    """Trains along wherever the leader trains, until it has made all results.
+    """Joins every training of the leader, until all results are made.
 
     Args:
-        plan: The recipe; its `workspace` is the leader's, in a folder that all workers share.
+        plan: The plan of the recipe; its `workspace` is the leader's, in a folder that all workers share.
         leader: The leader's address, `host:port`.
 
+    Returns:
+        Every result by its stage's name.
+
     Raises:
-        InputError: What the leader finds wrong as well.
+        InputError: Something in the recipe, the model or the data cannot work; the leader finds it as well.
         TrainingError: The leader has ended before its work was done.
     """
     artifacts: dict[str, Artifact] = {}
@@ -48,12 +51,12 @@ def follow(plan: Plan, leader: str) -> dict[str, Artifact]:
 
 
 def _begun(workspace: Workspace, name: str, key: str) -> bool | None:
-    """True once the leader makes the result, or has made it."""
+    """True once the leader makes the result, or has made it; None before."""
     return workspace.begun(name, key) or workspace.find(name, key) is not None or None
 
 
 def _wait(look: Callable[[], T | None], leader: str, may_end: bool = False) -> T | None:
-    """What `look` gives, once it gives something; None where the leader has ended and may."""
+    """Polls `look` until it returns something; None where the leader has ended and `may_end`."""
     refused = 0
     while (found := look()) is None:
         refused = 0 if _listens(leader) else refused + 1

@@ -1,7 +1,7 @@
 """Processes that run the same recipe in the same folder: one holds it and runs the stages, the others share their work.
 
 There is no chief: whichever holds the folder leads, and when it dies the operating system gives the folder to another.
-keras-tuner has one: where its environment variables are set, the process that they call chief leads, and no other.
+keras-tuner has one: where its environment variables are set, the process that they name chief leads, and no other.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ def share(plan: Plan, keys: Mapping[str, str]) -> None:
     """Takes part in the shared stage that another process has begun, or waits a moment where there is none.
 
     Args:
-        plan: The recipe.
-        keys: Of all its results.
+        plan: The plan of the recipe.
+        keys: Content key of every result, by the name of its stage.
 
     Raises:
-        TfoptError: The stage cannot work here.
+        TfoptError: The stage fails in this process.
     """
     for step in plan.steps:
         if step.stage.shared and plan.workspace.begun(step.name, keys[step.name]):
@@ -34,15 +34,15 @@ def share(plan: Plan, keys: Mapping[str, str]) -> None:
 
 
 def wait_to_lead(plan: Plan, keys: Mapping[str, str]) -> None:
-    """Lets a worker of keras-tuner by once the chief has made all results; until then the folder is the chief's.
+    """Returns on a worker of keras-tuner once the chief has made all results; until then the folder is the chief's.
 
     Args:
-        plan: The recipe.
-        keys: Of all its results.
+        plan: The plan of the recipe.
+        keys: Content key of every result, by the name of its stage.
 
     Raises:
-        InUseError: They are not all there: it can share in the work meanwhile.
-        TrainingError: No chief has been there for as long as processes are waited for.
+        InUseError: The chief holds the folder: the worker can share its work meanwhile.
+        TrainingError: No chief has held the folder for `start_timeout` seconds.
     """
     from filelock import FileLock, Timeout
 

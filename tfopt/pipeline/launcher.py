@@ -1,4 +1,4 @@
-"""Workers that train as one: those that TF_CONFIG names, and processes on this machine, watched and started again."""
+"""A cluster of workers on this machine that find each other through TF_CONFIG, restarted when one is killed."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def launch(
 
     Args:
         command: The program and its arguments.
-        count: How many processes.
-        restarts: How often to start again.
-        notify: Is called with a line for each start again.
+        count: Number of processes.
+        restarts: How often all of them are started again.
+        notify: Called with one line on each restart.
 
     Returns:
-        The exit code: the first worker's, or that of the worker that was lost once too often.
+        The exit code of the first worker, or of one that failed; 1 where a worker was killed once too often.
     """
     for left in range(restarts, -1, -1):
         lost, code, said = _once(command, count)
@@ -48,7 +48,7 @@ def launch(
 
 
 def _once(command: Sequence[str], count: int) -> tuple[int, int, str]:
-    """One start: the worker that ended it, its exit code, and what that one printed."""
+    """One start: index of the worker that ended it, its exit code, and the last lines that it printed."""
     addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
     with contextlib.ExitStack() as stack:
         logs = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(count)]

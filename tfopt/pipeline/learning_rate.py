@@ -29,15 +29,15 @@ def find_learning_rate(
 
     Args:
         recipe: A recipe, or the path of a YAML one.
-        finder: What finds; it holds the rates and the losses afterwards.
-        stage: The stage's name; one that trains the model that the recipe starts from.
-        part: Told how much is done, 0-1.
+        finder: The learning rate finder, which holds the rates and the losses afterwards.
+        stage: Name of a stage that trains the model the recipe starts from; the first such if None.
+        part: Called with the fraction that is done, 0-1.
 
     Returns:
         The stage's name.
 
     Raises:
-        InputError: No such stage, or something in the recipe, the model or the data cannot work.
+        InputError: There is no such stage, or something in the recipe, the model or the data cannot work.
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     with captured():

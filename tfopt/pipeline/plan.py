@@ -1,4 +1,4 @@
-"""A recipe with its words resolved: its model and data, loaded when first needed, and every key of the chain."""
+"""A resolved recipe: its model and data, loaded when first needed, and the content key of every result."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfopt.errors import InputError, TfoptError
-from tfopt.metrics import METRICS, find_all
+from tfopt.metrics import METRICS, Metric, find_all
 from tfopt.models.backend import keras_on_tensorflow
 from tfopt.recipe.artifact import SOURCE, WORKERS, Artifact, Workspace, content_key, storage_errors
+from tfopt.recipe.details.detail import Details
+from tfopt.recipe.details.verification import CarriedOver
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe, Step
 from tfopt.recipe.stage import Context
@@ -32,12 +34,12 @@ DECIDES = {"strategy", "devices", "precision", "jit"}
 
 
 class Plan:
-    """One recipe about to be run.
+    """A recipe resolved for a run.
 
     Args:
         recipe: The recipe.
-        out: The folder for results.
-        progress: Where the stages tell how far they are.
+        out: Folder for results; the recipe has one of its name in it.
+        progress: Receives the progress of the stages.
     """
 
     def __init__(self, recipe: Recipe, out: Path, progress: Progress):
@@ -63,10 +65,10 @@ class Plan:
             raise recipe.located(error, field=("metrics",)) from error
 
     def start(self) -> None:
-        """Makes the distribution strategy. Workers of a cluster do it before anything else of TensorFlow.
+        """Makes the distribution strategy; workers of a cluster do it before anything else of TensorFlow.
 
         Raises:
-            InputError: There are no such devices.
+            InputError: The devices of the runtime do not exist.
             TrainingError: Other workers did not start in time.
         """
         if self.devices is None:
@@ -84,12 +86,12 @@ class Plan:
 
     @property
     def own_workspace(self) -> Workspace:
-        """The folder that this process may write in: a worker that does not lead has one of its own."""
+        """The workspace that this process writes to: a worker that does not lead has one of its own."""
         return Workspace(self._own_root(self.devices.rank)) if self.devices else self.workspace
 
     @cached_property
     def raw_data(self) -> Data:
-        """The data as it is loaded, checked for what no training survives."""
+        """The data as it is loaded, checked for empty splits, unequal lengths and values that are not finite."""
         from tfopt.data import sources
 
         with _seeded(self.recipe.seed):  # a random split is the same at every run
@@ -99,7 +101,7 @@ class Plan:
 
     @cached_property
     def data(self) -> Data:
-        """The data as the model takes it."""
+        """The data, fitted to the model's input shapes."""
         from tfopt.models import signature
 
         return self.raw_data.fitted(signature.inputs_of(self.model))
@@ -125,19 +127,16 @@ class Plan:
 
     @property
     def trust(self) -> bool:
-        """A function is the user's own code already; a file is trusted on their word."""
+        """Whether Python code stored in the model may be loaded: a model function is the user's own code already."""
         return self.recipe.trust or not isinstance(self.model_source, Path)
 
     def keys(self) -> dict[str, str]:
-        """The content key of every step's result, known before any of them is made."""
+        """The content key of every result by its stage's name, known before any of them is made."""
         from tfopt.data import sources
         from tfopt.training.cluster import cluster
 
         recipe = self.recipe
-        scored = [
-            m.name if m in METRICS.values() else (m.name, m.higher_is_better, m.of_classes, digest_callable(m.score))
-            for m in self.metrics
-        ]
+        scored = [_metric_known_by(metric) for metric in self.metrics]
         keys = {SOURCE: content_key(SOURCE, self.model_digest, recipe.seed, _known_by(recipe.loss), scored)}
         content = sources.fingerprint(self.data_source, lambda: self.raw_data)
         for step in self.steps:
@@ -154,21 +153,21 @@ class Plan:
         return keys
 
     def resolved(self) -> Recipe:
-        """The recipe with its files' whole paths; a model or data given as a Python object is only named."""
+        """The recipe with absolute paths of its files; a model or data given as a Python object is only named."""
         from tfopt.user_code import find_file
 
         data = f"npz:{self.data_source}" if isinstance(self.data_source, Path) else self.data_source
         changes: dict[str, Any] = {"data": _written(data) if isinstance(data, Ref) else data}
         if isinstance(self.model_source, Path | Ref):
             changes["model"] = _written(self.model_source)
-        # Where processes meet is nothing of the result, and may have a password in it.
+        # The storage that processes share does not affect the results, and may have a password in it.
         changes["runtime"] = self.recipe.runtime.model_copy(update={"storage": None})
         changes["metrics"] = _placed(self.recipe.metrics, self.recipe.folder)
         changes["use"] = tuple(str(find_file(file, self.recipe.folder)) for file in self.recipe.use)
         return self.recipe.model_copy(update=changes)
 
     def context(self, name: str, key: str, folder: Path, artifacts: Mapping[str, Artifact]) -> Context:
-        """What the stage of that name is given."""
+        """The context of the stage of that name, whose result has that key and goes to that folder."""
         from tfopt.models import loading
         from tfopt.training.devices import Devices
 
@@ -191,7 +190,7 @@ class Plan:
         )
 
     def _build_of(self, name: str) -> Callable[[Any], Any] | None:
-        """The model function of hyperparameters, for a stage that works on the model the recipe starts from."""
+        """The recipe's function from hyperparameters to the model, for a stage on the source model; None for others."""
         from tfopt.models import loading
 
         first = any(step.name == name and step.parents == (SOURCE,) for step in self.steps)
@@ -227,18 +226,19 @@ class Plan:
         folder = self.workspace.begin(SOURCE, key)
         with storage_errors(folder):
             model_files.save(self.model, folder / "model.keras")
-        details = {"carried": carried.summary()} if (carried := self._admitted.carried) else {}
-        artifact = Artifact(SOURCE, SOURCE, folder, "model.keras", "keras", key, details=details)
+        carried = self._admitted.carried
+        details = [CarriedOver(carried.origin, carried.max_error, carried.scale)] if carried else []
+        artifact = Artifact(SOURCE, SOURCE, folder, "model.keras", "keras", key, details=Details.gather(details))
         return self.workspace.commit(artifact)
 
     def train_along(self, step: Step, key: str, artifacts: Mapping[str, Artifact]) -> None:
-        """Runs a stage that trains as one worker of several; what it makes is thrown away."""
+        """Runs a training stage as a worker that does not lead; its result is thrown away."""
         context = self.context(step.name, key, self.own_workspace.begin(step.name, key), artifacts)
         silent = replace(context, progress=Progress())
         step.stage.run([artifacts[name] for name in step.parents], silent)
 
     def share(self, step: Step, key: str, artifacts: Mapping[str, Artifact]) -> None:
-        """Takes part in a stage that another process runs, in that one's partial folder, if that is still there."""
+        """Takes part in a stage that another process runs, in the partial folder of that one, if it is still there."""
         self.start()
         if not self.workspace.begun(step.name, key):
             return
@@ -262,15 +262,22 @@ def _written(source: Any) -> Any:
 
 
 def _placed(metrics: Any, folder: Path) -> Any:
-    """Metrics with the whole paths of the files that some are in."""
+    """Metrics with absolute paths of the files that some are in."""
     if isinstance(metrics, Mapping):
         return {output: _placed(names, folder) for output, names in metrics.items()}
     files = [isinstance(name, str) and ":" in name for name in metrics]
     return tuple(str(Ref.parse(n, folder)) if file else n for n, file in zip(metrics, files, strict=True))
 
 
+def _metric_known_by(metric: Metric) -> Any:
+    """A built-in metric is known by its name; any other by its code too."""
+    if metric in METRICS.values() and metric.score.__module__.startswith("tfopt."):
+        return metric.name
+    return metric.name, metric.higher_is_better, metric.of_classes, digest_callable(metric.score)
+
+
 def _known_by(loss: Any) -> Any:
-    """What a loss is known by: its name, its code, or its class and arguments."""
+    """What identifies a loss in a content key: its name, its code, or its class and arguments."""
     if isinstance(loss, Mapping):
         return {str(name): _known_by(inner) for name, inner in loss.items()}
     if hasattr(loss, "get_config"):
@@ -292,5 +299,5 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def _version(cls: Any) -> Any:
-    """A built-in stage's version number; a user's own stage is known by its code too."""
+    """A built-in stage's version number; of a user's own stage the digest of its code too."""
     return cls.version if cls.__module__.startswith("tfopt.") else [cls.version, digest_callable(cls)]

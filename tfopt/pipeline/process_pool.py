@@ -1,4 +1,4 @@
-"""Processes that do the same and share the work: started, heard, and started again when they are killed."""
+"""A pool of processes that run one command: started, their output passed on, started again when they are killed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tfopt.subprocesses import died, ended_with, tied
 
 POLL_SECONDS = 0.1
 RESTARTS = 3
-# What others may take to end by themselves once one has failed.
+# Time for the other processes to end by themselves once one has failed.
 GRACE_SECONDS = 3.0
 
 
@@ -22,9 +22,9 @@ class ProcessPool:
 
     Args:
         command: The program and its arguments.
-        environments: Of each process, what its environment has besides.
-        notify: Is called with every line that one of them prints.
-        restarts: How often each is started again.
+        environments: Additional environment variables of each process; one mapping a process.
+        notify: Called with every line that a process prints.
+        restarts: How often each process is started again.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class ProcessPool:
         self._threads: list[threading.Thread] = []
 
     def run(self) -> int:
-        """Waits until all are done.
+        """Starts all processes and waits until they are done.
 
         Returns:
-            0, or the exit code of one that failed, upon which all others are ended as well. What is wrong with what
-            they were given fails all of them, some of them by what the first leaves undone: the highest code counts.
+            0 where all succeed. Where one fails, the others are ended, and the highest exit code counts: a wrong input
+            fails all of them, but some only by what another left undone. 1 where one was killed once too often.
         """
         processes = [self._start(index) for index in range(self._count)]
         left = [self._restarts] * self._count
@@ -88,7 +88,7 @@ class ProcessPool:
         self._threads.append(thread)
 
     def _failed(self, processes: Sequence[subprocess.Popen[str]], index: int, killed: str | None) -> int:
-        """Ends all, says what the one that failed said last, and gives the exit code."""
+        """Ends all processes, passes on the errors of the one that failed, and returns the exit code."""
         end = time.monotonic() + GRACE_SECONDS
         while any(process.poll() is None for process in processes) and time.monotonic() < end:
             time.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Running a recipe: lock its folder, reuse what is committed, run the rest. No word of any one stage in it."""
+"""Running a recipe: lock its folder, reuse what is committed, run the rest. It knows no stage by name."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from tfopt.subprocesses import ended_after
 from tfopt.training.cluster import cluster
 from tfopt.user_code import describe
 
-# What a process that waits for others may take longer than these to notice that they did not come.
+# Time beyond `start_timeout` for TensorFlow itself to notice that the other workers did not start.
 GRACE_SECONDS = 15
-# Errors of the operating system that mean there is no place to write.
+# Errors of the operating system where a folder cannot be written or the disk is full.
 NO_PLACE = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a recipe came to.
+    """The results of a run.
 
     Args:
         artifacts: Every result by its stage's name, the source model first.
         reused: Names of the stages whose committed result was used.
-        folder: Where all of it lies, with the reports.
-        leads: Whether this process made them; one of several workers that does not lead found them.
+        folder: The recipe's folder, with all results and the reports.
+        leads: Whether this process made the results; a worker that does not lead found them.
     """
 
     artifacts: dict[str, Artifact]
@@ -48,7 +48,7 @@ class Result:
 
     @property
     def final(self) -> Artifact:
-        """The last model file that was made, as its own stage left it."""
+        """The artifact of the last model file that was made."""
         made = [a for a in self.artifacts.values() if not a.files]
         return made[-1]
 
@@ -59,7 +59,7 @@ class Result:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """All that was measured of that file, by its own stage and by those that looked at it after."""
+        """Metrics of the last model file, by its own stage and by those that measured it after."""
         merged = dict(self.final.metrics)
         for artifact in self.artifacts.values():
             merged.update(artifact.files.get(self.final.name, {}))
@@ -81,10 +81,10 @@ def run(
     Args:
         recipe: A recipe, or the path of a YAML one.
         out: The folder for results.
-        progress: Where to tell how far it is; nowhere if not given.
-        join: Where another process runs the recipe in the same folder, take part in the stages whose work can be
-            shared, until all is done; the one that runs it may die, and this one goes on in its place. So it is where
-            the environment names a chief and workers, of which the chief runs the stages.
+        progress: Receives the progress of the run; None shows nothing.
+        join: While another process runs the recipe in the same folder, take part in the stages whose work can be
+            shared, until all is done; the one that runs it may die, and this one goes on in its place. It is implied
+            where keras-tuner's environment variables name a chief and workers, of which the chief runs the stages.
 
     Returns:
         The results; `result.path` is the final file and `result.metrics` what was measured of it.
@@ -103,7 +103,7 @@ def run(
 
 
 def _joined(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | None) -> Result:
-    """Runs the recipe, or shares in the work of whoever does until the folder is free: then all of it is there."""
+    """Runs the recipe, or shares in the work of the process that does until the folder is free, and all is there."""
     shared = False
     with captured():
         plan = Plan(recipe, Path(out).resolve(), progress or Progress())
@@ -160,7 +160,7 @@ def _follow(plan: Plan) -> Result:
 
 @contextlib.contextmanager
 def _own_log(folder: Path, name: str) -> Iterator[None]:
-    """A log of its own for a process that does not hold the folder; where all went well nothing of it stays."""
+    """A log of its own for a process that does not hold the folder; it is removed where the block succeeds."""
     log = folder / LOG
     folder.mkdir(parents=True, exist_ok=True)
     with captured(log), _named_failures(name, log):
@@ -171,10 +171,13 @@ def _own_log(folder: Path, name: str) -> Iterator[None]:
 
 
 def validate(recipe: Recipe | str | os.PathLike[str]) -> list[Step]:
-    """Checks all of a recipe that can be checked before any compute: its words, chain, model, data and patterns.
+    """Checks all of a recipe that can be checked before any compute: settings, chain, model, data and layer patterns.
+
+    Returns:
+        The steps of the recipe.
 
     Raises:
-        InputError: One line for what is wrong.
+        InputError: The recipe cannot run; the message is one line.
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     with captured():
@@ -199,7 +202,7 @@ def _fold(plan: Plan, announce: bool = True) -> Result:
         if found is None and not checked:
             progress.checking()
             with storage_errors(log):
-                log.write_bytes(b"")  # a run that has nothing to do leaves the story of the last one
+                log.write_bytes(b"")  # a run that has nothing to do keeps the log of the last one
             with captured(log):
                 plan.start()
                 plan.check()
@@ -221,7 +224,7 @@ def _fold(plan: Plan, announce: bool = True) -> Result:
 
 @contextlib.contextmanager
 def _named_failures(name: str, log: Path) -> Iterator[None]:
-    """Names the stage in whatever goes wrong in the block, and leaves the whole story of the unexpected in the log."""
+    """Puts the stage's name into every error of the block, and the traceback of an unexpected one into the log."""
     try:
         yield
     except InputError as error:

@@ -3,3 +3,5 @@ from .aware.session import quantize_aware as quantize_aware
 from .conversion import Conversion as Conversion
 from .conversion import convert as convert
 from .conversion import convert_with_notes as convert_with_notes
+from .layer_ranking import QuantizationSensitivity as QuantizationSensitivity
+from .layer_ranking import rank_layers as rank_layers

@@ -17,30 +17,9 @@ from tfopt.errors import ConversionError, InputError, TrainingError
 from tfopt.quantization import quantizer
 from tfopt.quantization.conversion import Conversion, PreparedModel, finish
 from tfopt.quantization.sensitivity import Sensitivity, measure
-from tfopt.recipe.export import TARGETS
+from tfopt.recipe.details.quantization import AccuracyStep
+from tfopt.recipe.export import MODES, RANGES, TARGETS
 from tfopt.tflite import flatbuffer
-
-# TFLM's fully connected kernel takes none.
-_FOUR_BITS_ON_TFLM = {"CONV_2D"}
-
-
-@dataclass(frozen=True)
-class Step:
-    """One file that was tried.
-
-    Args:
-        what: What is different from what was asked for.
-        bytes: Size of the file, slimmed.
-        score: The metric on LiteRT.
-        drop: How much worse than the model's own; negative if it is better.
-        met: Whether the contract allows it.
-    """
-
-    what: str
-    bytes: int
-    score: float
-    drop: float
-    met: bool
 
 
 @dataclass(frozen=True)
@@ -54,8 +33,8 @@ class Outcome:
     """
 
     conversion: Conversion
-    step: Step
-    steps: tuple[Step, ...]
+    step: AccuracyStep
+    steps: tuple[AccuracyStep, ...]
 
 
 @dataclass(frozen=True)
@@ -94,7 +73,7 @@ class AccuracySearch:
         self._score, self._drop, self._max_drop = score, drop, max_drop
         self._step, self._part = step, part
         self._asked, self._more = prepared, more
-        self._tried: list[tuple[Step, _Choice, bytes]] = []
+        self._tried: list[tuple[AccuracyStep, _Choice, bytes]] = []
 
     def keep(self) -> Outcome:
         """The file as it was asked for, or the first of the ladder that keeps the metric."""
@@ -125,7 +104,7 @@ class AccuracySearch:
             notes = (*outcome.conversion.notes, f"{what}: {error}")
             return replace(outcome, conversion=replace(outcome.conversion, notes=notes))
         drop = self._drop(score)
-        step = Step(what, len(flatbuffer.slim(conversion.content)), score, drop, drop <= self._max_drop)
+        step = AccuracyStep(what, len(flatbuffer.slim(conversion.content)), score, drop, drop <= self._max_drop)
         self._step(f"{what}: {step.bytes:,} B, {score:.4f}")
         steps = (*outcome.steps, step)
         if step.met or drop < outcome.step.drop:
@@ -142,8 +121,8 @@ class AccuracySearch:
             return
         if not self._calibrations(start):
             return
-        last = "int16" if TARGETS[self._asked.export.target].integers else "float"
-        rungs = [("int4", "int8")] if self._asked.export.mode == "int4" else []
+        last = TARGETS[self._asked.export.target].highest_precision
+        rungs = [("int4", "int8")] if MODES[self._asked.export.mode].weights == "int4" else []
         for measured, to in (*rungs, ("int8", last)):
             self._protect(self._ordered()[0][1], measured, to)
             if self._ordered()[0][0].met:
@@ -151,9 +130,9 @@ class AccuracySearch:
 
     def _calibrations(self, start: _Choice) -> bool:
         """Tries other ranges and more samples; whether none of them keeps the metric."""
-        other = "percentile" if start.ranges == "minmax" else "minmax"
-        if self._try(f"ranges: {other}", replace(start, ranges=other)).met:
-            return False
+        for other in RANGES:
+            if other != start.ranges and self._try(f"ranges: {other}", replace(start, ranges=other)).met:
+                return False
         known = len(next(iter(self._asked.samples.values())))
         count = 0 if self._more is None else len(next(iter(self._more.values())))
         if self._more is None or count <= known:
@@ -217,11 +196,9 @@ class AccuracySearch:
     def _able(sensitivity: Sensitivity, start: _Choice, to: str) -> list[int]:
         ops, export = start.prepared.source.ops, start.prepared.export
         able = [i for i in sensitivity.group.ops if quantizer.supports(ops[i], export.mode, to)]
-        if to == "int4" and export.target == "tflm":
-            return [i for i in able if ops[i].name in _FOUR_BITS_ON_TFLM]
-        return able
+        return [i for i in able if TARGETS[export.target].runs_op(ops[i].name, to)]
 
-    def _try(self, what: str, choice: _Choice) -> Step:
+    def _try(self, what: str, choice: _Choice) -> AccuracyStep:
         try:
             content = choice.prepared.quantized(choice.precisions, choice.algorithms, choice.ranges)
             score = self._score(content)
@@ -229,14 +206,14 @@ class AccuracySearch:
             if not self._tried:
                 raise
             self._step(f"{what}: {error}")
-            return Step(what, 0, math.nan, math.inf, False)
+            return AccuracyStep(what, 0, math.nan, math.inf, False)
         drop = self._drop(score)
-        step = Step(what, len(flatbuffer.slim(content)), score, drop, drop <= self._max_drop)
+        step = AccuracyStep(what, len(flatbuffer.slim(content)), score, drop, drop <= self._max_drop)
         self._tried.append((step, choice, content))
         self._step(f"{what}: {step.bytes:,} B, {score:.4f}")
         return step
 
-    def _ordered(self) -> list[tuple[Step, _Choice, bytes]]:
+    def _ordered(self) -> list[tuple[AccuracyStep, _Choice, bytes]]:
         """The best first: the smallest of the steps that keep the metric, then those that lose least."""
         kept = [tried for tried in self._tried if tried[0].met]
         others = [tried for tried in self._tried if not tried[0].met]

@@ -19,8 +19,6 @@ import numpy as np
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.tflite.file import Op
 
-# The output channels of a kernel, by op: the axis that its bias goes along.
-_CHANNELS = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0, "DEPTHWISE_CONV_2D": 3}
 # A bias has at most so many steps: of the 32 bits one is the sign, and one is left over.
 _STEPS = 2**30
 _LARGEST = 127
@@ -45,7 +43,7 @@ def kernel_ranges(source: FloatModel, ranges: Mapping[str, Any], per_tensor: set
         if parts is None or parts[0] not in ranges:
             continue
         taken, kernel, bias = parts
-        weights, axis = np.abs(source.constants[kernel]), _CHANNELS[op.name]
+        weights, axis = np.abs(source.constants[kernel]), op.facts.kernel_axis
         others = tuple(i for i in range(weights.ndim) if i != axis)
         largest = weights.max(axis=others, keepdims=True)
         if kernel in ranges:
@@ -65,10 +63,10 @@ def kernel_ranges(source: FloatModel, ranges: Mapping[str, Any], per_tensor: set
 
 def _parts(op: Op) -> tuple[str, str, str] | None:
     """The names of an op's input, kernel and bias; None for one without."""
-    if op.name not in _CHANNELS or len(op.kernels) != 1:
+    numbers, axis = op.facts.data_kernel_bias, op.facts.kernel_axis
+    if numbers is None or axis is None or len(op.inputs) <= max(numbers):
         return None
-    biases = [tensor for tensor in op.weights if len(tensor.shape) == 1]
-    computed = [tensor for tensor in op.inputs if not tensor.bytes]
-    if len(biases) != 1 or len(computed) != 1 or biases[0].size != op.kernels[0].shape[_CHANNELS[op.name]]:
+    data, kernel, bias = (op.inputs[number] for number in numbers)
+    if data.bytes or kernel not in op.kernels or bias not in op.weights or bias.shape != (kernel.shape[axis],):
         return None
-    return computed[0].name, op.kernels[0].name, biases[0].name
+    return data.name, kernel.name, bias.name

@@ -16,7 +16,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tfopt.errors import ConversionError, DataError
 from tfopt.output_capture import captured
-from tfopt.recipe.export import FEWEST
+from tfopt.recipe.export import RANGES
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op
 
@@ -25,8 +25,6 @@ NOTHING = 2e-8
 # Steps of a sum are not finer than this share of those of what is added.
 FINEST = 2**13
 T = TypeVar("T")
-# Of the samples' own extremes, how many in a hundred count as ordinary.
-ORDINARY = 99.0
 
 
 @dataclass(frozen=True)
@@ -48,28 +46,25 @@ class ActivationExtremes:
         """The range of each tensor, as litert-quantizer takes it.
 
         Args:
-            method: `minmax`: all that was seen. `percentile`: from the 1st percentile of the samples' smallest values
-                to the 99th of their largest, so that single samples that stand out do not widen a range.
+            method: Any of `RANGES`, such as `minmax`.
 
         Raises:
-            DataError: Too few runs for a percentile.
+            DataError: Too few runs for the method.
         """
-        if method == "percentile":
-            if len(self.low) < FEWEST:
-                raise DataError(
-                    f"ranges: percentile needs at least {FEWEST} calibration samples, or batches of a file that takes "
-                    f"them at once. Received: {len(self.low)}.",
-                    ("ranges",),
-                )
-            # Never between two samples: of fewer than a hundred, the one that stands out would still pull.
-            low = np.percentile(self.low, 100 - ORDINARY, axis=0, method="higher")
-            high = np.percentile(self.high, ORDINARY, axis=0, method="lower")
-        else:
-            low, high = self.low.min(axis=0), self.high.max(axis=0)
-        return {
-            name: {"min": np.full((1, 1), low[i], np.float32), "max": np.full((1, 1), high[i], np.float32)}
-            for i, name in enumerate(self.names)
-        }
+        fewest = RANGES[method].fewest
+        if len(self.low) < fewest:
+            raise DataError(
+                f"ranges: {method} needs at least {fewest} calibration samples, or batches of a file that takes them "
+                f"at once. Received: {len(self.low)}.",
+                ("ranges",),
+            )
+        low, high = RANGES[method].ends(self.low, self.high)
+        return {name: as_range(low[i], high[i]) for i, name in enumerate(self.names)}
+
+
+def as_range(low: float, high: float) -> dict[str, np.ndarray]:
+    """The range of one tensor, as litert-quantizer takes it."""
+    return {"min": np.full((1, 1), low, np.float32), "max": np.full((1, 1), high, np.float32)}
 
 
 def workable(ops: Sequence[Op], ranges: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,13 +86,12 @@ def workable(ops: Sequence[Op], ranges: Mapping[str, Any]) -> dict[str, Any]:
             width = _width(found[tensor.name])
             if width <= NOTHING:
                 reach = widest / 2 or 1.0
-            elif op.name in ("ADD", "SUB") and width < widest / FINEST:
+            elif op.facts.adds and width < widest / FINEST:
                 reach = widest / FINEST
             else:
                 continue
             low, high = min(float(np.min(found[tensor.name]["min"])), -reach), float(np.max(found[tensor.name]["max"]))
-            ends = {"min": low, "max": max(high, reach)}
-            found[tensor.name] = {end: np.full((1, 1), value, np.float32) for end, value in ends.items()}
+            found[tensor.name] = as_range(low, max(high, reach))
     return found
 
 

@@ -20,16 +20,18 @@ from tfopt.quantization.calibration import ActivationExtremes, observe
 from tfopt.quantization.calibration_data import fitted, gathered, invented
 from tfopt.quantization.converter_fallback import post_training
 from tfopt.quantization.float_conversion import FloatModel, to_float, trace
-from tfopt.quantization.op_audit import Audit, audit, left_in_float
+from tfopt.quantization.op_audit import audit, left_in_float
 from tfopt.recipe.artifact import Skipped
+from tfopt.recipe.details.quantization import Audit
 from tfopt.recipe.export import MODES, TARGETS, Export
 from tfopt.tflite import flatbuffer
-from tfopt.tflite.file import FileSummary, read
+from tfopt.tflite.file import FileSummary, Op, read
 from tfopt.tflite.interpreter import Runner
 
 CHECKED_SAMPLES = 8
 # A recurrent model all in integers is taken above this; below it, its loops stay in float.
 RECURRENT_SNR_DB = 10.0
+_KEPT = "loops stay in float"
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,11 @@ class PreparedModel:
         """The float file's outputs on them."""
         return Runner(self.source.content)(self.few)
 
+    @property
+    def loops(self) -> tuple[Op, ...]:
+        """The loops of the float file."""
+        return tuple(op for op in self.source.ops if op.facts.loop)
+
     def snr(self, content: bytes) -> float:
         """The signal-to-noise ratio of a file's outputs against the float file's, in decibels; of several the worst."""
         got = Runner(content)(self.few)
@@ -109,10 +116,10 @@ class PreparedModel:
         Args:
             precisions: By an op's number, on top of the rules.
             algorithms: By an op's number, see `engine.quantize`.
-            ranges: `minmax` or `percentile`, if not what was asked for.
+            ranges: Any of `RANGES`, if not what was asked for.
         """
         mode = MODES[self.export.mode]
-        if mode.name == "float32":
+        if not mode.quantizes:
             return self.source.content
         if self.converted is not None:
             if precisions:
@@ -141,7 +148,7 @@ def convert(
 
     Args:
         model: A Keras 3 or tf_keras model, or the path of a `.keras` or `.h5` file or of a SavedModel folder.
-        mode: `float32`, `float16`, `dynamic`, `weight_only`, `int8`, `int16x8` or `int4`.
+        mode: A mode, such as `float32`, `float16`, `dynamic`, `weight_only`, `int8`, `int16x8` or `int4`.
         calibration: Representative inputs, preprocessed as for the model: an array `(samples, ...)`, a list of arrays
             in the order of the inputs, a dict of arrays by input name, or a `tf.data.Dataset`. 100 to 200 samples are
             plenty. The modes that compute in integers need them; the others use them for the check alone.
@@ -224,7 +231,8 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     Raises:
         ConversionError: It computes something else than the float file, or the target cannot run it.
     """
-    export, mode = prepared.export, MODES[prepared.export.mode]
+    export = prepared.export
+    mode, target = MODES[export.mode], TARGETS[export.target]
     summary, source = read(content), prepared.source
     reasons = {
         source.ops[i].outputs[0].name: reason
@@ -235,20 +243,20 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
         for i, to in given.items()
         if to == "float"
     }
-    skipped = left_in_float(summary, mode, reasons) if mode.name != "float32" else ()
-    if mode.name != "float32":
+    skipped = left_in_float(summary, mode, reasons) if mode.quantizes else ()
+    if mode.quantizes:
         if not any(t.parameter and len(t.shape) > 1 and t.dtype != "FLOAT32" for t in summary.tensors):
             raise ConversionError(
                 f"nothing could be quantized to {mode.name}: the file would be the float one. "
                 f"Ops: {', '.join(dict.fromkeys(op.name for op in summary.ops))}."
             )
-        validation.same_thing(prepared.snr(content), mode.name)
+        validation.same_thing(prepared.snr(content), mode)
     looked = audit(source, content)
-    validation.runs_on(looked, TARGETS[export.target])
+    validation.runs_on(looked, target)
     content = validation.slimmed(content, prepared.few) if export.slim else flatbuffer.pack(flatbuffer.parse(content))
     differences = compare_outputs(prepared.expected, Runner(content)(prepared.few))
     figures = {f"calibration_{name}": differences[name] for name in ("snr_db", "max_error")}
-    figures |= validation.on_microcontrollers(content, prepared.few) if export.target == "tflm" else {}
+    figures |= validation.measured_on(target, content, prepared.few)
     notes = (*prepared.notes, *_remarks(prepared, summary))
     return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, notes, figures)
 
@@ -259,8 +267,22 @@ def _remarks(prepared: PreparedModel, summary: FileSummary) -> Iterator[str]:
         seen = [f"{name} from {x.min():.3g} to {x.max():.3g}" for name, x in prepared.samples.items()]
         count = len(next(iter(prepared.samples.values())))
         yield f"calibrated on {count} samples: {', '.join(seen)}"
-    if prepared.export.sparse and not any(op.name == "DENSIFY" for op in summary.ops):
+    if prepared.export.sparse and not any(op.facts.unpacks == "sparse" for op in summary.ops):
         yield "no kernel has zeros enough to be stored sparse"
+
+
+def unrolled(prepared: PreparedModel) -> tuple[PreparedModel, bool]:
+    """The model with its loops unrolled, converted anew, and whether it is.
+
+    As it was where it has no loops or is not to be unrolled, and with a note where it cannot be.
+    """
+    if not prepared.export.unroll or not prepared.loops:
+        return prepared, False
+    try:
+        flat = prepare(clone.unrolled(prepared.model), prepared.export, prepared.samples, prepared.model)
+    except (ConversionError, ModelError) as error:
+        return replace(prepared, notes=(*prepared.notes, f"{_KEPT}: {error}")), False
+    return flat, True
 
 
 def settled(prepared: PreparedModel) -> PreparedModel:
@@ -268,18 +290,18 @@ def settled(prepared: PreparedModel) -> PreparedModel:
 
     Its `notes` say what was tried and how it went.
     """
-    export = prepared.export
-    if not MODES[export.mode].static or not any(op.name == "WHILE" for op in prepared.source.ops):
+    if not MODES[prepared.export.mode].static or not prepared.loops:
         return prepared
-    kept, tried = "loops stay in float", list(prepared.notes)
-    if not export.unroll:
-        return replace(prepared, notes=(*tried, f"{kept}, as asked (unroll: false)"))
-    try:
-        flat = prepare(clone.unrolled(prepared.model), export, prepared.samples, prepared.model)
-    except (ConversionError, ModelError) as error:
-        return replace(prepared, notes=(*tried, f"{kept}: {error}"))
-    if loops := [op for op in flat.source.ops if op.name == "WHILE"]:
-        return replace(prepared, notes=(*tried, f"{kept}: {loops[0].outputs[0].name} is one that does not unroll"))
+    tried = list(prepared.notes)
+    if not prepared.export.unroll:
+        return replace(prepared, notes=(*tried, f"{_KEPT}, as asked (unroll: false)"))
+    flat, done = unrolled(prepared)
+    if not done:
+        return flat
+    if flat.loops:
+        return replace(
+            prepared, notes=(*tried, f"{_KEPT}: {flat.loops[0].outputs[0].name} is one that does not unroll")
+        )
     for route in (_by_quantizer, _by_converter):
         try:
             flat = route(flat)
@@ -292,7 +314,7 @@ def settled(prepared: PreparedModel) -> PreparedModel:
             tried.append(f"unrolled, the SNR is {snr:.1f} dB")
         except ConversionError as error:
             tried.append(f"unrolled, {error}")
-    return replace(prepared, notes=(*tried, kept))
+    return replace(prepared, notes=(*tried, _KEPT))
 
 
 def _by_quantizer(prepared: PreparedModel) -> PreparedModel:
@@ -302,8 +324,9 @@ def _by_quantizer(prepared: PreparedModel) -> PreparedModel:
 def _by_converter(prepared: PreparedModel) -> PreparedModel:
     """The same with the int8 file of TFLiteConverter."""
     export = prepared.export
-    if export.mode != "int8" or export.rules or export.batch != 1:
-        raise ConversionError("TFLiteConverter knows no rules, other modes than int8 or other batches than 1.")
+    able = ", ".join(mode.name for mode in MODES.values() if mode.by_converter)
+    if not MODES[export.mode].by_converter or export.rules or export.batch != 1:
+        raise ConversionError(f"TFLiteConverter knows no rules, other modes than {able} or other batches than 1.")
     with captured():
         traced = trace(prepared.model, prepared.samples, 1)
     content = post_training(traced, prepared.samples, export.io or "int8")

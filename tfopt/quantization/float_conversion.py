@@ -34,8 +34,6 @@ from tfopt.tflite.file import Op, constants, read
 _SCOPE = re.compile(r"layer\.(\d+)/")
 # What TensorFlow takes as the name of a scope.
 _BOLD = re.compile(r"\x1b\[\d*m")  # Keras writes its errors for a terminal
-# What multiplies by a kernel, and so has the op of what comes after it folded in.
-_PRODUCTS = {"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE"}
 
 
 @dataclass(frozen=True)
@@ -224,7 +222,7 @@ def _multiplied(
 
     A dense layer with a batch normalization after it is one op, which the converter names after the normalization.
     """
-    if op.name not in _PRODUCTS or not op.kernels or any(_has_kernel(place.layer) for place in own):
+    if op.facts.data_kernel_bias is None or not op.kernels or any(_has_kernel(place.layer) for place in own):
         return own
     operations = {operation.name: operation for operation in traced.function.graph.get_operations()}
     parts = [part for tensor in op.outputs for part in origins.get(tensor.name, "").split(";")]

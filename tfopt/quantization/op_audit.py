@@ -3,62 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.recipe.artifact import Skipped
+from tfopt.recipe.details.quantization import Audit, AuditRow
 from tfopt.recipe.export import Mode
-from tfopt.tflite.file import BORDER_OPS, FileSummary, Op, Tensor, read
-
-# Ops whose constants are factors, offsets or first states, and never what one would call a kernel.
-_NO_KERNELS = {"ADD", "SUB", "MUL", "DIV", "WHILE"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """An op with constants.
-
-    Args:
-        layer: The layers it computes; the name of its output where that is not known.
-        op: The op.
-        dtype: Type of its kernel in the file.
-        bytes: Of its weights and biases in the file; a constant that several ops share counts at the first.
-        float_bytes: The same in the float file.
-        zeros: Share of exact zeros in its kernel in the file, 0-1.
-        float_zeros: The same in the float file.
-        values: How many different values its kernel has in the file, zero included; None where that is more than 8
-            bits tell apart.
-    """
-
-    layer: str
-    op: str
-    dtype: str
-    bytes: int
-    float_bytes: int
-    zeros: float
-    float_zeros: float
-    values: int | None = None
-
-
-@dataclass(frozen=True)
-class Audit:
-    """A file looked over.
-
-    Args:
-        rows: Every op with a kernel.
-        floating: Ops that compute in floating point.
-        loops: Layers that are loops in it.
-        flex: TensorFlow ops that LiteRT does not have itself.
-        sparsity: Share of zeros in all kernels, 0-1.
-        float_sparsity: The same in the float file.
-    """
-
-    rows: tuple[Row, ...]
-    floating: tuple[str, ...]
-    loops: tuple[str, ...]
-    flex: tuple[str, ...]
-    sparsity: float
-    float_sparsity: float
+from tfopt.tflite.file import FileSummary, Op, Tensor, read
 
 
 def audit(source: FloatModel, content: bytes) -> Audit:
@@ -69,7 +19,7 @@ def audit(source: FloatModel, content: bytes) -> Audit:
     rows, seen, counted = [], set[str](), set[str]()
     for op, places in zip(source.ops, source.owners, strict=True):
         weights = kernels(op, then_unpacked)
-        if op.name in BORDER_OPS or not any(len(t.shape) > 1 for t in weights) or op.outputs[0].name not in after:
+        if op.facts.border or not any(len(t.shape) > 1 for t in weights) or op.outputs[0].name not in after:
             continue
         now = after[op.outputs[0].name]
         fresh = [t for t in weights if t.name not in seen]
@@ -77,7 +27,7 @@ def audit(source: FloatModel, content: bytes) -> Audit:
         seen.update(t.name for t in weights)
         counted.update(t.name for t in now)
         rows.append(
-            Row(
+            AuditRow(
                 layer=", ".join(place.path for place in places) or op.outputs[0].name,
                 op=op.name,
                 dtype="+".join(dict.fromkeys(t.dtype.lower() for t in now if len(t.shape) > 1)),
@@ -91,8 +41,8 @@ def audit(source: FloatModel, content: bytes) -> Audit:
     return Audit(
         rows=tuple(rows),
         floating=tuple(_names(op for op in made.ops if op.floating)),
-        loops=tuple(_names(op for op in made.ops if op.name == "WHILE")),
-        flex=tuple(_names(op for op in made.ops if op.name.startswith("Flex"))),
+        loops=tuple(_names(op for op in made.ops if op.facts.loop)),
+        flex=tuple(_names(op for op in made.ops if op.facts.flex)),
         sparsity=made.sparsity,
         float_sparsity=before.sparsity,
     )
@@ -110,8 +60,9 @@ def left_in_float(summary: FileSummary, mode: Mode, reasons: Mapping[str, str]) 
         left = [op for op in summary.ops if op.floating and not op.graph]
         then = "it computes in float"
     else:
-        plain = [op for op in summary.ops if op.name not in _NO_KERNELS]
-        left = [op for op in plain if any(t.dtype == "FLOAT32" for t in op.kernels)]
+        # The constants of the others are factors, offsets or first states, and never what one would call a kernel.
+        able = [op for op in summary.ops if not op.facts.elementwise and not op.facts.control]
+        left = [op for op in able if any(t.dtype == "FLOAT32" for t in op.kernels)]
         then = "its weights stay in float32"
     found = []
     for op in left:
@@ -123,9 +74,7 @@ def left_in_float(summary: FileSummary, mode: Mode, reasons: Mapping[str, str]) 
 
 def unpacked(ops: Iterable[Op]) -> dict[str, Tensor]:
     """The constants that ops unpack for others, as they are stored, by the name of what comes out."""
-    return {
-        op.outputs[0].name: op.inputs[0] for op in ops if op.name in ("DEQUANTIZE", "DENSIFY") and op.inputs[0].bytes
-    }
+    return {op.outputs[0].name: op.inputs[0] for op in ops if op.facts.unpacks and op.inputs[0].bytes}
 
 
 def kernels(op: Op, stored: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
@@ -146,4 +95,4 @@ def _values(tensors: Iterable[Tensor]) -> int | None:
 
 
 def _names(ops: Iterable[Op]) -> list[str]:
-    return [f"{op.name} {op.outputs[0].name if op.outputs else ''}".strip() for op in ops if op.name not in BORDER_OPS]
+    return [f"{op.name} {op.outputs[0].name if op.outputs else ''}".strip() for op in ops if not op.facts.border]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
@@ -17,7 +17,7 @@ from tfopt.output_capture import captured
 from tfopt.quantization.bias_ranges import kernel_ranges
 from tfopt.quantization.calibration import workable
 from tfopt.quantization.float_conversion import FloatModel
-from tfopt.recipe.export import MODES
+from tfopt.recipe.export import MODES, Mode
 from tfopt.tflite.file import Op
 
 # litert-quantizer's word for each op of the schema.
@@ -26,10 +26,9 @@ _OPERATIONS = {
     for name, code in vars(schema.BuiltinOperator).items()
     if isinstance(code, int) and code in tfl_flatbuffer_utils.TFL_OP_CODE_TO_NAME
 }
-_FOUR_BITS = {"FULLY_CONNECTED", "CONV_2D"}
-# A kernel is a codebook where each of its values that is not 0 stands for this many weights on average.
-SHARED_BY = 2
 _BITS = {"int4": 4, "int8": 8, "int16": 8}
+# Quantizes nothing but the ops that are named one by one.
+_NAMED_OPS_ALONE = Mode("none", "nothing but what is named", weights="int8", activation_bits=8)
 ALGORITHMS = {"minmax": AlgorithmName.MIN_MAX_UNIFORM_QUANT, "octav": AlgorithmName.OCTAV}
 
 
@@ -46,7 +45,7 @@ def quantize(
 
     Args:
         source: The float file.
-        mode: Any of `MODES` but `float32`; or `none`, where only what `precisions` names is quantized.
+        mode: Any of `MODES` that quantizes; or `none`, where only what `precisions` names is quantized.
         ranges: Of every activation (`ActivationExtremes.ranges`), for modes that compute in integers.
         precisions: By an op's number in `source.ops`: `int4`, `int8`, `int16` or `float`; the others are the mode's.
         io: Type of the file's inputs and outputs where they are integers; `float32` leaves them in floating point.
@@ -68,7 +67,7 @@ def quantize(
     with captured() as noise, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            per_tensor = _configure(engine, source, mode, dict(precisions or {}), io, algorithms or {}, scales)
+            per_tensor = _configure(engine, source, _mode(mode), dict(precisions or {}), io, algorithms or {}, scales)
             if ranges:
                 ranges = workable(source.ops, ranges)
                 ranges = {**ranges, **kernel_ranges(source, ranges, per_tensor)}
@@ -84,49 +83,50 @@ def supports(op: Op, mode: str, precision: str, per_tensor: bool = False) -> boo
         return True
     if op.graph or op.name not in _OPERATIONS:
         return False
-    if precision == "int4" and not (op.kernels and op.name in _four_bits(mode)):
+    if precision == "int4" and not (op.kernels and _four_bits(op, mode)):
         return False
     try:
         algorithm_manager.check_op_quantization_config(
-            AlgorithmName.MIN_MAX_UNIFORM_QUANT, _OPERATIONS[op.name], _config(mode, precision, per_tensor)
+            AlgorithmName.MIN_MAX_UNIFORM_QUANT, _OPERATIONS[op.name], _config(_mode(mode), precision, per_tensor)
         )
     except ValueError:
         return False
     return True
 
 
-def _four_bits(mode: str) -> Container[str]:
-    """The ops whose kernels the quantizer writes in 4 bits; its own check lets others through that stay as they are."""
-    static = mode == "none" or MODES[mode].static
-    return _FOUR_BITS if static else _FOUR_BITS | {"EMBEDDING_LOOKUP"}
+def _four_bits(op: Op, mode: str) -> bool:
+    """Whether the quantizer writes kernels of an op in 4 bits; its own check lets others through, and does nothing."""
+    return op.facts.int4 == "any" or (op.facts.int4 == "float" and not _mode(mode).static)
+
+
+def _mode(name: str) -> Mode:
+    return _NAMED_OPS_ALONE if name == _NAMED_OPS_ALONE.name else MODES[name]
 
 
 def shares_values(op: Op) -> bool:
     """Whether a kernel of the op is a codebook: so few distinct values that clustering must have made it."""
-    known = [(tensor, tensor.distinct) for tensor in op.kernels if tensor.distinct is not None]
-    return any((count - bool(tensor.zeros)) * SHARED_BY <= tensor.size - tensor.zeros for tensor, count in known)
+    return any(tensor.codebook for tensor in op.kernels)
 
 
-def _config(mode: str, precision: str, per_tensor: bool = False) -> Any:
+def _config(mode: Mode, precision: str, per_tensor: bool = False) -> Any:
     """How one op is quantized."""
-    static = mode == "none" or MODES[mode].static
     weights = qtyping.TensorQuantizationConfig(
         num_bits=_BITS[precision],
         symmetric=True,
         granularity=qtyping.QuantGranularity.TENSORWISE if per_tensor else qtyping.QuantGranularity.CHANNELWISE,
     )
-    if mode == "weight_only":
+    if mode.weight_only:
         return qtyping.OpQuantizationConfig(
             weight_tensor_config=weights,
             compute_precision=qtyping.ComputePrecision.FLOAT,
             explicit_dequantize=True,
         )
-    wide = precision == "int16" or (mode == "int16x8" and precision == "int4")
+    wide = precision == "int16" or (mode.activation_bits == 16 and precision == "int4")
     activations = qtyping.TensorQuantizationConfig(
         num_bits=16 if wide else 8, symmetric=wide, granularity=qtyping.QuantGranularity.TENSORWISE
     )
     return qtyping.OpQuantizationConfig(
-        activation_tensor_config=activations if static else None,
+        activation_tensor_config=activations if mode.static else None,
         weight_tensor_config=weights,
         compute_precision=qtyping.ComputePrecision.INTEGER,
         explicit_dequantize=False,
@@ -136,7 +136,7 @@ def _config(mode: str, precision: str, per_tensor: bool = False) -> Any:
 def _configure(
     engine: Any,
     source: FloatModel,
-    mode: str,
+    mode: Mode,
     precisions: dict[int, str],
     io: str | None,
     algorithms: Mapping[int, str],
@@ -144,39 +144,38 @@ def _configure(
 ) -> set[int]:
     """Tells the engine what to do with each op; the numbers of those whose kernels have one scale."""
     shared: set[int] = set()
-    static = mode == "none" or MODES[mode].static
-    if mode == "float16":
-        half = qtyping.OpQuantizationConfig(
-            weight_tensor_config=qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT),
+    if mode.weights.startswith("float"):
+        bits = int(mode.weights.removeprefix("float"))
+        cast = qtyping.OpQuantizationConfig(
+            weight_tensor_config=qtyping.TensorQuantizationConfig(num_bits=bits, dtype=qtyping.TensorDataType.FLOAT),
             compute_precision=qtyping.ComputePrecision.FLOAT,
             explicit_dequantize=True,
         )
-        engine.update_quantization_recipe(".*", "*", half, AlgorithmName.FLOAT_CASTING)
+        engine.update_quantization_recipe(".*", "*", cast, AlgorithmName.FLOAT_CASTING)
         return shared
-    if mode != "none":
-        engine.update_quantization_recipe(".*", "*", _config(mode, "int16" if mode == "int16x8" else "int8"))
-    if mode == "none" or io == "float32":
+    if mode is not _NAMED_OPS_ALONE:
+        engine.update_quantization_recipe(".*", "*", _config(mode, mode.precision))
+    if mode is _NAMED_OPS_ALONE or io == "float32":
         for end in ("INPUT", "OUTPUT"):
             engine.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    if mode == "int4":
-        own = {i: "int4" for i, op in enumerate(source.ops) if supports(op, mode, "int4")}
+    if mode.weights == "int4":
+        own = {i: "int4" for i, op in enumerate(source.ops) if supports(op, mode.name, "int4")}
         precisions = {**own, **precisions}
     for index, op in enumerate(source.ops):
         scope = _scope(t.name for t in op.outputs)
-        whole = "int16" if mode == "int16x8" else "int8"
         per_tensor = bool(op.kernels) and (scales == "tensor" or (scales == "auto" and shares_values(op)))
-        per_tensor = per_tensor and supports(op, mode, precisions.get(index, whole), True)
-        precision = precisions.get(index) or (whole if per_tensor else None)
+        per_tensor = per_tensor and supports(op, mode.name, precisions.get(index, mode.precision), True)
+        precision = precisions.get(index) or (mode.precision if per_tensor else None)
         if per_tensor:
             shared.add(index)
-        if precision == "float" or (op.graph and static):
+        if precision == "float" or (op.graph and mode.static):
             engine.update_quantization_recipe(scope, "*", algorithm_key=AlgorithmName.NO_QUANTIZE)
         elif precision:
             algorithm = ALGORITHMS[algorithms.get(index, "minmax")]
             engine.update_quantization_recipe(
                 scope, _OPERATIONS[op.name], _config(mode, precision, per_tensor), algorithm
             )
-    for ends in source.loops if static else ():  # what is inside a loop has no values to calibrate with
+    for ends in source.loops if mode.static else ():  # what is inside a loop has no values to calibrate with
         engine.update_quantization_recipe(_scope(ends), "*", algorithm_key=AlgorithmName.NO_QUANTIZE)
     return shared
 

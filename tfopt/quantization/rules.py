@@ -11,7 +11,6 @@ from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.quantizer import supports
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.export import MODES, Rule
-from tfopt.tflite.file import BORDER_OPS
 
 
 @dataclass
@@ -55,7 +54,7 @@ def _reach(pattern: str, to: str, source: FloatModel, mode: str) -> tuple[list[i
     """The ops that a pattern gives a precision, and those that have none at it."""
     chosen = matching(source.places, pattern, "rules")
     own = [i for i, places in enumerate(source.owners) if any(place in places for place in chosen)]
-    own = [i for i in own if source.ops[i].name not in BORDER_OPS]
+    own = [i for i in own if not source.ops[i].facts.border]
     if not own:
         raise ModelError(
             f"the rule {pattern!r} -> {to} reaches no op: {_names(chosen)} {_are(chosen)} folded into the ops of other "

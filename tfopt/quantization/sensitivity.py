@@ -12,7 +12,6 @@ from tfopt.metrics import Outputs
 from tfopt.quantization import quantizer
 from tfopt.quantization.conversion import PreparedModel
 from tfopt.quantization.float_conversion import FloatModel
-from tfopt.tflite.file import BORDER_OPS
 from tfopt.tflite.interpreter import Runner
 
 # Output errors average over samples and outputs, so a few samples rank layers as many do.
@@ -103,7 +102,7 @@ def groups(source: FloatModel) -> list[Group]:
     """The ops of a float file by layer, those inside of loops left out."""
     members: dict[str, list[int]] = {}
     for index, (op, places) in enumerate(zip(source.ops, source.owners, strict=True)):
-        if not op.graph and op.name not in BORDER_OPS:
+        if not op.graph and not op.facts.border:
             name = ", ".join(place.path for place in places) or op.outputs[0].name
             members.setdefault(name, []).append(index)
     return [

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from tfopt.tflite.flatbuffer import builtin_operator
+
 
 def cut_splits(model: Any) -> None:
     """Turns every SPLIT of which some piece is never read into a slice for each piece that is.
@@ -18,7 +20,8 @@ def cut_splits(model: Any) -> None:
     read = {int(i) for op in graph.operators for i in op.inputs} | {int(i) for i in graph.outputs}
     operators = []
     for op in graph.operators:
-        if _code(model, op) != schema.BuiltinOperator.SPLIT or all(int(i) in read for i in op.outputs):
+        code = builtin_operator(model.operatorCodes[op.opcodeIndex])
+        if code != schema.BuiltinOperator.SPLIT or all(int(i) in read for i in op.outputs):
             operators.append(op)
             continue
         axis_tensor, source = (int(i) for i in op.inputs)
@@ -60,18 +63,13 @@ def _constant(model: Any, graph: Any, name: str, values: list[int]) -> int:
     return len(graph.tensors) - 1
 
 
-def _code(model: Any, op: Any) -> int:
-    code = model.operatorCodes[op.opcodeIndex]
-    return max(code.builtinCode, code.deprecatedBuiltinCode)
-
-
-def _opcode(model: Any, known_stages: int) -> int:
+def _opcode(model: Any, wanted: int) -> int:
     """The place of an op among a file's op codes, entered if it is not there."""
     for index, code in enumerate(model.operatorCodes):
-        if max(code.builtinCode, code.deprecatedBuiltinCode) == known_stages:
+        if builtin_operator(code) == wanted:
             return index
     code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = known_stages
+    code.builtinCode = code.deprecatedBuiltinCode = wanted
     code.version = 1
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1

@@ -10,9 +10,8 @@ import numpy as np
 from tfopt.errors import ConversionError
 from tfopt.metrics import Outputs, compare_outputs
 from tfopt.models import clone, signature
-from tfopt.quantization.op_audit import Audit
-from tfopt.recipe.export import Target
-from tfopt.targets import microcontrollers
+from tfopt.recipe.details.quantization import Audit
+from tfopt.recipe.export import Mode, Target
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.interpreter import Runner
 
@@ -22,21 +21,17 @@ FLOAT_TOLERANCE = 1e-3
 HALF_TOLERANCE = 5e-2
 # How often Keras is asked.
 KERAS_RUNS = 3
-# Outputs that carry less signal than error are no result of a quantization, but of a mistake.
-LEAST_SNR_DB = 0.0
-# Two sets of int8 kernels round differently; two that compute different things are far below this.
-MICRO_SNR_DB = 20.0
 
 
-def check_finite(outputs: Mapping[str, np.ndarray]) -> None:
-    """Refuses a file that computes NaN or infinity.
+def check_finite(outputs: Mapping[str, np.ndarray], runtime: str = "LiteRT") -> None:
+    """Refuses a file that computes NaN or infinity on a runtime.
 
     Raises:
         ConversionError: Some output value is not finite.
     """
     for name, value in outputs.items():
         if not np.isfinite(value).all():
-            raise ConversionError(f"the file computes values that are not finite on LiteRT, in output {name!r}.")
+            raise ConversionError(f"the file computes values that are not finite on {runtime}, in output {name!r}.")
 
 
 def against_keras(model: keras.Model, samples: Mapping[str, np.ndarray], got: Outputs) -> float:
@@ -83,19 +78,19 @@ def _by_keras(model: keras.Model, samples: Mapping[str, np.ndarray]) -> dict[str
     return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
 
 
-def same_thing(snr: float, mode: str) -> None:
+def same_thing(snr: float, mode: Mode) -> None:
     """Refuses a quantized file whose outputs have nothing to do with those of the float file.
 
     Args:
         snr: Of its outputs against the float file's, in decibels.
-        mode: Its mode, for the error.
+        mode: Its mode, which says what ratio is too low.
 
     Raises:
         ConversionError: The error is as strong as the outputs; a file that gives nothing but 0 is at 0 dB.
     """
-    if snr <= LEAST_SNR_DB:
+    if snr <= mode.least_snr_db:
         raise ConversionError(
-            f"the {mode} file gives something else than the float one: its error is as strong as its outputs "
+            f"the {mode.name} file gives something else than the float one: its error is as strong as its outputs "
             f"(SNR {snr:.1f} dB). Take calibration samples that are preprocessed as for the model, or another mode."
         )
 
@@ -104,36 +99,35 @@ def runs_on(looked: Audit, target: Target) -> None:
     """Refuses a file with ops that its target does not have.
 
     Raises:
-        ConversionError: Ops of TensorFlow, or ops in float on a target that computes in integers alone.
+        ConversionError: Ops of TensorFlow, or what the target refuses, such as ops in float.
     """
     if looked.flex:
         raise ConversionError(f"the file needs TensorFlow itself for {looked.flex[0]}, which no edge runtime has.")
-    if target.integers and looked.floating:
-        raise ConversionError(
-            f"target {target.name} computes in integers alone, and {len(looked.floating)} ops would stay in float: "
-            f"{', '.join(looked.floating[:3])}. Write the layer with others, or take target litert."
-        )
+    for sentence in target.file_refusals(looked):
+        raise ConversionError(f"{sentence}.")
 
 
-def on_microcontrollers(content: bytes, samples: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Runs a file on LiteRT for Microcontrollers against LiteRT itself.
+def measured_on(target: Target, content: bytes, samples: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Runs a file on its target's own runtime, where there is one, against LiteRT.
 
     Returns:
-        `arena_bytes`, what the tensors need there, and `tflm_max_error`, the largest difference.
+        What was measured there, such as `arena_bytes`, and the largest difference, such as `tflm_max_error`.
 
     Raises:
         InputError: That runtime is not installed.
         ConversionError: It does not run the file, or gives something else.
     """
-    expected, run = Runner(content)(samples), microcontrollers.run(content, samples)
-    check_finite(run.outputs)
-    differences = compare_outputs(expected, run.outputs)
-    if differences["snr_db"] < MICRO_SNR_DB:
+    if target.measure is None:
+        return {}
+    expected, found = Runner(content)(samples), target.measure(content, samples)
+    check_finite(found.outputs, f"target {target.name}")
+    differences = compare_outputs(expected, found.outputs)
+    if differences["snr_db"] < target.least_snr_db:
         raise ConversionError(
-            "TFLM gives something else than LiteRT for the file: they differ by "
+            f"target {target.name} gives something else than LiteRT for the file: they differ by "
             f"{differences['max_error']:.3g} (SNR {differences['snr_db']:.1f} dB). Take another mode or other layers."
         )
-    return {"arena_bytes": float(run.arena_bytes), "tflm_max_error": differences["max_error"]}
+    return {**found.figures, target.difference: differences["max_error"]}
 
 
 def slimmed(content: bytes, samples: Mapping[str, np.ndarray]) -> bytes:

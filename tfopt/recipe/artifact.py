@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tfopt.errors import InUseError, StorageError
+from tfopt.recipe.details.detail import Details
 
 Format = Literal["keras", "tflite"]
 RECORD = "artifact.json"
@@ -67,7 +68,7 @@ class Artifact:
         scores: Which of the metrics say how good the model is, the gated one first.
         files: For stages that look at several files: the metrics of each, by the name of its stage.
         skipped: What was left alone, with the reason.
-        details: What the report shows besides: training history, input shapes, the zeros of each kernel.
+        details: What the stage tells besides, such as its training history. Given as typed details, or as JSON by name.
         failed: The sentence of a gate that was not met.
         seconds: How long it took.
         environment: Machine and versions of the packages that made it.
@@ -85,11 +86,14 @@ class Artifact:
     scores: tuple[str, ...] = ()
     files: dict[str, dict[str, float]] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
-    details: dict[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=Details)
     failed: str | None = None
     seconds: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
     digest: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "details", Details.gather(self.details))
 
     @property
     def path(self) -> Path:
@@ -110,6 +114,7 @@ class Artifact:
             record["skipped"] = tuple(Skipped(**s) for s in record["skipped"])
             record["parents"] = tuple(record["parents"])
             record["scores"] = tuple(record.get("scores", ()))
+            record["details"] = Details(record.get("details", {}))
             artifact = cls(folder=folder, **record)
             return artifact if artifact.path.is_file() else None
         except (OSError, ValueError, TypeError, KeyError):

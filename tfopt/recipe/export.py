@@ -1,22 +1,25 @@
-"""What can be asked of a conversion: the mode, the precision of single layers, the target."""
+"""What can be asked of a conversion: the mode, the ranges, the precision of single layers, the target.
+
+Modes, targets and ways to make ranges are entries of registries, whose classes are here; each entry is a file of its
+own in the package that its registry names.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from tfopt.recipe.settings import Patterns, Settings
+from tfopt.recipe.settings import OneOf, Patterns, Settings
+from tfopt.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Precision = Literal["int4", "int8", "int16", "float"]
 Io = Literal["int8", "int16", "float32"]
-ModeName = Literal["float32", "float16", "dynamic", "weight_only", "int8", "int16x8", "int4"]
-TargetName = Literal["litert", "tflm", "int_only"]
-TrainedRanges = Literal["moving_average", "percentile", "learned"]
-# How many calibration samples a percentile takes at least.
-FEWEST = 20
 
 
 @dataclass(frozen=True)
@@ -25,36 +28,124 @@ class Mode:
 
     Args:
         name: As written in a recipe.
-        weights: Type of the stored kernels.
-        io: Type of the file's inputs and outputs where they are integers; None where they are the model's own.
-        rules: Precisions that single layers can be given in it.
         about: What it costs and brings, in a few words.
+        weights: Type of the stored kernels: `float32`, a smaller float, `int8`; or `int4`, which is int8 for the
+            kernels that have no form of 4 bits.
+        activation_bits: 8 or 16 where activations are integers whose ranges are known beforehand; None where they are
+            stored in floating point.
+        rules: Precisions that single layers can be given in it.
+        weight_only: Whether integer kernels are turned back into floating point before anything is computed with them.
+        sparse: Whether LiteRT loads its kernels in TFLite's sparse format.
+        by_converter: Whether TFLiteConverter makes such files too, for what the quantizer makes badly.
+        least_snr_db: Outputs whose signal-to-noise ratio against the float file's is not above this, in decibels, are
+            no result of a quantization, but of a mistake.
+        rank: Where it stands in lists.
     """
 
     name: str
-    weights: str
-    io: str | None
-    rules: tuple[str, ...]
     about: str
+    weights: str
+    activation_bits: int | None = None
+    rules: tuple[Precision, ...] = ()
+    weight_only: bool = False
+    sparse: bool = False
+    by_converter: bool = False
+    least_snr_db: float = 0.0
+    rank: int = 100
 
     @property
     def static(self) -> bool:
         """Whether activations are integers with ranges known beforehand, which takes calibration samples."""
-        return self.io is not None
+        return self.activation_bits is not None
+
+    @property
+    def io(self) -> str | None:
+        """Type of the file's inputs and outputs where they are integers; None where they are the model's own."""
+        return f"int{self.activation_bits}" if self.static else None
+
+    @property
+    def quantizes(self) -> bool:
+        """Whether the file is another one than the float file."""
+        return self.weights != "float32"
+
+    @property
+    def precision(self) -> str:
+        """The precision of the ops that no rule is about: int16 stands for activations of 16 bits."""
+        return "int16" if self.activation_bits == 16 else "int8"
 
 
-MODES = {
-    mode.name: mode
-    for mode in (
-        Mode("float32", "float32", None, (), "as the model is"),
-        Mode("float16", "float16", None, (), "half the bytes, computed in float32"),
-        Mode("dynamic", "int8", None, ("int8", "int4", "float"), "int8 kernels, activations quantized while it runs"),
-        Mode("weight_only", "int8", None, ("int8", "int4", "float"), "int8 kernels, computed in float32"),
-        Mode("int8", "int8", "int8", ("int8", "int4", "int16", "float"), "all in integers"),
-        Mode("int16x8", "int8", "int16", ("int8", "int4", "int16", "float"), "for accuracy only: its kernels are slow"),
-        Mode("int4", "int4", "int8", ("int8", "int4", "int16", "float"), "int4 kernels where there are any, else int8"),
-    )
-}
+MODES: Registry[Mode] = Registry("tfopt.quantization.modes", Mode)
+
+
+@dataclass(frozen=True)
+class RangeMethod:
+    """How the range of an activation is made of what calibration saw.
+
+    Args:
+        name: As written in a recipe.
+        about: What it makes of them, in a few words.
+        ends: The smallest and the largest value of each tensor's range, `(tensors,)` each, from what it reaches in each
+            run: its smallest and its largest values, `(runs, tensors)` each.
+        fewest: Calibration samples that it takes at least.
+        rank: Where it stands in lists.
+    """
+
+    name: str
+    about: str
+    ends: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+    fewest: int = 1
+    rank: int = 100
+
+
+RANGES: Registry[RangeMethod] = Registry("tfopt.quantization.ranges", RangeMethod)
+
+
+@dataclass(frozen=True)
+class TrainedRanges:
+    """How the ranges of activations follow quantization-aware training.
+
+    Args:
+        name: As written in a recipe.
+        about: How they do, in a few words.
+        begin: The `RangeMethod` that they begin with, by name.
+        observer: Makes the `quantization.aware.observers.RangeObserver` of a model, from the grids of its activations,
+            the grids of its kernels with their variables, the momentum of averages and the rate of learning.
+        rank: Where it stands in lists.
+    """
+
+    name: str
+    about: str
+    begin: str
+    observer: Callable[[Sequence[Any], Sequence[tuple[Any, Any]], float, float], Any]
+    rank: int = 100
+
+
+TRAINED_RANGES: Registry[TrainedRanges] = Registry("tfopt.quantization.aware.ranges", TrainedRanges)
+
+
+class FileAudit(Protocol):
+    """What a target is told of a file that is finished, all but its names."""
+
+    @property
+    def floating(self) -> tuple[str, ...]:
+        """Ops that compute in floating point."""
+
+    @property
+    def loops(self) -> tuple[str, ...]:
+        """Layers that are loops in it."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a file gave on a target's own runtime.
+
+    Args:
+        outputs: By name, each `(samples, ...)`, in the float model's units.
+        figures: What was measured, such as `arena_bytes`, by names that go into the metrics.
+    """
+
+    outputs: dict[str, np.ndarray]
+    figures: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -63,25 +154,43 @@ class Target:
 
     Args:
         name: As written in a recipe.
-        modes: The modes that it runs, and runs right.
-        integers: Whether every op has to compute in integers.
         about: What it is.
+        runs: Whether it runs a mode, and runs it right.
+        refusals: What it does not take of the settings, in sentences without a full stop.
+        file_refusals: What it does not take of a finished file, in sentences without a full stop.
+        runs_op: Whether it runs an op, such as `CONV_2D`, at a precision at which the quantizer makes it.
+        highest_precision: What layers get that lose too much in 8 bits.
+        measure: Runs a file on samples, by input name, where this machine has the target's own runtime.
+        figures: How a report puts what is measured there, such as `RAM: {:,.0f} B`, by name of the figure.
+        least_snr_db: The least signal-to-noise ratio of these outputs against LiteRT's, in decibels. Two sets of int8
+            kernels round differently; two that compute different things are far below 20.
+        rank: Where it stands in lists.
     """
 
     name: str
-    modes: tuple[str, ...]
-    integers: bool
     about: str
+    runs: Callable[[Mode], bool]
+    refusals: Callable[[Export], Iterator[str]] = lambda export: iter(())
+    file_refusals: Callable[[FileAudit], Iterator[str]] = lambda audit: iter(())
+    runs_op: Callable[[str, str], bool] = lambda op, precision: True
+    highest_precision: Precision = "float"
+    measure: Callable[[bytes, Mapping[str, np.ndarray]], Measurement] | None = None
+    figures: Mapping[str, str] = field(default_factory=dict)
+    least_snr_db: float = 20.0
+    rank: int = 100
+
+    @property
+    def difference(self) -> str:
+        """The name of the largest difference of its outputs from LiteRT's, among the figures."""
+        return f"{self.name}_max_error"
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The modes that it runs."""
+        return tuple(name for name, mode in MODES.items() if self.runs(mode))
 
 
-TARGETS = {
-    target.name: target
-    for target in (
-        Target("litert", tuple(MODES), False, "LiteRT on phones, boards and servers"),
-        Target("tflm", ("float32", "int8", "int16x8"), False, "LiteRT for Microcontrollers"),
-        Target("int_only", ("int8", "int16x8", "int4"), True, "accelerators and chips that compute in integers alone"),
-    )
-}
+TARGETS: Registry[Target] = Registry("tfopt.targets", Target, "tfopt.targets")
 
 
 def _batch(value: Any) -> Any:
@@ -121,21 +230,22 @@ class Export(Settings):
 
     kind: ClassVar[str] = "convert"
 
-    mode: ModeName = "int8"
-    """float32, float16, dynamic, weight_only, int8, int16x8 or int4; the README has the table."""
+    mode: Annotated[str, OneOf(MODES)] = "int8"
+    """How weights are stored, and what is computed in integers; the README has the table."""
     io: Io | None = None
     """Type of the file's inputs and outputs. For modes that compute in integers: theirs, if not given, or float32."""
     rules: Rules = ()
     """Precisions of single layers, such as {layers: head, to: float}; a later rule wins."""
-    ranges: Literal["minmax", "percentile"] = "minmax"
+    ranges: Annotated[str, OneOf(RANGES)] = "minmax"
     """How calibration turns activations into ranges: all that was seen, or without the samples that stand out."""
     scales: Literal["auto", "channel", "tensor"] = "auto"
     """Scales of quantized kernels. channel: one for each output channel, more exact. tensor: one for all, which keeps
     the number of distinct values and compresses better. auto: tensor for clustered kernels, channel for others."""
     batch: Batch = 1
     """Samples that the file takes at once; any: an input that can be resized."""
-    target: TargetName = "litert"
-    """litert, tflm (microcontrollers) or int_only; what it cannot run is refused."""
+    target: Annotated[str, OneOf(TARGETS)] = "litert"
+    """The runtime: LiteRT, LiteRT for Microcontrollers (tflm), or chips that compute in integers alone (int_only); what
+    it cannot run is refused."""
     unroll: bool = True
     """For recurrent layers in integers: a step of its own for each time step; false keeps the loop, in float."""
     slim: bool = True
@@ -146,11 +256,18 @@ class Export(Settings):
     @model_validator(mode="after")
     def _fits_together(self) -> Export:
         mode, target = MODES[self.mode], TARGETS[self.target]
-        if self.mode not in target.modes:
+        if not target.runs(mode):
             raise ValueError(
                 f"target {self.target} ({target.about}) does not run mode {self.mode}. "
                 f"Take one of {', '.join(target.modes)}"
             )
+        self._fits_mode(mode)
+        self._check_rules(mode)
+        for sentence in target.refusals(self):
+            raise ValueError(sentence)
+        return self
+
+    def _fits_mode(self, mode: Mode) -> None:
         if self.io is not None and not mode.static:
             raise ValueError(
                 f"io is for modes that compute in integers: {self.mode} has the model's own inputs and outputs. "
@@ -158,32 +275,23 @@ class Export(Settings):
             )
         if self.io not in (None, "float32", mode.io):
             raise ValueError(f"the inputs and outputs of {self.mode} are {mode.io} or float32. Received: {self.io}")
-        if self.io == "float32" and target.integers:
-            raise ValueError(f"target {self.target} has integer inputs and outputs alone. Leave io out")
         if "ranges" in self.model_fields_set and not mode.static:
             raise ValueError(f"ranges is for modes that compute in integers, not for {self.mode}. Leave it out")
         if self.scales != "auto" and not mode.rules:
             raise ValueError(f"scales is for modes with integer kernels, not for {self.mode}. Leave it out")
-        if self.target == "tflm" and self.batch == "any":
-            raise ValueError("target tflm takes no inputs that are resized. Give batch a number")
-        if self.sparse and self.mode != "float32":
+        if self.sparse and not mode.sparse:
+            able = ", ".join(other.name for other in MODES.values() if other.sparse)
             raise ValueError(
-                f"sparse is for mode float32: LiteRT does not load sparse {self.mode} kernels. Leave it out, and look "
+                f"sparse is for mode {able}: LiteRT does not load sparse {self.mode} kernels. Leave it out, and look "
                 "at the gzip size, which has the zeros' worth"
             )
-        if self.sparse and self.target != "litert":
-            raise ValueError(f"target {self.target} does not load sparse kernels. Leave sparse out")
-        self._check_rules(mode, target)
-        return self
 
-    def _check_rules(self, mode: Mode, target: Target) -> None:
+    def _check_rules(self, mode: Mode) -> None:
         for rule in self.rules:
             if not mode.rules:
                 raise ValueError(f"rules are for modes that quantize, not for {self.mode}. Leave them out")
             if rule.to not in mode.rules:
                 raise ValueError(f"a layer of mode {self.mode} can be {', '.join(mode.rules)}. Received: {rule.to}")
-            if rule.to == "float" and target.integers:
-                raise ValueError(f"target {self.target} computes in integers alone: no rule can lead to float")
 
     def asked(self) -> dict[str, Any]:
         """The settings that the mode looks at."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,7 +188,7 @@ class Recipe(Settings):
         before = SOURCE
         for index, stage in enumerate(self.stages):
             at: Location = ("stages", index, stage.kind)
-            name = stage.name or _free_name(stage.kind, steps)
+            name = stage.name or free_name(stage.kind, steps)
             if name in RESERVED or name.endswith((PARTIAL, OLD, JOURNAL)):
                 raise RecipeError(
                     [((*at, "name"), f"the results folder uses the name {name!r} itself. Choose another.")]
@@ -232,11 +232,12 @@ def _written(value: Any) -> Any:
     return f"{getattr(value, '__module__', 'python')}:{name}"
 
 
-def _free_name(kind: str, taken: Mapping[str, Step]) -> str:
-    number, name = 1, kind
+def free_name(wanted: str, taken: Container[str]) -> str:
+    """A name for a stage that no other has: the one that is wanted, numbered from its second time on."""
+    number, name = 1, wanted
     while name in taken:
         number += 1
-        name = f"{kind}-{number}"
+        name = f"{wanted}-{number}"
     return name
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
-from collections.abc import Iterator
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
 from pydantic_core import PydanticKnownError, core_schema
@@ -18,6 +21,9 @@ from tfopt.registry import Registry
 PROBLEMS = "tfopt_problems"
 # The types of a pydantic error over something else than a list or a dict.
 _SHAPES = {"tuple_type", "list_type", "dict_type", "model_type", "missing", "too_long", "too_short"}
+# The line of a docstring, with those that go on from it, that stands for keyword arguments.
+_SETTINGS_LINE = re.compile(r"^( +)\*\*settings: .*\n(?:\1 +.*\n)*", re.MULTILINE)
+C = TypeVar("C")
 _inside: ContextVar[bool] = ContextVar("_inside", default=False)
 
 
@@ -48,14 +54,23 @@ class OneOf:
         )
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        return {"type": "string", "enum": list(self.registry)}
+        meanings = list(self.meanings().values())  # editors show them beside the words
+        return {"type": "string", "enum": list(self.registry)} | ({"enumDescriptions": meanings} if meanings else {})
+
+    def meanings(self) -> dict[str, str]:
+        """What each word means, where entries of the registry have an `about` that says so."""
+        return {name: entry.about for name, entry in self.registry.items() if hasattr(entry, "about")}
 
     def _check(self, value: Any) -> str:
         if isinstance(value, str) and value in self.registry:
             return value
-        *others, last = map(repr, self.registry)
-        expected = f"{', '.join(others)} or {last}" if others else last
-        raise PydanticKnownError("literal_error", {"expected": expected})
+        raise PydanticKnownError("literal_error", {"expected": either(map(repr, self.registry))})
+
+
+def either(words: Iterable[str]) -> str:
+    """Words of which one is to be chosen: `a, b or c`."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 @contextlib.contextmanager
@@ -124,3 +139,36 @@ def _fields_at(owner: type[BaseModel], location: Location) -> list[str]:
         if nested:
             owner = nested[0]
     return list(owner.model_fields)
+
+
+def takes_settings(settings: type[Settings]) -> Callable[[type[C]], type[C]]:
+    """For a class whose constructor ends in `**settings`: shows the fields of these in its signature and docstring.
+
+    Args:
+        settings: What the constructor makes of `**settings`. Arguments that it names, and those that the docstring
+            describes, stay as they are.
+    """
+
+    def shown(cls: type[C]) -> type[C]:
+        signature = inspect.signature(cls.__init__)
+        named = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        more = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.annotation)
+            for name, field in settings.model_fields.items()
+            if name not in signature.parameters
+        ]
+        cls.__init__.__signature__ = signature.replace(parameters=[*named, *more])  # type: ignore[attr-defined]
+
+        def lines(match: re.Match[str]) -> str:
+            indent = match[1]
+            about = {name: " ".join((field.description or "").split()) for name, field in settings.model_fields.items()}
+            return "".join(
+                textwrap.fill(f"{name}: {text}", 120, initial_indent=indent, subsequent_indent=f"{indent}    ") + "\n"
+                for name, text in about.items()
+                if f"\n{indent}{name}: " not in match.string
+            )
+
+        cls.__doc__ = _SETTINGS_LINE.sub(lines, cls.__doc__ or "")
+        return cls
+
+    return shown

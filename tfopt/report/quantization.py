@@ -1,28 +1,25 @@
-"""Quantization in words and pictures: what became of each layer, what each step bought, which layers are sensitive."""
+"""Quantization in words and pictures: what became of each layer, and which layers are sensitive."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from tfopt.recipe.details.quantization import AuditRow
 
 if TYPE_CHECKING:
     from tfopt.quantization.conversion import Conversion
-    from tfopt.quantization.op_audit import Row
     from tfopt.quantization.sensitivity import Sensitivity
-    from tfopt.recipe.artifact import Artifact
 
 AUDIT = ("layer", "op", "kernel", "bytes", "in float32", "zeros", "before", "values")
 SENSITIVITY = ("layer", "op", "to", "output error", "bytes saved", "error per byte")
-STEPS = ("step", "file", "metric", "drop", "")
 
 
-def audit_cells(row: Row | Mapping[str, Any]) -> tuple[str, ...]:
+def audit_cells(row: AuditRow) -> tuple[str, ...]:
     """A row of an audit as text."""
-    r = row if isinstance(row, Mapping) else asdict(row)
-    shares = (f"{r['zeros']:.1%}", f"{r['float_zeros']:.1%}")
-    values = "-" if r.get("values") is None else str(r["values"])
-    return (r["layer"], r["op"], r["dtype"], f"{r['bytes']:,}", f"{r['float_bytes']:,}", *shares, values)
+    shares = (f"{row.zeros:.1%}", f"{row.float_zeros:.1%}")
+    values = "-" if row.values is None else str(row.values)
+    return (row.layer, row.op, row.dtype, f"{row.bytes:,}", f"{row.float_bytes:,}", *shares, values)
 
 
 def totals(converted: Conversion) -> str:
@@ -33,38 +30,6 @@ def totals(converted: Conversion) -> str:
     words += [f"{len(looked.loops)} loops"] if looked.loops else []
     words += [f"zeros in kernels {looked.sparsity:.1%}, before {looked.float_sparsity:.1%}"]
     return ", ".join(words)
-
-
-def section(artifact: Artifact) -> list[str]:
-    """What `report.md` says about a quantized file: notes, steps, bytes by layer."""
-    details = artifact.details
-    lines = []
-    if notes := details.get("notes"):
-        lines += ["", f"## {artifact.name}: how it was made", "", *(f"- {note}" for note in notes)]
-    if "arena_bytes" in artifact.metrics:
-        arena, error = artifact.metrics["arena_bytes"], artifact.metrics["tflm_max_error"]
-        words = f"Tensor arena on microcontrollers: {arena:,.0f} B; largest difference from LiteRT {error:.3g}."
-        lines += ["", f"## {artifact.name}: on LiteRT for Microcontrollers", "", words]
-    if steps := details.get("steps"):
-        rows: list[tuple[str, ...]] = [
-            (s["what"], f"{s['bytes']:,} B", f"{s['score']:.4f}", f"{s['drop']:+.4f}", "kept" if s["met"] else "lost")
-            for s in steps
-        ]
-        lines += ["", f"## {artifact.name}: what each step bought", "", *_markdown(STEPS, rows)]
-    if looked := details.get("audit"):
-        rows = [audit_cells(row) for row in looked["rows"]]
-        lines += ["", f"## {artifact.name}: bytes by layer", "", *_markdown(AUDIT, rows)]
-        for name, what in (("loops", "Loops"), ("flex", "Ops that LiteRT does not have")):
-            lines += ["", f"{what}: {', '.join(looked[name])}."] if looked[name] else []
-    return lines
-
-
-def _markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        f"| {' | '.join(headers)} |",
-        f"|{'---|' * len(headers)}",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]
 
 
 def sensitivity_cells(line: Sensitivity) -> tuple[str, ...]:

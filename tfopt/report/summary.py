@@ -10,7 +10,8 @@ from typing import Any
 
 from tfopt.errors import InputError
 from tfopt.recipe.artifact import SOURCE, Artifact, Workspace
-from tfopt.report import channels, classes, curves, pareto, pruning_log, quantization, tuning
+from tfopt.report.markdown import table
+from tfopt.report.section import markdown, pages
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,12 @@ def write(artifacts: dict[str, Artifact], folder: Path) -> None:
     record = as_record(artifacts)
     (folder / "report.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
     (folder / "report.md").write_text(as_markdown(folder.name, artifacts))
-    for room in (curves, classes, pareto, tuning):
-        page = room.page(folder.name, artifacts)
-        if page is None:
-            (folder / room.FILE).unlink(missing_ok=True)
+    for page in pages().values():
+        html = page.html(folder.name, artifacts)
+        if html is None:
+            (folder / page.file).unlink(missing_ok=True)
         else:
-            (folder / room.FILE).write_text(page)
+            (folder / page.file).write_text(html)
 
 
 def collect(folder: Path) -> dict[str, Artifact]:
@@ -114,46 +115,7 @@ def as_record(artifacts: dict[str, Artifact]) -> dict[str, Any]:
 
 
 def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
-    """The report for reading: the table, the gates, what was left alone, the versions."""
-    table = rows(artifacts)
+    """The report for reading: the table, and every section that has something to say."""
     scores = score_names(artifacts)
-    heads = headers(scores)
-    lines = [f"# {name}", "", f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
-    lines += [f"| {' | '.join(cells(row, scores))} |" for row in table]
-    lines += curves.section(artifacts)
-    for artifact in artifacts.values():
-        carried = artifact.details.get("carried")
-        if carried:
-            error, scale = carried["max_error"], carried["scale"]
-            lines += ["", f"## {artifact.name}: carried over from {carried['from']}", ""]
-            lines += [f"- largest difference of the outputs in Keras 3: {error:.3g}, of values up to {scale:.3g}"]
-        compared = comparisons(artifact)
-        if compared:
-            lines += ["", f"## {artifact.name}: on LiteRT against the Keras models", ""]
-            lines += [f"- {line}" for line in compared]
-        lines += classes.section(artifact)
-        lines += quantization.section(artifact)
-        lines += pruning_log.section(artifact)
-        lines += channels.section(artifact)
-        lines += pareto.section(artifact)
-        lines += tuning.section(artifact)
-        if artifact.failed:
-            lines += ["", f"**FAIL** {artifact.name}: {artifact.failed}"]
-        if artifact.skipped:
-            lines += ["", f"## {artifact.name}: left as it was", ""]
-            lines += [f"- `{skipped.where}`: {skipped.reason}" for skipped in artifact.skipped]
-    made = dict.fromkeys(", ".join(f"{k} {v}" for k, v in a.environment.items()) for a in artifacts.values())
-    lines += ["", "## Made with", "", *made, ""]
-    return "\n".join(lines)
-
-
-def comparisons(artifact: Artifact) -> list[str]:
-    """One sentence for each file that was compared with its Keras model."""
-    sentences = []
-    for name, m in artifact.files.items():
-        parts = [f"same class for {m['agreement']:.2%} of the test samples"] if "agreement" in m else []
-        parts += [f"largest difference {m['max_error']:.3g}"] if "max_error" in m else []
-        parts += [f"SNR {m['snr_db']:.1f} dB"] if "snr_db" in m else []
-        parts += [f"drop {m['drop']:+.4f}"] if "drop" in m else []
-        sentences += [f"{name}: {', '.join(parts)}"] if parts else []
-    return sentences
+    lines = [f"# {name}", "", *table(headers(scores), [cells(row, scores) for row in rows(artifacts)])]
+    return "\n".join([*lines, *markdown(artifacts), ""])

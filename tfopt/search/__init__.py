@@ -1,1 +1,1 @@
-"""The search for the best file under a budget: what may be tried, what it will cost, who tries it, what came of it."""
+"""A model and limits in, the Pareto front of files out: search space, cost model, sampler, trials and workers."""

@@ -1,7 +1,7 @@
-"""How large and how fast a candidate will be, known before it is made.
+"""The cost model of a search: the size and latency of a candidate's file, estimated without training it.
 
-The weights of the model as it is are pruned, gathered and rounded as the candidate asks for, and what gzip makes of
-them is counted; training moves the weights, so files that were made correct the sum. Milliseconds go by operations.
+The weights of the original model are pruned, clustered and rounded as the candidate says, and compressed; training
+moves the weights, so the costs of finished files correct the estimates. Latency is scaled by the number of operations.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import numpy as np
 
 from tfopt.search.space import Candidate, Space
 
-# Of a larger kernel so many weights in a row are looked at; the rest compresses alike.
+# Weights of a kernel that are compressed for an estimate; the rest of a larger kernel compresses alike.
 SAMPLE = 65_536
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a file costs.
+    """The size and latency of a file, measured or estimated.
 
     Args:
-        raw_bytes: Its size.
-        gzip_bytes: The same after gzip -9.
-        milliseconds: The median of a run on LiteRT.
+        raw_bytes: Size of the file in bytes.
+        gzip_bytes: Size after gzip -9 in bytes.
+        milliseconds: Median latency on LiteRT in milliseconds.
     """
 
     raw_bytes: float
@@ -39,18 +39,19 @@ _ANY = "any"
 
 
 def _kind(candidate: Candidate) -> str:
-    """What forecasts err alike for: trained shared values compress better than guessed ones, int4 worse."""
+    """Candidates of one kind err alike: trained clusters compress better than estimated, int4 worse."""
     return repr((bool(candidate.clusters), candidate.channels < 1, 4 in candidate.bits.values()))
 
 
 class CostModel:
-    """What candidates will cost.
+    """Estimates the cost of candidates.
 
     Args:
-        space: The candidates.
-        kernels: The kernels of each layer by path, with the output channels in the last axis.
-        base: What the model costs in int8 as it is.
-        cut: From a share of channels to the shares of each layer's weights, by path, and of all operations that stay.
+        space: The search space.
+        kernels: The kernels of each layer by path, each `(..., output channels)`.
+        base: Cost of the original model in int8.
+        cut: Maps a fraction of channels to the fractions, 0-1, of each layer's weights, by path, and of all operations
+            that stay.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class CostModel:
         self._factors: dict[str, Cost] = {}
 
     def learn(self, made: Iterable[tuple[Candidate, Cost]]) -> None:
-        """Corrects what is forecast by what files came to: the medians of the ratios, of files of the same kind."""
+        """Corrects the estimates by finished files: the median ratio of measured to estimated cost, kind by kind."""
         self._factors = {}
         ratios: dict[str, list[Cost]] = {}
         for candidate, cost in made:
@@ -79,12 +80,12 @@ class CostModel:
             self._factors[kind] = Cost(*(statistics.median(getattr(r, name) for r in own) for name in _FIGURES))
 
     def ratio(self, candidate: Candidate, cost: Cost) -> Cost:
-        """What a file came to over what is forecast of it, figure by figure."""
+        """Measured over estimated cost of a candidate, figure by figure."""
         said = self(candidate)
         return Cost(*(getattr(cost, name) / max(getattr(said, name), 1e-9) for name in _FIGURES))
 
     def __call__(self, candidate: Candidate) -> Cost:
-        """The cost of a candidate."""
+        """The estimated cost of a candidate."""
         shares, operations = self._left(candidate.channels)
         density, bits = dict(self._space.by_layer(candidate.density)), dict(self._space.by_layer(candidate.bits))
         raw, packed = self._base.raw_bytes, self._rest_gzip
@@ -115,13 +116,13 @@ class CostModel:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Some of a kernel's weights in the order in which a file has them, each over the largest of its channel.
+    """A sample of a kernel's weights in the order in which a file has them, output channel by output channel.
 
     Args:
-        values: `(n,)`, of -1 to 1.
-        magnitudes: The absolute weights themselves, `(n,)`, rising.
-        weights: `(n,)`.
-        share: Which part of the kernel it is.
+        values: `(n,)` float32, -1 to 1: the weights over the largest absolute weight of their channel.
+        magnitudes: `(n,)` float32: the absolute weights in ascending order.
+        weights: `(n,)` float32.
+        share: Fraction of the kernel that is sampled, 0-1.
     """
 
     values: np.ndarray
@@ -138,7 +139,7 @@ class _Rows:
         return cls(values, np.sort(np.abs(weights)), weights, len(values) / rows.size)
 
     def packed(self, density: float, bits: int, clusters: int) -> float:
-        """The bytes of the whole kernel after gzip."""
+        """Estimated size of the whole kernel after compression, in bytes."""
         count = len(self.weights)
         kept = max(round(density * count), 1)
         stays = np.abs(self.weights) >= self.magnitudes[count - kept]

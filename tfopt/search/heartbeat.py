@@ -1,6 +1,6 @@
-"""Signs of life between processes: given every few seconds, and missed when they stay away.
+"""Heartbeats between processes: sent every few seconds, and noticed when they stay away.
 
-Clocks of several machines differ, so a sign is a value that changes, and its silence is timed by whoever looks.
+Clocks of several machines differ, so a heartbeat is a value that changes, and whoever watches times how long it stays.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ SECONDS = 5.0
 
 @contextlib.contextmanager
 def beating(beat: Callable[[int], object]) -> Iterator[None]:
-    """Gives a sign at once and every few seconds while the block runs.
+    """Sends a heartbeat at once and every `SECONDS` seconds while the block runs.
 
     Args:
-        beat: Gives it, with a number that rises; one that fails is left out, as the next will do.
+        beat: Sends one heartbeat, given a rising count; its errors are ignored, as the next heartbeat will do.
     """
     over = threading.Event()
 
@@ -41,10 +41,10 @@ def beating(beat: Callable[[int], object]) -> Iterator[None]:
 
 
 class Listener:
-    """Hears whether others still give signs.
+    """Tells which processes have stopped sending heartbeats.
 
     Args:
-        lost_after: Seconds without a new one after which someone counts as lost.
+        lost_after: Seconds without a new heartbeat after which a process counts as lost.
     """
 
     def __init__(self, lost_after: float):
@@ -52,7 +52,7 @@ class Listener:
         self._heard: dict[Hashable, tuple[object, float]] = {}
 
     def is_lost(self, who: Hashable, sign: object) -> bool:
-        """Whether the sign of someone has been the same for too long; the first look begins the wait."""
+        """Whether the heartbeat of a process has been the same for too long; the first look starts the clock."""
         now = time.monotonic()
         before = self._heard.get(who)
         if before is None or before[0] != sign:

@@ -1,4 +1,4 @@
-"""What a model lets a search try: its space, what candidates will cost, and where to begin."""
+"""The profile of a model before a search: its search space, its cost model and the first candidates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from tfopt.search.pareto import Objective
 from tfopt.search.sampler import SLACK, fitted
 from tfopt.search.space import Candidate, Space, grouped, shares
 from tfopt.sparsity import sensitivity as pruning
-from tfopt.sparsity.allocation import shared_thresholds
+from tfopt.sparsity.allocations import ALLOCATIONS
+from tfopt.sparsity.magnitude import shared_thresholds
 from tfopt.sparsity.selection import choose_kernels
 from tfopt.sparsity.structured.dependency_graph import read
 from tfopt.sparsity.structured.flops import costs
@@ -30,22 +31,22 @@ from tfopt.sparsity.structured.importance import score
 from tfopt.sparsity.structured.selection import LayerLimits, RemovalOrder
 from tfopt.tflite import benchmark
 
-# Where channels go to, as the stage that removes them is told.
+# Settings of the stage that removes channels.
 CHANNELS: dict[str, Any] = {"score": "l2", "ranking": "global", "round_to": 4}
-# The sparsity whose allocation over the layers the search begins with, and samples to find it on.
+# Overall sparsity that the first candidates share out over the layers, and samples to measure sensitivity on.
 FIRST_SPARSITY, RANKED_SAMPLES = 0.9, 1000
 TIMED_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
 class SearchBounds:
-    """What may be varied.
+    """The bounds of a search space.
 
     Args:
-        density: The least and the largest share of weights that stay; None to prune none.
-        bits: The precisions.
-        clusters: The numbers of distinct values, 0 for any.
-        channels: The least and the largest share of channels that stay.
+        density: Least and largest fraction of weights that stay, 0-1; None for no pruning.
+        bits: Precisions of weights, 8 or 4 bits.
+        clusters: Numbers of distinct values per kernel; 0 for no clustering.
+        channels: Least and largest fraction of channels that stay, 0-1.
         only: Layer patterns of the kernels to prune; empty means all.
         skip: Layer patterns to leave dense.
     """
@@ -59,12 +60,12 @@ class SearchBounds:
 
 
 class ModelProfile:
-    """A model before a search.
+    """The search space, cost model and layer sensitivities of a model.
 
     Args:
         model: A built model.
-        allowed: What may be varied.
-        samples: Calibration inputs.
+        allowed: The bounds of the search space.
+        samples: Calibration inputs, `(samples, ...)`, or a dict of such by input name.
     """
 
     def __init__(self, model: keras.Model, allowed: SearchBounds, samples: Any):
@@ -92,7 +93,7 @@ class ModelProfile:
         self.forecast = CostModel(self.space, kernels, self.base, self._cut)
 
     def _channels(self) -> tuple[float, ...]:
-        """The shares of channels to try: all of them where none can be removed."""
+        """The fractions of channels to try; only 1.0 where no channel can be removed."""
         low, high = self._allowed.channels
         if low >= 1:
             return (1.0,)
@@ -125,7 +126,7 @@ class ModelProfile:
             return cost_of(file, shapes), content
 
     def thinnest(self) -> Candidate:
-        """The smallest candidate there is, by its size after gzip."""
+        """The candidate of the smallest estimated size after gzip."""
         space = self.space
         density = dict.fromkeys(space.groups, space.density[0]) if space.density else {}
         bits = dict.fromkeys(space.four, min(space.bits))
@@ -133,7 +134,13 @@ class ModelProfile:
         return min(forms, key=lambda candidate: self.forecast(candidate).gzip_bytes)
 
     def seeds(self, split: Split, metric: Metric, objective: Objective) -> list[Candidate]:
-        """Where to begin, brought within the limits: as sparse as LAMP has each layer, and as each alone takes it."""
+        """The first candidates, fitted to the limits: densities by LAMP, and by the sensitivity of each layer alone.
+
+        Args:
+            split: Samples on which sensitivity is measured.
+            metric: The metric whose drop is the sensitivity.
+            objective: The goal and the limits.
+        """
         space = self.space
         four = self._ranked_bits()
         half = set(four[: (len(four) + 1) // 2])
@@ -162,7 +169,7 @@ class ModelProfile:
         return found
 
     def _lamp(self, objective: Objective, bits: Mapping[str, int]) -> dict[str, float]:
-        """The densities that LAMP gives the layers, at the least sparsity that fits the limits; at 90% without any."""
+        """Densities by LAMP, at the least overall sparsity that fits the limits, or at 90% without limits."""
         space = self.space
         if space.density is None:
             return {}
@@ -179,7 +186,7 @@ class ModelProfile:
 
     def _lamp_at(self, sparsity: float) -> dict[str, float]:
         weights = [np.abs(kernel.variable.numpy()) for kernel in self.kernels]
-        least = shared_thresholds(weights, sparsity, "lamp")
+        least = shared_thresholds(weights, sparsity, ALLOCATIONS["lamp"])
         kept, total = dict.fromkeys(self.space.groups, 0), dict.fromkeys(self.space.groups, 0)
         group_of = {path: group for group, paths in self.space.groups.items() for path in paths}
         for kernel, own, threshold in zip(self.kernels, weights, least, strict=True):
@@ -190,7 +197,7 @@ class ModelProfile:
         return {group: min(max(kept[group] / total[group], low), high) for group in kept}
 
     def _ranked_bits(self) -> list[str]:
-        """The groups that can have 4 bits, those first that lose least for what they save."""
+        """The groups that can have 4 bits, by ascending error per byte saved."""
         if not self.space.four:
             return []
         cost: dict[str, float] = {}
@@ -201,7 +208,7 @@ class ModelProfile:
         return sorted(cost, key=lambda group: cost[group])
 
     def _ranked_density(self, split: Split, metric: Metric) -> dict[str, float]:
-        """The densities that reach 90% sparsity at the least loss, each layer looked at alone."""
+        """Densities of 90% overall sparsity at the least loss, by the sensitivity of each layer alone."""
         space = self.space
         if space.density is None:
             return {}
@@ -217,7 +224,13 @@ class ModelProfile:
 
 
 def cost_of(file: Path, shapes: Mapping[str, Sequence[int]], seconds: float = TIMED_SECONDS) -> Cost:
-    """What a file costs, timed in a process of its own."""
+    """Measures the cost of a `.tflite` file; it is timed in a process of its own.
+
+    Args:
+        file: The file.
+        shapes: Input shapes by name, without the batch.
+        seconds: How long it is timed.
+    """
     found = benchmark.measure(file, 1, seconds, shapes)
     return Cost(found["raw_bytes"], found["gzip_bytes"], 1000 * found["latency_median_seconds"])
 

@@ -1,4 +1,4 @@
-"""What to try next: Optuna's TPE on what is finished, with all that would not fit thrown away before it costs anything.
+"""The next candidate of a search: Optuna's TPE on finished trials, rejecting by estimated cost what exceeds the limits.
 
 References:
     Bergstra et al., Algorithms for hyper-parameter optimization, NeurIPS 2011 (the tree-structured Parzen estimator).
@@ -18,23 +18,23 @@ from tfopt.search.cost_model import Cost, CostModel
 from tfopt.search.pareto import Objective, Point
 from tfopt.search.space import Candidate, Space
 
-# A forecast time is rough: it may be over its limit by so much.
+# Factor on the limit of latency for estimates, which are rough.
 SLACK = 1.25
-# A file that is trained longer comes out a little larger or smaller than the one it is forecast from.
+# Factor on sizes estimated from another training of the same candidate, which differ a little.
 MARGIN = 1.03
-# After so many candidates over budget there is none within it.
+# Candidates drawn before the search counts the space as exhausted.
 PATIENCE = 500
-# Random ones before the sampler begins to learn, seeds counted.
+# Random trials before TPE begins to model them, the first candidates included.
 RANDOM = 8
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A candidate to make.
+    """The sampler's next candidate.
 
     Args:
-        candidate: It.
-        dropped: How many were thrown away before it.
+        candidate: The candidate to train next.
+        dropped: Number of candidates rejected before it, as over the limits.
     """
 
     candidate: Candidate
@@ -42,14 +42,14 @@ class Proposal:
 
 
 class Sampler:
-    """Where candidates come from.
+    """Proposes candidates: first given ones, then TPE's.
 
     Args:
-        space: The candidates there are.
-        forecast: What they will cost.
-        objective: Which files are better: the goal, the size that counts, and the limits.
-        seeds: The first to try.
-        seed: Of everything random.
+        space: The search space.
+        forecast: The cost model.
+        objective: The goal and the limits.
+        seeds: The candidates to try first.
+        seed: Seed of all random choices.
     """
 
     def __init__(self, space: Space, forecast: CostModel, objective: Objective, seeds: Sequence[Candidate], seed: int):
@@ -57,15 +57,16 @@ class Sampler:
         self._seeds, self._seed = list(seeds), seed
 
     def next(self, points: Sequence[Point], taken: Sequence[Candidate], who: str) -> Proposal:
-        """The candidate to try after those that are finished; the same for the same arguments.
+        """The next candidate to try; the same for the same arguments.
 
         Args:
-            points: What the short trainings came to so far.
-            taken: All that was begun, finished or not.
-            who: The worker where several propose at the same time, so that they do not propose the same.
+            points: Files of the short trainings so far.
+            taken: All candidates begun, finished or not.
+            who: Name of the worker where several propose at the same time, so that they do not propose the same; else
+                empty.
 
         Raises:
-            ModelError: None fits the limits, or all have been tried.
+            ModelError: No candidate fits the limits, or all have been tried.
         """
         self._forecast.learn((point.candidate, point.cost) for point in points)
         known = {_key(candidate) for candidate in taken}
@@ -90,7 +91,7 @@ class Sampler:
     def _drawn(
         self, points: Sequence[Point], count: int, who: str
     ) -> Iterator[tuple[Candidate, Callable[[float], None]]]:
-        """Candidates, each with a function that is told by how much it is over budget."""
+        """Candidates, each with a function that reports its excess over the limits to the sampler."""
         import optuna
 
         for candidate in self._seeds[count:]:
@@ -107,7 +108,7 @@ class Sampler:
             yield candidate, tell
 
     def _filled(self, candidate: Candidate) -> Candidate:
-        """A candidate made denser, all layers alike, as far as the limits go, where only accuracy is wanted."""
+        """A candidate made as dense as the limits of size allow, all layers alike, where the goal is accuracy."""
         objective, density = self._wish, self._space.density
         if (
             objective.goal != "accurate"
@@ -116,11 +117,11 @@ class Sampler:
         ):
             return candidate
         if not self._fits(candidate):
-            return candidate  # it is thrown away
+            return candidate  # it is rejected
         return fitted(candidate, density, self._fits, 1.0) or candidate
 
     def refitted(self, point: Point) -> Candidate:
-        """A candidate whose file is known, made as dense as the limits of size allow by what that file came to."""
+        """The candidate of a finished file, made as dense as the limits of size allow by the cost of that file."""
         objective, density = self._wish, self._space.density
         if (
             objective.goal != "accurate"
@@ -142,7 +143,7 @@ class Sampler:
         return self._wish.fits(self._forecast(candidate), SLACK)
 
     def _study(self, points: Sequence[Point], count: int, who: str) -> Any:
-        """What is finished, in memory, with a sampler that only the seed, the count and the worker decide."""
+        """An in-memory study of the finished trials; its sampler depends on seed, count and worker alone."""
         import optuna
 
         seed = zlib.crc32(f"{self._seed} {count} {who}".encode())
@@ -178,7 +179,7 @@ class Sampler:
 
 
 def _inside(parameters: Mapping[str, Any], distributions: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters moved to the ends of their ranges where rounding took them beyond."""
+    """Parameters clipped to their ranges, which rounding may have left."""
     found = {}
     for name, value in parameters.items():
         own = distributions[name]
@@ -200,11 +201,11 @@ def fitted(
     """The densest form of a candidate that fits, all densities multiplied alike; None where even the thinnest does not.
 
     Args:
-        candidate: Where to start from.
-        limits: The least and the largest density.
-        fits: Whether a form fits.
-        thinner: How much thinner it may become.
-        steps: How finely it is searched for.
+        candidate: The candidate to start from.
+        limits: Least and largest density, 0-1.
+        fits: Whether a candidate fits.
+        thinner: Largest factor by which densities may be divided.
+        steps: Steps of the bisection.
     """
     if not candidate.density:
         return candidate if fits(candidate) else None

@@ -1,4 +1,4 @@
-"""What a search may try: how dense each layer is, its bits, the values of a kernel, the channels that stay."""
+"""The search space: the density and bits of each layer, the distinct values of a kernel, the channels that stay."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-# Layers with a smaller share of the weights than this are given one density and one precision together.
+# Layers with a smaller fraction of the weights than this share one density and one precision.
 SMALL = 0.01
 OTHERS = "(others)"
-# Steps in which densities are told apart: finer ones give the same file size.
+# Decimals of densities and fractions of channels: finer steps give the same file size.
 _DIGITS = 4
 
 
@@ -22,10 +22,10 @@ class Candidate:
     """One way to compress a model.
 
     Args:
-        density: The share of weights that are not zero, in (0, 1], by group of layers.
-        bits: 8 or 4, by group of layers.
-        clusters: How many distinct values each kernel has; 0 for as many as there are.
-        channels: The share of all channels that stay.
+        density: Fraction of weights that are not zero, in (0, 1], by group of layers.
+        bits: Precision of weights, 8 or 4 bits, by group of layers.
+        clusters: Number of distinct values per kernel; 0 for no clustering.
+        channels: Fraction of all channels that stay, in (0, 1].
     """
 
     density: Mapping[str, float] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Candidate:
     channels: float = 1.0
 
     def parameters(self) -> dict[str, Any]:
-        """The candidate as the parameters of a trial."""
+        """The candidate as the parameters of a trial, by name."""
         own: dict[str, Any] = {f"density {group}": value for group, value in self.density.items()}
         own |= {f"bits {group}": value for group, value in self.bits.items()}
         return own | {"clusters": self.clusters, "channels": self.channels}
@@ -50,7 +50,7 @@ class Candidate:
         )
 
     def denser(self, factor: float, limits: tuple[float, float]) -> Candidate:
-        """The same with all densities multiplied, between two limits."""
+        """The candidate with all densities multiplied by `factor` and clipped to `limits`."""
         return Candidate(
             {
                 group: round(min(max(value * factor, limits[0]), limits[1]), _DIGITS)
@@ -64,15 +64,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Space:
-    """The candidates of a model.
+    """The search space of a model.
 
     Args:
-        groups: The paths of the layers of each group; a layer with many weights is one of its own.
+        groups: Layer paths by group; a layer with many weights is a group of its own.
         four: The groups that can have 4 bits.
-        density: The least and the largest share of weights that stay; None where none are pruned.
-        bits: The precisions to try.
-        clusters: The numbers of distinct values to try, 0 for any number.
-        channels: The shares of channels to try.
+        density: Least and largest density of a group, 0-1; None for no pruning.
+        bits: Precisions of weights to try, 8 or 4 bits.
+        clusters: Numbers of distinct values per kernel to try; 0 for no clustering.
+        channels: Fractions of channels to try, ascending.
     """
 
     groups: Mapping[str, tuple[str, ...]]
@@ -83,7 +83,7 @@ class Space:
     channels: tuple[float, ...]
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """The parameters as Optuna takes them; one that has a single value is left out."""
+        """The varied parameters as Optuna's distributions, by name; those of a single value are left out."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution
 
         found: dict[str, BaseDistribution] = {}
@@ -101,7 +101,7 @@ class Space:
         return found
 
     def candidate(self, parameters: Mapping[str, Any]) -> Candidate:
-        """The candidate of some parameters; what they leave out has its one value."""
+        """The candidate of sampled parameters; what they leave out has its one value."""
         whole = dict(parameters)
         if self.density is not None:
             for group in self.groups:
@@ -115,26 +115,26 @@ class Space:
         return Candidate.read(whole)
 
     def tried(self, candidate: Candidate) -> dict[str, Any]:
-        """The parameters of a candidate that the search varies."""
+        """The parameters of a candidate that the search varies, by name."""
         own = candidate.parameters()
         return {name: own[name] for name in self.distributions()}
 
     def by_layer(self, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-        """A value by group as one by layer path."""
+        """Values by group as pairs of layer path and value."""
         for group, value in values.items():
             for path in self.groups[group]:
                 yield path, value
 
 
-# Shares of channels are told apart by this.
+# Step between fractions of channels.
 STEP = 0.05
 
 
 def grouped(weights: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
-    """The layers of a model in groups: those with few weights together, every other one alone.
+    """The layer paths of a model by group: those with few weights together, every other one alone.
 
     Args:
-        weights: How many each layer has, by path.
+        weights: Number of weights by layer path.
     """
     total = sum(weights.values())
     small = tuple(path for path, count in weights.items() if count < SMALL * total)
@@ -145,6 +145,6 @@ def grouped(weights: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
 
 
 def shares(low: float, high: float) -> tuple[float, ...]:
-    """The shares of channels between two, a step apart, the largest last."""
+    """Fractions of channels from `low` to `high`, `STEP` apart, ascending."""
     count = math.floor((high - low) / STEP + 1e-9)
     return tuple(sorted({round(high - STEP * number, _DIGITS) for number in range(count + 1)}))

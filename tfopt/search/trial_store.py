@@ -1,7 +1,7 @@
-"""The trials of a search in a storage that many processes share: who does what, what came of it, who is lost.
+"""The trials of a search in a storage that many processes share: their jobs, their results, and lost workers.
 
-There is no chief. Each worker takes the next piece of work from the storage, and tells it every few seconds that it is
-alive. A trial whose worker no longer does is lost: whoever sees it first gives it back, once more.
+There is no chief. Each worker takes the next job from the storage, and sends it heartbeats. A trial whose worker no
+longer does is lost: the worker that sees it first gives it up, and it is repeated.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ T = TypeVar("T")
 STALE_SECONDS = 10
 # Another process may be making the tables of a new database.
 _TRIES = 8
-# A trial that took its worker with it so often is not tried again.
+# Attempts at a trial whose workers are lost.
 ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
 class Job:
-    """A candidate to make.
+    """What a trial does: train and convert one candidate.
 
     Args:
-        parameters: Of the candidate.
-        rung: How far it has come: 0 is the short training.
-        of: The number of the trial that it goes on from, on rungs above 0.
-        attempt: How often it was begun before.
-        again: The number of the lost trial that it repeats.
-        dropped: How many candidates over budget were thrown away before it.
+        parameters: Parameters of the candidate, by name.
+        rung: Rung of successive halving; 0 is the short training.
+        of: Number of the trial that was promoted to this rung; None on rung 0.
+        attempt: Number of earlier attempts whose worker was lost.
+        again: Number of the lost trial that this one repeats; None for a first attempt.
+        dropped: Number of candidates rejected before it, as over the limits.
     """
 
     parameters: Mapping[str, Any]
@@ -54,7 +54,7 @@ class Job:
     dropped: int = 0
 
     def attributes(self) -> dict[str, Any]:
-        """What the storage keeps of it beside the parameters."""
+        """The fields that the storage keeps beside the parameters."""
         return {name: value for name, value in vars(self).items() if name != "parameters"}
 
 
@@ -63,14 +63,14 @@ class Trial:
     """A trial as the storage has it.
 
     Args:
-        number: Its number.
+        number: The trial's number in the storage, from 0.
         state: `waiting`, `running`, `done`, `failed` (the candidate cannot be made), `lost` (its worker is gone) or
-            `dropped` (someone else does the same).
-        job: What is to be made.
-        figures: What was measured of it.
-        error: Why it failed.
-        worker: Who does it, or did.
-        beat: The worker's last sign of life, a number that rises.
+            `dropped` (another trial does the same).
+        job: The job: a candidate and its rung.
+        figures: Measured figures by name: score, drop, epochs, bytes and milliseconds; empty until it is done.
+        error: Why it failed; None if it did not.
+        worker: The process that runs or ran it: machine, process id and start time.
+        beat: Count of the worker's last heartbeat.
     """
 
     number: int
@@ -87,8 +87,8 @@ class TrialStore:
 
     Args:
         study: Optuna's study.
-        distributions: The parameters that are varied.
-        lost_after: Seconds without a sign of life after which a worker counts as lost.
+        distributions: The varied parameters by name.
+        lost_after: Seconds without a heartbeat after which a worker counts as lost.
     """
 
     def __init__(self, study: optuna.Study, distributions: Mapping[str, BaseDistribution], lost_after: float):
@@ -100,44 +100,53 @@ class TrialStore:
         return [found for one in self._study.get_trials(deepcopy=False) if (found := _read(one)) is not None]
 
     def add(self, job: Job) -> None:
-        """Puts a piece of work up for whoever comes next."""
+        """Enqueues a job for the next free worker."""
         self._study.enqueue_trial(dict(job.parameters), user_attrs=job.attributes())
 
     def take(self) -> Trial | None:
-        """Takes the piece of work that has waited longest; None where another was faster."""
+        """Takes the job that has waited longest; None where another worker was faster."""
         import optuna
 
         taken = self._study.ask(self._distributions)
         attributes = taken.user_attrs
-        if "rung" not in attributes:  # Optuna made one up, as nothing waited any more
+        if "rung" not in attributes:  # Optuna sampled one itself, as nothing waited any more
             self._study.tell(taken, state=optuna.trial.TrialState.FAIL)
             return None
         taken.set_user_attr("worker", self.worker)
         return next(trial for trial in self.trials() if trial.number == taken.number)
 
     def alive(self, number: int) -> contextlib.AbstractContextManager[None]:
-        """Gives signs of life for a trial while a block runs."""
+        """Sends heartbeats for a trial while a block runs."""
         return beating(lambda count: self._set(number, "beat", count))
 
     def _set(self, number: int, name: str, value: Any) -> None:
         trial_of(self._study, number).set_user_attr(name, value)
 
     def done(self, number: int, values: Sequence[float], figures: Mapping[str, float]) -> bool:
-        """Writes down what a trial came to; whether it still counts: one taken for lost does not."""
+        """Records the results of a trial.
+
+        Args:
+            number: The trial's number.
+            values: One value for each direction of the study.
+            figures: Measured figures by name.
+
+        Returns:
+            Whether the results count; those of a trial already taken for lost do not.
+        """
         if not all(math.isfinite(value) for value in values):
             return self.failed(number, "its metric, size or time is not a number")
         return self._tell(number, values, {"figures": dict(figures)})
 
     def failed(self, number: int, error: str) -> bool:
-        """Writes down that a candidate cannot be made."""
+        """Records why a candidate cannot be made; returns whether that counts, as `done` does."""
         return self._tell(number, None, {"error": error})
 
     def give_back(self, trial: Trial) -> None:
-        """Gives a trial back that was interrupted, which is none of its candidate's fault."""
+        """Gives up an interrupted trial, to be repeated; the attempt does not count against its candidate."""
         self._tell(trial.number, None, {"attempt": trial.job.attempt - 1})
 
     def drop(self, number: int) -> bool:
-        """Gives up a trial that someone else does as well."""
+        """Gives up a trial that does the same as another; returns whether that counts, as `done` does."""
         return self._tell(number, None, {"dropped": True})
 
     def _tell(self, number: int, values: Sequence[float] | None, attributes: Mapping[str, Any]) -> bool:
@@ -159,24 +168,24 @@ class TrialStore:
                 time.sleep(1.0)
 
     def take_back(self) -> None:
-        """Gives back what an earlier search of this same process left running, in a notebook for example."""
+        """Gives up what an earlier search of this same process left running, in a notebook for example."""
         for trial in self.trials():
             if trial.state == "running" and trial.worker == self.worker:
                 self.give_back(trial)
 
     @property
     def forgiven(self) -> set[int]:
-        """The numbers of the failed trials that do not count any more."""
+        """Numbers of the failed trials that do not count any more."""
         return set(self._study.user_attrs.get("forgiven", ()))
 
     def forgive(self) -> None:
-        """Has failures not count where nothing came of the search so far: what was wrong may have been the machine."""
+        """Discounts the failures of a search that has no result so far: their cause may have been the machine."""
         trials = self.trials()
         if {trial.state for trial in trials} <= {"failed", "lost", "dropped"}:
             self._study.set_user_attr("forgiven", [t.number for t in trials if t.state == "failed"])
 
     def sweep(self) -> list[Trial]:
-        """The trials whose workers are lost, given up by this call: each is one worker's find alone."""
+        """Gives up the trials whose workers are lost and returns them; each is returned to one worker alone."""
         found = []
         for trial in self.trials():
             if trial.state == "running" and self._is_lost(trial) and self._tell(trial.number, None, {}):
@@ -199,16 +208,16 @@ def open_trial_store(
     distributions: Mapping[str, BaseDistribution],
     lost_after: float,
 ) -> TrialStore:
-    """The record of a search, begun or found.
+    """The trials of a search in a storage, which is made if it is not there.
 
     Args:
         storage: `postgresql://...`, `mysql://...`, `sqlite:///file.db`, or the path of a journal file on a disk that
             all workers share; `journal` if not given.
-        journal: Where the journal goes otherwise.
+        journal: Path of the journal file otherwise.
         name: The name of the search in the storage.
-        directions: `minimize` or `maximize` for each figure.
-        distributions: The parameters that are varied.
-        lost_after: Seconds without a sign of life after which a worker counts as lost.
+        directions: `minimize` or `maximize` for each value of a trial.
+        distributions: The varied parameters by name.
+        lost_after: Seconds without a heartbeat after which a worker counts as lost.
 
     Raises:
         InputError: The storage cannot be opened.
@@ -227,10 +236,10 @@ def open_trial_store(
 
 
 def check_storage(storage: str | None) -> None:
-    """Looks before anything is computed whether a storage that is given can be opened; leaves no trace of a search.
+    """Checks before anything is computed that a storage can be opened; leaves no trace of a search.
 
     Raises:
-        InputError: It cannot.
+        InputError: The storage cannot be opened.
     """
     if storage is None:
         return
@@ -239,7 +248,7 @@ def check_storage(storage: str | None) -> None:
 
 
 def _opened(where: str, make: Callable[[], T]) -> T:
-    """What comes of a storage; tried again for a while, as another process may be making its tables."""
+    """The result of `make`, tried again for a while, as another process may be making the storage's tables."""
     tried = 0
     while True:
         tried += 1
@@ -280,7 +289,7 @@ def _check_folder(journal: str) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps Optuna's news of every study and trial off the screen for the length of the block."""
+    """Silences Optuna's log of studies and trials for the length of the block."""
     import optuna
 
     before = optuna.logging.get_verbosity()
@@ -333,7 +342,7 @@ def _this_process() -> str:
 
 
 def _here() -> str:
-    """What tells this machine, and on it the container, from others: hosts may have the same name."""
+    """An identifier of this machine and container; host names alone may repeat."""
     boot, spaces = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     parts = [platform.node()]
     with contextlib.suppress(OSError):
@@ -346,7 +355,7 @@ def _is_here(worker: str) -> bool:
 
 
 def _lives(worker: str) -> bool:
-    """Whether a process of this machine is still the one that it was."""
+    """Whether a worker of this machine still runs; another process may have its id by now."""
     _, process, born = worker.split(" ")
     try:
         os.kill(int(process), 0)
@@ -358,7 +367,7 @@ def _lives(worker: str) -> bool:
 
 
 def _born(process: int) -> str:
-    """When a process was started, in ticks since the machine was; empty where the system does not say."""
+    """Start time of a process, in clock ticks since boot; empty where the system does not say."""
     try:
         text = Path(f"/proc/{process}/stat").read_text()
     except OSError:

@@ -26,12 +26,12 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Rungs:
-    """How many candidates are trained, and how long.
+    """The rungs of successive halving: how many candidates are trained, and how long.
 
     Args:
-        trials: How many get the short training.
-        epochs: The epochs of each rung, rising.
-        promoted: The share of a rung's candidates that go on to the next.
+        trials: Number of candidates on rung 0, the short training.
+        epochs: Epochs of each rung, ascending.
+        promoted: Fraction of a rung's candidates that go on to the next, 0-1.
     """
 
     trials: int
@@ -39,12 +39,12 @@ class Rungs:
     promoted: float
 
     def size(self, before: int) -> int:
-        """How many candidates a rung takes of so many on the rung before."""
+        """Number of candidates on a rung, of `before` on the rung below."""
         return max(math.ceil(before * self.promoted), 1)
 
     @property
     def trainings(self) -> int:
-        """How many trainings there will be."""
+        """Number of trainings on all rungs."""
         count = total = self.trials
         for _ in self.epochs[1:]:
             count = self.size(count)
@@ -53,19 +53,19 @@ class Rungs:
 
 
 class Worker:
-    """One process of a search.
+    """One worker process of a search.
 
     Args:
-        record: The trials.
-        space: The candidates.
-        proposals: Where new ones come from.
-        objective: Which files are better: the goal, the size that counts, and the limits.
-        rungs: How many, and how long.
-        make: Makes a candidate in a trial of some number: `(candidate, epochs, number)` to its score, how much worse
-            than the model's that is, and its cost.
-        notify: Is called with a line for what each trial came to.
-        part: Is called with the fraction of the search that is done, 0-1.
-        trained: How many epochs a candidate trains that is given so many: each of its stages takes one at least.
+        record: The trials in their storage.
+        space: The search space.
+        proposals: The sampler of new candidates.
+        objective: The goal and the limits.
+        rungs: How many candidates are trained, and how long.
+        make: Trains and converts a candidate: `(candidate, epochs, trial number)` to its score, how much worse than the
+            original model's that is, and its cost.
+        notify: Called with one line on each finished trial.
+        part: Called with the fraction of the search that is done, 0-1.
+        trained: Epochs that a candidate really trains when given so many: each of its stages takes one at least.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Worker:
         self._exhausted: int | None = None
 
     def run(self) -> list[Point]:
-        """Works until the search is over, and gives all that was made, by whomever.
+        """Works until the search is over, and returns the files of all workers.
 
         Raises:
             ModelError: No candidate fits the limits.
@@ -122,10 +122,10 @@ class Worker:
         return points
 
     def points(self, trials: Sequence[Trial], rung: int | None = None) -> list[Point]:
-        """What finished trials came to, of one rung or of all.
+        """The files of finished trials, of one rung or of all.
 
-        Files of the same layers and precisions run the same operations, whatever their weights: what disturbed one
-        measurement does not count against its file.
+        Files of the same layers and precisions run the same operations, whatever their weights: each gets the least
+        latency that was measured of them.
         """
         found = [self._point(t) for t in trials if t.state == "done"]
         least: dict[str, float] = {}
@@ -145,7 +145,7 @@ class Worker:
         return self._space.candidate(trial.job.parameters)
 
     def _jobs(self, trials: Sequence[Trial]) -> list[Job]:
-        """What is to be done next; nothing where all that is left is being done."""
+        """The next job, if any; empty where all that is left is being done."""
         repeated = {trial.job.again for trial in trials}
         for trial in trials:
             if trial.state == "lost" and trial.number not in repeated and trial.job.attempt + 1 < ATTEMPTS:
@@ -159,7 +159,7 @@ class Worker:
         return self._longer(trials)
 
     def _proposal(self, trials: Sequence[Trial], first: Sequence[Trial]) -> Proposal | None:
-        """The next candidate; None where there is no other that fits, which is told once."""
+        """The next candidate; None where no other fits the limits, which is notified once."""
         if self._exhausted == len(first):
             return None
         taken = [self._candidate(trial) for trial in first]
@@ -175,7 +175,7 @@ class Worker:
             return None
 
     def _longer(self, trials: Sequence[Trial]) -> list[Job]:
-        """The next promising candidate of the lowest rung that is finished and has some left."""
+        """The job that promotes the next candidate of the lowest finished rung that has some left; empty without."""
         for rung in range(1, len(self._rungs.epochs)):
             before = [trial for trial in _counted(trials) if trial.job.rung == rung - 1]
             if any(trial.state in ("running", "waiting") for trial in before):
@@ -188,12 +188,12 @@ class Worker:
         return []
 
     def _is_the_same(self, candidate: Candidate, point: Point, epochs: int) -> bool:
-        """Whether a longer training would be the one that a point has had already."""
+        """Whether a longer training would repeat the one that a file has had already."""
         lengths = [self._trained(candidate, each) for each in (epochs, point.epochs)]
         return candidate == point.candidate and lengths[0] == lengths[1]
 
     def _promising(self, points: Sequence[Point], count: int) -> list[Point]:
-        """The candidates to train longer: the best for the wish, and every third from elsewhere on the front.
+        """The candidates to train longer: the best by the objective, and a third from elsewhere on the Pareto front.
 
         A limit on accuracy is met more easily after a longer training, so a candidate that misses it is not out.
         """
@@ -205,7 +205,7 @@ class Worker:
         return (first + others)[:count]
 
     def _do(self, trial: Trial) -> None:
-        """Makes a candidate, if it is not more than was asked for."""
+        """Runs a trial, unless another does the same."""
         if self._is_double(trial):
             self._record.drop(trial.number)
             return
@@ -239,7 +239,7 @@ class Worker:
         return cost.raw_bytes if self._wish.size == "raw" else cost.gzip_bytes
 
     def _is_double(self, trial: Trial) -> bool:
-        """Whether two workers have put the same up at the same time, and this is the later one."""
+        """Whether two workers have enqueued the same job at the same time, and this trial is the later one."""
         forgiven = self._record.forgiven
         trials = [other for other in self._record.trials() if other.number not in forgiven]
         others = [other for other in _counted(trials) if other.number < trial.number]
@@ -253,11 +253,11 @@ class Worker:
 
 
 def _counted(trials: Sequence[Trial]) -> list[Trial]:
-    """The trials that stand for a candidate: those that were given back stand where they are repeated."""
+    """The trials that stand for a candidate: neither dropped ones, nor lost ones that are repeated."""
     repeated = {trial.job.again for trial in trials if trial.state != "dropped"}
     return [t for t in trials if t.state != "dropped" and not (t.state == "lost" and t.number in repeated)]
 
 
 def _kind(candidate: Candidate) -> str:
-    """What decides the time of a run."""
+    """The settings of a candidate that decide its latency."""
     return repr((candidate.channels, sorted(candidate.bits.items())))

@@ -1,4 +1,4 @@
-"""Which weights of a kernel stay: TF-MOT's magnitude rule in NumPy, without its full sort.
+"""Which weights stay, of a kernel or of several ranked together: TF-MOT's magnitude rule in NumPy, without a full sort.
 
 TF-MOT keeps every weight whose magnitude reaches that of the k-th largest, with `k = max(round(n * (1 - s)), 1)` in
 float32 for n weights and sparsity s (`pruning_impl.Pruning._update_mask`). The k-th largest needs a selection, which
@@ -10,9 +10,12 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from tfopt.sparsity.allocations import Allocation
 
 
 def kept(size: int, sparsity: float) -> int:
@@ -38,6 +41,31 @@ def magnitude_threshold(weights: np.ndarray, sparsity: float) -> float:
         return 0.0
     threshold = float(np.partition(magnitude, magnitude.size - count)[magnitude.size - count])
     return threshold if threshold >= np.finfo(magnitude.dtype).tiny else 0.0  # TensorFlow flushes subnormals to zero
+
+
+def shared_thresholds(scores: Sequence[np.ndarray], sparsity: float, allocation: Allocation) -> list[float]:
+    """The score from which on each kernel keeps its units, where kernels are ranked together.
+
+    Every kernel keeps at least its largest.
+
+    Args:
+        scores: Of each kernel, not negative.
+        sparsity: Of all together, 0-1.
+        allocation: One that ranks kernels together.
+    """
+    flat = [np.abs(array).ravel().astype(np.float32, copy=False) for array in scores]
+    if allocation.rank_scores is None:
+        shared = magnitude_threshold(np.concatenate(flat), sparsity)
+        return [min(shared, float(array.max())) for array in flat]
+    ordered = [np.sort(array[array > 0]) for array in flat]
+    ranks = [allocation.rank_scores(array) for array in ordered]
+    together = np.concatenate(ranks)
+    count = kept(sum(array.size for array in flat), sparsity)
+    if count > together.size:
+        return [0.0] * len(flat)
+    least = np.partition(together, together.size - count)[together.size - count]
+    first = [min(int(np.searchsorted(rank, least)), rank.size - 1) for rank in ranks]
+    return [float(array[index]) if array.size else 0.0 for array, index in zip(ordered, first, strict=True)]
 
 
 def magnitude_mask(weights: np.ndarray, sparsity: float) -> np.ndarray:

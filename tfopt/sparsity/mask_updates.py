@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.models.layers import Kernel
-from tfopt.sparsity.allocation import shared_thresholds
-from tfopt.sparsity.magnitude import magnitude_threshold, sparsity_of
+from tfopt.sparsity.allocations import ALLOCATIONS, Allocation
+from tfopt.sparsity.magnitude import magnitude_threshold, shared_thresholds, sparsity_of
 from tfopt.sparsity.patterns import NOfM, Pattern, Unstructured
 
 
@@ -23,11 +23,11 @@ class MaskUpdater:
     Args:
         kernels: What is pruned.
         pattern: Its shape.
-        targets: The sparsity of each kernel at the end, as `allocation.allocate` gives them; None for those that share
-            one threshold.
+        targets: The sparsity of each kernel at the end, as `allocate` gives them; None for those that share one
+            threshold.
         final: The schedule's sparsity at its end: a kernel is as far on the way to its target as the schedule to this.
         strategy: The model's distribution strategy.
-        allocation: How those that share one threshold are ranked, `global` or `lamp`.
+        allocation: How those that share one threshold are ranked.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class MaskUpdater:
         strategy: Any,
         allocation: str = "global",
     ):
-        self.kernels, self.pattern, self._allocation = list(kernels), pattern, allocation
+        self.kernels, self.pattern, self._allocation = list(kernels), pattern, ALLOCATIONS[allocation]
         self._raw = [kernel.variable.value for kernel in kernels]
         with strategy.scope():
             mean = {"trainable": False, "aggregation": tf.VariableAggregation.MEAN}
@@ -131,14 +131,13 @@ def _threshold(scores: Any, sparsity: Any) -> Any:
     return tf.gather(tf.sort(scores, direction="DESCENDING"), count - 1)
 
 
-def _shared(scores: list[Any], sparsity: Any, allocation: str) -> list[Any]:
+def _shared(scores: list[Any], sparsity: Any, allocation: Allocation) -> list[Any]:
     """`shared_thresholds` of flat tensors of scores, in TensorFlow ops."""
-    if allocation == "global":
+    if allocation.rank_tensors is None:
         least = _threshold(tf.concat(scores, 0), sparsity)
         return [tf.minimum(least, tf.reduce_max(array)) for array in scores]
     ordered = [tf.sort(array) for array in scores]
-    squares = [tf.square(tf.cast(array, tf.float64)) for array in ordered]
-    ranks = [tf.math.divide_no_nan(s, tf.cumsum(s, reverse=True)) for s in squares]
+    ranks = [allocation.rank_tensors(array) for array in ordered]
     least = _threshold(tf.concat(ranks, 0), sparsity)
     pairs = zip(ordered, ranks, strict=True)
     return [tf.minimum(tf.reduce_min(tf.where(r >= least, o, o.dtype.max)), o[-1]) for o, r in pairs]

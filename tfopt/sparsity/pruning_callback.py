@@ -10,17 +10,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.errors import InputError, ModelError
+from tfopt.errors import ModelError
 from tfopt.keras_private import step_count
 from tfopt.models.attachment import ConstraintCallback, refuse_combinations
 from tfopt.models.constraints import HeldConstraint
-from tfopt.models.layers import Kernel, Rules
-from tfopt.sparsity.allocation import Allocation
+from tfopt.models.layers import Kernel, Rules, as_rules
+from tfopt.recipe.settings import takes_settings
 from tfopt.sparsity.mask_updates import MaskUpdater
-from tfopt.sparsity.patterns import Pooling, build_pattern
-from tfopt.sparsity.pruning_config import Request
+from tfopt.sparsity.pruning_config import PruningConfig
+from tfopt.sparsity.pruning_plan import PruningPlan, build_schedule, pattern_of, plan_pruning
 from tfopt.sparsity.rewinding import Rewinding
-from tfopt.sparsity.schedules import ScheduleTable
+from tfopt.sparsity.schedule_table import ScheduleTable
 
 __all__ = ["MagnitudePruning"]
 
@@ -43,6 +43,7 @@ class _Masked(HeldConstraint):
         return weights * tf.maximum(tf.cast(self.mask, weights.dtype), tf.cast(self.gate, weights.dtype))
 
 
+@takes_settings(PruningConfig)
 class MagnitudePruning(ConstraintCallback):
     """Sets the smallest weights of each kernel to zero while `fit()` trains, with the masks that TF-MOT would make.
 
@@ -54,32 +55,14 @@ class MagnitudePruning(ConstraintCallback):
     masks, which resumes an interrupted schedule. `EarlyStopping(restore_best_weights=True)` can bring back weights from
     before the schedule's end, less sparse: let it start after that (`start_from_epoch`).
 
+    Its settings are those of the stage `prune`, and `tfopt stages prune` lists what the words of `allocation` and
+    `schedule` mean. A TF-MOT `PruningSchedule` object for `schedule` says itself what else is set of it.
+
     Args:
-        sparsity: The fraction of zeros to reach, in [0, 1): of each kernel, or of all together where `allocation` says
-            so. Left out with `keep`, which says it itself.
-        begin: The first step that prunes: a step number (int) or a fraction of the training (float).
-        end: The last step that makes new masks, the same way; after it the zeros stay where they are.
-        frequency: Steps from one mask update to the next; a twentieth of the way, at most 100, if not given.
-        schedule: `"polynomial"` (TF-MOT's PolynomialDecay), `"constant"` (ConstantSparsity), `"one_shot"` (all at
-            `begin`), `"iterative"` (`rounds` prunings from `begin` to `end`, each of the same share of what is left),
-            or a TF-MOT `PruningSchedule` object, which then says all of the above.
-        initial_sparsity: Where the polynomial schedule starts, in [0, 1).
-        power: Its exponent.
-        rounds: Prunings of the iterative schedule.
-        rewind: What goes back after each pruning: `"weights"` (those that stay, and the optimizer, as they were at
-            `rewind_to`) or `"learning_rate"` (the optimizer's step count alone, on which its schedule depends).
-        rewind_to: Where to, in steps or as a fraction of the training; 0 is where training began.
-        allocation: `"uniform"`, `"global"`, `"lamp"` (both rank all kernels together) or `"erk"`; see
-            `tfopt.sparsity.allocation`.
         rules: Sparsities by layer pattern, such as `{"head": 0.5}`, before any allocation; of several that match the
             last one counts, 0 keeps a layer dense.
-        block: Rows and columns of the blocks to prune; single weights if not given.
-        block_pooling: How a block is scored: `"average"` or `"max"` of its magnitudes.
-        keep: `(2, 4)` keeps two of every four weights in a row along a kernel's inputs; made once, at `begin`.
-        only: Layer patterns; empty means every layer of a class that TF-MOT prunes.
-        skip: Layer patterns to leave dense.
-        prunable: Names of the weights to prune by layer pattern, for layers that tfopt does not know.
-        start_step: The step to begin at, where the rule above is not the one you want.
+        start_step: The step to begin at, where it is neither 0 nor the first one of the epoch that `fit` starts at.
+        **settings: Those of `PruningConfig`.
 
     Raises:
         InputError: Settings that contradict each other.
@@ -102,49 +85,22 @@ class MagnitudePruning(ConstraintCallback):
         self,
         sparsity: float | None = None,
         *,
-        begin: int | float = 0.0,
-        end: int | float = 0.75,
-        frequency: int | None = None,
-        schedule: Any = "polynomial",
-        initial_sparsity: float = 0.0,
-        power: float = 3.0,
-        rounds: int | None = None,
-        rewind: str | None = None,
-        rewind_to: int | float = 0,
-        allocation: Allocation = "uniform",
         rules: Rules[float] | None = None,
-        block: tuple[int, int] | None = None,
-        block_pooling: Pooling = "average",
-        keep: tuple[int, int] | None = None,
-        only: str | Sequence[str] = (),
-        skip: str | Sequence[str] = (),
         prunable: Mapping[str, Sequence[str]] | None = None,
         start_step: int | None = None,
+        **settings: Any,
     ):
         super().__init__()
-        self._request = Request(
-            sparsity,
-            begin=begin,
-            end=end,
-            frequency=frequency,
-            schedule=schedule,
-            initial_sparsity=initial_sparsity,
-            power=power,
-            rounds=rounds,
-            allocation=allocation,
-            rules=rules,
-            pattern=build_pattern(block, block_pooling, keep),
-            only=only,
-            skip=skip,
-            prunable=prunable,
-        )
-        if rewind and self._request.kind not in ("one_shot", "iterative"):
-            raise InputError(f"rewind goes with schedule 'one_shot' or 'iterative'. Received: {schedule=}, {rewind=}.")
+        settings |= {"sparsity": sparsity, "prunable": prunable or {}}
+        settings["rules"] = [{"layers": patterns, "sparsity": value} for patterns, value in as_rules(rules)]
+        self._config = PruningConfig(**settings)
+        pattern_of(self._config)  # refuses numbers that make none
         self.schedule: Any = None
         self.start_step = start_step
         self.step: int | None = None
         self.skipped: list[tuple[str, str]] = []
-        self._rewinding = Rewinding(rewind, rewind_to) if rewind else None
+        rewind = self._config.rewind
+        self._rewinding = Rewinding(rewind, self._config.rewind_to) if rewind else None
         self._masking: MaskUpdater
         self._pending: dict[str, np.ndarray] | None = None
         self._in_graph = False
@@ -163,10 +119,15 @@ class MagnitudePruning(ConstraintCallback):
         Raises:
             InputError, ModelError: As for the callback.
         """
-        chosen, self.skipped = self._request.choose(model, schedule := self.schedule_for(total))
+        plan = self._plan(model, total)
+        return list(zip(plan.kernels, plan.shares, strict=True)), plan.schedule
+
+    def _plan(self, model: keras.Model, total: int | None) -> PruningPlan:
+        plan = plan_pruning(self._config, model, total)
+        self.skipped = list(plan.skipped)
         if self._rewinding:
-            self._rewinding.before(schedule, total)
-        return chosen, schedule
+            self._rewind_step = self._rewinding.before(plan.schedule, total)
+        return plan
 
     def schedule_for(self, total: int | None) -> Any:
         """The TF-MOT schedule of a training of `total` steps; None for a length that is not known.
@@ -174,7 +135,7 @@ class MagnitudePruning(ConstraintCallback):
         Raises:
             InputError: A fraction of an unknown length, or an end before the begin.
         """
-        return self._request.schedule_for(total)
+        return build_schedule(self._config, total)
 
     def sparsity(self) -> dict[str, float]:
         """The fraction of zeros of each pruned kernel, by its path, such as `conv2d/kernel`."""
@@ -215,13 +176,13 @@ class MagnitudePruning(ConstraintCallback):
             raise ModelError(
                 "the model has no weights yet, so there is nothing to prune. Call model.build or the model first."
             )
-        pairs, self.schedule = self.choose(model, total := self._total())
+        plan = self._plan(model, self._total())
+        self.schedule = plan.schedule
         if self._rewinding:
             self._rewinding.forget()
-            self._rewind_step = self._rewinding.before(self.schedule, total)
-        kernels, shares = [kernel for kernel, _ in pairs], [share for _, share in pairs]
-        request, final = self._request, self._request.final(self.schedule)
-        self._masking = MaskUpdater(kernels, request.pattern, shares, final, strategy, request.allocation)
+        self._masking = MaskUpdater(
+            plan.kernels, plan.pattern, plan.shares, plan.final, strategy, self._config.allocation
+        )
         with strategy.scope():
             once = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
             self._gate = tf.Variable(0.0, **once)

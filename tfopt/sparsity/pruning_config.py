@@ -1,136 +1,183 @@
-"""What is asked of pruning, checked when it is said, and what it comes to on a model."""
+"""The settings of magnitude pruning, for the stage and the callback: their defaults, descriptions and checks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-import keras
+from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
-from tfopt.errors import InputError, ModelError
-from tfopt.models.layers import Kernel, Rules, as_rules, by_rules
-from tfopt.sparsity.allocation import ALLOCATIONS, allocate
-from tfopt.sparsity.patterns import NOfM, Pattern, Unstructured
-from tfopt.sparsity.schedules import build_schedule, check_knobs, check_schedule, final_sparsity
-from tfopt.sparsity.selection import choose_kernels
+from tfopt.recipe.settings import OneOf, Patterns, Settings
+from tfopt.sparsity.allocations import ALLOCATIONS
+from tfopt.sparsity.schedules import SCHEDULES, SparsitySchedule
+
+# The JSON schema of a sparsity.
+_SHARE_SCHEMA = WithJsonSchema({"type": "number", "minimum": 0, "exclusiveMaximum": 1})
 
 
-class Request:
-    """How much of which kernels is to go, and when: the settings of `MagnitudePruning`, with the pattern built.
+class _Schedule(OneOf):
+    """A schedule's word, or a TF-MOT `PruningSchedule` object."""
 
-    Raises:
-        InputError: Settings that contradict each other.
-    """
+    def _check(self, value: Any) -> Any:
+        return super()._check(value) if isinstance(value, str) else _check_object(value)
 
-    def __init__(
-        self,
-        sparsity: float | None,
-        *,
-        begin: int | float,
-        end: int | float,
-        frequency: int | None,
-        schedule: Any,
-        initial_sparsity: float,
-        power: float,
-        rounds: int | None,
-        allocation: str,
-        rules: Rules[float] | None,
-        pattern: Pattern,
-        only: str | Sequence[str],
-        skip: str | Sequence[str],
-        prunable: Mapping[str, Sequence[str]] | None,
-    ):
-        if allocation not in ALLOCATIONS:
-            raise InputError(f"allocation is one of {', '.join(ALLOCATIONS)}. Received: allocation={allocation!r}.")
-        if isinstance(pattern, NOfM):
-            sparsity, schedule = _of_groups(pattern, sparsity, schedule, allocation, rules), "one_shot"
-        self.sparsity, self.pattern, self.allocation = sparsity, pattern, allocation
-        self.rules, self.prunable = as_rules(rules), dict(prunable or {})
-        for number, (patterns, value) in enumerate(self.rules):
-            if not 0 <= value < 1:
-                raise InputError(
-                    f"a rule's sparsity is at least 0 and below 1. Received: {', '.join(patterns)}: {value}.",
-                    ("rules", number),
-                )
-        self.only = (only,) if isinstance(only, str) else tuple(only)
-        self.skip = (skip,) if isinstance(skip, str) else tuple(skip)
-        self._knobs: dict[str, Any] | None = None
-        if isinstance(schedule, str):
-            self._knobs = check_knobs(schedule, sparsity, initial_sparsity, power, begin, end, frequency, rounds)
-            # A schedule that goes nowhere has no way for the rules to be a part of.
-            self._knobs["sparsity"] = sparsity or max((value for _, value in self.rules), default=0.0)
-            return
-        if (sparsity, begin, end, frequency, initial_sparsity, power) != (None, 0.0, 0.75, None, 0.0, 3.0) or rounds:
-            raise InputError(
-                "a schedule object says sparsity, begin, end and frequency itself: leave one or the other out. "
-                f"Received: {sparsity=}, {begin=}, {end=}, {frequency=}."
-            )
-        self._schedule = check_schedule(schedule)
+
+def _check_object(schedule: Any) -> Any:
+    from tfopt.sparsity.schedules.iterative import IterativeSparsity
+    from tfopt.sparsity.tfmot import tfmot
+
+    if not isinstance(schedule, tfmot().PruningSchedule | IterativeSparsity):
+        raise ValueError(
+            f"schedule is {', '.join(map(repr, SCHEDULES))} or a TF-MOT PruningSchedule "
+            f"(tfopt.sparsity.polynomial_decay makes one). Received: schedule={schedule!r}"
+        )
+    return schedule
+
+
+class PruneRule(Settings):
+    """A sparsity for the layers that a pattern chooses."""
+
+    layers: Patterns = Field(min_length=1)
+    """Layer patterns: paths, names or classes."""
+    sparsity: Annotated[float, _SHARE_SCHEMA]
+    """The fraction of zeros to reach in each of their kernels, 0-1; 0 keeps them dense."""
+
+    @field_validator("sparsity")
+    @classmethod
+    def _is_a_share(cls, sparsity: float, info: ValidationInfo) -> float:
+        if not 0 <= sparsity < 1:
+            layers = ", ".join(info.data.get("layers", ()))
+            raise ValueError(f"a rule's sparsity is at least 0 and below 1. Received: {layers}: {sparsity}")
+        return sparsity
+
+
+class PruningConfig(Settings):
+    """How much of which kernels is to go, when, and in what shape."""
+
+    kind: ClassVar[str] = "pruning"
+
+    sparsity: Annotated[float, _SHARE_SCHEMA] | None = None
+    """The fraction of zeros to reach, 0-1: in each kernel, or in all together that have no rule where `allocation` says
+    so. Left out with `keep`, which says it itself."""
+    allocation: Annotated[str, OneOf(ALLOCATIONS)] = "uniform"
+    """How the zeros are shared out among the kernels."""
+    rules: tuple[PruneRule, ...] = Field((), examples=[[{"layers": "head", "sparsity": 0.5}]])
+    """Sparsities of single layers, such as {layers: head, sparsity: 0.5}; a later rule wins, and all win over
+    `allocation`."""
+    block: tuple[int, int] | None = Field(None, examples=[[1, 4]])
+    """Rows and columns of blocks that are pruned as a whole, such as [1, 4]; single weights if not given."""
+    block_pooling: Literal["average", "max"] = "average"
+    """How a block is scored: by the mean of its magnitudes, or by the largest."""
+    keep: tuple[int, int] | None = Field(None, examples=[[2, 4]])
+    """[2, 4] keeps two of every four weights in a row along a kernel's inputs; made once, at `begin`."""
+    schedule: Annotated[Any, _Schedule(SCHEDULES)] = "polynomial"
+    """When masks are made, and at which sparsity."""
+    initial_sparsity: float = Field(0.0, ge=0, lt=1)
+    """Where the polynomial schedule starts, 0-1."""
+    power: float = Field(3.0, gt=0)
+    """The exponent of the polynomial schedule."""
+    begin: int | float = Field(0.0, ge=0)
+    """The first step that prunes: a whole number is a step, a fraction 0.0-1.0 a share of the training."""
+    end: int | float = Field(0.75, ge=0)
+    """The last step that makes new masks, the same way; the rest of the training recovers."""
+    frequency: int | None = Field(None, ge=1)
+    """Steps between mask updates; a twentieth of the way, at most 100, if not given."""
+    rounds: int | None = Field(None, json_schema_extra={"minimum": 1})
+    """How many prunings the iterative schedule has."""
+    rewind: Literal["weights", "learning_rate"] | None = None
+    """For one_shot and iterative: what goes back to `rewind_to` after each pruning. weights: those that stay, and the
+    optimizer. learning_rate: the optimizer's schedule alone."""
+    rewind_to: int | float = Field(0, ge=0)
+    """Where rewinding goes back to, as a step or a share of the training."""
+    only: Patterns = ()
+    """Layer patterns (path, name or class); empty means every layer of a class that TF-MOT prunes."""
+    skip: Patterns = ()
+    """Layer patterns to leave dense."""
+    prunable: dict[str, Patterns] = Field({}, examples=[{"MyDense": ["matrix"]}])
+    """For layers of your own: names of the weights to prune by layer pattern, such as {MyDense: [matrix]}."""
 
     @property
-    def kind(self) -> str | None:
-        """The schedule's word; None for a schedule object."""
-        return self._knobs["kind"] if self._knobs else None
+    def schedule_kind(self) -> SparsitySchedule | None:
+        """The kind of schedule; None for a schedule object."""
+        if self.keep:  # has no way to go: n of every m weights are one sparsity
+            return SCHEDULES["one_shot"]
+        return SCHEDULES[self.schedule] if isinstance(self.schedule, str) else None
 
-    def schedule_for(self, total: int | None) -> Any:
-        """The schedule of a training of `total` steps; None for a length that is not known.
-
-        Raises:
-            InputError: A fraction of an unknown length, or an end before the begin.
-        """
-        return build_schedule(**self._knobs, total=total) if self._knobs else self._schedule
-
-    def final(self, schedule: Any) -> float:
-        """The sparsity that the schedule ends at, 0-1; 1 for an object that does not say, which all kernels follow.
-
-        Raises:
-            InputError: Rules or erk, which are shares of a sparsity, with an object that does not say.
-        """
-        known = final_sparsity(schedule)
-        if known is None and (self.rules or self.allocation == "erk"):
-            raise InputError(
-                "rules and allocation erk need to know where the schedule ends: give the schedule object the attribute "
-                f"final_sparsity, 0-1. Received: schedule={schedule!r}."
+    @field_validator("sparsity")
+    @classmethod
+    def _is_a_share(cls, sparsity: float | None) -> float | None:
+        if sparsity is not None and not 0 <= sparsity < 1:
+            raise ValueError(
+                f"the fraction of zeros to reach is at least 0 and below 1, such as 0.8 for 80%. Received: {sparsity!r}"
             )
-        return 1.0 if known is None else known
+        return sparsity
 
-    def choose(
-        self, model: keras.Model, schedule: Any
-    ) -> tuple[list[tuple[Kernel, float | None]], list[tuple[str, str]]]:
-        """The kernels to prune, each with its sparsity at the schedule's end, and what is left alone, with the reason.
+    @field_validator("begin", "end", "rewind_to")
+    @classmethod
+    def _is_a_point(cls, point: int | float, info: ValidationInfo) -> int | float:
+        if isinstance(point, float) and point > 1:
+            raise ValueError(
+                f"{info.field_name} is a step number (int) or a fraction of the training (float, 0-1). "
+                f"Received: {point}"
+            )
+        return point
 
-        Raises:
-            InputError, ModelError: Patterns or rules that do not fit the model, or nothing left to prune.
-        """
-        kernels, skipped = choose_kernels(model, self.only, self.skip, self.prunable)
-        flat = [kernel.path for kernel in kernels if len(kernel.variable.shape) < 2]
-        if flat and not isinstance(self.pattern, Unstructured):
-            raise ModelError(f"{flat[0]} has one axis, and block and keep take kernels of at least two.", ("prunable",))
-        small = {k.path: why for k in kernels if (why := self.pattern.too_small(k.variable.shape))}
-        skipped += small.items()
-        kernels = [kernel for kernel in kernels if kernel.path not in small]
-        if not kernels:
-            path, why = next(iter(small.items()))
-            raise ModelError(f"no layer is left to prune. Of {path}: {why}.")
-        final = self.final(schedule)
-        shares = allocate(kernels, final if self.sparsity is None else self.sparsity, self.allocation, self.rules)
-        chosen = [(kernel, share) for kernel, share in zip(kernels, shares, strict=True) if share != 0 or not final]
-        ruled = by_rules([kernel.place for kernel in kernels], self.rules)
-        left = {k.place.path: rule for k, share, rule in zip(kernels, shares, ruled, strict=True) if share == 0}
-        if final:
-            reasons = {path: self.allocation if rule is None else "a rule" for path, rule in left.items()}
-            skipped += [(path, f"kept dense by {reason}") for path, reason in reasons.items()]
-        if not chosen:
-            raise ModelError("no layer is left to prune: all that could be are kept dense.", ("rules",))
-        return chosen, skipped
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        kind = self.schedule_kind
+        if kind is None:
+            self._check_beside_object()
+        elif (self.sparsity is None) == (self.keep is None):
+            raise ValueError(
+                f"{self.kind} takes sparsity, the fraction of zeros, or keep, such as [2, 4]. Write one of them"
+            )
+        for why, names in self._unused(kind):
+            for name in names:
+                if self._is_given(name):
+                    raise ValueError(f"{name} means nothing {why}. Leave it out")
+        if kind is not None:
+            self._check_required(kind)
+        if self.rounds is not None and self.rounds < 1:
+            raise ValueError(f"rounds is a number of prunings, at least 1. Received: rounds={self.rounds}")
+        if self.rewind and not (kind and kind.rewinds):
+            able = " or ".join(repr(other.name) for other in SCHEDULES.values() if other.rewinds)
+            raise ValueError(f"rewind goes with schedule {able}. Leave it out, or write one of these")
+        if self.sparsity is not None and self.initial_sparsity > self.sparsity:
+            raise ValueError(
+                f"initial_sparsity lies between 0 and sparsity. Received: initial_sparsity={self.initial_sparsity}, "
+                f"sparsity={self.sparsity}"
+            )
+        return self
 
+    def _is_given(self, name: str) -> bool:
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
 
-def _of_groups(pattern: NOfM, sparsity: float | None, schedule: Any, allocation: str, rules: Any) -> float:
-    """The sparsity of n of m, which nothing else can say."""
-    if sparsity is not None or schedule not in ("polynomial", "one_shot") or allocation != "uniform" or rules:
-        raise InputError(
-            f"keep says itself how sparse a kernel becomes, at once and in every layer: leave out sparsity, schedule, "
-            f"allocation and rules. Received: keep={[pattern.keep, pattern.of]}, {sparsity=}, {schedule=}, "
-            f"{allocation=}, {rules=}."
-        )
-    return pattern.sparsity
+    def _check_beside_object(self) -> None:
+        names = ("sparsity", "begin", "end", "frequency", "initial_sparsity", "power", "rounds")
+        if given := [name for name in names if self._is_given(name)]:
+            raise ValueError(
+                "a schedule object says sparsity, begin, end and frequency itself: leave one or the other out. "
+                f"Received: {', '.join(f'{name}={getattr(self, name)}' for name in given)}"
+            )
+
+    def _unused(self, kind: SparsitySchedule | None) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The settings that another one makes meaningless, with the reason."""
+        if self.keep:
+            yield "with keep", ("allocation", "rules", "block", "rounds", "end", "frequency")
+            yield "with keep", ("schedule",) if self.schedule != "one_shot" else ()
+        if not self.block:
+            yield "without block", ("block_pooling",)
+        if not self.rewind:
+            yield "without rewind", ("rewind_to",)
+        if kind is None:
+            return
+        for name in sorted({name for other in SCHEDULES.values() for name in other.own} - {*kind.own}):
+            owners = (other.name for other in SCHEDULES.values() if name in other.own)
+            yield f"without schedule: {' or '.join(owners)}", (name,)
+        yield f"with schedule: {kind.name}", kind.ignores
+
+    def _check_required(self, kind: SparsitySchedule) -> None:
+        for name in sorted({name for other in SCHEDULES.values() for name in other.required}):
+            if (name in kind.required) == (getattr(self, name) is None):
+                words = " or ".join(repr(other.name) for other in SCHEDULES.values() if name in other.required)
+                raise ValueError(f"{name} goes with schedule {words}, and {words} with {name}. Write both or neither")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from tfopt.errors import InputError, ModelError
 from tfopt.keras_private import step_count
-
-KINDS = ("weights", "learning_rate")
 
 
 class Rewinding:
@@ -18,18 +16,9 @@ class Rewinding:
     Args:
         kind: `weights`: all of the model and its optimizer; `learning_rate`: the optimizer's step count alone.
         to: The step to go back to, or a fraction of the training.
-
-    Raises:
-        InputError: Another kind, or a point that is none.
     """
 
-    def __init__(self, kind: str, to: int | float):
-        if kind not in KINDS:
-            raise InputError(f"rewind is 'weights' or 'learning_rate'. Received: rewind={kind!r}.")
-        if to < 0 or (isinstance(to, float) and to > 1):
-            raise InputError(
-                f"rewind_to is a step number (int) or a fraction of the training (float, 0-1). Received: {to}."
-            )
+    def __init__(self, kind: Literal["weights", "learning_rate"], to: int | float):
         self.kind, self.to = kind, to
         self._kept: list[np.ndarray] | None = None
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from tfopt.recipe.artifact import Artifact, Skipped
+from tfopt.recipe.details.training import DistinctValues, TrainingHistory
 from tfopt.recipe.settings import Patterns, Settings
 from tfopt.recipe.stage import Context
 from tfopt.stages.scoring import test_metrics
@@ -82,5 +83,5 @@ class Cluster(TrainingStage):
             metrics={**scores, "sparsity": kernel_sparsity(model)},
             scores=tuple(scores),
             skipped=tuple(Skipped(where, reason) for where, reason in clustering.skipped),
-            details={"history": history, "distinct_values": clustering.values()},
+            details=[TrainingHistory(history), DistinctValues(clustering.values())],
         )

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from tfopt.recipe.artifact import BACKUP, Artifact, Skipped
-from tfopt.recipe.settings import Patterns
+from tfopt.recipe.details.training import ChannelRemoval, TrainingHistory
+from tfopt.recipe.settings import OneOf, Patterns
 from tfopt.recipe.stage import Context
+from tfopt.sparsity.structured.importance import SCORES, score
 from tfopt.stages.scoring import test_metrics
 from tfopt.stages.training_stage import TrainingStage
 
@@ -30,9 +32,8 @@ class PruneChannels(TrainingStage):
     of: Literal["channels", "parameters", "flops", "bytes", "milliseconds"] = "channels"
     """channels: of every layer, or of all with ranking: global. bytes and milliseconds are of the int8 file, on LiteRT
     and this machine."""
-    score: Literal["l1", "l2", "activity", "batchnorm", "taylor", "random"] = "l2"
-    """What a channel is worth: the norm of its weights, how often and strongly it fires on training samples, its
-    BatchNorm scale, or the change of the loss without it, to first order."""
+    score: Annotated[str, OneOf(SCORES)] = "l2"
+    """What a channel is worth."""
     ranking: Literal["local", "global"] = "local"
     """local: the same share of every layer. global: all channels are ranked together."""
     round_to: int = Field(8, ge=1)
@@ -60,12 +61,13 @@ class PruneChannels(TrainingStage):
         """Reads the model's structure, resolves the patterns, and looks whether what is asked for can be reached."""
         from tfopt.sparsity.structured.budget import Budget, fit
         from tfopt.sparsity.structured.dependency_graph import read
-        from tfopt.sparsity.structured.importance import batchnorm, random
+        from tfopt.sparsity.structured.importance.random import random
         from tfopt.sparsity.structured.selection import RemovalOrder
 
         super().check(model, context)
         structure = read(model)
-        scores = batchnorm(structure) if self.score == "batchnorm" else random(structure)
+        # Without samples random numbers stand in: what can be reached does not depend on the order.
+        scores = random(structure) if SCORES[self.score].needs_samples else score(structure, self.score)
         choice = RemovalOrder(structure, scores, self.ranking, self._limits(last=True))
         if self.of in ("channels", "parameters", "flops"):
             fit(structure, choice, Budget(self.keep, self.of))
@@ -106,7 +108,10 @@ class PruneChannels(TrainingStage):
             metrics=metrics,
             scores=tuple(metrics),
             skipped=tuple(Skipped(where, reason) for where, reason in skipped),
-            details={"history": history, "layers": as_rows(changes(costs(whole), costs(read(model))))},
+            details=[
+                TrainingHistory(history),
+                ChannelRemoval.from_json(as_rows(changes(costs(whole), costs(read(model))))),
+            ],
         )
 
     def _limits(self, last: bool) -> Any:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
 from tfopt.errors import ConversionError, ModelError
 from tfopt.recipe.artifact import TRAINED, Artifact, Format, storage_errors
-from tfopt.recipe.export import FEWEST, MODES, Export, TrainedRanges
+from tfopt.recipe.details.quantization import ConversionNotes
+from tfopt.recipe.details.training import TrainingHistory
+from tfopt.recipe.export import MODES, RANGES, TRAINED_RANGES, Export
+from tfopt.recipe.settings import OneOf
 from tfopt.recipe.stage import Context
 from tfopt.stages.training_stage import TrainingStage
 
@@ -37,7 +40,7 @@ class Qat(Export, TrainingStage):
     rank: ClassVar[int] = 9
     gives: ClassVar[Format] = "tflite"
 
-    ranges: TrainedRanges = "moving_average"  # type: ignore[assignment]
+    ranges: Annotated[str, OneOf(TRAINED_RANGES)] = "moving_average"
     """How ranges follow the training. moving_average: of each batch's extremes. percentile: without the samples that
     stand out. learned: by the gradient, and the steps of kernels with them (LSQ); the one for int4."""
     momentum: float = Field(0.99, ge=0, lt=1)
@@ -55,8 +58,9 @@ class Qat(Export, TrainingStage):
         if not MODES[self.mode].static:
             able = ", ".join(mode.name for mode in MODES.values() if mode.static)
             raise ValueError(f"qat is for modes that compute in integers: {able}. Received: mode: {self.mode}")
-        if self.ranges == "percentile" and self.samples < FEWEST:
-            raise ValueError(f"ranges: percentile begins with {FEWEST} samples at least. Received: {self.samples}")
+        fewest = RANGES[TRAINED_RANGES[self.ranges].begin].fewest
+        if self.samples < fewest:
+            raise ValueError(f"ranges: {self.ranges} begins with {fewest} samples at least. Received: {self.samples}")
         return self
 
     def check(self, model: Any, context: Context) -> None:
@@ -121,5 +125,5 @@ class Qat(Export, TrainingStage):
             file.name,
             metrics={**sizes(file), **conversion.figures, **figures},
             skipped=conversion.skipped,
-            details={"history": history, "notes": list(conversion.notes), "audit": asdict(conversion.audit)},
+            details=[TrainingHistory(history), ConversionNotes(conversion.notes), conversion.audit],
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -11,8 +11,11 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from tfopt.errors import ConversionError, InputError, ModelError
 from tfopt.metrics import score_split
 from tfopt.recipe.artifact import Artifact, Format, storage_errors
-from tfopt.recipe.export import MODES, Export, TrainedRanges
-from tfopt.recipe.settings import Settings
+from tfopt.recipe.details.detail import Detail
+from tfopt.recipe.details.quantization import AccuracySteps, ConversionNotes
+from tfopt.recipe.details.training import TrainingHistory
+from tfopt.recipe.export import MODES, RANGES, TRAINED_RANGES, Export
+from tfopt.recipe.settings import OneOf, Settings
 from tfopt.recipe.stage import Context, Stage
 from tfopt.stages.qat import Qat
 from tfopt.stages.scoring import check_drop, gated, metrics_of
@@ -36,7 +39,7 @@ class Retraining(Settings):
     """Samples to a step; 32 if not given."""
     optimizer: Optimizer = {"adam": {"learning_rate": 1e-4}}
     """An optimizer, as of any stage that trains."""
-    ranges: TrainedRanges = "learned"
+    ranges: Annotated[str, OneOf(TRAINED_RANGES)] = "learned"
     """How ranges follow the training; see the stage qat."""
     distill: bool | None = None
     """Learn from the model itself in floating point besides the labels; if not given, where it has one output."""
@@ -103,7 +106,9 @@ class Quantize(Export, Stage):
         if self.qat:
             self._check_qat(model, context)
         try:
-            few = self.model_copy(update={"ranges": "minmax"})  # a percentile takes more samples
+            # Ranges that a handful of samples is enough for.
+            ranges = next(name for name in (self.ranges, *RANGES) if RANGES[name].fewest <= CHECKED_SAMPLES)
+            few = self.model_copy(update={"ranges": ranges})
             convert_with_notes(model, few, context.data.calibration(CHECKED_SAMPLES, context.seed))
         except ConversionError as error:
             raise ModelError(str(error), ("mode",)) from error
@@ -143,19 +148,19 @@ class Quantize(Export, Stage):
 
         model = context.load(inputs[0])
         calibration = context.data.calibration(self.samples, context.seed)
-        details: dict[str, Any] = {}
+        details: list[Detail] = []
         failed = None
         if self.max_drop is None:
             converted = convert_with_notes(model, self, calibration)
         else:
             outcome = self._contract(model, settled(prepare(model, self, calibration)), inputs, context, details)
             converted = outcome.conversion
-            details["steps"] = [asdict(step) for step in outcome.steps]
+            details.append(AccuracySteps(outcome.steps))
             failed = None if outcome.step.met else f"{context.name}: {self._failure(outcome)}"
         file = context.folder / "model.tflite"
         with storage_errors(file):
             file.write_bytes(converted.content)
-        details |= {"notes": list(converted.notes), "audit": asdict(converted.audit)}
+        details += [ConversionNotes(converted.notes), converted.audit]
         return context.artifact(
             self,
             inputs,
@@ -184,7 +189,7 @@ class Quantize(Export, Stage):
         prepared: PreparedModel,
         inputs: Sequence[Artifact],
         context: Context,
-        details: dict[str, Any],
+        details: list[Detail],
     ) -> Outcome:
         """What keeps the metric, or comes nearest; how a model was trained for it goes into the details."""
         from tfopt.quantization.accuracy_search import AccuracySearch
@@ -209,7 +214,8 @@ class Quantize(Export, Stage):
         stage = self._training_stage(model)
 
         def train() -> Conversion:
-            conversion, figures, details["history"] = stage.train(model, inputs, context)
+            conversion, figures, history = stage.train(model, inputs, context)
+            details.append(TrainingHistory(history))
             return replace(conversion, figures={**conversion.figures, **figures})
 
         return contract.or_trained(outcome, f"trained for {stage.epochs} epochs to be the file", train)

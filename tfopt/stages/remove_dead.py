@@ -9,6 +9,7 @@ from pydantic import Field
 
 from tfopt.metrics import compare_outputs
 from tfopt.recipe.artifact import Artifact, Skipped
+from tfopt.recipe.details.training import ChannelRemoval
 from tfopt.recipe.stage import Context, Stage
 from tfopt.stages.scoring import check_metrics, test_metrics
 
@@ -52,5 +53,5 @@ class RemoveDead(Stage):
             metrics={**scores, **strayed, "removed": 1 - after / before},
             scores=tuple(scores),
             skipped=tuple(Skipped(where, reason) for where, reason in removal.skipped),
-            details={"layers": as_rows(removal.layers)},
+            details=[ChannelRemoval.from_json(as_rows(removal.layers))],
         )

@@ -79,9 +79,8 @@ def _usual_metrics(model: Any, context: Context, output: str | None) -> list[Met
     labels = y[output] if output else y
     names = _of_output(compiled_settings(model).get("metrics"), output)
     names = [m if isinstance(m, str) else getattr(m, "name", "") for m in names if m is not None]
-    known = [metrics.KERAS_NAMES.get(name, name) for name in names]
-    if found := [metrics.METRICS[name] for name in dict.fromkeys(known) if name in metrics.METRICS]:
-        return found
+    if found := [metric for name in names if (metric := metrics.known(name)) is not None]:
+        return list(dict.fromkeys(found))
     loss = context.loss or getattr(model, "loss", None)
     loss = loss.get(output) if isinstance(loss, Mapping) and output in loss else loss
     if loss is None and not isinstance(labels, dict) and labels.dtype.kind in "iub":

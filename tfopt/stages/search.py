@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from tfopt.errors import InputError, RecipeError, did_you_mean
 from tfopt.recipe.artifact import JOURNAL, Artifact, Format, Skipped, content_key, storage_errors
+from tfopt.recipe.details.search import FailedCandidate, SearchOutcome, SearchWish, TriedCandidate
 from tfopt.recipe.settings import PROBLEMS, Patterns, Settings, on_its_own
 from tfopt.recipe.stage import Context, Need, Stage
 from tfopt.search.pareto import Objective, Point, front, ranked
@@ -233,33 +234,30 @@ class Search(Stage):
         points, best = _at_hand(points, objective, builder)
         files = {point.number: builder.folder / f"{point.number}.tflite" for point in best}
         chosen = ranked(best, objective)[0]
-        rows = [{**builder.row(p, files[p.number]), "meets": p.meets(objective)} for p in best]
+        rows = tuple(builder.row(p, files[p.number], objective) for p in best)
         with storage_errors(context.folder):
             (context.folder / "front").mkdir(exist_ok=True)
             for number, file in files.items():
                 file.rename(context.folder / "front" / f"{number}.tflite")
             shutil.rmtree(builder.folder)
         trials = record.trials()
-        tried = [
-            {"number": p.number, "epochs": builder.trained(p.candidate, p.epochs), "score": p.score, **asdict(p.cost)}
-            for p in points
-        ]
-        details = {
-            "search": {
-                "metric": builder.metric.name,
-                "before": builder.before,
-                "wish": asdict(objective),
-                "limits": objective.limits,
-                "chosen": chosen.number,
-                "front": rows,
-                "tried": tried,
-                "failed": [{"number": t.number, "error": t.error} for t in trials if t.state == "failed"],
-                "lost": sum(t.state == "lost" for t in trials),
-                "dropped": sum(t.job.dropped for t in trials if t.state != "dropped"),
-            }
-        }
+        outcome = SearchOutcome(
+            metric=builder.metric.name,
+            before=builder.before,
+            wish=SearchWish(**asdict(objective)),
+            limits=objective.limits,
+            chosen=chosen.number,
+            front=rows,
+            tried=tuple(
+                TriedCandidate(p.number, builder.trained(p.candidate, p.epochs), p.score, **asdict(p.cost))
+                for p in points
+            ),
+            failed=tuple(FailedCandidate(t.number, t.error) for t in trials if t.state == "failed"),
+            lost=sum(t.state == "lost" for t in trials),
+            dropped=sum(t.job.dropped for t in trials if t.state != "dropped"),
+        )
         file = context.folder / "front" / f"{chosen.number}.tflite"
-        scores = rows[best.index(chosen)]["test"]
+        scores = rows[best.index(chosen)].test
         failure = _failure(chosen, objective, builder.metric.name)
         return context.artifact(
             self,
@@ -268,7 +266,7 @@ class Search(Stage):
             metrics={**scores, **sizes(file)},
             scores=tuple(scores),
             skipped=tuple(Skipped(where, reason) for where, reason in builder.profile.skipped),
-            details=details,
+            details=[outcome],
             failed=None if chosen.meets(objective) else f"{context.name}: {failure}",
         )
 

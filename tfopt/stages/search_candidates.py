@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfopt.metrics import score_split
 from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.details.search import FrontFile
 from tfopt.recipe.stage import Context, Stage
 from tfopt.stages.cluster import Cluster
 from tfopt.stages.prune import Prune
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from tfopt.metrics import Metric
     from tfopt.search.cost_model import Cost
     from tfopt.search.model_profile import ModelProfile
-    from tfopt.search.pareto import Point
+    from tfopt.search.pareto import Objective, Point
     from tfopt.search.space import Candidate
 
 
@@ -136,25 +137,26 @@ class CandidateBuilder:
         """How many epochs the stages of a candidate train that is given so many: one each at least."""
         return sum(stage.epochs for stage in self.stages(candidate, epochs) if isinstance(stage, TrainingStage))
 
-    def row(self, point: Point, file: Path) -> dict[str, Any]:
-        """A point of the front as plain data, with its metrics on the test split and the stages that make it."""
+    def row(self, point: Point, file: Path, objective: Objective) -> FrontFile:
+        """A point of the front with its metrics on the test split and the stages that make it."""
         from tfopt.tflite import batch_interpreter
 
         split = self._context.data.test
         outputs = batch_interpreter.file_outputs(file, split)
         stages = self.stages(point.candidate, point.epochs)
-        return {
-            "number": point.number,
-            "file": f"front/{point.number}.tflite",
-            "epochs": self.trained(point.candidate, point.epochs),
-            "score": point.score,
-            "drop": point.drop,
-            "raw_bytes": point.cost.raw_bytes,
-            "gzip_bytes": point.cost.gzip_bytes,
-            "milliseconds": point.cost.milliseconds,
-            "test": {metric.name: score_split(metric, split, outputs) for metric in self._metrics},
-            "stages": [{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages],
-        }
+        return FrontFile(
+            number=point.number,
+            file=f"front/{point.number}.tflite",
+            epochs=self.trained(point.candidate, point.epochs),
+            score=point.score,
+            drop=point.drop,
+            raw_bytes=point.cost.raw_bytes,
+            gzip_bytes=point.cost.gzip_bytes,
+            milliseconds=point.cost.milliseconds,
+            test={metric.name: score_split(metric, split, outputs) for metric in self._metrics},
+            stages=[{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages],
+            meets=point.meets(objective),
+        )
 
 
 def _spread(epochs: int, weights: Sequence[int]) -> list[int]:

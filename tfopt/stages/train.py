@@ -10,6 +10,7 @@ from pydantic import Field
 
 from tfopt.errors import InputError, did_you_mean
 from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.details.training import TrainingHistory
 from tfopt.recipe.settings import Settings
 from tfopt.recipe.stage import Context
 from tfopt.stages.scoring import test_metrics
@@ -73,9 +74,8 @@ class Train(TrainingStage):
             model, self.data(context), self.training(context), context.folder, callbacks, self.listener(context)
         )
         metrics = test_metrics(model, context)
-        return context.artifact(
-            self, inputs, context.save(model), metrics=metrics, scores=tuple(metrics), details={"history": history}
-        )
+        file, details = context.save(model), [TrainingHistory(history)]
+        return context.artifact(self, inputs, file, metrics=metrics, scores=tuple(metrics), details=details)
 
 
 def _logged(metrics: Any) -> list[str]:

@@ -215,14 +215,15 @@ class TrainingStage(Stage):
         Raises:
             InputError: The optimizer's name says another number.
         """
-        from tfopt.optimizers.factory import BATCHES, named
+        from tfopt.optimizers.registry import OPTIMIZERS, named
 
         name = named(self.optimizer)
-        says = BATCHES.get(name) if name else None
+        says = OPTIMIZERS[name].batch_size if name and name in OPTIMIZERS else None
         if says and self.batch_size and says != self.batch_size:
+            samples = {"full": "the whole training split", 1: "one sample"}.get(says, f"{says} samples")
             raise InputError(
-                f"{name} takes {'the whole training split' if says == 'full' else 'one sample'} to a step. Leave "
-                f"batch_size out, or write mini_batch_gradient_descent. Received: {self.batch_size}.",
+                f"{name} takes {samples} to a step. Leave batch_size out, or write mini_batch_gradient_descent. "
+                f"Received: {self.batch_size}.",
                 ("batch_size",),
             )
         wanted = self.batch_size or says or 32

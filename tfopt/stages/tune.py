@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,6 +13,8 @@ from pydantic_core import PydanticCustomError
 
 from tfopt.errors import InputError, RecipeError, TfoptError, did_you_mean
 from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.details.search import TuningOutcome
+from tfopt.recipe.recipe import free_name
 from tfopt.recipe.settings import PROBLEMS
 from tfopt.recipe.stage import Context, Need, Stage, read_stages
 from tfopt.search.tuning.ranges import ValueRange, put
@@ -155,11 +157,7 @@ class Tune(Stage):
         """The names of the stages: their own, or their kind, numbered where it comes again."""
         found: list[str] = []
         for stage in self.stages:
-            name, number = stage.name or stage.kind, 1
-            while name in found:
-                number += 1
-                name = f"{stage.kind}-{number}"
-            found.append(name)
+            found.append(free_name(stage.name or stage.kind, found))
         return found
 
     @property
@@ -254,14 +252,8 @@ class Tune(Stage):
         artifact = context.artifact(self, inputs, MODEL)
         metrics = test_metrics(context.load(artifact), context)
         stages = self._of_trial(best.values, best.epochs)
-        details = {
-            "tune": {
-                "metric": metric.name,
-                "best": best.number,
-                "trials": [asdict(one) for one in outcomes],
-                "stages": [{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages],
-            }
-        }
+        written = [{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages]
+        details = [TuningOutcome(metric.name, best.number, tuple(outcomes), written)]
         return context.artifact(self, inputs, MODEL, metrics=metrics, scores=tuple(metrics), details=details)
 
     def share(self, inputs: Sequence[Artifact], context: Context) -> None:

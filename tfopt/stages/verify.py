@@ -10,6 +10,7 @@ from pydantic import Field
 
 from tfopt.metrics import compare_outputs, score_split
 from tfopt.recipe.artifact import TRAINED, Artifact, Format
+from tfopt.recipe.details.verification import ClassScores
 from tfopt.recipe.stage import Context, Need, Stage
 from tfopt.stages.scoring import check_drop, check_metrics, gated, metrics_of
 
@@ -91,7 +92,7 @@ class Verify(Stage):
             metrics=files[inputs[-1].name],
             scores=tuple(measured),
             files=files,
-            details={"by_class": by_class} if by_class else {},
+            details=[ClassScores.from_json(by_class)] if by_class else [],
             failed=" ".join(failures) or None,
         )
 

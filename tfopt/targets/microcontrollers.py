@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ import numpy as np
 from tfopt import subprocesses
 from tfopt.errors import ConversionError, InputError
 from tfopt.output_capture import captured
+from tfopt.recipe.export import Export, Measurement, Target
+from tfopt.tflite.ops import facts_of
 
 ARENA_ALIGNMENT = 16
 # What is said after the reason, or where there is none.
@@ -211,9 +213,33 @@ def _survives(action: Callable[[], Any]) -> bool:
         os._exit(code)  # the copy has nothing to clean up, and no traceback to print
 
 
+def _refusals(export: Export) -> Iterator[str]:
+    if export.batch == "any":
+        yield "target tflm takes no inputs that are resized. Give batch a number"
+    if export.sparse:
+        yield "target tflm does not load sparse kernels. Leave sparse out"
+
+
+def _measure(content: bytes, samples: Mapping[str, np.ndarray]) -> Measurement:
+    found = run(content, samples)
+    return Measurement(found.outputs, {"arena_bytes": float(found.arena_bytes)})
+
+
+MICROCONTROLLERS = Target(
+    name="tflm",
+    about="LiteRT for Microcontrollers",
+    runs=lambda mode: mode.name in ("float32", "int8", "int16x8"),
+    refusals=_refusals,
+    runs_op=lambda op, precision: precision != "int4" or "tflm" not in facts_of(op).no_int4_on,
+    measure=_measure,
+    figures={"arena_bytes": "Tensor arena on microcontrollers: {:,.0f} B"},
+    rank=20,
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the samples named on the command line, writes the outputs, and prints one line of JSON."""
-    parser = argparse.ArgumentParser(prog="python -m tfopt.tflm", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tfopt.targets.microcontrollers", description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("samples", type=Path, help="an .npz: arrays in the file's own types, by input number")
     parser.add_argument("outputs", type=Path, help="the .npz to write: arrays by output number")

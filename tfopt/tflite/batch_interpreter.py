@@ -150,7 +150,7 @@ def with_open_batch(content: bytes) -> bytes:
     for graph in model.subgraphs:
         for op in graph.operators:
             code = model.operatorCodes[op.opcodeIndex]
-            if code.builtinCode != schema.BuiltinOperator.RESHAPE or len(op.inputs) < 2:
+            if flatbuffer.builtin_operator(code) != schema.BuiltinOperator.RESHAPE or len(op.inputs) < 2:
                 continue
             before, after = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
             data = model.buffers[graph.tensors[op.inputs[1]].buffer].data
@@ -167,8 +167,6 @@ def with_open_batch(content: bytes) -> bytes:
 
 def file_outputs(source: Path | bytes, x: Arrays | Samples) -> dict[str, np.ndarray]:
     """A `.tflite` file's outputs on LiteRT by name, each `(samples, ...)`, dequantized."""
-    from tfopt.tflite.batch_interpreter import BatchInterpreter
-
     run = BatchInterpreter(source)
     parts = [run(chunk) for chunk in (x.chunks() if isinstance(x, Samples) else [x])]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

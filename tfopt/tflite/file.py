@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import gzip
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tfopt.errors import ModelError
 from tfopt.tflite import flatbuffer
+from tfopt.tflite.ops import OpFacts, facts_of
 
 _NUMPY: dict[str, Any] = {
     "FLOAT32": np.float32,
@@ -27,13 +28,11 @@ _NUMPY: dict[str, Any] = {
     "INT64": np.int64,
     "BOOL": np.bool_,
 }
-# What turns one form of a value into another, and computes nothing.
-BORDER_OPS = {"QUANTIZE", "DEQUANTIZE", "CAST", "DENSIFY"}
-
-
 # Distinct values are counted up to what 8 bits can tell apart, and looked for in so many first.
 CODEBOOK = 256
 _SAMPLE = 4096
+# Each value of a codebook that is not 0 stands for this many weights on average.
+_SHARED_BY = 2
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,13 @@ class Tensor:
     parameter: bool
     distinct: int | None = None
 
+    @property
+    def codebook(self) -> bool:
+        """Whether its values are those of a codebook; never where they are more than are counted."""
+        if self.distinct is None:
+            return False
+        return is_codebook(self.distinct - bool(self.zeros), self.size - self.zeros)
+
 
 @dataclass(frozen=True)
 class Op:
@@ -72,6 +78,11 @@ class Op:
     outputs: tuple[Tensor, ...]
     graph: int = 0
     """The subgraph it is in: 0 is the model, any other the inside of a loop or a branch."""
+
+    @property
+    def facts(self) -> OpFacts:
+        """What is known of ops of its name."""
+        return facts_of(self.name)
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
@@ -87,13 +98,13 @@ class Op:
     def integers(self) -> bool:
         """Whether it computes on quantized values."""
         activations = [t for t in (*self.inputs, *self.outputs) if not t.bytes]
-        return self.name not in BORDER_OPS and any(t.dtype in ("INT8", "UINT8", "INT16") for t in activations)
+        return not self.facts.border and any(t.dtype in ("INT8", "UINT8", "INT16") for t in activations)
 
     @property
     def floating(self) -> bool:
         """Whether it computes in floating point."""
         activations = [t for t in (*self.inputs, *self.outputs) if not t.bytes]
-        return self.name not in BORDER_OPS and any(t.dtype.startswith("FLOAT") for t in activations)
+        return not self.facts.border and any(t.dtype.startswith("FLOAT") for t in activations)
 
 
 @dataclass(frozen=True)
@@ -142,6 +153,11 @@ class FileSummary:
         return sum(tensor.zeros for tensor in kernels) / size if size else 0.0
 
 
+def is_codebook(values: int, weights: int) -> bool:
+    """Whether so many weights have so few distinct values, zeros left out of both, that clustering made them."""
+    return values * _SHARED_BY <= weights
+
+
 def read(source: Path | bytes) -> FileSummary:
     """Reads a file without running it.
 
@@ -183,10 +199,8 @@ def describe(tensor: Any) -> dict[str, Any]:
 
     A type that NumPy does not have is None.
     """
-    quantization = tensor.quantization
-    scale: Any = quantization.scale if quantization is not None and quantization.scale is not None else ()
-    zero_point: Any = quantization.zeroPoint if len(scale) and quantization.zeroPoint is not None else (0,)
-    single = (float(scale[0]), int(zero_point[0])) if len(scale) == 1 else (0.0, 0)
+    scales, zero_point = _grid(tensor)
+    single = (float(scales[0]), zero_point) if len(scales) == 1 else (0.0, 0)
     shape = tensor.shape if tensor.shape is not None else ()
     dtype = _NUMPY.get(_names("TensorType").get(tensor.type, "?"))
     return {"dtype": dtype, "shape_signature": np.asarray(shape, np.int32), "quantization": single}
@@ -219,20 +233,26 @@ def _names(enum: str) -> dict[int, str]:
 def _op_name(code: Any) -> str:
     if code.customCode:
         return str(code.customCode, "utf-8", "replace")
-    return _names("BuiltinOperator").get(max(code.builtinCode, code.deprecatedBuiltinCode), "?")
+    return _names("BuiltinOperator").get(flatbuffer.builtin_operator(code), "?")
+
+
+def _grid(tensor: Any) -> tuple[Sequence[float], int]:
+    """The scales of a schema tensor, none where it is not quantized, and its first zero point."""
+    quantization = tensor.quantization
+    if quantization is None or quantization.scale is None or not len(quantization.scale):
+        return (), 0
+    zero_points = quantization.zeroPoint
+    return quantization.scale, int(zero_points[0]) if zero_points is not None and len(zero_points) else 0
 
 
 def _tensor(model: Any, tensor: Any) -> Tensor:
     dtype = _names("TensorType").get(tensor.type, "?")
     buffer = model.buffers[tensor.buffer]
     data = bytes(bytearray(buffer.data)) if buffer.data is not None else b""
-    quantization = tensor.quantization
-    scale: Any = quantization.scale if quantization is not None and quantization.scale is not None else ()
+    scales, zero_point = _grid(tensor)
     shape = tuple(int(n) for n in (tensor.shape if tensor.shape is not None else ()))
     values = _values(data, dtype, shape)
-    zero_point: Any = quantization.zeroPoint if len(scale) and quantization.zeroPoint is not None else ()
-    zero = int(zero_point[0]) if len(zero_point) else 0
-    size, zeros = values.size, int((values == zero).sum())
+    size, zeros = values.size, int((values == zero_point).sum())
     if tensor.sparsity is not None:
         size, zeros = math.prod(shape), math.prod(shape) - size + zeros
     return Tensor(
@@ -242,8 +262,8 @@ def _tensor(model: Any, tensor: Any) -> Tensor:
         bytes=len(data),
         size=size,
         zeros=zeros,
-        scales=len(scale),
-        parameter=bool(len(data)) and (dtype.startswith("FLOAT") or len(scale) > 0),
+        scales=len(scales),
+        parameter=bool(len(data)) and (dtype.startswith("FLOAT") or len(scales) > 0),
         distinct=_distinct(values),
     )
 

@@ -28,6 +28,15 @@ def parse(content: bytes) -> Any:
     return model
 
 
+def builtin_operator(code: Any) -> int:
+    """The `BuiltinOperator` of an entry of a file's op codes.
+
+    Files of the schema's version 3 have it as `deprecatedBuiltinCode` alone, a byte; since 3a both are written, and
+    that one stays at 127 for all above it.
+    """
+    return max(code.builtinCode, code.deprecatedBuiltinCode)
+
+
 def pack(model: Any) -> bytes:
     """A schema object as a file; what tensors have in common of their quantization is written once."""
     builder = flatbuffers.Builder(1 << 16)

@@ -1,4 +1,4 @@
-"""The state of a training after each epoch, on disk: what a killed process goes on from, to the same weights."""
+"""Checkpoints: the state of a training after each epoch on disk, from which a killed process resumes exactly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ from tfopt.recipe.artifact import storage_errors
 
 @dataclass
 class State:
-    """What a training that goes on needs to know of the one that stopped."""
+    """The progress of a training, as its checkpoint stores it.
+
+    Args:
+        epoch: Number of finished epochs.
+        stopped: Whether training is over, as by early stopping.
+        history: Logged values by name, one mapping for each finished epoch.
+    """
 
     epoch: int = 0
     stopped: bool = False
@@ -26,10 +32,10 @@ class State:
 
 
 class EarlyStopping(keras.callbacks.EarlyStopping):
-    """Keras's early stopping, with a state that can be put away and taken up again."""
+    """Keras's early stopping, with a state that a checkpoint can save and restore."""
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """The counters, and the weights of the best epoch."""
+        """The counters and the weights of the best epoch, as arrays by name."""
         best = np.nan if self.best is None else float(self.best)
         weights = {f"weight{index}": weight for index, weight in enumerate(self.best_weights or ())}
         return {
@@ -39,20 +45,20 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
         }
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes up what `get_state` gave."""
+        """Restores what `get_state` returned."""
         self.wait, self.best_epoch, self.stopped_epoch = (int(value) for value in state["counters"])
         self.best = None if np.isnan(state["best"]) else float(state["best"])
         self.best_weights = [state[f"weight{index}"] for index in range(len(state) - 2)] or None
 
 
 class EpochBackup(keras.callbacks.Callback):
-    """Keeps the whole state of a training after each epoch, in one folder that appears by a rename.
+    """Writes a checkpoint of the whole training after each epoch, in one folder that appears by a rename.
 
     Args:
-        folder: Where the backups go; only the newest is kept.
-        state: Epoch, history and whether training was over; read from the newest backup.
-        others: Callbacks; the state of those with `get_state` and `set_state` belongs to it.
-        writes: Whether it writes, or only reads what another process of the same training wrote.
+        folder: Folder for checkpoints; only the newest is kept.
+        state: Progress of the training; filled from the newest checkpoint.
+        others: Callbacks; the state of those with `get_state` and `set_state` is part of the checkpoint.
+        writes: Whether checkpoints are written, or only those of another process of the same training are read.
     """
 
     def __init__(self, folder: Path, state: State, others: Sequence[keras.callbacks.Callback], writes: bool = True):
@@ -65,13 +71,13 @@ class EpochBackup(keras.callbacks.Callback):
             vars(state).update(json.loads((self._newest / "state.json").read_text()))
 
     def restore_model(self, model: keras.Model) -> None:
-        """Weights and optimizer as they were after the last finished epoch."""
+        """Restores weights and optimizer from the newest checkpoint, if there is one."""
         if self._newest:
             model.optimizer.build(model.trainable_variables)
             model.load_weights(self._newest / "model.weights.h5")
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Gives the other callbacks their state back; they cleared it when training began."""
+        """Restores the state of the other callbacks, which they cleared when training began."""
         if not self._newest:
             return
         for index, other in enumerate(self.others):
@@ -79,7 +85,7 @@ class EpochBackup(keras.callbacks.Callback):
                 other.set_state(dict(state))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Writes the backup."""
+        """Writes the checkpoint."""
         self.state.epoch, self.state.stopped = epoch + 1, bool(self.model.stop_training)
         self.state.history.append({name: float(value) for name, value in (logs or {}).items()})
         if not self._writes:

@@ -35,7 +35,7 @@ class ClosureStep(AttachedCallback):
     _owner: keras.Model | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Puts the step in the place of the model's own."""
+        """Replaces the model's training step."""
         self.detach()
         optimizer = needs_closure(self.model.optimizer)
         if optimizer is None:
@@ -61,11 +61,11 @@ class ClosureStep(AttachedCallback):
         model.make_train_function(force=True)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Lets go of the model."""
+        """Restores the model's own training step."""
         self.detach()
 
     def detach(self) -> None:
-        """Gives the model its own step back; `fit` does it at its end."""
+        """Restores the model's own training step; `fit` does it at its end."""
         model, self._owner = self._owner, None
         if model is None:
             return

@@ -1,4 +1,4 @@
-"""The workers that train as one, as TF_CONFIG names them."""
+"""The workers of a multi-worker training, as TF_CONFIG names them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tfopt.errors import InputError
 
 
 def cluster() -> tuple[list[str], int]:
-    """The addresses of all workers, and which of them this process is, from TF_CONFIG.
+    """The addresses of all workers, `host:port`, and the index of this process among them, from TF_CONFIG.
 
     Raises:
-        InputError: TF_CONFIG is not set, or says something else.
+        InputError: TF_CONFIG is not set, or does not describe a cluster of workers.
     """
     text = os.environ.get("TF_CONFIG", "")
     example = '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'

@@ -24,20 +24,20 @@ from tfopt.recipe.runtime import Runtime
 from tfopt.training.cluster import cluster
 from tfopt.user_code import describe
 
-# A worker that is silent for so long counts as lost.
+# A worker without a heartbeat for so long counts as lost.
 HEARTBEAT_SECONDS = 10
 
 
 @dataclass(frozen=True)
 class Devices:
-    """Where models are trained.
+    """The devices that models are trained on.
 
     Args:
-        runtime: What the recipe says.
-        strategy: TensorFlow's; None for one device.
-        rank: The number of this process among the workers; 0 leads, and alone writes results.
-        workers: How many processes there are.
-        folders: This process's folder for results, and the leader's.
+        runtime: The recipe's runtime settings.
+        strategy: TensorFlow's distribution strategy; None for one device.
+        rank: Index of this process among the workers; 0 leads, and alone writes results.
+        workers: Number of worker processes.
+        folders: This process's folder for results, and the leader's; None where they are the same.
     """
 
     runtime: Runtime = field(default_factory=lambda: Runtime(**{}))
@@ -48,7 +48,7 @@ class Devices:
 
     @property
     def leads(self) -> bool:
-        """Whether this process is the one that writes."""
+        """Whether this process leads, and so writes results."""
         return self.rank == 0
 
     def leaders(self, folder: Path) -> Path:
@@ -59,11 +59,11 @@ class Devices:
         return leader / folder.relative_to(own)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Where variables have to be made."""
+        """The scope of the strategy, in which variables have to be made."""
         return self.strategy.scope() if self.strategy is not None else contextlib.nullcontext()
 
     def compile_arguments(self) -> dict[str, Any]:
-        """What `compile` is told besides loss and optimizer."""
+        """The arguments of `compile` that the runtime sets: XLA and steps per execution."""
         runtime = self.runtime
         given: dict[str, Any] = {}
         if runtime.jit != "auto":
@@ -74,7 +74,7 @@ class Devices:
 
     @contextlib.contextmanager
     def training_copy(self, model: keras.Model) -> Iterator[keras.Model]:
-        """The model itself where it can be trained as it is; else a copy whose weights it gets after the block.
+        """The model itself where it can be trained as it is; else a copy, whose weights the model gets after the block.
 
         Raises:
             ModelError: The model cannot be built again for these devices or this precision.
@@ -91,21 +91,21 @@ class Devices:
         model.set_weights(copy.get_weights())
 
     def optimizer(self, optimizer: Any) -> Any:
-        """The optimizer to compile with: in float16 small gradients would be zero without a scaled loss."""
+        """The optimizer to compile with: for float16 it scales the loss, as small gradients would be zero without."""
         scaled = self.runtime.precision == "mixed_float16"
         return keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer
 
     def meet(self) -> None:
-        """Waits for all workers: none goes on while another still reads what the first one may take away."""
+        """A barrier for all workers: none goes on while another still reads files that the leader may remove."""
         if self.workers > 1:
             self.strategy.reduce("SUM", self.strategy.run(tf.function(lambda: tf.constant(1.0))), axis=None)
 
 
 def start(runtime: Runtime) -> Devices:
-    """Makes the strategy of a runtime. For several workers it comes before anything else of TensorFlow.
+    """Makes the distribution strategy of a runtime; for several workers before anything else of TensorFlow.
 
     Raises:
-        InputError: There are no such devices, or TF_CONFIG does not say what it should.
+        InputError: The devices do not exist, or TF_CONFIG does not describe a cluster.
         TrainingError: Other workers did not start in time.
     """
     if runtime.strategy == "none":

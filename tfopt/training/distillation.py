@@ -1,4 +1,4 @@
-"""Learning from a teacher while `fit()` trains."""
+"""Knowledge distillation while `fit()` trains."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from tfopt.training.label_checks import loss_name
 
 __all__ = ["Distillation"]
 
-_MIXES = "_tfopt_mixes"  # on a compute_loss that a callback has put in place of the model's: the callback
-_LEAST = 1e-30  # of a probability, so that its logarithm and the gradient of that are numbers in float32
+_MIXES = "_tfopt_mixes"  # attribute of a replaced compute_loss: the callback that replaced it
+_LEAST = 1e-30  # floor of probabilities: their logarithm and its gradient are finite in float32
 
 
 class Distillation(AttachedCallback):
-    """Has a model learn what a teacher says besides what the labels say, for the length of a `fit()`.
+    """Trains a model on the outputs of a teacher besides the labels, for the length of a `fit()`.
 
     The loss becomes `(1 - weight) * own + weight * T^2 * KL(softmax(teacher / T) || softmax(student / T))`, where `own`
     is the model's loss on the labels. Penalties on weights keep their full strength, sample weights count in both
     parts, and the validation loss stays the model's own. The model is an ordinary Keras model at every moment: what is
     saved of it holds nothing of the teacher, and the teacher is never trained.
 
-    What the outputs are is read off the model's end and off its loss:
+    How outputs are compared follows from the model's last activation and its loss:
 
     - A softmax at the end, or a categorical crossentropy: classes along the last axis. Probabilities are taken by their
       logarithm, since `softmax(log(p) / T)` equals `softmax(logits / T)`.
     - A binary crossentropy: each output is a decision of its own, between two classes.
     - Anything else, such as a mean squared error: values, compared by their mean squared error, without a temperature.
 
-    A teacher's outputs are taken for probabilities or for logits in the same way; those of a function, or of a model
-    that does not say, as the student's are.
+    Whether a teacher's outputs are probabilities or logits is found in the same way; for a function, or a model that
+    does not tell, they are taken for what the student's are.
 
     Args:
         teacher: A built Keras model that takes the same inputs, or a function of a batch of inputs in TensorFlow ops.
@@ -44,7 +44,7 @@ class Distillation(AttachedCallback):
         weight: How much the teacher counts, 0-1; the labels count for the rest.
 
     Raises:
-        InputError: Settings that mean nothing.
+        InputError: `teacher` is not callable, or `temperature` or `weight` is out of its range.
         ModelError: When `fit` begins: more than one output, outputs of other shapes than the teacher's, a teacher that
             would be trained along with the student, or a way of training that Keras cannot combine.
 
@@ -69,7 +69,7 @@ class Distillation(AttachedCallback):
         self._attached = False
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Looks whether student and teacher fit, and mixes the teacher into the loss."""
+        """Checks that student and teacher fit, and mixes the teacher into the loss."""
         refuse_combinations(self.model)
         self.detach()
         self._free_of_another()
@@ -77,11 +77,11 @@ class Distillation(AttachedCallback):
         self._attach()
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Lets go of the model."""
+        """Restores the model's own loss."""
         self.detach()
 
     def _free_of_another(self) -> None:
-        """Lets go of a model that another callback has kept because its `fit` was interrupted."""
+        """Restores the loss that another callback still replaces because its `fit` was interrupted."""
         other = getattr(vars(self.model).get("compute_loss"), _MIXES, None)
         if other is None:
             return
@@ -101,7 +101,7 @@ class Distillation(AttachedCallback):
         model.make_train_function(force=True)  # fit() keeps a step traced earlier, with the loss as it was
 
     def detach(self) -> None:
-        """Gives the model its own loss back; `fit` does it at its end."""
+        """Restores the model's own loss; `fit` does it at its end."""
         if not self._attached:
             return
         self._attached, model = False, self._owner
@@ -136,14 +136,14 @@ class Distillation(AttachedCallback):
 class _Divergence(keras.losses.Loss):
     """T^2 times the divergence of the student's softened classes from the teacher's.
 
-    Keras's `LogitsDistillation` is not it: `keras.losses.get("kl_divergence")` gives it a function, which it hands the
-    logits as they are, without softmax and T^2; and a KL divergence of probabilities clips them at 1e-7, where the
-    gradient of a student that is sure and wrong ends.
+    Keras's `LogitsDistillation` does not compute it: `keras.losses.get("kl_divergence")` gives it a function, which it
+    hands the logits as they are, without softmax and T^2; and a KL divergence of probabilities clips them at 1e-7,
+    where the gradient of a student that is sure and wrong ends.
 
     Args:
-        temperature: T.
-        binary: Whether each output is a decision of its own.
-        probabilities: Whether the teacher's and the student's outputs are probabilities, or else logits.
+        temperature: T, above 0.
+        binary: Whether each output is a binary decision of its own.
+        probabilities: Whether the outputs of teacher and student are probabilities; else they are logits.
     """
 
     def __init__(self, temperature: float, binary: bool, probabilities: tuple[bool, bool]):
@@ -151,7 +151,7 @@ class _Divergence(keras.losses.Loss):
         self.temperature, self.binary, self.probabilities = temperature, binary, probabilities
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """One number a sample, or for each place of a sequence or an image."""
+        """The divergence of each sample, `(batch,)`, or of each position of a sequence or an image, `(batch, ...)`."""
         teacher, student = (
             keras.ops.log_softmax(self._logits(outputs, probable) / self.temperature)
             for outputs, probable in zip((y_true, y_pred), self.probabilities, strict=True)
@@ -168,7 +168,7 @@ class _Divergence(keras.losses.Loss):
 
 
 def _comparison(student: keras.Model, teacher: Any, temperature: float) -> keras.losses.Loss:
-    """The distance between the outputs of two models, as the student's end and loss say."""
+    """The loss between the outputs of two models, chosen by the student's last activation and loss."""
     name, from_logits = _crossentropy(student)
     ending = _ending(student)
     if not name and ending != "softmax":
@@ -189,7 +189,7 @@ def _gives_probabilities(teacher: Any, otherwise: bool) -> bool:
 
 
 def _crossentropy(model: Any) -> tuple[str, bool]:
-    """The name of the crossentropy that a model is compiled with and whether it takes logits; no name for another."""
+    """Name of the crossentropy that a model is compiled with, empty for any other loss; whether it takes logits."""
     losses = keras.tree.flatten(getattr(model, "loss", None))
     loss = losses[0] if len(losses) == 1 else None
     name = loss_name(loss) or ""
@@ -197,7 +197,7 @@ def _crossentropy(model: Any) -> tuple[str, bool]:
 
 
 def _ending(model: Any) -> str:
-    """What a model does last: `softmax`, `sigmoid`, `linear` for a kernel without an activation; empty if unknown."""
+    """The last activation of a model: `softmax`, `sigmoid`, `linear` for a kernel without one; empty if unknown."""
     layer, index = model, 0
     while isinstance(layer, keras.Model | keras.layers.Wrapper):
         if isinstance(layer, keras.layers.Wrapper):
@@ -219,10 +219,10 @@ def _ask(teacher: Any, x: Any) -> Any:
 
 
 def _only(outputs: Any, whose: str) -> Any:
-    """The one output.
+    """The single output of a model.
 
     Raises:
-        ModelError: There are several.
+        ModelError: The model has several outputs.
     """
     flat = keras.tree.flatten(outputs)
     if len(flat) != 1:
@@ -231,7 +231,7 @@ def _only(outputs: Any, whose: str) -> Any:
 
 
 def _refuse(student: keras.Model, teacher: Any) -> None:
-    """Refuses two models that do not fit, as far as it can be seen before the first batch."""
+    """Refuses a student and a teacher that do not fit, as far as it can be seen before the first batch."""
     if not isinstance(teacher, keras.Model):
         return
     if not teacher.built:

@@ -1,4 +1,4 @@
-"""The callbacks that every training has: seeds by epoch, an end at NaN, progress told."""
+"""The callbacks of every training: seeds by epoch, a stop at NaN, progress reports."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tfopt.models.layers import walk
 
 @dataclass(frozen=True)
 class Listener:
-    """Where training tells how far it is.
+    """Receives the progress of a training.
 
     Args:
         epoch: Called with epochs done, epochs in all, and the epoch's logs.
-        batch: Called with the running epoch (from 0), epochs in all, and the fraction of it that is through.
+        batch: Called with the running epoch (from 0), epochs in all, and the fraction of it that is done, 0-1.
     """
 
     epoch: Callable[[int, int, Mapping[str, float]], None] = lambda *_: None
@@ -31,7 +31,7 @@ class Listener:
 
 
 class Reseed(keras.callbacks.Callback):
-    """Gives random layers (dropout, augmentation) at each epoch a state that only the seed and the epoch decide."""
+    """Reseeds random layers (dropout, augmentation) at each epoch, by the seed and the epoch alone."""
 
     def __init__(self, seed: int):
         super().__init__()
@@ -47,7 +47,7 @@ class Reseed(keras.callbacks.Callback):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stops a training whose loss is no longer a number, with the epoch and the step."""
+    """Raises a `TrainingError` that names epoch and step, where the loss becomes NaN or infinite."""
 
     _epoch = 0
 
@@ -56,7 +56,7 @@ class StopOnNaN(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Looks at the running loss."""
+        """Checks the running loss."""
         loss = (logs or {}).get("loss")
         if loss is not None and not math.isfinite(float(loss)):
             raise TrainingError(

@@ -1,4 +1,4 @@
-"""Whether the labels of a data set are of the kind that a loss takes."""
+"""Checks that the labels of a data set are of the kind that a loss takes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def loss_name(loss: Any) -> str | None:
 
 
 def losses_by_output(model: keras.Model, loss: Any) -> dict[str, Any]:
-    """The loss of every output of a model that has one, in whatever form `compile` took them."""
+    """The loss of each output that has one, by output name, from any form that `compile` takes."""
     outputs = signature.output_names(model)
     if isinstance(loss, Mapping):
         return {name: loss[name] for name in outputs if loss.get(name) is not None}
@@ -37,15 +37,15 @@ def losses_by_output(model: keras.Model, loss: Any) -> dict[str, Any]:
 
 
 def check_targets(model: keras.Model, data: Data, loss: Any) -> None:
-    """Whether the labels are of the kind that the losses take.
+    """Checks that the labels are of the kind that the losses take.
 
     Args:
         model: The model.
-        data: The splits; of one that is streamed the first samples are looked at.
-        loss: The recipe's; None means the model's own.
+        data: The splits; of one that is streamed only the first samples are checked.
+        loss: The recipe's loss, as `losses.build_loss` takes it; None means the model's own.
 
     Raises:
-        DataError: They are not; the error says which loss would take them, or which labels the loss takes.
+        DataError: The labels do not fit; the error says which loss takes them, or which labels the loss takes.
         ModelError: The loss takes probabilities, and the model gives something else; or it is for an output that the
             model does not have.
     """

@@ -1,7 +1,7 @@
-"""A finished model on new data: layers left as they are, layers that learn more slowly, another head.
+"""Fine-tuning of a finished model: frozen layers, and learning rates by layer.
 
 References:
-    Yosinski et al., How transferable are features in deep neural networks?, arXiv:1411.1792 (freezing, new heads).
+    Yosinski et al., How transferable are features in deep neural networks?, arXiv:1411.1792 (freezing).
     Howard and Ruder, Universal language model fine-tuning, arXiv:1801.06146 (discriminative learning rates).
 """
 
@@ -20,7 +20,7 @@ from tfopt.models.layers import LayerRef, matching, walk
 
 @contextlib.contextmanager
 def frozen(model: keras.Model, patterns: Sequence[str]) -> Iterator[None]:
-    """Has no layer that a pattern chooses learn in the block; it comes before `compile`.
+    """Freezes the layers that a pattern matches for the length of the block; compile the model inside it.
 
     The statistics of a frozen BatchNormalization stay as they are too, as Keras has it.
 
@@ -85,7 +85,7 @@ def rated(model: keras.Model, rates: Mapping[str, float]) -> Iterator[None]:
 
 
 def factors_of(model: keras.Model, rates: Mapping[str, float]) -> dict[int, float]:
-    """The factor of the learning rate of every weight that a pattern chooses, by the variable's `id`."""
+    """The factor of the learning rate of every weight that a pattern matches, by the variable's `id`."""
     places = list(walk(model))
     found: dict[int, float] = {}
     for pattern, factor in rates.items():

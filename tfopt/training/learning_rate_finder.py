@@ -1,4 +1,4 @@
-"""How large the learning rate may be, found in a minute."""
+"""The learning rate range test, which finds how large the learning rate may be."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tfopt.models.attachment import AttachedCallback
 
 __all__ = ["LearningRateFinder"]
 
-SMOOTHING = 0.9  # of the losses: the share of what was before
-EDGE = 3  # steps at the beginning whose slope says nothing
+SMOOTHING = 0.9  # weight of the earlier losses in the moving average
+EDGE = 3  # first steps, whose slopes are not used
 
 
 class LearningRateFinder(AttachedCallback):
@@ -35,7 +35,7 @@ class LearningRateFinder(AttachedCallback):
         losses: The smoothed loss of each batch.
 
     Raises:
-        InputError: A value out of its range.
+        InputError: An argument is out of its range.
         ModelError: When `fit` begins: an optimizer whose learning rate is a schedule.
 
     References:
@@ -80,7 +80,7 @@ class LearningRateFinder(AttachedCallback):
         return float(self.rates[EDGE + int(np.argmin(slopes[EDGE:]))])
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Notes how the model is."""
+        """Saves the state of the model and its optimizer."""
         self.detach()
         optimizer = self.model.optimizer
         try:
@@ -96,14 +96,14 @@ class LearningRateFinder(AttachedCallback):
         self.rates, self.losses, self._mean = [], [], 0.0
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Sets the next rate."""
+        """Sets the next learning rate."""
         share = len(self.rates) / (self.steps - 1)
         self.rates.append(self.low * (self.high / self.low) ** share)
         self.model.optimizer.learning_rate = self.rates[-1]
         self.model.reset_metrics()  # the loss in the logs is the mean since then
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Notes the loss, and stops where there is no more to learn."""
+        """Records the smoothed loss, and stops once it has grown or all steps are done."""
         loss = float((logs or {})["loss"])
         if not math.isfinite(loss):
             self.rates.pop()
@@ -126,7 +126,7 @@ class LearningRateFinder(AttachedCallback):
 
 
 def with_rate(optimizer: keras.optimizers.Optimizer, rate: float) -> keras.optimizers.Optimizer:
-    """A fresh optimizer like another one, with a learning rate that can be set."""
+    """A fresh optimizer with the settings of another one and a constant learning rate."""
     config = optimizer.get_config()
     inner = getattr(optimizer, "optimizer", None)
     if inner is not None:  # SAM's

@@ -25,7 +25,7 @@ class PenaltyLog(keras.callbacks.Callback):
     """
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Adds them to the epoch's logs."""
+        """Adds `penalty` and `val_task_loss` to the logs of the epoch."""
         if logs is None or all(variable.regularizer is None for variable in self.model.trainable_variables):
             return
         logs["penalty"] = regularizers.penalty_of(self.model)

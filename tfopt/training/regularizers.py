@@ -38,7 +38,7 @@ from tfopt.models.layers import kernels, select, walk
 
 @dataclass(frozen=True)
 class Penalty:
-    """One rule: how strongly, and on which layers.
+    """Penalties on weights: their factors, and the layers that they fall on.
 
     Args:
         l1: Factor of the sum of absolute weights.
@@ -63,18 +63,18 @@ class GroupLasso:
     """The sum over output channels of the Euclidean norm of their weights, times the root of the number of these.
 
     Args:
-        factor: Its factor.
+        factor: Factor of the penalty.
         axis: The axis of the output channels.
     """
 
-    # Of the sum of squares under the root: the norm has no gradient at zero.
+    # Added to the sum of squares, as the norm has no gradient at zero.
     EPSILON = 1e-12
 
     def __init__(self, factor: float, axis: int = -1):
         self.factor, self.axis = factor, axis
 
     def __call__(self, weights: Any) -> Any:
-        """The penalty of one kernel."""
+        """The penalty of one kernel, a scalar."""
         others = [axis for axis in range(len(weights.shape)) if axis != self.axis % len(weights.shape)]
         squares = keras.ops.sum(keras.ops.square(weights), axis=others)
         size = float(np.prod([weights.shape[axis] for axis in others]))
@@ -87,7 +87,7 @@ class Orthogonal:
     With more channels than weights to each, which cannot be orthogonal, it is that of `W W^T - I`.
 
     Args:
-        factor: Its factor.
+        factor: Factor of the penalty.
         axis: The axis of the output channels.
     """
 
@@ -95,7 +95,7 @@ class Orthogonal:
         self.factor, self.axis = factor, axis
 
     def __call__(self, weights: Any) -> Any:
-        """The penalty of one kernel."""
+        """The penalty of one kernel, a scalar."""
         channels = weights.shape[self.axis]
         matrix = keras.ops.reshape(keras.ops.moveaxis(weights, self.axis, -1), (-1, channels))
         if matrix.shape[0] < channels:
@@ -115,7 +115,7 @@ class _Sum:
 
 
 def chosen(model: keras.Model, penalty: Penalty) -> list[Any]:
-    """The kernels a penalty falls on.
+    """The kernels that a penalty falls on.
 
     Raises:
         ModelError: A pattern matches no layer.
@@ -124,7 +124,7 @@ def chosen(model: keras.Model, penalty: Penalty) -> list[Any]:
 
 
 def parts(model: keras.Model, penalty: Penalty) -> Iterator[tuple[Any, Any]]:
-    """Each variable that a penalty falls on, with what it adds to the loss.
+    """Each variable that a penalty falls on, with its regularizer: a function of the variable that gives a scalar.
 
     Raises:
         ModelError: A pattern matches no layer, or `scale_l1` finds no BatchNormalization with a scale.
@@ -154,7 +154,7 @@ class Attachment:
 
     Args:
         model: A built model.
-        penalties: What to attach.
+        penalties: The penalties to attach.
 
     Raises:
         ModelError: A pattern matches no layer.
@@ -173,7 +173,7 @@ class Attachment:
             raise
 
     def remove(self) -> None:
-        """Leaves each variable the regularizer that it had."""
+        """Restores the regularizer that each variable had."""
         for variable, regularizer in self._before.values():
             variable.regularizer = regularizer
         self._before = {}
@@ -195,6 +195,6 @@ def attached(model: keras.Model, penalties: Sequence[Penalty]) -> Iterator[Attac
 
 
 def penalty_of(model: keras.Model) -> float:
-    """What the regularizers of all its trainable weights add to the loss, the model's own among them."""
+    """The sum of the regularizers of all trainable weights of a model, its own among them."""
     weights = [variable for variable in model.trainable_variables if variable.regularizer is not None]
     return float(sum(float(keras.ops.sum(variable.regularizer(variable))) for variable in weights))

@@ -20,8 +20,8 @@ from tfopt.metrics import METRICS, Metric
 from tfopt.models import signature
 from tfopt.models.clone import in_precision
 from tfopt.models.seeding import deterministic
-from tfopt.optimizers import NewtonCG, build_optimizer
-from tfopt.optimizers.closure import ByClosure
+from tfopt.optimizers import build_optimizer
+from tfopt.optimizers.closure import needs_closure
 from tfopt.recipe.artifact import BACKUP
 from tfopt.training import regularizers
 from tfopt.training.checkpoint import EarlyStopping, EpochBackup, State
@@ -36,22 +36,23 @@ from tfopt.training.validation_scores import ValidationScores
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How to train.
+    """The settings of a training.
 
     Args:
         epochs: Passes over the training split.
-        batch_size: Samples to a step.
-        optimizer: As `optimizers.build_optimizer` takes it; None means the model's own, or Adam.
-        penalties: Regularizers for the length of the training.
+        batch_size: Samples of a training step.
+        optimizer: In a form that `optimizers.build_optimizer` takes; None means the model's own, or Adam.
+        penalties: Penalties on weights for the length of the training.
         early_stopping: Arguments of `keras.callbacks.EarlyStopping`; None trains all epochs.
-        loss: As `losses.build_loss` takes it; None means the model's own compile.
-        metrics: To log at each epoch; empty means the model's own compile.
-        class_weight: How much the samples of each class count, by class id; `balanced` for all classes the same.
-        devices: Where to train.
-        freeze: Layer patterns of layers that do not learn.
+        loss: In a form that `losses.build_loss` takes; None means the model's own compile.
+        metrics: Metrics to log at each epoch; empty means the model's own compile.
+        class_weight: Weight of the samples of each class, by class id; `balanced` for all classes the same; None for
+            no weights.
+        devices: Devices to train on.
+        freeze: Layer patterns of the layers to freeze.
         rates: Factors of the learning rate by layer pattern.
-        seed: Of the order of the data and of random layers.
-        decay_steps: Steps that a learning rate schedule spans where it does not say; all of them if None.
+        seed: Seed of the order of the data and of random layers.
+        decay_steps: Steps that a learning rate schedule spans where it does not say; all of the training if None.
     """
 
     epochs: int
@@ -77,21 +78,21 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     listener: Listener | None = None,
 ) -> dict[str, list[float]]:
-    """Trains a model in place, from the last finished epoch if `folder` has a backup of one.
+    """Trains a model in place, from the last finished epoch if `folder` has a checkpoint of one.
 
     Args:
         model: A built Keras model; it is compiled here.
         data: Training and validation splits.
-        settings: How to train.
-        folder: Where the backup of each epoch goes.
-        callbacks: More callbacks; one with `get_state` and `set_state` is backed up along with the weights.
-        listener: Where to tell how far it is.
+        settings: The settings of the training.
+        folder: Folder for the checkpoint of each epoch.
+        callbacks: More callbacks; the state of one with `get_state` and `set_state` is part of the checkpoint.
+        listener: Receives the progress.
 
     Returns:
         The history: each logged value by name, one entry for each epoch.
 
     Raises:
-        InputError: An optimizer that does not exist, a model without a loss.
+        InputError: The optimizer does not exist, or there is no loss.
         TrainingError: The loss became NaN or infinite.
     """
     steps = math.ceil(len(data.train) / settings.batch_size)
@@ -141,13 +142,13 @@ def find_learning_rate(
 
     Args:
         model: A built Keras model; it is compiled here.
-        data: Training split.
-        settings: The training; the rate of its optimizer does not count, and neither does a schedule.
-        finder: What finds; it holds the rates and the losses afterwards.
-        part: Told how much is done, 0-1.
+        data: The data, of which the training split is used.
+        settings: The settings of the training; the learning rate of its optimizer is not used.
+        finder: The learning rate finder, which holds the rates and the losses afterwards.
+        part: Called with the fraction that is done, 0-1.
 
     Raises:
-        InputError: An optimizer that does not exist, a model without a loss.
+        InputError: The optimizer does not exist, or there is no loss.
     """
     steps = math.ceil(len(data.train) / settings.batch_size)
     epochs = math.ceil(finder.steps / steps)
@@ -172,16 +173,16 @@ def prepared(
     steps_per_epoch: int,
     change: Callable[[Any], Any] = lambda optimizer: optimizer,
 ) -> Iterator[keras.Model]:
-    """A model as it is trained, for the length of the block; afterwards the one handed over has its weights.
+    """The model to train in the block, set up and compiled; afterwards `model` has its weights.
 
     It is seeded, on its devices, in its precision, with its penalties, frozen where asked for, and compiled with a
     fresh optimizer; what the settings leave open comes from the model's own compile.
 
     Args:
         model: A built model.
-        settings: How to train.
-        steps_per_epoch: Training steps.
-        change: Is given the optimizer, and gives the one to train with.
+        settings: The settings of the training.
+        steps_per_epoch: Training steps of an epoch.
+        change: Maps the optimizer of the settings to the one to train with.
     """
     devices = settings.devices
     with contextlib.ExitStack() as stack:
@@ -200,7 +201,7 @@ def prepared(
 
 
 def check(model: keras.Model, settings: FitSettings) -> None:
-    """Whether a model can be trained so, as far as it can be known before; the model is then as it was.
+    """Checks that a model can be trained with these settings, as far as it can be known before; the model is unchanged.
 
     Raises:
         InputError: The optimizer, the loss or a metric does not exist, a pattern matches no layer, nothing is left to
@@ -212,11 +213,16 @@ def check(model: keras.Model, settings: FitSettings) -> None:
     optimizer = compile_arguments(model, settings, steps_per_epoch=1)["optimizer"]
     with frozen(model, settings.freeze):
         factors_of(model, settings.rates)
-    if settings.rates and isinstance(optimizer, NewtonCG):
-        raise InputError("newton_cg searches for its own step: rates mean nothing to it. Leave them out.", ("rates",))
-    if runtime.strategy == "multi_worker" and isinstance(optimizer, ByClosure):
+    closing = needs_closure(optimizer)
+    if closing is None:
+        return
+    if settings.rates and closing.searches_step:
         raise InputError(
-            f"{type(optimizer).__name__} needs more than the gradient, which Keras does not hand it across workers. "
+            f"{optimizer.name} searches for its own step: rates mean nothing to it. Leave them out.", ("rates",)
+        )
+    if runtime.strategy == "multi_worker":
+        raise InputError(
+            f"{type(closing).__name__} needs more than the gradient, which Keras does not hand it across workers. "
             "Take another optimizer, or strategy: mirrored.",
             ("optimizer",),
         )
@@ -226,7 +232,7 @@ def compile_arguments(model: keras.Model, settings: FitSettings, steps_per_epoch
     """The arguments of `model.compile`; the model stays as it is.
 
     Raises:
-        ModelError: Neither says a loss.
+        ModelError: Neither the settings nor the model have a loss.
         InputError: The optimizer, the loss or a metric does not exist.
     """
     own = compiled_settings(model)
@@ -243,7 +249,7 @@ def compile_arguments(model: keras.Model, settings: FitSettings, steps_per_epoch
 
 
 def _keras_metrics(model: keras.Model, metrics: Sequence[Metric], loss: Any) -> Any:
-    """Those of the metrics that Keras has, as `compile` takes them."""
+    """The metrics that Keras has, as `compile` takes them."""
     outputs = signature.output_names(model)
     known = [metric for metric in metrics if metric.keras]
     if len(outputs) < 2:
@@ -254,13 +260,13 @@ def _keras_metrics(model: keras.Model, metrics: Sequence[Metric], loss: Any) -> 
 
 
 def scored_metrics(model: keras.Model, settings: FitSettings, split: Samples) -> list[Metric]:
-    """Those of the metrics that Keras does not have, of each output with targets."""
+    """The metrics that Keras does not have, for each output with targets."""
     outputs = [name for name in signature.output_names(model) if not isinstance(split.y, dict) or name in split.y]
     return [each for metric in settings.metrics if not metric.keras for each in metric.at(outputs)]
 
 
 def class_weights(model: keras.Model, settings: FitSettings, split: Samples) -> dict[int, float] | None:
-    """What each class counts in training; None for all the same.
+    """The weight of each class in training, by class id; None for no weights.
 
     Raises:
         InputError: The model has several outputs, or a class has no weight.
@@ -285,7 +291,7 @@ def class_weights(model: keras.Model, settings: FitSettings, split: Samples) -> 
 
 
 def _logs(settings: FitSettings, folder: Path) -> list[keras.callbacks.Callback]:
-    """What writes logs for TensorBoard, and a profile where one is asked for."""
+    """The TensorBoard callback, with a profile where asked for; empty where no logs are wanted."""
     runtime = settings.devices.runtime
     if not runtime.tensorboard or not settings.devices.leads:
         return []
@@ -293,7 +299,7 @@ def _logs(settings: FitSettings, folder: Path) -> list[keras.callbacks.Callback]
 
 
 def _early_stopping(arguments: Mapping[str, Any], scores: Sequence[Metric]) -> EarlyStopping:
-    """Keras's, told which way is better of what Keras does not know."""
+    """Early stopping that knows which way is better of metrics that Keras does not have."""
     higher = {f"val_{metric.name}": metric.higher_is_better for metric in (*METRICS.values(), *scores)}
     monitor = str(arguments.get("monitor"))
     better = higher.get(monitor, False if monitor in ("penalty", "val_task_loss") or monitor.endswith("loss") else None)

@@ -1,4 +1,4 @@
-"""Figures of merit that Keras does not have, in the log of every epoch."""
+"""Metrics that Keras does not have, in the logs of every epoch."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ValidationScores(keras.callbacks.Callback):
         self._metrics = [find(metric) for metric in metrics]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Takes them."""
+        """Adds the scores to the logs of the epoch."""
         outputs = signature.keras_outputs(self.model, self._split)
         for metric in self._metrics:
             (logs if logs is not None else {})[f"val_{metric.name}"] = score_split(metric, self._split, outputs)

@@ -14,8 +14,8 @@ from tfopt.data.splits import Data, Split
 from tfopt.errors import InputError, ModelError
 from tfopt.quantization import quantize_aware
 from tfopt.quantization.aware import fake_quant
-from tfopt.quantization.aware.observers import RangeObserver
 from tfopt.quantization.aware.scheme import Grid, KernelGrid
+from tfopt.recipe.export import TRAINED_RANGES
 from tfopt.training import trainer
 
 
@@ -107,7 +107,7 @@ def test_without_rounding_the_gradients_are_the_models_own(name, blobs, monkeypa
 
 
 def test_a_moving_average_is_one():
-    tracker = RangeObserver([Grid("a", 8)], [], "moving_average", 0.9, 0.1)
+    tracker = TRAINED_RANGES["moving_average"].observer([Grid("a", 8)], [], 0.9, 0.1)
     tracker.low.assign([-1.0])
     tracker.high.assign([2.0])
     tracker.follow({0: [(tf.constant(-3.0), tf.constant(1.0)), (tf.constant(-2.0), tf.constant(4.0))]})
@@ -117,7 +117,7 @@ def test_a_moving_average_is_one():
 def test_a_percentile_leaves_the_sample_out_that_stands_out():
     values = np.random.default_rng(0).uniform(-1, 1, (32, 50)).astype(np.float32)
     values[7, 3] = 100
-    tracker = RangeObserver([Grid("a", 8)], [], "percentile", 0.9, 0.1)
+    tracker = TRAINED_RANGES["percentile"].observer([Grid("a", 8)], [], 0.9, 0.1)
     low, high = (end.numpy() for end in tracker.extremes(tf.constant(values)))
     assert high == np.sort(values.max(1))[-2] < 1
     assert low == np.sort(values.min(1))[1]
@@ -127,8 +127,8 @@ def test_learned_ranges_find_the_step_that_loses_least():
     """Of normal weights in 4 bits the mean squared error is least well inside of the largest weight."""
     weights = tf.constant(np.random.default_rng(0).normal(size=(2000, 1)).astype(np.float32))
     grid = KernelGrid(1, "kernel", 4, ())
-    tracker = RangeObserver([], [(grid, weights)], "learned", 0.9, 0.01)
-    steps = tracker._learned[2]
+    tracker = TRAINED_RANGES["learned"].observer([], [(grid, weights)], 0.9, 0.01)
+    steps = tracker._steps
     steps.start(np.array([float(tf.reduce_max(tf.abs(weights))) / 7]))
 
     @tf.function

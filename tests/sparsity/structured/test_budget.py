@@ -10,7 +10,7 @@ from tfopt.quantization import convert
 from tfopt.sparsity.structured.budget import Budget, fit, steps
 from tfopt.sparsity.structured.dependency_graph import read
 from tfopt.sparsity.structured.flops import costs
-from tfopt.sparsity.structured.importance import magnitude
+from tfopt.sparsity.structured.importance.magnitude import magnitude
 from tfopt.sparsity.structured.selection import LayerLimits, RemovalOrder
 from tfopt.sparsity.structured.surgery import cut
 

@@ -7,17 +7,14 @@ from keras import layers
 
 from tests.sparsity.structured.reference import scrambled, silenced
 from tfopt.errors import InputError
+from tfopt.quantization import quantize_aware
 from tfopt.sparsity.structured.dependency_graph import read
-from tfopt.sparsity.structured.importance import (
-    SCORES,
-    activity,
-    batchnorm,
-    magnitude,
-    normalized,
-    random,
-    score,
-    taylor,
-)
+from tfopt.sparsity.structured.importance import SCORES, normalized, score
+from tfopt.sparsity.structured.importance.activity import activity
+from tfopt.sparsity.structured.importance.batchnorm import batchnorm
+from tfopt.sparsity.structured.importance.magnitude import magnitude
+from tfopt.sparsity.structured.importance.random import random
+from tfopt.sparsity.structured.importance.taylor import taylor
 
 
 @pytest.fixture
@@ -76,6 +73,25 @@ def test_a_unit_that_never_fires_has_no_activity(trained, blobs):
     structure = read(trained)
     found = activity(structure, blobs[0])
     assert found[families(structure)["hidden"][3]] == 0
+
+
+def test_a_model_keeps_its_simulation_while_it_is_watched(trained, blobs):
+    """What quantization-aware training has put in place of a layer's call computes while scores are taken and after."""
+    x = blobs[0][:64]
+    plain, floating = activity(read(trained), x), trained(x).numpy()
+    aware = quantize_aware(trained, "int8", x)
+    calls, on_grids = [vars(layer)["call"] for layer in trained.layers], trained(x).numpy()
+    assert np.abs(on_grids - floating).max() > 0
+    for _ in range(2):
+        found = activity(read(trained), x)
+        assert found.keys() == plain.keys()
+        apart = [abs(found[group] - plain[group]) for group in plain]
+        assert 0 < max(apart) < 0.05 * max(plain.values())
+    assert [vars(layer)["call"] for layer in trained.layers] == calls
+    np.testing.assert_array_equal(trained(x).numpy(), on_grids)
+    aware.strip()
+    assert not any("call" in vars(layer) for layer in trained.layers)
+    np.testing.assert_array_equal(trained(x).numpy(), floating)
 
 
 def test_activity_of_attention_is_that_of_its_heads():

@@ -1,4 +1,4 @@
-"""One layer of tf_keras as Keras 3 has it: its class, and its config with what Keras 2 wrote otherwise mended."""
+"""The Keras 3 class and config of a tf_keras layer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from tfopt.errors import ModelError
 
 WAY_OUT = "Replace it, or build the model with `import keras`"
-# What Keras 2 writes of a layer's state, and what changes no output.
+# Config keys of Keras 2 that hold a layer's state, or that change no output.
 _STATE = {"batch_input_shape", "implementation", "input_length", "rng_type", "vocabulary_size"}
 _STATE |= {"key_shape", "query_shape", "value_shape"}
 _CODE = {"ClassMethod", "InstanceMethod", "InstanceProperty", "SlicingOpLambda", "TFOpLambda"}
@@ -26,7 +26,7 @@ def library() -> Any:
     """tf_keras, which TF-MOT brings with it; a program that never meets a Keras 2 model does not import it.
 
     Raises:
-        ModelError: It is not installed.
+        ModelError: tf_keras is not installed.
     """
     try:
         import tf_keras  # type: ignore[import-untyped,unused-ignore]
@@ -45,7 +45,7 @@ def flat(structure: Any) -> list[Any]:
 
 
 def mapped(structure: Any, function: Callable[[Any], Any]) -> Any:
-    """A structure of plain lists, tuples and dicts with a function of every value in it."""
+    """A structure of plain lists, tuples and dicts, with `function` applied to every value in it."""
     if isinstance(structure, dict):
         return {key: mapped(value, function) for key, value in structure.items()}
     if isinstance(structure, list | tuple):
@@ -55,14 +55,18 @@ def mapped(structure: Any, function: Callable[[Any], Any]) -> Any:
 
 
 def code_in(kind: str) -> str | None:
-    """Why a layer of that class cannot be carried over if it is code; None if it is none."""
+    """Why a layer of that class cannot be migrated if it holds code; None for any other class."""
     if kind in _CODE:
         return "is TensorFlow code between layers, such as x + 1. Write it with layers, such as Add or Rescaling"
     return f"is Python code, which does not carry over to Keras 3. {WAY_OUT}" if kind == "Lambda" else None
 
 
 def class_of(old: Any) -> tuple[Any, bool]:
-    """The Keras 3 class of a tf_keras layer, and whether it is Keras's own."""
+    """The Keras 3 class of a tf_keras layer, and whether it is Keras's own.
+
+    Raises:
+        ModelError: The layer holds code, or Keras 3 has no such class.
+    """
     import keras
 
     tf_keras = library()
@@ -84,13 +88,22 @@ def class_of(old: Any) -> tuple[Any, bool]:
     return found, True
 
 
-def mended(old: Any, cls: Any, known_stages: bool) -> dict[str, Any]:
-    """A layer's config as Keras 3 writes it; what it has no argument for must be at Keras 2's default."""
+def mended(old: Any, cls: Any, builtin: bool) -> dict[str, Any]:
+    """The config of a tf_keras layer as Keras 3 writes it.
+
+    Args:
+        old: The tf_keras layer.
+        cls: The Keras 3 class of the layer.
+        builtin: Whether the class is Keras's own.
+
+    Raises:
+        ModelError: A setting that Keras 3 does not have is not at Keras 2's default.
+    """
     config = {key: value for key, value in old.get_config().items() if key not in _STATE}
     config["name"] = name_of(old)
     policy = old.dtype_policy.name if hasattr(old, "dtype_policy") else old._dtype_policy.name
     config["dtype"] = None if policy.startswith("_") else policy
-    if not known_stages:
+    if not builtin:
         return config
     if type(old).__name__.startswith("SpatialDropout"):
         for key in ("trainable", "noise_shape"):  # of Dropout, which its own constructor does not take
@@ -113,7 +126,7 @@ def mended(old: Any, cls: Any, known_stages: bool) -> dict[str, Any]:
 
 
 def arguments(cls: Any) -> dict[str, Any]:
-    """The arguments that a class and its bases are made with, and their defaults."""
+    """The constructor arguments of a class and its bases by name, with their defaults."""
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         if "__init__" in vars(base):
@@ -123,7 +136,7 @@ def arguments(cls: Any) -> dict[str, Any]:
 
 
 def inner(old: Any) -> dict[str, Any]:
-    """The layers that a wrapper holds, by the argument that they are given as."""
+    """The layers that a wrapper holds, by constructor argument."""
     tf_keras = library()
 
     found = {}
@@ -146,5 +159,5 @@ def reason(error: Exception) -> str:
 
 
 def refusal(old: Any, why: str) -> ModelError:
-    """The error of a layer that cannot be carried over."""
+    """The error for a layer that cannot be migrated."""
     return ModelError(f"the layer {old.name!r} ({type(old).__name__}) {why}.", ("model",))

@@ -1,4 +1,4 @@
-"""Keras 2 models carried over to Keras 3: rebuilt layer by layer, weights copied, the outputs of both compared."""
+"""Migration of Keras 2 models to Keras 3: rebuilt layer by layer, weights copied, the outputs of both compared."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from tfopt.user_code import describe
 SAVED_MODEL = "saved_model.pb"
 TOLERANCE = 1e-3
 HALF_TOLERANCE = 1e-2
-"""For models that compute in float16 or bfloat16, of which every step rounds to 3 or 2 digits."""
+"""Tolerance of models that compute in float16 or bfloat16, where every step rounds to 3 or 2 digits."""
 
 
 @dataclass(frozen=True)
 class MigratedModel:
-    """A model that came over from Keras 2.
+    """A model migrated from Keras 2.
 
     Args:
         model: The Keras 3 model.
-        origin: What it was before, in words.
-        max_error: The largest absolute difference between an output before and after, on random inputs.
-        scale: The largest absolute value of that output before.
+        origin: The Keras 2 model in words, such as `a tf_keras model`.
+        max_error: Largest absolute difference between an output of the two models, on random inputs.
+        scale: Largest absolute value of that output of the Keras 2 model.
     """
 
     model: Any
@@ -37,13 +37,9 @@ class MigratedModel:
     max_error: float
     scale: float
 
-    def summary(self) -> dict[str, Any]:
-        """What `artifact.json` keeps of it."""
-        return {"from": self.origin, "max_error": self.max_error, "scale": self.scale}
-
 
 class LoadedModel(NamedTuple):
-    """A model at the door, and how it came over if it was one of Keras 2."""
+    """A loaded Keras 3 model, and its migration if it was one of Keras 2."""
 
     model: Any
     carried: MigratedModel | None = None
@@ -58,7 +54,7 @@ def is_keras2(thing: Any) -> bool:
 
 
 def read(path: Path, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """The Keras 2 model in a SavedModel folder or a `.h5` file; code that it carries is run.
+    """The Keras 2 model in a SavedModel folder or a `.h5` file; code that is stored in it is run.
 
     Args:
         path: The folder or file.
@@ -87,15 +83,15 @@ def read(path: Path, custom_objects: Mapping[str, Any] | None = None) -> Any:
 def carry(
     model: Any, origin: str = "a tf_keras model", custom_objects: Mapping[str, Any] | None = None
 ) -> MigratedModel:
-    """The Keras 3 model of a tf_keras model, with its weights and outputs.
+    """Migrates a tf_keras model to Keras 3 with its weights, and compares the outputs.
 
     Args:
         model: A Sequential or functional tf_keras model.
-        origin: What it is, in words, for the report.
+        origin: The model in words, for the report.
         custom_objects: Keras 3 classes of the model's own layers, and functions, by name.
 
     Raises:
-        ModelError: A layer that cannot be carried, or outputs that differ.
+        ModelError: A layer cannot be migrated, or an output differs.
     """
     import keras
 
@@ -107,10 +103,10 @@ def carry(
 
 
 def compare(before: Any, after: Any, origin: str) -> MigratedModel:
-    """Runs a tf_keras model and what became of it on the same random inputs.
+    """Compares the outputs of a tf_keras model and of its Keras 3 model on the same random inputs.
 
     Raises:
-        ModelError: An output differs by more than the tolerance.
+        ModelError: An output differs by more than the tolerance, or no output is finite.
     """
     from tfopt.models.layers import walk
 
@@ -146,7 +142,7 @@ def _run(model: Any, inputs: Any, where: str) -> list[Any]:
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """The largest difference of two outputs and the largest value of the first; infinite where only one is a number."""
+    """The largest difference of two outputs and the largest value of the first; infinite where only one is finite."""
     finite = np.isfinite(one)
     same = np.array_equal(finite, np.isfinite(other)) and np.array_equal(one[~finite], other[~finite], equal_nan=True)
     error = float(np.abs(one - other)[finite].max(initial=0)) if same else np.inf
@@ -154,7 +150,7 @@ def _difference(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
 
 
 def _samples(model: Any) -> list[Any]:
-    """Random inputs that a tf_keras model takes: near 1 and near 100, or integers that its embeddings know."""
+    """Random inputs of a tf_keras model: of scale 1 and of scale 100, or integers that its embeddings know."""
     import tensorflow as tf
 
     generator = np.random.default_rng(0)

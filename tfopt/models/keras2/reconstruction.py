@@ -28,7 +28,7 @@ def rebuild(model: Any) -> Any:
         model: A Sequential or functional tf_keras model.
 
     Raises:
-        ModelError: A layer that Keras 3 does not have, or that is code.
+        ModelError: Keras 3 does not have a layer, or a layer holds code.
     """
     rebuilding = _Rebuilding()
     made = rebuilding.network(model)
@@ -37,10 +37,10 @@ def rebuild(model: Any) -> Any:
 
 
 def check(model: Any) -> None:
-    """Whether a tf_keras model shows its layers.
+    """Checks that the layers of a tf_keras model can be read.
 
     Raises:
-        ModelError: It is no model, subclassed, or has no inputs yet.
+        ModelError: `model` is not a model, is subclassed, or has no inputs yet.
     """
     tf_keras = library()
 
@@ -66,13 +66,13 @@ def _is_functional(model: Any) -> bool:
 
 
 class _Rebuilding:
-    """One tf_keras model on its way: each layer is rebuilt once, so that a shared one stays shared."""
+    """The rebuilding of one tf_keras model: each layer is rebuilt once, so that a shared one stays shared."""
 
     def __init__(self) -> None:
         self.pairs: dict[int, tuple[Any, Any]] = {}
 
     def network(self, old: Any) -> Any:
-        """A model, with all of its calls made again in the order of the graph."""
+        """The Keras 3 model of a tf_keras model, with all calls made again in the order of the graph."""
         import keras
 
         tf_keras = library()
@@ -123,7 +123,7 @@ class _Rebuilding:
         tensors.update(zip(map(id, flat(node.outputs)), flat(outputs), strict=True))
 
     def layer(self, old: Any) -> Any:
-        """A layer or nested model, made at its first call."""
+        """The Keras 3 layer or model of a layer or nested model, made at its first call."""
         if id(old) not in self.pairs:
             self.pairs[id(old)] = old, self._made(old)
         return self.pairs[id(old)][1]
@@ -133,8 +133,8 @@ class _Rebuilding:
 
         if isinstance(old, tf_keras.Model):
             return self.network(old)
-        cls, known_stages = class_of(old)
-        config = mended(old, cls, known_stages)
+        cls, builtin = class_of(old)
+        config = mended(old, cls, builtin)
         held = {key: part for key, part in inner(old).items() if key in config}
         try:
             if not held:
@@ -147,7 +147,7 @@ class _Rebuilding:
             raise refusal(old, f"cannot be carried over to Keras 3: {reason(error)}. {WAY_OUT}") from error
 
     def _part(self, old: Any) -> Any:
-        """What a wrapper holds: nested models keep track of their layers, and what Keras copies is found later."""
+        """A layer that a wrapper holds; only models become pairs, as Keras may copy a layer, which `_fill` finds."""
         tf_keras = library()
 
         return self.layer(old) if isinstance(old, tf_keras.Model) else self._made(old)
@@ -156,7 +156,7 @@ class _Rebuilding:
         """Gives every rebuilt layer the weights of its original, each once.
 
         Raises:
-            ModelError: Weights that the other side does not have.
+            ModelError: A layer has other weights in Keras 3.
         """
         tf_keras = library()
 

@@ -14,7 +14,7 @@ from tfopt.models.layers import replaced_by
 from tfopt.optimizers.closure import needs_closure
 from tfopt.quantization.aware.session import QATSession, check_settings
 from tfopt.quantization.conversion import Conversion
-from tfopt.recipe.export import Export, TrainedRanges
+from tfopt.recipe.export import Export
 
 __all__ = ["QuantizationAware"]
 
@@ -62,7 +62,7 @@ class QuantizationAware(AttachedCallback):
         calibration: Any,
         mode: str = "int8",
         *,
-        ranges: TrainedRanges = "moving_average",
+        ranges: str = "moving_average",
         momentum: float = 0.99,
         rate: float = 1e-3,
         freeze_last: float = 0.25,

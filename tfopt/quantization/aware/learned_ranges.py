@@ -1,16 +1,22 @@
-"""Numbers that learn from the gradient that comes back to them, beside the model's own optimizer.
+"""Ranges, and the steps of kernels, that learn from the gradient, beside the model's own optimizer.
 
 They are no weights of the model: it is saved, compiled and counted without them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfopt.quantization.aware import fake_quant
+from tfopt.quantization.aware.observers import RangeObserver, mean_variable
+from tfopt.quantization.aware.scheme import Grid, KernelGrid
+from tfopt.quantization.aware.weight_matching import shape_of_scales
+
+_FAR = 1e30
 # Adam's own defaults.
 _BETAS, _EPSILON = (0.9, 0.999), 1e-12
 
@@ -25,24 +31,31 @@ class LearnedVector:
         size: The sizes that a step is a share of.
         limits: The least and the largest that an entry can be.
         rate: The share.
+        learns: Whether it moves, in functions that are traced from then on.
 
     References:
         Kingma, Ba, Adam, arXiv:1412.6980; Jain et al., Trained quantization thresholds for accurate and efficient
         fixed-point inference, arXiv:1903.08066.
     """
 
-    def __init__(self, value: np.ndarray, size: Callable[[], Any], limits: tuple[float, float], rate: float):
+    def __init__(
+        self,
+        value: np.ndarray,
+        size: Callable[[], Any],
+        limits: tuple[float, float],
+        rate: float,
+        learns: Callable[[], bool],
+    ):
         self.value = mean_variable(value, trainable=True)
-        self._size, self._limits, self._rate = size, limits, rate
+        self._size, self._limits, self._rate, self._learns = size, limits, rate, learns
         self._mean, self._square = mean_variable(np.zeros_like(value)), mean_variable(np.zeros_like(value))
         self._free, self._count = mean_variable(np.ones_like(value)), mean_variable(np.zeros(()))
-        self.learns = True
 
     def start(self, value: np.ndarray, free: np.ndarray | None = None) -> None:
         """Begins anew.
 
         Args:
-            value: Where.
+            value: The value to begin with.
             free: Which entries learn, 1 or 0; all, if not given.
         """
         self.value.assign(value.astype(np.float32))
@@ -56,7 +69,7 @@ class LearnedVector:
         @tf.custom_gradient
         def passed(now: Any) -> Any:
             def grad(gradient: Any) -> Any:
-                if self.learns:
+                if self._learns():
                     self._move(gradient)
                 return tf.zeros_like(gradient)
 
@@ -81,10 +94,82 @@ class LearnedVector:
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """All that it is."""
+        """The value, the state of its Adam, and which entries learn."""
         return [self.value, self._mean, self._square, self._free, self._count]
 
 
-def mean_variable(value: Any, trainable: bool = False) -> tf.Variable:
-    """A variable that is the mean of what the replicas of a strategy assign to it."""
-    return tf.Variable(np.asarray(value, np.float32), trainable=trainable, aggregation=tf.VariableAggregation.MEAN)
+class LearnedRanges(RangeObserver):
+    """Ranges, and steps of kernels with them, that follow their gradient.
+
+    Where a range began at zero, as behind a ReLU, that end stays there.
+
+    Args:
+        grids: Of the activations.
+        kernels: The grids of the kernels, with their variables.
+        rate: How far a step goes, as a share of the range.
+
+    References:
+        Esser et al., Learned step size quantization, arXiv:1902.08153; Bhalgat et al., LSQ+, arXiv:2004.09576.
+    """
+
+    learns = True
+
+    def __init__(self, grids: Sequence[Grid], kernels: Sequence[tuple[KernelGrid, Any]], rate: float):
+        self._rate = rate
+        self._kernels = [(grid, variable) for grid, variable in kernels if grid.symmetric]
+        self._shapes = [shape_of_scales(variable, grid.axes) for grid, variable in self._kernels]
+        self._sizes = [int(np.prod(shape)) for shape in self._shapes]
+        super().__init__(grids)
+        ones = np.ones(sum(self._sizes))
+        self._steps = self._vector(ones, lambda: self._steps.value.read_value(), (fake_quant.LEAST, _FAR))
+
+    def _ends(self, ones: np.ndarray) -> tuple[tf.Variable, tf.Variable]:
+        self._lows = self._vector(-ones, self._width, (-_FAR, 0.0))
+        self._highs = self._vector(ones, self._width, (0.0, _FAR))
+        return self._lows.value, self._highs.value
+
+    def _vector(self, value: np.ndarray, size: Callable[[], Any], limits: tuple[float, float]) -> LearnedVector:
+        return LearnedVector(value, size, limits, self._rate, lambda: not self.frozen)
+
+    def _width(self) -> Any:
+        return self.high.read_value() - self.low.read_value()
+
+    def _start(self, low: np.ndarray, high: np.ndarray, kernels: Mapping[tuple[int, str], Any]) -> None:
+        steps = [_least_squares(grid, kernels[grid.part, grid.attribute]) for grid, _ in self._kernels]
+        self._lows.start(low, low < 0)
+        self._highs.start(high, high > 0)
+        self._steps.start(np.concatenate([np.zeros(0), *steps]))
+
+    def pieces(self) -> tuple[list[Any], list[Any], dict[tuple[int, str], Any]]:
+        """The ranges as tensors, for one step: lows, highs, and learned steps of kernels by part and attribute."""
+        count = len(self.grids)
+        low, high, steps = (learned.delivered() for learned in (self._lows, self._highs, self._steps))
+        parts = tf.split(steps, self._sizes) if self._sizes else []
+        of_kernels = {
+            (grid.part, grid.attribute): tf.reshape(part, shape)
+            for (grid, _), part, shape in zip(self._kernels, parts, self._shapes, strict=True)
+        }
+        return tf.unstack(low, count), tf.unstack(high, count), of_kernels
+
+    def steps(self) -> dict[tuple[int, str], np.ndarray]:
+        """The learned steps of kernels by part and attribute, in shapes that broadcast with them."""
+        parts = np.split(self._steps.value.numpy(), np.cumsum(self._sizes)[:-1]) if self._sizes else []
+        named = zip(self._kernels, parts, self._shapes, strict=True)
+        return {(grid.part, grid.attribute): part.reshape(shape) for (grid, _), part, shape in named}
+
+    def _variables(self) -> list[tf.Variable]:
+        return [v for learned in (self._lows, self._highs, self._steps) for v in learned.variables]
+
+
+def _least_squares(grid: KernelGrid, weights: np.ndarray) -> np.ndarray:
+    """Of some steps that cut the largest weights off, those that lose least; of a few distinct values none is cut."""
+    others = tuple(axis for axis in range(weights.ndim) if axis not in grid.axes)
+    largest = 2 ** (grid.bits - 1) - 1
+    reach = np.maximum(np.abs(weights).max(axis=others, keepdims=True), fake_quant.LEAST)
+    best, least = reach / largest, np.full(reach.shape, np.inf)
+    for share in (1.0,) if grid.shared else np.linspace(1, 0.4, 25):
+        step = reach * share / largest
+        error = (np.clip(np.round(weights / step), -largest, largest) * step - weights) ** 2
+        error = error.mean(axis=others, keepdims=True)
+        best, least = np.where(error < least, step, best), np.minimum(error, least)
+    return best.ravel()

@@ -1,4 +1,4 @@
-"""The ranges of activations, and the steps of kernels, while they follow a training."""
+"""The ranges of activations while they follow a training: what every method has in common."""
 
 from __future__ import annotations
 
@@ -9,117 +9,52 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.quantization.aware import fake_quant
-from tfopt.quantization.aware.learned_ranges import LearnedVector, mean_variable
 from tfopt.quantization.aware.scheme import Grid, KernelGrid
-from tfopt.quantization.aware.weight_matching import shape_of_scales
-from tfopt.quantization.calibration import ORDINARY, ActivationExtremes
-from tfopt.recipe.export import TrainedRanges
-
-_FAR = 1e30
 
 
 class RangeObserver:
-    """What the ranges are and how they come to it.
+    """The range of each activation, and how a value is rounded within it. These ranges stay as they begin.
 
-    Moving averages follow the smallest and the largest value of each batch, or with `percentile` those that all but a
-    few samples of it stay within. Learned ranges, and the steps of kernels with them, have a gradient; where a range
-    began at zero, as behind a ReLU, that end stays there.
-
-    Under a distribution strategy it is made in its scope; the ranges are then those of all replicas.
+    A method that follows the training overrides `follow`, where it looks at batches, or hands out values of `pieces`
+    that have a gradient. Under a distribution strategy an observer is made in its scope; the ranges are then those of
+    all replicas.
 
     Args:
         grids: Of the activations.
-        kernels: Of the kernels, with their variables.
-        method: How ranges come about.
-        momentum: What is left of a moving average in each step.
-        rate: The step of learned ranges, as a share of the range.
-
-    References:
-        Moving averages: Jacob et al., arXiv:1712.05877, section 3.1. Learned: Esser et al., Learned step size
-        quantization, arXiv:1902.08153; Bhalgat et al., LSQ+, arXiv:2004.09576.
     """
 
-    def __init__(
-        self,
-        grids: Sequence[Grid],
-        kernels: Sequence[tuple[KernelGrid, Any]],
-        method: TrainedRanges,
-        momentum: float,
-        rate: float,
-    ):
-        self.grids, self._method, self._momentum = tuple(grids), method, momentum
-        self._frozen = False
-        self._kernels = [(grid, variable) for grid, variable in kernels if method == "learned" and grid.symmetric]
-        self._shapes = [shape_of_scales(variable, grid.axes) for grid, variable in self._kernels]
-        self._sizes = [int(np.prod(shape)) for shape in self._shapes]
-        ones = np.ones(len(self.grids))
-        self._learned: list[LearnedVector] = []
-        if method == "learned":
-            self._learned = [
-                LearnedVector(-ones, self._width, (-_FAR, 0.0), rate),
-                LearnedVector(ones, self._width, (0.0, _FAR), rate),
-                LearnedVector(
-                    np.ones(sum(self._sizes)),
-                    lambda: self._learned[2].value.read_value(),
-                    (fake_quant.LEAST, _FAR),
-                    rate,
-                ),
-            ]
-            self.low, self.high = self._learned[0].value, self._learned[1].value
-        else:
-            self.low, self.high = mean_variable(-ones), mean_variable(ones)
+    learns = False
+    """Whether the ranges have a gradient."""
 
-    def _width(self) -> Any:
-        return self.high.read_value() - self.low.read_value()
+    def __init__(self, grids: Sequence[Grid]):
+        self.grids = tuple(grids)
+        self.frozen = False
+        """Whether ranges stay as they are, in functions that are traced from now on."""
+        self.low, self.high = self._ends(np.ones(len(self.grids)))
 
-    def begin(self, extremes: ActivationExtremes, kernels: Mapping[tuple[int, str], np.ndarray]) -> None:
+    def _ends(self, ones: np.ndarray) -> tuple[tf.Variable, tf.Variable]:
+        """The variables of the lower and the upper ends."""
+        return mean_variable(-ones), mean_variable(ones)
+
+    def begin(self, ranges: Mapping[str, Mapping[str, np.ndarray]], kernels: Mapping[tuple[int, str], Any]) -> None:
         """Starts from what calibration saw, and from the weights of the kernels.
 
         Args:
-            extremes: Of all grids, in their order.
+            ranges: `min` and `max` of all grids, in their order.
             kernels: The weights, by part and attribute.
         """
-        found = extremes.ranges("percentile" if self._method == "percentile" else "minmax").values()
-        low = np.minimum([float(entry["min"].item()) for entry in found], 0)
-        high = np.maximum([float(entry["max"].item()) for entry in found], 0)
-        high = np.where(high - low < fake_quant.LEAST, low + fake_quant.LEAST, high)
-        if not self._learned:
-            self.low.assign(low.astype(np.float32))
-            self.high.assign(high.astype(np.float32))
-            return
-        steps = [_least_squares(grid, kernels[grid.part, grid.attribute]) for grid, _ in self._kernels]
-        self._learned[0].start(low, low < 0)
-        self._learned[1].start(high, high > 0)
-        self._learned[2].start(np.concatenate([np.zeros(0), *steps]))
+        low = np.minimum([float(entry["min"].item()) for entry in ranges.values()], 0)
+        high = np.maximum([float(entry["max"].item()) for entry in ranges.values()], 0)
+        self._start(low, np.where(high - low < fake_quant.LEAST, low + fake_quant.LEAST, high), kernels)
 
-    @property
-    def frozen(self) -> bool:
-        """Whether ranges stay as they are, in functions that are traced from now on."""
-        return self._frozen
-
-    @frozen.setter
-    def frozen(self, frozen: bool) -> None:
-        self._frozen = frozen
-        for learned in self._learned:
-            learned.learns = not frozen
+    def _start(self, low: np.ndarray, high: np.ndarray, kernels: Mapping[tuple[int, str], Any]) -> None:
+        self.low.assign(low.astype(np.float32))
+        self.high.assign(high.astype(np.float32))
 
     def pieces(self) -> tuple[list[Any], list[Any], dict[tuple[int, str], Any]]:
         """The ranges as tensors, for one step: lows, highs, and learned steps of kernels by part and attribute."""
         count = len(self.grids)
-        if not self._learned:
-            return tf.unstack(self.low.read_value(), count), tf.unstack(self.high.read_value(), count), {}
-        low, high, steps = (learned.delivered() for learned in self._learned)
-        parts = tf.split(steps, self._sizes) if self._sizes else []
-        of_kernels = {
-            (grid.part, grid.attribute): tf.reshape(part, shape)
-            for (grid, _), part, shape in zip(self._kernels, parts, self._shapes, strict=True)
-        }
-        return tf.unstack(low, count), tf.unstack(high, count), of_kernels
-
-    @property
-    def learns(self) -> bool:
-        """Whether the ranges have a gradient."""
-        return bool(self._learned)
+        return tf.unstack(self.low.read_value(), count), tf.unstack(self.high.read_value(), count), {}
 
     def kernel(self, grid: KernelGrid, weights: Any, step: Any = None) -> Any:
         """A kernel on its grid: of learned steps, where it has some."""
@@ -134,37 +69,18 @@ class RangeObserver:
         grid = self.grids[number]
         if grid.fixed is not None:
             return fake_quant.activation(x, tf.constant(grid.fixed[0]), tf.constant(grid.fixed[1]), grid.bits)
-        return (fake_quant.learned_activation if self._learned else fake_quant.activation)(x, low, high, grid.bits)
+        return (fake_quant.learned_activation if self.learns else fake_quant.activation)(x, low, high, grid.bits)
 
     def extremes(self, x: Any) -> tuple[Any, Any]:
         """The smallest and the largest value of a batch that count."""
-        x = tf.stop_gradient(x)
-        if self._method != "percentile" or x.shape.rank < 2:
-            return tf.reduce_min(x), tf.reduce_max(x)
-        axes = list(range(1, x.shape.rank))
-        low, high = tf.sort(tf.reduce_min(x, axes)), tf.sort(tf.reduce_max(x, axes))
-        count = tf.shape(low)[0]
-        beyond = tf.cast(tf.math.ceil(tf.cast(count, tf.float32) * (1 - ORDINARY / 100)), tf.int32)
-        beyond = tf.minimum(beyond, (count - 1) // 2)
-        return low[beyond], high[count - 1 - beyond]
+        return extremes_of_all(tf.stop_gradient(x))
 
     def follow(self, seen: Mapping[int, Sequence[tuple[Any, Any]]]) -> None:
-        """Moves the averages towards a batch; what was not seen stays as it is.
+        """Moves the ranges towards a batch.
 
         Args:
             seen: The extremes of each grid's values, by its number.
         """
-        if self._learned or self._frozen or not seen:
-            return
-        for variable, end, of_all in ((self.low, 0, tf.reduce_min), (self.high, 1, tf.reduce_max)):
-            before = variable.read_value()
-            new = tf.unstack(before, len(self.grids))
-            for number, entries in seen.items():
-                new[number] = of_all([0.0, *(entry[end] for entry in entries)])  # 0 is on every grid
-            batch = tf.stack(new)
-            if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-                batch = of_all(tf.distribute.get_replica_context().all_gather(batch[None], axis=0), axis=0)
-            variable.assign(before * self._momentum + (1 - self._momentum) * batch)
 
     def ranges(self) -> dict[str, tuple[float, float]]:
         """The ends of each range that is not fixed, by the tensor that decides about it."""
@@ -173,11 +89,7 @@ class RangeObserver:
 
     def steps(self) -> dict[tuple[int, str], np.ndarray]:
         """The learned steps of kernels by part and attribute, in shapes that broadcast with them."""
-        if not self._learned:
-            return {}
-        parts = np.split(self._learned[2].value.numpy(), np.cumsum(self._sizes)[:-1]) if self._sizes else []
-        named = zip(self._kernels, parts, self._shapes, strict=True)
-        return {(grid.part, grid.attribute): part.reshape(shape) for (grid, _), part, shape in named}
+        return {}
 
     def get_state(self) -> dict[str, np.ndarray]:
         """All of it as arrays."""
@@ -189,18 +101,14 @@ class RangeObserver:
             variable.assign(state[f"range{index}"])
 
     def _variables(self) -> list[tf.Variable]:
-        return [v for learned in self._learned for v in learned.variables] or [self.low, self.high]
+        return [self.low, self.high]
 
 
-def _least_squares(grid: KernelGrid, weights: np.ndarray) -> np.ndarray:
-    """Of some steps that cut the largest weights off, those that lose least; of a few distinct values none is cut."""
-    others = tuple(axis for axis in range(weights.ndim) if axis not in grid.axes)
-    largest = 2 ** (grid.bits - 1) - 1
-    reach = np.maximum(np.abs(weights).max(axis=others, keepdims=True), fake_quant.LEAST)
-    best, least = reach / largest, np.full(reach.shape, np.inf)
-    for share in (1.0,) if grid.shared else np.linspace(1, 0.4, 25):
-        step = reach * share / largest
-        error = (np.clip(np.round(weights / step), -largest, largest) * step - weights) ** 2
-        error = error.mean(axis=others, keepdims=True)
-        best, least = np.where(error < least, step, best), np.minimum(error, least)
-    return best.ravel()
+def extremes_of_all(x: Any) -> tuple[Any, Any]:
+    """The smallest and the largest value of a batch."""
+    return tf.reduce_min(x), tf.reduce_max(x)
+
+
+def mean_variable(value: Any, trainable: bool = False) -> tf.Variable:
+    """A variable that is the mean of what the replicas of a strategy assign to it."""
+    return tf.Variable(np.asarray(value, np.float32), trainable=trainable, aggregation=tf.VariableAggregation.MEAN)

@@ -18,24 +18,18 @@ from ai_edge_litert import schema_py_generated as schema
 from tfopt.models.layers import Kernel
 from tfopt.quantization import quantizer
 from tfopt.quantization.aware.tensor_matching import Point, match, parts
-from tfopt.quantization.aware.weight_matching import LOOKUPS, StoredKernel, operands, stored_kernels, unknown_kernels
+from tfopt.quantization.aware.weight_matching import StoredKernel, operands, stored_kernels, unknown_kernels
+from tfopt.quantization.calibration import as_range
 from tfopt.quantization.conversion import PreparedModel
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.tflite import flatbuffer
-from tfopt.tflite.file import Op, read
+from tfopt.tflite.file import Op, is_codebook, read
 
 # Ranges of the trial: the first, wider than any that an op fixes, and how much wider each is than the one before.
 _LEAST, _STEP = 2.0, 1e-2
 _BITS = {schema.TensorType.INT8: 8, schema.TensorType.INT16: 16}
 _KERNEL_BITS = {schema.TensorType.INT4: 4, schema.TensorType.INT8: 8}
 _ON_TABLE = "it is on the grid of a table of embeddings, which moves: training does not round it"
-# Ops that hand values on: what comes in on one grid goes out on it.
-_MOVES = {
-    *("RESHAPE", "TRANSPOSE", "SPLIT", "SPLIT_V", "UNPACK", "PACK", "STRIDED_SLICE", "SLICE", "SQUEEZE", "EXPAND_DIMS"),
-    *("MAX_POOL_2D", "CONCATENATION", "PAD", "GATHER", "BROADCAST_TO", "RESIZE_NEAREST_NEIGHBOR", "TILE", "SELECT_V2"),
-}
-# Ops whose value or gradient is not finite at 0, and which of their inputs that is.
-_NONZERO = {"RSQRT": 0, "SQRT": 0, "LOG": 0, "DIV": 1}
 
 
 @dataclass(frozen=True)
@@ -142,10 +136,7 @@ def make_scheme(prepared: PreparedModel, unrolled: bool = False) -> Quantization
     source, export = prepared.source, prepared.export
     names = list(dict.fromkeys(t.name for op in source.ops for t in (*op.inputs, *op.outputs) if _computed(t)))
     reach = {name: _LEAST + _STEP * number for number, name in enumerate(names)}
-    ranges = {
-        name: {"min": np.full((1, 1), -r, np.float32), "max": np.full((1, 1), r, np.float32)}
-        for name, r in reach.items()
-    }
+    ranges = {name: as_range(-r, r) for name, r in reach.items()}
     content = quantizer.quantize(
         source, export.mode, ranges, prepared.assigned.precisions, export.io, None, export.scales
     )
@@ -155,7 +146,7 @@ def make_scheme(prepared: PreparedModel, unrolled: bool = False) -> Quantization
     tensors = {name: grids.index(grid) for name, grid in found.items()}
     stored = stored_kernels(source)
     inputs = {name: tensors[name] for name in read(source.content).inputs if name in tensors}
-    looked_up = {tensor.name for one in stored if one.op_name in LOOKUPS for tensor in source.ops[one.op].outputs}
+    looked_up = {tensor.name for one in stored if one.facts.looks_up for tensor in source.ops[one.op].outputs}
     # Grids of tables move as those are trained, and what is only moved on them needs no rounding.
     of_tables = {tensors[name] for name in looked_up if name in tensors and grids[tensors[name]].fixed is not None}
     matched = match(prepared.model, source.content, prepared.samples)
@@ -189,20 +180,20 @@ def make_scheme(prepared: PreparedModel, unrolled: bool = False) -> Quantization
 def _by_op(source: FloatModel, matched: Mapping[str, Point]) -> dict[str, frozenset[Point]]:
     """The fields of a plan that hold points because of an op that gives or reads them."""
     read_on = {tensor.name for op in source.ops for tensor in op.inputs}
-    given = {t.name for op in source.ops if op.name in ("SOFTMAX", "LOGISTIC") for t in op.outputs}
+    given = {tensor.name for op in source.ops if op.facts.probabilities for tensor in op.outputs}
     names = {
-        "averages": {tensor.name for op in source.ops if op.name == "AVERAGE_POOL_2D" for tensor in op.outputs},
-        "nonzero": {op.inputs[_NONZERO[op.name]].name for op in source.ops if op.name in _NONZERO},
+        "averages": {tensor.name for op in source.ops if op.facts.rounds_from_zero for tensor in op.outputs},
+        "nonzero": {op.inputs[i].name for op in source.ops if (i := op.facts.nonzero) is not None},
         "ends": given - read_on,
     }
     return {field: frozenset(matched[name] for name in found if name in matched) for field, found in names.items()}
 
 
 def codebook(kernel: Kernel) -> bool:
-    """Whether a kernel holds so few distinct values that clustering must have made it."""
-    values, counts = np.unique(np.asarray(kernel.variable.value.numpy()), return_counts=True)
-    nonzero = values != 0
-    return bool(nonzero.sum()) and nonzero.sum() * quantizer.SHARED_BY <= counts[nonzero].sum()
+    """Whether a kernel holds so few distinct values that clustering must have made it; one of zeros alone does not."""
+    weights = np.asarray(kernel.variable.value.numpy())
+    kept = weights[weights != 0]
+    return kept.size > 0 and is_codebook(np.unique(kept).size, kept.size)
 
 
 def _computed(tensor: Any) -> bool:
@@ -215,7 +206,7 @@ def _moved(ops: tuple[Op, ...], tensors: Mapping[str, int]) -> set[str]:
     for op in ops:
         taken = {tensors.get(tensor.name) for tensor in op.inputs if _computed(tensor)}
         given = {tensors.get(tensor.name) for tensor in op.outputs}
-        if op.name in _MOVES and len(taken) == 1 and taken == given and None not in taken:
+        if op.facts.moves_data and len(taken) == 1 and taken == given and None not in taken:
             found |= {tensor.name for tensor in op.outputs}
     return found
 
@@ -241,7 +232,7 @@ def _kernels(trial: _Trial, stored: list[StoredKernel], numbers: Mapping[int, in
         done.add(id(one.kernel.variable))
         shared = codebook(one.kernel)
         number, axes = numbers[id(one.kernel.place.layer)], one.axes if many and not shared else ()
-        yield KernelGrid(number, one.kernel.attribute, bits, axes, shared, one.op_name not in LOOKUPS)
+        yield KernelGrid(number, one.kernel.attribute, bits, axes, shared, not one.facts.looks_up)
 
 
 def _operands(
@@ -267,7 +258,7 @@ class _Trial:
         borders = (schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.DEQUANTIZE)
         for op in graph.operators:
             code = parsed.operatorCodes[op.opcodeIndex]
-            if max(code.builtinCode, code.deprecatedBuiltinCode) in borders:
+            if flatbuffer.builtin_operator(code) in borders:
                 ends = [graph.tensors[int(i)] for i in (op.inputs[0], op.outputs[0])]
                 for one, other in (ends, ends[::-1]):
                     if one.type == schema.TensorType.FLOAT32 and other.type in _BITS:

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.errors import ConversionError, InputError, ModelError
+from tfopt.errors import InputError, ModelError
 from tfopt.metrics import compare_outputs
-from tfopt.models import clone, signature
+from tfopt.models import signature
 from tfopt.models.constraints import HeldConstraint, SharedValueConstraint, ZeroConstraint, own_constraint
 from tfopt.models.layers import prunable, replaced_by, walk
 from tfopt.quantization import quantizer
 from tfopt.quantization.aware import fake_quant
-from tfopt.quantization.aware.observers import RangeObserver
 from tfopt.quantization.aware.scheme import QuantizationScheme, all_different, codebook, make_scheme
 from tfopt.quantization.aware.simulation import Simulation
 from tfopt.quantization.aware.tensor_matching import parts
 from tfopt.quantization.aware.weight_matching import stored_kernels
+from tfopt.quantization.calibration import as_range
 from tfopt.quantization.calibration_data import gathered
-from tfopt.quantization.conversion import Conversion, PreparedModel, finish, prepare
+from tfopt.quantization.conversion import Conversion, PreparedModel, finish, prepare, unrolled
 from tfopt.recipe.artifact import Skipped
-from tfopt.recipe.export import MODES, Export, TrainedRanges
+from tfopt.recipe.export import MODES, TRAINED_RANGES, Export
 from tfopt.tflite.interpreter import Runner
-
-METHODS = get_args(TrainedRanges)
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class QATSession:
         model: keras.Model,
         export: Export,
         calibration: Any,
-        ranges: TrainedRanges = "moving_average",
+        ranges: str = "moving_average",
         momentum: float = 0.99,
         rate: float = 1e-3,
         known: QATSession | None = None,
@@ -97,7 +95,7 @@ class QATSession:
             self.scheme = replace(known.scheme, inputs=inputs)
         kernels = [(grid, self._variable(grid)) for grid in self.scheme.kernels]
         with model.distribute_strategy.scope():
-            self.tracker = RangeObserver(self.scheme.grids, kernels, ranges, momentum, rate)
+            self.tracker = TRAINED_RANGES[ranges].observer(self.scheme.grids, kernels, momentum, rate)
         self._simulation = Simulation(model, self.scheme, self.tracker, self)
         self.attached = False
         self._started = False
@@ -156,7 +154,7 @@ class QATSession:
                     f"how the model takes its input {name!r} is not known. Give its inputs as a flat dict."
                 )
         weights = {(g.part, g.attribute): np.asarray(self._variable(g).value.numpy()) for g in self.scheme.kernels}
-        self.tracker.begin(extremes, weights)
+        self.tracker.begin(extremes.ranges(TRAINED_RANGES[self._settings[0]].begin), weights)
         self._started = True
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
@@ -275,14 +273,7 @@ class QATSession:
 
     def _prepared(self) -> tuple[PreparedModel, bool]:
         """The model converted to float32, and whether with its loops unrolled."""
-        prepared = prepare(self.model, self.export, self._calibration)
-        if not self.export.unroll or not any(op.name == "WHILE" for op in prepared.source.ops):
-            return prepared, False
-        try:
-            flat = prepare(clone.unrolled(prepared.model), self.export, prepared.samples, prepared.model)
-        except (ConversionError, ModelError) as error:
-            return replace(prepared, notes=(*prepared.notes, f"loops stay in float: {error}")), False
-        return flat, True
+        return unrolled(prepare(self.model, self.export, self._calibration))
 
     def _ranges(self, prepared: PreparedModel, now: QuantizationScheme) -> dict[str, Any]:
         """The trained ranges by tensor of the file; of what was not trained those of the calibration samples."""
@@ -297,8 +288,7 @@ class QATSession:
         found = prepared.extremes.ranges("minmax")
         for name, number in now.tensors.items():
             if number in known:
-                low, high = known[number]
-                found[name] = {"min": np.full((1, 1), low, np.float32), "max": np.full((1, 1), high, np.float32)}
+                found[name] = as_range(*known[number])
         return found
 
     def _kernel_ranges(self, prepared: PreparedModel, now: QuantizationScheme) -> dict[str, Any]:
@@ -338,8 +328,8 @@ def check_settings(export: Export, ranges: str, momentum: float, rate: float) ->
             f"quantization-aware training is for modes that compute in integers: {able}. Received: {export.mode!r}.",
             ("mode",),
         )
-    if ranges not in METHODS:
-        raise InputError(f"ranges is one of {', '.join(METHODS)}. Received: ranges={ranges!r}.", ("ranges",))
+    if ranges not in TRAINED_RANGES:
+        raise InputError(f"ranges is one of {', '.join(TRAINED_RANGES)}. Received: ranges={ranges!r}.", ("ranges",))
     if not 0 <= momentum < 1:
         raise InputError(
             f"momentum is a fraction, 0 or above and below 1. Received: momentum={momentum}.", ("momentum",)

@@ -139,7 +139,7 @@ def _of_file(
     looks = -(-min(count, step * LOOKS) // step)
     chunks = [{name: array[chosen] for name, array in samples.items()} for chosen in numbers[:looks]]
     marks = values_of(content, chunks, _mark)
-    if any(op.name in ("SELECT", "SELECT_V2") for op in read(content).ops):
+    if any(op.facts.selects for op in read(content).ops):
         generator = np.random.default_rng(0)
         gaps = [{n: _with_gaps(array, chosen, generator) for n, array in samples.items()} for chosen in numbers]
         with contextlib.suppress(ConversionError):  # a file need not take what nobody gave it

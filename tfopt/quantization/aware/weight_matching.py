@@ -13,17 +13,10 @@ import numpy as np
 from tfopt.models.layers import Kernel, LayerRef
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.tflite.file import Op
+from tfopt.tflite.ops import OpFacts
 
 # What of a channel may differ from its kernel but for a factor: rounding.
 LEAST_COSINE = 1 - 1e-6
-# The axis of a constant that goes along its output channels, by op.
-CHANNELS = {
-    **dict.fromkeys(("CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "GATHER", "EMBEDDING_LOOKUP"), 0),
-    **{"DEPTHWISE_CONV_2D": 3, "CONV_3D": 4, "CONV_3D_TRANSPOSE": 3, "BATCH_MATMUL": 1},
-}
-_ARITHMETIC = {"ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE"}
-# Ops that hand out rows of a constant, on its own grid.
-LOOKUPS = {"GATHER", "EMBEDDING_LOOKUP"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +27,7 @@ class StoredKernel:
         kernel: The Keras one.
         constant: The name of the file's constant.
         op: The number of the op that reads it.
-        op_name: What that op is.
+        facts: What is known of ops of its name.
         axes: The axes of the Keras kernel that go along the output channels.
         channels: The axis of the constant that does.
         factors: What each channel has been multiplied by, `(channels,)`; 1 where nothing was folded into it, and where
@@ -44,7 +37,7 @@ class StoredKernel:
     kernel: Kernel
     constant: str
     op: int
-    op_name: str
+    facts: OpFacts
     axes: tuple[int, ...]
     channels: int
     factors: np.ndarray
@@ -54,11 +47,12 @@ def stored_kernels(source: FloatModel) -> list[StoredKernel]:
     """The kernels of the layers that a float file was made from, each constant once."""
     found: dict[str, StoredKernel] = {}
     for number, op in enumerate(source.ops):
-        if op.graph or op.name not in CHANNELS:
+        channels = op.facts.kernel_axis
+        if op.graph or channels is None:
             continue
         for tensor in op.kernels:
             if tensor.name in source.constants and tensor.name not in found:
-                one = _stored(source, number, op, tensor.name)
+                one = _stored(source, number, op, tensor.name, channels)
                 if one is not None:
                     found[tensor.name] = one
     return list(found.values())
@@ -67,7 +61,7 @@ def stored_kernels(source: FloatModel) -> list[StoredKernel]:
 def unknown_kernels(source: FloatModel, stored: list[StoredKernel]) -> list[str]:
     """Constants that layers multiply by and that are no variable of the model, such as the sum of two of them."""
     known = {one.constant for one in stored}
-    ops = (op for op in source.ops if not op.graph and op.name in CHANNELS)
+    ops = (op for op in source.ops if not op.graph and op.facts.kernel_axis is not None)
     found = (tensor.name for op in ops for tensor in op.kernels if tensor.name in source.constants)
     return list(dict.fromkeys(name for name in found if name not in known))
 
@@ -80,7 +74,7 @@ def operands(source: FloatModel) -> Iterator[tuple[Kernel, str]]:
     """
     seen: set[str] = set()
     for number, op in enumerate(source.ops):
-        if op.graph or op.name not in _ARITHMETIC:
+        if op.graph or not op.facts.elementwise:
             continue
         for tensor in op.weights:
             constant = source.constants.get(tensor.name)
@@ -100,14 +94,14 @@ def _nearest(source: FloatModel, number: int) -> list[LayerRef]:
     return [*owners, *(place for place in source.places if place not in owners)]
 
 
-def _stored(source: FloatModel, number: int, op: Op, name: str) -> StoredKernel | None:
+def _stored(source: FloatModel, number: int, op: Op, name: str, channels: int) -> StoredKernel | None:
     for place in _nearest(source, number):  # a constant that layers share has no owner
         for kernel in (k for k in _variables(place) if len(k.variable.shape) > 1):
             weights = np.asarray(kernel.variable.value.numpy())
-            for laid, axes in _layouts(op.name, weights, source.constants[name].shape):
-                factors = _factors(laid, source.constants[name], CHANNELS[op.name])
+            for laid, axes in _layouts(op.facts, weights, source.constants[name].shape):
+                factors = _factors(laid, source.constants[name], channels)
                 if factors is not None:
-                    return StoredKernel(kernel, name, number, op.name, axes, CHANNELS[op.name], factors)
+                    return StoredKernel(kernel, name, number, op.facts, axes, channels, factors)
     return None
 
 
@@ -118,26 +112,24 @@ def _variables(place: LayerRef) -> Iterator[Kernel]:
             yield Kernel(place, attribute, value)
 
 
-def _layouts(op: str, weights: np.ndarray, shape: tuple[int, ...]) -> Iterator[tuple[np.ndarray, tuple[int, ...]]]:
+def _layouts(
+    facts: OpFacts, weights: np.ndarray, shape: tuple[int, ...]
+) -> Iterator[tuple[np.ndarray, tuple[int, ...]]]:
     """The ways in which a kernel can lie in a file, with the axes of it that are output channels."""
     if weights.size != math.prod(shape):
         return
     rank = weights.ndim
-    if op in ("FULLY_CONNECTED", "BATCH_MATMUL"):
-        for split in range(rank - 1, 0, -1):
-            matrix = weights.reshape(math.prod(weights.shape[:split]), -1)
-            laid = matrix.T if op == "FULLY_CONNECTED" else matrix
-            if laid.shape == shape:
-                yield laid, tuple(range(split, rank))
-    elif op == "DEPTHWISE_CONV_2D":
-        yield weights.reshape(shape), (rank - 2, rank - 1)
-    elif op in LOOKUPS:
-        yield weights.reshape(shape), (0,)
-    elif op in ("CONV_3D", "CONV_3D_TRANSPOSE"):
-        yield weights.reshape(shape), (rank - 1,) if op == "CONV_3D" else (rank - 2,)
-    else:
-        axis = rank - 2 if op == "TRANSPOSE_CONV" else rank - 1
-        yield np.moveaxis(weights, axis, 0).reshape(shape), (axis,)
+    channels_first = facts.kernel_axis == 0
+    if facts.keras_axes:
+        axes = tuple(axis % rank for axis in facts.keras_axes)
+        laid = np.moveaxis(weights, axes, range(len(axes))) if channels_first else weights
+        yield laid.reshape(shape), axes
+        return
+    for split in range(rank - 1, 0, -1):
+        matrix = weights.reshape(math.prod(weights.shape[:split]), -1)
+        laid = matrix.T if channels_first else matrix
+        if laid.shape == shape:
+            yield laid, tuple(range(split, rank))
 
 
 def _factors(weights: np.ndarray, constant: np.ndarray, axis: int) -> np.ndarray | None:

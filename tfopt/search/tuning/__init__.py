@@ -1,1 +1,1 @@
-"""Hyperparameters on keras-tuner: a space by the names of settings, any of its tuners, one process or several."""
+"""Hyperparameter search with keras-tuner: value ranges by setting, any of its tuners, one process or several."""

@@ -1,7 +1,7 @@
 """The chief and the workers of a tuner, which keras-tuner's environment variables name.
 
 The chief of keras-tuner 1.4.8 waits for ever for a worker that was killed, and its workers an hour for a chief that is
-done: this one hears which workers are there, and gives the trial of one that is gone to another.
+done: this one listens for the workers' heartbeats, and gives the trial of a lost one to another.
 """
 
 from __future__ import annotations
@@ -31,19 +31,23 @@ class _Over(Exception):
 
 
 class Rendezvous:
-    """Where a chief and its workers meet: an address, and a folder that all of them see.
+    """The meeting point of a chief and its workers: an address, and a folder that all of them see.
 
     Args:
-        folder: The tuner's.
-        lost_after: Seconds without a sign of life after which a worker counts as lost.
-        notify: Is called with a line for each worker that is gone.
+        folder: The tuner's folder.
+        lost_after: Seconds without a heartbeat after which a worker counts as lost.
+        notify: Called with one line on each lost worker.
     """
 
     def __init__(self, folder: Path, lost_after: float, notify: Callable[[str], None]):
         self._folder, self._lost_after, self._notify = folder, lost_after, notify
 
     def work(self, tuner: Any) -> None:
-        """What a worker does: trials, until the chief has no more or is done."""
+        """Runs trials as a worker, until the chief has no more or is done.
+
+        Raises:
+            TrainingError: The chief does not answer.
+        """
         import grpc
 
         if self._is_taken():
@@ -57,16 +61,20 @@ class Rendezvous:
                 raise TrainingError(f"the chief does not answer: {error.code().name}. {_AGAIN}") from error
 
     def _is_over(self) -> bool:
-        """Whether the chief has all trials: it says so, or has taken the folder away with its result."""
+        """Whether all trials are done: the chief has written so, or has committed the folder with its result."""
         return self._is_taken() or (self._folder / _DONE).exists()
 
     def _is_taken(self) -> bool:
-        """Whether the chief has taken the folder away with its result; a worker may come as it does."""
+        """Whether the chief has committed the folder with its result; a worker may start at that moment."""
         made_in = self._folder.parent
         return made_in.name.endswith(PARTIAL) and not (made_in / KEY).exists()
 
     def find_chief(self) -> None:
-        """Waits until the chief listens, on a worker; keras-tuner would wait an hour for one that is done already."""
+        """Waits on a worker until the chief listens; keras-tuner would wait an hour for one that is done already.
+
+        Raises:
+            TrainingError: No chief listens for `lost_after` seconds.
+        """
         if role_here() != "worker":
             return
         address = os.environ["KERASTUNER_ORACLE_IP"], int(os.environ["KERASTUNER_ORACLE_PORT"])
@@ -83,13 +91,17 @@ class Rendezvous:
             time.sleep(POLL_SECONDS)
 
     def _alive(self) -> contextlib.AbstractContextManager[None]:
-        """Writes signs of life of this worker while a block runs, for the chief to see."""
+        """Writes heartbeats of this worker to a file while a block runs, for the chief to see."""
         file = self._folder / _BEAT / os.environ["KERASTUNER_TUNER_ID"]
         file.parent.mkdir(parents=True, exist_ok=True)
         return beating(lambda count: file.write_text(f"{os.getpid()} {count}"))
 
     def serve(self, tuner: Any) -> None:
-        """What the chief does: hands out trials until all are done, whoever is lost on the way."""
+        """Hands out trials as the chief until all are done, whatever workers are lost on the way.
+
+        Raises:
+            InputError: The chief cannot listen on its address.
+        """
         from concurrent import futures
 
         import grpc

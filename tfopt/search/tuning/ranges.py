@@ -13,14 +13,14 @@ FORMS = "[low, high], {log: [low, high]}, {range: [low, high], step: s} or {choi
 
 @dataclass(frozen=True)
 class ValueRange:
-    """The values of one setting.
+    """The values that a tuner may choose for one setting.
 
     Args:
         choices: The values to choose from; empty for a range.
-        low: The least of a range.
-        high: The largest, which is one of them.
-        step: Its steps; None for any value between, or for whole numbers 1.
-        log: Whether small values are looked at as closely as large ones.
+        low: Lower end of a range.
+        high: Upper end of a range, included.
+        step: Step of a range; None for any value between, or for 1 between whole numbers.
+        log: Whether a range is sampled on a logarithmic scale.
     """
 
     choices: tuple[Any, ...] = ()
@@ -31,10 +31,10 @@ class ValueRange:
 
     @classmethod
     def read(cls, written: Any) -> ValueRange:
-        """A span as a recipe writes it.
+        """The values as a recipe writes them.
 
         Raises:
-            ValueError: It is written otherwise, or is empty.
+            ValueError: `written` has none of the forms in `FORMS`, or is empty.
         """
         if isinstance(written, ValueRange):
             return written
@@ -62,7 +62,7 @@ class ValueRange:
         return cls((), low, high, step, kinds == ["log"])
 
     def written(self) -> Any:
-        """The span as `read` takes it."""
+        """The values in the form that `read` takes."""
         if self.choices:
             return {"choice": list(self.choices)}
         if self.log:
@@ -71,7 +71,7 @@ class ValueRange:
 
     @property
     def whole(self) -> bool:
-        """Whether its values are whole numbers."""
+        """Whether the values of a range are whole numbers."""
         return all(isinstance(value, int) for value in (self.low, self.high, self.step or 1))
 
     def ends(self) -> tuple[Any, ...]:
@@ -80,16 +80,21 @@ class ValueRange:
 
     @property
     def _coded(self) -> bool:
-        """Whether the choices go as JSON: keras-tuner takes numbers and words alone, all of one type."""
+        """Whether the choices are passed as JSON: keras-tuner takes numbers and strings alone, all of one type."""
         plain = all(isinstance(value, int | float | str | bool) for value in self.choices)
         return not plain or len({type(value) for value in self.choices}) > 1
 
     def value(self, given: Any) -> Any:
-        """The value that keras-tuner's stands for."""
+        """The value that keras-tuner's, which may be JSON, stands for."""
         return json.loads(given) if self.choices and self._coded else given
 
     def declare(self, name: str, hyperparameters: Any) -> Any:
-        """Declares it, and gives the value that it has in a trial."""
+        """Declares the setting to keras-tuner, and returns its value in the trial.
+
+        Args:
+            name: Dotted name of the setting.
+            hyperparameters: The trial's `keras_tuner.HyperParameters`.
+        """
         if self.choices:
             listed = [json.dumps(value) for value in self.choices] if self._coded else list(self.choices)
             return self.value(hyperparameters.Choice(name, listed))
@@ -108,11 +113,11 @@ def put(settings: dict[str, Any], path: Sequence[str], value: Any) -> None:
 
     Args:
         settings: The settings of a stage as a recipe writes them.
-        path: The names down to the value; numbers for places in lists.
-        value: What to write.
+        path: Keys down to the value; numbers for positions in lists.
+        value: The value.
 
     Raises:
-        ValueError: The path leads through something else than a mapping or a list.
+        ValueError: The path leads through a value that is neither a mapping nor a list.
     """
     here: Any = settings
     for depth, part in enumerate(path[:-1]):

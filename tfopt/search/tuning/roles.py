@@ -1,4 +1,4 @@
-"""Which part this process has in a search that keras-tuner shares: chief, worker, or neither."""
+"""The role of this process in a search that keras-tuner distributes: chief, worker, or none."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from tfopt.errors import InputError
 
 
 def role_here() -> str | None:
-    """Which part this process has where keras-tuner shares trials: `chief`, `worker`, or None where it is alone.
+    """The role of this process where keras-tuner distributes trials: `chief`, `worker`, or None where it is alone.
 
     Raises:
-        InputError: keras-tuner's environment variables are not all there.
+        InputError: Some of keras-tuner's environment variables are set, and others are not.
     """
     names = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
     there = [name for name in names if os.environ.get(name)]

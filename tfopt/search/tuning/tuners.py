@@ -1,4 +1,4 @@
-"""keras-tuner's tuners with a trial of our own: what it comes to is a score, and what kills it is written down.
+"""keras-tuner's tuners over any function that returns a score, with a count of trials that end their process.
 
 keras-tuner's own `run_trial` fits a Keras model; a trial here is whatever the caller does.
 
@@ -21,6 +21,7 @@ from typing import Any
 
 from tfopt.errors import MACHINE_FAULTS, InputError, TfoptError
 from tfopt.keras_private import oracle_file, run_one_trial, save_trials_with, tuner_file
+from tfopt.recipe.details.search import TuningTrial
 from tfopt.search.tuning.chief import POLL_SECONDS, Rendezvous
 from tfopt.search.tuning.roles import role_here
 from tfopt.user_code import describe
@@ -28,7 +29,7 @@ from tfopt.user_code import describe
 NAMES = ("random", "hyperband", "bayesian", "grid")
 OBJECTIVE = "score"
 PROJECT = "tuner"
-# A trial that ended its process so often is not begun again.
+# Times that a trial may end its process before it counts as failed.
 ATTEMPTS = 2
 _BEGUN = "begun"
 
@@ -38,11 +39,11 @@ class Trial:
     """One trial of a tuner.
 
     Args:
-        number: Its name, digits.
-        values: The value of each hyperparameter.
-        epochs: Hyperband's epochs; None with any other tuner.
-        folder: Where it may write; the files stay.
-        hyperparameters: keras-tuner's own object, for a `build(hp)`.
+        number: keras-tuner's id of the trial, in digits.
+        values: Value of each hyperparameter by name.
+        epochs: Epochs that Hyperband gives the trial; None with any other tuner.
+        folder: Folder for the trial's files; they are kept.
+        hyperparameters: The trial's `keras_tuner.HyperParameters`, for a `build(hp)`.
     """
 
     number: str
@@ -52,42 +53,21 @@ class Trial:
     hyperparameters: Any
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a trial came to.
-
-    Args:
-        number: Its name.
-        values: The value of each hyperparameter.
-        score: The metric; None where there is none.
-        status: `COMPLETED`, `FAILED` and so on, as keras-tuner has it.
-        message: Why it failed.
-        epochs: Hyperband's epochs; None with any other tuner.
-    """
-
-    number: str
-    values: Mapping[str, Any]
-    score: float | None
-    status: str
-    message: str | None
-    epochs: int | None
-
-
 class Tuning:
-    """A search for hyperparameters.
+    """A hyperparameter search with one of keras-tuner's tuners.
 
     Args:
         tuner: One of `NAMES`, or a keras-tuner `Tuner` class, or a function that returns a tuner.
-        declare: Declares the space in keras-tuner's `HyperParameters`; the model of a `build(hp)` may come along.
-        run: Does a trial and gives its score.
-        higher_is_better: The sense of the score.
-        folder: Where trials and the tuner's state go; a search that was interrupted goes on from there.
-        trials: How many; Hyperband decides itself.
+        declare: Declares the space in keras-tuner's `HyperParameters`; may return the model of a `build(hp)`.
+        run: Runs a trial and returns its score.
+        higher_is_better: Whether a higher score is better.
+        folder: Folder for the trials and the tuner's state, from which an interrupted search goes on.
+        trials: Number of trials; Hyperband decides itself.
         epochs: The most epochs of a trial, for Hyperband.
-        seed: Of everything random.
-        lost_after: Seconds without a sign of life after which a worker counts as lost.
-        arguments: More for the tuner's constructor.
-        notify: Is called with a line for what each trial came to.
+        seed: Seed of the tuner.
+        lost_after: Seconds without a heartbeat after which a worker counts as lost.
+        arguments: Further arguments of the tuner's constructor, by name.
+        notify: Called with one line on each finished trial.
     """
 
     def __init__(
@@ -126,7 +106,7 @@ class Tuning:
             save_trials_with(oracle, _put)
 
     def _made(self, tuner: Any, offered: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
-        """The tuner, given what it takes of what there is, and the arguments that the user wrote."""
+        """The tuner, made with those of the offered arguments that it takes, and with the user's own."""
         import keras_tuner
 
         made = known().get(tuner, tuner) if isinstance(tuner, str) else tuner
@@ -147,7 +127,7 @@ class Tuning:
         return found
 
     def _subclass(self, base: type) -> type:
-        """The tuner with a trial of our own, and a chief that hears when a worker is gone."""
+        """The tuner's class with `run` as its trial, and a chief that notices lost workers."""
         tuning = self
 
         class Tuned(base):
@@ -192,18 +172,18 @@ class Tuning:
             if not isinstance(error, TfoptError):
                 traceback.print_exc()
             raise FailedTrialError(str(error) if isinstance(error, TfoptError) else describe(error)) from error
-        except BaseException:  # interrupted, which is not its fault
+        except BaseException:  # interrupted, which is not the trial's fault
             begun.unlink()
             raise
         begun.unlink()
         self._notify(f"trial {trial.trial_id}: {score:.4f} with {_shown(values)}")
         return score
 
-    def search(self) -> list[Outcome]:
+    def search(self) -> list[TuningTrial]:
         """Searches: on its own, or as the chief or one of the workers that keras-tuner's environment variables name.
 
         Returns:
-            All trials, by number; on a worker nothing.
+            All trials by number; an empty list on a worker.
 
         Raises:
             StorageError, OSError, MemoryError: The machine cannot go on; the search goes on when it is run again.
@@ -225,7 +205,7 @@ class Tuning:
         return self.outcomes()
 
     def _left_behind(self) -> None:
-        """Runs what lost workers left behind when no other was there any more to take it."""
+        """Runs the trials of lost workers that no other worker was there to take."""
         tuner = self._tuner
         while (trial := tuner.oracle.create_trial("tuner0")).status != "STOPPED":
             if trial.status == "IDLE":
@@ -235,25 +215,25 @@ class Tuning:
             run_one_trial(tuner, trial)
             tuner.on_trial_end(trial)
 
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[TuningTrial]:
         """All trials, by number."""
         found = []
         for number, trial in sorted(self._tuner.oracle.trials.items()):
             own = dict(trial.hyperparameters.values)
             values = {name: value for name, value in own.items() if not name.startswith("tuner/")}
             message = _last(trial.message) if trial.message else None
-            found.append(Outcome(number, values, trial.score, trial.status, message, own.get("tuner/epochs")))
+            found.append(TuningTrial(number, values, trial.score, trial.status, message, own.get("tuner/epochs")))
         return found
 
-    def trial(self, outcome: Outcome) -> Trial:
-        """A trial as it was run."""
+    def trial(self, outcome: TuningTrial) -> Trial:
+        """The trial of an outcome, as it was run."""
         own = self._tuner.oracle.trials[outcome.number]
         folder = Path(self._tuner.get_trial_dir(outcome.number))
         return Trial(outcome.number, outcome.values, outcome.epochs, folder, own.hyperparameters)
 
 
 def known() -> dict[str, Any]:
-    """keras-tuner's own tuners by our words."""
+    """keras-tuner's own tuners by the names of `NAMES`."""
     import keras_tuner
 
     own = (
@@ -266,7 +246,7 @@ def known() -> dict[str, Any]:
 
 
 def _accepted(made: Any) -> set[str] | None:
-    """The arguments that a constructor takes; None for any. Those that it passes on count."""
+    """Names of the arguments that a constructor takes, or passes on to its bases; None for any."""
     names: set[str] = set()
     for cls in made.__mro__ if isinstance(made, type) else (made,):
         function = vars(cls).get("__init__") if isinstance(cls, type) else cls
@@ -280,7 +260,7 @@ def _accepted(made: Any) -> set[str] | None:
 
 
 def _put(state: Any, file: str) -> None:
-    """Writes a state whole: a file that is cut off by a kill would end the search for good."""
+    """Writes a state as JSON, by a rename: a file cut short by a kill would end the search for good."""
     half = Path(f"{file}.{os.getpid()}")
     half.write_text(json.dumps(state))
     os.replace(half, file)

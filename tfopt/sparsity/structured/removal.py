@@ -97,7 +97,8 @@ def remove(
         model: A built functional or Sequential model.
         keep: What is to be left: a share below 1, or so many of `unit`.
         unit: `channels`, `parameters`, `flops`, `bytes` of the int8 file, or its `milliseconds` on LiteRT.
-        score: What a channel is worth: `l1`, `l2`, `activity`, `batchnorm`, `taylor` or `random`.
+        score: What a channel is worth: `l1`, `l2`, `activity`, `batchnorm`, `taylor`, `random`, or another entry of
+            `tfopt.sparsity.structured.importance.SCORES`.
         ranking: `local`: the same share of every layer. `global`: all channels ranked together.
         round_to: The channels that a layer keeps are a multiple of this.
         floor: The least share of its channels that a layer keeps, in (0, 1].
@@ -107,7 +108,7 @@ def remove(
             budgets of the int8 file.
         y: Their labels, for taylor.
         loss: A Keras loss, for taylor; the one that the model is compiled with if not given.
-        seed: Of the score random.
+        seed: For the score random.
 
     Raises:
         InputError: A setting out of its range, or samples are missing.

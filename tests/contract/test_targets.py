@@ -1,0 +1,200 @@
+"""What every target keeps to, and that other packages add targets and stages."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.quantization import zoo
+from tfopt.errors import ConversionError, InputError, RecipeError
+from tfopt.quantization import validation
+from tfopt.quantization.conversion import finish, prepare
+from tfopt.recipe.export import MODES, TARGETS, Export, Measurement
+
+ROOT = Path(__file__).parents[2]
+RUNS = [(name, mode) for name, target in TARGETS.items() for mode in target.modes]
+# Settings of which one target or another refuses some.
+ODD = (
+    {"batch": "any"},
+    {"io": "float32"},
+    {"rules": [{"layers": "a", "to": "float"}]},
+    {"mode": "float32", "sparse": True},
+)
+
+
+@pytest.fixture(params=TARGETS)
+def target(request):
+    return TARGETS[request.param]
+
+
+@pytest.fixture(scope="module")
+def prepared():
+    model, samples = zoo.build("conv2d")
+    return prepare(model, Export(mode="int8"), samples)
+
+
+def test_a_target_says_what_it_is(target):
+    assert target.about
+    assert set(target.modes) <= set(MODES)
+    assert target.highest_precision == "float" or all(MODES[mode].static for mode in target.modes)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        target.name = "other"
+
+
+def test_what_a_target_refuses_is_a_sentence_that_names_it(target):
+    for settings in ODD:
+        for sentence in target.refusals(Export(**settings)):
+            assert sentence.startswith(f"target {target.name} ")
+            assert not sentence.endswith(".")
+            with pytest.raises(RecipeError, match=f"target {target.name} "):
+                Export(target=target.name, **settings)
+
+
+@pytest.mark.parametrize(("name", "mode"), RUNS)
+def test_a_target_runs_the_modes_that_it_says(prepared, name, mode):
+    target = TARGETS[name]
+    asked = dataclasses.replace(prepared, export=Export(mode=mode, target=name))
+    try:
+        made = finish(asked, asked.quantized())
+    except InputError as error:
+        if "needs the package" not in str(error):
+            raise
+        pytest.skip(str(error))
+    if target.measure is not None:
+        assert 0 <= made.figures[target.difference] < 0.1
+        assert set(target.figures) <= set(made.figures)
+
+
+def test_a_file_that_gives_something_else_on_its_target_is_refused(prepared):
+    def zeros(content, samples):
+        return Measurement({name: np.zeros_like(value) for name, value in prepared.expected.items()}, {})
+
+    wrong = dataclasses.replace(TARGETS["litert"], name="board", measure=zeros)
+    with pytest.raises(ConversionError, match="target board gives something else than LiteRT"):
+        validation.measured_on(wrong, prepared.source.content, prepared.few)
+
+
+PACKAGE = '''
+from typing import ClassVar
+
+import tfopt
+from tfopt.recipe.export import Measurement, Target
+
+
+def _refusals(export):
+    if export.batch != 1:
+        yield "target board runs one sample at a time. Leave batch out"
+
+
+def _measure(content, samples):
+    from tfopt.tflite.interpreter import Runner
+
+    return Measurement(Runner(content)(samples), {"board_cycles": 7.0})
+
+
+BOARD = Target("board", "a board on a desk", lambda mode: mode.static, refusals=_refusals, measure=_measure,
+               figures={"board_cycles": "Cycles: {:,.0f}"})
+
+
+class Negate(tfopt.Stage):
+    """Turns the signs of all weights."""
+
+    kind: ClassVar[str] = "negate"
+
+    def run(self, inputs, context):
+        model = context.load(inputs[0])
+        model.set_weights([-weights for weights in model.get_weights()])
+        return context.artifact(self, inputs, context.save(model))
+'''
+MODEL = """
+import keras
+import numpy as np
+
+
+def build():
+    model = keras.Sequential([keras.layers.Input((6,)), keras.layers.Dense(4, name="head")])
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def load():
+    generator = np.random.default_rng(0)
+    split = generator.normal(size=(40, 6)).astype(np.float32), np.arange(40) % 4
+    return split, split, split
+"""
+RECIPE = """
+name: r
+model: model.py:build
+data: model.py:load
+stages:
+  - negate
+  - quantize: {mode: int8, target: board}
+"""
+
+
+@pytest.fixture
+def package(tmp_path):
+    """Writes an installed package with entry points, and runs tfopt where it is found."""
+
+    def install(code, **points):
+        folder = tmp_path / "site"
+        info = folder / "board_for_tfopt-1.0.dist-info"
+        info.mkdir(parents=True)
+        (folder / "board_for_tfopt.py").write_text(code)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: board-for-tfopt\nVersion: 1.0\n")
+        groups = [f"[tfopt.{group}]\nmine = {value}\n" for group, value in points.items()]
+        (info / "entry_points.txt").write_text("\n".join(groups))
+
+        def run(*arguments):
+            return subprocess.run(
+                [sys.executable, "-m", "tfopt", *arguments],
+                capture_output=True,
+                text=True,
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
+                timeout=300,
+            )
+
+        return run
+
+    return install
+
+
+def test_another_package_adds_a_target_and_a_stage(package, tmp_path):
+    tfopt = package(PACKAGE, targets="board_for_tfopt:BOARD", stages="board_for_tfopt:Negate")
+    (tmp_path / "model.py").write_text(MODEL)
+    (tmp_path / "r.yaml").write_text(RECIPE)
+    done = tfopt("run", "r.yaml")
+    assert done.returncode == 0, done.stderr
+    [report] = (tmp_path / "saved_models").rglob("report.json")
+    assert '"board_cycles": 7.0' in report.read_text()
+    assert '"board_max_error": 0.0' in report.read_text()
+    assert "Cycles: 7; largest difference from LiteRT 0." in report.with_suffix(".md").read_text()
+    (tmp_path / "r.yaml").write_text(RECIPE.replace("target: board", "target: board, batch: 2"))
+    refused = tfopt("validate", "--quick", "r.yaml")
+    assert refused.returncode == 2
+    assert "target board runs one sample at a time. Leave batch out." in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        ({"targets": "board_for_tfopt:BORAD"}, ("does not load", "AttributeError", "remove it.")),
+        ({"stages": "nothing_of_the_kind:Negate"}, ("does not load", "No module named", "remove it.")),
+        ({"targets": "board_for_tfopt:Negate"}, ("is no Target. Received:",)),
+        ({"targets": "board_for_tfopt:LITERT"}, ("with the name 'litert', which is taken.",)),
+    ],
+    ids=["no such name", "no such module", "another kind of thing", "a name that is taken"],
+)
+def test_an_entry_point_that_is_broken_is_one_line(package, points, words):
+    code = f'{PACKAGE}\n\nLITERT = Target("litert", "another one", lambda mode: True)\n'
+    done = package(code, **points)("schema")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    for word in ("'mine'", "board-for-tfopt", f"tfopt.{next(iter(points))}", *words):
+        assert word in done.stderr

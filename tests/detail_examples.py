@@ -1,0 +1,182 @@
+"""One example of every detail, with its JSON as `artifact.json` has it."""
+
+from tfopt.recipe.details.quantization import AccuracyStep, AccuracySteps, Audit, AuditRow, ConversionNotes
+from tfopt.recipe.details.search import (
+    FailedCandidate,
+    FrontFile,
+    SearchOutcome,
+    SearchWish,
+    TriedCandidate,
+    TuningOutcome,
+    TuningTrial,
+)
+from tfopt.recipe.details.training import (
+    ChangedLayer,
+    ChannelRemoval,
+    DistinctValues,
+    KernelSparsity,
+    SparsityRecord,
+    SparsityRecords,
+    TrainingHistory,
+)
+from tfopt.recipe.details.verification import CarriedOver, ClassFigures, ClassScores
+
+STAGES = [{"prune": {"sparsity": 0.5, "epochs": 1}}, {"quantize": {}}]
+FRONT_JSON = {
+    "number": 3,
+    "file": "front/3.tflite",
+    "epochs": 2,
+    "score": 0.95,
+    "drop": 0.01,
+    "raw_bytes": 9000,
+    "gzip_bytes": 4000,
+    "milliseconds": 0.02,
+    "test": {"accuracy": 0.94},
+    "stages": STAGES,
+    "meets": True,
+}
+TRIED_JSON = {
+    "number": 3,
+    "epochs": 2,
+    "score": 0.95,
+    "raw_bytes": 9000,
+    "gzip_bytes": 4000,
+    "milliseconds": 0.02,
+}
+ROW_JSON = {
+    "layer": "conv",
+    "op": "CONV_2D",
+    "dtype": "int8",
+    "bytes": 352,
+    "float_bytes": 1280,
+    "zeros": 0.5,
+    "float_zeros": 0.25,
+    "values": 100,
+}
+
+EXAMPLES = [
+    (TrainingHistory({"loss": [1.0, 0.5], "val_loss": [1.5, 0.75]}), {"loss": [1.0, 0.5], "val_loss": [1.5, 0.75]}),
+    (KernelSparsity({"conv/kernel": 0.5}), {"conv/kernel": 0.5}),
+    (
+        SparsityRecords((SparsityRecord(10, 1, 0.25, {"conv/kernel": 0.25}),)),
+        [{"step": 10, "epoch": 1, "overall": 0.25, "kernels": {"conv/kernel": 0.25}}],
+    ),
+    (DistinctValues({"conv/kernel": 16}), {"conv/kernel": 16}),
+    (
+        ChannelRemoval((ChangedLayer("conv", "Conv2D", (32, 16), (320, 160), (23040, 11520)),)),
+        [
+            {
+                "path": "conv",
+                "kind": "Conv2D",
+                "channels": [32, 16],
+                "parameters": [320, 160],
+                "flops": [23040, 11520],
+            }
+        ],
+    ),
+    (ConversionNotes(("loops were unrolled",)), ["loops were unrolled"]),
+    (
+        Audit((AuditRow("conv", "CONV_2D", "int8", 352, 1280, 0.5, 0.25, 100),), ("SOFTMAX",), (), (), 0.5, 0.25),
+        {
+            "rows": [ROW_JSON],
+            "floating": ["SOFTMAX"],
+            "loops": [],
+            "flex": [],
+            "sparsity": 0.5,
+            "float_sparsity": 0.25,
+        },
+    ),
+    (
+        AccuracySteps((AccuracyStep("as asked", 9000, 0.95, 0.01, True),)),
+        [{"what": "as asked", "bytes": 9000, "score": 0.95, "drop": 0.01, "met": True}],
+    ),
+    (
+        SearchOutcome(
+            metric="accuracy",
+            before=0.96,
+            wish=SearchWish("accurate", "gzip", gzip_bytes=5000),
+            limits={"gzip_bytes": 5000},
+            chosen=3,
+            front=(FrontFile(3, "front/3.tflite", 2, 0.95, 0.01, 9000, 4000, 0.02, {"accuracy": 0.94}, STAGES, True),),
+            tried=(TriedCandidate(3, 2, 0.95, 9000, 4000, 0.02),),
+            failed=(FailedCandidate(1, "the loss is not a number"),),
+            lost=1,
+            dropped=7,
+        ),
+        {
+            "metric": "accuracy",
+            "before": 0.96,
+            "wish": {
+                "goal": "accurate",
+                "size": "gzip",
+                "raw_bytes": None,
+                "gzip_bytes": 5000,
+                "milliseconds": None,
+                "max_drop": None,
+            },
+            "limits": {"gzip_bytes": 5000},
+            "chosen": 3,
+            "front": [FRONT_JSON],
+            "tried": [TRIED_JSON],
+            "failed": [{"number": 1, "error": "the loss is not a number"}],
+            "lost": 1,
+            "dropped": 7,
+        },
+    ),
+    (
+        TuningOutcome(
+            metric="accuracy",
+            best="00",
+            trials=(
+                TuningTrial("00", {"train.l2": 1e-4}, 0.95, "COMPLETED", None, None),
+                TuningTrial("01", {"train.l2": 1.0}, None, "FAILED", "the loss is not a number", None),
+            ),
+            stages=STAGES,
+        ),
+        {
+            "metric": "accuracy",
+            "best": "00",
+            "trials": [
+                {
+                    "number": "00",
+                    "values": {"train.l2": 1e-4},
+                    "score": 0.95,
+                    "status": "COMPLETED",
+                    "message": None,
+                    "epochs": None,
+                },
+                {
+                    "number": "01",
+                    "values": {"train.l2": 1.0},
+                    "score": None,
+                    "status": "FAILED",
+                    "message": "the loss is not a number",
+                    "epochs": None,
+                },
+            ],
+            "stages": STAGES,
+        },
+    ),
+    (
+        CarriedOver("a tf_keras model", 1e-7, 12.5),
+        {"from": "a tf_keras model", "max_error": 1e-7, "scale": 12.5},
+    ),
+    (
+        ClassScores(
+            {"int8": {"digit": ClassFigures([0, 1], [1.0, 0.5], [0.5, 1.0], [0.6, 0.6], [2, 1], [[1, 1], [0, 1]])}}
+        ),
+        {
+            "int8": {
+                "digit": {
+                    "classes": [0, 1],
+                    "precision": [1.0, 0.5],
+                    "recall": [0.5, 1.0],
+                    "f1": [0.6, 0.6],
+                    "support": [2, 1],
+                    "confusion": [[1, 1], [0, 1]],
+                }
+            }
+        },
+    ),
+]
+BY_TYPE = {type(detail): detail for detail, _ in EXAMPLES}

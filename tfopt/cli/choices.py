@@ -1,0 +1,29 @@
+"""Help texts that name the entries of registries, which are looked at when help is asked for and not before."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from typer.core import TyperCommand
+
+_REGISTRY = re.compile(r"\{([A-Z_]+)\}")
+
+
+class Command(TyperCommand):
+    """A command in the help of whose options `{MODES}` stands for the names in `tfopt.recipe.export.MODES`."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Writes the help of the command."""
+        for parameter in self.params:
+            text = getattr(parameter, "help", None)
+            if text and _REGISTRY.search(text):
+                parameter.help = _REGISTRY.sub(lambda found: _names(found[1]), text)  # type: ignore[attr-defined]
+        super().format_help(ctx, formatter)
+
+
+def _names(registry: str) -> str:
+    from tfopt.recipe import export
+    from tfopt.recipe.settings import either
+
+    return either(getattr(export, registry))

@@ -1,0 +1,29 @@
+"""Targets and outputs in, one number out, by scikit-learn: of a Keras model and of a `.tflite` alike.
+
+Every metric is an entry in a file of its own; `METRICS` finds them by walking this package.
+"""
+
+from __future__ import annotations
+
+from tfopt.metrics.labels import by_class, classes, labelled
+from tfopt.metrics.metric import Metric, MetricFamily, Score
+from tfopt.metrics.outputs import Outputs, compare_outputs, score_split
+from tfopt.metrics.registry import FAMILIES, METRICS, default_metric, find, find_all, known
+
+__all__ = [
+    "FAMILIES",
+    "METRICS",
+    "Metric",
+    "MetricFamily",
+    "Outputs",
+    "Score",
+    "by_class",
+    "classes",
+    "compare_outputs",
+    "default_metric",
+    "find",
+    "find_all",
+    "known",
+    "labelled",
+    "score_split",
+]

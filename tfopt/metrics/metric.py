@@ -1,0 +1,62 @@
+"""What a metric is: the entry of the registry, alone or one for every number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+Score = Callable[[np.ndarray, np.ndarray], float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How good outputs are against targets, as one number.
+
+    Args:
+        name: The name in a recipe and in reports.
+        score: From targets `(samples, ...)` and a model's outputs `(samples, ...)` to one number.
+        higher_is_better: Whether a larger number is a better one.
+        output: The name of the model's output that is scored; None where the model has one output.
+        keras: The name of the metric of Keras that computes the same; None where Keras has none.
+        of_classes: Whether the outputs are scores of classes.
+        keras_aliases: Other names that Keras has for it, which a recipe may write too.
+        of_losses: Parts of the names of the losses that it is the usual metric of, such as `crossentropy`.
+    """
+
+    name: str
+    score: Score
+    higher_is_better: bool = True
+    output: str | None = None
+    keras: str | None = None
+    of_classes: bool = False
+    keras_aliases: tuple[str, ...] = ()
+    of_losses: tuple[str, ...] = ()
+
+    def drop(self, before: float, after: float) -> float:
+        """How much worse `after` is than `before`; negative if it is better."""
+        return before - after if self.higher_is_better else after - before
+
+    def of(self, output: str) -> Metric:
+        """The metric of one of several outputs, with the output's name in front of its own, as Keras names it."""
+        return replace(self, name=f"{output}_{self.name}", output=output)
+
+    def at(self, outputs: Sequence[str]) -> list[Metric]:
+        """The metric of each of several outputs; itself where it is of one output already, or there is only one."""
+        return [self] if self.output is not None or len(outputs) < 2 else [self.of(output) for output in outputs]
+
+
+@dataclass(frozen=True)
+class MetricFamily:
+    """Metrics whose names end in a number, such as `top_5`.
+
+    Args:
+        name: What the names begin with, such as `top_`.
+        make: From the number, 1 or above, to the metric.
+        example: One of the names, shown where a name is not known.
+    """
+
+    name: str
+    make: Callable[[int], Metric]
+    example: str

@@ -1,0 +1,30 @@
+"""Top-k accuracy: the fraction of samples whose class is among those of the k largest scores."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tfopt.metrics.labels import labelled
+from tfopt.metrics.metric import Metric, MetricFamily
+
+
+def top_k(k: int) -> Metric:
+    """The metric `top_<k>`.
+
+    Args:
+        k: How many of the largest scores are looked at: 1 or above, and fewer than the model has classes.
+    """
+
+    def score(y: np.ndarray, outputs: np.ndarray) -> float:
+        from sklearn.metrics import top_k_accuracy_score
+
+        count = outputs.shape[-1] if outputs.ndim > 1 else 1
+        if not 1 <= k < count:
+            raise ValueError(f"top_{k} needs more than {k} classes, and the model has {count} scores")
+        ids, _ = labelled(y, outputs)
+        return float(top_k_accuracy_score(ids, outputs.reshape(-1, count), k=k, labels=np.arange(count)))
+
+    return Metric(f"top_{k}", score, of_classes=True)
+
+
+TOP_K = MetricFamily("top_", top_k, example="top_5")

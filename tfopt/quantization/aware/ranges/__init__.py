@@ -1,0 +1,1 @@
+"""A way in each file for the ranges of activations to follow quantization-aware training."""

@@ -1,0 +1,1 @@
+"""The sections of a report, one file each: artifacts in, lines of Markdown and pages with plots out."""

@@ -1,0 +1,28 @@
+"""How the files do on LiteRT beside the Keras models that they were made from."""
+
+from __future__ import annotations
+
+from tfopt.recipe.artifact import Artifact
+from tfopt.report.markdown import headed
+from tfopt.report.section import Section
+
+
+def markdown(artifact: Artifact) -> list[str]:
+    """A line for each file that a stage compared."""
+    compared = [f"- {sentence}" for sentence in comparisons(artifact)]
+    return headed(f"{artifact.name}: on LiteRT against the Keras models", *compared) if compared else []
+
+
+def comparisons(artifact: Artifact) -> list[str]:
+    """One sentence for each file that was compared with its Keras model."""
+    sentences = []
+    for name, m in artifact.files.items():
+        parts = [f"same class for {m['agreement']:.2%} of the test samples"] if "agreement" in m else []
+        parts += [f"largest difference {m['max_error']:.3g}"] if "max_error" in m else []
+        parts += [f"SNR {m['snr_db']:.1f} dB"] if "snr_db" in m else []
+        parts += [f"drop {m['drop']:+.4f}"] if "drop" in m else []
+        sentences += [f"{name}: {', '.join(parts)}"] if parts else []
+    return sentences
+
+
+SECTION = Section("comparisons", rank=25, of_artifact=markdown)

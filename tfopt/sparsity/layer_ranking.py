@@ -1,0 +1,83 @@
+"""How much pruning each layer of a model bears, and the sparsities that this suggests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from tfopt.data.splits import Arrays, Split
+from tfopt.metrics import Metric, find
+from tfopt.sparsity.selection import choose_kernels
+from tfopt.sparsity.sensitivity import SPARSITIES, Curve, check_target, measure, rules, suggest
+
+
+@dataclass(frozen=True)
+class PruningSensitivity:
+    """What pruning each layer alone costs.
+
+    Args:
+        curves: The scores of each layer over its sparsity, in the order of the model.
+        suggestion: Sparsities of 0-1 by layer path that together reach the target where it costs least; as `rules` of
+            `MagnitudePruning` or of a stage each layer gets its own.
+        skipped: The layers that are left alone, with the reason.
+    """
+
+    curves: tuple[Curve, ...]
+    suggestion: dict[str, float]
+    skipped: tuple[tuple[str, str], ...]
+
+    @property
+    def ranking(self) -> tuple[str, ...]:
+        """The layers' paths, those first that bear most pruning."""
+        return tuple(sorted(self.suggestion, key=lambda path: -self.suggestion[path]))
+
+
+def rank_layers(
+    model: keras.Model,
+    data: Split | tuple[Arrays, Arrays],
+    metric: str | Metric = "accuracy",
+    *,
+    target: float = 0.9,
+    sparsities: Sequence[float] = SPARSITIES,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    part: Callable[[float], Any] = lambda done: None,
+) -> PruningSensitivity:
+    """Prunes each layer alone, without any training, and scores the model; its weights are afterwards what they were.
+
+    Args:
+        model: A built model.
+        data: Labelled samples, `(x, y)` or a `Split`; all of them are scored.
+        metric: What is scored: a name, such as `accuracy`, `mae` or `mse`, or a `Metric`.
+        target: The fraction of zeros that the suggestion reaches over all layers together, 0-1.
+        sparsities: The fractions of zeros to try in each layer, 0-1, ascending.
+        only: Layer patterns; empty means every layer of a class that TF-MOT prunes.
+        skip: Layer patterns to leave alone.
+        part: Is called with the fraction that is done, 0-1.
+
+    Raises:
+        InputError: Sparsities that do not ascend, a target that they do not reach, or a metric that cannot be taken of
+            the outputs.
+        ModelError: A pattern matches no layer, or the model has nothing to prune.
+
+    References:
+        Han et al., Learning both weights and connections for efficient neural networks, arXiv:1506.02626 (sensitivity
+        scan by layer).
+
+    Example:
+        ```python
+        found = tfopt.sparsity.rank_layers(model, (x_val, y_val), target=0.9)
+        model.fit(x, y, epochs=10, callbacks=[tfopt.callbacks.MagnitudePruning(0.9, rules=found.suggestion)])
+        ```
+    """
+    split = data if isinstance(data, Split) else Split(*data)
+    scored = find(metric)
+    if sparsities:
+        check_target(target, max(sparsities))  # before any layer is measured
+    kernels, skipped = choose_kernels(model, only, skip)
+    curves = measure(model, split, scored, kernels, sparsities, part)
+    suggestion = rules(kernels, suggest(curves, target, scored))
+    return PruningSensitivity(tuple(curves), suggestion, tuple(skipped))

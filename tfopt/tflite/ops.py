@@ -1,0 +1,131 @@
+"""What is known of each TFLite op: one table, with a row for every op of which there is something to say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class OpFacts:
+    """The facts about one op; inputs are numbered as the schema lists them.
+
+    Args:
+        name: The op's name in the schema, or its custom code.
+        data_kernel_bias: The inputs that are these three, of an op that multiplies by a kernel and has a place for a
+            bias of each output channel. The converter folds what comes after it into them.
+        kernel_axis: The axis of the kernel, as it lies in the file, that goes along the output channels.
+        keras_axes: The axes of the Keras kernel that are the output channels, counted from its end where negative;
+            none for a matrix, whose two sides can have several axes each in Keras.
+        looks_up: Whether it hands out rows of a constant, on the constant's own grid.
+        elementwise: Whether it combines two tensors value by value, so that a constant of it is a factor or an offset.
+        adds: Whether it is a sum or a difference.
+        moves_data: Whether it hands values on: what comes in on one grid goes out on it.
+        selects: Whether it takes each value from one of two inputs.
+        border: Whether it turns one form of a value into another, and computes nothing.
+        unpacks: The form of a constant that it unpacks for other ops to read.
+        control: How it runs other subgraphs of the file.
+        probabilities: Whether it gives probabilities.
+        rounds_from_zero: Whether its integer form rounds halves away from the integer 0, whatever the zero point.
+        nonzero: The input at whose 0 it has no finite value or no finite gradient.
+        int4: Where litert-quantizer writes its kernel in 4 bits: `any`, or `float` where activations are no integers
+            with ranges known beforehand.
+        no_int4_on: Targets whose kernel of the op takes none in 4 bits.
+
+    References:
+        The schema, tensorflow/compiler/mlir/lite/schema/schema.fbs in github.com/tensorflow/tensorflow; the TFLite
+        8-bit specification, ai.google.dev/edge/litert/models/quantization_spec.
+    """
+
+    name: str
+    data_kernel_bias: tuple[int, int, int] | None = None
+    kernel_axis: int | None = None
+    keras_axes: tuple[int, ...] = ()
+    looks_up: bool = False
+    elementwise: bool = False
+    adds: bool = False
+    moves_data: bool = False
+    selects: bool = False
+    border: bool = False
+    unpacks: Literal["sparse", "quantized"] | None = None
+    control: Literal["loop", "branch", "once"] | None = None
+    probabilities: bool = False
+    rounds_from_zero: bool = False
+    nonzero: int | None = None
+    int4: Literal["any", "float"] | None = None
+    no_int4_on: tuple[str, ...] = ()
+
+    @property
+    def flex(self) -> bool:
+        """Whether it is an op of TensorFlow that LiteRT does not have itself."""
+        return self.name.startswith("Flex")
+
+    @property
+    def loop(self) -> bool:
+        """Whether it runs a subgraph over and over."""
+        return self.control == "loop"
+
+
+def facts_of(name: str) -> OpFacts:
+    """The row of an op; a row of defaults for one that is not in the table."""
+    return OPS.get(name) or OpFacts(name)
+
+
+_ROWS = (
+    # A kernel and a bias.
+    OpFacts("CONV_2D", data_kernel_bias=(0, 1, 2), kernel_axis=0, keras_axes=(-1,), int4="any"),
+    OpFacts("DEPTHWISE_CONV_2D", data_kernel_bias=(0, 1, 2), kernel_axis=3, keras_axes=(-2, -1)),
+    OpFacts("CONV_3D", data_kernel_bias=(0, 1, 2), kernel_axis=4, keras_axes=(-1,)),
+    OpFacts("FULLY_CONNECTED", data_kernel_bias=(0, 1, 2), kernel_axis=0, int4="any", no_int4_on=("tflm",)),
+    # Before these stands the shape of their output.
+    OpFacts("TRANSPOSE_CONV", data_kernel_bias=(2, 1, 3), kernel_axis=0, keras_axes=(-2,)),
+    OpFacts("CONV_3D_TRANSPOSE", data_kernel_bias=(2, 1, 3), kernel_axis=3, keras_axes=(-2,)),
+    # A kernel alone.
+    OpFacts("BATCH_MATMUL", kernel_axis=1),
+    OpFacts("EMBEDDING_LOOKUP", kernel_axis=0, keras_axes=(0,), looks_up=True, int4="float", no_int4_on=("tflm",)),
+    OpFacts("GATHER", kernel_axis=0, keras_axes=(0,), looks_up=True, moves_data=True),
+    # Arithmetic.
+    OpFacts("ADD", elementwise=True, adds=True),
+    OpFacts("SUB", elementwise=True, adds=True),
+    OpFacts("MUL", elementwise=True),
+    OpFacts("DIV", elementwise=True, nonzero=1),
+    OpFacts("MAXIMUM", elementwise=True),
+    OpFacts("MINIMUM", elementwise=True),
+    OpFacts("SQUARED_DIFFERENCE", elementwise=True),
+    OpFacts("LOG", nonzero=0),
+    OpFacts("SQRT", nonzero=0),
+    OpFacts("RSQRT", nonzero=0),
+    OpFacts("AVERAGE_POOL_2D", rounds_from_zero=True),
+    OpFacts("LOGISTIC", probabilities=True),
+    OpFacts("SOFTMAX", probabilities=True),
+    # Values that are handed on.
+    OpFacts("BROADCAST_TO", moves_data=True),
+    OpFacts("CONCATENATION", moves_data=True),
+    OpFacts("EXPAND_DIMS", moves_data=True),
+    OpFacts("MAX_POOL_2D", moves_data=True),
+    OpFacts("PACK", moves_data=True),
+    OpFacts("PAD", moves_data=True),
+    OpFacts("RESHAPE", moves_data=True),
+    OpFacts("RESIZE_NEAREST_NEIGHBOR", moves_data=True),
+    OpFacts("SELECT", selects=True),
+    OpFacts("SELECT_V2", selects=True, moves_data=True),
+    OpFacts("SLICE", moves_data=True),
+    OpFacts("SPLIT", moves_data=True),
+    OpFacts("SPLIT_V", moves_data=True),
+    OpFacts("SQUEEZE", moves_data=True),
+    OpFacts("STRIDED_SLICE", moves_data=True),
+    OpFacts("TILE", moves_data=True),
+    OpFacts("TRANSPOSE", moves_data=True),
+    OpFacts("UNPACK", moves_data=True),
+    # Borders.
+    OpFacts("CAST", border=True),
+    OpFacts("DENSIFY", border=True, unpacks="sparse"),
+    OpFacts("DEQUANTIZE", border=True, unpacks="quantized"),
+    OpFacts("QUANTIZE", border=True),
+    # Other subgraphs.
+    OpFacts("CALL_ONCE", control="once"),
+    OpFacts("IF", control="branch"),
+    OpFacts("WHILE", control="loop"),
+)
+OPS: Mapping[str, OpFacts] = {row.name: row for row in _ROWS}
