@@ -23,7 +23,7 @@ from tfopt.recipe.artifact import Artifact
 from tfopt.search.model_profile import ModelProfile, SearchBounds
 from tfopt.search.pareto import Objective, Point
 from tfopt.search.sampler import Sampler
-from tfopt.search.trial_store import quiet
+from tfopt.search.trial_store import silenced_optuna
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 MADE, TIMED = 60, 200
@@ -76,7 +76,7 @@ def main():
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("saved_models/search_speed"))
     arguments = parser.parse_args()
-    with quiet():
+    with silenced_optuna():
         median, largest = over_budget()
     print(f"a candidate over budget: median {median:.1f} ms, largest {largest:.1f} ms", flush=True)
     text = (PIPELINES / "search.yaml").read_text().replace("trials: 20", f"trials: {arguments.trials}")

@@ -26,7 +26,7 @@ def run(module: str, arguments: Sequence[str], **environment: str) -> subprocess
     )
 
 
-def tied(command: Sequence[str]) -> list[str]:
+def tied_to_this_process(command: Sequence[str]) -> list[str]:
     """A command that Linux kills when the process that starts it is killed; elsewhere it would run on.
 
     The command asks for that itself: Python code between fork and exec may abort where other threads hold locks.
@@ -40,7 +40,7 @@ def tied(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", asks, str(os.getpid()), *command]
 
 
-def died(code: int) -> str | None:
+def killing_signal(code: int) -> str | None:
     """The name of the signal that ended a process, from its return code; None where none did."""
     if code >= 0:
         return None
@@ -59,7 +59,7 @@ if not select.select([sys.stdin], [], [], seconds)[0]:
 
 
 @contextlib.contextmanager
-def ended_after(seconds: float, message: str) -> Iterator[None]:
+def killed_after(seconds: float, message: str) -> Iterator[None]:
     """Ends this process, with `message` on stderr, where the block takes longer than `seconds`."""
     watch = subprocess.Popen(
         [sys.executable, "-c", _WATCH, str(os.getpid()), str(seconds), f"{message}\n"], stdin=subprocess.PIPE
@@ -71,7 +71,7 @@ def ended_after(seconds: float, message: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def ended_with(workers: Sequence[subprocess.Popen[Any]]) -> Iterator[None]:
+def killed_at_exit(workers: Sequence[subprocess.Popen[Any]]) -> Iterator[None]:
     """Ends every worker that still runs after the block, also where SIGTERM ends this process."""
 
     def end(number: int, _: object) -> None:

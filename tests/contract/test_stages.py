@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 import tfopt
 from tfopt.errors import RecipeError
-from tfopt.recipe.recipe import Recipe, json_schema
+from tfopt.recipe.json_schema import json_schema
+from tfopt.recipe.recipe import Recipe
 from tfopt.recipe.stage import Stage, known_stages
 
 STAGES = {kind: stage for kind, stage in known_stages().items() if stage.__module__.startswith("tfopt.")}

@@ -75,7 +75,7 @@ def test_a_file_that_gives_something_else_on_its_target_is_refused(prepared):
 
     wrong = dataclasses.replace(TARGETS["litert"], name="board", measure=zeros)
     with pytest.raises(ConversionError, match="target board gives something else than LiteRT"):
-        validation.measured_on(wrong, prepared.source.content, prepared.few)
+        validation.measure_on_target(wrong, prepared.source.content, prepared.few)
 
 
 PACKAGE = '''

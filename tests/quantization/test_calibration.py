@@ -12,7 +12,7 @@ from litert_quantizer.utils import qsv_utils
 from tests.quantization import zoo
 from tfopt.output_capture import captured
 from tfopt.quantization import convert
-from tfopt.quantization.calibration import ActivationExtremes, observe, workable
+from tfopt.quantization.calibration import ActivationExtremes, observe_extremes, widen_empty_ranges
 from tfopt.quantization.float_conversion import to_float
 from tfopt.tflite.file import Op, Tensor, read
 from tfopt.tflite.interpreter import Runner
@@ -35,7 +35,7 @@ def test_ranges_are_those_of_litert_quantizers_own_calibration_tensor_for_tensor
     model, samples = built(name)
     feed = zoo.by_name(model, samples)
     content = to_float(model, samples).content
-    mine, theirs = observe(content, feed).ranges(), own_calibration(content, feed)
+    mine, theirs = observe_extremes(content, feed).ranges(), own_calibration(content, feed)
     activations = {t.name for op in read(content).ops for t in op.outputs if t.dtype == "FLOAT32"}
     assert activations | set(feed) == set(mine)
     for tensor in set(mine) & set(theirs):
@@ -49,7 +49,7 @@ def test_ranges_are_the_same_whatever_the_batch_of_the_file(batch):
     """The convolution of a larger batch may round in another order."""
     model, samples = zoo.chain((8, 8, 3), layers.Conv2D(4, 3, activation="relu"), layers.Flatten(), layers.Dense(3))
     feed = zoo.by_name(model, samples)
-    one, other = (observe(to_float(model, samples, n).content, feed).ranges() for n in (1, batch))
+    one, other = (observe_extremes(to_float(model, samples, n).content, feed).ranges() for n in (1, batch))
     for mine, theirs in zip(one.values(), other.values(), strict=True):
         np.testing.assert_allclose([mine["min"], mine["max"]], [theirs["min"], theirs["max"]], rtol=1e-5, atol=1e-6)
 
@@ -167,7 +167,9 @@ def test_ranges_of_nothing_are_those_of_what_is_read():
     ends = {"a": (-4, 4), "b": (0, 2), "c": (0, 0), "d": (0, 1e-9), "five": (5, 5), "little": (0, 1e-4)}
     ends["positive"] = (0, 0.01)
     given = {name: {"min": np.full((1, 1), low), "max": np.full((1, 1), high)} for name, (low, high) in ends.items()}
-    found = {name: (float(e["min"].item()), float(e["max"].item())) for name, e in workable(ops, given).items()}
+    found = {
+        name: (float(e["min"].item()), float(e["max"].item())) for name, e in widen_empty_ranges(ops, given).items()
+    }
     assert found == {**ends, "c": (-4, 4), "d": (-4, 4), "little": (-8 / 2**13, 8 / 2**13)}
 
 

@@ -8,7 +8,7 @@ from keras import layers
 from tests.quantization import zoo
 from tfopt.errors import ConversionError, DataError, InputError
 from tfopt.quantization import convert
-from tfopt.quantization.calibration_data import MOST, OPEN, gathered, invented
+from tfopt.quantization.calibration_data import MOST, OPEN, collect_samples, random_samples
 
 TARGETS = np.zeros(zoo.SAMPLES, np.int32)
 slices = tf.data.Dataset.from_tensor_slices
@@ -76,7 +76,7 @@ def test_samples_of_two_inputs_give_the_same_file_in_every_form(two, form):
 def test_of_an_infinite_dataset_the_first_samples_are_taken(one, batch):
     model, samples, _ = one
     endless = slices(samples).repeat()
-    taken = gathered(endless if batch is None else endless.batch(batch), model)
+    taken = collect_samples(endless if batch is None else endless.batch(batch), model)
     assert len(taken) == MOST
     np.testing.assert_array_equal(taken, np.resize(samples, (MOST, *samples.shape[1:])))
 
@@ -213,7 +213,7 @@ def test_an_activation_that_overflows_on_a_late_sample_is_refused_with_its_name(
 
 def test_invented_inputs_are_words_that_the_embedding_knows(built):
     model, _ = built("embedding")
-    [words] = invented(model, 40).values()
+    [words] = random_samples(model, 40).values()
     size = next(layer.input_dim for layer in model.layers if hasattr(layer, "input_dim"))
     assert words.dtype.kind == "i"
     assert words.max() < size
@@ -222,9 +222,9 @@ def test_invented_inputs_are_words_that_the_embedding_knows(built):
 
 def test_invented_images_of_any_size_have_a_size(built):
     model, _ = built("image of any size")
-    [images] = invented(model, 3).values()
+    [images] = random_samples(model, 3).values()
     assert images.shape == (3, OPEN, OPEN, model.inputs[0].shape[-1])
 
 
 def test_a_model_that_does_not_know_its_inputs_has_no_invented_ones(built):
-    assert invented(built("subclassed")[0]) is None
+    assert random_samples(built("subclassed")[0]) is None

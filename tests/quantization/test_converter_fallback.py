@@ -13,7 +13,7 @@ from tests.quantization import zoo
 from tfopt.errors import ConversionError
 from tfopt.metrics import compare_outputs
 from tfopt.quantization import conversion, convert
-from tfopt.quantization.conversion import finish, prepare, settled
+from tfopt.quantization.conversion import finish, prepare, unroll_if_better
 from tfopt.quantization.converter_fallback import post_training
 from tfopt.quantization.float_conversion import trace
 from tfopt.recipe.export import Export
@@ -83,7 +83,7 @@ def test_loops_that_the_quantizer_makes_badly_go_to_the_converter(built, monkeyp
         conversion.PreparedModel, "snr", lambda flat, content: own(flat, content) if flat.converted else 3.0
     )
     made = prepare(model, Export(), samples)
-    result = settled(made)
+    result = unroll_if_better(made)
     assert result.converted is not None
     assert result.notes[0] == "unrolled, the SNR is 3.0 dB"
     assert "by TFLiteConverter" in result.notes[1]
@@ -101,7 +101,7 @@ def test_loops_that_no_route_makes_well_stay_in_float(built, monkeypatch):
     own = conversion.PreparedModel.snr
     monkeypatch.setattr(conversion, "post_training", killed)
     monkeypatch.setattr(conversion.PreparedModel, "snr", lambda flat, content: min(own(flat, content), 3.0))
-    result = settled(prepare(model, Export(), samples))
+    result = unroll_if_better(prepare(model, Export(), samples))
     assert result.notes[:3] == ("unrolled, the SNR is 3.0 dB", "unrolled, the converter crashed", "loops stay in float")
     monkeypatch.undo()
     made = finish(result, result.quantized())

@@ -9,7 +9,8 @@ from ruamel.yaml import YAML
 
 import tfopt
 from tfopt.errors import RecipeError
-from tfopt.recipe.recipe import SOURCE, Recipe, json_schema
+from tfopt.recipe.json_schema import json_schema
+from tfopt.recipe.recipe import SOURCE, Recipe
 from tfopt.recipe.stage import known_stages
 
 HEAD = "name: a\nmodel: m.py:build\ndata: digits\nstages:\n"

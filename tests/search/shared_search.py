@@ -15,14 +15,14 @@ from tfopt.search import heartbeat
 from tfopt.search.cost_model import Cost, CostModel
 from tfopt.search.pareto import Objective
 from tfopt.search.sampler import Sampler
-from tfopt.search.space import Space, shares
+from tfopt.search.space import Space, channel_shares
 from tfopt.search.trial_store import open_trial_store
 from tfopt.search.worker import Rungs, Worker
 
 
 def worker(storage, folder, trials, seconds=0.0, lost_after=2.0, make=None, notify=lambda line: None):
     groups = {"a": ("a",), "b": ("b",)}
-    space = Space(groups, frozenset({"a"}), (0.01, 1.0), (8, 4), (0,), shares(1.0, 1.0))
+    space = Space(groups, frozenset({"a"}), (0.01, 1.0), (8, 4), (0,), channel_shares(1.0, 1.0))
     kernels = {name: [np.random.default_rng(0).normal(size=(40, 40))] for name in groups}
     forecast = CostModel(space, kernels, Cost(4000, 3800, 1.0), lambda share: ({}, 1.0))
     objective = Objective("accurate", "gzip", gzip_bytes=2500)

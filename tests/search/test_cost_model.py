@@ -10,7 +10,7 @@ from keras import layers
 import tfopt
 from tfopt.search.cost_model import Cost, CostModel
 from tfopt.search.model_profile import ModelProfile, SearchBounds
-from tfopt.search.space import Candidate, Space, shares
+from tfopt.search.space import Candidate, Space, channel_shares
 from tfopt.sparsity.clustering import cluster
 from tfopt.sparsity.magnitude import magnitude_mask
 
@@ -83,7 +83,7 @@ def test_fewer_channels_cost_less_of_everything(model, x, profile):
 
 
 def test_files_that_were_made_correct_the_next_forecast():
-    space = Space({"a": ("a",)}, frozenset(), (0.1, 1.0), (8,), (0,), shares(1.0, 1.0))
+    space = Space({"a": ("a",)}, frozenset(), (0.1, 1.0), (8,), (0,), channel_shares(1.0, 1.0))
     kernel = np.random.default_rng(0).normal(size=(64, 64))
     forecast = CostModel(space, {"a": [kernel]}, Cost(6000, 5000, 2.0), lambda share: ({}, 1.0))
     candidate = Candidate({"a": 0.2}, {})
@@ -97,7 +97,7 @@ def test_files_that_were_made_correct_the_next_forecast():
 
 def test_a_large_kernel_is_measured_on_a_part_of_it():
     kernel = np.random.default_rng(0).normal(size=(1000, 300))
-    space = Space({"a": ("a",)}, frozenset(), (0.1, 1.0), (8,), (0,), shares(1.0, 1.0))
+    space = Space({"a": ("a",)}, frozenset(), (0.1, 1.0), (8,), (0,), channel_shares(1.0, 1.0))
     forecast = CostModel(space, {"a": [kernel]}, Cost(310_000, 300_000, 2.0), lambda share: ({}, 1.0))
     rows = np.rint(kernel.T / np.abs(kernel.T).max(axis=1, keepdims=True) * 127).astype(np.int8)
     rows[~magnitude_mask(kernel, 0.9).T] = 0

@@ -4,15 +4,15 @@ import pytest
 from tfopt.errors import ModelError
 from tfopt.search.cost_model import Cost, CostModel
 from tfopt.search.pareto import Objective, Point
-from tfopt.search.sampler import SLACK, Sampler, fitted
-from tfopt.search.space import Candidate, Space, shares
+from tfopt.search.sampler import SLACK, Sampler, scale_to_limits
+from tfopt.search.space import Candidate, Space, channel_shares
 
 GROUPS = {"a": ("a",), "b": ("b",)}
 
 
 @pytest.fixture
 def space():
-    return Space(GROUPS, frozenset({"a"}), (0.01, 1.0), (8, 4), (0, 8), shares(0.5, 1.0))
+    return Space(GROUPS, frozenset({"a"}), (0.01, 1.0), (8, 4), (0, 8), channel_shares(0.5, 1.0))
 
 
 @pytest.fixture
@@ -115,9 +115,11 @@ def test_a_space_that_is_used_up_is_one_line(forecast):
 @pytest.mark.parametrize("limit", [0.02, 0.37, 5.0])
 def test_the_densest_form_that_fits(limit):
     """Against a closed form: densities of 0.1 and 0.2 scaled so that their sum, the larger cut at 1, is the limit."""
-    found = fitted(Candidate({"a": 0.1, "b": 0.2}), (0.001, 1.0), lambda c: sum(c.density.values()) <= limit, steps=25)
+    found = scale_to_limits(
+        Candidate({"a": 0.1, "b": 0.2}), (0.001, 1.0), lambda c: sum(c.density.values()) <= limit, steps=25
+    )
     assert sum(found.density.values()) == pytest.approx(min(limit, 2.0), abs=2e-3)
 
 
 def test_nothing_where_even_the_thinnest_form_does_not_fit():
-    assert fitted(Candidate({"a": 0.1}), (0.05, 1.0), lambda c: c.density["a"] < 0.04) is None
+    assert scale_to_limits(Candidate({"a": 0.1}), (0.05, 1.0), lambda c: c.density["a"] < 0.04) is None

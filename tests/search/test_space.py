@@ -1,16 +1,16 @@
 import pytest
 
-from tfopt.search.space import OTHERS, Candidate, Space, grouped, shares
+from tfopt.search.space import OTHERS, Candidate, Space, channel_shares, group_layers
 
 
 @pytest.fixture
 def space():
     groups = {"a": ("a",), "b": ("b",), OTHERS: ("c", "d/c")}
-    return Space(groups, frozenset({"a", OTHERS}), (0.01, 1.0), (8, 4), (0, 16), shares(0.5, 1.0))
+    return Space(groups, frozenset({"a", OTHERS}), (0.01, 1.0), (8, 4), (0, 16), channel_shares(0.5, 1.0))
 
 
 def test_layers_with_few_weights_go_together():
-    assert grouped({"big": 10_000, "c": 50, "d": 40, "e": 5_000}) == {
+    assert group_layers({"big": 10_000, "c": 50, "d": 40, "e": 5_000}) == {
         "big": ("big",),
         "e": ("e",),
         OTHERS: ("c", "d"),
@@ -18,11 +18,11 @@ def test_layers_with_few_weights_go_together():
 
 
 def test_a_single_small_layer_keeps_its_name():
-    assert grouped({"big": 10_000, "c": 50}) == {"big": ("big",), "c": ("c",)}
+    assert group_layers({"big": 10_000, "c": 50}) == {"big": ("big",), "c": ("c",)}
 
 
 def test_layers_of_the_same_size_are_each_one_of_their_own():
-    assert list(grouped({"a": 5, "b": 5})) == ["a", "b"]
+    assert list(group_layers({"a": 5, "b": 5})) == ["a", "b"]
 
 
 def test_a_candidate_goes_through_its_parameters_unchanged(space):
@@ -52,4 +52,4 @@ def test_denser_stays_between_the_limits():
     [(0.9, 1.0, (0.9, 0.95, 1.0)), (1.0, 1.0, (1.0,)), (0.92, 1.0, (0.95, 1.0)), (0.6, 0.7, (0.6, 0.65, 0.7))],
 )
 def test_shares_are_a_step_apart_and_end_at_the_largest(low, high, found):
-    assert shares(low, high) == found
+    assert channel_shares(low, high) == found

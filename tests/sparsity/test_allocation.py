@@ -10,7 +10,7 @@ from tfopt.errors import InputError, ModelError
 from tfopt.sparsity.allocations import ALLOCATIONS
 from tfopt.sparsity.allocations.erk import erdos_renyi_kernel
 from tfopt.sparsity.allocations.lamp import lamp_scores
-from tfopt.sparsity.magnitude import kept, shared_thresholds
+from tfopt.sparsity.magnitude import kept_count, shared_thresholds
 from tfopt.sparsity.pruning_plan import allocate
 from tfopt.sparsity.selection import choose_kernels
 
@@ -85,7 +85,7 @@ def test_global_keeps_the_largest_wherever_they_are(scores, sparsity):
     found = kept_by(scores, sparsity, "global")
     flat = np.concatenate([array.ravel() for array in scores])
     expected = np.zeros(flat.size, bool)
-    expected[np.argsort(-flat)[: kept(flat.size, sparsity)]] = True
+    expected[np.argsort(-flat)[: kept_count(flat.size, sparsity)]] = True
     lonely = [array for array, keep in zip(scores, found, strict=True) if keep.sum() == 1]
     if not lonely:
         np.testing.assert_array_equal(np.concatenate([keep.ravel() for keep in found]), expected)
@@ -102,7 +102,7 @@ def test_lamp_keeps_the_largest_scores_of_its_definition(scores, sparsity):
     found = kept_by(scores, sparsity, "lamp")
     flat = np.concatenate([lamp_by_definition(array).ravel() for array in scores])
     expected = np.zeros(flat.size, bool)
-    expected[np.argsort(-flat)[: kept(flat.size, sparsity)]] = True
+    expected[np.argsort(-flat)[: kept_count(flat.size, sparsity)]] = True
     np.testing.assert_array_equal(np.concatenate([keep.ravel() for keep in found]), expected)
 
 

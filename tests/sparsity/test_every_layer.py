@@ -7,7 +7,7 @@ from keras import layers
 
 from tfopt.callbacks import MagnitudePruning
 from tfopt.errors import ModelError
-from tfopt.sparsity.magnitude import kept
+from tfopt.sparsity.magnitude import kept_count
 
 IMAGE, SERIES, VOLUME = (6, 6, 4), (6, 4), (4, 4, 4, 2)
 # layer, its input, and the kernels that are pruned
@@ -75,7 +75,7 @@ def assert_half_is_zero(pruning, count):
     assert len(kernels) == count
     for kernel in kernels:
         weights = kernel.variable.numpy()
-        assert np.count_nonzero(weights) == kept(weights.size, 0.5), kernel.path
+        assert np.count_nonzero(weights) == kept_count(weights.size, 0.5), kernel.path
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfopt.sparsity import constant_sparsity
-from tfopt.sparsity.magnitude import kept, magnitude_mask, magnitude_threshold, sparsity_of
+from tfopt.sparsity.magnitude import kept_count, magnitude_mask, magnitude_threshold, sparsity_of
 from tfopt.sparsity.tfmot import tfmot
 
 
@@ -63,7 +63,7 @@ def test_the_threshold_is_the_kth_largest_magnitude_of_a_sort():
 @pytest.mark.parametrize(("size", "sparsity", "count"), [(10, 0.75, 2), (10, 0.65, 4), (10, 0.0, 10), (3, 0.99, 1)])
 def test_the_number_kept_is_rounded_half_to_even_and_never_none(size, sparsity, count):
     # 10 * 0.25 = 2.5 rounds to 2; 10 * 0.35 = 3.5 rounds to 4
-    assert kept(size, sparsity) == count
+    assert kept_count(size, sparsity) == count
 
 
 def test_sparsity_counts_exact_zeros():

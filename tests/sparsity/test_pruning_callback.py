@@ -14,7 +14,7 @@ from keras import layers
 from tfopt.callbacks import Clustering, MagnitudePruning
 from tfopt.errors import InputError, ModelError
 from tfopt.sparsity import constant_sparsity, polynomial_decay
-from tfopt.sparsity.magnitude import kept
+from tfopt.sparsity.magnitude import kept_count
 from tfopt.sparsity.pruning_config import PruningConfig
 from tfopt.sparsity.tfmot import tfmot
 
@@ -99,7 +99,7 @@ def exactly_sparse(pruning, sparsity):
     """Whether each kernel has as many zeros as TF-MOT's rounding says, in every kernel that is pruned."""
     for kernel in pruning._masking.kernels:
         weights = np.asarray(kernel.variable.numpy())
-        if np.count_nonzero(weights) != kept(weights.size, sparsity):
+        if np.count_nonzero(weights) != kept_count(weights.size, sparsity):
             return False
     return bool(pruning._masking.kernels)
 

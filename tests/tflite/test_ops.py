@@ -14,7 +14,7 @@ from litert_quantizer.utils import tfl_flatbuffer_utils as theirs
 from tfopt.errors import ConversionError
 from tfopt.output_capture import captured
 from tfopt.quantization import convert, quantizer
-from tfopt.quantization.calibration import observe
+from tfopt.quantization.calibration import observe_extremes
 from tfopt.quantization.float_conversion import to_float
 from tfopt.targets import microcontrollers
 from tfopt.tflite import flatbuffer
@@ -61,7 +61,9 @@ def float_op(name):
 def in_integers(model, x):
     """The int8 file of a model that need not have a kernel."""
     source = to_float(model, x)
-    return quantizer.quantize(source, "int8", observe(source.content, {model.inputs[0].name: x}).ranges(), io="int8")
+    return quantizer.quantize(
+        source, "int8", observe_extremes(source.content, {model.inputs[0].name: x}).ranges(), io="int8"
+    )
 
 
 def grids(content):

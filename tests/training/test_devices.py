@@ -215,7 +215,7 @@ def test_a_tpu_that_is_not_there_is_one_line():
 def test_an_optimizer_that_needs_the_loss_as_a_function_is_refused_across_workers():
     settings = FitSettings(epochs=1, optimizer=SAM(), devices=Devices(Runtime(strategy="multi_worker")))
     with pytest.raises(InputError, match="SAM needs more than the gradient"):
-        trainer.check(net(), settings)
+        trainer.check_trainable(net(), settings)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 from keras import layers
 
 import tfopt
-from tfopt.data.splits import Data, Oversampled, Reading, Split, balanced_weights
+from tfopt.data.labels import balanced_weights
+from tfopt.data.splits import Data, Oversampled, Reading, Split
 from tfopt.errors import DataError, InputError, ModelError, RecipeError
 from tfopt.models.head import replace_head
 from tfopt.training import trainer
@@ -122,7 +123,7 @@ def test_the_optimizer_is_its_own_again_afterwards(data, tmp_path):
 def test_what_cannot_be_fine_tuned_is_refused(settings, error, sentence):
     model = net()
     with pytest.raises(error, match=sentence):
-        trainer.check(model, FitSettings(epochs=1, **settings))
+        trainer.check_trainable(model, FitSettings(epochs=1, **settings))
     assert all(layer.trainable for layer in model.layers)
 
 

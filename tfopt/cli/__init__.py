@@ -10,7 +10,7 @@ import typer
 
 from tfopt.cli import learning_rate, models, recipes, searching, sensitivity, words
 from tfopt.cli.choices import Command
-from tfopt.cli.screen import near
+from tfopt.cli.screen import relative_path
 
 app = typer.Typer(
     help="A Keras 3 model and a short recipe in; the smallest, fastest .tflite that keeps its accuracy out.",
@@ -60,7 +60,7 @@ def main() -> None:
     except TfoptError as error:
         sys.stderr.write(f"{error}\n")
         if error.log and (lines := error.log.read_text(errors="replace").splitlines()[-LOG_TAIL:]):
-            sys.stderr.write(f"-- the end of {near(error.log)} --\n" + "\n".join(lines) + "\n")
+            sys.stderr.write(f"-- the end of {relative_path(error.log)} --\n" + "\n".join(lines) + "\n")
         if error.in_cluster:
             sys.stdout.flush()
             sys.stderr.flush()

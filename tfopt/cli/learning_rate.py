@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tfopt.cli.recipes import DataOption, RecipeFile, load
-from tfopt.cli.screen import open_console, part_of, print_json, print_lines, write_plot
+from tfopt.cli.screen import open_console, print_json, print_lines, progress_bar, write_plot
 
 
 def learning_rate(
@@ -31,7 +31,7 @@ def learning_rate(
         check_folder(plot)
     loaded = load(recipe, data, None)
     console = open_console()
-    with part_of(console, "learning rate") as part:
+    with progress_bar(console, "learning rate") as part:
         with captured():
             from tfopt.training.learning_rate_finder import LearningRateFinder
         from tfopt.pipeline.learning_rate import find_learning_rate

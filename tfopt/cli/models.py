@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfopt.cli.screen import near, open_console
+from tfopt.cli.screen import open_console, relative_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -130,7 +130,7 @@ def _show(converted: Conversion, file: Path) -> None:
     lines = [f"note  {note}" for note in converted.notes]
     lines += [f"left  {skipped.where}: {skipped.reason}" for skipped in converted.skipped]
     lines += [f"{name}  {value:,.6g}" for name, value in converted.figures.items()]
-    lines += [f"file  {near(file.resolve())}  {totals(converted)}"]
+    lines += [f"file  {relative_path(file.resolve())}  {totals(converted)}"]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfopt.cli.screen import near, open_console
+from tfopt.cli.screen import open_console, relative_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -123,7 +123,7 @@ def clean(
         typer.confirm(f"Remove {folder} and all results in it?", abort=True)
     removed = runner.clean(loaded, out, partial)
     for path in removed:
-        open_console().print(f"removed {near(path)}", markup=False, highlight=False)
+        open_console().print(f"removed {relative_path(path)}", markup=False, highlight=False)
     if not removed:
         open_console().print(f"nothing to remove in {folder}", markup=False, highlight=False)
 
@@ -147,7 +147,7 @@ def show_result(console: Console, result: Result) -> None:
     from tfopt.report import console as screen
 
     console.print(screen.table(result.artifacts))
-    console.print(f"file    {near(result.path)}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"file    {relative_path(result.path)}", markup=False, highlight=False, soft_wrap=True)
     _show_reports(console, result.folder)
 
 
@@ -166,4 +166,4 @@ def _show_reports(console: Console, folder: Path) -> None:
     files = {"report": "report.md", **{name: page.file for name, page in pages().items()}}
     for word, path in ((word, folder / file) for word, file in files.items()):
         if path.exists():
-            console.print(f"{word:8}{near(path)}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{word:8}{relative_path(path)}", markup=False, highlight=False, soft_wrap=True)

@@ -25,13 +25,13 @@ def open_console() -> Console:
     return Console(file=stream) if stream.isatty() else Console(file=stream, width=PIPE_WIDTH, soft_wrap=True)
 
 
-def near(path: Path) -> Path:
+def relative_path(path: Path) -> Path:
     """The path as one would type it here."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 @contextmanager
-def part_of(console: Console, what: str) -> Iterator[Callable[[float], None]]:
+def progress_bar(console: Console, what: str) -> Iterator[Callable[[float], None]]:
     """A bar that is told the fraction that is done, while what libraries print is kept from the screen."""
     from rich.progress import Progress
 
@@ -71,5 +71,5 @@ def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequenc
 
 def print_lines(console: Console, lines: Sequence[str], plot: Path | None) -> None:
     """Lines as they are, and where the plot is."""
-    for line in [*lines, *([f"plot  {near(plot.resolve())}"] if plot is not None else [])]:
+    for line in [*lines, *([f"plot  {relative_path(plot.resolve())}"] if plot is not None else [])]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tfopt.cli.models import ModelFile, Trust, check_folder
-from tfopt.cli.screen import open_console, part_of, print_json, print_lines, print_table, write_plot
+from tfopt.cli.screen import open_console, print_json, print_lines, print_table, progress_bar, write_plot
 
 if TYPE_CHECKING:
     from tfopt.data.splits import Split
@@ -104,7 +104,7 @@ def _quantized(model: Path, data: str | None, samples: int, as_json: bool, plot:
     from tfopt.report import quantization as words
 
     console = open_console()
-    with part_of(console, "sensitivity") as part:
+    with progress_bar(console, "sensitivity") as part:
         from tfopt.data import sources
         from tfopt.models import loading, signature
         from tfopt.quantization import rank_layers
@@ -126,7 +126,7 @@ def _prune(model: Path, asked: _Pruning, as_json: bool, plot: Path | None, trust
     from tfopt.report import pruning as words
 
     console = open_console()
-    with part_of(console, "sensitivity") as part:
+    with progress_bar(console, "sensitivity") as part:
         found = _pruned(model, asked, trust, part)
     curves, suggestion, skipped = found.layers.curves, found.layers.suggestion, found.layers.skipped
     write_plot(plot, lambda: words.curves_plot(curves, suggestion, model.name, found.metric))

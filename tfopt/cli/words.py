@@ -58,7 +58,7 @@ def schema(use: UseOption = None) -> None:
     """Print the JSON schema of recipes, for an editor that completes and checks YAML."""
     import json
 
-    from tfopt.recipe.recipe import json_schema
+    from tfopt.recipe.json_schema import json_schema
 
     _stages_with(use)
     sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")

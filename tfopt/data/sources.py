@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tfopt.data.splits import CHUNK, Arrays, Data, Samples, Split, named, same_length, take
+from tfopt.data.arrays import Arrays, by_name, take
+from tfopt.data.splits import CHUNK, Data, Samples, Split, same_length
 from tfopt.errors import DataError, InputError, did_you_mean
 from tfopt.user_code import Ref, describe, digest_callable, find_file
 
@@ -77,7 +78,7 @@ def fingerprint(source: Any, load: Callable[[], Data]) -> str:
         if not isinstance(split, Split):
             content.update(f"{len(split)} {_code_of(getattr(split, 'source', None))}".encode())
         for part in (arrays.x, arrays.y):
-            for key, array in named(part).items():
+            for key, array in by_name(part).items():
                 content.update(f"{key} {array.dtype} {array.shape}".encode())
                 content.update(np.ascontiguousarray(array).data)
     return content.hexdigest()
@@ -140,7 +141,7 @@ def inputs(source: str, shapes: Mapping[str, tuple[int | None, ...]], count: int
         return as_data(arrays).fitted(shapes).calibration(count, 0)
     if isinstance(arrays, dict) and len(arrays) == 1:
         [arrays] = arrays.values()
-    have = min(len(array) for array in named(arrays).values())
+    have = min(len(array) for array in by_name(arrays).values())
     return take(arrays, np.sort(np.random.default_rng(0).permutation(have)[:count]))
 
 
@@ -215,7 +216,7 @@ def _samples(name: str, split: Any) -> Samples:
         return split
     if isinstance(split, tuple | list) and len(split) == 2:
         made = Split(_arrays(split[0]), _arrays(split[1]))
-        for key, array in named(made.y).items():
+        for key, array in by_name(made.y).items():
             same_length(f"y_{name}{f'[{key!r}]' if key else ''}", array, f"x_{name}", made)
         return made
     if hasattr(split, "__next__"):
@@ -239,7 +240,7 @@ def _arrays(value: Any) -> Arrays:
         arrays = {k: np.asarray(v) for k, v in value.items()} if isinstance(value, Mapping) else np.asarray(value)
     except (TypeError, ValueError) as error:
         raise DataError(refusal, ("data",)) from error
-    if any(array.dtype == object or array.ndim == 0 for array in named(arrays).values()):
+    if any(array.dtype == object or array.ndim == 0 for array in by_name(arrays).values()):
         raise DataError(refusal, ("data",))
     return arrays
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfopt.data.arrays import Arrays, Shapes, by_name, check_values, shape_inputs, take
+from tfopt.data.labels import label_ids
 from tfopt.errors import DataError
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-Arrays = np.ndarray | dict[str, np.ndarray]
 Augment = Callable[[Any, Any, Any], tuple[Any, Any]]
-Shapes = Mapping[str, tuple[int | None, ...]]
 # Batch size of inference.
 CHUNK = 256
 
@@ -162,12 +162,12 @@ class Split(Samples):
         Raises:
             DataError: An input is missing, or its samples have another shape.
         """
-        return replace(self, x=fitted(self.x, shapes)) if shapes else self
+        return replace(self, x=shape_inputs(self.x, shapes)) if shapes else self
 
     def check(self, name: str) -> None:
         """Checks every value."""
         for part, arrays in (("x", self.x), ("y", self.y)):
-            for key, array in named(arrays).items():
+            for key, array in by_name(arrays).items():
                 what = f"{part}_{name}{f'[{key!r}]' if key else ''}"
                 same_length(what, array, f"x_{name}", self)
                 check_values(what, array)
@@ -202,42 +202,6 @@ class Oversampled(Split):
 
     def _rows(self) -> np.ndarray:
         return self.rows
-
-
-def label_ids(y: Arrays) -> np.ndarray:
-    """Class ids, `(samples,)` int64, of labels that are ids or one-hot.
-
-    Raises:
-        DataError: The labels are of several outputs, or are no classes.
-    """
-    if isinstance(y, dict):
-        raise DataError(
-            f"classes are weighed by the labels of one output, and these are of {', '.join(y)}. Weigh them in the "
-            "losses.",
-            ("data",),
-        )
-    if y.ndim == 2 and y.shape[1] > 1 and np.array_equal(np.unique(y), [0, 1]) and (y.sum(axis=1) == 1).all():
-        return np.asarray(y.argmax(axis=1))
-    ids = y.reshape(len(y), -1)
-    if ids.shape[1] != 1 or (ids % 1 != 0).any():
-        raise DataError(
-            f"classes are weighed by class ids, one a sample, or one-hot labels. Received: shape {y.shape}, {y.dtype}.",
-            ("data",),
-        )
-    return np.asarray(ids[:, 0].astype(np.int64))
-
-
-def balanced_weights(y: Arrays) -> dict[int, float]:
-    """The weight by class id that makes all classes count the same: samples / (classes * samples of the class).
-
-    References:
-        King, Zeng, Logistic regression in rare events data, Political Analysis 9 (2001); as in scikit-learn.
-    """
-    from sklearn.utils.class_weight import compute_class_weight
-
-    ids = label_ids(y)
-    classes = np.unique(ids)
-    return dict(zip(classes.tolist(), compute_class_weight("balanced", classes=classes, y=ids).tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -289,7 +253,7 @@ class Data:
         if not isinstance(given, tuple) or len(given) != 2:
             raise DataError("augment gives back (x, y), and gave something else.", ("data",))
         for what, before, after in zip(("x", "y"), (split.x, split.y), given, strict=True):
-            shapes = [{name: tuple(a.shape) for name, a in named(arrays).items()} for arrays in (before, after)]
+            shapes = [{name: tuple(a.shape) for name, a in by_name(arrays).items()} for arrays in (before, after)]
             if shapes[0] != shapes[1]:
                 raise DataError(
                     f"augment keeps the shapes of a batch. {what} went in as {_words(shapes[0])} and came out as "
@@ -320,66 +284,7 @@ def _words(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return ", ".join(f"{name} {shape}".strip() for name, shape in shapes.items())
 
 
-def take(arrays: Arrays, index: Any) -> Arrays:
-    """The samples at `index`, of an array or of each array of a dict."""
-    return {k: v[index] for k, v in arrays.items()} if isinstance(arrays, dict) else arrays[index]
-
-
 def same_length(what: str, array: np.ndarray, other: str, split: Samples) -> None:
     """Raises a `DataError` where an array has another number of samples than a split."""
     if len(array) != len(split):
         raise DataError(f"{what} has {len(array)} samples and {other} has {len(split)}.", ("data",))
-
-
-def check_values(what: str, array: np.ndarray) -> None:
-    """Raises a `DataError` where there are no samples, no numbers, or numbers that are not finite."""
-    if len(array) == 0:
-        raise DataError(f"{what} is empty. Give every split at least one sample.", ("data",))
-    if array.dtype.kind not in "biuf":
-        raise DataError(f"{what} holds {array.dtype}, not numbers. Turn words into numbers first.", ("data",))
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
-        raise DataError(f"{what} has a NaN or infinite value in sample {bad}. Clean the data first.", ("data",))
-
-
-def named(arrays: Any) -> dict[str, Any]:
-    """Arrays by name; a single array has the empty name."""
-    return arrays if isinstance(arrays, dict) else {"": arrays}
-
-
-def fitted(x: Any, shapes: Shapes) -> Any:
-    """Inputs, arrays or tensors, as a model of these input shapes takes them.
-
-    Raises:
-        DataError: An input is missing, or its samples have another shape.
-    """
-    if isinstance(x, dict):
-        missing = [name for name in shapes if name not in x]
-        if missing:
-            raise DataError(f"the model has an input {missing[0]!r}, and the data has only {', '.join(x)}.", ("data",))
-        return {name: shaped(x[name], shape, f"the model's input {name!r}") for name, shape in shapes.items()}
-    if len(shapes) > 1:
-        raise DataError(f"the model has the inputs {', '.join(shapes)}: give x as a dict by these names.", ("data",))
-    [(name, shape)] = shapes.items()
-    return shaped(x, shape, f"the model's input {name!r}")
-
-
-def shaped(x: Any, shape: Sequence[int | None], what: str) -> Any:
-    """Samples of a wanted shape: a missing last axis of 1 is added.
-
-    Args:
-        x: `(samples, ...)`, an array or a tensor.
-        shape: The wanted shape, without the batch; None or -1 for a dimension of any size.
-        what: What takes the samples, in words, for the error message.
-
-    Raises:
-        DataError: The samples have another shape.
-    """
-    want = tuple(None if size is None or size < 0 else int(size) for size in shape)
-    given = tuple(x.shape[1:])
-    if len(given) + 1 == len(want) and want[-1] == 1:
-        x = x[..., None]
-    have = tuple(x.shape[1:])
-    if len(have) != len(want) or any(None not in (n, m) and n != m for n, m in zip(want, have, strict=True)):
-        raise DataError(f"{what} takes samples of shape {want}, and the data's have {given}.", ("data",))
-    return x

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.data.splits import CHUNK, Arrays, Reading, Samples, Shapes, Split, fitted, named
+from tfopt.data.arrays import Arrays, Shapes, by_name, shape_inputs
+from tfopt.data.splits import CHUNK, Reading, Samples, Split
 from tfopt.errors import DataError
 from tfopt.user_code import describe
 
@@ -36,7 +37,7 @@ class Stream(Samples):
             `(batch, ...)`, or dicts of such by the model's input and output names.
         samples: How many samples make an epoch. Needed for generators and endless sources; otherwise they are counted
             in a pass of their own.
-        shapes: The model's input shapes by name, without the batch; `fitted` sets it.
+        shapes: The model's input shapes by name, without the batch; `shape_inputs` sets it.
     """
 
     source: Any
@@ -123,7 +124,7 @@ class Stream(Samples):
         """
         if not shapes:
             return self
-        fitted(self._first[0], shapes)
+        shape_inputs(self._first[0], shapes)
         other = replace(self, shapes=shapes)
         known = {name: value for name, value in vars(self).items() if name in ("y", "_counted", "_first", "_spec")}
         vars(other).update(known)
@@ -135,7 +136,7 @@ class Stream(Samples):
         split.check(name)
         again = None if name == "train" else self.few(CHUNK)
         if again and any(
-            not np.array_equal(value, named(again.x)[key], equal_nan=True) for key, value in named(split.x).items()
+            not np.array_equal(value, by_name(again.x)[key], equal_nan=True) for key, value in by_name(split.x).items()
         ):
             raise DataError(
                 f"the {name} split comes in another order at each reading, and outputs are compared sample by sample. "
@@ -206,7 +207,7 @@ class Stream(Samples):
         )
 
     def _fit(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        return dataset.map(lambda x, y: (fitted(x, self.shapes), y)) if self.shapes else dataset
+        return dataset.map(lambda x, y: (shape_inputs(x, self.shapes), y)) if self.shapes else dataset
 
 
 def _takes_epoch(function: Callable[..., Any]) -> bool:

@@ -12,7 +12,7 @@ from tfopt.errors import ModelError
 from tfopt.keras_private import compiled_settings, saved_model_message
 from tfopt.models.backend import keras_on_tensorflow
 from tfopt.models.keras2 import migration
-from tfopt.models.keras2.layer_config import code_in, library
+from tfopt.models.keras2.layer_config import code_in, tf_keras_library
 from tfopt.models.keras2.migration import SAVED_MODEL, LoadedModel
 from tfopt.user_code import describe
 
@@ -42,7 +42,7 @@ def read(path: Path, objects: Mapping[str, Any], trust: bool = False) -> LoadedM
                 ("model",),
             )
     if path.is_dir():
-        carried = migration.carry(migration.read(path, objects), f"the SavedModel {path.name}", objects)
+        carried = migration.migrate(migration.read(path, objects), f"the SavedModel {path.name}", objects)
         return LoadedModel(carried.model, carried)
     return _read_file(path, objects, trust, layers)
 
@@ -54,7 +54,7 @@ def _read_file(path: Path, objects: Mapping[str, Any], trust: bool, layers: list
         model = _loaded(path, objects, trust)
     except Exception as error:
         if before is not None:
-            carried = migration.carry(before, origin, objects)
+            carried = migration.migrate(before, origin, objects)
             return LoadedModel(carried.model, carried)
         foreign = [layer for layer in layers if layer.module.split(".")[0] != "keras" and layer.kind not in objects]
         reason = describe(error)
@@ -69,9 +69,9 @@ def _read_file(path: Path, objects: Mapping[str, Any], trust: bool, layers: list
     if model.compiled and (optimizer := migration.optimizer_of(before)):
         model.compile(**{**compiled_settings(model), "optimizer": optimizer})  # Keras 3 reads none of its settings
     try:
-        return LoadedModel(model, migration.compare(before, model, origin))
+        return LoadedModel(model, migration.check_outputs(before, model, origin))
     except ModelError:  # Keras 3 read it in its own way
-        carried = migration.carry(before, origin, objects)
+        carried = migration.migrate(before, origin, objects)
         return LoadedModel(carried.model, carried)
 
 
@@ -179,7 +179,7 @@ def _legacy_layers() -> dict[str, Any]:
 
 def _in_folder(folder: Path) -> list[Any]:
     """The configs of a SavedModel's Keras layers, read without running anything of it."""
-    library()  # says how it is installed if it is not
+    tf_keras_library()  # says how it is installed if it is not
     from tf_keras.protobuf import saved_metadata_pb2  # type: ignore[import-untyped,unused-ignore]
 
     saved, metadata = saved_model_message(), saved_metadata_pb2.SavedMetadata()

@@ -127,7 +127,7 @@ def load_source(source: Any, trust: bool = False) -> LoadedModel:
     except Exception as error:
         raise ModelError(f"the model function failed: {describe(error)}") from error
     if migration.is_keras2(model):
-        carried = migration.carry(model, custom_objects=custom_objects(source))
+        carried = migration.migrate(model, custom_objects=custom_objects(source))
         return _named(LoadedModel(carried.model, carried))
     if not isinstance(model, keras.Model):
         raise ModelError(
@@ -167,7 +167,7 @@ def _hyperparameters() -> Any:
     return keras_tuner.HyperParameters()
 
 
-def tunable(source: Any, seed: int) -> Callable[[Any], Any] | None:
+def hypermodel(source: Any, seed: int) -> Callable[[Any], Any] | None:
     """A function from keras-tuner's hyperparameters to the model; None for a source that takes none.
 
     Args:
@@ -207,7 +207,7 @@ def load_any(source: Any, custom_objects: Mapping[str, Any] | None = None, trust
     if isinstance(source, keras.Model):
         return LoadedModel(source)
     if migration.is_keras2(source):
-        carried = migration.carry(source, custom_objects=custom_objects)
+        carried = migration.migrate(source, custom_objects=custom_objects)
         return LoadedModel(carried.model, carried)
     if isinstance(source, str | os.PathLike):
         path = Path(source)

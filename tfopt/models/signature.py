@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tfopt.data.splits import CHUNK, Arrays, Samples
+from tfopt.data.arrays import Arrays
+from tfopt.data.splits import CHUNK, Samples
 
 
 def inputs_of(model: Any) -> dict[str, tuple[int | None, ...]]:

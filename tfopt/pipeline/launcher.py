@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 
-from tfopt.subprocesses import died, ended_with, free_ports, tied
+from tfopt.subprocesses import free_ports, killed_at_exit, killing_signal, tied_to_this_process
 
 POLL_SECONDS = 0.1
 TAIL = 20
@@ -37,7 +37,7 @@ def launch(
     """
     for left in range(restarts, -1, -1):
         lost, code, said = _once(command, count)
-        killed = died(code)
+        killed = killing_signal(code)
         if not killed or not left:
             break
         notify(f"worker {lost} of {count} was ended by {killed}: all start again, after the last finished epoch")
@@ -54,14 +54,14 @@ def _once(command: Sequence[str], count: int) -> tuple[int, int, str]:
         logs = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(count)]
         workers = [
             subprocess.Popen(
-                tied(command),
+                tied_to_this_process(command),
                 env={**os.environ, "TF_CONFIG": _config(addresses, index)},
                 stdout=None if index == 0 else logs[index],
                 stderr=None if index == 0 else logs[index],
             )
             for index in range(count)
         ]
-        stack.enter_context(ended_with(workers))
+        stack.enter_context(killed_at_exit(workers))
         while True:
             codes = [worker.poll() for worker in workers]
             failed = [index for index, code in enumerate(codes) if code]

@@ -194,7 +194,7 @@ class Plan:
         from tfopt.models import loading
 
         first = any(step.name == name and step.parents == (SOURCE,) for step in self.steps)
-        return loading.tunable(self.model_source, self.recipe.seed) if first else None
+        return loading.hypermodel(self.model_source, self.recipe.seed) if first else None
 
     def check(self) -> None:
         """Everything that can be known to fail before any compute: the data, the model, each stage on them.

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
-from tfopt.subprocesses import died, ended_with, tied
+from tfopt.subprocesses import killed_at_exit, killing_signal, tied_to_this_process
 
 POLL_SECONDS = 0.1
 RESTARTS = 3
@@ -48,13 +48,13 @@ class ProcessPool:
         """
         processes = [self._start(index) for index in range(self._count)]
         left = [self._restarts] * self._count
-        with ended_with(processes):
+        with killed_at_exit(processes):
             while any(process.poll() is None for process in processes) or any(p.returncode for p in processes):
                 for index, process in enumerate(processes):
                     code = process.poll()
                     if not code:
                         continue
-                    killed = died(code)
+                    killed = killing_signal(code)
                     if not killed or not left[index]:
                         return self._failed(processes, index, killed)
                     left[index] -= 1
@@ -66,7 +66,7 @@ class ProcessPool:
 
     def _start(self, index: int) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            tied(self._command),
+            tied_to_this_process(self._command),
             env={**os.environ, **self._environments[index]},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -20,7 +20,7 @@ from tfopt.recipe.artifact import JOURNAL, LOG, PARTIAL, WORKERS, Artifact, Work
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe, Step
 from tfopt.search.tuning.roles import role_here
-from tfopt.subprocesses import ended_after
+from tfopt.subprocesses import killed_after
 from tfopt.training.cluster import cluster
 from tfopt.user_code import describe
 
@@ -128,7 +128,7 @@ def _run(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | None,
     if recipe.runtime.strategy == "multi_worker":
         seconds = recipe.runtime.start_timeout
         late = f"the other workers of TF_CONFIG did not all start within {seconds:g} s, or cannot be reached."
-        with ended_after(seconds + GRACE_SECONDS, late), captured():
+        with killed_after(seconds + GRACE_SECONDS, late), captured():
             plan.start()
     workspace = plan.workspace
     if plan.devices and not plan.devices.leads:

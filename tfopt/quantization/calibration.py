@@ -67,7 +67,7 @@ def as_range(low: float, high: float) -> dict[str, np.ndarray]:
     return {"min": np.full((1, 1), low, np.float32), "max": np.full((1, 1), high, np.float32)}
 
 
-def workable(ops: Sequence[Op], ranges: Mapping[str, Any]) -> dict[str, Any]:
+def widen_empty_ranges(ops: Sequence[Op], ranges: Mapping[str, Any]) -> dict[str, Any]:
     """Ranges that LiteRT can work with: what an op gives has a range of its own, even where all of it was 0.
 
     The quantizer gives such values steps of 4e-12, and LiteRT does not load the file, or ends the process where the
@@ -100,7 +100,7 @@ def _width(ends: Mapping[str, Any]) -> float:
     return max(float(np.max(ends["max"])), 0.0) - min(float(np.min(ends["min"])), 0.0)
 
 
-def observe(content: bytes, samples: Mapping[str, np.ndarray]) -> ActivationExtremes:
+def observe_extremes(content: bytes, samples: Mapping[str, np.ndarray]) -> ActivationExtremes:
     """Runs a float file on samples and looks at every activation outside of loops.
 
     Args:

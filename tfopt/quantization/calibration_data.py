@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt.data.splits import shaped
+from tfopt.data.arrays import add_channel_axis
 from tfopt.errors import DataError
 from tfopt.models.layers import walk
 
@@ -20,7 +20,7 @@ RANDOM = 8
 OPEN = 32
 
 
-def gathered(calibration: Any, model: keras.Model) -> Any:
+def collect_samples(calibration: Any, model: keras.Model) -> Any:
     """Calibration samples as arrays.
 
     Args:
@@ -83,7 +83,7 @@ def _of_dataset(dataset: Any, model: keras.Model) -> Any:
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts)[:MOST], *batches)
 
 
-def invented(model: keras.Model, count: int = RANDOM) -> dict[str, np.ndarray] | None:
+def random_samples(model: keras.Model, count: int = RANDOM) -> dict[str, np.ndarray] | None:
     """Random inputs by name: values of 0 to 1, or integers that the model's embeddings know.
 
     Returns:
@@ -100,11 +100,11 @@ def invented(model: keras.Model, count: int = RANDOM) -> dict[str, np.ndarray] |
     return found or None
 
 
-def fitted(calibration: Any, names: list[str], details: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def match_inputs(calibration: Any, names: list[str], details: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Samples by the file's input names and in its dtypes.
 
     Args:
-        calibration: As `gathered` gives it.
+        calibration: As `collect_samples` gives it.
         names: The model's input names, in its own order.
         details: `shape`, `shape_signature` (-1 where it is open) and `dtype` of each input of the file.
 
@@ -131,4 +131,4 @@ def _checked(name: str, samples: Any, detail: Mapping[str, Any]) -> np.ndarray:
         raise DataError(
             f"input {name!r} has a NaN or infinite value in calibration sample {bad}. Clean the data first."
         )
-    return shaped(array, detail["shape_signature"][1:], f"input {name!r}").astype(detail["dtype"], copy=False)
+    return add_channel_axis(array, detail["shape_signature"][1:], f"input {name!r}").astype(detail["dtype"], copy=False)

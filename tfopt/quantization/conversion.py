@@ -16,8 +16,8 @@ from tfopt.models import clone, loading
 from tfopt.models.layers import replaced_by, walk
 from tfopt.output_capture import captured
 from tfopt.quantization import quantizer, rules, validation
-from tfopt.quantization.calibration import ActivationExtremes, observe
-from tfopt.quantization.calibration_data import fitted, gathered, invented
+from tfopt.quantization.calibration import ActivationExtremes, observe_extremes
+from tfopt.quantization.calibration_data import collect_samples, match_inputs, random_samples
 from tfopt.quantization.converter_fallback import post_training
 from tfopt.quantization.float_conversion import FloatModel, to_float, trace
 from tfopt.quantization.op_audit import audit, left_in_float
@@ -77,7 +77,7 @@ class PreparedModel:
     @cached_property
     def extremes(self) -> ActivationExtremes:
         """What each activation reaches on the samples; looked at once."""
-        return observe(self.source.content, self.samples)
+        return observe_extremes(self.source.content, self.samples)
 
     @cached_property
     def few(self) -> dict[str, np.ndarray]:
@@ -170,7 +170,7 @@ def convert(
 
 def convert_with_notes(model: keras.Model, export: Export, calibration: Any = None) -> Conversion:
     """`convert` with what could not be quantized, what became of each op, and what was done besides."""
-    prepared = settled(prepare(model, export, calibration))
+    prepared = unroll_if_better(prepare(model, export, calibration))
     return finish(prepared, prepared.quantized())
 
 
@@ -200,19 +200,19 @@ def prepare(
     if stateful:
         raise ModelError(f"{stateful[0]} is stateful, and a file keeps no state. Build it with stateful=False.")
     model = clone.in_float32(model)
-    calibration = gathered(calibration, model)
+    calibration = collect_samples(calibration, model)
     if MODES[export.mode].static and calibration is None:
         raise InputError(f"{export.mode} needs representative inputs: hand over calibration samples.", ("mode",))
-    calibration = invented(model) if calibration is None else calibration
+    calibration = random_samples(model) if calibration is None else calibration
     batch = None if export.batch == "any" else export.batch
     source = to_float(model, calibration, batch, export.sparse)
     details = Runner(source.content).inputs
     names = [tensor.name for tensor in getattr(model, "inputs", None) or []] or list(details)
-    samples = fitted(calibration, names, details)
+    samples = match_inputs(calibration, names, details)
     if MODES[export.mode].static and all(len(x) > 1 and x.min() == x.max() for x in samples.values()):
         raise DataError("all calibration samples are one and the same value, which shows no ranges. Take real ones.")
     prepared = PreparedModel(model, source, samples, export)
-    error = validation.against_keras(original, prepared.few, prepared.expected)
+    error = validation.check_against_keras(original, prepared.few, prepared.expected)
     if not clone.in_half(original):
         return prepared
     return replace(
@@ -250,13 +250,15 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
                 f"nothing could be quantized to {mode.name}: the file would be the float one. "
                 f"Ops: {', '.join(dict.fromkeys(op.name for op in summary.ops))}."
             )
-        validation.same_thing(prepared.snr(content), mode)
+        validation.check_snr(prepared.snr(content), mode)
     looked = audit(source, content)
-    validation.runs_on(looked, target)
-    content = validation.slimmed(content, prepared.few) if export.slim else flatbuffer.pack(flatbuffer.parse(content))
+    validation.check_target(looked, target)
+    content = (
+        validation.check_slim(content, prepared.few) if export.slim else flatbuffer.pack(flatbuffer.parse(content))
+    )
     differences = compare_outputs(prepared.expected, Runner(content)(prepared.few))
     figures = {f"calibration_{name}": differences[name] for name in ("snr_db", "max_error")}
-    figures |= validation.measured_on(target, content, prepared.few)
+    figures |= validation.measure_on_target(target, content, prepared.few)
     notes = (*prepared.notes, *_remarks(prepared, summary))
     return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, notes, figures)
 
@@ -285,7 +287,7 @@ def unrolled(prepared: PreparedModel) -> tuple[PreparedModel, bool]:
     return flat, True
 
 
-def settled(prepared: PreparedModel) -> PreparedModel:
+def unroll_if_better(prepared: PreparedModel) -> PreparedModel:
     """The same, unrolled, where a mode of integers would leave loops in float and unrolling brings good integers.
 
     Its `notes` say what was tried and how it went.

@@ -44,7 +44,7 @@ def post_training(traced: TracedModel, samples: Mapping[str, np.ndarray], io: st
         arrays: Any = {f"input_{i}": samples[key] for i, key in enumerate(traced.inputs)}
         np.savez(folder / _SAMPLES, **arrays)
         result = subprocesses.run(__name__, [str(folder), io])
-        if name := subprocesses.died(result.returncode):
+        if name := subprocesses.killing_signal(result.returncode):
             raise ConversionError(
                 f"the converter crashed on the model ({name}), in a process of its own; nothing else was touched. "
                 "Use mode dynamic."

@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
-from tfopt.quantization.calibration_data import invented
-from tfopt.quantization.conversion import prepare, settled
+from tfopt.quantization.calibration_data import random_samples
+from tfopt.quantization.conversion import prepare, unroll_if_better
 from tfopt.quantization.sensitivity import PRECISIONS, Sensitivity, measure
 from tfopt.recipe.export import Export
 
@@ -53,6 +53,6 @@ def rank_layers(
             print(line.group.name, line.precision, line.error, line.bytes_saved)
         ```
     """
-    samples = invented(model) if calibration is None else calibration
-    prepared = settled(prepare(model, Export(mode="int8"), samples))
+    samples = random_samples(model) if calibration is None else calibration
+    prepared = unroll_if_better(prepare(model, Export(mode="int8"), samples))
     return QuantizationSensitivity(tuple(measure(prepared, precisions, part)), prepared.notes)

@@ -34,7 +34,7 @@ def check_finite(outputs: Mapping[str, np.ndarray], runtime: str = "LiteRT") -> 
             raise ConversionError(f"the file computes values that are not finite on {runtime}, in output {name!r}.")
 
 
-def against_keras(model: keras.Model, samples: Mapping[str, np.ndarray], got: Outputs) -> float:
+def check_against_keras(model: keras.Model, samples: Mapping[str, np.ndarray], got: Outputs) -> float:
     """Refuses a float file that computes something else than the model it was made from.
 
     Args:
@@ -78,7 +78,7 @@ def _by_keras(model: keras.Model, samples: Mapping[str, np.ndarray]) -> dict[str
     return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
 
 
-def same_thing(snr: float, mode: Mode) -> None:
+def check_snr(snr: float, mode: Mode) -> None:
     """Refuses a quantized file whose outputs have nothing to do with those of the float file.
 
     Args:
@@ -95,7 +95,7 @@ def same_thing(snr: float, mode: Mode) -> None:
         )
 
 
-def runs_on(looked: Audit, target: Target) -> None:
+def check_target(looked: Audit, target: Target) -> None:
     """Refuses a file with ops that its target does not have.
 
     Raises:
@@ -107,7 +107,7 @@ def runs_on(looked: Audit, target: Target) -> None:
         raise ConversionError(f"{sentence}.")
 
 
-def measured_on(target: Target, content: bytes, samples: Mapping[str, np.ndarray]) -> dict[str, float]:
+def measure_on_target(target: Target, content: bytes, samples: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Runs a file on its target's own runtime, where there is one, against LiteRT.
 
     Returns:
@@ -130,7 +130,7 @@ def measured_on(target: Target, content: bytes, samples: Mapping[str, np.ndarray
     return {**found.figures, target.difference: differences["max_error"]}
 
 
-def slimmed(content: bytes, samples: Mapping[str, np.ndarray]) -> bytes:
+def check_slim(content: bytes, samples: Mapping[str, np.ndarray]) -> bytes:
     """The file without its names, run against itself with them.
 
     Raises:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from tfopt.recipe.artifact import Artifact
-
-if TYPE_CHECKING:
-    pass
 
 
 class Progress:

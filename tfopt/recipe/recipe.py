@@ -17,6 +17,7 @@ from tfopt.recipe.artifact import JOURNAL, OLD, PARTIAL, RESERVED, SOURCE
 from tfopt.recipe.runtime import Runtime
 from tfopt.recipe.settings import Settings
 from tfopt.recipe.stage import Stage, known_stages, read_stages, register
+from tfopt.recipe.yaml_source import locate, read_yaml
 from tfopt.user_code import find_file, import_file
 
 
@@ -144,7 +145,7 @@ class Recipe(Settings):
             RecipeError: One line for each mistake: `file:line: what is wrong. What to do.`
         """
         file = Path(path)
-        document = _read_yaml(file)
+        document = read_yaml(file)
         known_stages()  # before a user's file, whose stages must not take their words
         try:
             used = document.get("use") or ()
@@ -284,82 +285,3 @@ def _check_needs(stage: Stage, gives: Mapping[str, str], at: Location) -> None:
             way = f"Name one of {', '.join(fitting)}." if fitting else f"No stage before makes a {need.format} one."
             sentence = f"{need.field[-1]} takes a {need.format} model, and {name!r} gives a {gives[name]} file. {way}"
             raise RecipeError([((*at, *need.field), sentence)])
-
-
-def _read_yaml(file: Path) -> Any:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
-    try:
-        document = YAML().load(file.read_text())
-    except OSError as error:
-        raise RecipeError(
-            f"{file}: {error.strerror}. Give the path of a recipe, such as pipelines/digits.yaml."
-        ) from None
-    except UnicodeDecodeError:
-        raise RecipeError(
-            f"{file} is not a text file. A recipe is YAML; to look into a model use tfopt inspect."
-        ) from None
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise RecipeError(f"{file}:{line}: not YAML: {str(error.problem).splitlines()[0]}.") from None
-    except YAMLError as error:
-        raise RecipeError(f"{file}: not YAML: {str(error).splitlines()[0]}.") from None
-    if not isinstance(document, Mapping):
-        raise RecipeError(f"{file}:1: a recipe is a mapping with name, model, data and stages. Received: {document!r}.")
-    return document
-
-
-def locate(error: RecipeError, file: Path, document: Any, changed: Sequence[str] = ()) -> RecipeError:
-    """Puts `file:line: ` in front of each problem, or the option that put a value in place of the file's."""
-
-    def where(place: Location) -> str:
-        return f"--{place[0]}" if place and place[0] in changed else f"{file}:{_line(document, place)}"
-
-    return RecipeError([(place, f"{where(place)}: {sentence}") for place, sentence in error.problems])
-
-
-def _line(document: Any, place: Location) -> int:
-    """The line (from 1) of the deepest part of `place` that the document has."""
-    line = 1
-    for part in place:
-        try:
-            position = document.lc.item(part) if isinstance(part, int) else document.lc.key(part)
-            document = document[part]
-        except (AttributeError, KeyError, IndexError, TypeError):
-            break
-        line = position[0] + 1
-    return line
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON schema of a recipe, for editors: each registered stage under its word."""
-    from pydantic.json_schema import models_json_schema
-
-    kinds = known_stages()
-    refs, definitions = models_json_schema(
-        [(kind, "validation") for kind in kinds.values()], ref_template="#/$defs/{model}"
-    )
-    schema = Recipe.model_json_schema()
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["$defs"] = {**schema.get("$defs", {}), **definitions.get("$defs", {})}
-    written = [
-        {
-            "type": "object",
-            "properties": {name: {"anyOf": [refs[(kind, "validation")], {"type": "null"}]}},
-            "required": [name],
-            "additionalProperties": False,
-        }
-        for name, kind in kinds.items()
-    ]
-    bare = {"type": "string", "enum": sorted(kinds)}
-    schema["properties"]["stages"]["items"] = {"oneOf": [bare, *written]}
-    schema["properties"]["use"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-    schema["properties"]["metrics"]["anyOf"] = [
-        *schema["properties"]["use"]["anyOf"],
-        {"type": "object", "additionalProperties": schema["properties"]["use"]},
-    ]
-    schema["properties"]["loss"]["anyOf"] = [{"type": "string"}, {"type": "object"}, {"type": "null"}]
-    for source in ("model", "data"):
-        schema["properties"][source]["anyOf"] = [{"type": "string"}, {"type": "object", "maxProperties": 1}]
-    return schema

@@ -15,12 +15,12 @@ from tfopt.data.splits import Split
 from tfopt.errors import ModelError
 from tfopt.metrics import Metric
 from tfopt.quantization import quantizer, sensitivity
-from tfopt.quantization.conversion import PreparedModel, finish, prepare, settled
+from tfopt.quantization.conversion import PreparedModel, finish, prepare, unroll_if_better
 from tfopt.recipe.export import Export
 from tfopt.search.cost_model import Cost, CostModel
 from tfopt.search.pareto import Objective
-from tfopt.search.sampler import SLACK, fitted
-from tfopt.search.space import Candidate, Space, grouped, shares
+from tfopt.search.sampler import SLACK, scale_to_limits
+from tfopt.search.space import Candidate, Space, channel_shares, group_layers
 from tfopt.sparsity import sensitivity as pruning
 from tfopt.sparsity.allocations import ALLOCATIONS
 from tfopt.sparsity.magnitude import shared_thresholds
@@ -76,8 +76,8 @@ class ModelProfile:
         for kernel in self.kernels:
             size = int(kernel.variable.numpy().size)
             weights[kernel.place.path] = weights.get(kernel.place.path, 0) + size
-        groups = grouped(weights)
-        prepared = settled(prepare(model, Export(mode="int8"), samples))
+        groups = group_layers(weights)
+        prepared = unroll_if_better(prepare(model, Export(mode="int8"), samples))
         self._prepared: PreparedModel = prepared
         able = _four(prepared) if 4 in allowed.bits else set()
         four = frozenset(name for name, paths in groups.items() if all(path in able for path in paths))
@@ -104,18 +104,18 @@ class ModelProfile:
         except ModelError as error:
             self.skipped.append(("(channels)", str(error)))
             return (1.0,)
-        return shares(low, high)
+        return channel_shares(low, high)
 
     def _cut(self, share: float) -> tuple[Mapping[str, float], float]:
         whole = costs(self._structure)
         left = costs(self._structure, self._structure.left(self._choice.drop(1 - share)))
         ratios = {a.path: b.parameters / max(a.parameters, 1) for a, b in zip(whole, left, strict=True)}
-        shares = {}
+        channel_shares = {}
         for kernel in self.kernels:
             path = kernel.place.path
             own = next((ratios[p] for p in _above(path) if p in ratios), 1.0)
-            shares[path] = own
-        return shares, sum(c.flops for c in left) / max(sum(c.flops for c in whole), 1)
+            channel_shares[path] = own
+        return channel_shares, sum(c.flops for c in left) / max(sum(c.flops for c in whole), 1)
 
     def _measured(self) -> tuple[Cost, bytes]:
         content = finish(self._prepared, self._prepared.quantized()).content
@@ -161,7 +161,9 @@ class ModelProfile:
             asked = Candidate(density, bits, clusters, channels)
             form: Candidate | None = asked
             if limited:
-                form = fitted(asked, space.density or (1.0, 1.0), lambda c: objective.fits(self.forecast(c), SLACK))
+                form = scale_to_limits(
+                    asked, space.density or (1.0, 1.0), lambda c: objective.fits(self.forecast(c), SLACK)
+                )
             elif space.density is not None:
                 form = asked.denser(0.5 ** (number // 2 - 1), space.density)
             if form is not None and form not in found:

@@ -118,7 +118,7 @@ class Sampler:
             return candidate
         if not self._fits(candidate):
             return candidate  # it is rejected
-        return fitted(candidate, density, self._fits, 1.0) or candidate
+        return scale_to_limits(candidate, density, self._fits, 1.0) or candidate
 
     def refitted(self, point: Point) -> Candidate:
         """The candidate of a finished file, made as dense as the limits of size allow by the cost of that file."""
@@ -137,7 +137,7 @@ class Sampler:
             sizes = (said.raw_bytes * own.raw_bytes * MARGIN, said.gzip_bytes * own.gzip_bytes * MARGIN)
             return objective.fits(Cost(*sizes, said.milliseconds * own.milliseconds), SLACK)
 
-        return fitted(point.candidate, density, fits) or point.candidate
+        return scale_to_limits(point.candidate, density, fits) or point.candidate
 
     def _fits(self, candidate: Candidate) -> bool:
         return self._wish.fits(self._forecast(candidate), SLACK)
@@ -191,7 +191,7 @@ def _key(candidate: Candidate) -> str:
     return repr(sorted(candidate.parameters().items()))
 
 
-def fitted(
+def scale_to_limits(
     candidate: Candidate,
     limits: tuple[float, float],
     fits: Callable[[Candidate], bool],

@@ -130,7 +130,7 @@ class Space:
 STEP = 0.05
 
 
-def grouped(weights: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+def group_layers(weights: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
     """The layer paths of a model by group: those with few weights together, every other one alone.
 
     Args:
@@ -144,7 +144,7 @@ def grouped(weights: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
     return groups
 
 
-def shares(low: float, high: float) -> tuple[float, ...]:
+def channel_shares(low: float, high: float) -> tuple[float, ...]:
     """Fractions of channels from `low` to `high`, `STEP` apart, ascending."""
     count = math.floor((high - low) / STEP + 1e-9)
     return tuple(sorted({round(high - STEP * number, _DIGITS) for number in range(count + 1)}))

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from tfopt.errors import InputError, StorageError
 from tfopt.keras_private import trial_of
 from tfopt.search.heartbeat import Listener, beating
+from tfopt.search.process_identity import is_alive, runs_here, this_process
 
 if TYPE_CHECKING:
     import optuna
@@ -93,7 +92,7 @@ class TrialStore:
 
     def __init__(self, study: optuna.Study, distributions: Mapping[str, BaseDistribution], lost_after: float):
         self._study, self._distributions, self._listener = study, dict(distributions), Listener(lost_after)
-        self.worker = _this_process()
+        self.worker = this_process()
 
     def trials(self) -> list[Trial]:
         """All trials, by number."""
@@ -195,8 +194,8 @@ class TrialStore:
     def _is_lost(self, trial: Trial) -> bool:
         if trial.worker == self.worker:
             return False
-        if trial.worker and _is_here(trial.worker):
-            return not _lives(trial.worker)
+        if trial.worker and runs_here(trial.worker):
+            return not is_alive(trial.worker)
         return self._listener.is_lost(trial.number, trial.beat)
 
 
@@ -243,7 +242,7 @@ def check_storage(storage: str | None) -> None:
     """
     if storage is None:
         return
-    with quiet():
+    with silenced_optuna():
         _opened(storage, lambda: _storage(storage) if "://" in storage else _check_folder(storage))
 
 
@@ -288,7 +287,7 @@ def _check_folder(journal: str) -> None:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def silenced_optuna() -> Iterator[None]:
     """Silences Optuna's log of studies and trials for the length of the block."""
     import optuna
 
@@ -335,42 +334,3 @@ def _read(one: Any) -> Trial | None:
         state = "dropped" if attributes.get("dropped") else "failed" if attributes.get("error") else "lost"
     figures, error = attributes.get("figures", {}), attributes.get("error")
     return Trial(one.number, state, job, figures, error, attributes.get("worker"), int(attributes.get("beat", 0)))
-
-
-def _this_process() -> str:
-    return f"{_here()} {os.getpid()} {_born(os.getpid())}"
-
-
-def _here() -> str:
-    """An identifier of this machine and container; host names alone may repeat."""
-    boot, spaces = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-    parts = [platform.node()]
-    with contextlib.suppress(OSError):
-        parts += [boot.read_text().strip(), os.readlink(spaces)]
-    return "/".join(part.replace(" ", "") for part in parts)
-
-
-def _is_here(worker: str) -> bool:
-    return worker.split(" ")[0] == _here()
-
-
-def _lives(worker: str) -> bool:
-    """Whether a worker of this machine still runs; another process may have its id by now."""
-    _, process, born = worker.split(" ")
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return _born(int(process)) == born
-
-
-def _born(process: int) -> str:
-    """Start time of a process, in clock ticks since boot; empty where the system does not say."""
-    try:
-        text = Path(f"/proc/{process}/stat").read_text()
-    except OSError:
-        return ""
-    fields = text.rpartition(")")[2].split()
-    return "dead" if fields[0] in "ZX" else fields[19]

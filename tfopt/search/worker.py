@@ -18,7 +18,7 @@ from tfopt.search.cost_model import Cost
 from tfopt.search.pareto import Objective, Point, front, ranked
 from tfopt.search.sampler import Proposal, Sampler
 from tfopt.search.space import Candidate, Space
-from tfopt.search.trial_store import ATTEMPTS, Job, Trial, TrialStore, quiet
+from tfopt.search.trial_store import ATTEMPTS, Job, Trial, TrialStore, silenced_optuna
 from tfopt.user_code import describe
 
 POLL_SECONDS = 0.5
@@ -92,7 +92,7 @@ class Worker:
             ModelError: No candidate fits the limits.
             TfoptError: Not one candidate could be made.
         """
-        with quiet():
+        with silenced_optuna():
             self._record.take_back()
             self._record.forgive()
             return self._run()

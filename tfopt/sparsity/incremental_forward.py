@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.data.splits import Arrays, named, take
+from tfopt.data.arrays import Arrays, by_name, take
 from tfopt.keras_private import mask_of, set_mask, standardized_inputs
 from tfopt.models import signature
 from tfopt.models.graph import graph_of, nodes_of
@@ -42,7 +42,7 @@ class IncrementalForward:
         self._last = dict.fromkeys(self._outputs, len(self._steps))
         for number, step in enumerate(self._steps):
             self._last.update((slot, max(number, self._last.get(slot, 0))) for slot in step.takes.values())
-        count = min(len(array) for array in named(x).values())
+        count = min(len(array) for array in by_name(x).values())
         batches = [take(x, slice(start, start + BATCH)) for start in range(0, count, BATCH)]
         self._batches = [self._standardized(batch) for batch in batches]
 

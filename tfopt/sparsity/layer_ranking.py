@@ -8,7 +8,8 @@ from typing import Any
 
 import keras
 
-from tfopt.data.splits import Arrays, Split
+from tfopt.data.arrays import Arrays
+from tfopt.data.splits import Split
 from tfopt.metrics import Metric, find
 from tfopt.sparsity.selection import choose_kernels
 from tfopt.sparsity.sensitivity import SPARSITIES, Curve, check_target, measure, rules, suggest

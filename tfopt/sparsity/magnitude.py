@@ -18,7 +18,7 @@ import numpy as np
 from tfopt.sparsity.allocations import Allocation
 
 
-def kept(size: int, sparsity: float) -> int:
+def kept_count(size: int, sparsity: float) -> int:
     """How many of `size` weights stay at a sparsity of 0-1: TF-MOT's rounding, half to even, in float32."""
     share = np.float32(1) - np.float32(sparsity)
     return max(int(np.round(np.float32(size) * share)), 1)
@@ -34,7 +34,7 @@ def magnitude_threshold(weights: np.ndarray, sparsity: float) -> float:
     magnitude = np.abs(np.asarray(weights)).ravel()
     if magnitude.dtype.itemsize < 4:  # bfloat16 and float16 are exact in float32, where selection is fast
         magnitude = magnitude.astype(np.float32)
-    count = kept(magnitude.size, sparsity)
+    count = kept_count(magnitude.size, sparsity)
     if np.count_nonzero(magnitude) < magnitude.size:  # selection slows down on many equal values, as zeros are
         magnitude = np.compress(magnitude > 0, magnitude)
     if count > magnitude.size:
@@ -60,7 +60,7 @@ def shared_thresholds(scores: Sequence[np.ndarray], sparsity: float, allocation:
     ordered = [np.sort(array[array > 0]) for array in flat]
     ranks = [allocation.rank_scores(array) for array in ordered]
     together = np.concatenate(ranks)
-    count = kept(sum(array.size for array in flat), sparsity)
+    count = kept_count(sum(array.size for array in flat), sparsity)
     if count > together.size:
         return [0.0] * len(flat)
     least = np.partition(together, together.size - count)[together.size - count]

@@ -47,7 +47,7 @@ def choose_kernels(
     return list(found.values()), skipped
 
 
-def every_kernel(model: keras.Model, weights: Mapping[str, Sequence[str]] | None = None) -> list[Kernel]:
+def all_kernels(model: keras.Model, weights: Mapping[str, Sequence[str]] | None = None) -> list[Kernel]:
     """All kernels that could be pruned, each once, depthwise ones included.
 
     Args:

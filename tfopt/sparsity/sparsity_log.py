@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfopt.errors import InputError, ModelError
 from tfopt.models.layers import Kernel
-from tfopt.sparsity.selection import every_kernel
+from tfopt.sparsity.selection import all_kernels
 
 __all__ = ["SparsityLog"]
 
@@ -81,7 +81,7 @@ class SparsityLog(keras.callbacks.Callback):
         if self._owner is not None and self._owner is not self.model:
             self.history, self.step = [], 0
         self._owner = self.model
-        self._kernels = every_kernel(self.model, self.prunable)
+        self._kernels = all_kernels(self.model, self.prunable)
         if not self._kernels:
             raise ModelError("the model has no kernel that could be pruned, so there are no zeros to record.")
 

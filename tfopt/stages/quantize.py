@@ -143,7 +143,7 @@ class Quantize(Export, Stage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Converts, keeps the contract if there is one, and writes the file."""
-        from tfopt.quantization.conversion import convert_with_notes, prepare, settled
+        from tfopt.quantization.conversion import convert_with_notes, prepare, unroll_if_better
         from tfopt.tflite.benchmark import sizes
 
         model = context.load(inputs[0])
@@ -153,7 +153,9 @@ class Quantize(Export, Stage):
         if self.max_drop is None:
             converted = convert_with_notes(model, self, calibration)
         else:
-            outcome = self._contract(model, settled(prepare(model, self, calibration)), inputs, context, details)
+            outcome = self._contract(
+                model, unroll_if_better(prepare(model, self, calibration)), inputs, context, details
+            )
             converted = outcome.conversion
             details.append(AccuracySteps(outcome.steps))
             failed = None if outcome.step.met else f"{context.name}: {self._failure(outcome)}"
@@ -193,7 +195,7 @@ class Quantize(Export, Stage):
     ) -> Outcome:
         """What keeps the metric, or comes nearest; how a model was trained for it goes into the details."""
         from tfopt.quantization.accuracy_search import AccuracySearch
-        from tfopt.quantization.calibration_data import fitted
+        from tfopt.quantization.calibration_data import match_inputs
         from tfopt.tflite.interpreter import Runner
 
         score, drop = self._judges(model, context)
@@ -204,7 +206,7 @@ class Quantize(Export, Stage):
             score=score,
             drop=drop,
             max_drop=self.max_drop or 0.0,
-            more=fitted(more, list(runner.inputs), runner.inputs),
+            more=match_inputs(more, list(runner.inputs), runner.inputs),
             step=context.progress.step,
             part=context.progress.part,
         )

@@ -149,7 +149,7 @@ class TrainingStage(Stage):
                 list(regularizers.parts(model, penalty))
             except InputError as error:
                 raise type(error)(str(error), ("regularizers", index, *error.field)) from error
-        trainer.check(model, settings)
+        trainer.check_trainable(model, settings)
         if self.distill is not None and len(getattr(model, "outputs", None) or [model]) > 1:
             raise ModelError("a model of several outputs cannot be distilled. Leave distill out.", ("distill",))
         label_checks.check_targets(model, context.data, context.loss)

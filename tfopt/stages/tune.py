@@ -17,7 +17,7 @@ from tfopt.recipe.details.search import TuningOutcome
 from tfopt.recipe.recipe import free_name
 from tfopt.recipe.settings import PROBLEMS
 from tfopt.recipe.stage import Context, Need, Stage, read_stages
-from tfopt.search.tuning.ranges import ValueRange, put
+from tfopt.search.tuning.ranges import ValueRange, set_value
 from tfopt.stages.scoring import gated, metrics_of, test_metrics
 from tfopt.stages.subpipeline import run_stages
 from tfopt.stages.training_stage import TrainingStage
@@ -148,7 +148,7 @@ class Tune(Stage):
             if not path:
                 raise RecipeError(f"{name!r} is a stage: write its field behind a dot, such as {name}.epochs.")
             try:
-                put(written[names.index(stage)], path, value)
+                set_value(written[names.index(stage)], path, value)
             except ValueError as error:
                 raise RecipeError(f"{error}.") from None
         return [_again(stage, settings) for stage, settings in zip(self.stages, written, strict=True)]

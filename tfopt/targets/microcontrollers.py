@@ -83,7 +83,7 @@ def run(source: Path | bytes, x: np.ndarray | Mapping[str, np.ndarray], arena_by
 
 def _ends(model: Any) -> tuple[dict[str, _End], dict[str, _End]]:
     """The inputs and the outputs by name, in the signature's order; by number where the file has no signature."""
-    from tfopt.tflite.file import describe
+    from tfopt.tflite.file import tensor_details
 
     graph = model.subgraphs[0]  # the one that TFLM runs
     signature = next((one for one in model.signatureDefs or [] if not one.subgraphIndex), None)
@@ -93,7 +93,7 @@ def _ends(model: Any) -> tuple[dict[str, _End], dict[str, _End]]:
         named = {str(place): index for place, index in enumerate(places)}
         if signature is not None:
             named = {entry.name.decode(): int(entry.tensorIndex) for entry in getattr(signature, side)}
-        details = {name: describe(graph.tensors[index]) for name, index in named.items()}
+        details = {name: tensor_details(graph.tensors[index]) for name, index in named.items()}
         if odd := [name for name, detail in details.items() if detail["dtype"] is None]:
             raise ConversionError(f"TFLM takes and gives numbers alone. Received: {odd[0]!r} among the {side}.")
         sides.append({name: (places.index(index), details[name]) for name, index in named.items()})
@@ -136,7 +136,7 @@ def _reason(content: bytes, log: str, code: int) -> str:
             types = f" of {', '.join(tensor.dtype for tensor in mine.inputs)}" if mine else ""
             return f"TFLM cannot run {node[1]}{types}: {cause}"
     said = ([line for line in lines if line not in _GENERAL] or lines or ["it gave no reason."])[-1]
-    if name := subprocesses.died(code):
+    if name := subprocesses.killing_signal(code):
         return f"TFLM crashed ({name}) on a file of the ops {names}: {said}"
     return f"TFLM cannot run a file of the ops {names}: {said}"
 

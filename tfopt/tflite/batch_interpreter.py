@@ -12,7 +12,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from tfopt.data.splits import Arrays, Samples
+from tfopt.data.arrays import Arrays
+from tfopt.data.splits import Samples
 from tfopt.errors import ConversionError
 from tfopt.output_capture import captured
 from tfopt.tflite import flatbuffer

@@ -40,7 +40,9 @@ def measure(
     asked += ["--shapes", json.dumps({name: list(shape) for name, shape in (shapes or {}).items()})]
     finished = subprocesses.run("tfopt.tflite.benchmark", asked)
     if finished.returncode:
-        lines = finished.stderr.strip().splitlines() or [subprocesses.died(finished.returncode) or "it gave no reason"]
+        lines = finished.stderr.strip().splitlines() or [
+            subprocesses.killing_signal(finished.returncode) or "it gave no reason"
+        ]
         raise ConversionError(f"LiteRT could not be timed on {path}: {lines[-1]}")
     return json.loads(finished.stdout.splitlines()[-1])
 

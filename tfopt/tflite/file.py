@@ -194,7 +194,7 @@ def constants(content: bytes) -> dict[str, np.ndarray]:
     return found
 
 
-def describe(tensor: Any) -> dict[str, Any]:
+def tensor_details(tensor: Any) -> dict[str, Any]:
     """`dtype`, `shape_signature` and `quantization` of a schema tensor, as LiteRT's interpreter would give them.
 
     A type that NumPy does not have is None.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from tfopt.data.splits import shaped
+from tfopt.data.arrays import add_channel_axis
 from tfopt.errors import ConversionError, DataError
 from tfopt.output_capture import captured
 from tfopt.tflite.file import parse
@@ -102,7 +102,9 @@ def quantize_samples(
     if missing := [name for name in details if name not in arrays]:
         raise DataError(f"the file has an input {missing[0]!r}, and the data has only {', '.join(arrays)}.")
     feeds = {
-        name: _quantized(shaped(np.asarray(arrays[name]), detail["shape_signature"][1:], f"input {name!r}"), detail)
+        name: _quantized(
+            add_channel_axis(np.asarray(arrays[name]), detail["shape_signature"][1:], f"input {name!r}"), detail
+        )
         for name, detail in details.items()
     }
     count = len(next(iter(feeds.values())))

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from tfopt.data.splits import Data, Reading, Samples, balanced_weights, label_ids
+from tfopt.data.labels import balanced_weights, label_ids
+from tfopt.data.splits import Data, Reading, Samples
 from tfopt.errors import InputError, ModelError
 from tfopt.keras_private import compiled_settings
 from tfopt.losses import build_loss
@@ -99,7 +100,7 @@ def fit(
     state = State()
     weights = class_weights(model, settings, data.train)
     scores = scored_metrics(model, settings, data.validation)
-    with prepared(model, settings, steps) as trained:
+    with training_setup(model, settings, steps) as trained:
         early = _early_stopping(settings.early_stopping, scores) if settings.early_stopping else None
         extra = [*callbacks, *([early] if early else [])]
         backup = EpochBackup(settings.devices.leaders(folder) / BACKUP, state, extra, settings.devices.leads)
@@ -152,7 +153,7 @@ def find_learning_rate(
     """
     steps = math.ceil(len(data.train) / settings.batch_size)
     epochs = math.ceil(finder.steps / steps)
-    with prepared(model, settings, steps, lambda optimizer: with_rate(optimizer, finder.low)) as trained:
+    with training_setup(model, settings, steps, lambda optimizer: with_rate(optimizer, finder.low)) as trained:
         done = keras.callbacks.LambdaCallback(
             on_train_batch_end=lambda batch, logs: part(len(finder.rates) / finder.steps)
         )
@@ -167,7 +168,7 @@ def find_learning_rate(
 
 
 @contextlib.contextmanager
-def prepared(
+def training_setup(
     model: keras.Model,
     settings: FitSettings,
     steps_per_epoch: int,
@@ -200,7 +201,7 @@ def prepared(
         yield copy
 
 
-def check(model: keras.Model, settings: FitSettings) -> None:
+def check_trainable(model: keras.Model, settings: FitSettings) -> None:
     """Checks that a model can be trained with these settings, as far as it can be known before; the model is unchanged.
 
     Raises:

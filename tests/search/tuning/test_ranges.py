@@ -3,7 +3,7 @@ import json
 import keras_tuner
 import pytest
 
-from tfopt.search.tuning.ranges import ValueRange, put
+from tfopt.search.tuning.ranges import ValueRange, set_value
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_what_is_no_span_is_refused(written):
 
 def test_a_value_is_put_where_its_name_leads():
     settings = {"epochs": 3, "rules": [{"layers": "head", "sparsity": 0.5}]}
-    put(settings, ["optimizer", "adam", "learning_rate"], 0.1)
-    put(settings, ["rules", "0", "sparsity"], 0.9)
-    put(settings, ["epochs"], 4)
+    set_value(settings, ["optimizer", "adam", "learning_rate"], 0.1)
+    set_value(settings, ["rules", "0", "sparsity"], 0.9)
+    set_value(settings, ["epochs"], 4)
     assert settings == {
         "epochs": 4,
         "rules": [{"layers": "head", "sparsity": 0.9}],
@@ -90,11 +90,11 @@ def test_a_name_becomes_a_mapping_and_what_it_was_given_stays():
 
 
 def _after(settings, name):
-    put(settings, name.split("."), 1)
+    set_value(settings, name.split("."), 1)
     return settings
 
 
 @pytest.mark.parametrize("name", ["epochs.more", "rules.3.sparsity", "rules.first.sparsity"])
 def test_a_name_that_leads_nowhere_is_refused(name):
     with pytest.raises(ValueError, match=r"which has no settings|needs a number below"):
-        put({"epochs": 3, "rules": [{"sparsity": 0.5}]}, name.split("."), 1)
+        set_value({"epochs": 3, "rules": [{"sparsity": 0.5}]}, name.split("."), 1)

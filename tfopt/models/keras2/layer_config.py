@@ -22,7 +22,7 @@ _HELD = {
 }
 
 
-def library() -> Any:
+def tf_keras_library() -> Any:
     """tf_keras, which TF-MOT brings with it; a program that never meets a Keras 2 model does not import it.
 
     Raises:
@@ -69,7 +69,7 @@ def class_of(old: Any) -> tuple[Any, bool]:
     """
     import keras
 
-    tf_keras = library()
+    tf_keras = tf_keras_library()
 
     kind, module = type(old).__name__, type(old).__module__
     if why := code_in(kind):
@@ -88,7 +88,7 @@ def class_of(old: Any) -> tuple[Any, bool]:
     return found, True
 
 
-def mended(old: Any, cls: Any, builtin: bool) -> dict[str, Any]:
+def migrated_config(old: Any, cls: Any, builtin: bool) -> dict[str, Any]:
     """The config of a tf_keras layer as Keras 3 writes it.
 
     Args:
@@ -137,7 +137,7 @@ def arguments(cls: Any) -> dict[str, Any]:
 
 def inner(old: Any) -> dict[str, Any]:
     """The layers that a wrapper holds, by constructor argument."""
-    tf_keras = library()
+    tf_keras = tf_keras_library()
 
     found = {}
     for key, attributes in _HELD.items():

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfopt.errors import ModelError
-from tfopt.models.keras2.layer_config import arguments, flat, library, mapped
+from tfopt.models.keras2.layer_config import arguments, flat, mapped, tf_keras_library
 from tfopt.models.keras2.reconstruction import rebuild
 from tfopt.user_code import describe
 
@@ -65,7 +65,7 @@ def read(path: Path, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """
     import keras
 
-    tf_keras = library()
+    tf_keras = tf_keras_library()
     given = {
         name: value
         for name, value in (custom_objects or {}).items()
@@ -80,7 +80,7 @@ def read(path: Path, custom_objects: Mapping[str, Any] | None = None) -> Any:
         raise ModelError(f"{path} does not load: {describe(error)}", ("model",)) from error
 
 
-def carry(
+def migrate(
     model: Any, origin: str = "a tf_keras model", custom_objects: Mapping[str, Any] | None = None
 ) -> MigratedModel:
     """Migrates a tf_keras model to Keras 3 with its weights, and compares the outputs.
@@ -99,10 +99,10 @@ def carry(
     with keras.saving.custom_object_scope(own):
         carried = rebuild(model)
         _compile(model, carried)
-    return compare(model, carried, origin)
+    return check_outputs(model, carried, origin)
 
 
-def compare(before: Any, after: Any, origin: str) -> MigratedModel:
+def check_outputs(before: Any, after: Any, origin: str) -> MigratedModel:
     """Compares the outputs of a tf_keras model and of its Keras 3 model on the same random inputs.
 
     Raises:

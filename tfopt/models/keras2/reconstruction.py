@@ -12,12 +12,12 @@ from tfopt.models.keras2.layer_config import (
     class_of,
     flat,
     inner,
-    library,
     mapped,
-    mended,
+    migrated_config,
     name_of,
     reason,
     refusal,
+    tf_keras_library,
 )
 
 
@@ -42,7 +42,7 @@ def check(model: Any) -> None:
     Raises:
         ModelError: `model` is not a model, is subclassed, or has no inputs yet.
     """
-    tf_keras = library()
+    tf_keras = tf_keras_library()
 
     name = f"{getattr(model, 'name', model)!r} ({type(model).__name__})"
     if not isinstance(model, tf_keras.Model):
@@ -58,7 +58,7 @@ def check(model: Any) -> None:
 
 
 def _is_functional(model: Any) -> bool:
-    tf_keras = library()
+    tf_keras = tf_keras_library()
 
     functional = next((cls for cls in type(model).__mro__ if cls.__name__ == "Functional"), None)
     own = functional is None or getattr(type(model), "call", None) is not vars(functional)["call"]
@@ -75,7 +75,7 @@ class _Rebuilding:
         """The Keras 3 model of a tf_keras model, with all calls made again in the order of the graph."""
         import keras
 
-        tf_keras = library()
+        tf_keras = tf_keras_library()
 
         check(old)
         tensors: dict[int, Any] = {}
@@ -129,12 +129,12 @@ class _Rebuilding:
         return self.pairs[id(old)][1]
 
     def _made(self, old: Any) -> Any:
-        tf_keras = library()
+        tf_keras = tf_keras_library()
 
         if isinstance(old, tf_keras.Model):
             return self.network(old)
         cls, builtin = class_of(old)
-        config = mended(old, cls, builtin)
+        config = migrated_config(old, cls, builtin)
         held = {key: part for key, part in inner(old).items() if key in config}
         try:
             if not held:
@@ -148,7 +148,7 @@ class _Rebuilding:
 
     def _part(self, old: Any) -> Any:
         """A layer that a wrapper holds; only models become pairs, as Keras may copy a layer, which `_fill` finds."""
-        tf_keras = library()
+        tf_keras = tf_keras_library()
 
         return self.layer(old) if isinstance(old, tf_keras.Model) else self._made(old)
 
@@ -158,7 +158,7 @@ class _Rebuilding:
         Raises:
             ModelError: A layer has other weights in Keras 3.
         """
-        tf_keras = library()
+        tf_keras = tf_keras_library()
 
         for old, new in self.pairs.values():
             if isinstance(old, tf_keras.Model):
@@ -175,7 +175,7 @@ def _fill(old: Any, new: Any) -> Iterator[int]:
     """Copies a layer's own weights and those of the layers in it; yields once for each."""
     import keras
 
-    tf_keras = library()
+    tf_keras = tf_keras_library()
 
     theirs = [*old._trainable_weights, *old._non_trainable_weights]
     mine = own_variables(new)

@@ -103,7 +103,7 @@ class QuantizationScheme:
 
 
 @contextlib.contextmanager
-def all_different(model: keras.Model) -> Iterator[None]:
+def distinct_constants(model: keras.Model) -> Iterator[None]:
     """Variables that are one number over and over get others for the length of the block.
 
     A bias of zeros or a scale of ones is nothing to the converter, and what it leaves out comes back once they learn.

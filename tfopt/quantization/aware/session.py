@@ -17,12 +17,12 @@ from tfopt.models.constraints import HeldConstraint, SharedValueConstraint, Zero
 from tfopt.models.layers import prunable, replaced_by, walk
 from tfopt.quantization import quantizer
 from tfopt.quantization.aware import fake_quant
-from tfopt.quantization.aware.scheme import QuantizationScheme, all_different, codebook, make_scheme
+from tfopt.quantization.aware.scheme import QuantizationScheme, codebook, distinct_constants, make_scheme
 from tfopt.quantization.aware.simulation import Simulation
 from tfopt.quantization.aware.tensor_matching import parts
 from tfopt.quantization.aware.weight_matching import stored_kernels
 from tfopt.quantization.calibration import as_range
-from tfopt.quantization.calibration_data import gathered
+from tfopt.quantization.calibration_data import collect_samples
 from tfopt.quantization.conversion import Conversion, PreparedModel, finish, prepare, unrolled
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.export import MODES, TRAINED_RANGES, Export
@@ -80,8 +80,8 @@ class QATSession:
         if known is None:
             if replaced_by(model) is not None:  # an earlier one, or what a fit has left that was interrupted
                 replaced_by(model).strip()
-            self._calibration = gathered(calibration, model)
-            with all_different(model):
+            self._calibration = collect_samples(calibration, model)
+            with distinct_constants(model):
                 prepared, unrolled = self._prepared()
                 self.scheme, self.samples = make_scheme(prepared, unrolled), prepared.samples
         else:

@@ -106,7 +106,7 @@ class ValueRange:
         return hyperparameters.Float(name, float(self.low), float(self.high), step=self.step, sampling=sampling)
 
 
-def put(settings: dict[str, Any], path: Sequence[str], value: Any) -> None:
+def set_value(settings: dict[str, Any], path: Sequence[str], value: Any) -> None:
     """Writes a value into nested settings, in place.
 
     A name where a mapping is needed, such as `adam`, becomes one: `{adam: {}}`.

@@ -1,0 +1,60 @@
+"""Recipes as YAML files: read, and the lines in them where mistakes stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tfopt.errors import Location, RecipeError
+
+
+def read_yaml(file: Path) -> Any:
+    """The document in a YAML file, which knows the line of each of its parts.
+
+    Raises:
+        RecipeError: The file is not there, or is no YAML mapping.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        document = YAML().load(file.read_text())
+    except OSError as error:
+        raise RecipeError(
+            f"{file}: {error.strerror}. Give the path of a recipe, such as pipelines/digits.yaml."
+        ) from None
+    except UnicodeDecodeError:
+        raise RecipeError(
+            f"{file} is not a text file. A recipe is YAML; to look into a model use tfopt inspect."
+        ) from None
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise RecipeError(f"{file}:{line}: not YAML: {str(error.problem).splitlines()[0]}.") from None
+    except YAMLError as error:
+        raise RecipeError(f"{file}: not YAML: {str(error).splitlines()[0]}.") from None
+    if not isinstance(document, Mapping):
+        raise RecipeError(f"{file}:1: a recipe is a mapping with name, model, data and stages. Received: {document!r}.")
+    return document
+
+
+def locate(error: RecipeError, file: Path, document: Any, changed: Sequence[str] = ()) -> RecipeError:
+    """Puts `file:line: ` in front of each problem, or the option that put a value in place of the file's."""
+
+    def where(place: Location) -> str:
+        return f"--{place[0]}" if place and place[0] in changed else f"{file}:{_line(document, place)}"
+
+    return RecipeError([(place, f"{where(place)}: {sentence}") for place, sentence in error.problems])
+
+
+def _line(document: Any, place: Location) -> int:
+    """The line (from 1) of the deepest part of `place` that the document has."""
+    line = 1
+    for part in place:
+        try:
+            position = document.lc.item(part) if isinstance(part, int) else document.lc.key(part)
+            document = document[part]
+        except (AttributeError, KeyError, IndexError, TypeError):
+            break
+        line = position[0] + 1
+    return line
