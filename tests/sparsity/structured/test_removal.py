@@ -12,15 +12,29 @@ from tfopt.sparsity.structured.dependency_graph import read
 from tfopt.sparsity.structured.removal import as_rows, reestimate
 
 
-@pytest.fixture
-def trained(blobs):
-    keras.utils.set_random_seed(3)
+def network():
     stack = [layers.Conv2D(32, 3, use_bias=False, name="conv"), layers.BatchNormalization(name="norm"), layers.ReLU()]
     stack += [layers.Flatten(), layers.Dense(32, activation="relu", name="hidden"), layers.Dense(4, name="head")]
     model = keras.Sequential([layers.Input((8, 8, 1)), *stack], name="small")
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(2e-3), loss, metrics=["accuracy"])
-    model.fit(*blobs, epochs=3, verbose=0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def weights(make_blobs):
+    """Those of the network, trained once."""
+    keras.utils.set_random_seed(3)
+    model = network()
+    model.fit(*make_blobs(), epochs=3, verbose=0)
+    return model.get_weights()
+
+
+@pytest.fixture
+def trained(weights):
+    """The trained network, each test's own."""
+    model = network()
+    model.set_weights(weights)
     return model
 
 
