@@ -77,7 +77,7 @@ BARRIERS = {
         lambda: around(layers.Dropout(0.2, noise_shape=(1, 8), name="wall")),
         "noise has a shape",
     ),
-    "masks from channels": (lambda: around(layers.MaskUpdater(name="wall"), (6,)), "all channels"),
+    "masks from channels": (lambda: around(layers.Masking(name="wall"), (6,)), "all channels"),
 }
 
 

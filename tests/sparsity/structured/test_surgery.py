@@ -306,7 +306,7 @@ OTHERS = {
     "Embedding of one number": lambda: on(lambda x: layers.Dense(3)(layers.Embedding(4, 8)(x)), (), dtype="int32"),
     "masked LSTM": lambda: embedded(layers.LSTM(5)),
     "masked Bidirectional": lambda: embedded(layers.Bidirectional(layers.GRU(5))),
-    "Masking": lambda: on(lambda x: layers.Dense(3)(layers.LSTM(8)(layers.MaskUpdater()(x))), (5, 4)),
+    "Masking": lambda: on(lambda x: layers.Dense(3)(layers.LSTM(8)(layers.Masking()(x))), (5, 4)),
     "states of an LSTM": lambda: states("LSTM"),
     "states of a GRU": lambda: states("GRU"),
     "encoder and decoder": encoder_and_decoder,
