@@ -38,6 +38,7 @@ def test_a_class_at_every_step_has_a_loss_at_every_step():
 def test_a_model_is_saved_with_it_and_loads_again(tmp_path):
     model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(3, activation="softmax")])
     model.compile(loss=SparseCategoricalFocalCrossentropy(alpha=[0.1, 0.2, 0.7], gamma=1))
+    model.optimizer.build(model.trainable_variables)
     model.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras").loss
     assert (loaded.alpha, loaded.gamma) == ([0.1, 0.2, 0.7], 1)

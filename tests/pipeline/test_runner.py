@@ -447,7 +447,9 @@ def test_a_recipe_in_python_takes_a_model_and_other_weights_run_again(project):
 
 
 def test_a_model_file_is_a_model(project):
-    import_file(project / "model.py").build().save(project / "mine.keras")
+    model = import_file(project / "model.py").build()
+    model.optimizer.build(model.trainable_variables)
+    model.save(project / "mine.keras")
     tfopt.run(recipe("copy", model="mine.keras"))
     assert again("copy", model="mine.keras") == ("copy",)
 

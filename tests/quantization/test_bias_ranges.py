@@ -25,7 +25,7 @@ def with_empty_channels(kind, tiny=0.0):
     shape, build = LAYERS[kind]
     model, samples = zoo.chain(shape, build(), layers.Flatten(), layers.Dense(4))
     layer = model.get_layer("cut")
-    kernel = np.array(layer.kernel)
+    kernel = layer.kernel.numpy()
     axis = {"depthwise": 2, "transposed": 2}.get(kind, kernel.ndim - 1)
     np.moveaxis(kernel, axis, 0)[:3] *= tiny
     layer.kernel.assign(kernel)

@@ -104,7 +104,8 @@ def test_an_interrupted_training_rewinds_to_what_the_first_part_kept(blobs):
                 self.model.stop_training = True
 
     model, pruning, stop = compiled(network()), make(), Stop()
-    model.fit(*blobs, batch_size=32, epochs=4, shuffle=False, verbose=0, callbacks=[pruning, stop])
+    with pytest.warns(UserWarning, match="pruning stopped at step 16, before its schedule's end at 19"):
+        model.fit(*blobs, batch_size=32, epochs=4, shuffle=False, verbose=0, callbacks=[pruning, stop])
     second = make()
     second.set_state(stop.state)
     fit(model, blobs, [second], epochs=4, initial_epoch=2)

@@ -158,7 +158,7 @@ def test_group_lasso_is_the_sum_of_the_norms_of_the_channels():
     model = small_model()
     expected = 0.0
     for name, axis in (("conv", 3), ("depthwise", 2), ("dense", 1)):
-        kernel = np.moveaxis(np.array(model.get_layer(name).kernel, np.float64), axis, -1)
+        kernel = np.moveaxis(model.get_layer(name).kernel.numpy().astype(np.float64), axis, -1)
         rows = kernel.reshape(-1, kernel.shape[-1])
         expected += 0.1 * np.sqrt(len(rows)) * np.sqrt((rows**2).sum(0)).sum()
     with attached(model, [Penalty(group_lasso=0.1)]):

@@ -115,6 +115,7 @@ def fit(
             steps_per_epoch=steps,
             initial_epoch=settings.epochs if state.stopped else state.epoch,
             epochs=settings.epochs,
+            shuffle=False,  # the data has an order of its own for each epoch
             verbose=0,
             callbacks=[
                 Reseed(settings.seed),
@@ -162,6 +163,7 @@ def find_learning_rate(
             class_weight=class_weights(model, settings, data.train),
             steps_per_epoch=steps,
             epochs=epochs,
+            shuffle=False,
             verbose=0,
             callbacks=[Reseed(settings.seed), ClosureStep(), finder, done],
         )

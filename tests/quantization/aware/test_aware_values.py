@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tests.quantization.aware.aware_nets import LOSS, compiled, masked
 from tfopt.callbacks import QuantizationAware
@@ -21,7 +21,11 @@ def test_a_bias_that_a_file_has_twice_is_rounded_both_times(blobs):
     trained = np.asarray(cell.bias)
     content = aware.convert().content
     np.testing.assert_array_equal(np.asarray(cell.bias), trained)
-    interpreter = Interpreter(model_content=content, experimental_preserve_all_tensors=True)
+    interpreter = Interpreter(
+        model_content=content,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
     interpreter.allocate_tensors()
     scales = {t["index"]: t["quantization_parameters"]["scales"] for t in interpreter.get_tensor_details()}
     biases = [interpreter.get_tensor(i) * scales[i] for i in scales if _is(interpreter, i, np.int32, trained.shape)]

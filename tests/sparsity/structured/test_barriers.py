@@ -43,6 +43,10 @@ def around(barrier, shape=()):
     return keras.Model(inputs, layers.Dense(3, name="head")(x))
 
 
+def centred(x):
+    return x - ops.mean(x)
+
+
 PLACES = (6, 6)
 BARRIERS = {
     "an unknown layer": (lambda: around(Mixing(name="wall")), "does not know"),
@@ -51,7 +55,7 @@ BARRIERS = {
     "a softmax over channels": (lambda: around(layers.Softmax(name="wall")), "does not know"),
     "an activation over channels": (lambda: around(layers.Activation("softmax", name="wall")), "over all channels"),
     "an activation of one's own": (
-        lambda: around(layers.Activation(lambda x: x - ops.mean(x), name="wall")),
+        lambda: around(layers.Activation(centred, name="wall")),
         "a user's own",
     ),
     "a factor to a channel": (lambda: around(layers.Rescaling(np.arange(8.0), name="wall")), "a factor to a channel"),

@@ -17,14 +17,28 @@ from tfopt.sparsity.structured.importance.random import random
 from tfopt.sparsity.structured.importance.taylor import taylor
 
 
-@pytest.fixture
-def trained(blobs):
-    keras.utils.set_random_seed(2)
+def network():
     stack = [layers.Conv2D(8, 3, name="conv"), layers.BatchNormalization(name="norm"), layers.ReLU()]
     stack += [layers.Flatten(), layers.Dense(12, activation="relu", name="hidden"), layers.Dense(4, name="head")]
     model = keras.Sequential([layers.Input((8, 8, 1)), *stack])
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.fit(*blobs, epochs=3, verbose=0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def weights(make_blobs):
+    """Those of the network, trained once."""
+    keras.utils.set_random_seed(2)
+    model = network()
+    model.fit(*make_blobs(), epochs=3, verbose=0)
+    return model.get_weights()
+
+
+@pytest.fixture
+def trained(weights):
+    """The trained network, each test's own."""
+    model = network()
+    model.set_weights(weights)
     return model
 
 

@@ -12,15 +12,29 @@ from tfopt.sparsity.structured.dependency_graph import read
 from tfopt.sparsity.structured.removal import as_rows, reestimate
 
 
-@pytest.fixture
-def trained(blobs):
-    keras.utils.set_random_seed(3)
+def network():
     stack = [layers.Conv2D(32, 3, use_bias=False, name="conv"), layers.BatchNormalization(name="norm"), layers.ReLU()]
     stack += [layers.Flatten(), layers.Dense(32, activation="relu", name="hidden"), layers.Dense(4, name="head")]
     model = keras.Sequential([layers.Input((8, 8, 1)), *stack], name="small")
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(2e-3), loss, metrics=["accuracy"])
-    model.fit(*blobs, epochs=3, verbose=0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def weights(make_blobs):
+    """Those of the network, trained once."""
+    keras.utils.set_random_seed(3)
+    model = network()
+    model.fit(*make_blobs(), epochs=3, verbose=0)
+    return model.get_weights()
+
+
+@pytest.fixture
+def trained(weights):
+    """The trained network, each test's own."""
+    model = network()
+    model.set_weights(weights)
     return model
 
 
@@ -83,7 +97,7 @@ def test_the_int8_file_is_smaller_and_runs(trained, blobs):
 def test_the_statistics_of_a_batch_normalization_are_the_mean_over_batches(trained, blobs):
     x, _ = blobs
     normalization = trained.get_layer("norm")
-    conv = keras.Model(trained.inputs, trained.get_layer("conv").output)
+    conv = keras.Model(trained.inputs[0], trained.get_layer("conv").output)
     batches = [conv(x[start : start + 64]).numpy() for start in range(0, 256, 64)]
     momentum = normalization.momentum
     reestimate(trained, x)
@@ -127,6 +141,7 @@ def test_names_precision_regularizers_and_frozen_layers_are_kept(tmp_path):
     a, b = smaller.get_layer("a"), smaller.get_layer("b")
     assert (a.dtype_policy.name, a.kernel_regularizer.l2, b.trainable) == ("mixed_bfloat16", 0.01, False)
     assert type(a.bias_constraint) is keras.constraints.NonNeg
+    smaller.optimizer.build(smaller.trainable_variables)
     smaller.save(tmp_path / "m.keras")
     again = keras.models.load_model(tmp_path / "m.keras")
     np.testing.assert_allclose(again(x)["sum"], smaller(x)["sum"], atol=1e-6)

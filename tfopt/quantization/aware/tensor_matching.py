@@ -183,23 +183,14 @@ def _chosen(same: Sequence[tuple[Point, str]], name: str) -> Point:
     return own[-1] if own else same[-1][0]
 
 
-@tf.function(input_signature=[tf.TensorSpec(None, tf.float32)], autograph=False)
-def _marked(value: Any) -> Any:
-    """A few numbers that tell one array from another: its size, and projections of its values."""
-    flat = tf.cast(tf.reshape(value, [-1]), tf.float64)
-    count = tf.size(flat)
-    waves = [tf.sin(tf.cast(tf.range(count), tf.float64) * step) for step in (0.7, 1.3)]
-    squares = tf.reduce_mean(flat * flat)
-    spread = tf.sqrt(squares)
-    root = tf.sqrt(tf.cast(count, tf.float64))
-    projections = [tf.reduce_sum(flat * wave) / root for wave in waves]
-    return tf.stack(
-        [tf.cast(count, tf.float64), spread, tf.reduce_mean(tf.abs(flat)), tf.reduce_mean(flat), *projections]
-    )
-
-
 def _mark(value: np.ndarray) -> np.ndarray:
-    return np.asarray(_marked(value).numpy())
+    """A few numbers that tell one array from another: its size, and projections of its values."""
+    flat = np.ravel(value).astype(np.float64)
+    count, steps = np.float64(flat.size), np.arange(flat.size, dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # what is not finite, or empty, has no mark that is close to another
+        means = [np.sqrt((flat * flat).sum() / count), np.abs(flat).sum() / count, flat.sum() / count]
+        projections = [(flat * np.sin(steps * step)).sum() / np.sqrt(count) for step in (0.7, 1.3)]
+    return np.array([count, *means, *projections])
 
 
 def _of_model(
@@ -230,7 +221,7 @@ def _of_model(
     @tf.autograph.experimental.do_not_convert
     def function(inputs: Mapping[str, Any]) -> Any:
         signature.call(model, inputs)
-        marks = []
+        values = []
         for operation in tf.compat.v1.get_default_graph().get_operations():
             for tensor in operation.outputs:
                 point = returned.get(tensor.name)
@@ -238,12 +229,13 @@ def _of_model(
                     point = _inside(operation.name, tensor.name)
                 if point is not None and tensor.dtype.is_floating and tensor.shape.rank is not None:
                     points.append((point, f"{whole[point.part].path}/{_INSIDE.sub('', operation.name)}"))
-                    marks.append(_marked(tf.cast(tensor, tf.float32)))
-        return tf.stack(marks)
+                    values.append(tf.cast(tensor, tf.float32))
+        return values
 
     with captured(), calls_replaced(whole, replaced):
         traced = tf.function(function).get_concrete_function(input_signature(model, chunks[0]))
-    return points, np.stack([traced(_tensors(chunk)).numpy() for chunk in chunks], axis=1)
+    marks = [[_mark(value.numpy()) for value in traced(_tensors(chunk))] for chunk in chunks]
+    return points, np.stack(marks, axis=1)
 
 
 def input_signature(model: keras.Model, samples: Mapping[str, np.ndarray]) -> dict[str, tf.TensorSpec]:
