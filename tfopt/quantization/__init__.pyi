@@ -1,3 +1,4 @@
+from .aware.session import Awareness as Awareness
 from .aware.session import QATSession as QATSession
 from .aware.session import quantize_aware as quantize_aware
 from .conversion import Conversion as Conversion

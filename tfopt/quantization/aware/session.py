@@ -316,6 +316,9 @@ class QATSession:
         return found
 
 
+Awareness = QATSession  # its name in version 0.1.0
+
+
 def check_settings(export: Export, ranges: str, momentum: float, rate: float) -> None:
     """Says what is wrong with settings, whatever the model.
 
