@@ -7,11 +7,10 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from tfopt.recipe.artifact import Artifact, Skipped
+from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.training import DistinctValues, TrainingHistory
 from tfopt.recipe.settings import Patterns, Settings
 from tfopt.recipe.stage import Context
-from tfopt.stages.scoring import test_metrics
 from tfopt.stages.training_stage import TrainingStage
 
 
@@ -67,21 +66,7 @@ class Cluster(TrainingStage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains with the callback and saves."""
-        from tfopt.sparsity.magnitude import kernel_sparsity
-        from tfopt.training import trainer
-
         model, clustering = context.load(inputs[0]), self._callback()
-        callbacks = [clustering, *self.distillation(inputs, context)]
-        history = trainer.fit(
-            model, self.data(context), self.training(context), context.folder, callbacks, self.listener(context)
-        )
-        scores = test_metrics(model, context)
-        return context.artifact(
-            self,
-            inputs,
-            context.save(model),
-            metrics={**scores, "sparsity": kernel_sparsity(model)},
-            scores=tuple(scores),
-            skipped=tuple(Skipped(where, reason) for where, reason in clustering.skipped),
-            details=[TrainingHistory(history), DistinctValues(clustering.values())],
-        )
+        history = self.fit(model, inputs, context, clustering)
+        details = [TrainingHistory(history), DistinctValues(clustering.values())]
+        return self.sparse_artifact(model, inputs, context, clustering.skipped, details)

@@ -10,12 +10,11 @@ from typing import Any, ClassVar
 from pydantic import field_validator
 
 from tfopt.errors import InputError
-from tfopt.recipe.artifact import Artifact, Skipped
+from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.training import KernelSparsity, SparsityRecords, TrainingHistory
 from tfopt.recipe.stage import Context
 from tfopt.sparsity.pruning_config import PruningConfig
 from tfopt.sparsity.schedules import SCHEDULES
-from tfopt.stages.scoring import test_metrics
 from tfopt.stages.training_stage import TrainingStage
 
 
@@ -70,28 +69,12 @@ class Prune(PruningConfig, TrainingStage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains with the callback and saves."""
-        from tfopt.sparsity.magnitude import kernel_sparsity
         from tfopt.sparsity.sparsity_log import SparsityLog
-        from tfopt.training import trainer
 
         model, pruning = context.load(inputs[0]), self._callback()
         logged = not context.devices or context.devices.runtime.tensorboard
         log = SparsityLog(context.folder / "tensorboard" if logged else None, prunable=self.prunable)
-        callbacks = [pruning, log, *self.distillation(inputs, context)]
-        history = trainer.fit(
-            model, self.data(context), self.training(context), context.folder, callbacks, self.listener(context)
-        )
-        scores = test_metrics(model, context)
-        return context.artifact(
-            self,
-            inputs,
-            context.save(model),
-            metrics={**scores, "sparsity": kernel_sparsity(model)},
-            scores=tuple(scores),
-            skipped=tuple(Skipped(where, reason) for where, reason in pruning.skipped),
-            details=[
-                TrainingHistory(history),
-                KernelSparsity(pruning.sparsity()),
-                SparsityRecords.from_json(log.history),
-            ],
-        )
+        history = self.fit(model, inputs, context, pruning, log)
+        records = SparsityRecords.from_json(log.history)
+        details = [TrainingHistory(history), KernelSparsity(pruning.sparsity()), records]
+        return self.sparse_artifact(model, inputs, context, pruning.skipped, details)

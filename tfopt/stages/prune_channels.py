@@ -78,7 +78,6 @@ class PruneChannels(TrainingStage):
         from tfopt.sparsity.structured.dependency_graph import read
         from tfopt.sparsity.structured.flops import costs
         from tfopt.sparsity.structured.removal import as_rows, changes, reestimate, remove_to
-        from tfopt.training import trainer
 
         model = context.load(inputs[0])
         whole = read(model)
@@ -95,8 +94,7 @@ class PruneChannels(TrainingStage):
             reestimate(model, x)
             folder = context.folder / f"round-{number + 1}"
             settings = replace(self.training(context), epochs=epochs)
-            callbacks = self.distillation(inputs, context)
-            logs = trainer.fit(model, self.data(context), settings, folder, callbacks, self.listener(context))
+            logs = self.fit(model, inputs, context, settings=settings, folder=folder)
             history = {name: [*history.get(name, []), *values] for name, values in logs.items()}
         for number in range(self.rounds):  # what stays are the logs
             shutil.rmtree(context.folder / f"round-{number + 1}" / BACKUP, ignore_errors=True)

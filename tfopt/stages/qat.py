@@ -91,13 +91,8 @@ class Qat(Export, TrainingStage):
         Returns:
             The file, how close it is to the model in training, and the history.
         """
-        from tfopt.training import trainer
-
         aware = self.aware(context.data.calibration(self.samples, context.seed))
-        callbacks = [aware, *self.distillation(inputs, context)]
-        history = trainer.fit(
-            model, self.data(context), self.training(context), context.folder, callbacks, self.listener(context)
-        )
+        history = self.fit(model, inputs, context, aware)
         trained = aware.aware.on(model)
         conversion = trained.convert()
         likeness = trained.likeness(conversion.content, context.data.test.choose(COMPARED, context.seed).x)

@@ -67,12 +67,8 @@ class Train(TrainingStage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains and saves."""
-        from tfopt.training import trainer
-
-        model, callbacks = context.load(inputs[0]), self.distillation(inputs, context)
-        history = trainer.fit(
-            model, self.data(context), self.training(context), context.folder, callbacks, self.listener(context)
-        )
+        model = context.load(inputs[0])
+        history = self.fit(model, inputs, context)
         metrics = test_metrics(model, context)
         file, details = context.save(model), [TrainingHistory(history)]
         return context.artifact(self, inputs, file, metrics=metrics, scores=tuple(metrics), details=details)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
 
 from tfopt.errors import InputError, ModelError
-from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.artifact import Artifact, Skipped
+from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.settings import Patterns, Settings
 from tfopt.recipe.stage import Context, Need, Stage
-from tfopt.stages.scoring import check_metrics
+from tfopt.stages.scoring import check_metrics, test_metrics
 
 if TYPE_CHECKING:
     from tfopt.data.splits import Data
@@ -237,6 +239,64 @@ class TrainingStage(Stage):
         """The teacher."""
         name = self.distill.teacher if self.distill else None
         return {name: Need(("distill", "teacher"), "keras")} if name else {}
+
+    def fit(
+        self,
+        model: Any,
+        inputs: Sequence[Artifact],
+        context: Context,
+        *callbacks: Any,
+        settings: FitSettings | None = None,
+        folder: Path | None = None,
+    ) -> dict[str, list[float]]:
+        """Trains a model in place, as the settings say, with callbacks of the stage's own and the teacher's.
+
+        Args:
+            model: The model to train.
+            inputs: The stage's inputs, of which the first is the teacher where no other is named.
+            context: The stage's context.
+            *callbacks: Keras callbacks of the stage's own.
+            settings: In the place of `training(context)`.
+            folder: Folder for checkpoints; the stage's own if not given.
+
+        Returns:
+            What was logged at the end of each epoch, by name.
+        """
+        from tfopt.training import trainer
+
+        settings, folder = settings or self.training(context), folder or context.folder
+        every = [*callbacks, *self.distillation(inputs, context)]
+        return trainer.fit(model, self.data(context), settings, folder, every, self.listener(context))
+
+    def sparse_artifact(
+        self,
+        model: Any,
+        inputs: Sequence[Artifact],
+        context: Context,
+        skipped: Sequence[tuple[str, str]],
+        details: Sequence[Detail],
+    ) -> Artifact:
+        """The result of a stage that trains kernels to fewer values: the model saved, with its metrics and sparsity.
+
+        Args:
+            model: The trained model.
+            inputs: The stage's inputs.
+            context: The stage's context.
+            skipped: Layers that were left alone, each with the reason.
+            details: What the report shows besides.
+        """
+        from tfopt.sparsity.magnitude import kernel_sparsity
+
+        scores = test_metrics(model, context)
+        return context.artifact(
+            self,
+            inputs,
+            context.save(model),
+            metrics={**scores, "sparsity": kernel_sparsity(model)},
+            scores=tuple(scores),
+            skipped=tuple(Skipped(where, reason) for where, reason in skipped),
+            details=details,
+        )
 
     def distillation(self, inputs: Sequence[Artifact], context: Context) -> list[Any]:
         """The callback that brings in the teacher; none if it was not asked for."""

@@ -12,14 +12,6 @@ References:
     Wen et al., Learning structured sparsity in deep neural networks, arXiv:1608.03665 (group lasso on channels).
     Liu et al., Learning efficient convolutional networks through network slimming, arXiv:1708.06519 (scale_l1).
     Bansal, Chen and Wang, Can we gain more from orthogonality regularizations, arXiv:1810.09102 (orthogonal).
-
-Example:
-    ```python
-    attachment = tfopt.regularizers.attach(model, [Penalty(l1=1e-4, only=("conv*",)), Penalty(orthogonal=1e-3)])
-    model.compile("adam", "mse")
-    model.fit(x, y, callbacks=[tfopt.callbacks.PenaltyLog()])
-    attachment.remove()
-    ```
 """
 
 from __future__ import annotations
