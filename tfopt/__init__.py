@@ -26,11 +26,28 @@ Workshop, plain functions on Keras models and the bytes of files, of use without
 Foundation: `user_code`, `output_capture`, `subprocesses`, `errors`.
 """
 
+import importlib as _importlib
+from typing import Any as _Any
+
 import lazy_loader as _lazy
 
 __version__ = "0.1.0"
-__getattr__, _, _lazy_names = _lazy.attach_stub(__name__, __file__)
-__all__ = sorted([*_lazy_names, "__version__"])
+_load, _, _names = _lazy.attach_stub(__name__, __file__)
+__all__ = sorted([*_names, "__version__"])
+
+
+def __getattr__(name: str) -> _Any:
+    """Loads a public name when it is first used (PEP 562): one of the stub, or the class of a stage of the package."""
+    try:
+        return _load(name)
+    except AttributeError:
+        if not name[0].isupper():
+            raise
+    installed = _importlib.import_module("tfopt.recipe.stage").INSTALLED.values()
+    for stage in installed:
+        if stage.__name__ == name and stage.__module__.startswith("tfopt."):
+            return stage
+    raise AttributeError(f"module 'tfopt' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
