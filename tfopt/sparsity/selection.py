@@ -1,4 +1,4 @@
-"""Which kernels of a model are pruned, and why the others are not."""
+"""Selection of the kernels to prune, with the reasons for those left out."""
 
 from __future__ import annotations
 
