@@ -27,7 +27,7 @@ class Mode:
     """A quantization mode: how weights are stored, and the type of the arithmetic.
 
     Args:
-        name: As written in a recipe.
+        name: The name in a recipe.
         about: What the mode costs and brings, in a few words.
         weights: Type of the stored kernels: `float32`, a smaller float, `int8`; or `int4`, which is int8 for the
             kernels that have no form of 4 bits.
@@ -39,7 +39,7 @@ class Mode:
         by_converter: Whether TFLiteConverter can make such files too, as a fallback for the quantizer.
         least_snr_db: Signal-to-noise ratio against the float file's outputs, in decibels, that a file has to exceed;
             below it something went wrong.
-        rank: Where it stands in lists.
+        rank: Position in lists.
     """
 
     name: str
@@ -82,12 +82,12 @@ class RangeMethod:
     """A range method: makes the range of an activation from its calibrated extremes.
 
     Args:
-        name: As written in a recipe.
+        name: The name in a recipe.
         about: What the range covers, in a few words.
         ends: Maps the smallest and the largest values in each run, `(runs, tensors)` each, to the lower and upper ends
             of the ranges, `(tensors,)` each.
         fewest: Least number of calibration samples.
-        rank: Where it stands in lists.
+        rank: Position in lists.
     """
 
     name: str
@@ -105,12 +105,12 @@ class TrainedRanges:
     """A method for activation ranges to follow quantization-aware training.
 
     Args:
-        name: As written in a recipe.
+        name: The name in a recipe.
         about: How the ranges follow, in a few words.
         begin: Name of the `RangeMethod` of the first ranges.
         observer: Makes the `quantization.aware.observers.RangeObserver` of a model, from the grids of its activations,
             the grids of its kernels with their variables, the momentum of averages and the rate of learning.
-        rank: Where it stands in lists.
+        rank: Position in lists.
     """
 
     name: str
@@ -153,7 +153,7 @@ class Target:
     """A runtime that a file is made for.
 
     Args:
-        name: As written in a recipe.
+        name: The name in a recipe.
         about: What the target is, in a few words.
         runs: Whether the target runs a mode correctly.
         refusals: Reasons to refuse settings, sentences without a full stop.
@@ -164,7 +164,7 @@ class Target:
         figures: Format of measured values in a report, such as `RAM: {:,.0f} B`, by metric name.
         least_snr_db: Least signal-to-noise ratio of its outputs against LiteRT's, in decibels. Two sets of int8
             kernels round differently; two that compute different things are far below 20.
-        rank: Where it stands in lists.
+        rank: Position in lists.
     """
 
     name: str

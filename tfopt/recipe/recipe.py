@@ -52,7 +52,7 @@ class Recipe(Settings):
     `f1_weighted` and its like, or a function `file.py:name` of your own; by output of the model in a mapping, `{digit:
     [accuracy], age: [mae]}`. The model's own compile if not given."""
     seed: int = Field(0, ge=0, strict=True)
-    """Seed of all random choices: initial weights, the order of the data, dropout, the choice of calibration samples."""
+    """Seed of all random choices: initial weights, data order, dropout, choice of calibration samples."""
     trust: bool = False
     """Load a model file that carries Python code (a Lambda layer). Such a file can run anything: only for your own."""
     runtime: Runtime = Field(default_factory=lambda: Runtime(**{}), examples=[{"strategy": "mirrored"}])

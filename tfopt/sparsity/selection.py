@@ -52,7 +52,7 @@ def all_kernels(model: keras.Model, weights: Mapping[str, Sequence[str]] | None 
 
     Args:
         model: A built model.
-        weights: As for `choose_kernels`.
+        weights: Names of the weights to prune by layer pattern, as for `choose_kernels`.
 
     Raises:
         ModelError: A pattern matches no layer, or a layer has no weight of that name.

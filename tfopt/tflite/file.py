@@ -162,7 +162,7 @@ def read(source: Path | bytes) -> FileSummary:
     """Reads a file without running it.
 
     Raises:
-        ModelError: It is not a whole TFLite file.
+        ModelError: The source is not a complete TFLite file.
     """
     content, model = parse(source)
     tensors: dict[tuple[int, int], Tensor] = {}
@@ -210,7 +210,7 @@ def parse(source: Path | bytes) -> tuple[bytes, Any]:
     """The bytes of a file and its schema object.
 
     Raises:
-        ModelError: It is not a whole TFLite file.
+        ModelError: The source is not a complete TFLite file.
     """
     name = str(source) if isinstance(source, Path) else "the file"
     try:

@@ -23,7 +23,7 @@ class OpFacts:
         adds: Whether it is a sum or a difference.
         moves_data: Whether it only rearranges values: its output has the grid of its input.
         selects: Whether it takes each value from one of two inputs.
-        border: Whether it only converts the type of values (cast, quantize, dequantize).
+        border: Whether it only converts the form of values: cast, quantize, dequantize, densify.
         unpacks: The form of a constant that it unpacks for other ops to read.
         control: How it runs other subgraphs of the file.
         probabilities: Whether its outputs are probabilities.

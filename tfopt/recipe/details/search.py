@@ -19,7 +19,7 @@ class SearchWish:
         goal: `accurate`, `smallest` or `fastest`.
         size: Which size counts, `raw` or `gzip`.
         raw_bytes: Largest size of the file in bytes.
-        gzip_bytes: The same after gzip -9.
+        gzip_bytes: Largest size after gzip -9 in bytes.
         milliseconds: Largest latency in milliseconds.
         max_drop: How much worse than the model's the metric may be.
     """
