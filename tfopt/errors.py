@@ -29,9 +29,9 @@ class TfoptError(Exception):
 
     exit_code = 1
     log: Path | None = None
-    """Where the libraries' output of the failed run is kept."""
+    """The log file with the libraries' output of the failed run."""
     in_cluster = False
-    """Whether the process belongs to a cluster that is no more, whose libraries wait for it when Python ends."""
+    """Whether the process belongs to a dissolved cluster, for which libraries would wait when Python exits."""
 
     def reworded(self, message: str) -> Self:
         """The same error with another message, whatever its constructor takes."""
@@ -42,11 +42,11 @@ class TfoptError(Exception):
 
 
 class InputError(TfoptError):
-    """Something handed in cannot work.
+    """An input that cannot work.
 
     Args:
         message: One line: the rule, what was received, the way out.
-        field: Where in the recipe the cause stands, such as `("optimizer",)`; the recipe turns it into file:line.
+        field: Location of the cause in the recipe, such as `("optimizer",)`; the recipe turns it into file:line.
     """
 
     exit_code = 2
@@ -69,7 +69,7 @@ class RecipeError(InputError):
 
 
 class ModelError(InputError):
-    """A model that cannot be read, or that does not fit what is asked of it."""
+    """A model that cannot be read, or that does not fit the settings."""
 
 
 class DataError(InputError):
@@ -92,7 +92,7 @@ class InUseError(StorageError):
     """A folder that another run holds."""
 
 
-# What is the machine's fault: the same may go well on another one, or when there is room again.
+# Faults of the machine: the same work may succeed on another one, or when there is space again.
 MACHINE_FAULTS = (StorageError, OSError, MemoryError)
 
 
@@ -102,7 +102,7 @@ class GateError(TfoptError):
     Args:
         message: One line: which file is less accurate than was allowed, and by how much.
         artifacts: The artifacts of the run by the names of their stages.
-        folder: Where all of them lie, with the reports.
+        folder: The run's folder, with the artifacts and reports.
     """
 
     exit_code = 3

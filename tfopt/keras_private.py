@@ -1,7 +1,7 @@
-"""Every private name of Keras, TensorFlow, keras-tuner and Optuna that tfopt uses, each behind a function.
+"""All uses of private names of Keras, TensorFlow, keras-tuner and Optuna, each behind a function.
 
-A release of one of them that renames something breaks this file alone, and the test of the function says which name it
-was. What has a public name with the same meaning is used by that and is not here.
+A release that renames one of them breaks this file alone, and the test of the function says which name it was. Names
+with a public equivalent are not here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def own_variables(layer: Any) -> list[Any]:
-    """The variables that a layer made itself, frozen or not, to go through a model layer by layer.
+    """The variables that a layer itself created, frozen or not, without those of its sublayers.
 
     The public lists hold those of the layers in it too.
     """
@@ -23,7 +23,7 @@ def own_variables(layer: Any) -> list[Any]:
 
 
 def own_trainable_variables(layer: Any) -> list[Any]:
-    """Those of a layer's own variables that were made to be trained, to find what could be pruned.
+    """The own variables of a layer that were created as trainable, also while the layer is frozen.
 
     They stay in this list while the layer is frozen; the public list is empty then.
     """
@@ -31,12 +31,12 @@ def own_trainable_variables(layer: Any) -> list[Any]:
 
 
 def direct_layers(layer: Any) -> list[Any]:
-    """The layers right below a model or layer, to give each a path; the public `layers` is there on models alone."""
+    """The direct sublayers of a model or layer; the public `layers` exists on models alone."""
     return layer._flatten_layers(include_self=False, recursive=False)
 
 
 def all_layers(layer: Any) -> list[Any]:
-    """A model or layer itself and every layer below it, at any depth, to ask something of all of them."""
+    """A model or layer itself and all its sublayers, at any depth."""
     return layer._flatten_layers()
 
 
@@ -46,33 +46,33 @@ def seed_generators(layer: Any) -> list[Any]:
 
 
 def training_of_call(layer: Any) -> bool | None:
-    """What Keras was told of `training` in the call that is going on; None where it was told nothing.
+    """The `training` argument of the Keras call in progress; None where it was not given.
 
-    A model whose `call` has no argument `training` is asked so for what its simulation of a file does in training.
+    Needed for models whose `call` has no argument `training`.
     """
     training = getattr(layer._get_call_context(), "training", None)
     if training is None:
-        layer._maybe_reset_call_context()  # there was no call, and asking made one
+        layer._maybe_reset_call_context()  # there was no call, and the look-up created a context
     return training
 
 
 def history_of(tensor: Any) -> Any:
-    """Where a symbolic tensor is from (`operation`, `node_index`, `tensor_index`), to tell what a model ends in."""
+    """The origin of a symbolic tensor: `operation`, `node_index`, `tensor_index`."""
     return tensor._keras_history
 
 
 def calls_of(operation: Any) -> Sequence[Any]:
-    """The nodes that a layer's calls left in graphs, each with its `arguments`, to tell how long a loop is."""
+    """The graph nodes of a layer's calls, each with its `arguments`."""
     return operation._inbound_nodes
 
 
 def mask_of(tensor: Any) -> Any:
-    """The mask that a layer such as Masking gave a tensor, to carry it over to another; None where there is none."""
+    """The Keras mask of a tensor, as Masking sets it; None where there is none."""
     return getattr(tensor, "_keras_mask", None)
 
 
 def set_mask(tensor: Any, mask: Any) -> None:
-    """Gives a tensor that took the place of another the mask that the next layer looks for on it."""
+    """Sets the Keras mask of a tensor, which the next layer reads."""
     tensor._keras_mask = mask
 
 
@@ -80,7 +80,7 @@ def set_mask(tensor: Any, mask: Any) -> None:
 
 
 def functional_class() -> Any:
-    """The class of functional models, whose `call` runs the graph and nothing else; `keras.Model` makes them of it."""
+    """The class of functional models, whose `call` runs the graph and nothing else."""
     from keras.src.models.functional import Functional
 
     return Functional
@@ -92,17 +92,17 @@ def functional_of(sequential: Any) -> Any:
 
 
 def nodes_by_depth(graph: Any) -> Mapping[int, Sequence[Any]]:
-    """The nodes of a functional model by their distance from its outputs: Keras runs them from the farthest on."""
+    """The nodes of a functional model by their distance from its outputs; Keras runs the farthest first."""
     return graph._nodes_by_depth
 
 
 def run_through_graph(graph: Any, inputs: Any, replaced: Callable[[Any], Any]) -> Any:
-    """A functional model's outputs for other inputs, each operation as `replaced` gives it, to make a cut model."""
+    """Runs a functional model's graph on new inputs with every operation replaced, to rebuild it smaller."""
     return graph._run_through_graph(inputs, operation_fn=replaced)
 
 
 def standardized_inputs(graph: Any, inputs: Any) -> list[Any]:
-    """Inputs as a functional model takes them (flat, in its order, ranks and dtypes), to run it op by op."""
+    """Inputs in the form that a functional model's graph takes: flat, in its order, ranks and dtypes."""
     return graph._standardize_inputs(inputs)
 
 
@@ -112,34 +112,34 @@ def standardized_inputs(graph: Any, inputs: Any) -> list[Any]:
 def compiled_settings(model: Any) -> dict[str, Any]:
     """The arguments of `compile` as they were given; empty for a model that is not compiled.
 
-    The public `get_compile_config` serializes them, and what is a user's own function does not come back from there.
+    The public `get_compile_config` serializes them, from which a user's own functions cannot be restored.
     """
     settings = getattr(model, "_compile_config", None)
     return dict(settings.config) if model.compiled and settings else {}
 
 
 def loss_of_batch(model: Any, x: Any, y: Any, outputs: Any, sample_weight: Any) -> Any:
-    """The training loss of a batch, to evaluate it again within a step; `compute_loss` may take no `training`."""
+    """The training loss of a batch from outputs; `compute_loss` may take no `training`."""
     return model._compute_loss(x, y, outputs, sample_weight, training=True)
 
 
 def loss_takes_training(model: Any) -> bool:
-    """Whether a model's `compute_loss` has an argument `training`, as Keras looked it up when the model was made."""
+    """Whether Keras found an argument `training` in a model's `compute_loss` when the model was created."""
     return model._compute_loss_has_training_arg
 
 
 def set_loss_takes_training(model: Any, takes: bool) -> None:
-    """Tells Keras whether a `compute_loss` that was put in place of the model's own has an argument `training`."""
+    """Tells Keras whether a replaced `compute_loss` has an argument `training`."""
     model._compute_loss_has_training_arg = takes
 
 
 def penalty_in_loss(model: Any, penalty: Any) -> Any:
-    """A penalty as Keras adds it to the loss: a sum, and under a distribution strategy a replica's share of it."""
+    """A penalty scaled as Keras adds it to the loss: under a distribution strategy a replica's share."""
     return model._aggregate_additional_loss(penalty)
 
 
 def loss_tracker(model: Any) -> Any:
-    """The metric that averages the loss that `fit` shows, for a training step that computes the loss itself."""
+    """The metric of the mean loss that `fit` shows, for custom training steps to update."""
     return model._loss_tracker
 
 
@@ -175,27 +175,27 @@ def step_count(optimizer: Any) -> Any:
 
 
 def share_step_count(optimizer: Any, other: Any) -> None:
-    """Has an optimizer count its steps in the variable of the one that it wraps, which makes them for it, as in SAM."""
+    """Lets a wrapping optimizer, such as SAM, share the step counter of its inner optimizer."""
     optimizer._iterations = other._iterations
 
 
 def variable_index(optimizer: Any, variable: Any) -> int:
-    """Which of an optimizer's variables this is, and so where in its lists stands what it keeps for it."""
+    """The index of a variable in an optimizer's lists of variables and slots."""
     return optimizer._get_variable_index(variable)
 
 
 def optimized_variables(optimizer: Any) -> list[Any]:
-    """The variables that an optimizer was built for, in the order of `variable_index`, to give each its own rate."""
+    """The variables that an optimizer was built for, in the order of `variable_index`."""
     return optimizer._trainable_variables
 
 
 def adam_squares(optimizer: Any, index: int) -> Any:
-    """Adam's mean of squared gradients, the metric of its proximal step; with `amsgrad` the largest that was so far."""
+    """Adam's mean of squared gradients of a variable; with `amsgrad` its largest so far."""
     return (optimizer._velocity_hats if optimizer.amsgrad else optimizer._velocities)[index]
 
 
 def merge_replicas(optimizer: Any, function: Callable[..., Any], *arguments: Any) -> Any:
-    """`function(strategy, *arguments)` once for all replicas, as Keras's optimizers update what replicas share."""
+    """Runs `function(strategy, *arguments)` once for all replicas, as Keras's optimizers do for shared variables."""
     import tensorflow as tf
 
     interim = tf.__internal__.distribute.interim
@@ -207,7 +207,7 @@ def merge_replicas(optimizer: Any, function: Callable[..., Any], *arguments: Any
 
 @contextlib.contextmanager
 def op_outputs_replaced(change: Callable[[str, Sequence[Any]], Sequence[Any] | None]) -> Iterator[None]:
-    """Asks, for each op that is made in the block, for other outputs: by its name and outputs; None keeps them."""
+    """Calls `change` with the name and outputs of each op built in the block for new outputs; None keeps them."""
     from tensorflow.python.framework import op_callbacks
 
     def put(op_type: str, inputs: Any, attrs: Any, outputs: Any, op_name: str | None = None, graph: Any = None) -> Any:
@@ -221,7 +221,7 @@ def op_outputs_replaced(change: Callable[[str, Sequence[Any]], Sequence[Any] | N
 
 
 def with_constants(function: Any) -> Any:
-    """A concrete function with the values of its variables in it as constants, its loops as they are."""
+    """A concrete function with its variables frozen to constants, and its loops kept."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     return convert_variables_to_constants_v2(function, lower_control_flow=False)
@@ -235,7 +235,7 @@ def is_op_determinism_enabled() -> bool:
 
 
 def disable_op_determinism() -> None:
-    """Ops are as fast as they can be again, and may give other bits each time."""
+    """Switches op determinism off again: ops are faster, and results may differ between runs."""
     from tensorflow.python.framework import config
 
     config.disable_op_determinism()
@@ -249,8 +249,8 @@ def limit_cluster_start(jobs: Mapping[str, Sequence[str]], start_seconds: float,
 
     Args:
         jobs: The addresses of each job of the cluster.
-        start_seconds: How long to wait for all of them.
-        heartbeat_seconds: After how long without a sign of life one of them counts as lost.
+        start_seconds: Seconds to wait for all of them.
+        heartbeat_seconds: Seconds without a heartbeat after which one counts as lost.
     """
     from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
     from tensorflow.python.distribute import multi_worker_util
@@ -270,7 +270,7 @@ def limit_cluster_start(jobs: Mapping[str, Sequence[str]], start_seconds: float,
 
 
 def saved_model_message() -> Any:
-    """An empty message to read `saved_model.pb` with, which runs nothing of what it holds."""
+    """An empty protobuf message to parse `saved_model.pb` without running anything in it."""
     from tensorflow.core.protobuf import saved_model_pb2
 
     return saved_model_pb2.SavedModel()
@@ -280,17 +280,17 @@ def saved_model_message() -> Any:
 
 
 def tuner_file(tuner: Any) -> str:
-    """Where a tuner keeps its state, from which it goes on."""
+    """The file with a tuner's state, to resume from."""
     return tuner._get_tuner_fname()
 
 
 def oracle_file(oracle: Any) -> str:
-    """Where an oracle keeps its state, from which it goes on."""
+    """The file with an oracle's state, to resume from."""
     return oracle._get_oracle_fname()
 
 
 def save_trials_with(oracle: Any, write: Callable[[Any, str], None]) -> None:
-    """Has an oracle write its trials with `write(state, file)` instead of keras-tuner's own, which a kill cuts off."""
+    """Lets an oracle write trials with `write(state, file)`, as keras-tuner's own writing is not atomic."""
 
     def save(trial: Any) -> None:
         write(trial.get_state(), os.path.join(oracle._get_trial_dir(trial.trial_id), "trial.json"))
@@ -299,13 +299,13 @@ def save_trials_with(oracle: Any, write: Callable[[Any, str], None]) -> None:
 
 
 def run_one_trial(tuner: Any, trial: Any) -> None:
-    """Runs one trial as the tuner's `search` does, and notes on it what came of it; the search itself stays outside."""
+    """Runs one trial as the tuner's `search` does, and records its result on the trial."""
     tuner._try_run_and_update_trial(trial)
 
 
 @contextlib.contextmanager
 def chief_answers_within(seconds: float) -> Iterator[None]:
-    """How long a worker of a tuner waits in the block for an answer of its chief; keras-tuner waits an hour."""
+    """Limits how long a tuner's worker waits for its chief within the block; keras-tuner waits an hour."""
     from keras_tuner.src.distribute import oracle_client
 
     before, oracle_client.TIMEOUT = oracle_client.TIMEOUT, seconds
@@ -321,7 +321,7 @@ def serve_oracle(server: Any, oracle: Any, counts: Callable[[str], bool]) -> Any
     Args:
         server: The server, not started yet.
         oracle: The chief's oracle.
-        counts: Is asked by a trial's name when a worker ends it; where it says no, nothing is noted.
+        counts: Called with a trial's name when a worker ends it; if False, the result is ignored.
 
     Returns:
         keras-tuner's servicer, whose `stop_triggered` says that some worker has heard that there are no more trials.

@@ -1,4 +1,4 @@
-"""Registries: the entries of one kind by name, found by walking a package and the entry points of other packages."""
+"""Registries: entries of one class by name, found by walking a package and the entry points of other packages."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Registry(Mapping[str, E], Generic[E]):
     registry is first looked at, and not before.
 
     Args:
-        package: Where the entries are, such as `tfopt.sparsity.allocations`.
-        kind: Their class, whose instances have a `name` and may have a `rank`, by which they are listed.
-        group: The group of entry points in which other packages name theirs, such as `tfopt.targets`: an entry, or a
-            module of entries. None where the kind is tfopt's alone.
+        package: The package to walk, such as `tfopt.sparsity.allocations`.
+        kind: Class of the entries, which have a `name` and may have a `rank`, by which they are listed.
+        group: Group of entry points of other packages, such as `tfopt.targets`, each of which is an entry, or a
+            module of entries. None where other packages cannot add entries.
     """
 
     def __init__(self, package: str, kind: type[E], group: str | None = None):
@@ -42,11 +42,11 @@ class Registry(Mapping[str, E], Generic[E]):
 
     @property
     def walked(self) -> bool:
-        """Whether the entries have been looked for yet."""
+        """Whether the package has been walked."""
         return self._found is not None
 
     def name_of(self, entry: Any) -> str:
-        """The name that an entry goes by."""
+        """The name of an entry."""
         return entry.name
 
     def is_entry(self, value: object, module: ModuleType) -> bool:

@@ -1,4 +1,4 @@
-"""The `tfopt` command. Each subcommand imports its room when it is chosen, so that help comes at once."""
+"""The `tfopt` command. Each subcommand imports its packages when it runs, so that help is fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Help texts that name the entries of registries, which are looked at when help is asked for and not before."""
+"""Help texts that list the entries of registries, which are walked only when help is shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _REGISTRY = re.compile(r"\{([A-Z_]+)\}")
 
 
 class Command(TyperCommand):
-    """A command in the help of whose options `{MODES}` stands for the names in `tfopt.recipe.export.MODES`."""
+    """A command whose options' help may contain `{MODES}` for the names in `tfopt.recipe.export.MODES`."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Writes the help of the command."""

@@ -1,4 +1,4 @@
-"""The command `learning-rate`: how large the learning rate of a recipe's training may be."""
+"""The command `learning-rate`: a learning rate finder on a recipe's training."""
 
 from __future__ import annotations
 

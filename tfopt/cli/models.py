@@ -149,7 +149,7 @@ def _audit_table(rows: Iterable[Any]) -> Table:
 
 
 def _show_audit(console: Console, file: Path, slim: bool) -> None:
-    """What became of each layer, for a file in the folder of a run, which knows it."""
+    """Shows the audit of a file in the folder of a run, where its artifact has one."""
     from tfopt.recipe.artifact import Artifact
     from tfopt.recipe.details.quantization import Audit
 

@@ -131,7 +131,7 @@ def clean(
 def load(
     recipe: Path, data: str | None, seed: int | None, strategy: str | None = None, storage: str | None = None
 ) -> Any:
-    """A recipe, with the data, the seed and what is said of the runtime on the command line."""
+    """Loads a recipe, with data, seed and runtime settings overridden by the command line."""
     from tfopt.recipe.recipe import Recipe
 
     changes: dict[str, Any] = {"data": data} if data is not None else {}
@@ -143,7 +143,7 @@ def load(
 
 
 def show_result(console: Console, result: Result) -> None:
-    """The table of a run, its file and its reports."""
+    """Shows the table of a run, its file and its reports."""
     from tfopt.report import console as screen
 
     console.print(screen.table(result.artifacts))
@@ -152,7 +152,7 @@ def show_result(console: Console, result: Result) -> None:
 
 
 def show_folder(console: Console, folder: Path) -> None:
-    """The same of a folder with results."""
+    """Shows the table and reports of a folder with results."""
     from tfopt.report import console as screen
     from tfopt.report import summary
 

@@ -1,4 +1,4 @@
-"""What the commands print on."""
+"""Output of the commands: console, progress bar, tables, JSON and plots."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PIPE_WIDTH = 120
 
 
 def open_console() -> Console:
-    """A console on standard output, out of the reach of what captures it."""
+    """A console on a copy of standard output, which capturing does not redirect."""
     from rich.console import Console
 
     from tfopt.output_capture import terminal
@@ -26,13 +26,13 @@ def open_console() -> Console:
 
 
 def relative_path(path: Path) -> Path:
-    """The path as one would type it here."""
+    """The path relative to the working directory, if it is below it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 @contextmanager
 def progress_bar(console: Console, what: str) -> Iterator[Callable[[float], None]]:
-    """A bar that is told the fraction that is done, while what libraries print is kept from the screen."""
+    """Shows a progress bar and captures what libraries print; yields the function that sets the fraction, 0-1."""
     from rich.progress import Progress
 
     from tfopt.output_capture import captured, terminal
@@ -44,7 +44,7 @@ def progress_bar(console: Console, what: str) -> Iterator[Callable[[float], None
 
 
 def write_plot(file: Path | None, page: Callable[[], str]) -> None:
-    """Writes a page, where one was asked for."""
+    """Writes a page if a file is given."""
     from tfopt.recipe.artifact import storage_errors
 
     if file is not None:
@@ -70,6 +70,6 @@ def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequenc
 
 
 def print_lines(console: Console, lines: Sequence[str], plot: Path | None) -> None:
-    """Lines as they are, and where the plot is."""
+    """Prints lines, and the path of the plot."""
     for line in [*lines, *([f"plot  {relative_path(plot.resolve())}"] if plot is not None else [])]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

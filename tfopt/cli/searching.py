@@ -56,12 +56,12 @@ def search(
 
 
 def _stop(number: int, _: object) -> None:
-    """Ends the process as Ctrl-C does, so that it gives back what it works on: a cluster takes it away."""
+    """Ends the process like Ctrl-C when a cluster terminates it, so that it releases its candidate."""
     raise SystemExit(128 + number)
 
 
 def _launch(workers: int, tunes: bool, console: Console) -> int:
-    """Runs this command in so many processes, and starts those again that are killed; to tune there is a chief too."""
+    """Runs this command in several processes and restarts killed ones; tuning adds a chief process."""
     from tfopt.pipeline.process_pool import ProcessPool
     from tfopt.subprocesses import free_ports
 

@@ -1,4 +1,4 @@
-"""The command `sensitivity`: what each layer costs when it alone is quantized, or pruned."""
+"""The command `sensitivity`: the cost of quantizing or pruning each layer alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TARGET = 0.9
 
 @dataclass(frozen=True)
 class _Pruning:
-    """What the command is asked about pruning."""
+    """The options of the command with `--prune`."""
 
     data: str
     samples: int
@@ -35,7 +35,7 @@ class _Pruning:
 
 @dataclass(frozen=True)
 class _Pruned:
-    """What the command finds about pruning."""
+    """The result of the command with `--prune`."""
 
     layers: PruningSensitivity
     metric: str
@@ -154,7 +154,7 @@ def _pruned(model: Path, asked: _Pruning, trust: bool, part: Callable[[float], N
 
 
 def _labelled(model: Any, asked: _Pruning) -> tuple[Split, Metric]:
-    """A seeded choice of validation samples, and the metric that is asked for or that the model and labels imply."""
+    """A seeded choice of validation samples, and the requested metric, else that of the model's loss."""
     from tfopt import metrics
     from tfopt.data import sources
     from tfopt.errors import InputError

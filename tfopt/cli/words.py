@@ -1,4 +1,4 @@
-"""The commands that say what can be written in a recipe."""
+"""The commands that describe what a recipe can contain: `stages` and `schema`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UseOption = Annotated[list[Path] | None, typer.Option("--use", help="A Python fi
 
 
 def _stages_with(use: list[Path] | None) -> Any:
-    """The stages, with those of a user's files."""
+    """All stages by kind, including those of a user's files."""
     from tfopt.output_capture import captured
     from tfopt.recipe.stage import known_stages, register
     from tfopt.user_code import find_file, import_file

@@ -1,4 +1,4 @@
-"""Targets and outputs in, one number out, by scikit-learn: of a Keras model and of a `.tflite` alike.
+"""Metrics of Keras models and `.tflite` files alike, computed from targets and outputs by scikit-learn.
 
 Every metric is an entry in a file of its own; `METRICS` finds them by walking this package.
 """

@@ -1,4 +1,4 @@
-"""Accuracy: the fraction of samples whose class is found."""
+"""Accuracy: the fraction of samples whose class is predicted correctly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Class ids, from labels and from scores in any of their forms, and how good the outputs are class by class."""
+"""Class ids from labels and scores in any of their forms, and scores of each class."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def by_class(y: np.ndarray, outputs: np.ndarray) -> dict[str, Any]:
         outputs: Scores, as `labelled` takes them.
 
     Returns:
-        `classes`: ids; `precision`, `recall`, `f1`, `support`: a value for each; `confusion`: counts by true and
+        `classes`: ids; `precision`, `recall`, `f1`, `support`: one value per class; `confusion`: counts by true and
         predicted class.
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support

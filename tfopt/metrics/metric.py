@@ -1,4 +1,4 @@
-"""What a metric is: the entry of the registry, alone or one for every number."""
+"""The registry entries for metrics: single metrics, and families with a number in their name."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Score = Callable[[np.ndarray, np.ndarray], float]
 
 @dataclass(frozen=True)
 class Metric:
-    """How good outputs are against targets, as one number.
+    """A metric: one number for outputs against targets.
 
     Args:
         name: The name in a recipe and in reports.
-        score: From targets `(samples, ...)` and a model's outputs `(samples, ...)` to one number.
+        score: Computes the number from targets `(samples, ...)` and outputs `(samples, ...)`.
         higher_is_better: Whether a larger number is a better one.
         output: The name of the model's output that is scored; None where the model has one output.
-        keras: The name of the metric of Keras that computes the same; None where Keras has none.
+        keras: Name of the Keras metric that computes the same; None where Keras has none.
         of_classes: Whether the outputs are scores of classes.
-        keras_aliases: Other names that Keras has for it, which a recipe may write too.
-        of_losses: Parts of the names of the losses that it is the usual metric of, such as `crossentropy`.
+        keras_aliases: Other names of that Keras metric, also accepted in a recipe.
+        of_losses: Parts of loss names whose usual metric this is, such as `crossentropy`.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Metric:
         return replace(self, name=f"{output}_{self.name}", output=output)
 
     def at(self, outputs: Sequence[str]) -> list[Metric]:
-        """The metric of each of several outputs; itself where it is of one output already, or there is only one."""
+        """The metric for each of several outputs; unchanged if it has an output already, or there is only one."""
         return [self] if self.output is not None or len(outputs) < 2 else [self.of(output) for output in outputs]
 
 
@@ -52,8 +52,8 @@ class MetricFamily:
     """Metrics whose names end in a number, such as `top_5`.
 
     Args:
-        name: What the names begin with, such as `top_`.
-        make: From the number, 1 or above, to the metric.
+        name: Prefix of the names, such as `top_`.
+        make: Makes the metric from its number, 1 or above.
         example: One of the names, shown where a name is not known.
     """
 

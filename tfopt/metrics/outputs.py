@@ -24,7 +24,7 @@ def score_split(metric: Metric, targets: Samples, outputs: Outputs) -> float:
         outputs: The model's outputs `(samples, ...)` by name.
 
     Raises:
-        DataError: The model has no output of the metric's, or no output has targets.
+        DataError: The model does not have the metric's output, or no output has targets.
     """
     y = targets.y
     if metric.output is not None and metric.output not in outputs:
@@ -41,10 +41,10 @@ def score_split(metric: Metric, targets: Samples, outputs: Outputs) -> float:
 
 
 def compare_outputs(expected: Outputs, actual: Outputs) -> dict[str, float]:
-    """How far outputs stray from those of the model they were made from.
+    """Compares outputs with those of the original model.
 
     Args:
-        expected: The outputs `(samples, ...)` of that model, by name.
+        expected: Outputs `(samples, ...)` of the original model, by name.
         actual: The outputs of the same names and shapes to compare.
 
     Returns:

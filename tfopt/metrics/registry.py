@@ -1,4 +1,4 @@
-"""Metrics by name, and in whatever other way a recipe or Python code asks for them."""
+"""The registry of metrics, and lookup by name, function or `Metric`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def find(asked: Any, folder: Path | None = None) -> Metric:
     """The metric that a recipe asks for.
 
     Args:
-        asked: Its name, a family's name with any number such as `top_5`, a function's reference `file.py:function`, or,
+        asked: Its name, a family's name with a number such as `top_5`, a function's reference `file.py:function`, or,
             in Python, a `Metric` or a function of targets and outputs. Of a function whose attribute `higher_is_better`
             is False the smaller number is the better one.
         folder: The folder in which the function's file is looked for first.

@@ -12,7 +12,7 @@ def top_k(k: int) -> Metric:
     """The metric `top_<k>`.
 
     Args:
-        k: How many of the largest scores are looked at: 1 or above, and fewer than the model has classes.
+        k: Number of largest scores to look at: 1 or above, and fewer than the model has classes.
     """
 
     def score(y: np.ndarray, outputs: np.ndarray) -> float:

@@ -30,7 +30,7 @@ class AdaHessian(ByClosure, keras.optimizers.Optimizer):
         w = w - learning_rate * m / (1 - beta_1^t) / (sqrt(v / (1 - beta_2^t))^hessian_power + epsilon)
 
     Args:
-        learning_rate: The factor of a step, or a schedule of it.
+        learning_rate: Step size, or a Keras `LearningRateSchedule`.
         beta_1: Decay of the mean of the gradients, in [0, 1).
         beta_2: Decay of the mean of the squared diagonals, in [0, 1).
         epsilon: Added to the denominator, above 0.
@@ -70,7 +70,7 @@ class AdaHessian(ByClosure, keras.optimizers.Optimizer):
         self.hessian_power, self.seed = hessian_power, seed
 
     def build(self, variables: Any) -> None:
-        """Makes the two means of each variable, and room for its diagonal."""
+        """Makes the two moving means and the slot for the diagonal of each variable."""
         if self.built:
             return
         super().build(variables)

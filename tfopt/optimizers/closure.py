@@ -1,4 +1,4 @@
-"""What an optimizer gets that needs more than the gradient: the loss as a function of the weights.
+"""Closures for optimizers that need more than the gradient: the loss as a function of the weights.
 
 The function is pure: evaluating it anywhere changes nothing, neither weights nor the statistics of a
 BatchNormalization, and dropout masks are the same every time, those of the step's own forward pass.
@@ -87,14 +87,14 @@ class Closure:
         return gradients, [tf.convert_to_tensor(product) for product in products]
 
     def total(self, values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """Values added up over the replicas of a distribution strategy; themselves where there is one."""
+        """Sums values over the replicas of a distribution strategy."""
         context = tf.distribute.get_replica_context()
         if context is None or context.num_replicas_in_sync == 1:
             return list(values)
         return list(context.all_reduce(tf.distribute.ReduceOp.SUM, list(values)))
 
     def apply(self, gradients: Sequence[tf.Tensor]) -> None:
-        """Hands gradients to the model's optimizer, scaled as it takes them where it scales the loss."""
+        """Applies gradients by the model's optimizer, scaled by its loss scale."""
         scaled = [gradient * tf.cast(self._scale, gradient.dtype) for gradient in gradients]
         self._model.optimizer.apply(scaled, self.variables)
 
@@ -119,11 +119,11 @@ class ByClosure:
     _asked = False
 
     def direction(self, closure: Closure) -> list[tf.Tensor]:
-        """What the step goes along, of one replica, in place of the gradient: one tensor for each variable."""
+        """The direction of the step on one replica, in place of the gradient: one tensor per variable."""
         raise NotImplementedError
 
     def step(self, closure: Closure) -> None:
-        """One step: the direction, and with it the step of the Keras optimizer."""
+        """Takes one step: computes the direction and applies the Keras optimizer to it."""
         direction, self._asked = self.direction(closure), True
         try:
             closure.apply(direction)
@@ -131,10 +131,10 @@ class ByClosure:
             self._asked = False
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        """The Keras optimizer's, for `step` alone.
+        """The Keras optimizer's `apply`, to be called by `step` alone.
 
         Raises:
-            InputError: The optimizer is given a gradient, which is not what it needs.
+            InputError: The optimizer is given a gradient directly instead of a closure.
         """
         if not self._asked:
             raise InputError(

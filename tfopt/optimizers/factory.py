@@ -29,7 +29,7 @@ def _stands_alone(cls: type) -> bool:
 
 
 def build_optimizer(spec: Any, total_steps: int) -> keras.optimizers.Optimizer:
-    """A fresh optimizer.
+    """Builds a new optimizer.
 
     Args:
         spec: A name (`adam`), `{name: {argument: value}}`, or an optimizer object, which is copied. A learning rate may
@@ -101,7 +101,7 @@ def _arguments(make: Callable[..., Any]) -> list[str]:
 
 def _construct(make: Callable[..., Any], arguments: Mapping[str, Any], field: tuple[str, ...]) -> Any:
     known = _arguments(make)
-    if "kwargs" in inspect.signature(make).parameters:  # it passes on what every optimizer of Keras takes
+    if "kwargs" in inspect.signature(make).parameters:  # it takes the arguments of every Keras optimizer
         known += [name for name in _arguments(keras.optimizers.SGD) if name not in ("momentum", "nesterov", *known)]
     for argument in arguments:
         if argument not in known:

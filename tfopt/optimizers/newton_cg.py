@@ -14,7 +14,7 @@ from tfopt.optimizers.registry import OptimizerEntry
 
 __all__ = ["NewtonCG"]
 
-SUFFICIENT = 1e-4  # of the decrease that the gradient promises: Armijo's constant
+SUFFICIENT = 1e-4  # Armijo's constant: least share of the decrease that the gradient predicts
 HALVINGS = 20
 
 
@@ -32,10 +32,10 @@ class NewtonCG(ByClosure, keras.optimizers.Optimizer):
     does, the weights stay. Products with `H` take a forward and two backward passes each and no memory for `H`.
 
     Args:
-        learning_rate: The first t that is tried, or a schedule of it.
+        learning_rate: First step length t to try, or a Keras `LearningRateSchedule`.
         damping: Added to the curvature, 0 or above.
-        iterations: The most iterations of conjugate gradients in a step.
-        tolerance: The residual, relative to the gradient, at which they end, in (0, 1).
+        iterations: Largest number of conjugate gradient iterations per step.
+        tolerance: Residual, relative to the gradient, at which the iterations end, in (0, 1).
         name: The optimizer's name.
         **kwargs: The arguments that every Keras optimizer has; `gradient_accumulation_steps` is not for it.
 
@@ -74,7 +74,7 @@ class NewtonCG(ByClosure, keras.optimizers.Optimizer):
         self.damping, self.cg_iterations, self.tolerance = damping, iterations, tolerance
 
     def direction(self, closure: Closure) -> list[tf.Tensor]:
-        """What the step takes away from the weights."""
+        """The update to subtract from the weights, found by line search."""
         _refuse(closure)
         gradients = closure.gradients
         along = self._solve(closure, gradients)
@@ -82,7 +82,7 @@ class NewtonCG(ByClosure, keras.optimizers.Optimizer):
         return [-length * part for part in along]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Takes the step away; the learning rate is in it."""
+        """Subtracts the update, which includes the learning rate."""
         self.assign_sub(variable, gradient)
 
     def _solve(self, closure: Closure, gradients: list[tf.Tensor]) -> list[tf.Tensor]:

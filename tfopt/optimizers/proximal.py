@@ -23,8 +23,8 @@ def soft_threshold(weights: Any, threshold: Any) -> Any:
     """`sign(w) * max(|w| - threshold, 0)`: the proximal operator of `threshold * |w|`.
 
     Args:
-        weights: Of any shape.
-        threshold: A number, or one for each weight.
+        weights: Weights, any shape.
+        threshold: Threshold, 0 or above: a number, or one per weight.
 
     References:
         Parikh and Boyd, Proximal algorithms, Foundations and Trends in Optimization 1 (2014), 6.5.2.
@@ -40,9 +40,9 @@ def group_threshold(weights: Any, factor: Any, steps: Any, axis: int) -> Any:
     step for all that is `w * (1 - factor * step / ||w||)`; else r is found by Newton's method on the secular equation.
 
     Args:
-        weights: Of any shape.
-        factor: Of the norm, 0 or above.
-        steps: The step lengths, above 0: a number, or one for each weight.
+        weights: Weights, any shape.
+        factor: Factor of the norm, 0 or above.
+        steps: Step lengths, above 0: a number, or one per weight.
         axis: The axis of the groups, such as that of the output channels.
 
     References:
@@ -92,7 +92,7 @@ class Proximal:
         self.axes = dict(axes or {})
 
     def build(self, variables: Any) -> None:
-        """Makes the optimizer's variables, and chooses those that the penalty falls on."""
+        """Makes the optimizer's variables, and chooses the penalized ones."""
         if self.built:  # type: ignore[attr-defined]
             return
         super().build(variables)  # type: ignore[misc]
@@ -100,7 +100,7 @@ class Proximal:
         self._axis = [_axis(variable.path, self.axes) for variable in variables]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """The step of one variable, and the proximal operator on what it gives."""
+        """The step of one variable, followed by the proximal operator."""
         super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
         index = variable_index(self, variable)
         if not self._chosen[index] or not (self.l1 or self.group_lasso):
@@ -115,7 +115,7 @@ class Proximal:
         self.assign(variable, value)  # type: ignore[attr-defined]
 
     def _steps(self, index: int, variable: Any, learning_rate: Any) -> tuple[Any, Any]:
-        """How far a constant gradient of 1 moves each weight in a step: a number, and what it is divided by."""
+        """The step length of each weight under a constant gradient of 1, as a number and its divisor."""
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
@@ -135,9 +135,9 @@ class ProximalSGD(Proximal, keras.optimizers.SGD):
     has to be of that length for the training to end where loss and penalty are in balance.
 
     Args:
-        learning_rate: The factor of a step, or a schedule of it.
-        momentum: In [0, 1).
-        nesterov: Whether to look ahead.
+        learning_rate: Step size, or a Keras `LearningRateSchedule`.
+        momentum: Momentum, in [0, 1).
+        nesterov: Whether to use Nesterov momentum.
         l1: Factor of the sum of absolute weights.
         group_lasso: Factor of the sum of the norms of each output channel's weights, times the root of their number.
         only: Patterns of the variables' paths (`dense/kernel`) or of the layers' names: what the penalty falls on; all
@@ -192,7 +192,7 @@ class ProximalAdam(Proximal, keras.optimizers.Adam):
     far has no gradient to hold against the penalty and is zero at once.
 
     Args:
-        learning_rate: The factor of a step, or a schedule of it.
+        learning_rate: Step size, or a Keras `LearningRateSchedule`.
         beta_1: Adam's decay of the mean of the gradients.
         beta_2: Adam's decay of the mean of their squares.
         epsilon: Added to the denominator.
@@ -243,7 +243,7 @@ class ProximalAdam(Proximal, keras.optimizers.Adam):
         self._take(l1, group_lasso, only, skip, axes)
 
     def _steps(self, index: int, variable: Any, learning_rate: Any) -> tuple[Any, Any]:
-        """Adam's, with its epsilon where Keras has it: beside the root that is not yet corrected."""
+        """Adam's step lengths, with epsilon as in Keras: added to the root without bias correction."""
         correction = 1 - ops.power(ops.cast(self.beta_2, variable.dtype), ops.cast(self.iterations + 1, variable.dtype))
         return learning_rate * ops.sqrt(correction), ops.sqrt(adam_squares(self, index)) + self.epsilon
 
@@ -253,7 +253,7 @@ PROXIMAL_ADAM = OptimizerEntry("proximal_adam", ProximalAdam)
 
 
 def choose(paths: Sequence[str], only: Sequence[str], skip: Sequence[str]) -> list[bool]:
-    """Which of the variables the penalty falls on.
+    """Chooses the variables that the penalty falls on: one bool per path.
 
     Args:
         paths: The variables' paths, such as `encoder/dense/kernel`.

@@ -16,9 +16,9 @@ class OptimizerEntry:
     Args:
         name: The name in a recipe, in lower case.
         make: The class, or a function that makes an optimizer from keyword arguments.
-        defaults: Arguments that the name stands for; the recipe's go before them.
-        batch_size: Samples to a step that the name stands for: a number, or `full` for the whole training split; None
-            leaves them to the recipe.
+        defaults: Default arguments of the name, overridden by the recipe's.
+        batch_size: Batch size that the name stands for: a number, or `full` for the whole training split; None
+            leaves it to the recipe.
         inner: The argument that takes another optimizer, whose learning rate is the one that counts; None for an
             optimizer that stands alone.
     """
@@ -34,6 +34,6 @@ OPTIMIZERS = Registry("tfopt.optimizers", OptimizerEntry, "tfopt.optimizers")
 
 
 def named(spec: Any) -> str | None:
-    """The name in what a recipe says of an optimizer, in lower case; None for an object."""
+    """The name in a recipe's optimizer spec, in lower case; None for an object."""
     name = next(iter(spec)) if isinstance(spec, Mapping) and spec else spec
     return name.lower() if isinstance(name, str) else None

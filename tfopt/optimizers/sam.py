@@ -14,7 +14,7 @@ from tfopt.optimizers.registry import OptimizerEntry
 
 __all__ = ["SAM"]
 
-LEAST = 1e-12  # of a norm that something is divided by
+LEAST = 1e-12  # smallest norm to divide by
 
 
 @keras.saving.register_keras_serializable("tfopt")
@@ -81,12 +81,12 @@ class SAM(ByClosure, keras.optimizers.Optimizer):
 
     @property
     def variables(self) -> list[Any]:
-        """Its own, and the inner optimizer's."""
+        """Its own variables, and the inner optimizer's."""
         return [*super().variables, *self.optimizer.variables]
 
     @property
     def learning_rate(self) -> Any:
-        """The inner optimizer's."""
+        """The inner optimizer's learning rate."""
         return self.optimizer.learning_rate
 
     @learning_rate.setter
@@ -95,7 +95,7 @@ class SAM(ByClosure, keras.optimizers.Optimizer):
 
     @property
     def loss_scale_factor(self) -> Any:
-        """The inner optimizer's."""
+        """The inner optimizer's loss scale."""
         return self.optimizer.loss_scale_factor
 
     @loss_scale_factor.setter
@@ -108,7 +108,7 @@ class SAM(ByClosure, keras.optimizers.Optimizer):
         return self.optimizer.scale_loss(loss)
 
     def finalize_variable_values(self, var_list: Any) -> None:
-        """The inner optimizer's last word on the weights, such as their moving average."""
+        """Lets the inner optimizer finalize the weights, such as by their moving average."""
         self.optimizer.finalize_variable_values(var_list)
 
     def get_config(self) -> dict[str, Any]:

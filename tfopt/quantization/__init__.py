@@ -1,6 +1,6 @@
-"""From a Keras model to a `.tflite`: one float conversion, and every quantized file made from it.
+"""Conversion of a Keras model to `.tflite`: one float conversion, and every quantized file made from it.
 
-The names that people import stand in `__init__.pyi`, and are loaded from there when they are first used.
+The public names stand in `__init__.pyi` and are loaded when they are first used.
 """
 
 import lazy_loader as _lazy

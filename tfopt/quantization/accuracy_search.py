@@ -1,8 +1,8 @@
-"""The accuracy contract: quantize as far as the user's own metric, measured on LiteRT, allows.
+"""The accuracy search: quantize as far as the user's own metric, measured on LiteRT, allows.
 
-From what was asked for, one step after the other is tried until the metric is kept: other calibration, then the layers
-that suffer most in higher precision. Towards the smallest file it goes the other way: as many layers to int4 as the
-metric allows, those first that lose least for what they save.
+Starting from the requested settings, one step after the other is tried until the metric is kept: other calibration,
+then a higher precision for the most sensitive layers. Towards the smallest file it goes the other way: as many layers
+to int4 as the metric allows, those with the least error per byte saved first.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from tfopt.tflite import flatbuffer
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the contract came to.
+    """The result of an accuracy search.
 
     Args:
         conversion: The file: the one that keeps the metric, or where none did, the one that loses least.
-        step: The step it is from.
-        steps: Every step, in order.
+        step: The step that made the file.
+        steps: Every step that was tried, in order.
     """
 
     conversion: Conversion
@@ -39,7 +39,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Choice:
-    """What makes a candidate."""
+    """The settings of one candidate file: calibration ranges, and precisions and algorithms by op number."""
 
     prepared: PreparedModel
     ranges: str
@@ -52,12 +52,12 @@ class AccuracySearch:
 
     Args:
         prepared: The model, converted to float32, with its samples.
-        score: The metric of a file's bytes, on LiteRT.
-        drop: From that score to how much worse it is than the model's own.
-        max_drop: The most that it may be.
-        more: A larger set of calibration samples by input name, if there is one.
-        step: Is called with each step that is done.
-        part: Is called with the fraction done, 0-1, of what takes long between them.
+        score: Computes the metric of a file's bytes on LiteRT.
+        drop: Maps that score to how much worse it is than the model's own.
+        max_drop: The largest drop that is accepted.
+        more: A larger set of calibration samples `(samples, ...)` by input name, if there is one.
+        step: Called with a line of text for each finished step.
+        part: Called with the finished fraction, 0-1, of long work between steps.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class AccuracySearch:
         self._tried: list[tuple[AccuracyStep, _Choice, bytes]] = []
 
     def keep(self) -> Outcome:
-        """The file as it was asked for, or the first of the ladder that keeps the metric."""
+        """Tries the requested settings, then one step after the other, until a file keeps the metric."""
         self._climb()
         return self._outcome()
 
@@ -89,12 +89,12 @@ class AccuracySearch:
         return self._outcome()
 
     def or_trained(self, outcome: Outcome, what: str, train: Callable[[], Conversion]) -> Outcome:
-        """The last rung: the file of a model that was trained to be it, if it is better than the best there was.
+        """The last step: the file of quantization-aware training, where it is better than the best file so far.
 
         Args:
-            outcome: What the contract came to without.
-            what: How it was trained.
-            train: Trains, and gives the file.
+            outcome: The result of the search without training.
+            what: Name of the training, for the list of steps.
+            train: Trains the model and returns its conversion.
         """
         try:
             conversion = train()
@@ -112,7 +112,7 @@ class AccuracySearch:
         return replace(outcome, steps=steps)
 
     def _climb(self) -> None:
-        """Goes up the ladder until the metric is kept."""
+        """Tries one step after the other until the metric is kept."""
         start = _Choice(self._asked, self._asked.export.ranges)
         if self._try("as asked", start).met:
             return
@@ -129,7 +129,7 @@ class AccuracySearch:
                 return
 
     def _calibrations(self, start: _Choice) -> bool:
-        """Tries other ranges and more samples; whether none of them keeps the metric."""
+        """Tries other calibration ranges and more samples; returns whether none of them keeps the metric."""
         for other in RANGES:
             if other != start.ranges and self._try(f"ranges: {other}", replace(start, ranges=other)).met:
                 return False
@@ -141,7 +141,7 @@ class AccuracySearch:
         return not self._try(f"calibration on {count} samples", replace(start, prepared=more)).met
 
     def _protect(self, start: _Choice, measured: str, to: str) -> None:
-        """Gives the layers that suffer most in one precision a higher one: as few as it takes."""
+        """Raises the precision of the layers most sensitive to `measured` to `to`: as few as it takes."""
         ranked = [s for s in self._sensitivity(start.prepared, measured) if self._may(s, start, to)]
         ranked.sort(key=lambda s: -s.error)
         if to == "float" and (with_kernel := [s for s in ranked if s.group.floats]):
@@ -164,7 +164,7 @@ class AccuracySearch:
             fails, works = (fails, middle) if attempt(middle) else (middle, works)
 
     def _shrink(self, start: _Choice) -> None:
-        """Gives int4 to the layers that lose least for what they save: as many as the metric allows."""
+        """Gives int4 to the layers of least error per byte saved: as many as the metric allows."""
         found = (s for s in self._sensitivity(start.prepared, "int4") if s.bytes_saved and self._may(s, start, "int4"))
         ranked = [s for s in found if not any(i in start.precisions for i in s.group.ops)]  # what needs more than int8
 
@@ -188,7 +188,7 @@ class AccuracySearch:
         return measure(prepared, (precision,), self._part)
 
     def _may(self, sensitivity: Sensitivity, start: _Choice, to: str) -> bool:
-        """Whether a layer can be given another precision: it has one, and no rule of the user's has decided it."""
+        """Whether a layer can get another precision: some op has that form, and no rule of the user's covers it."""
         decided = start.prepared.assigned.precisions
         return bool(self._able(sensitivity, start, to)) and not any(i in decided for i in sensitivity.group.ops)
 
@@ -214,7 +214,7 @@ class AccuracySearch:
         return step
 
     def _ordered(self) -> list[tuple[AccuracyStep, _Choice, bytes]]:
-        """The best first: the smallest of the steps that keep the metric, then those that lose least."""
+        """Steps, best first: the smallest that keep the metric, then those of the least drop."""
         kept = [tried for tried in self._tried if tried[0].met]
         others = [tried for tried in self._tried if not tried[0].met]
         kept.sort(key=lambda tried: tried[0].bytes)

@@ -1,4 +1,4 @@
-"""Ranges of kernels that leave room for their biases.
+"""Kernel ranges widened so that the 32-bit biases fit.
 
 An integer file holds a bias in 32 bits, at the scale of the input times that of its channel of the kernel. A channel
 whose weights are all zero, as pruning leaves them, or far smaller than its bias has a scale so small that the bias does
@@ -19,23 +19,23 @@ import numpy as np
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.tflite.file import Op
 
-# A bias has at most so many steps: of the 32 bits one is the sign, and one is left over.
+# Largest bias in steps of its scale: of the 32 bits one is the sign, and one is a reserve.
 _STEPS = 2**30
 _LARGEST = 127
-# The finest an input can be: in 16 bits. In 8 bits its step is coarser, and so much more room is left.
+# Steps of the finest input scale, that of 16 bits; 8 bits are coarser and leave more room.
 _INPUT_STEPS = 2**15
 
 
 def kernel_ranges(source: FloatModel, ranges: Mapping[str, Any], per_tensor: set[int]) -> dict[str, Any]:
-    """The ranges of those kernels that have a channel too narrow for its bias; the channel's own is widened.
+    """The ranges of kernels with a channel too narrow for its bias, that channel's range widened.
 
     Args:
         source: The float file.
-        ranges: `min` and `max` of every activation, and of kernels that are to have another range than their own.
-        per_tensor: Numbers of the ops whose kernels have one scale.
+        ranges: `min` and `max` by tensor name, of activations and of kernels whose range is not that of their weights.
+        per_tensor: Numbers of the ops whose kernels have one scale (per-tensor).
 
     Returns:
-        `min` and `max` by the kernel's name, with an axis of 1 for each that shares a scale.
+        `min` and `max` by kernel name, of size 1 along each axis that shares a scale.
     """
     found: dict[str, Any] = {}
     for index, op in enumerate(source.ops):
@@ -50,7 +50,7 @@ def kernel_ranges(source: FloatModel, ranges: Mapping[str, Any], per_tensor: set
             largest = np.broadcast_to(ranges[kernel]["max"], largest.shape)
         reach = max(abs(float(np.min(ranges[taken]["min"]))), abs(float(np.max(ranges[taken]["max"]))), 1e-30)
         least = np.abs(source.constants[bias]).reshape(largest.shape) * _LARGEST / (reach / _INPUT_STEPS * _STEPS)
-        # An empty channel can have any scale: that of the widest, as one number more often costs nothing in a zip.
+        # An empty channel can have any scale; that of the widest repeats a number, which compresses to nothing.
         least = np.where(largest == 0, np.maximum(least, largest.max() * (least > 0)), least)
         if index in per_tensor:
             largest, least = largest.max(keepdims=True), least.max(keepdims=True)
@@ -62,7 +62,7 @@ def kernel_ranges(source: FloatModel, ranges: Mapping[str, Any], per_tensor: set
 
 
 def _parts(op: Op) -> tuple[str, str, str] | None:
-    """The names of an op's input, kernel and bias; None for one without."""
+    """The names of an op's input, kernel and bias; None for an op without a bias."""
     numbers, axis = op.facts.data_kernel_bias, op.facts.kernel_axis
     if numbers is None or axis is None or len(op.inputs) <= max(numbers):
         return None

@@ -1,6 +1,6 @@
-"""Calibration: the values that each activation takes on representative samples, and the range that is made of them.
+"""Calibration: the extremes of each activation on representative samples, and the ranges made from them.
 
-The extremes of every sample are kept, so that one pass over the samples serves every way to make ranges of them, and
+The extremes of every sample are kept, so that one pass over the samples serves every range method and
 every quantized file.
 """
 
@@ -20,22 +20,22 @@ from tfopt.recipe.export import RANGES
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op
 
-# A range this small is none.
+# A range narrower than this counts as empty.
 NOTHING = 2e-8
-# Steps of a sum are not finer than this share of those of what is added.
+# The scale of a sum is at least that of its operands divided by this.
 FINEST = 2**13
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ActivationExtremes:
-    """What each activation of a float file reaches.
+    """The extremes of each activation of a float file, run by run.
 
     Args:
-        names: The tensors.
-        low: `(runs, tensors)`, the smallest value of each in each run: of a sample, or of a batch in a file that takes
-            one.
-        high: The largest.
+        names: Tensor names.
+        low: Smallest value of each tensor in each run, `(runs, tensors)`; a run is one sample, or one batch of a file
+            with a fixed batch.
+        high: Largest value, `(runs, tensors)`.
     """
 
     names: tuple[str, ...]
@@ -46,7 +46,7 @@ class ActivationExtremes:
         """The range of each tensor, as litert-quantizer takes it.
 
         Args:
-            method: Any of `RANGES`, such as `minmax`.
+            method: Name of a range method in `RANGES`, such as `minmax`.
 
         Raises:
             DataError: Too few runs for the method.
@@ -68,14 +68,14 @@ def as_range(low: float, high: float) -> dict[str, np.ndarray]:
 
 
 def widen_empty_ranges(ops: Sequence[Op], ranges: Mapping[str, Any]) -> dict[str, Any]:
-    """Ranges that LiteRT can work with: what an op gives has a range of its own, even where all of it was 0.
+    """Widens empty ranges to ones that LiteRT can work with, such as those of activations that were always 0.
 
     The quantizer gives such values steps of 4e-12, and LiteRT does not load the file, or ends the process where the
     inputs of an addition have steps 2**19 times those of its output.
 
     Args:
-        ops: In order.
-        ranges: Of every activation, as litert-quantizer takes them.
+        ops: The ops of the file, in order.
+        ranges: Ranges of every activation by tensor name, as litert-quantizer takes them.
     """
     found = dict(ranges)
     for op in ops:
@@ -96,16 +96,16 @@ def widen_empty_ranges(ops: Sequence[Op], ranges: Mapping[str, Any]) -> dict[str
 
 
 def _width(ends: Mapping[str, Any]) -> float:
-    """With 0, which every range holds in the file."""
+    """The width of a range, extended to 0, which every range in a file contains."""
     return max(float(np.max(ends["max"])), 0.0) - min(float(np.min(ends["min"])), 0.0)
 
 
 def observe_extremes(content: bytes, samples: Mapping[str, np.ndarray]) -> ActivationExtremes:
-    """Runs a float file on samples and looks at every activation outside of loops.
+    """Runs a float file on samples and records the extremes of every activation outside of loops.
 
     Args:
-        content: A float32 `.tflite` with a signature.
-        samples: `(samples, ...)` by input name, in the dtypes of the file.
+        content: Bytes of a float32 `.tflite` with a signature.
+        samples: Inputs `(samples, ...)` by input name, in the dtypes of the file.
 
     Raises:
         ConversionError: LiteRT cannot run the file, or an activation is not finite.
@@ -116,15 +116,15 @@ def observe_extremes(content: bytes, samples: Mapping[str, np.ndarray]) -> Activ
 def values_of(
     content: bytes, batches: Sequence[Mapping[str, np.ndarray]], kept: Callable[[np.ndarray], T]
 ) -> list[dict[str, T]]:
-    """Runs a float file on batches, each of as many samples as it takes at once.
+    """Runs a float file on batches of its batch size and keeps something of every activation.
 
     Args:
-        content: A float32 `.tflite` with a signature.
-        batches: `(samples, ...)` by input name, in the dtypes of the file.
-        kept: What to keep of an activation.
+        content: Bytes of a float32 `.tflite` with a signature.
+        batches: Inputs `(samples, ...)` by input name, in the dtypes of the file.
+        kept: Maps an activation to what is kept of it.
 
     Returns:
-        For each batch what was kept of every activation outside of loops, by the name of its tensor.
+        For each batch the results of `kept` by tensor name, for every activation outside of loops.
 
     Raises:
         ConversionError: LiteRT cannot run the file.
@@ -196,7 +196,7 @@ class _Observer:
         return ActivationExtremes(names, np.array(low), np.array(high))
 
     def values(self, samples: Mapping[str, np.ndarray], kept: Callable[[np.ndarray], T]) -> dict[str, T]:
-        """What is kept of all of them, by name."""
+        """The results of `kept` for all activations, by tensor name."""
         for name, index in self._inputs.items():
             self._feed(index, samples[name])
         self._interpreter.invoke()

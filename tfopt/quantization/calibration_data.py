@@ -1,4 +1,4 @@
-"""Representative inputs in whatever form they come, as the file takes them."""
+"""Representative datasets in all accepted forms, turned into the arrays that a file takes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tfopt.data.arrays import add_channel_axis
 from tfopt.errors import DataError
 from tfopt.models.layers import walk
 
-# How many samples are taken of a data set that may have no end.
+# Largest number of samples taken of a data set, which may have no end.
 MOST = 200
-# How many random ones stand in where none are given, and the size of an open dimension that no sample shows.
+# Number of random samples where none are given, and the size of an open dimension that no sample shows.
 RANDOM = 8
 OPEN = 32
 
@@ -27,7 +27,7 @@ def collect_samples(calibration: Any, model: keras.Model) -> Any:
         calibration: An array `(samples, ...)`, a list of arrays, one for each input, or of single samples of the only
             one, a dict of arrays by input name, or a `tf.data.Dataset` of samples or batches, with or without targets,
             of which the first 200 are taken.
-        model: The model they are for.
+        model: The model that takes the samples.
 
     Returns:
         An array, a list or a dict of arrays; None where there are no samples.
@@ -84,10 +84,10 @@ def _of_dataset(dataset: Any, model: keras.Model) -> Any:
 
 
 def random_samples(model: keras.Model, count: int = RANDOM) -> dict[str, np.ndarray] | None:
-    """Random inputs by name: values of 0 to 1, or integers that the model's embeddings know.
+    """Random inputs by name: values of 0 to 1, or integers within the model's embeddings.
 
     Returns:
-        None where the model does not know its inputs.
+        Arrays `(count, ...)`, or None where the model does not know its inputs.
     """
     generator = np.random.default_rng(0)
     known = [size for place in walk(model) if (size := getattr(place.layer, "input_dim", None))]
@@ -101,10 +101,10 @@ def random_samples(model: keras.Model, count: int = RANDOM) -> dict[str, np.ndar
 
 
 def match_inputs(calibration: Any, names: list[str], details: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Samples by the file's input names and in its dtypes.
+    """Samples by the file's input names, in the file's dtypes.
 
     Args:
-        calibration: As `collect_samples` gives it.
+        calibration: The result of `collect_samples`.
         names: The model's input names, in its own order.
         details: `shape`, `shape_signature` (-1 where it is open) and `dtype` of each input of the file.
 

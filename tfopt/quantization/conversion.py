@@ -1,4 +1,4 @@
-"""A Keras model to the bytes of a `.tflite`, run on LiteRT before it is handed over."""
+"""Conversion of a Keras model to the bytes of a `.tflite`, checked on LiteRT."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tfopt.tflite.file import FileSummary, Op, read
 from tfopt.tflite.interpreter import Runner
 
 CHECKED_SAMPLES = 8
-# A recurrent model all in integers is taken above this; below it, its loops stay in float.
+# A recurrent model is quantized entirely above this ratio; below it, its loops stay in float.
 RECURRENT_SNR_DB = 10.0
 _KEPT = "loops stay in float"
 
@@ -40,11 +40,12 @@ class Conversion:
 
     Args:
         content: The bytes of the `.tflite`.
-        skipped: Ops that stayed in floating point although the mode quantizes, and what a rule could not reach.
-        audit: What became of each op.
-        notes: What was done besides, where a route failed and another was taken.
-        figures: `calibration_snr_db` and `calibration_max_error` against the float file on some of the samples; and
-            what the target's own runtime measured, `arena_bytes` and `tflm_max_error` for microcontrollers.
+        skipped: Ops that stayed in floating point although the mode quantizes, or that a rule could not reach.
+        audit: Storage and computation of each op.
+        notes: Remarks, such as on a route that failed and the one taken instead.
+        figures: `calibration_snr_db` (decibels) and `calibration_max_error` against the float file on some of the
+            samples, and measurements of the target's own runtime: `arena_bytes` and `tflm_max_error` for
+            microcontrollers.
     """
 
     content: bytes
@@ -61,10 +62,10 @@ class PreparedModel:
     Args:
         model: The model, in float32.
         source: The float file.
-        samples: Representative inputs by name.
-        export: What was asked for.
-        notes: What was done besides, and what it was compared with.
-        converted: The quantized file where it had to be made by TFLiteConverter, which knows no rules.
+        samples: Representative inputs `(samples, ...)` by input name.
+        export: Settings of the file.
+        notes: Remarks on the conversion and its comparison with Keras.
+        converted: The quantized file where TFLiteConverter had to make it, which takes no rules.
     """
 
     model: keras.Model
@@ -76,17 +77,17 @@ class PreparedModel:
 
     @cached_property
     def extremes(self) -> ActivationExtremes:
-        """What each activation reaches on the samples; looked at once."""
+        """The extremes of each activation on the samples, measured once."""
         return observe_extremes(self.source.content, self.samples)
 
     @cached_property
     def few(self) -> dict[str, np.ndarray]:
-        """Some samples, to compare outputs on."""
+        """A few samples, to compare outputs on."""
         return {name: array[:CHECKED_SAMPLES] for name, array in self.samples.items()}
 
     @cached_property
     def expected(self) -> dict[str, np.ndarray]:
-        """The float file's outputs on them."""
+        """The float file's outputs on the few samples."""
         return Runner(self.source.content)(self.few)
 
     @property
@@ -114,9 +115,9 @@ class PreparedModel:
         """A quantized file with its tensor names, not yet checked.
 
         Args:
-            precisions: By an op's number, on top of the rules.
-            algorithms: By an op's number, see `engine.quantize`.
-            ranges: Any of `RANGES`, if not what was asked for.
+            precisions: Precision by op number, on top of the rules.
+            algorithms: Algorithm by op number, see `quantizer.quantize`.
+            ranges: A range method in `RANGES`; that of the export settings if not given.
         """
         mode = MODES[self.export.mode]
         if not mode.quantizes:
@@ -139,7 +140,7 @@ def convert(
     trust: bool = False,
     **settings: Any,
 ) -> bytes:
-    """The `.tflite` of a model, run on LiteRT against the model before it is handed over.
+    """Converts a model to a `.tflite`, compared with the model on LiteRT.
 
     Example:
         ```python
@@ -158,10 +159,10 @@ def convert(
             `slim`, `sparse`.
 
     Returns:
-        The file.
+        The bytes of the file.
 
     Raises:
-        InputError: Settings that do not go together, no calibration samples, a model that cannot be read.
+        InputError: Settings that do not go together, no calibration samples, or a model that cannot be read.
         ConversionError: The model cannot be converted, or LiteRT cannot run it or gives something else than Keras.
     """
     export = Export(**{"mode": mode, **settings})
@@ -169,7 +170,7 @@ def convert(
 
 
 def convert_with_notes(model: keras.Model, export: Export, calibration: Any = None) -> Conversion:
-    """`convert` with what could not be quantized, what became of each op, and what was done besides."""
+    """`convert` with the ops that stayed in float, the audit of each op, and remarks."""
     prepared = unroll_if_better(prepare(model, export, calibration))
     return finish(prepared, prepared.quantized())
 
@@ -181,9 +182,9 @@ def prepare(
 
     Args:
         model: The model.
-        export: What is asked for.
+        export: Settings of the file.
         calibration: Representative inputs, as `convert` takes them.
-        original: What to compare with, where the model is a copy built in another way.
+        original: The model to compare outputs with, where `model` is a rebuilt copy of it.
 
     Raises:
         InputError: No calibration samples for a mode that computes in integers, or samples that do not fit.
@@ -221,15 +222,15 @@ def prepare(
 
 
 def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str] | None = None) -> Conversion:
-    """A file with its names, checked against the float one, looked over and slimmed.
+    """Finishes a quantized file: checks it against the float file, audits its ops and removes tensor names.
 
     Args:
-        prepared: What it was made from.
-        content: The file.
-        precisions: By an op's number, those that the accuracy contract chose.
+        prepared: The prepared model that the file was made from.
+        content: Bytes of the file, with tensor names.
+        precisions: Precision by op number, as the accuracy search chose it.
 
     Raises:
-        ConversionError: It computes something else than the float file, or the target cannot run it.
+        ConversionError: The file computes something else than the float file, or the target cannot run it.
     """
     export = prepared.export
     mode, target = MODES[export.mode], TARGETS[export.target]
@@ -264,7 +265,7 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
 
 
 def _remarks(prepared: PreparedModel, summary: FileSummary) -> Iterator[str]:
-    """What one should know of how a file came about."""
+    """The remarks for the notes of a conversion."""
     if MODES[prepared.export.mode].static:
         seen = [f"{name} from {x.min():.3g} to {x.max():.3g}" for name, x in prepared.samples.items()]
         count = len(next(iter(prepared.samples.values())))
@@ -274,9 +275,9 @@ def _remarks(prepared: PreparedModel, summary: FileSummary) -> Iterator[str]:
 
 
 def unrolled(prepared: PreparedModel) -> tuple[PreparedModel, bool]:
-    """The model with its loops unrolled, converted anew, and whether it is.
+    """The model converted anew with its loops unrolled, and whether that was done.
 
-    As it was where it has no loops or is not to be unrolled, and with a note where it cannot be.
+    The model is unchanged where it has no loops or is not to be unrolled, and has a note where unrolling fails.
     """
     if not prepared.export.unroll or not prepared.loops:
         return prepared, False
@@ -288,9 +289,9 @@ def unrolled(prepared: PreparedModel) -> tuple[PreparedModel, bool]:
 
 
 def unroll_if_better(prepared: PreparedModel) -> PreparedModel:
-    """The same, unrolled, where a mode of integers would leave loops in float and unrolling brings good integers.
+    """The model, unrolled where an integer mode would leave loops in float and the unrolled file is accurate enough.
 
-    Its `notes` say what was tried and how it went.
+    The `notes` of the result say what was tried.
     """
     if not MODES[prepared.export.mode].static or not prepared.loops:
         return prepared
@@ -324,7 +325,7 @@ def _by_quantizer(prepared: PreparedModel) -> PreparedModel:
 
 
 def _by_converter(prepared: PreparedModel) -> PreparedModel:
-    """The same with the int8 file of TFLiteConverter."""
+    """The prepared model with the int8 file that TFLiteConverter makes of it."""
     export = prepared.export
     able = ", ".join(mode.name for mode in MODES.values() if mode.by_converter)
     if not MODES[export.mode].by_converter or export.rules or export.batch != 1:

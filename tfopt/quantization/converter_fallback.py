@@ -1,8 +1,8 @@
 """TFLiteConverter's own post-training quantization, in a child process.
 
-It is the second route for unrolled recurrent layers. On some graphs the converter ends its process (a loop in full
-integers is one), so it never runs in this one. A child takes a SavedModel with the weights in it, so that it needs
-nothing of the user's code.
+This is the second route for unrolled recurrent layers. On some graphs the converter crashes its process (a loop in
+full integers is one), so it runs in a child. The child takes a SavedModel with the weights in it, so it needs none of
+the user's code.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _GRAPH, _SAMPLES, _FILE = "graph", "samples.npz", "model.tflite"
 
 
 def post_training(traced: TracedModel, samples: Mapping[str, np.ndarray], io: str = "int8") -> bytes:
-    """The int8 `.tflite` of a traced model, all in integers, made by TFLiteConverter.
+    """The int8 `.tflite` of a traced model, made by TFLiteConverter, with all ops in integers.
 
     Args:
-        traced: The model.
-        samples: Representative inputs by name, `(samples, ...)`.
-        io: `int8` or `float32` inputs and outputs.
+        traced: The traced model.
+        samples: Representative inputs `(samples, ...)` by input name.
+        io: Type of the file's inputs and outputs, `int8` or `float32`.
 
     Raises:
-        ConversionError: The converter refuses the model, or ends its process.
+        ConversionError: The converter refuses the model, or crashes.
     """
     with tempfile.TemporaryDirectory(prefix="tfopt-") as temporary:
         folder = Path(temporary)

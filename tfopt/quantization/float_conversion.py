@@ -41,12 +41,12 @@ class FloatModel:
     """A float32 `.tflite` that knows which Keras layers its ops came from.
 
     Args:
-        content: The file.
-        ops: Its ops, in order.
-        owners: For each op the layers it computes, the one with the kernel alone where it has one; empty for what the
-            model computes between its layers.
+        content: Bytes of the file.
+        ops: The ops of the file, in order.
+        owners: For each op the layers that it computes, only the one with the kernel where there is one; empty for ops
+            between layers.
         places: Every layer of the Keras model.
-        loops: The tensor names at the ends of each inner graph, inputs and outputs in turn.
+        loops: For each inner graph, the names of its inputs and, as the next entry, of its outputs.
     """
 
     content: bytes
@@ -68,7 +68,7 @@ def to_float(model: keras.Model, sample: Any = None, batch: int | None = 1, spar
         model: A built Keras 3 model.
         sample: One or more samples, `(samples, ...)` or a dict of such arrays by input name; needed for a subclassed
             model, which does not know its input shapes.
-        batch: Samples the file takes at once; None for an input that can be resized.
+        batch: Samples per run of the file; None for an input that can be resized.
         sparse: Whether kernels with many zeros are stored in TFLite's sparse format.
 
     Raises:
@@ -95,14 +95,14 @@ def to_float(model: keras.Model, sample: Any = None, batch: int | None = 1, spar
 
 @dataclass(frozen=True)
 class TracedModel:
-    """A model as one TensorFlow function.
+    """A model traced as one TensorFlow function.
 
     Args:
-        function: Takes the inputs in the order of their names and returns the outputs in that of theirs.
+        function: Takes the inputs in the order of `inputs` and returns the outputs in that of `outputs`.
         inputs: Names of the inputs.
         outputs: Names of the outputs.
         results: Names of the ops that compute the outputs.
-        places: Every layer; the ops of layer `i` are in the scope `layer.i`.
+        places: Every layer of the model; the ops of layer `i` are in the name scope `layer.i`.
     """
 
     function: Any
@@ -112,7 +112,7 @@ class TracedModel:
     places: tuple[LayerRef, ...]
 
     def readable(self, name: str) -> str:
-        """A name of the graph with paths for the numbers of layers."""
+        """A name of the graph with layer paths in place of layer numbers."""
         return _SCOPE.sub(lambda match: f"{self.places[int(match[1])].path}/", name)
 
 
@@ -141,7 +141,7 @@ def trace(model: keras.Model, sample: Any, batch: int | None) -> TracedModel:
 
 @contextlib.contextmanager
 def _scoped(model: keras.Model) -> Iterator[tuple[LayerRef, ...]]:
-    """Lets every layer compute in the name scope of its number, for the length of the block."""
+    """Lets every layer compute in the name scope of its number within the block."""
     places = tuple(walk(model))
     with contextlib.ExitStack() as stack:
         for number, place in enumerate(places):
@@ -228,7 +228,7 @@ def _multiplied(
     parts = [part for tensor in op.outputs for part in origins.get(tensor.name, "").split(";")]
     waiting = [operations[part] for part in parts if part in operations]
     seen = {operation.name for operation in waiting}
-    for operation in waiting:  # it grows
+    for operation in waiting:  # grows in the loop
         places = [traced.places[int(number)] for number in _SCOPE.findall(operation.name)]
         if places and _has_kernel(places[-1].layer):
             return (places[-1],)
@@ -244,7 +244,7 @@ def _has_kernel(layer: Any) -> bool:
 
 
 def _inputs(model: keras.Model, sample: Any, batch: int | None) -> list[tf.TensorSpec]:
-    """The model's inputs with their batch, by name."""
+    """The specs of the model's inputs, with the batch size and by name."""
     if tensors := getattr(model, "inputs", None):
         return [tf.TensorSpec((batch, *t.shape[1:]), t.dtype, name=t.name) for t in tensors]
     if sample is None:
@@ -265,7 +265,7 @@ def _inputs(model: keras.Model, sample: Any, batch: int | None) -> list[tf.Tenso
 
 
 def reason(error: str, noise: str) -> str:
-    """The line that says what is wrong, out of the converter's pages."""
+    """The line of the converter's output that names the cause."""
     lines = [line.strip() for line in f"{error}\n{noise}".splitlines() if line.strip()]
     telling = [line for line in lines if "error:" in line or "is neither a custom op nor a flex op" in line]
     own = [line for line in error.strip().splitlines() if not line.startswith("Exception encountered when calling")]

@@ -1,4 +1,4 @@
-"""Which layers of a model bear quantization, and what it saves in each."""
+"""Ranking of layers by their sensitivity to quantization and the bytes it saves."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tfopt.recipe.export import Export
 
 @dataclass(frozen=True)
 class QuantizationSensitivity:
-    """What quantizing each layer alone costs.
+    """The sensitivity of each layer to being quantized alone.
 
     Args:
-        layers: Every layer at every precision that it has, the least error per byte saved first.
-        notes: What had to be done to the model before, such as unrolling its loops.
+        layers: Every layer at every precision with a form of it, the least error per byte saved first.
+        notes: Remarks on preparing the model, such as unrolling its loops.
     """
 
     layers: tuple[Sensitivity, ...]
@@ -34,14 +34,17 @@ def rank_layers(
     precisions: Sequence[str] = PRECISIONS,
     part: Callable[[float], Any] = lambda done: None,
 ) -> QuantizationSensitivity:
-    """Quantizes each layer alone, weights and activations, and holds the file on LiteRT against the float one.
+    """Quantizes each layer alone, weights and activations, and compares the file on LiteRT with the float one.
 
     Args:
         model: A built model.
-        calibration: Representative inputs, as `convert` takes them; random ones stand in where there are none, which
-            shows how it works and no ranking that counts.
-        precisions: Those to try, of `int8` and `int4`. A layer that has no form at one is left out at that one.
-        part: Is called with the fraction that is done, 0-1.
+        calibration: Representative inputs, as `convert` takes them; random inputs if not given, whose ranking means
+            nothing.
+        precisions: Precisions to try, of `int8` and `int4`. A layer without a form at one is left out at that one.
+        part: Called with the finished fraction, 0-1.
+
+    Returns:
+        The sensitivities, the least error per byte saved first.
 
     Raises:
         InputError: Samples that do not fit the model.

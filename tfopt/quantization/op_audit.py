@@ -1,4 +1,4 @@
-"""What became of each op between the float file and the finished one: its bytes, its zeros, and whether it is float."""
+"""The audit of a finished file against the float one: bytes, zeros and arithmetic of each op."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tfopt.tflite.file import FileSummary, Op, Tensor, read
 
 
 def audit(source: FloatModel, content: bytes) -> Audit:
-    """Compares a finished file, its tensor names still in it, with the float file it was made from."""
+    """Compares a finished file, with tensor names, with the float file that it was made from."""
     made, before = read(content), read(source.content)
     now_unpacked, then_unpacked = unpacked(made.ops), unpacked(source.ops)
     after = {op.outputs[0].name: kernels(op, now_unpacked) for op in made.ops if op.outputs}
@@ -52,15 +52,15 @@ def left_in_float(summary: FileSummary, mode: Mode, reasons: Mapping[str, str]) 
     """The ops of a file that the mode would quantize and that are in floating point; a loop counts as one.
 
     Args:
-        summary: The file, its tensor names still in it.
-        mode: The mode it was made in.
-        reasons: Why, by an op's output, where it is not for want of a form in that mode.
+        summary: Summary of the file, with tensor names.
+        mode: The mode of the file.
+        reasons: Reason by name of the op's output, where it is not that the mode has no form of the op.
     """
     if mode.static:
         left = [op for op in summary.ops if op.floating and not op.graph]
         then = "it computes in float"
     else:
-        # The constants of the others are factors, offsets or first states, and never what one would call a kernel.
+        # The constants of other ops are factors, offsets or initial states, not kernels.
         able = [op for op in summary.ops if not op.facts.elementwise and not op.facts.control]
         left = [op for op in able if any(t.dtype == "FLOAT32" for t in op.kernels)]
         then = "its weights stay in float32"
@@ -73,7 +73,7 @@ def left_in_float(summary: FileSummary, mode: Mode, reasons: Mapping[str, str]) 
 
 
 def unpacked(ops: Iterable[Op]) -> dict[str, Tensor]:
-    """The constants that ops unpack for others, as they are stored, by the name of what comes out."""
+    """The stored constants that ops unpack for other ops, by the name of the unpacked tensor."""
     return {op.outputs[0].name: op.inputs[0] for op in ops if op.facts.unpacks and op.inputs[0].bytes}
 
 

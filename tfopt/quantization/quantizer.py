@@ -1,4 +1,4 @@
-"""litert-quantizer, told op by op what to do."""
+"""Quantization of a float file by litert-quantizer, configured op by op."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tfopt.quantization.float_conversion import FloatModel
 from tfopt.recipe.export import MODES, Mode
 from tfopt.tflite.file import Op
 
-# litert-quantizer's word for each op of the schema.
+# litert-quantizer's name for each op of the TFLite schema.
 _OPERATIONS = {
     name: tfl_flatbuffer_utils.TFL_OP_CODE_TO_NAME[code]
     for name, code in vars(schema.BuiltinOperator).items()
@@ -41,18 +41,21 @@ def quantize(
     algorithms: Mapping[int, str] | None = None,
     scales: str = "auto",
 ) -> bytes:
-    """A quantized file from a float one. Its tensors keep their names.
+    """Quantizes a float file. The tensors keep their names.
 
     Args:
         source: The float file.
-        mode: Any of `MODES` that quantizes; or `none`, where only what `precisions` names is quantized.
-        ranges: Of every activation (`ActivationExtremes.ranges`), for modes that compute in integers.
-        precisions: By an op's number in `source.ops`: `int4`, `int8`, `int16` or `float`; the others are the mode's.
+        mode: A mode in `MODES` that quantizes; or `none` to quantize only the ops in `precisions`.
+        ranges: Ranges of every activation (`ActivationExtremes.ranges`), for modes that compute in integers.
+        precisions: `int4`, `int8`, `int16` or `float` by op number in `source.ops`; other ops take the mode's.
         io: Type of the file's inputs and outputs where they are integers; `float32` leaves them in floating point.
-        algorithms: By an op's number: `octav` finds the scale of its kernel that loses least (an iterated clipping
-            of outliers), where `minmax` covers its largest weight.
-        scales: `channel` gives every output channel of a kernel a scale of its own, `tensor` the whole kernel one;
-            `auto` is `channel`, but `tensor` for kernels of few distinct values, which many scales would multiply.
+        algorithms: Algorithm for the kernel's scale by op number: `minmax` covers the largest weight, `octav` finds
+            the scale of least error (iterated clipping of outliers).
+        scales: `channel` for per-channel scales of kernels, `tensor` for per-tensor; `auto` is `channel`, but `tensor`
+            for clustered kernels, whose few distinct values many scales would multiply.
+
+    Returns:
+        The bytes of the quantized file.
 
     Raises:
         ConversionError: The quantizer refuses the file, with its reason.
@@ -78,7 +81,7 @@ def quantize(
 
 
 def supports(op: Op, mode: str, precision: str, per_tensor: bool = False) -> bool:
-    """Whether the quantizer has a form of an op in a mode at a precision, with one scale for its kernel or many."""
+    """Whether the quantizer can write an op in a mode at a precision, per-tensor or per-channel."""
     if precision == "float":
         return True
     if op.graph or op.name not in _OPERATIONS:
@@ -95,7 +98,7 @@ def supports(op: Op, mode: str, precision: str, per_tensor: bool = False) -> boo
 
 
 def _four_bits(op: Op, mode: str) -> bool:
-    """Whether the quantizer writes kernels of an op in 4 bits; its own check lets others through, and does nothing."""
+    """Whether the quantizer writes an op's kernel in 4 bits; its own check accepts more ops and leaves them alone."""
     return op.facts.int4 == "any" or (op.facts.int4 == "float" and not _mode(mode).static)
 
 
@@ -104,12 +107,12 @@ def _mode(name: str) -> Mode:
 
 
 def shares_values(op: Op) -> bool:
-    """Whether a kernel of the op is a codebook: so few distinct values that clustering must have made it."""
+    """Whether a kernel of the op is clustered: it has few distinct values."""
     return any(tensor.codebook for tensor in op.kernels)
 
 
 def _config(mode: Mode, precision: str, per_tensor: bool = False) -> Any:
-    """How one op is quantized."""
+    """The litert-quantizer configuration for one op."""
     weights = qtyping.TensorQuantizationConfig(
         num_bits=_BITS[precision],
         symmetric=True,
@@ -142,7 +145,7 @@ def _configure(
     algorithms: Mapping[int, str],
     scales: str,
 ) -> set[int]:
-    """Tells the engine what to do with each op; the numbers of those whose kernels have one scale."""
+    """Configures the engine for each op; returns the numbers of ops with per-tensor kernels."""
     shared: set[int] = set()
     if mode.weights.startswith("float"):
         bits = int(mode.weights.removeprefix("float"))
@@ -175,7 +178,7 @@ def _configure(
             engine.update_quantization_recipe(
                 scope, _OPERATIONS[op.name], _config(mode, precision, per_tensor), algorithm
             )
-    for ends in source.loops if mode.static else ():  # what is inside a loop has no values to calibrate with
+    for ends in source.loops if mode.static else ():  # tensors inside a loop have no calibrated ranges
         engine.update_quantization_recipe(_scope(ends), "*", algorithm_key=AlgorithmName.NO_QUANTIZE)
     return shared
 

@@ -1,4 +1,4 @@
-"""Rules by layer pattern, resolved to a precision for each op of a file."""
+"""Precision rules by layer pattern, resolved to a precision for each op of a file."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class PrecisionAssignment:
     """A precision for each op that some rule reaches.
 
     Args:
-        precisions: By the op's number in the float file.
-        skipped: Ops of a chosen layer that have no form at that precision.
+        precisions: Precision by op number in the float file.
+        skipped: Ops of a chosen layer without a form at the rule's precision.
     """
 
     precisions: dict[int, str] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class PrecisionAssignment:
 
 
 def resolve(rules: Sequence[Rule], source: FloatModel, mode: str) -> PrecisionAssignment:
-    """Which op gets which precision; of several rules that reach an op the last one decides.
+    """Assigns a precision to each op that a rule reaches; of several rules the last one decides.
 
     Raises:
         ModelError: A pattern matches no layer, chooses layers that have no op of their own in the file, or asks for a
@@ -51,7 +51,7 @@ def resolve(rules: Sequence[Rule], source: FloatModel, mode: str) -> PrecisionAs
 
 
 def _reach(pattern: str, to: str, source: FloatModel, mode: str) -> tuple[list[int], dict[int, Skipped]]:
-    """The ops that a pattern gives a precision, and those that have none at it."""
+    """The ops that a pattern gives a precision, and those without a form at it."""
     chosen = matching(source.places, pattern, "rules")
     own = [i for i, places in enumerate(source.owners) if any(place in places for place in chosen)]
     own = [i for i in own if not source.ops[i].facts.border]
@@ -60,7 +60,7 @@ def _reach(pattern: str, to: str, source: FloatModel, mode: str) -> tuple[list[i
             f"the rule {pattern!r} -> {to} reaches no op: {_names(chosen)} {_are(chosen)} folded into the ops of other "
             "layers, or nothing at inference. Name the layer with the kernel."
         )
-    # Where only kernels are quantized, what computes without one is as it is.
+    # Where only kernels are quantized, ops without one stay as they are.
     kernels_alone = to == "int4" or not MODES[mode].static
     wanted = [i for i in own if source.ops[i].kernels] if kernels_alone else own
     able = [i for i in wanted if supports(source.ops[i], mode, to)]

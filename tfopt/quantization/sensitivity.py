@@ -1,4 +1,4 @@
-"""How much the outputs suffer when one layer alone is quantized, and what it saves."""
+"""Quantization sensitivity: the output error when one layer alone is quantized, and the bytes it saves."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PRECISIONS = ("int8", "int4")
 
 @dataclass(frozen=True)
 class Group:
-    """What is quantized together: the ops of one layer, or one op between layers.
+    """A unit of quantization: the ops of one layer, or one op between layers.
 
     Args:
-        name: The layer's path, or the op's output.
-        kind: Its ops.
-        ops: Their numbers in the float file.
-        floats: Bytes of their kernels in float32; one that several of them share counts once.
+        name: Path of the layer, or name of the op's output.
+        kind: Names of the ops.
+        ops: Numbers of the ops in the float file.
+        floats: Bytes of the kernels in float32; a shared kernel counts once.
     """
 
     name: str
@@ -38,14 +38,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """One layer at one precision, all others in float.
+    """The sensitivity of one layer at one precision, all others in float.
 
     Args:
         group: The layer.
         precision: `int8` or `int4`.
-        error: Power of the output's error over that of the output, 0 being none; of several outputs the mean.
-        bytes_saved: What the kernels lose against float32.
-        algorithm: The way to find a kernel's scale that lost less, `minmax` or `octav`.
+        error: Power of the output's error over that of the output, 0 for no error; the mean over outputs.
+        bytes_saved: Bytes that the kernels lose against float32.
+        algorithm: Algorithm of the smaller error for the kernel's scale, `minmax` or `octav`.
     """
 
     group: Group
@@ -65,15 +65,15 @@ def measure(
     precisions: Sequence[str] = PRECISIONS,
     part: Callable[[float], None] = lambda done: None,
 ) -> list[Sensitivity]:
-    """Every layer at every precision that it has, the least error per byte saved first.
+    """Measures every layer at every precision with a form of it, the least error per byte saved first.
 
     Each is quantized alone, weights and activations, and the file is run on LiteRT against the float one. A layer that
     LiteRT cannot load at a precision is left out at that precision.
 
     Args:
         prepared: The model, converted to float32, with its samples.
-        precisions: Which to try.
-        part: Is called with the fraction that is done, 0-1.
+        precisions: Precisions to try.
+        part: Called with the finished fraction, 0-1.
     """
     source, ranges = prepared.source, prepared.extremes.ranges(prepared.export.ranges)
     samples = {name: array[:SCORED_SAMPLES] for name, array in prepared.samples.items()}
@@ -117,7 +117,7 @@ def groups(source: FloatModel) -> list[Group]:
 
 
 def _saved(source: FloatModel, changed: Iterable[int], precision: str) -> int:
-    """The bytes that the kernels of the changed ops lose; one that several of them share counts once."""
+    """The bytes that the kernels of the changed ops lose; a shared kernel counts once."""
     kernels = {t.name: t for i in changed for t in source.ops[i].kernels}
     bits = 4 if precision == "int4" else 8
     return sum(t.bytes - -(-t.size * bits // 8) for t in kernels.values())

@@ -1,4 +1,4 @@
-"""SPLIT ops that LiteRT does not load once they are quantized, written in another way."""
+"""Rewrites SPLIT ops that LiteRT does not load once they are quantized."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _constant(model: Any, graph: Any, name: str, values: list[int]) -> int:
 
 
 def _opcode(model: Any, wanted: int) -> int:
-    """The place of an op among a file's op codes, entered if it is not there."""
+    """The index of an op among a file's op codes, added if missing."""
     for index, code in enumerate(model.operatorCodes):
         if builtin_operator(code) == wanted:
             return index

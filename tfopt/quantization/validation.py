@@ -1,4 +1,4 @@
-"""What a file has to stand up to before it is handed over."""
+"""The checks that a file has to pass before it is returned."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tfopt.recipe.export import Mode, Target
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.interpreter import Runner
 
-# Far above the rounding of one framework against the other, far below what an uninitialised file gives.
+# Largest relative difference: far above float rounding, far below that of an uninitialised file.
 FLOAT_TOLERANCE = 1e-3
-# Of the model's own computing in 16 bits: bfloat16 has 8 of them for a value's digits.
+# The same for a model that computes in 16 bits: bfloat16 has 8 bits of precision.
 HALF_TOLERANCE = 5e-2
-# How often Keras is asked.
+# Number of batches to run through Keras.
 KERAS_RUNS = 3
 
 
@@ -39,14 +39,14 @@ def check_against_keras(model: keras.Model, samples: Mapping[str, np.ndarray], g
 
     Args:
         model: The model as it was handed in.
-        samples: `(samples, ...)` by input name; the first few are looked at.
-        got: What the file gives for them on LiteRT.
+        samples: Inputs `(samples, ...)` by input name; only the first few are used.
+        got: Outputs of the file for the samples on LiteRT.
 
     Returns:
         The largest difference, as a share of the largest output.
 
     Raises:
-        ConversionError: They differ, or one of them is not finite.
+        ConversionError: The outputs differ, or some are not finite.
     """
     check_finite(got)
     tolerance = HALF_TOLERANCE if clone.in_half(model) else FLOAT_TOLERANCE
@@ -82,11 +82,11 @@ def check_snr(snr: float, mode: Mode) -> None:
     """Refuses a quantized file whose outputs have nothing to do with those of the float file.
 
     Args:
-        snr: Of its outputs against the float file's, in decibels.
-        mode: Its mode, which says what ratio is too low.
+        snr: Signal-to-noise ratio of the outputs against the float file's, in decibels.
+        mode: Mode of the file, which has the least ratio.
 
     Raises:
-        ConversionError: The error is as strong as the outputs; a file that gives nothing but 0 is at 0 dB.
+        ConversionError: The ratio is too low; a file that outputs only 0 is at 0 dB.
     """
     if snr <= mode.least_snr_db:
         raise ConversionError(
@@ -99,7 +99,7 @@ def check_target(looked: Audit, target: Target) -> None:
     """Refuses a file with ops that its target does not have.
 
     Raises:
-        ConversionError: Ops of TensorFlow, or what the target refuses, such as ops in float.
+        ConversionError: The file has ops of TensorFlow, or ops that the target refuses, such as ops in float.
     """
     if looked.flex:
         raise ConversionError(f"the file needs TensorFlow itself for {looked.flex[0]}, which no edge runtime has.")
@@ -108,14 +108,14 @@ def check_target(looked: Audit, target: Target) -> None:
 
 
 def measure_on_target(target: Target, content: bytes, samples: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Runs a file on its target's own runtime, where there is one, against LiteRT.
+    """Compares a file on its target's own runtime, where there is one, with LiteRT.
 
     Returns:
-        What was measured there, such as `arena_bytes`, and the largest difference, such as `tflm_max_error`.
+        Measurements by name, such as `arena_bytes`, and the largest difference, such as `tflm_max_error`.
 
     Raises:
-        InputError: That runtime is not installed.
-        ConversionError: It does not run the file, or gives something else.
+        InputError: The target's runtime is not installed.
+        ConversionError: The target's runtime does not run the file, or its outputs differ.
     """
     if target.measure is None:
         return {}
@@ -131,10 +131,10 @@ def measure_on_target(target: Target, content: bytes, samples: Mapping[str, np.n
 
 
 def check_slim(content: bytes, samples: Mapping[str, np.ndarray]) -> bytes:
-    """The file without its names, run against itself with them.
+    """Removes the tensor names of a file and checks that its outputs stay the same.
 
     Raises:
-        ConversionError: Some output bit is not the same.
+        ConversionError: Some output bit differs.
     """
     slim = flatbuffer.slim(content)
     one = {name: array[:1] for name, array in samples.items()}

@@ -1,1 +1,1 @@
-"""YAML in, frozen settings out: what a user writes, what a stage is, and what a result on disk looks like."""
+"""Recipes and their stages as frozen settings read from YAML, and the artifacts that stages leave on disk."""

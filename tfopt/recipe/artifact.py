@@ -1,4 +1,4 @@
-"""One committed folder for each result: the model, and `artifact.json` beside it that says how it came about.
+"""Artifacts: one committed folder per result, with the model and an `artifact.json` on how it was made.
 
 A stage works in `<name>.partial`. The rename to `<name>` is the only moment a result appears, so a process that is
 killed leaves either the whole result or none of it, and a partial folder to go on from.
@@ -24,7 +24,7 @@ from tfopt.recipe.details.detail import Details
 Format = Literal["keras", "tflite"]
 RECORD = "artifact.json"
 SOURCE = "source"
-TRAINED = "trained.keras"  # beside a file, the model that was trained to be it
+TRAINED = "trained.keras"  # the Keras model of a `.tflite` of quantization-aware training
 PARTIAL = ".partial"
 OLD = ".old"
 BACKUP = ".backup"
@@ -59,19 +59,19 @@ class Artifact:
     Args:
         name: The stage's name in the recipe; also the folder's.
         kind: The stage's kind, such as `prune`.
-        folder: Where it lies.
+        folder: The artifact's folder.
         file: The model file, relative to the folder; a stage that only measures points at the file it measured.
         format: `keras` or `tflite`.
         key: Content key: the same key means the same inputs, settings and code.
         parents: Names of the artifacts it was made from; the first is the one that flowed through.
-        metrics: What was measured: fractions are 0-1, sizes are bytes, times are in the unit of their name.
-        scores: Which of the metrics say how good the model is, the gated one first.
+        metrics: Measured values by name: fractions 0-1, sizes in bytes, times in the unit of their name.
+        scores: Names of the metrics that tell the model's accuracy, the gated one first.
         files: For stages that look at several files: the metrics of each, by the name of its stage.
-        skipped: What was left alone, with the reason.
-        details: What the stage tells besides, such as its training history. Given as typed details, or as JSON by name.
-        failed: The sentence of a gate that was not met.
-        seconds: How long it took.
-        environment: Machine and versions of the packages that made it.
+        skipped: Layers or ops that were left alone, with the reason.
+        details: Further results, such as the training history: typed details, or JSON by name.
+        failed: The message of a gate that was not met, else None.
+        seconds: Duration of the stage in seconds.
+        environment: Machine and package versions that made the artifact.
         digest: sha256 of the model file; a file that was changed by hand is no longer this result.
     """
 
@@ -159,13 +159,13 @@ class Workspace:
             lock.release()
 
     def _sweep(self) -> None:
-        """Removes what a killed process left that nobody goes on from."""
+        """Removes remains of killed processes that no run resumes from."""
         for folder in (*self.root.glob(f"*{OLD}"), *self.root.glob(f"*/{BACKUP}")):
             if folder.parent.suffix != PARTIAL and folder.is_dir():
                 shutil.rmtree(folder)
 
     def remove_if_empty(self) -> None:
-        """Takes away the folder of a run that came to nothing, and the one around it if nothing else is in it."""
+        """Removes the folder of a run without results, and its parent if that is empty."""
         left = {path.name for path in self.root.iterdir()}
         if left <= {LOCK, LOG, OWNER, WORKERS}:
             shutil.rmtree(self.root / WORKERS, ignore_errors=True)
@@ -176,19 +176,19 @@ class Workspace:
                 self.root.parent.rmdir()
 
     def find(self, name: str, key: str) -> Artifact | None:
-        """The committed artifact of that name, if its key is the one asked for and its file is as it was made."""
+        """The committed artifact of that name, if it has this key and its file is unchanged."""
         artifact = Artifact.read(self.root / name)
         return artifact if artifact and artifact.key == key and artifact.digest == _sha256(artifact.path) else None
 
     def begun(self, name: str, key: str) -> bool:
-        """Whether a result of that key is being made."""
+        """Whether a partial folder of that key exists."""
         try:
             return (self.partial(name) / KEY).read_text() == key
-        except FileNotFoundError:  # another process may be taking it away
+        except FileNotFoundError:  # another process may be removing it
             return False
 
     def partial(self, name: str) -> Path:
-        """The folder in which a result is made."""
+        """The partial folder of a result."""
         return self.root / f"{name}{PARTIAL}"
 
     def begin(self, name: str, key: str) -> Path:
@@ -214,7 +214,7 @@ class Workspace:
         return replace(artifact, folder=final)
 
     def artifacts(self) -> list[Artifact]:
-        """Every committed artifact, in the order of their making."""
+        """Every committed artifact, in order of creation."""
         found = [Artifact.read(path.parent) for path in self.root.glob(f"*/{RECORD}") if path.parent.suffix != PARTIAL]
         return sorted(filter(None, found), key=lambda a: (a.folder / RECORD).stat().st_mtime)
 
@@ -235,7 +235,7 @@ def environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turns an `OSError` of the block (a full disk, a read-only folder) into one line."""
+    """Turns an `OSError` of the block (a full disk, a read-only folder) into a one-line `StorageError`."""
     try:
         yield
     except OSError as error:

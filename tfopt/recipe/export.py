@@ -1,6 +1,6 @@
-"""What can be asked of a conversion: the mode, the ranges, the precision of single layers, the target.
+"""Settings of a conversion: the mode, the ranges, the precision of single layers, the target.
 
-Modes, targets and ways to make ranges are entries of registries, whose classes are here; each entry is a file of its
+Modes, targets and range methods are entries of registries, whose classes are here; each entry is a file of its
 own in the package that its registry names.
 """
 
@@ -24,22 +24,22 @@ Io = Literal["int8", "int16", "float32"]
 
 @dataclass(frozen=True)
 class Mode:
-    """A way to store the weights and to compute.
+    """A quantization mode: how weights are stored, and the type of the arithmetic.
 
     Args:
-        name: As written in a recipe.
-        about: What it costs and brings, in a few words.
+        name: The name in a recipe.
+        about: What the mode costs and brings, in a few words.
         weights: Type of the stored kernels: `float32`, a smaller float, `int8`; or `int4`, which is int8 for the
             kernels that have no form of 4 bits.
         activation_bits: 8 or 16 where activations are integers whose ranges are known beforehand; None where they are
             stored in floating point.
-        rules: Precisions that single layers can be given in it.
-        weight_only: Whether integer kernels are turned back into floating point before anything is computed with them.
-        sparse: Whether LiteRT loads its kernels in TFLite's sparse format.
-        by_converter: Whether TFLiteConverter makes such files too, for what the quantizer makes badly.
-        least_snr_db: Outputs whose signal-to-noise ratio against the float file's is not above this, in decibels, are
-            no result of a quantization, but of a mistake.
-        rank: Where it stands in lists.
+        rules: Precisions that rules can give single layers in this mode.
+        weight_only: Whether integer kernels are dequantized before they are computed with.
+        sparse: Whether LiteRT loads such kernels in TFLite's sparse format.
+        by_converter: Whether TFLiteConverter can make such files too, as a fallback for the quantizer.
+        least_snr_db: Signal-to-noise ratio against the float file's outputs, in decibels, that a file has to exceed;
+            below it something went wrong.
+        rank: Position in lists.
     """
 
     name: str
@@ -60,17 +60,17 @@ class Mode:
 
     @property
     def io(self) -> str | None:
-        """Type of the file's inputs and outputs where they are integers; None where they are the model's own."""
+        """Type of the file's integer inputs and outputs; None where they are the model's own."""
         return f"int{self.activation_bits}" if self.static else None
 
     @property
     def quantizes(self) -> bool:
-        """Whether the file is another one than the float file."""
+        """Whether the mode changes the float file."""
         return self.weights != "float32"
 
     @property
     def precision(self) -> str:
-        """The precision of the ops that no rule is about: int16 stands for activations of 16 bits."""
+        """The precision of ops without a rule; int16 stands for activations of 16 bits."""
         return "int16" if self.activation_bits == 16 else "int8"
 
 
@@ -79,15 +79,15 @@ MODES: Registry[Mode] = Registry("tfopt.quantization.modes", Mode)
 
 @dataclass(frozen=True)
 class RangeMethod:
-    """How the range of an activation is made of what calibration saw.
+    """A range method: makes the range of an activation from its calibrated extremes.
 
     Args:
-        name: As written in a recipe.
-        about: What it makes of them, in a few words.
-        ends: The smallest and the largest value of each tensor's range, `(tensors,)` each, from what it reaches in each
-            run: its smallest and its largest values, `(runs, tensors)` each.
-        fewest: Calibration samples that it takes at least.
-        rank: Where it stands in lists.
+        name: The name in a recipe.
+        about: What the range covers, in a few words.
+        ends: Maps the smallest and the largest values in each run, `(runs, tensors)` each, to the lower and upper ends
+            of the ranges, `(tensors,)` each.
+        fewest: Least number of calibration samples.
+        rank: Position in lists.
     """
 
     name: str
@@ -102,15 +102,15 @@ RANGES: Registry[RangeMethod] = Registry("tfopt.quantization.ranges", RangeMetho
 
 @dataclass(frozen=True)
 class TrainedRanges:
-    """How the ranges of activations follow quantization-aware training.
+    """A method for activation ranges to follow quantization-aware training.
 
     Args:
-        name: As written in a recipe.
-        about: How they do, in a few words.
-        begin: The `RangeMethod` that they begin with, by name.
+        name: The name in a recipe.
+        about: How the ranges follow, in a few words.
+        begin: Name of the `RangeMethod` of the first ranges.
         observer: Makes the `quantization.aware.observers.RangeObserver` of a model, from the grids of its activations,
             the grids of its kernels with their variables, the momentum of averages and the rate of learning.
-        rank: Where it stands in lists.
+        rank: Position in lists.
     """
 
     name: str
@@ -124,7 +124,7 @@ TRAINED_RANGES: Registry[TrainedRanges] = Registry("tfopt.quantization.aware.ran
 
 
 class FileAudit(Protocol):
-    """What a target is told of a file that is finished, all but its names."""
+    """What a target looks at in a finished file."""
 
     @property
     def floating(self) -> tuple[str, ...]:
@@ -132,16 +132,16 @@ class FileAudit(Protocol):
 
     @property
     def loops(self) -> tuple[str, ...]:
-        """Layers that are loops in it."""
+        """Layers that are loops in the file."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a file gave on a target's own runtime.
+    """The result of running a file on a target's own runtime.
 
     Args:
-        outputs: By name, each `(samples, ...)`, in the float model's units.
-        figures: What was measured, such as `arena_bytes`, by names that go into the metrics.
+        outputs: Outputs `(samples, ...)` by name, in the float model's units.
+        figures: Measured values by metric name, such as `arena_bytes`.
     """
 
     outputs: dict[str, np.ndarray]
@@ -153,18 +153,18 @@ class Target:
     """A runtime that a file is made for.
 
     Args:
-        name: As written in a recipe.
-        about: What it is.
-        runs: Whether it runs a mode, and runs it right.
-        refusals: What it does not take of the settings, in sentences without a full stop.
-        file_refusals: What it does not take of a finished file, in sentences without a full stop.
-        runs_op: Whether it runs an op, such as `CONV_2D`, at a precision at which the quantizer makes it.
-        highest_precision: What layers get that lose too much in 8 bits.
-        measure: Runs a file on samples, by input name, where this machine has the target's own runtime.
-        figures: How a report puts what is measured there, such as `RAM: {:,.0f} B`, by name of the figure.
-        least_snr_db: The least signal-to-noise ratio of these outputs against LiteRT's, in decibels. Two sets of int8
+        name: The name in a recipe.
+        about: What the target is, in a few words.
+        runs: Whether the target runs a mode correctly.
+        refusals: Reasons to refuse settings, sentences without a full stop.
+        file_refusals: Reasons to refuse a finished file, sentences without a full stop.
+        runs_op: Whether the target runs an op, such as `CONV_2D`, at a precision that the quantizer offers.
+        highest_precision: Precision of layers that lose too much in 8 bits.
+        measure: Runs a file on samples by input name on the target's own runtime; None where there is none.
+        figures: Format of measured values in a report, such as `RAM: {:,.0f} B`, by metric name.
+        least_snr_db: Least signal-to-noise ratio of its outputs against LiteRT's, in decibels. Two sets of int8
             kernels round differently; two that compute different things are far below 20.
-        rank: Where it stands in lists.
+        rank: Position in lists.
     """
 
     name: str
@@ -181,7 +181,7 @@ class Target:
 
     @property
     def difference(self) -> str:
-        """The name of the largest difference of its outputs from LiteRT's, among the figures."""
+        """The metric name for the largest difference of its outputs from LiteRT's."""
         return f"{self.name}_max_error"
 
     @property
@@ -294,7 +294,7 @@ class Export(Settings):
                 raise ValueError(f"a layer of mode {self.mode} can be {', '.join(mode.rules)}. Received: {rule.to}")
 
     def asked(self) -> dict[str, Any]:
-        """The settings that the mode looks at."""
+        """The settings that matter in this mode."""
         static = {"io", "ranges", "unroll"} if not MODES[self.mode].static else set()
         static |= {"scales"} if not MODES[self.mode].rules else set()
         return {name: value for name, value in self.model_dump(mode="json").items() if name not in static}

@@ -9,7 +9,7 @@ from tfopt.recipe.stage import known_stages
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of a recipe, for editors: each registered stage under its word."""
+    """The JSON schema of a recipe, for editors, with every registered stage by its kind."""
     from pydantic.json_schema import models_json_schema
 
     kinds = known_stages()

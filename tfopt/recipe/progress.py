@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: the interface that the command line's bars and lines fill."""
+"""The interface for progress of a run, which the command line implements by bars and lines."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from tfopt.recipe.artifact import Artifact
 
 
 class Progress:
-    """What a run tells while it goes on; this one says nothing. The command line's ones draw and print."""
+    """Receives the progress of a run. This base class ignores it; subclasses draw and print."""
 
     def checking(self) -> None:
-        """The model is built and the data loaded, to see whether all stages can work."""
+        """The checks before the run begin: the model is built and the data loaded."""
 
     def stage(self, name: str, kind: str, index: int, count: int) -> None:
         """Stage `index` of `count` (from 1) begins."""
@@ -20,19 +20,19 @@ class Progress:
         """The committed result of a stage is used as it is."""
 
     def epoch(self, epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
-        """`epoch` epochs of `epochs` are done; logs as Keras gives them."""
+        """`epoch` of `epochs` epochs are finished, with Keras's logs."""
 
     def batch(self, epoch: int, epochs: int, done: float) -> None:
-        """The fraction `done` of the running epoch (from 0) is through."""
+        """The fraction `done`, 0-1, of epoch `epoch` (from 0) is finished."""
 
     def step(self, text: str) -> None:
-        """A step inside a stage is done, with what it came to."""
+        """A step inside a stage is finished, with its result as text."""
 
     def part(self, done: float) -> None:
-        """The fraction `done` (from 0) of what the stage does now is through."""
+        """The fraction `done`, 0-1, of the stage's current work is finished."""
 
     def done(self, artifact: Artifact) -> None:
         """A stage is committed."""
 
     def close(self) -> None:
-        """The run is over, well or not."""
+        """The run has ended, successfully or not."""

@@ -1,4 +1,4 @@
-"""The recipe: what a user writes, read from YAML with file:line on every mistake, its chain of formats checked."""
+"""The recipe, read from YAML, with file:line on every mistake and the chain of formats checked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tfopt.user_code import find_file, import_file
 
 @dataclass(frozen=True)
 class Step:
-    """One stage with its place in the chain: its unique name, and the names of the steps it works on."""
+    """One stage of the chain, with its unique name and the names of its input steps."""
 
     name: str
     stage: Stage
@@ -52,7 +52,7 @@ class Recipe(Settings):
     `f1_weighted` and its like, or a function `file.py:name` of your own; by output of the model in a mapping, `{digit:
     [accuracy], age: [mae]}`. The model's own compile if not given."""
     seed: int = Field(0, ge=0, strict=True)
-    """Of everything random: initial weights, the order of the data, dropout, the choice of calibration samples."""
+    """Seed of all random choices: initial weights, data order, dropout, choice of calibration samples."""
     trust: bool = False
     """Load a model file that carries Python code (a Lambda layer). Such a file can run anything: only for your own."""
     runtime: Runtime = Field(default_factory=lambda: Runtime(**{}), examples=[{"strategy": "mirrored"}])
@@ -130,7 +130,7 @@ class Recipe(Settings):
 
     @property
     def folder(self) -> Path:
-        """Where relative paths are looked for first: the recipe file's folder."""
+        """The recipe file's folder, where relative paths are looked for first."""
         return self._folder or Path.cwd()
 
     @classmethod
@@ -139,14 +139,14 @@ class Recipe(Settings):
 
         Args:
             path: The file.
-            **changes: Top-level fields to set instead of what is written there; of `runtime` single settings.
+            **changes: Top-level fields that override the file's; for `runtime` single settings.
 
         Raises:
             RecipeError: One line for each mistake: `file:line: what is wrong. What to do.`
         """
         file = Path(path)
         document = read_yaml(file)
-        known_stages()  # before a user's file, whose stages must not take their words
+        known_stages()  # before a user's file, whose stages must not take their names
         try:
             used = document.get("use") or ()
             for other in (used,) if not isinstance(used, Sequence) or isinstance(used, str) else used:
@@ -179,7 +179,7 @@ class Recipe(Settings):
         return text.getvalue()
 
     def chain(self) -> list[Step]:
-        """The stages with their names and parents, once the chain of formats is known to hold.
+        """The stages with their names and parents; checks that the formats along the chain fit.
 
         Raises:
             RecipeError: A name is taken twice, `after` names no earlier stage, or a stage cannot take what it is given.
@@ -207,9 +207,9 @@ class Recipe(Settings):
         """The error with the recipe's file:line in front, if the recipe came from a file.
 
         Args:
-            error: What went wrong.
+            error: The error to locate.
             step: The step whose settings are at fault.
-            field: The top-level field that is, where the error itself does not say.
+            field: The top-level field at fault, where the error itself has none.
         """
         if self._file is None:
             return error
@@ -224,7 +224,7 @@ class Recipe(Settings):
 
 
 def _written(value: Any) -> Any:
-    """A source as a recipe writes it; an object is only named."""
+    """A source as written in a recipe; for an object only its name."""
     if isinstance(value, str):
         return value
     if isinstance(value, Mapping) and len(value) == 1 and ":" in str(next(iter(value))):
@@ -234,7 +234,7 @@ def _written(value: Any) -> Any:
 
 
 def free_name(wanted: str, taken: Container[str]) -> str:
-    """A name for a stage that no other has: the one that is wanted, numbered from its second time on."""
+    """A unique stage name: the wanted one, numbered from its second use on."""
     number, name = 1, wanted
     while name in taken:
         number += 1

@@ -1,4 +1,4 @@
-"""What a recipe says of the machines that train: devices, precision, compilation, logs."""
+"""Runtime settings of a recipe: devices, precision, compilation, logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base of everything a user configures: a frozen pydantic model whose errors are sentences."""
+"""The base class of all settings: a frozen pydantic model whose errors are sentences."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tfopt.registry import Registry
 PROBLEMS = "tfopt_problems"
 # The types of a pydantic error over something else than a list or a dict.
 _SHAPES = {"tuple_type", "list_type", "dict_type", "model_type", "missing", "too_long", "too_short"}
-# The line of a docstring, with those that go on from it, that stands for keyword arguments.
+# The docstring entry for `**settings`, with its continuation lines.
 _SETTINGS_LINE = re.compile(r"^( +)\*\*settings: .*\n(?:\1 +.*\n)*", re.MULTILINE)
 C = TypeVar("C")
 _inside: ContextVar[bool] = ContextVar("_inside", default=False)
@@ -42,7 +42,7 @@ Patterns = Annotated[
 class OneOf:
     """The annotation of a setting that names an entry of a registry: `Annotated[str, OneOf(ALLOCATIONS)]`.
 
-    Values are checked, and the JSON schema is made, against what the registry holds by then.
+    Values are checked, and the JSON schema is made, against the entries of the registry at that time.
     """
 
     def __init__(self, registry: Registry[Any]):
@@ -54,11 +54,11 @@ class OneOf:
         )
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        meanings = list(self.meanings().values())  # editors show them beside the words
+        meanings = list(self.meanings().values())  # editors show them beside the names
         return {"type": "string", "enum": list(self.registry)} | ({"enumDescriptions": meanings} if meanings else {})
 
     def meanings(self) -> dict[str, str]:
-        """What each word means, where entries of the registry have an `about` that says so."""
+        """The `about` of each entry by name, where the registry's entries have one."""
         return {name: entry.about for name, entry in self.registry.items() if hasattr(entry, "about")}
 
     def _check(self, value: Any) -> str:
@@ -68,14 +68,14 @@ class OneOf:
 
 
 def either(words: Iterable[str]) -> str:
-    """Words of which one is to be chosen: `a, b or c`."""
+    """Joins alternatives: `a, b or c`."""
     *others, last = words
     return f"{', '.join(others)} or {last}" if others else last
 
 
 @contextlib.contextmanager
 def on_its_own() -> Iterator[None]:
-    """Settings made in the block raise their own `RecipeError`, though other settings are being made around it."""
+    """Lets settings built in the block raise their own `RecipeError`, even while outer settings are being built."""
     token = _inside.set(False)
     try:
         yield
@@ -142,11 +142,11 @@ def _fields_at(owner: type[BaseModel], location: Location) -> list[str]:
 
 
 def takes_settings(settings: type[Settings]) -> Callable[[type[C]], type[C]]:
-    """For a class whose constructor ends in `**settings`: shows the fields of these in its signature and docstring.
+    """Class decorator that shows the fields of `**settings` in the constructor's signature and docstring.
 
     Args:
-        settings: What the constructor makes of `**settings`. Arguments that it names, and those that the docstring
-            describes, stay as they are.
+        settings: The class that the constructor builds from `**settings`. Arguments that the constructor names, and
+            those that the docstring describes, stay as they are.
     """
 
     def shown(cls: type[C]) -> type[C]:

@@ -1,4 +1,4 @@
-"""What a stage is: settings with two verbs, `check` before any compute and `run`."""
+"""The base class of stages: settings with the methods `check`, before any compute, and `run`."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage is given besides its artifact.
+    """The context that a stage runs in, besides its input artifacts.
 
     Args:
         name: The stage's name.
-        key: The content key its result will carry.
-        folder: Where to write; committed as a whole once the stage returns.
+        key: Content key of the stage's result.
+        folder: The stage's partial folder, committed as a whole once it returns.
         data: The splits, fitted to the model's input shapes.
-        seed: Of everything random.
-        loss: From the recipe; None means the model's own compile.
-        metrics: From the recipe, the gated one first; empty means the model's own compile.
+        seed: Seed of all random choices: weight initialisation, data order, dropout.
+        loss: The recipe's loss; None for the loss that the model is compiled with.
+        metrics: The recipe's metrics, the gated one first; empty for those that the model is compiled with.
         artifacts: Every earlier result, by name.
-        progress: Where to tell how far it is.
+        progress: Receives the progress of the stage.
         custom_objects: Classes and functions of the user's file that a saved model may need.
-        devices: The `training.devices.Devices` on which stages train; None for this process's own.
-        build: The recipe's model function, where it takes keras-tuner's hyperparameters: from those to the model.
-        recipe_folder: Where relative paths of the recipe are looked for first.
+        devices: The `training.devices.Devices` to train on; None for this process's own.
+        build: The recipe's model function, where it maps keras-tuner's hyperparameters to a model.
+        recipe_folder: The recipe's folder, where relative paths are looked for first.
         trust: Whether saved Python code (a Lambda layer) may be loaded.
     """
 
@@ -59,7 +59,7 @@ class Context:
     recipe_folder: Path = Path()
 
     def find(self, written: Any) -> tuple[Any, dict[str, Any]]:
-        """What a reference of the recipe stands for, `file.py:name`, and the arguments that are written with it."""
+        """The object that a reference in the recipe names, `file.py:name`, and the arguments written with it."""
         from tfopt.user_code import Ref
 
         if not isinstance(written, str | Mapping):
@@ -90,11 +90,11 @@ class Context:
 
 @dataclass(frozen=True)
 class Need:
-    """An earlier result that a stage looks at besides its inputs.
+    """An earlier result that a stage needs besides its inputs.
 
     Args:
         field: The setting that names it.
-        format: What it has to be; None takes either.
+        format: Required format; None for either.
     """
 
     field: Location
@@ -128,23 +128,23 @@ class Stage(Settings):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Enters a stage of a user's own under its kind; those that are installed are found by walking."""
+        """Registers a user's own stage under its kind; installed stages are found by walking their package."""
         if "kind" in cls.__dict__ and not cls.__module__.startswith("tfopt."):
             _enter(cls)
 
     def check(self, model: Any, context: Context) -> None:
-        """Looks for what cannot work, before any stage computes.
+        """Checks that the stage can work, before any stage computes.
 
         Args:
             model: The Keras model the recipe starts from.
             context: As for `run`, without earlier results.
 
         Raises:
-            InputError: With `field` set to the knob that is at fault.
+            InputError: The stage cannot work; `field` is the setting at fault.
         """
 
     def preview(self, model: Any, context: Context) -> Any:
-        """The model that the stages after it are checked on: another one where the stage changes inputs or outputs.
+        """The model to check later stages on: another one where this stage changes inputs or outputs.
 
         Raises:
             InputError: The model cannot be changed so.
@@ -160,28 +160,28 @@ class Stage(Settings):
         raise NotImplementedError
 
     def parts(self) -> Sequence[type[Stage]]:
-        """The kinds of stages that it runs inside of it: its result depends on their code as well."""
+        """The classes of stages that run inside of this one; its result depends on their code as well."""
         return ()
 
     def code(self) -> Sequence[Any]:
-        """References to a user's own code, `file.py:name`, that its result depends on."""
+        """References to a user's own code, `file.py:name`, that the result depends on."""
         return ()
 
     def needs(self) -> Mapping[str, Need]:
-        """The earlier stages that it looks at besides its inputs, by name; the chain is checked for them."""
+        """The earlier stages that this one needs besides its inputs, by name; the chain is checked for them."""
         return {}
 
     def surroundings(self) -> tuple[str, ...]:
-        """What its result depends on besides settings, data and code, such as the machine it measures."""
+        """What the result depends on besides settings, data and code, such as the measured machine."""
         return ()
 
     def settings(self) -> dict[str, Any]:
-        """What the content key covers: every field but the name and the place in the chain."""
+        """The settings in the content key: every field but the name and the place in the chain."""
         return self.model_dump(mode="json", exclude={"name", "after"})
 
 
 class _StageRegistry(Registry[type[Stage]]):
-    """Stages are classes, and go by their kind."""
+    """The registry of stages, whose entries are classes named by their `kind`."""
 
     def name_of(self, entry: Any) -> str:
         return entry.kind
@@ -192,7 +192,7 @@ class _StageRegistry(Registry[type[Stage]]):
 
 
 INSTALLED = _StageRegistry("tfopt.stages", Stage, "tfopt.stages")  # type: ignore[arg-type]
-# The stages of users' files by their kinds: of two files' with one word, those of the recipe that was read last.
+# Stages of users' files by kind; of two files with the same kind, that of the recipe read last.
 _OWN: dict[str, type[Stage]] = {}
 
 
@@ -203,7 +203,7 @@ def _enter(stage: type[Stage]) -> None:
 
 
 def register(module: ModuleType) -> None:
-    """Enters the stages of a user's file again: another recipe's file may have taken their words since."""
+    """Registers the stages of a user's file again, as another recipe's file may have taken their kinds since."""
     for value in vars(module).values():
         if not isinstance(value, type) or not issubclass(value, Stage) or value.__module__ != module.__name__:
             continue
@@ -215,15 +215,15 @@ def register(module: ModuleType) -> None:
 
 
 def known_stages() -> dict[str, type[Stage]]:
-    """Every stage by its kind: the installed ones in the order that a recipe has them, then those of users' files."""
+    """Every stage by its kind: the installed ones in the usual order of a recipe, then those of users' files."""
     installed = dict(INSTALLED)
     for stage in _OWN.values():
-        _enter(stage)  # one that was defined before the installed ones were looked for
+        _enter(stage)  # one that was defined before the installed ones were walked
     return {**installed, **_OWN}
 
 
 def read_stages(stages: Any) -> list[Stage]:
-    """Stages as a recipe writes them; a pydantic error with all that is wrong with them."""
+    """Parses the stages of a recipe; raises one pydantic error with all problems."""
     if isinstance(stages, str) or not isinstance(stages, Sequence):
         raise ValueError("is a list of stages, each written `- kind: {settings}`")
     problems: list[tuple[Location, str]] = []

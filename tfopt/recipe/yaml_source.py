@@ -1,4 +1,4 @@
-"""Recipes as YAML files: read, and the lines in them where mistakes stand."""
+"""Reading of YAML recipes, and the lines of mistakes in them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tfopt.errors import Location, RecipeError
 
 
 def read_yaml(file: Path) -> Any:
-    """The document in a YAML file, which knows the line of each of its parts.
+    """Reads a YAML file into a document that knows the line of each of its parts.
 
     Raises:
-        RecipeError: The file is not there, or is no YAML mapping.
+        RecipeError: The file does not exist, or is not a YAML mapping.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError

@@ -1,1 +1,1 @@
-"""What a person reads: the table, the files beside the results, the progress of a run."""
+"""Reports of a run: the table and progress on the terminal, `report.json`, `report.md` and pages with plots."""

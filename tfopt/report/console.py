@@ -15,7 +15,7 @@ from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.progress import Progress
 from tfopt.report import summary as summary_tables
 
-# The most metrics that a terminal has room for; report.md has all.
+# Largest number of metrics in the terminal's table; report.md has all.
 MOST_SCORES = 3
 
 
@@ -32,7 +32,7 @@ def table(artifacts: dict[str, Artifact]) -> Table:
 
 
 def summary(artifact: Artifact) -> str:
-    """What a stage came to, in a few words."""
+    """The result of a stage in a few words."""
     m = artifact.metrics
     words = [f"{name} {m[name]:.4f}" for name in artifact.scores]
     words += [f"sparsity {m['sparsity']:.4f}"] if "sparsity" in m and artifact.format == "keras" else []
@@ -52,16 +52,16 @@ class PlainProgress(Progress):
         self._epochs_before: int | None = None
 
     def stage(self, name: str, kind: str, index: int, count: int) -> None:
-        """Prints that it begins."""
+        """Prints that the stage begins."""
         self._console.print(f"[{index}/{count}] {name}: runs", markup=False, highlight=False)
         self._started, self._epochs_before = time.monotonic(), None
 
     def reused(self, name: str, kind: str, index: int, count: int) -> None:
-        """Prints that it is there already."""
+        """Prints that the result is reused."""
         self._console.print(f"[{index}/{count}] {name}: reused", markup=False, highlight=False)
 
     def epoch(self, epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
-        """Prints an epoch with the time that is left."""
+        """Prints an epoch with the remaining time."""
         before = self._epochs_before = epoch - 1 if self._epochs_before is None else self._epochs_before
         left = (time.monotonic() - self._started) / (epoch - before) * (epochs - epoch)
         self._console.print(
@@ -69,11 +69,11 @@ class PlainProgress(Progress):
         )
 
     def step(self, text: str) -> None:
-        """Prints it."""
+        """Prints the step."""
         self._console.print(f"  {text}", markup=False, highlight=False)
 
     def done(self, artifact: Artifact) -> None:
-        """Prints what it came to."""
+        """Prints the result of the stage."""
         words = summary(artifact)
         self._console.print(
             f"  done in {artifact.seconds:.1f} s{': ' if words else ''}{words}", markup=False, highlight=False
@@ -81,7 +81,7 @@ class PlainProgress(Progress):
 
 
 class RichProgress(Progress):
-    """A bar with epochs and remaining time for the stage that runs, a line for each that is done."""
+    """A bar with epochs and remaining time for the running stage, a line for each finished stage."""
 
     def __init__(self, console: Console):
         self._console = console
@@ -111,7 +111,7 @@ class RichProgress(Progress):
         self._task = self._bars.add_task(self._label, total=None, text="")
 
     def reused(self, name: str, kind: str, index: int, count: int) -> None:
-        """Prints that it is there already."""
+        """Prints that the result is reused."""
         self._console.print(f"[bold]{index}/{count}[/] {name} [dim]reused[/]")
 
     def batch(self, epoch: int, epochs: int, done: float) -> None:
@@ -123,7 +123,7 @@ class RichProgress(Progress):
         self._update(completed=epoch, total=epochs, text=f"epoch {epoch}/{epochs}  {_logs(logs)}")
 
     def step(self, text: str) -> None:
-        """Prints it above the bar."""
+        """Prints the step above the bar."""
         self._console.print(f"  {text}", markup=False, highlight=False, style="dim")
 
     def part(self, done: float) -> None:
@@ -140,7 +140,7 @@ class RichProgress(Progress):
         self._console.print(f"{self._label} [green]done[/] in {artifact.seconds:.1f} s  [dim]{summary(artifact)}[/]")
 
     def close(self) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         self._drop()
         self._bars.stop()
 
@@ -151,7 +151,7 @@ class RichProgress(Progress):
 
 
 def progress(console: Console) -> Progress:
-    """Bars where someone looks, lines where a file is written."""
+    """Bars on a terminal, lines in a pipe or file."""
     return RichProgress(console) if console.is_terminal else PlainProgress(console)
 
 

@@ -1,4 +1,4 @@
-"""What a learning rate finder found, in words and a plot: the loss over the learning rate."""
+"""The result of a learning rate finder as JSON, lines and a plot of the loss over the learning rate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def rates_record(stage: str, finder: LearningRateFinder) -> dict[str, Any]:
-    """What a finder found in the training of a stage, as JSON."""
+    """The result of a finder on the training of a stage, as JSON."""
     lowest = min(range(len(finder.losses)), key=finder.losses.__getitem__)
     return {
         "stage": stage,

@@ -16,7 +16,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) 
     Args:
         headers: A header for each column.
         rows: A cell for each column.
-        left: How many columns are aligned to the left; those behind them are numbers.
+        left: Number of columns aligned to the left; the others hold numbers.
     """
     marks = ["---"] * left + ["---:"] * (len(headers) - left)
     return [f"| {' | '.join(headers)} |", f"|{'|'.join(marks)}|", *(f"| {' | '.join(row)} |" for row in rows)]

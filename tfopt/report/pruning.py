@@ -1,4 +1,4 @@
-"""What pruning each layer alone costs, in words and pictures, and the stage of a recipe that comes of it."""
+"""Pruning sensitivity as tables, JSON and plots, and the prune stage of a recipe that it suggests."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def curves_record(
     target: float,
     skipped: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
-    """Curves and suggestion as JSON; `cached` says whether only what follows the layer was computed anew."""
+    """Curves and suggestion as JSON; `cached` says whether only the ops from the layer on were rerun."""
     return {
         "metric": metric,
         "baseline": curves[0].baseline,
@@ -66,10 +66,10 @@ def stage_lines(
     """The lines of a prune stage to paste below `stages:` of a recipe.
 
     Args:
-        suggestion: Sparsities by layer path; of several that match a layer the last one counts.
-        target: The overall sparsity.
-        only: The patterns of layers that were measured, where not all were.
-        skip: Those of layers that were left out.
+        suggestion: Sparsities, 0-1, by layer path; of several that match a layer the last one counts.
+        target: The overall sparsity, 0-1.
+        only: Layer patterns that were measured; empty for all.
+        skip: Layer patterns that were left out.
     """
     lines = ["  - prune:", f"      sparsity: {target:g}", f"      epochs: {EPOCHS}"]
     for knob, patterns in (("only", only), ("skip", skip)):

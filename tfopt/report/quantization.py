@@ -1,4 +1,4 @@
-"""Quantization in words and pictures: what became of each layer, and which layers are sensitive."""
+"""Audits and sensitivity rankings of quantization as tables, JSON and plots."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def audit_cells(row: AuditRow) -> tuple[str, ...]:
 
 
 def totals(converted: Conversion) -> str:
-    """One line about a conversion: its size and what is not as the mode says."""
+    """One line about a conversion: its size, ops in float, loops, and zeros in kernels."""
     looked = converted.audit
     words = [f"{len(converted.content):,} B"]
     words += [f"{len(looked.floating)} ops in float"] if looked.floating else ["no op in float"]
@@ -62,7 +62,7 @@ def sensitivity_plot(found: Sequence[Sensitivity], title: str) -> str:
     kept = [line for line in found if line.bytes_saved]
     names = list(dict.fromkeys(line.group.name for line in kept))
     figure = go.Figure()
-    for name in names:  # from one precision of a layer to the other
+    for name in names:  # a line between the precisions of a layer
         ends = [line.error_per_byte for line in kept if line.group.name == name]
         figure.add_scatter(
             x=[min(ends), max(ends)],

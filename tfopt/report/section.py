@@ -1,4 +1,4 @@
-"""What a section of a report is, and the registry of them: each is one file of `tfopt/report/sections`."""
+"""Sections of a report, and their registry: each is one file of `tfopt/report/sections`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Page:
     """A page with plots beside `report.md`.
 
     Args:
-        file: Its name in the run's folder, such as `curves.html`.
-        html: From the run's name and its artifacts to the page; None where there is nothing to show.
+        file: File name in the run's folder, such as `curves.html`.
+        html: Makes the page from the run's name and its artifacts; None where there is nothing to show.
     """
 
     file: str
@@ -30,11 +30,11 @@ class Section:
     Both functions return lines of Markdown that begin with an empty one, or none where they have nothing to say.
 
     Args:
-        name: What it is called on the terminal, and by which it is found.
-        rank: Its place in `report.md`. Sections about artifacts that follow each other are told artifact by artifact.
-        of_run: From all artifacts to its lines.
-        of_artifact: From one artifact to its lines.
-        page: The page that it has besides.
+        name: Name of the section in the registry and on the terminal.
+        rank: Position in `report.md`. Neighbouring sections about artifacts are written artifact by artifact.
+        of_run: Makes the lines from all artifacts, for a section about the run.
+        of_artifact: Makes the lines from one artifact, for a section about each artifact.
+        page: A page with plots that belongs to the section.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""`report.json`, `report.md` and the pages with plots: what a run came to, from the `artifact.json` files alone."""
+"""The summary of a run from its `artifact.json` files: `report.json`, `report.md` and pages with plots."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tfopt.report.section import markdown, pages
 
 @dataclass(frozen=True)
 class Row:
-    """One model of a run, with all that any stage measured of it.
+    """One model of a run, with everything that stages measured of it.
 
     Args:
         stage: The name of the stage that made it.
-        kind: That stage's kind.
+        kind: Kind of that stage.
         format: `keras` or `tflite`.
-        metrics: Everything measured, by name.
+        metrics: Measured values by name.
     """
 
     stage: str
@@ -32,7 +32,7 @@ class Row:
 
 
 def rows(artifacts: dict[str, Artifact]) -> list[Row]:
-    """One row for each stage that made a model; those that only measured add to the rows of what they measured."""
+    """One row for each stage that made a model; stages that only measure add to the rows of those models."""
     made = {name: a for name, a in artifacts.items() if not a.files and a.kind != SOURCE}
     merged = {name: dict(artifact.metrics) for name, artifact in made.items()}
     for artifact in artifacts.values():
@@ -42,7 +42,7 @@ def rows(artifacts: dict[str, Artifact]) -> list[Row]:
 
 
 def score_names(artifacts: Mapping[str, Artifact]) -> list[str]:
-    """The metrics that say how good the models are, the gated one first."""
+    """The names of the accuracy metrics, the gated one first."""
     return list(dict.fromkeys(name for artifact in artifacts.values() for name in artifact.scores)) or ["accuracy"]
 
 
@@ -52,7 +52,7 @@ def headers(scores: Sequence[str]) -> tuple[str, ...]:
 
 
 def cells(row: Row, scores: Sequence[str]) -> tuple[str, ...]:
-    """A row as text, with the metrics `scores`; a figure that was not taken is a dash."""
+    """A row as text, with the metrics `scores`; a missing figure is a dash."""
     m = row.metrics
     latency = "-"
     if "latency_median_seconds" in m:
@@ -92,7 +92,7 @@ def collect(folder: Path) -> dict[str, Artifact]:
     """The artifacts of a run's folder, in the order they were made.
 
     Raises:
-        InputError: There are none.
+        InputError: The folder has no artifacts.
     """
     artifacts = {artifact.name: artifact for artifact in Workspace(folder).artifacts()}
     try:  # a stage that the recipe no longer has leaves its folder behind

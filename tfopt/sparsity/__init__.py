@@ -1,6 +1,6 @@
-"""Zeros and channels: magnitude pruning with TF-MOT's schedules and masks on Keras 3, and channels really removed.
+"""Sparsity: magnitude pruning and weight clustering on Keras 3, and removal of channels (structured sparsity).
 
-The names that people import stand in `__init__.pyi`, and are loaded from there when they are first used.
+The public names stand in `__init__.pyi` and are loaded when they are first used.
 """
 
 import lazy_loader as _lazy

@@ -1,4 +1,4 @@
-"""Weight sharing: the weights of a kernel gathered into a few values, zeros kept as they are.
+"""Weight clustering (weight sharing): k-means of a kernel's weights to a few values, with zeros kept.
 
 References:
     Han et al., Deep compression: compressing deep neural networks with pruning, trained quantization and Huffman
@@ -23,8 +23,8 @@ class Codebook:
     """The shared values of one kernel.
 
     Args:
-        values: `(n,)`, rising; 0 is one of them where the kernel has zeros.
-        indices: Which of them each weight has, in the kernel's shape.
+        values: Shared values, `(n,)`, rising; 0 is one of them where the kernel has zeros.
+        indices: Index into `values` of each weight, in the kernel's shape.
     """
 
     values: np.ndarray
@@ -32,21 +32,21 @@ class Codebook:
 
     @property
     def weights(self) -> np.ndarray:
-        """The kernel made of the shared values."""
+        """The kernel with every weight replaced by its shared value."""
         return self.values[self.indices]
 
 
 def cluster(weights: np.ndarray, clusters: int) -> Codebook:
-    """k-means of the weights of a kernel, from evenly filled clusters to begin with.
+    """Clusters the weights of a kernel by k-means, starting from evenly filled clusters.
 
     Exact zeros are a cluster of their own, which no other weight joins, so a pruned kernel stays as sparse as it is.
 
     Args:
         weights: A kernel of any shape and float type.
-        clusters: How many distinct values it may have, zero included.
+        clusters: Largest number of distinct values, zero included.
 
     Raises:
-        InputError: Fewer than two values.
+        InputError: `clusters` is below 2.
     """
     if clusters < 2:
         raise InputError(f"clusters is the number of distinct values of a kernel, at least 2. Received: {clusters=}.")
@@ -66,7 +66,7 @@ def cluster(weights: np.ndarray, clusters: int) -> Codebook:
 
 
 def _k_means(ordered: np.ndarray, clusters: int) -> np.ndarray:
-    """The centers of weights in rising order, none of them zero and none twice."""
+    """The distinct nonzero centers of weights, rising."""
     import warnings
 
     from sklearn.cluster import KMeans
@@ -75,7 +75,7 @@ def _k_means(ordered: np.ndarray, clusters: int) -> np.ndarray:
     sample = ordered[:: -(-ordered.size // SAMPLE)]
     first = np.quantile(sample, (np.arange(clusters) + 0.5) / clusters)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of weights with many ties
+        warnings.simplefilter("ignore", ConvergenceWarning)  # weights with many ties
         found = KMeans(clusters, init=first[:, None], n_init=1).fit(sample[:, None]).cluster_centers_.ravel()
     found = np.unique(found)
     found = found[found != 0]

@@ -1,4 +1,4 @@
-"""Weight sharing while `fit()` trains."""
+"""The Keras callback for weight clustering."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Clustering(ConstraintCallback):
     beside the model, which stays an ordinary Keras model at every moment.
 
     Args:
-        clusters: How many distinct values a kernel may have, zero included.
+        clusters: Largest number of distinct values of a kernel, zero included.
         rules: Numbers of values by layer pattern, such as `{"head": 32}`; of several that match the last one counts, 0
             leaves a layer alone.
         biases: Distinct values of each bias of the chosen layers; None leaves biases alone. In an int8 file a bias
@@ -37,7 +37,7 @@ class Clustering(ConstraintCallback):
         prunable: Names of the weights to cluster by layer pattern, for layers that tfopt does not know.
 
     Raises:
-        InputError: Fewer than two values.
+        InputError: A number of values below 2.
         ModelError: When `fit` begins: a pattern that matches no layer, a model that is not built, or a way of training
             that Keras cannot combine.
 
@@ -76,7 +76,7 @@ class Clustering(ConstraintCallback):
         self._pending: Mapping[str, np.ndarray] | None = None
 
     def choose(self, model: keras.Model) -> list[tuple[Kernel, int]]:
-        """The weights of a model to cluster, each with its number of values; the rest in `skipped`.
+        """The weights of a model to cluster, each with its number of values; skipped layers go to `skipped`.
 
         Raises:
             ModelError: A pattern matches no layer, or nothing is left to cluster.
@@ -103,11 +103,11 @@ class Clustering(ConstraintCallback):
         return {k.path: int(np.unique(np.asarray(k.variable.value.read_value())).size) for k in self._kernels}
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """The cluster of every weight, to go on from in another process with `set_state`."""
+        """The cluster of every weight, to continue in another process with `set_state`."""
         return {f"indices{index}": shared.indices for index, shared in enumerate(self._shared)}
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes up what `get_state` gave; the next batch of `fit` goes on from there."""
+        """Restores a state of `get_state`; the next batch of `fit` continues from it."""
         self._pending = dict(state)
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -125,7 +125,7 @@ class Clustering(ConstraintCallback):
             self._sync()  # here and not earlier: other callbacks restore weights when training begins
 
     def _sync(self) -> None:
-        """Sets the weights to the values of their clusters, found now or in a state that was set, and holds them."""
+        """Sets the weights to their shared values, from k-means or from a restored state, and constrains them."""
         self._kernels = [kernel for kernel, _ in self._chosen]
         own = self._own_constraints(self._kernels)
         pending = self._pending or {}
@@ -148,7 +148,7 @@ class Clustering(ConstraintCallback):
         self._pending, self._synced = None, True
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Shares a last time (an optimizer's weight average is of all values) and lets go of the model."""
+        """Applies the clusters once more (an optimizer's weight average breaks them) and detaches from the model."""
         if not self._synced:
             self._sync()
         for kernel, shared in self._held:

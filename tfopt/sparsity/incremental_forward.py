@@ -1,7 +1,7 @@
-"""A functional model that is run one op at a time, all samples together, so that its end can be run again and again.
+"""Incremental inference: a functional model run one op at a time, so that its later part can be rerun cheaply.
 
-Kept are the tensors that later ops take: the frontier. With a weight changed, only what follows the first op that
-reads it is computed anew. Each op is compiled once, for all the times that it runs.
+The tensors that later ops take are kept: the frontier. After a weight changes, only the ops from the first one that
+reads it are computed anew. Each op is compiled once.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from tfopt.keras_private import mask_of, set_mask, standardized_inputs
 from tfopt.models import signature
 from tfopt.models.graph import graph_of, nodes_of
 
-BATCH = 256  # that of evaluate.keras_outputs, whose arithmetic this repeats
+BATCH = 256  # the batch size of `evaluate.keras_outputs`, so that the arithmetic is the same
 
 Value = tuple[Any, Any]  # a tensor and its Keras mask or None
 
 
 class IncrementalForward:
-    """Where the run of a model stands: the values that its remaining ops take.
+    """The state of a partial run of a model: the values that its remaining ops take (the frontier).
 
     Args:
         model: The model.
         graph: The functional model whose ops are those of `model`.
-        x: `(samples, ...)`, or a dict of such arrays by input name.
+        x: Inputs `(samples, ...)`, or a dict of such arrays by input name.
     """
 
     def __init__(self, model: keras.Model, graph: Any, x: Arrays):
@@ -59,17 +59,17 @@ class IncrementalForward:
         return self._done == len(self._steps)
 
     def reads(self, variables: Iterable[keras.Variable]) -> bool:
-        """Whether the next op has one of these variables, in itself or in a layer below it."""
+        """Whether the next op reads one of these variables, itself or in a layer below it."""
         return any(id(variable) in self._steps[self._done].variables for variable in variables)
 
     def advance(self) -> None:
-        """Runs the next op and drops what no later one takes."""
+        """Runs the next op and drops the values that no later op takes."""
         for values in self._batches:
             self._run(self._done, values)
         self._done += 1
 
     def outputs(self) -> dict[str, np.ndarray]:
-        """What the model gives from here on, with the weights as they are: its outputs by name, `(samples, ...)`."""
+        """Runs the remaining ops with the current weights: outputs `(samples, ...)` by name."""
         parts: list[list[np.ndarray]] = []
         for kept in self._batches:
             values = dict(kept)
@@ -92,12 +92,12 @@ class IncrementalForward:
 
 
 class GraphStep:
-    """One op at one place of a graph, compiled on its own.
+    """One op of a graph, compiled on its own.
 
     Args:
         node: The Keras node.
-        takes: Where the values of its symbolic tensors are, by their identity.
-        gives: Where its outputs go.
+        takes: Slot of each input value, by the identity of the symbolic tensor.
+        gives: Slots of the outputs.
     """
 
     def __init__(self, node: Any, takes: Mapping[int, int], gives: tuple[int, ...]):
@@ -109,14 +109,14 @@ class GraphStep:
         self._compiled = tf.function(functools.partial(self._call))  # TensorFlow takes one code for one function
 
     def __call__(self, values: Mapping[int, Value]) -> dict[int, Value]:
-        """The outputs by slot, from values by slot."""
+        """Runs the op: from values by slot to outputs by slot."""
         tensors, masks = self._compiled(*zip(*(values[slot] for slot in self.takes.values()), strict=True))
         return dict(zip(self.gives, zip(tensors, masks, strict=True), strict=True))
 
     def _call(self, tensors: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
         for tensor, mask in zip(tensors, masks, strict=True):
             if mask is not None:
-                set_mask(tensor, mask)  # an attribute of the tensor: it would end with the function that set it
+                set_mask(tensor, mask)  # an attribute of the tensor, which does not outlive the function that set it
         args, kwargs = self._arguments.fill_in(dict(zip(self.takes, tensors, strict=True)))
         if isinstance(self._operation, keras.Layer):
             kwargs = {**kwargs, "training": False}
@@ -125,12 +125,12 @@ class GraphStep:
 
 
 def _steps(graph: Any, slots: dict[int, int], numbers: Iterator[int]) -> Iterator[GraphStep]:
-    """The ops of a graph in the order in which Keras runs them, those of models that lie in it in their place.
+    """The ops of a graph in Keras's order of execution, ops of nested models in place.
 
     Args:
         graph: A functional model.
-        slots: Where the values of symbolic tensors are, by their identity: the inputs; the others are entered.
-        numbers: Slots that are free.
+        slots: Slot of each symbolic tensor by its identity: those of the inputs; the others are added here.
+        numbers: Free slots.
     """
     for node in nodes_of(graph):
         inner = _opened(node)
@@ -146,7 +146,7 @@ def _steps(graph: Any, slots: dict[int, int], numbers: Iterator[int]) -> Iterato
 
 
 def _opened(node: Any) -> Any:
-    """The graph of a model that takes one tensor as it is; None for any other op or call."""
+    """The graph of a nested model that takes its one tensor unchanged; None for any other op or call."""
     graph = graph_of(node.operation)
     if graph is None or not len(graph.inputs) == len(node.arguments.args) == len(node.input_tensors) == 1:
         return None

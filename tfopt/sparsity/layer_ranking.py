@@ -1,4 +1,4 @@
-"""How much pruning each layer of a model bears, and the sparsities that this suggests."""
+"""Ranking of layers by their sensitivity to pruning, and the sparsities that it suggests."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tfopt.sparsity.sensitivity import SPARSITIES, Curve, check_target, measure,
 
 @dataclass(frozen=True)
 class PruningSensitivity:
-    """What pruning each layer alone costs.
+    """The sensitivity of each layer to being pruned alone.
 
     Args:
         curves: The scores of each layer over its sparsity, in the order of the model.
-        suggestion: Sparsities of 0-1 by layer path that together reach the target where it costs least; as `rules` of
-            `MagnitudePruning` or of a stage each layer gets its own.
-        skipped: The layers that are left alone, with the reason.
+        suggestion: Sparsities, 0-1, by layer path that together reach the target at the least cost; given as `rules`
+            of `MagnitudePruning` or of a stage.
+        skipped: Layers that are not pruned, with the reason.
     """
 
     curves: tuple[Curve, ...]
@@ -32,7 +32,7 @@ class PruningSensitivity:
 
     @property
     def ranking(self) -> tuple[str, ...]:
-        """The layers' paths, those first that bear most pruning."""
+        """The layers' paths, the least sensitive first."""
         return tuple(sorted(self.suggestion, key=lambda path: -self.suggestion[path]))
 
 
@@ -47,17 +47,17 @@ def rank_layers(
     skip: Sequence[str] = (),
     part: Callable[[float], Any] = lambda done: None,
 ) -> PruningSensitivity:
-    """Prunes each layer alone, without any training, and scores the model; its weights are afterwards what they were.
+    """Prunes each layer alone, without any training, and scores the model; its weights are restored afterwards.
 
     Args:
         model: A built model.
         data: Labelled samples, `(x, y)` or a `Split`; all of them are scored.
-        metric: What is scored: a name, such as `accuracy`, `mae` or `mse`, or a `Metric`.
+        metric: A metric's name, such as `accuracy`, `mae` or `mse`, or a `Metric`.
         target: The fraction of zeros that the suggestion reaches over all layers together, 0-1.
         sparsities: The fractions of zeros to try in each layer, 0-1, ascending.
         only: Layer patterns; empty means every layer of a class that TF-MOT prunes.
         skip: Layer patterns to leave alone.
-        part: Is called with the fraction that is done, 0-1.
+        part: Called with the finished fraction, 0-1.
 
     Raises:
         InputError: Sparsities that do not ascend, a target that they do not reach, or a metric that cannot be taken of

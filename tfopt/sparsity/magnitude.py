@@ -1,4 +1,4 @@
-"""Which weights stay, of a kernel or of several ranked together: TF-MOT's magnitude rule in NumPy, without a full sort.
+"""Magnitude thresholds and masks, of one kernel or several ranked together: TF-MOT's rule in NumPy, without a sort.
 
 TF-MOT keeps every weight whose magnitude reaches that of the k-th largest, with `k = max(round(n * (1 - s)), 1)` in
 float32 for n weights and sparsity s (`pruning_impl.Pruning._update_mask`). The k-th largest needs a selection, which
@@ -44,14 +44,14 @@ def magnitude_threshold(weights: np.ndarray, sparsity: float) -> float:
 
 
 def shared_thresholds(scores: Sequence[np.ndarray], sparsity: float, allocation: Allocation) -> list[float]:
-    """The score from which on each kernel keeps its units, where kernels are ranked together.
+    """The score threshold of each kernel, where kernels are ranked together.
 
-    Every kernel keeps at least its largest.
+    Every kernel keeps at least its unit of largest score.
 
     Args:
-        scores: Of each kernel, not negative.
-        sparsity: Of all together, 0-1.
-        allocation: One that ranks kernels together.
+        scores: Scores of each kernel's units, any shape, not negative.
+        sparsity: Fraction of zeros over all kernels together, 0-1.
+        allocation: An allocation that ranks kernels together.
     """
     flat = [np.abs(array).ravel().astype(np.float32, copy=False) for array in scores]
     if allocation.rank_scores is None:

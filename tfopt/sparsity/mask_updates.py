@@ -1,4 +1,4 @@
-"""The masks of a model's kernels: made anew at a sparsity, and put on the weights."""
+"""Updates of pruning masks: computed from the weights at a sparsity, and applied to them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from tfopt.sparsity.patterns import NOfM, Pattern, Unstructured
 
 
 class MaskUpdater:
-    """One mask for each kernel, beside the model and never in it.
+    """Holds and updates one mask per kernel, outside of the model.
 
     Outside of a compiled step thresholds are found on the host, by selection; `update_in_graph` finds the same ones by
-    sorting, for a step that no callback can look into.
+    sorting, for compiled steps that no callback can interrupt.
 
     Args:
-        kernels: What is pruned.
-        pattern: Its shape.
-        targets: The sparsity of each kernel at the end, as `allocate` gives them; None for those that share one
-            threshold.
-        final: The schedule's sparsity at its end: a kernel is as far on the way to its target as the schedule to this.
+        kernels: The kernels to prune.
+        pattern: The pruning pattern: single weights, blocks, or n of m.
+        targets: Final sparsity of each kernel, 0-1, from `allocate`; None for kernels that share one threshold.
+        final: Final sparsity of the schedule, 0-1; each kernel's sparsity is the schedule's, scaled by target / final.
         strategy: The model's distribution strategy.
-        allocation: How those that share one threshold are ranked.
+        allocation: Name of the allocation that ranks kernels with a shared threshold.
     """
 
     def __init__(
@@ -64,10 +63,10 @@ class MaskUpdater:
         return [] if isinstance(self.pattern, NOfM) else [self.pattern.scores(weights) for weights in self._raw]
 
     def renew(self, sparsity: float) -> None:
-        """New masks from the weights as they are, and the weights masked.
+        """Computes new masks from the current weights and applies them.
 
         Args:
-            sparsity: Where the schedule is, 0-1. N of M does not look at it.
+            sparsity: The schedule's current sparsity, 0-1; the n of m pattern ignores it.
         """
         if isinstance(self.pattern, NOfM):
             thresholds = [0.0] * len(self.masks)
@@ -115,7 +114,7 @@ class MaskUpdater:
         return tf.no_op()
 
     def from_zeros(self) -> None:
-        """Takes the zeros that the kernels have for the masks."""
+        """Sets the masks from the zeros in the kernels."""
         for weights, mask in zip(self._raw, self.masks, strict=True):
             mask.assign((np.asarray(weights.read_value()) != 0).astype(mask.dtype.as_numpy_dtype))
 

@@ -1,4 +1,4 @@
-"""The shape of what is pruned: single weights, blocks of a matrix, or some of every few in a row.
+"""Pruning patterns: single weights, blocks of a matrix, or n of every m weights in a row.
 
 A pattern gives every unit it prunes a score, and makes a mask of a kernel from the units that reach a threshold. All of
 it is TensorFlow ops, for use inside and outside of a compiled step.
@@ -28,7 +28,7 @@ class Unstructured:
         return tf.abs(weights)
 
     def too_small(self, shape: Sequence[int]) -> str:
-        """Nothing is too small for it."""
+        """Empty: no kernel is too small for single weights."""
         return ""
 
     def mask(self, weights: Any, threshold: Any) -> Any:
@@ -123,12 +123,12 @@ Pattern = Unstructured | Blocks | NOfM
 def build_pattern(
     block: tuple[int, int] | None = None, pooling: Pooling = "average", keep: tuple[int, int] | None = None
 ) -> Pattern:
-    """The pattern that a user asks for.
+    """The pattern that the settings ask for.
 
     Args:
         block: Rows and columns of a block; None for single weights.
-        pooling: How a block is scored.
-        keep: `(n, m)` keeps n of every m weights in a row; None for any that score high.
+        pooling: Score of a block: `average` or `max` of its magnitudes.
+        keep: `(n, m)` keeps n of every m weights in a row; None for no such constraint.
 
     Raises:
         InputError: Numbers that make no pattern, or two patterns at once.
@@ -149,7 +149,7 @@ def build_pattern(
 
 
 def _whole(pair: Any) -> bool:
-    """Whether it is two whole numbers."""
+    """Whether a value is a pair of whole numbers."""
     return isinstance(pair, tuple | list) and len(pair) == 2 and all(type(number) is int for number in pair)
 
 

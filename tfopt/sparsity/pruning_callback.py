@@ -1,4 +1,4 @@
-"""Magnitude pruning while `fit()` trains."""
+"""The Keras callback for magnitude pruning."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tfopt.sparsity.schedule_table import ScheduleTable
 __all__ = ["MagnitudePruning"]
 
 
-_PRUNES = "_tfopt_prunes"  # on a train_step that a callback has put in place of the model's: the callback
+_PRUNES = "_tfopt_prunes"  # attribute of a replaced train_step: the callback that replaced it
 
 
 class _Masked(HeldConstraint):
@@ -56,13 +56,13 @@ class MagnitudePruning(ConstraintCallback):
     before the schedule's end, less sparse: let it start after that (`start_from_epoch`).
 
     Its settings are those of the stage `prune`, and `tfopt stages prune` lists what the words of `allocation` and
-    `schedule` mean. A TF-MOT `PruningSchedule` object for `schedule` says itself what else is set of it.
+    `schedule` mean. A TF-MOT `PruningSchedule` object as `schedule` has its own sparsity, begin, end and frequency.
 
     Args:
         rules: Sparsities by layer pattern, such as `{"head": 0.5}`, before any allocation; of several that match the
             last one counts, 0 keeps a layer dense.
-        start_step: The step to begin at, where it is neither 0 nor the first one of the epoch that `fit` starts at.
-        **settings: Those of `PruningConfig`.
+        start_step: First step, if neither 0 nor the first step of the epoch that `fit` starts at.
+        **settings: Fields of `PruningConfig`.
 
     Raises:
         InputError: Settings that contradict each other.
@@ -94,7 +94,7 @@ class MagnitudePruning(ConstraintCallback):
         settings |= {"sparsity": sparsity, "prunable": prunable or {}}
         settings["rules"] = [{"layers": patterns, "sparsity": value} for patterns, value in as_rules(rules)]
         self._config = PruningConfig(**settings)
-        pattern_of(self._config)  # refuses numbers that make none
+        pattern_of(self._config)  # raises for numbers that make no pattern
         self.schedule: Any = None
         self.start_step = start_step
         self.step: int | None = None
@@ -110,14 +110,14 @@ class MagnitudePruning(ConstraintCallback):
     # The state of the schedule
 
     def choose(self, model: keras.Model, total: int | None) -> tuple[list[tuple[Kernel, float | None]], Any]:
-        """The kernels of a model to prune, each with its sparsity at the end, and the schedule; the rest in `skipped`.
+        """The kernels to prune, each with its final sparsity, and the schedule; skipped layers go to `skipped`.
 
         Args:
             model: A built model.
             total: Steps of the whole training; None where it is not known.
 
         Raises:
-            InputError, ModelError: As for the callback.
+            InputError: Settings that contradict each other or the length of the training.
         """
         plan = self._plan(model, total)
         return list(zip(plan.kernels, plan.shares, strict=True)), plan.schedule
@@ -147,13 +147,13 @@ class MagnitudePruning(ConstraintCallback):
         return {kernel.path: int(np.prod(kernel.variable.shape)) for kernel in kernels}
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """The step, the masks and what rewinding goes back to, to go on from in another process with `set_state`."""
+        """The step, the masks and the rewinding point, to continue in another process with `set_state`."""
         masks = {f"mask{index}": mask.numpy() for index, mask in enumerate(self._masks)}
         rewinding = self._rewinding.get_state() if self._rewinding else {}
         return {"step": np.asarray(self._count()), **masks, **rewinding}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Takes up what `get_state` gave; the next batch of `fit` goes on from there."""
+        """Restores a state of `get_state`; the next batch of `fit` continues from it."""
         self._pending = dict(state)
 
     def _count(self) -> int:
@@ -211,7 +211,7 @@ class MagnitudePruning(ConstraintCallback):
         self._hold(self._masking.kernels, [_Masked(mask, self._gate, mine, self) for mask, mine in pairs])
 
     def detach(self) -> None:
-        """Gives the model back as it was, with its zeros; `fit` does it at its end."""
+        """Removes the constraints from the model, which keeps its zeros; `fit` does this at its end."""
         if not self._held:
             return
         self.step = self._count()
@@ -242,7 +242,7 @@ class MagnitudePruning(ConstraintCallback):
     # What Keras calls
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Chooses the kernels, makes the schedule and hangs the masks on the variables."""
+        """Chooses the kernels, makes the schedule and attaches the masks to the variables."""
         refuse_combinations(self.model)
         if self._owner is not self.model:
             self.detach()
@@ -292,12 +292,12 @@ class MagnitudePruning(ConstraintCallback):
         self._masking.apply()
 
     def on_test_begin(self, logs: Any = None) -> None:
-        """Masks the weights: what is evaluated is what will be saved."""
+        """Masks the weights, so that the evaluated model is the one that will be saved."""
         if self._held:
             self._masking.apply()
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Masks a last time (an optimizer's weight average is dense) and lets go of the model."""
+        """Masks a last time (an optimizer's weight average is dense) and detaches from the model."""
         if not self._synced:
             self._sync()
         self._masking.apply()
@@ -310,7 +310,7 @@ class MagnitudePruning(ConstraintCallback):
             )
 
     def _sync(self) -> None:
-        """Finds the step to go on from, and the masks that belong to it."""
+        """Finds the step to continue from, and its masks."""
         self._synced = True
         if self._pending is not None:
             self.step = int(self._pending["step"])
@@ -331,7 +331,7 @@ class MagnitudePruning(ConstraintCallback):
         self._gate_open = False
 
     def _steps_before(self) -> int:
-        """Steps of the epochs that this fit() leaves out because an earlier one did them."""
+        """Steps of the epochs that this fit() skips because an earlier one trained them."""
         if not self._epoch:
             return 0
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)

@@ -16,7 +16,7 @@ _SHARE_SCHEMA = WithJsonSchema({"type": "number", "minimum": 0, "exclusiveMaximu
 
 
 class _Schedule(OneOf):
-    """A schedule's word, or a TF-MOT `PruningSchedule` object."""
+    """The name of a schedule, or a TF-MOT `PruningSchedule` object."""
 
     def _check(self, value: Any) -> Any:
         return super()._check(value) if isinstance(value, str) else _check_object(value)
@@ -52,13 +52,13 @@ class PruneRule(Settings):
 
 
 class PruningConfig(Settings):
-    """How much of which kernels is to go, when, and in what shape."""
+    """Settings of magnitude pruning: sparsity, kernels, schedule and pattern."""
 
     kind: ClassVar[str] = "pruning"
 
     sparsity: Annotated[float, _SHARE_SCHEMA] | None = None
     """The fraction of zeros to reach, 0-1: in each kernel, or in all together that have no rule where `allocation` says
-    so. Left out with `keep`, which says it itself."""
+    so. Left out with `keep`, which sets it."""
     allocation: Annotated[str, OneOf(ALLOCATIONS)] = "uniform"
     """How the zeros are shared out among the kernels."""
     rules: tuple[PruneRule, ...] = Field((), examples=[[{"layers": "head", "sparsity": 0.5}]])
@@ -99,7 +99,7 @@ class PruningConfig(Settings):
     @property
     def schedule_kind(self) -> SparsitySchedule | None:
         """The kind of schedule; None for a schedule object."""
-        if self.keep:  # has no way to go: n of every m weights are one sparsity
+        if self.keep:  # n of every m weights are a fixed sparsity, so there is nothing to ramp up
             return SCHEDULES["one_shot"]
         return SCHEDULES[self.schedule] if isinstance(self.schedule, str) else None
 
@@ -161,7 +161,7 @@ class PruningConfig(Settings):
             )
 
     def _unused(self, kind: SparsitySchedule | None) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """The settings that another one makes meaningless, with the reason."""
+        """The settings that another setting makes meaningless, with the reason."""
         if self.keep:
             yield "with keep", ("allocation", "rules", "block", "rounds", "end", "frequency")
             yield "with keep", ("schedule",) if self.schedule != "one_shot" else ()

@@ -1,4 +1,4 @@
-"""What the settings of pruning come to on a model: its schedule, its kernels, and how sparse each of them becomes."""
+"""The pruning plan of a model: its schedule, its kernels and the final sparsity of each."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from tfopt.sparsity.selection import choose_kernels
 
 @dataclass(frozen=True)
 class PruningPlan:
-    """What is pruned in a model, how much and when.
+    """The kernels to prune in a model, with their final sparsities and the schedule.
 
     Args:
         schedule: A TF-MOT schedule, or a callable like one.
-        final: The sparsity that it ends at, 0-1; 1 for an object that does not say, which all kernels follow.
-        pattern: The shape of what is pruned.
-        kernels: What is pruned.
-        shares: The sparsity of each kernel at the end, 0-1; None for those that share one threshold.
-        skipped: The layers that are left alone, with the reason.
+        final: Final sparsity of the schedule, 0-1; 1 for an object without one, which all kernels follow.
+        pattern: The pruning pattern: single weights, blocks, or n of m.
+        kernels: The kernels to prune.
+        shares: Final sparsity of each kernel, 0-1; None for kernels that share one threshold.
+        skipped: Layers that are not pruned, with the reason.
     """
 
     schedule: Any
@@ -40,7 +40,7 @@ class PruningPlan:
 
 
 def plan_pruning(config: PruningConfig, model: keras.Model, total: int | None) -> PruningPlan:
-    """The plan for a model.
+    """Makes the pruning plan of a model.
 
     Args:
         config: The settings.
@@ -48,8 +48,8 @@ def plan_pruning(config: PruningConfig, model: keras.Model, total: int | None) -
         total: Steps of the whole training; None where it is not known.
 
     Raises:
-        InputError: A fraction of an unknown length, an end before the begin, rounds that do not fit, or shares of a
-            sparsity that a schedule object does not say.
+        InputError: A fraction of an unknown length, an end before the begin, rounds that do not fit, or rules with a
+            schedule object that has no `final_sparsity`.
         ModelError: Patterns or rules that do not fit the model, or nothing left to prune.
     """
     schedule, pattern = build_schedule(config, total), pattern_of(config)
@@ -70,7 +70,7 @@ def plan_pruning(config: PruningConfig, model: keras.Model, total: int | None) -
 
 
 def pattern_of(config: PruningConfig) -> Pattern:
-    """The shape of what is pruned.
+    """The pruning pattern of the settings.
 
     Raises:
         InputError: Numbers that make no pattern.
@@ -91,7 +91,7 @@ def build_schedule(config: PruningConfig, total: int | None = None) -> Any:
         total: Steps of the whole training; None where it is not known.
 
     Returns:
-        A TF-MOT schedule, or a callable like one; the object, where the settings have one.
+        A TF-MOT schedule, or a callable like one; the schedule object of the settings if there is one.
 
     Raises:
         InputError: A fraction of an unknown total, an end that is not after the begin, or rounds that do not fit.
@@ -103,7 +103,7 @@ def build_schedule(config: PruningConfig, total: int | None = None) -> Any:
     last = first if "end" in kind.ignores else _step("end", config.end, total)
     if last < first:
         raise InputError(f"pruning must end after it begins. Received: begin at step {first}, end at step {last}.")
-    # A schedule that goes nowhere has no way for the rules to be a part of.
+    # Rules scale the schedule, so a schedule of 0 takes their largest sparsity.
     sparsity = _sparsity(config, 0.0) or max((rule.sparsity for rule in config.rules), default=0.0)
     settings = ScheduleSettings(
         sparsity, first, last, config.initial_sparsity, config.power, config.frequency, config.rounds
@@ -112,7 +112,7 @@ def build_schedule(config: PruningConfig, total: int | None = None) -> Any:
 
 
 def final_sparsity(schedule: Any) -> float | None:
-    """The sparsity that a schedule ends at, 0-1; None where an object of a user's own does not say."""
+    """The final sparsity of a schedule, 0-1; None for a user's object without one."""
     for name in ("final_sparsity", "target_sparsity"):
         if hasattr(schedule, name):
             return float(getattr(schedule, name))
@@ -123,12 +123,12 @@ def final_sparsity(schedule: Any) -> float | None:
 def allocate(
     kernels: Sequence[Kernel], sparsity: float, allocation: str = "uniform", rules: Rules[float] | None = None
 ) -> list[float | None]:
-    """The sparsity of each kernel at the end of a schedule, 0-1; None for those that share one threshold.
+    """The final sparsity of each kernel, 0-1; None for kernels that share one threshold.
 
     Args:
-        kernels: What is pruned.
-        sparsity: Of all kernels without a rule together, 0-1.
-        allocation: One of `ALLOCATIONS`.
+        kernels: The kernels to prune.
+        sparsity: Fraction of zeros over all kernels without a rule together, 0-1.
+        allocation: Name of an entry of `ALLOCATIONS`.
         rules: Sparsities by layer pattern; of several that match a layer the last one counts.
 
     Raises:
@@ -148,7 +148,7 @@ def allocate(
 
 
 def _sparsity(config: PruningConfig, unsaid: float) -> float:
-    """The sparsity that is asked for, 0-1; another one where a schedule object says it."""
+    """The sparsity of the settings, 0-1; `unsaid` where a schedule object has it instead."""
     if config.keep:
         return NOfM(*config.keep).sparsity
     return unsaid if config.sparsity is None else config.sparsity
@@ -167,7 +167,7 @@ def _final(config: PruningConfig, schedule: Any) -> float:
 def _large_enough(
     pattern: Pattern, kernels: Sequence[Kernel], skipped: Sequence[tuple[str, str]]
 ) -> tuple[list[Kernel], list[tuple[str, str]]]:
-    """The kernels that have the pattern's shape in them; the others are left alone, with the reason."""
+    """The kernels large enough for the pattern, and the skipped layers with the reason."""
     flat = [kernel.path for kernel in kernels if len(kernel.variable.shape) < 2]
     if flat and not isinstance(pattern, Unstructured):
         raise ModelError(f"{flat[0]} has one axis, and block and keep take kernels of at least two.", ("prunable",))

@@ -1,4 +1,4 @@
-"""Going back after a pruning: the weights that stay, or the learning rate, as they were early in training."""
+"""Rewinding after pruning: remaining weights, or the learning rate, are reset to their state early in training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tfopt.keras_private import step_count
 
 
 class Rewinding:
-    """A point of a training to go back to.
+    """A step of the training to rewind to.
 
     Args:
         kind: `weights`: all of the model and its optimizer; `learning_rate`: the optimizer's step count alone.
@@ -40,7 +40,7 @@ class Rewinding:
         """The step to go back to, which comes before the first pruning.
 
         Raises:
-            InputError: It does not, or is a fraction of a training of unknown length.
+            InputError: The step is not before the first pruning, or is a fraction of a training of unknown length.
         """
         to = self.step(total)
         if to >= schedule.begin_step:
@@ -51,15 +51,15 @@ class Rewinding:
         return to
 
     def forget(self) -> None:
-        """Lets go of what was kept, for another model."""
+        """Drops the kept state, for use with another model."""
         self._kept = None
 
     def keep(self, model: Any) -> None:
-        """Keeps the model as it is now."""
+        """Keeps the current state of the model."""
         self._kept = [np.array(variable.numpy()) for variable in self._variables(model)]
 
     def go_back(self, model: Any) -> None:
-        """Makes the model what it was when it was kept; a mask on the weights is for the caller to put on again.
+        """Restores the kept state of the model; the caller applies the masks again.
 
         Raises:
             ModelError: Training began after the point to go back to.
@@ -78,15 +78,15 @@ class Rewinding:
         return [*model.weights, *model.optimizer.variables]
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """What is kept, by name."""
+        """The kept state as arrays by name."""
         return {f"rewind{index}": value for index, value in enumerate(self._kept or ())}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Takes up what `get_state` gave."""
+        """Restores a state of `get_state`."""
         count = sum(name.startswith("rewind") for name in state)
         self._kept = [state[f"rewind{index}"] for index in range(count)] or None
 
     @property
     def kept(self) -> bool:
-        """Whether there is something to go back to."""
+        """Whether a state has been kept."""
         return self._kept is not None

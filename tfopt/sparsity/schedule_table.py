@@ -1,4 +1,4 @@
-"""A schedule as a table: looked up, and not evaluated, at every step."""
+"""Lookup table of a pruning schedule."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ScheduleTable:
         return bool(self._at(step)[0])
 
     def sparsity(self, step: int) -> float:
-        """The sparsity, 0-1, that masks made before training step `step` have."""
+        """The sparsity, 0-1, of masks made before training step `step`."""
         return float(self._at(step)[1])
 
     def _at(self, step: int) -> tuple[Any, Any]:

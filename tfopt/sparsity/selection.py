@@ -1,4 +1,4 @@
-"""Which kernels of a model are pruned, and why the others are not."""
+"""Selection of the kernels to prune, with the reasons for those left out."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def all_kernels(model: keras.Model, weights: Mapping[str, Sequence[str]] | None 
 
     Args:
         model: A built model.
-        weights: As for `choose_kernels`.
+        weights: Names of the weights to prune by layer pattern, as for `choose_kernels`.
 
     Raises:
         ModelError: A pattern matches no layer, or a layer has no weight of that name.

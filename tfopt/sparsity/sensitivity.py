@@ -1,4 +1,4 @@
-"""What pruning one layer alone costs at each sparsity, and the sparsities that reach a target at the least cost.
+"""Pruning sensitivity: the metric with one layer pruned at each sparsity, and the cheapest sparsities for a target.
 
 References:
     Han et al., Learning both weights and connections for efficient neural networks, arXiv:1506.02626 (sensitivity scan
@@ -34,11 +34,11 @@ class Curve:
     Args:
         layer: The layer's path.
         kernels: The attributes of the kernels that were pruned, each to the same sparsity.
-        weights: How many weights they have together.
+        weights: Number of weights in these kernels.
         sparsities: The fractions of zeros that were tried, 0-1, ascending.
-        scores: The metric at each of them, without any training.
-        baseline: The metric of the model as it is.
-        cached: Whether only what follows the layer was computed anew; else the whole model was.
+        scores: The metric at each sparsity, without any training.
+        baseline: The metric of the unpruned model.
+        cached: Whether only the ops from the layer on were rerun, rather than the whole model.
     """
 
     layer: str
@@ -69,19 +69,18 @@ def measure(
     sparsities: Sequence[float] = SPARSITIES,
     part: Callable[[float], None] = lambda done: None,
 ) -> list[Curve]:
-    """The curve of every layer, by magnitude pruning without training; the weights are afterwards what they were.
+    """Measures the curve of every layer by magnitude pruning without training; weights are restored afterwards.
 
     Args:
         model: A built model.
         split: Labelled samples; all of them are scored.
-        metric: What is scored.
-        kernels: Which to prune, as `choose_kernels` finds them, which also says why others are left out; all that it
-            chooses by itself if not given.
-        sparsities: Which to try, 0-1, ascending.
-        part: Is called with the fraction that is done, 0-1.
+        metric: The metric to score.
+        kernels: The kernels to prune; those of `choose_kernels` with its defaults if not given.
+        sparsities: Sparsities to try, 0-1, ascending.
+        part: Called with the finished fraction, 0-1.
 
     Raises:
-        InputError: Sparsities that are none, or a metric that cannot be taken of the outputs.
+        InputError: Invalid sparsities, or a metric that cannot be computed from the outputs.
         ModelError: The model has nothing to prune.
     """
     grid = tuple(float(sparsity) for sparsity in sparsities)
@@ -165,11 +164,11 @@ def check_target(target: float, top: float) -> None:
     """Refuses an overall sparsity that cannot be allocated.
 
     Args:
-        target: The fraction of zeros over all kernels.
-        top: The largest that the curves allow.
+        target: The fraction of zeros over all kernels, 0-1.
+        top: The largest sparsity of the curves, 0-1.
 
     Raises:
-        InputError: It is not between 0 and 1, or above `top`.
+        InputError: The target is not between 0 and 1, or above `top`.
     """
     if not 0 < target < 1:
         raise InputError(f"a target is a fraction of zeros between 0 and 1. Received: {target:g}.", ("target",))
@@ -189,16 +188,16 @@ def suggest(curves: Sequence[Curve], target: float, metric: Metric) -> dict[str,
     are taken first, from whatever layer, until the target is reached. Stretches that cost the same, as those without
     any loss do, are filled to an equal sparsity. A layer that ends between two sparsities of its curve is interpolated.
 
-    The sum takes the losses for additive and leaves out training, which wins back part of them, not the same in every
-    layer: what comes out is where to start from.
+    The sum assumes that losses add up, and ignores that training recovers part of them, more in some layers than in
+    others: the result is a starting point.
 
     Args:
-        curves: As `measure` gives them.
+        curves: The curves from `measure`.
         target: The fraction of zeros over the weights of all curves, 0-1.
-        metric: The one that the curves were measured with.
+        metric: The metric that the curves were measured with.
 
     Returns:
-        Sparsities of 0-1 by layer path.
+        Sparsities, 0-1, by layer path.
 
     Raises:
         InputError: The target is not between 0 and 1, or beyond the last sparsity of the curves.
@@ -237,20 +236,20 @@ def _hull(curve: Curve, metric: Metric) -> list[_Segment]:
 
 
 def _level(segments: Sequence[_Segment], zeros: float) -> float:
-    """The sparsity at which stretches, each filled up to it, hold so many zeros; the highest end if all cannot."""
+    """The sparsity up to which segments are filled to hold `zeros` zeros; the highest end if they cannot."""
     bounds = np.unique([bound for s in segments for bound in (s.start, s.end)])
     held = [sum(s.weights * (min(max(bound, s.start), s.end) - s.start) for s in segments) for bound in bounds]
     return float(np.interp(zeros, held, bounds))
 
 
 def rules(kernels: Sequence[Kernel], suggestion: Mapping[str, float]) -> dict[str, float]:
-    """A suggestion as rules by layer pattern, of which the last that matches a layer is its own.
+    """A suggestion as rules by layer pattern, ordered so that the last match of a layer is its own.
 
     A layer's path is also a pattern that matches layers of that name further down, and a name may be that of a class.
 
     Args:
-        kernels: Those that were measured.
-        suggestion: Sparsities by layer path.
+        kernels: The kernels that were measured.
+        suggestion: Sparsities, 0-1, by layer path.
     """
     places = [kernel.place for kernel in kernels]
     reach = {path: sum(place.matches(path) for place in places) for path in suggestion}

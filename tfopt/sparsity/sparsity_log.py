@@ -1,4 +1,4 @@
-"""The zeros of each kernel, written down while `fit()` trains."""
+"""The Keras callback that records the sparsity of each kernel during training."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ class SparsityLog(keras.callbacks.Callback):
         self._writer: Any = None
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """The step and the records, to go on from in another process with `set_state`."""
+        """The step and the records, to continue in another process with `set_state`."""
         return {"step": np.asarray(self.step), "history": np.asarray(json.dumps(self.history))}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Takes up what `get_state` gave."""
+        """Restores a state of `get_state`."""
         self.step, self.history = int(state["step"]), json.loads(str(state["history"]))
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -86,12 +86,12 @@ class SparsityLog(keras.callbacks.Callback):
             raise ModelError("the model has no kernel that could be pruned, so there are no zeros to record.")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Finds the step, also where `fit` starts at a later epoch."""
+        """Finds the current step, also where `fit` starts at a later epoch."""
         self.step = self.step or epoch * (self.params.get("steps") or 0)
         self._epoch, self._before = epoch + 1, self.step
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Records where a step is due; of several in one execution, after the last."""
+        """Records if a step is due; with several steps per execution, after the last."""
         before, steps = self.step, self.params.get("steps")
         self.step = self._before + (min(batch + 1, steps) if steps else batch + 1)
         if isinstance(self.every, int) and self.step // self.every > before // self.every:
@@ -125,7 +125,7 @@ class SparsityLog(keras.callbacks.Callback):
             self._write({"overall": overall, **shares})
 
     def _write(self, values: dict[str, float]) -> None:
-        # tf.summary.scalar would want the package tensorboard; what marks a scalar in the file is this alone.
+        # tf.summary.scalar needs the package tensorboard; this metadata alone marks a scalar in the file.
         kind = tf.compat.v1.SummaryMetadata()
         kind.plugin_data.plugin_name = "scalars"
         with self._writer.as_default(step=self.step):

@@ -1,4 +1,4 @@
-"""TF-MOT, imported in this one place: its schedules, and its pruning arithmetic.
+"""The only import of TF-MOT: its schedules and its pruning arithmetic.
 
 Importing TF-MOT sets TF_USE_LEGACY_KERAS=1 and so turns `tf.keras` of the whole process, and of its children, into
 Keras 2 (`tensorflow_model_optimization/python/core/keras/compat.py`). Here `tf.keras` is bound before, and the

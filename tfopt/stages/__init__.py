@@ -1,1 +1,1 @@
-"""One file a stage: its settings, and the calls into the workshop; artifacts in, an artifact out."""
+"""The registry of stages, one per file."""

@@ -27,7 +27,7 @@ class Benchmark(Stage):
     """How long to time each file, after a warm-up."""
 
     def surroundings(self) -> tuple[str, ...]:
-        """The machine: another one measures for itself."""
+        """The machine that is measured."""
         return platform.machine(), platform.node()
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:

@@ -48,7 +48,7 @@ class Prune(PruningConfig, TrainingStage):
         super().check(model, context)
 
     def training(self, context: Context) -> Any:
-        """The settings; with rewinding a learning rate schedule spans the farthest that it comes."""
+        """The training settings; with rewinding a learning rate schedule spans the longest run of steps."""
         from tfopt.sparsity.rewinding import Rewinding
 
         settings = super().training(context)

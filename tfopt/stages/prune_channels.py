@@ -28,12 +28,12 @@ class PruneChannels(TrainingStage):
     rank: ClassVar[int] = 5
 
     keep: float = Field(gt=0)
-    """What is to be left of the model: a share below 1, or so many of `of`."""
+    """Amount to keep of the model: a fraction below 1, or an absolute number of `of`."""
     of: Literal["channels", "parameters", "flops", "bytes", "milliseconds"] = "channels"
     """channels: of every layer, or of all with ranking: global. bytes and milliseconds are of the int8 file, on LiteRT
     and this machine."""
     score: Annotated[str, OneOf(SCORES)] = "l2"
-    """What a channel is worth."""
+    """The importance score of channels."""
     ranking: Literal["local", "global"] = "local"
     """local: the same share of every layer. global: all channels are ranked together."""
     round_to: int = Field(8, ge=1)
@@ -41,7 +41,7 @@ class PruneChannels(TrainingStage):
     floor: float = Field(0.1, gt=0, le=1)
     """The least share of its channels that a layer keeps."""
     rounds: int = Field(1, ge=1)
-    """In how many steps, each followed by its share of the epochs."""
+    """Number of pruning rounds, each followed by its share of the epochs."""
     samples: int = Field(500, ge=1)
     """Training samples for scores on data, calibration, and the statistics of BatchNorms."""
     only: Patterns = ()
@@ -58,7 +58,7 @@ class PruneChannels(TrainingStage):
         return self
 
     def check(self, model: Any, context: Context) -> None:
-        """Reads the model's structure, resolves the patterns, and looks whether what is asked for can be reached."""
+        """Builds the dependency graph, resolves the patterns, and checks that the budget can be reached."""
         from tfopt.sparsity.structured.budget import Budget, fit
         from tfopt.sparsity.structured.dependency_graph import read
         from tfopt.sparsity.structured.importance.random import random
@@ -66,14 +66,14 @@ class PruneChannels(TrainingStage):
 
         super().check(model, context)
         structure = read(model)
-        # Without samples random numbers stand in: what can be reached does not depend on the order.
+        # Random scores stand in for those that need samples: what can be reached does not depend on the order.
         scores = random(structure) if SCORES[self.score].needs_samples else score(structure, self.score)
         choice = RemovalOrder(structure, scores, self.ranking, self._limits(last=True))
         if self.of in ("channels", "parameters", "flops"):
             fit(structure, choice, Budget(self.keep, self.of))
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
-        """Removes, trains and saves, in as many rounds as asked for."""
+        """Removes channels, trains and saves, in `rounds` rounds."""
         from tfopt.sparsity.structured.budget import Budget, steps
         from tfopt.sparsity.structured.dependency_graph import read
         from tfopt.sparsity.structured.flops import costs
@@ -118,6 +118,6 @@ class PruneChannels(TrainingStage):
         return LayerLimits(self.round_to if last else 1, self.floor, self.only, self.skip)
 
     def _epochs(self) -> list[int]:
-        """The epochs after each round: as many each, the rest after the last."""
+        """The epochs after each round: equally many, the remainder after the last."""
         each = self.epochs // self.rounds
         return [each] * (self.rounds - 1) + [self.epochs - each * (self.rounds - 1)]

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from tfopt.quantization.aware.callback import QuantizationAware
     from tfopt.quantization.conversion import Conversion
 
-# Samples for a first look whether the model can be converted.
+# Samples to check on whether the model can be converted.
 CHECKED_SAMPLES = 8
-# Test samples on which the file is held against the model that was trained to be it.
+# Test samples on which the file is compared with the model in training.
 COMPARED = 500
 
 
@@ -44,14 +44,14 @@ class Qat(Export, TrainingStage):
     """How ranges follow the training. moving_average: of each batch's extremes. percentile: without the samples that
     stand out. learned: by the gradient, and the steps of kernels with them (LSQ); the one for int4."""
     momentum: float = Field(0.99, ge=0, lt=1)
-    """Of the averages: what is left of a range after a step."""
+    """Share of the old range that a moving average keeps at each step, 0-1."""
     rate: float = Field(1e-3, gt=0, lt=1)
-    """Of learned ranges: how far a step goes, as a share of the range."""
+    """Step size of learned ranges, as a share of the range."""
     freeze_last: float = Field(0.25, ge=0, lt=1)
     """The share of the epochs, at the end, in which ranges and the statistics of BatchNormalizations stay as they
     are; of two epochs or more it is one at least, and 0 is none."""
     samples: int = Field(200, ge=1)
-    """How many training samples the ranges begin with."""
+    """How many training samples calibrate the first ranges."""
 
     @model_validator(mode="after")
     def _in_integers(self) -> Qat:
@@ -64,7 +64,7 @@ class Qat(Export, TrainingStage):
         return self
 
     def check(self, model: Any, context: Context) -> None:
-        """Makes the plan of the file from the model as it is, and looks whether it can be trained so."""
+        """Makes the quantization scheme of the untrained model, and checks that it can be trained."""
         from tfopt.quantization.aware.callback import refuse_closures
         from tfopt.training import trainer
 
@@ -76,7 +76,7 @@ class Qat(Export, TrainingStage):
             raise ModelError(str(error), ("mode",)) from error
 
     def aware(self, calibration: Any) -> QuantizationAware:
-        """The callback that does it."""
+        """The callback for quantization-aware training."""
         from tfopt.quantization.aware.callback import QuantizationAware
 
         names = (*(name for name in Export.model_fields), "momentum", "rate", "freeze_last")
@@ -86,10 +86,10 @@ class Qat(Export, TrainingStage):
     def train(
         self, model: keras.Model, inputs: Sequence[Artifact], context: Context
     ) -> tuple[Conversion, dict[str, float], Mapping[str, list[float]]]:
-        """Trains a model in place and makes its file.
+        """Trains a model in place and converts it.
 
         Returns:
-            The file, how close it is to the model in training, and the history.
+            The conversion, the agreement of the file with the model in training, and the history.
         """
         aware = self.aware(context.data.calibration(self.samples, context.seed))
         history = self.fit(model, inputs, context, aware)

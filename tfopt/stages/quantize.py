@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from tfopt.quantization.conversion import Conversion, PreparedModel
 
 CHECKED_SAMPLES = 8
-# The contract's second calibration set: this many times the first.
+# Size of the accuracy search's second calibration set, as a multiple of the first.
 MORE_SAMPLES = 5
 
 
 class Retraining(Settings):
-    """How `quantize` trains a model on whose metric no file made from it keeps."""
+    """Settings of quantization-aware training in `quantize`, where no converted file keeps the metric."""
 
     epochs: int = Field(3, ge=1)
     """Passes over the training data."""
@@ -106,7 +106,7 @@ class Quantize(Export, Stage):
         if self.qat:
             self._check_qat(model, context)
         try:
-            # Ranges that a handful of samples is enough for.
+            # A range method for which a handful of samples is enough.
             ranges = next(name for name in (self.ranges, *RANGES) if RANGES[name].fewest <= CHECKED_SAMPLES)
             few = self.model_copy(update={"ranges": ranges})
             convert_with_notes(model, few, context.data.calibration(CHECKED_SAMPLES, context.seed))
@@ -122,7 +122,7 @@ class Quantize(Export, Stage):
             raise type(error)(str(error), ("qat", *error.field)) from error
 
     def _training_stage(self, model: Any) -> Qat:
-        """The stage that trains where nothing else helps."""
+        """The stage for quantization-aware training, where no other step keeps the metric."""
         asked = self.qat or Retraining.model_validate({})
         given = asked.model_dump(exclude={"distill"})
         alone = len(getattr(model, "outputs", None) or [model]) == 1
@@ -132,17 +132,17 @@ class Quantize(Export, Stage):
         return Qat(**export, **given, samples=self.samples, distill=distill)
 
     def parts(self) -> Sequence[type[Stage]]:
-        """The stage that trains, where it may."""
+        """The stage `qat`, where the settings allow it."""
         return (Qat,) if self.qat else ()
 
     def settings(self) -> dict[str, Any]:
-        """The settings that the mode looks at."""
+        """The settings that matter in this mode."""
         unused = set() if MODES[self.mode].static else {"samples"}
         named = super().settings()
         return {name: value for name, value in self.asked().items() if name in named and name not in unused}
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
-        """Converts, keeps the contract if there is one, and writes the file."""
+        """Converts, with an accuracy search if `max_drop` is set, and writes the file."""
         from tfopt.quantization.conversion import convert_with_notes, prepare, unroll_if_better
         from tfopt.tflite.benchmark import sizes
 
@@ -174,7 +174,7 @@ class Quantize(Export, Stage):
         )
 
     def _judges(self, model: Any, context: Context) -> tuple[Callable[[bytes], float], Callable[[float], float]]:
-        """What scores a file on the validation split, and what tells how much worse than the model a score is."""
+        """The score of a file on the validation split, and the drop of a score from the model's, as functions."""
         from tfopt.models import signature
         from tfopt.tflite import batch_interpreter
 
@@ -193,7 +193,7 @@ class Quantize(Export, Stage):
         context: Context,
         details: list[Detail],
     ) -> Outcome:
-        """What keeps the metric, or comes nearest; how a model was trained for it goes into the details."""
+        """Runs the accuracy search; the history of a training for it goes into the details."""
         from tfopt.quantization.accuracy_search import AccuracySearch
         from tfopt.quantization.calibration_data import match_inputs
         from tfopt.tflite.interpreter import Runner

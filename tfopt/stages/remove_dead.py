@@ -28,14 +28,14 @@ class RemoveDead(Stage):
     """Weights of this magnitude and below count as zero; above 0 the outputs change a little."""
 
     def check(self, model: Any, context: Context) -> None:
-        """Reads the model's structure."""
+        """Builds the dependency graph of the model."""
         from tfopt.sparsity.structured.dependency_graph import read
 
         read(model)
         check_metrics(model, context)
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
-        """Removes, holds the outputs on the test split against those before, and saves."""
+        """Removes dead channels, compares the outputs on the test split with those before, and saves."""
         from tfopt.models import signature
         from tfopt.sparsity.structured.dead import remove_dead
         from tfopt.sparsity.structured.removal import as_rows

@@ -23,9 +23,9 @@ class ReplaceHead(Stage):
     units: int = Field(ge=1)
     """Outputs of the new layer: as many as there are classes."""
     activation: str | None = "softmax"
-    """Its activation, by Keras's name; sigmoid for one unit of two classes, linear for values."""
+    """Activation of the new layer, by Keras's name; sigmoid for one unit of two classes, linear for values."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    """The fraction of its inputs that training drops, 0-1."""
+    """The fraction of the new layer's inputs that training drops, 0-1."""
     at: str | None = None
     """Name of the layer whose output the head gets; what the last Dense layer gets, if not given."""
 
@@ -40,7 +40,7 @@ class ReplaceHead(Stage):
             raise InputError(f"the head cannot be made: {str(error).splitlines()[0]}", ("activation",)) from error
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
-        """Replaces it, and saves."""
+        """Replaces the head and saves."""
         from tfopt.models.seeding import deterministic
 
         model = context.load(inputs[0])

@@ -1,4 +1,4 @@
-"""Which metrics a stage reports of a model, and the gate that one of them is held to."""
+"""The metrics that a stage reports of a model, and its accuracy gate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tfopt.metrics import Metric
 
 
-# Samples on which metrics are tried before anything is trained.
+# Samples to try metrics on before anything is trained.
 TRIED = 256
 
 
@@ -27,10 +27,10 @@ def test_metrics(model: Any, context: Context) -> dict[str, float]:
 
 
 def check_metrics(model: Any, context: Context) -> None:
-    """Whether the metrics can be taken of the model's outputs, tried on a few samples.
+    """Checks on a few samples that the metrics can be computed from the model's outputs.
 
     Raises:
-        InputError: One cannot; better now than after the last epoch.
+        InputError: A metric cannot be computed.
     """
     from tfopt.metrics import score_split
     from tfopt.models import signature
@@ -89,7 +89,7 @@ def _usual_metrics(model: Any, context: Context, output: str | None) -> list[Met
 
 
 def _of_output(compiled: Any, output: str | None) -> list[Any]:
-    """What of compiled metrics, in any of the forms that Keras takes, is of an output."""
+    """The compiled metrics of one output, from any of the forms that Keras takes."""
     if isinstance(compiled, Mapping):
         compiled = compiled.get(output)
     flat = compiled if isinstance(compiled, list | tuple) else [compiled]
@@ -97,10 +97,10 @@ def _of_output(compiled: Any, output: str | None) -> list[Any]:
 
 
 def gated(name: str | None, metrics: Sequence[Metric]) -> Metric:
-    """The metric of that name, which a gate looks at; the first if it has none.
+    """The gated metric: that of the name; the first if no name is given.
 
     Raises:
-        InputError: It is not among them.
+        InputError: No metric has that name.
     """
     from tfopt.errors import did_you_mean
 
@@ -117,10 +117,10 @@ def gated(name: str | None, metrics: Sequence[Metric]) -> Metric:
 
 
 def check_drop(max_drop: float | None, metric: Metric) -> None:
-    """Refuses a gate that nothing could fail.
+    """Refuses a `max_drop` of an accuracy that no file could exceed.
 
     Raises:
-        InputError: More than all of the accuracy.
+        InputError: `max_drop` of an accuracy is 1 or above.
     """
     if metric.keras == "accuracy" and max_drop is not None and max_drop >= 1:
         raise InputError(

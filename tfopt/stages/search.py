@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CHECKED_SAMPLES = 8
 FORMS = {"raw_bytes": ",.0f", "gzip_bytes": ",.0f", "milliseconds": ".3g"}
-# Before any training sizes are forecast from weights that are not yet the model's own.
+# Slack for sizes that are estimated before training, from weights that will still change.
 ROUGH = 0.25
 
 
@@ -101,7 +101,7 @@ class Search(Stage):
     """How much worse than the model it starts from the file may be on the validation split, in the units of the
     metric."""
     goal: Literal["accurate", "smallest", "fastest"] | None = None
-    """What is wanted of all files within the limits. smallest if max_drop is given, else accurate."""
+    """Which file within the limits is best. smallest if max_drop is given, else accurate."""
     metric: str | None = None
     """The metric, if not the first one."""
     size: Literal["raw", "gzip"] | None = None
@@ -163,18 +163,18 @@ class Search(Stage):
         return self
 
     def parts(self) -> list[type[Stage]]:
-        """The stages that candidates are made of."""
+        """The stages that make candidates."""
         return [PruneChannels, Prune, Cluster, Quantize]
 
     def needs(self) -> Mapping[str, Need]:
-        """The teacher of the trainings."""
+        """The teacher for distillation."""
         from tfopt.stages.train import Train
 
         needs = Train(epochs=1, **self.training).needs()
         return {name: replace(need, field=("training", *need.field)) for name, need in needs.items()}
 
     def objective(self) -> Objective:
-        """What is searched for."""
+        """The objective of the search."""
         within = self.within or SearchBudget.model_construct(raw_bytes=None, gzip_bytes=None, milliseconds=None)
         goal = self.goal or ("smallest" if self.max_drop is not None else "accurate")
         return Objective(goal, self._size(), within.raw_bytes, within.gzip_bytes, within.milliseconds, self.max_drop)
@@ -184,7 +184,7 @@ class Search(Stage):
         return self.size or ("raw" if raw_alone else "gzip")
 
     def check(self, model: Any, context: Context) -> None:
-        """Tries the settings of a training, resolves the patterns, and looks whether the budget can be met at all."""
+        """Checks the training settings, resolves the patterns, and checks that the budget can be met."""
         from tfopt.search.trial_store import check_storage
         from tfopt.stages.train import Train
 
@@ -225,7 +225,7 @@ class Search(Stage):
         return ModelProfile(model, allowed, context.data.calibration(samples, context.seed))
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
-        """Searches, and gathers the front."""
+        """Searches, and collects the files of the Pareto front."""
         from tfopt.tflite.benchmark import sizes
 
         builder, worker, record = self._begin(inputs, context)
@@ -311,7 +311,7 @@ class Search(Stage):
 
 
 def _at_hand(points: list[Point], objective: Objective, builder: CandidateBuilder) -> tuple[list[Point], list[Point]]:
-    """The points and their front, whose files are all on this machine; what had to be made again is measured again."""
+    """The points and their front, with all files of the front on this machine, remade and remeasured if needed."""
     while True:
         best = front(points, objective)
         missing = [point for point in best if not builder.find(point.number)]

@@ -1,4 +1,4 @@
-"""Candidates of a search as the stages of a recipe: made, measured, made again."""
+"""Builds the candidates of a search by stages of a recipe, and measures them."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 
 def shared_training_settings() -> list[str]:
-    """The settings of a training that are the same for all candidates."""
+    """The names of training settings that are shared by all candidates."""
     return [name for name in TrainingStage.model_fields if name not in ("name", "after", "epochs")]
 
 
 class CandidateBuilder:
-    """Where candidates are made.
+    """Makes and measures candidates.
 
     Args:
-        source: The model they start from.
-        context: Of the stage.
-        profile: The model before the search: what may be tried, and what it will cost.
-        metric: What is scored.
-        training: The settings of their trainings.
-        samples: How many training samples calibrate.
+        source: Artifact of the original model.
+        context: Context of the stage.
+        profile: Search space, cost model and layer sensitivities of the model.
+        metric: The metric to score.
+        training: Training settings of all candidates.
+        samples: Number of training samples for calibration.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class CandidateBuilder:
         self._metrics = metrics_of(model, context)
 
     def stages(self, candidate: Candidate, epochs: int) -> list[Stage]:
-        """What makes a candidate: the stages of a recipe, with the epochs spread over those that train."""
+        """The stages that make a candidate, with the epochs spread over those that train."""
         from tfopt.search.model_profile import CHANNELS
         from tfopt.sparsity.sensitivity import rules
 
@@ -95,7 +95,7 @@ class CandidateBuilder:
         return found
 
     def make(self, candidate: Candidate, epochs: int, number: int) -> tuple[float, float, Cost]:
-        """Makes a candidate: its score on LiteRT over the validation split, how much worse that is, and its cost."""
+        """Makes a candidate; returns its score on LiteRT over the validation split, its drop, and its cost."""
         from tfopt.search.model_profile import cost_of
         from tfopt.tflite import batch_interpreter
 
@@ -105,7 +105,7 @@ class CandidateBuilder:
         return score, self.metric.drop(self.before, score), cost_of(file, self._shapes(file))
 
     def _made(self, candidate: Candidate, epochs: int, number: int) -> Path:
-        """The file of a candidate, once its stages have run; what they leave besides is taken away."""
+        """Runs the stages of a candidate; returns its file and removes all others."""
         file = self.folder / f"{number}.tflite"
         folder = self.folder / str(number)
         run_stages(self.stages(candidate, epochs), self._source, self._context, folder, file)
@@ -119,7 +119,7 @@ class CandidateBuilder:
         return {name: array.shape[1:] for name, array in arrays.items()}
 
     def find(self, number: int) -> bool:
-        """Whether the file of a trial is on this machine, among those of a front that was not committed too."""
+        """Whether the file of a trial is on this machine, also in a front that was not committed."""
         file = self.folder / f"{number}.tflite"
         gathered = self._context.folder / "front" / file.name
         if not file.exists() and gathered.exists():
@@ -128,17 +128,17 @@ class CandidateBuilder:
         return file.exists()
 
     def made_again(self, point: Point) -> Point:
-        """A point made and measured on this machine, where another has its file."""
+        """A point remade and remeasured on this machine, if its file is on another."""
         self._context.progress.step(f"candidate {point.number} is made again: its file is not on this machine")
         score, drop, cost = self.make(point.candidate, point.epochs, point.number)
         return replace(point, score=score, drop=drop, cost=cost)
 
     def trained(self, candidate: Candidate, epochs: int) -> int:
-        """How many epochs the stages of a candidate train that is given so many: one each at least."""
+        """The epochs that the stages of a candidate train in all, at least one each."""
         return sum(stage.epochs for stage in self.stages(candidate, epochs) if isinstance(stage, TrainingStage))
 
     def row(self, point: Point, file: Path, objective: Objective) -> FrontFile:
-        """A point of the front with its metrics on the test split and the stages that make it."""
+        """A point as a row of the front, with its metrics on the test split and the stages that make it."""
         from tfopt.tflite import batch_interpreter
 
         split = self._context.data.test
@@ -160,7 +160,7 @@ class CandidateBuilder:
 
 
 def _spread(epochs: int, weights: Sequence[int]) -> list[int]:
-    """Epochs spread over stages by their weights: one each at least, and together `epochs` where there are enough."""
+    """Spreads epochs over stages by weights: at least one each, `epochs` in all where that is enough."""
     found = [1] * len(weights)
     while sum(found) < epochs and found:
         needy = max(range(len(found)), key=lambda i: weights[i] / found[i])

@@ -13,17 +13,17 @@ from tfopt.recipe.stage import Context, Stage
 
 
 def run_stages(stages: Sequence[Stage], source: Artifact, context: Context, folder: Path, file: Path) -> Artifact:
-    """Runs stages from an artifact on; the model file of the last one is moved to `file`, what else they write goes.
+    """Runs stages on an artifact; moves the last model file to `file` and removes what else they wrote.
 
     Args:
-        stages: The stages, each on what the one before it made.
-        source: What the first one works on.
-        context: Of the stage that they run inside of.
-        folder: Where they may write.
-        file: Where the model goes.
+        stages: The stages, each of which takes the result of the one before it.
+        source: Artifact that the first stage takes.
+        context: Context of the outer stage.
+        folder: Working folder of the stages.
+        file: Path for the final model file.
 
     Returns:
-        The artifact of the last one, or `source` where there is none.
+        The artifact of the last stage, or `source` where there are no stages.
     """
     artifact = source
     artifacts = {**context.artifacts, source.name: source}

@@ -42,12 +42,12 @@ class Train(TrainingStage):
     """Stop when the validation loss no longer falls; `{}` for the usual settings."""
 
     def training(self, context: Context) -> Any:
-        """The settings, with early stopping."""
+        """The training settings, with early stopping."""
         early = self.early_stopping.model_dump() if self.early_stopping else None
         return replace(super().training(context), early_stopping=early)
 
     def check(self, model: Any, context: Context) -> None:
-        """Looks for the value that early stopping watches, besides what every training needs."""
+        """Checks that the value that early stopping watches is logged, besides the checks of every training."""
         from tfopt.training import trainer
 
         super().check(model, context)
@@ -75,7 +75,7 @@ class Train(TrainingStage):
 
 
 def _logged(metrics: Any) -> list[str]:
-    """What Keras logs of compiled metrics, `{output: [...]}` with the output's name in front."""
+    """The names that Keras logs compiled metrics under, those of `{output: [...]}` with the output's name in front."""
     if isinstance(metrics, dict):
         of_outputs = [f"{output}_{name}" for output, own in metrics.items() for name in _logged(own)]
         return [*of_outputs, *(f"{output}_loss" for output in metrics)]

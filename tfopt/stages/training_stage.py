@@ -1,4 +1,4 @@
-"""What the stages that train have in common: length, optimizer, regularizers."""
+"""The base class of stages that train: epochs, optimizer, regularizers, distillation."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _batch(value: Any) -> Any:
     raise ValueError(f"is a whole number above 0, or full for the whole training split. Received: {value!r}")
 
 
-# Samples to a step: so many, or all.
+# Batch size: a number of samples, or `full`.
 BatchSize = Annotated[
     int | Literal["full"] | None,
     BeforeValidator(_batch),
@@ -142,7 +142,7 @@ class TrainingStage(Stage):
         return rates
 
     def check(self, model: Any, context: Context) -> None:
-        """Builds the optimizer, resolves the patterns, and holds the labels against the loss."""
+        """Builds the optimizer, resolves the patterns, and checks that the labels fit the loss."""
         from tfopt.training import label_checks, regularizers, trainer
 
         settings = self.training(context)
@@ -169,10 +169,10 @@ class TrainingStage(Stage):
             )
 
     def data(self, context: Context) -> Data:
-        """The data as the stage trains on it.
+        """The data to train on, oversampled if the settings say so.
 
         Raises:
-            InputError: It cannot be oversampled.
+            InputError: The data cannot be oversampled.
         """
         from tfopt.data.splits import Oversampled, Split
 
@@ -191,7 +191,7 @@ class TrainingStage(Stage):
         return replace(data, train=Oversampled(data.train.x, data.train.y))
 
     def training(self, context: Context) -> FitSettings:
-        """The settings as the workshop takes them."""
+        """The settings for `fit`."""
         from tfopt.training.devices import Devices
         from tfopt.training.regularizers import Penalty
         from tfopt.training.trainer import FitSettings
@@ -212,10 +212,10 @@ class TrainingStage(Stage):
         )
 
     def step_samples(self, context: Context) -> int:
-        """The samples to a training step.
+        """The batch size in samples.
 
         Raises:
-            InputError: The optimizer's name says another number.
+            InputError: The optimizer's name stands for another batch size.
         """
         from tfopt.optimizers.registry import OPTIMIZERS, named
 
@@ -236,7 +236,7 @@ class TrainingStage(Stage):
         return math.ceil(len(self.data(context).train) / self.step_samples(context))
 
     def needs(self) -> Mapping[str, Need]:
-        """The teacher."""
+        """The teacher for distillation."""
         name = self.distill.teacher if self.distill else None
         return {name: Need(("distill", "teacher"), "keras")} if name else {}
 
@@ -256,7 +256,7 @@ class TrainingStage(Stage):
             inputs: The stage's inputs, of which the first is the teacher where no other is named.
             context: The stage's context.
             *callbacks: Keras callbacks of the stage's own.
-            settings: In the place of `training(context)`.
+            settings: Settings for `fit`; `training(context)` if not given.
             folder: Folder for checkpoints; the stage's own if not given.
 
         Returns:
@@ -276,14 +276,14 @@ class TrainingStage(Stage):
         skipped: Sequence[tuple[str, str]],
         details: Sequence[Detail],
     ) -> Artifact:
-        """The result of a stage that trains kernels to fewer values: the model saved, with its metrics and sparsity.
+        """The artifact of a stage that prunes or clusters kernels: the saved model, with its metrics and sparsity.
 
         Args:
             model: The trained model.
             inputs: The stage's inputs.
             context: The stage's context.
             skipped: Layers that were left alone, each with the reason.
-            details: What the report shows besides.
+            details: Further details for the report.
         """
         from tfopt.sparsity.magnitude import kernel_sparsity
 
@@ -299,7 +299,7 @@ class TrainingStage(Stage):
         )
 
     def distillation(self, inputs: Sequence[Artifact], context: Context) -> list[Any]:
-        """The callback that brings in the teacher; none if it was not asked for."""
+        """The distillation callback with its teacher; empty without distillation."""
         if self.distill is None:
             return []
         from tfopt.training.distillation import Distillation
@@ -309,7 +309,7 @@ class TrainingStage(Stage):
         return [Distillation(teacher, self.distill.temperature, self.distill.weight)]
 
     def listener(self, context: Context) -> Listener:
-        """Training's news, passed on to the run's progress."""
+        """A listener that passes the progress of the training on to the run's."""
         from tfopt.training.fit_callbacks import Listener
 
         return Listener(context.progress.epoch, context.progress.batch)

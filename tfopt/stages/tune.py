@@ -120,13 +120,13 @@ class Tune(Stage):
         return [type(stage) for stage in self.stages]
 
     def code(self) -> list[Any]:
-        """The tuner, where a file of the user's has it."""
+        """The reference to the tuner, where it is in a user's file."""
         from tfopt.search.tuning.tuners import NAMES
 
         return [] if self.tuner in NAMES or ":" not in str(self.tuner) else [self.tuner]
 
     def needs(self) -> Mapping[str, Need]:
-        """What the stages inside it need, which is there before any trial."""
+        """The earlier stages that the stages of a trial need."""
         return {
             name: replace(need, field=("stages", index, stage.kind, *need.field))
             for index, stage in enumerate(self.stages)
@@ -134,10 +134,10 @@ class Tune(Stage):
         }
 
     def with_values(self, values: Mapping[str, Any]) -> list[Stage]:
-        """The stages with other values of some settings.
+        """The stages with some settings replaced.
 
         Raises:
-            RecipeError: There is no such stage or setting, or it takes no such value.
+            RecipeError: No such stage or setting, or an invalid value.
         """
         written = [stage.model_dump(mode="json", exclude_defaults=True) for stage in self.stages]
         names = self._names()
@@ -154,7 +154,7 @@ class Tune(Stage):
         return [_again(stage, settings) for stage, settings in zip(self.stages, written, strict=True)]
 
     def _names(self) -> list[str]:
-        """The names of the stages: their own, or their kind, numbered where it comes again."""
+        """The names of the stages: their own, or their kind, numbered where it repeats."""
         found: list[str] = []
         for stage in self.stages:
             found.append(free_name(stage.name or stage.kind, found))
@@ -231,7 +231,7 @@ class Tune(Stage):
         )
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
-        """Tunes, and goes on with the best model."""
+        """Tunes, and commits the model of the best trial."""
         from tfopt.recipe.artifact import storage_errors
 
         tuning, metric = self._begin(inputs, context)
@@ -257,7 +257,7 @@ class Tune(Stage):
         return context.artifact(self, inputs, MODEL, metrics=metrics, scores=tuple(metrics), details=details)
 
     def share(self, inputs: Sequence[Artifact], context: Context) -> None:
-        """Runs trials of the chief, until it has no more; without keras-tuner's chief there is nothing to share."""
+        """Runs trials of keras-tuner's chief until there are no more; does nothing without a chief."""
         from tfopt.search.tuning.roles import role_here
 
         if role_here() == "worker":
@@ -278,7 +278,7 @@ class Tune(Stage):
         return self._tuning(context, context.folder, run, metric.higher_is_better), metric
 
     def _train(self, inputs: Sequence[Artifact], context: Context, trial: Trial) -> Path:
-        """Runs the stages of a trial; the file of its model."""
+        """Runs the stages of a trial; returns the file of its model."""
         from tfopt.models import files
 
         source = inputs[0]
@@ -291,13 +291,13 @@ class Tune(Stage):
         return trial.folder / MODEL
 
     def _of_trial(self, values: Mapping[str, Any], epochs: int | None) -> list[Stage]:
-        """The stages of a trial: with its values of their settings, and the epochs that Hyperband gives it."""
+        """The stages of a trial, with its hyperparameter values and the epochs that Hyperband gives it."""
         own = {name: self.space[name].value(value) for name, value in values.items() if name in self.space}
         stages = self.with_values(own)
         return stages if epochs is None else self._shortened(stages, epochs)
 
     def _shortened(self, stages: Sequence[Stage], epochs: int) -> list[Stage]:
-        """The stages with so many epochs in all, spread as they are."""
+        """The stages with `epochs` epochs in all, in the same proportions."""
         whole = sum(stage.epochs for stage in stages if isinstance(stage, TrainingStage))
         found = []
         for stage in stages:
@@ -312,7 +312,7 @@ def _again(stage: Stage, settings: dict[str, Any]) -> Stage:
     """A stage with other settings.
 
     Raises:
-        RecipeError: They are none.
+        RecipeError: The settings are invalid.
     """
     from tfopt.recipe.settings import on_its_own
 

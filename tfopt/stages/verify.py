@@ -17,7 +17,7 @@ from tfopt.stages.scoring import check_drop, check_metrics, gated, metrics_of
 if TYPE_CHECKING:
     from tfopt.metrics import Metric
 
-# The most classes that are reported one by one.
+# Largest number of classes that are reported one by one.
 MOST_CLASSES = 100
 
 
@@ -44,7 +44,7 @@ class Verify(Stage):
     """The stage to compare with, if not the usual one."""
 
     def check(self, model: Any, context: Context) -> None:
-        """Tries the metrics, and holds the gate against them."""
+        """Checks the metrics and the gate."""
         check_metrics(model, context)
         check_drop(self.max_drop, gated(self.metric, metrics_of(model, context)))
 
@@ -121,7 +121,7 @@ def _score(metric: Any, artifact: Artifact, context: Context) -> float:
 
 
 def _by_class(metrics: Sequence[Metric], y: Any, outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """How well each class is found, of every output that is classified; nobody reads it of a thousand classes."""
+    """The scores of each class, for every classified output of at most `MOST_CLASSES` classes."""
     from tfopt.metrics import by_class
 
     found: dict[str, Any] = {}

@@ -1,1 +1,1 @@
-"""A `.tflite` in: does it run there, and what does it cost there."""
+"""The registry of targets, one per file: what a runtime can run, and what a file costs there."""

@@ -1,4 +1,4 @@
-"""Accelerators and chips without floating point: every op of a file has to compute in integers."""
+"""`int_only`: accelerators and chips without floating point; every op of a file has to compute in integers."""
 
 from __future__ import annotations
 

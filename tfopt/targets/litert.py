@@ -1,4 +1,4 @@
-"""LiteRT itself, which every file is run on before it is handed over."""
+"""`litert`: the LiteRT runtime, on which every file is checked."""
 
 from tfopt.recipe.export import Target
 

@@ -1,4 +1,4 @@
-"""Running a `.tflite` on TensorFlow Lite for Microcontrollers (TFLM): its outputs, and the arena that it needs.
+"""`tflm`: TensorFlow Lite for Microcontrollers. Runs a `.tflite` there: its outputs, and the arena that it needs.
 
 TFLM's C++ may end the process that it runs in, so it gets one of its own, which loads neither TensorFlow nor LiteRT:
 `python -m tfopt.targets.microcontrollers FILE SAMPLES.npz OUTPUTS.npz`.
@@ -27,19 +27,19 @@ from tfopt.recipe.export import Export, Measurement, Target
 from tfopt.tflite.ops import facts_of
 
 ARENA_ALIGNMENT = 16
-# What is said after the reason, or where there is none.
+# Messages that follow the reason, or stand where there is none.
 _GENERAL = {"TFLM failed to allocate tensors", "Interpreter invocation failed."}
 
-# Where a tensor stands among the inputs or outputs of the subgraph, which is how TFLM counts, and what it holds.
+# Index of a tensor among the inputs or outputs of the subgraph, as TFLM counts, and its details.
 _End = tuple[int, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a file gave on TFLM.
+    """The result of running a file on TFLM.
 
     Args:
-        outputs: By name, each `(samples, ...)`, in the float model's units.
+        outputs: Outputs `(samples, ...)` by name, in the float model's units.
         arena_bytes: The smallest tensor arena, in steps of 16, in which the file loads and a sample runs, found by
             trying. It holds activations, scratch buffers, TFLM's own records and what it needs while it plans them.
             The records hold pointers, of 8 bytes here and of 4 on a microcontroller, which so takes less with the same
@@ -59,11 +59,11 @@ def run(source: Path | bytes, x: np.ndarray | Mapping[str, np.ndarray], arena_by
     Args:
         source: The `.tflite`, or its bytes.
         x: `(samples, ...)`, or a dict of such arrays by the file's input names, in the float model's units.
-        arena_bytes: The tensor arena that a device has; no limit if not given.
+        arena_bytes: Bytes of the device's tensor arena; no limit if not given.
 
     Raises:
         InputError: The package `tflite-micro` is not installed.
-        ModelError: It is not a TFLite file.
+        ModelError: The source is not a TFLite file.
         DataError: An input is missing or has another shape.
         ConversionError: TFLM cannot run the file, or not in this arena; the error names the op where TFLM does.
     """
@@ -85,7 +85,7 @@ def _ends(model: Any) -> tuple[dict[str, _End], dict[str, _End]]:
     """The inputs and the outputs by name, in the signature's order; by number where the file has no signature."""
     from tfopt.tflite.file import tensor_details
 
-    graph = model.subgraphs[0]  # the one that TFLM runs
+    graph = model.subgraphs[0]  # TFLM runs the first subgraph
     signature = next((one for one in model.signatureDefs or [] if not one.subgraphIndex), None)
     sides: list[dict[str, _End]] = []
     for side in ("inputs", "outputs"):
@@ -101,7 +101,7 @@ def _ends(model: Any) -> tuple[dict[str, _End], dict[str, _End]]:
 
 
 def _child(content: bytes, feeds: Mapping[int, np.ndarray]) -> tuple[dict[int, np.ndarray], int]:
-    """The raw outputs by place, and the arena's bytes, from a process that may die."""
+    """The raw outputs by index, and the arena's bytes, from a child process that may crash."""
     # The process forks to try arenas.
     one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory(prefix="tfopt-") as folder:
@@ -119,7 +119,7 @@ def _child(content: bytes, feeds: Mapping[int, np.ndarray]) -> tuple[dict[int, n
 
 
 def _reason(content: bytes, log: str, code: int) -> str:
-    """What TFLM said of the failure, in one line."""
+    """TFLM's message about the failure, in one line."""
     from tfopt.tflite.file import read
 
     ops = read(content).ops
@@ -156,7 +156,7 @@ def _infer(content: bytes, feeds: Mapping[int, np.ndarray]) -> tuple[list[np.nda
     for start in range(0, count, batch):
         if start:
             interpreter.reset()
-        _invoke(interpreter, feeds, np.arange(start, start + batch) % count)  # TFLM takes no part of a batch
+        _invoke(interpreter, feeds, np.arange(start, start + batch) % count)  # TFLM takes whole batches only
         for place in places:
             collected[place].append(interpreter.get_output(place))
     with captured() as noise:  # TFLM tells it to the standard error alone
@@ -181,14 +181,14 @@ def _invoke(interpreter: Any, feeds: Mapping[int, np.ndarray], chunk: np.ndarray
 
 
 def _ample(model: Any) -> int:
-    """Bytes that hold every tensor of a model twice, unplanned; those that are not touched cost no memory."""
+    """An arena size that is surely enough: every tensor of a model twice; untouched bytes cost no memory."""
     tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
     values = sum(int(np.prod(tensor.shape)) for tensor in tensors if tensor.shape is not None)
     return 2 * 8 * values + 4096 * len(tensors) + 2**20
 
 
 def _smallest(runs: Callable[[int], bool], taken: int, ample: int) -> int:
-    """The smallest arena that runs, searched from what the allocator recorded: planning takes more for a moment."""
+    """The smallest arena that runs, searched upwards from the recorded size, as planning takes more temporarily."""
     low, step = taken // ARENA_ALIGNMENT - 2, 1
     while (low + step) * ARENA_ALIGNMENT < ample and not runs((low + step) * ARENA_ALIGNMENT):
         low, step = low + step, 2 * step
@@ -200,7 +200,7 @@ def _smallest(runs: Callable[[int], bool], taken: int, ample: int) -> int:
 
 
 def _survives(action: Callable[[], Any]) -> bool:
-    """Whether a copy of this process gets through an action, which may well end it: an arena too small does."""
+    """Whether an action succeeds in a fork of this process; an arena too small crashes it."""
     copy = os.fork()
     if copy:
         return os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1]) == 0
@@ -210,7 +210,7 @@ def _survives(action: Callable[[], Any]) -> bool:
         action()
         code = 0
     finally:
-        os._exit(code)  # the copy has nothing to clean up, and no traceback to print
+        os._exit(code)  # the fork has nothing to clean up, and no traceback to print
 
 
 def _refusals(export: Export) -> Iterator[str]:

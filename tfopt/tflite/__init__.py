@@ -1,1 +1,1 @@
-"""The bytes of a `.tflite` in; its ops, tensors, outputs and timings out."""
+"""Reading, rewriting, running and timing of `.tflite` files."""

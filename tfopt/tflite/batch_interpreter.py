@@ -1,4 +1,4 @@
-"""Many samples through a `.tflite`, with the outputs of one at a time: several at once, on all cores."""
+"""Fast inference of a `.tflite` on many samples: in batches and on all cores, with the outputs of batch size 1."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import parse
 from tfopt.tflite.interpreter import Runner, dequantize, quantize_samples
 
-# Samples at once; more bring nothing, as they no longer fit a core's cache.
+# Samples per batch; larger batches are no faster, as they no longer fit a core's cache.
 WIDTH = 64
-# Samples whose outputs one at a time are compared with those of several at once.
+# Samples on which batched outputs are compared with those of batch size 1.
 COMPARED = 8
-# Fewer samples are through before other interpreters are set up.
+# Fewest samples for which setting up more interpreters pays.
 WORTH_IT = 256
 
 
 class BatchInterpreter:
-    """A `.tflite` on LiteRT for many samples, in and out of the units of the float model, as `Runner` has them.
+    """Runs a `.tflite` on LiteRT over many samples, with inputs and outputs in the float model's units like `Runner`.
 
-    A file made for one sample takes several where its reshapes allow it and the first outputs prove to be the same: to
+    A file of batch size 1 is run in batches where its reshapes allow it and the first outputs prove to be the same: to
     the bit where they are integers.
 
     Args:
         source: The file, or its bytes.
-        workers: Interpreters that run side by side; one for each core if not given.
+        workers: Number of parallel interpreters; one per core if not given.
 
     Raises:
-        ModelError, ConversionError: As `Runner`.
+        ModelError: The source is not a TFLite file.
+        ConversionError: LiteRT cannot run the file.
     """
 
     def __init__(self, source: Path | bytes, workers: int | None = None):
@@ -61,7 +62,8 @@ class BatchInterpreter:
             The outputs by name, each `(samples, ...)`, in float32 where the file's output is quantized.
 
         Raises:
-            DataError, ConversionError: As `Runner`.
+            DataError: An input is missing or has another shape.
+            ConversionError: LiteRT failed while running.
         """
         inputs = self._runner.inputs
         arrays = x if isinstance(x, Mapping) else {next(iter(inputs)): np.asarray(x)}
@@ -84,7 +86,7 @@ class BatchInterpreter:
         }
 
     def _ready(self, few: Mapping[str, np.ndarray], count: int) -> list[Any]:
-        """As many interpreters; whether they take several samples at once is tried on the first ones."""
+        """The interpreters for `count` samples, batched if that gives the same outputs on the first samples."""
         if self._opened is None:
             opened = with_open_batch(self._content)
             wide = _same(self._runner.quantized(few), _tried(opened, few, self._runner))
@@ -97,7 +99,7 @@ class BatchInterpreter:
 
 
 class _Wide:
-    """A file of an open batch on LiteRT, `WIDTH` samples at once, in and out as the file has them."""
+    """A file of open batch on LiteRT, run on `WIDTH` samples at once, in the file's own dtypes."""
 
     def __init__(self, content: bytes, runner: Runner):
         self._interpreter = Interpreter(model_content=content, num_threads=1)
@@ -122,7 +124,7 @@ class _Wide:
 
 
 def _tried(content: bytes, feeds: Mapping[str, np.ndarray], runner: Runner) -> dict[str, np.ndarray] | None:
-    """The outputs of a few samples at once; None where LiteRT refuses."""
+    """The outputs of a few samples in one batch; None where LiteRT refuses."""
     try:
         with captured():
             return _Wide(content, runner)(feeds)
@@ -146,7 +148,7 @@ def _same(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray] | 
 
 
 def with_open_batch(content: bytes) -> bytes:
-    """The file with the batch of one left open in what its reshapes are told, where they are told a constant."""
+    """The file with an open batch dimension: 1 becomes -1 in the constant shapes of its reshapes."""
     model = flatbuffer.parse(content)
     for graph in model.subgraphs:
         for op in graph.operators:

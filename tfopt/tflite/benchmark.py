@@ -26,7 +26,7 @@ def measure(
     Args:
         path: The `.tflite`.
         threads: CPU threads.
-        seconds: How long to run it, after a warm-up; at least 30 runs.
+        seconds: Seconds to run the file, after a warm-up; at least 30 runs.
         shapes: Shapes of one sample by input name, for a file that leaves dimensions open.
 
     Returns:
@@ -55,7 +55,7 @@ def input_names(path: Path) -> list[str]:
 
 
 def sizes(path: Path) -> dict[str, float]:
-    """The three sizes of a file: raw, after gzip -9, and in parameters that are not 0."""
+    """The sizes of a file: bytes raw and after gzip -9, parameters in all and not 0, and the sparsity of kernels."""
     from tfopt.tflite.file import read
 
     summary = read(path)
@@ -69,7 +69,7 @@ def sizes(path: Path) -> dict[str, float]:
 
 
 def _latencies(path: Path, threads: int, seconds: float, shapes: Mapping[str, Sequence[int]]) -> np.ndarray:
-    """Seconds of each single run, inputs and outputs left in place."""
+    """Seconds of each run, without copying inputs and outputs."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(path), num_threads=threads)

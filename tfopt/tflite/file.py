@@ -28,10 +28,10 @@ _NUMPY: dict[str, Any] = {
     "INT64": np.int64,
     "BOOL": np.bool_,
 }
-# Distinct values are counted up to what 8 bits can tell apart, and looked for in so many first.
+# Distinct values are counted up to this many (8 bits), and first in a sample of this size.
 CODEBOOK = 256
 _SAMPLE = 4096
-# Each value of a codebook that is not 0 stands for this many weights on average.
+# Least mean number of weights per nonzero value of a codebook.
 _SHARED_BY = 2
 
 
@@ -40,15 +40,15 @@ class Tensor:
     """One tensor of a file.
 
     Args:
-        name: As the converter wrote it; empty in a slimmed file.
-        dtype: TFLite's name of its type, such as `INT8`.
-        shape: Its dimensions; 1 stands for an unknown batch.
-        bytes: Size of its constant data; 0 for an activation.
+        name: The tensor's name; empty in a slimmed file.
+        dtype: TFLite's name of the type, such as `INT8`.
+        shape: Shape; 1 for an unknown batch.
+        bytes: Bytes of constant data; 0 for an activation.
         size: Number of constant values, those that a sparse tensor leaves out included.
-        zeros: How many of them stand for exactly 0 (the zero point, where it is quantized).
+        zeros: Number of constant values that are exactly 0 (the zero point, where quantized).
         scales: Number of quantization scales: 0 not quantized, 1 per tensor, more per channel.
         parameter: Whether it is a weight or bias, and not a shape or an axis.
-        distinct: How many different values it holds, zero included; None where they are more than `CODEBOOK`.
+        distinct: Number of distinct values, zero included; None above `CODEBOOK`.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Tensor:
 
     @property
     def codebook(self) -> bool:
-        """Whether its values are those of a codebook; never where they are more than are counted."""
+        """Whether the tensor is clustered: few distinct values for its size."""
         if self.distinct is None:
             return False
         return is_codebook(self.distinct - bool(self.zeros), self.size - self.zeros)
@@ -77,11 +77,11 @@ class Op:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     graph: int = 0
-    """The subgraph it is in: 0 is the model, any other the inside of a loop or a branch."""
+    """Number of the op's subgraph: 0 is the model, any other the inside of a loop or a branch."""
 
     @property
     def facts(self) -> OpFacts:
-        """What is known of ops of its name."""
+        """The facts about ops of its name."""
         return facts_of(self.name)
 
     @property
@@ -109,13 +109,13 @@ class Op:
 
 @dataclass(frozen=True)
 class FileSummary:
-    """What is in a `.tflite`.
+    """The contents of a `.tflite`.
 
     Args:
-        content: The file.
+        content: Bytes of the file.
         ops: Every op, in order, of all subgraphs.
         inputs: Dtype and shape of the inputs by signature name.
-        outputs: The same of the outputs.
+        outputs: Dtype and shape of the outputs by signature name.
         tensors: Every constant tensor, each once.
     """
 
@@ -127,12 +127,12 @@ class FileSummary:
 
     @property
     def bytes(self) -> int:
-        """The file's size."""
+        """Size of the file in bytes."""
         return len(self.content)
 
     @functools.cached_property
     def gzip_bytes(self) -> int:
-        """Its size after gzip -9, which takes a while."""
+        """Size after gzip -9 in bytes; slow to compute."""
         return len(gzip.compress(self.content, 9, mtime=0))
 
     @property
@@ -142,7 +142,7 @@ class FileSummary:
 
     @property
     def nonzero(self) -> int:
-        """How many of them are not 0."""
+        """Number of weights and biases that are not 0."""
         return sum(tensor.size - tensor.zeros for tensor in self.tensors if tensor.parameter)
 
     @property
@@ -154,7 +154,7 @@ class FileSummary:
 
 
 def is_codebook(values: int, weights: int) -> bool:
-    """Whether so many weights have so few distinct values, zeros left out of both, that clustering made them."""
+    """Whether so few distinct values for so many weights, zeros not counted in either, come from clustering."""
     return values * _SHARED_BY <= weights
 
 
@@ -162,7 +162,7 @@ def read(source: Path | bytes) -> FileSummary:
     """Reads a file without running it.
 
     Raises:
-        ModelError: It is not a whole TFLite file.
+        ModelError: The source is not a complete TFLite file.
     """
     content, model = parse(source)
     tensors: dict[tuple[int, int], Tensor] = {}
@@ -210,7 +210,7 @@ def parse(source: Path | bytes) -> tuple[bytes, Any]:
     """The bytes of a file and its schema object.
 
     Raises:
-        ModelError: It is not a whole TFLite file.
+        ModelError: The source is not a complete TFLite file.
     """
     name = str(source) if isinstance(source, Path) else "the file"
     try:

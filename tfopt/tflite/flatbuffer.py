@@ -1,4 +1,4 @@
-"""The bytes of a `.tflite`: parsed, given a signature, renamed, slimmed and packed again."""
+"""Parsing and rewriting of `.tflite` flatbuffers: signature, tensor names, slimming, packing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def parse(content: bytes) -> Any:
     """
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
     for buffer in model.buffers:
-        if buffer.offset > 1:  # 0: inside; 1: a place that was reserved and never filled
+        if buffer.offset > 1:  # 0: stored inside; 1: reserved and never filled
             buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
             buffer.offset = buffer.size = 0
     return model
@@ -38,7 +38,7 @@ def builtin_operator(code: Any) -> int:
 
 
 def pack(model: Any) -> bytes:
-    """A schema object as a file; what tensors have in common of their quantization is written once."""
+    """The bytes of a schema object; equal quantization parameters of tensors are written once."""
     builder = flatbuffers.Builder(1 << 16)
     shared = _share(model, builder)
     try:
@@ -50,10 +50,10 @@ def pack(model: Any) -> bytes:
 
 
 def with_signature(model: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """Gives a parsed file the signature `serving_default`, which a conversion by concrete function leaves out.
+    """Adds the signature `serving_default` to a parsed file, which a conversion by concrete function leaves out.
 
     Args:
-        model: A parsed file; its first subgraph is the one.
+        model: A parsed file; the signature is for its first subgraph.
         inputs: Names for its inputs, in their order.
         outputs: Names for its outputs, in their order.
     """
@@ -96,7 +96,7 @@ def rename(model: Any, new: Callable[[str], str]) -> dict[str, str]:
 
 
 def slim(content: bytes) -> bytes:
-    """The same file without what no runtime reads: the names of tensors, and the converter's notes about itself.
+    """Removes what no runtime reads from a file: tensor names, and the converter's notes about itself.
 
     Signature names stay. The outputs are the same to the bit.
     """
@@ -108,7 +108,7 @@ def slim(content: bytes) -> bytes:
     model.metadata = [entry for entry in metadata if entry.name != _CONVERSION_NOTES]
     for entry in metadata:
         if entry.name == _CONVERSION_NOTES:
-            model.buffers[entry.buffer].data = None  # its place stays, as buffers are known by their number
+            model.buffers[entry.buffer].data = None  # the entry stays, as buffers are referenced by number
     return pack(model)
 
 

@@ -1,4 +1,4 @@
-"""Running a `.tflite` on the LiteRT runtime, in and out of the units of the float model."""
+"""Inference of a `.tflite` on the LiteRT runtime, with inputs and outputs in the float model's units."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tfopt.tflite.file import parse
 
 
 class Runner:
-    """A `.tflite` on LiteRT, a batch of its size at a time, in and out of the units of the float model.
+    """Runs a `.tflite` on LiteRT in batches of its size, with inputs and outputs in the float model's units.
 
     Args:
         source: The file, or its bytes.
         threads: CPU threads of the interpreter.
-        delegate: Whether LiteRT may hand ops to XNNPACK, as it does unless told otherwise.
+        delegate: Whether LiteRT may hand ops to XNNPACK, its default.
 
     Raises:
-        ModelError: It is not a TFLite file.
-        ConversionError: LiteRT cannot run it; the error carries LiteRT's reason.
+        ModelError: The source is not a TFLite file.
+        ConversionError: LiteRT cannot run the file; the error carries LiteRT's reason.
     """
 
     def __init__(self, source: Path | bytes, threads: int = 1, delegate: bool = True):
@@ -67,7 +67,7 @@ class Runner:
         return {name: dequantize(values, self.outputs[name]) for name, values in found.items()}
 
     def quantized(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Runs samples that are as the file takes them; its outputs as it gives them.
+        """Runs samples in the file's own dtypes, without quantizing inputs or dequantizing outputs.
 
         Raises:
             ConversionError: LiteRT failed while running.
@@ -89,7 +89,7 @@ class Runner:
 def quantize_samples(
     x: np.ndarray | Mapping[str, np.ndarray], details: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, np.ndarray]:
-    """Samples in the float model's units as a file takes them.
+    """Quantizes samples from the float model's units to the dtypes of a file's inputs.
 
     Args:
         x: `(samples, ...)`, or a dict of such arrays by the file's input names.
@@ -127,6 +127,6 @@ def _quantized(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
 
 
 def dequantize(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
-    """A file's output in the float model's units; as it is where the output is not quantized."""
+    """An output in the float model's units, `scale * (q - zero_point)`; unchanged where it is not quantized."""
     scale, zero_point = detail["quantization"]
     return (array.astype(np.float32) - zero_point) * np.float32(scale) if scale else array

@@ -1,4 +1,4 @@
-"""What is known of each TFLite op: one table, with a row for every op of which there is something to say."""
+"""The table of facts about TFLite ops, with a row for every op that is not of defaults only."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ class OpFacts:
 
     Args:
         name: The op's name in the schema, or its custom code.
-        data_kernel_bias: The inputs that are these three, of an op that multiplies by a kernel and has a place for a
-            bias of each output channel. The converter folds what comes after it into them.
-        kernel_axis: The axis of the kernel, as it lies in the file, that goes along the output channels.
-        keras_axes: The axes of the Keras kernel that are the output channels, counted from its end where negative;
-            none for a matrix, whose two sides can have several axes each in Keras.
-        looks_up: Whether it hands out rows of a constant, on the constant's own grid.
-        elementwise: Whether it combines two tensors value by value, so that a constant of it is a factor or an offset.
+        data_kernel_bias: The numbers of its data, kernel and bias inputs, for an op with a kernel and a bias per output
+            channel. The converter folds the affine ops after it into them.
+        kernel_axis: The axis of output channels of the kernel in the file.
+        keras_axes: The axes of output channels of the Keras kernel, counted from the end where negative; empty for a
+            matrix, whose two sides can have several axes each in Keras.
+        looks_up: Whether it gathers rows of a constant, on the constant's own grid.
+        elementwise: Whether it combines two tensors elementwise, so that a constant input is a factor or an offset.
         adds: Whether it is a sum or a difference.
-        moves_data: Whether it hands values on: what comes in on one grid goes out on it.
+        moves_data: Whether it only rearranges values: its output has the grid of its input.
         selects: Whether it takes each value from one of two inputs.
-        border: Whether it turns one form of a value into another, and computes nothing.
+        border: Whether it only converts the form of values: cast, quantize, dequantize, densify.
         unpacks: The form of a constant that it unpacks for other ops to read.
         control: How it runs other subgraphs of the file.
-        probabilities: Whether it gives probabilities.
+        probabilities: Whether its outputs are probabilities.
         rounds_from_zero: Whether its integer form rounds halves away from the integer 0, whatever the zero point.
-        nonzero: The input at whose 0 it has no finite value or no finite gradient.
-        int4: Where litert-quantizer writes its kernel in 4 bits: `any`, or `float` where activations are no integers
-            with ranges known beforehand.
-        no_int4_on: Targets whose kernel of the op takes none in 4 bits.
+        nonzero: The number of an input at whose 0 it has no finite value or no finite gradient.
+        int4: Modes in which litert-quantizer writes its kernel in 4 bits: `any`, or `float` for those without static
+            integer activations.
+        no_int4_on: Targets whose implementation of the op takes no kernel in 4 bits.
 
     References:
         The schema, tensorflow/compiler/mlir/lite/schema/schema.fbs in github.com/tensorflow/tensorflow; the TFLite
@@ -68,7 +68,7 @@ class OpFacts:
 
 
 def facts_of(name: str) -> OpFacts:
-    """The row of an op; a row of defaults for one that is not in the table."""
+    """The facts about an op; the defaults for one that is not in the table."""
     return OPS.get(name) or OpFacts(name)
 
 
@@ -78,7 +78,7 @@ _ROWS = (
     OpFacts("DEPTHWISE_CONV_2D", data_kernel_bias=(0, 1, 2), kernel_axis=3, keras_axes=(-2, -1)),
     OpFacts("CONV_3D", data_kernel_bias=(0, 1, 2), kernel_axis=4, keras_axes=(-1,)),
     OpFacts("FULLY_CONNECTED", data_kernel_bias=(0, 1, 2), kernel_axis=0, int4="any", no_int4_on=("tflm",)),
-    # Before these stands the shape of their output.
+    # The first input is the shape of the output.
     OpFacts("TRANSPOSE_CONV", data_kernel_bias=(2, 1, 3), kernel_axis=0, keras_axes=(-2,)),
     OpFacts("CONV_3D_TRANSPOSE", data_kernel_bias=(2, 1, 3), kernel_axis=3, keras_axes=(-2,)),
     # A kernel alone.
@@ -99,7 +99,7 @@ _ROWS = (
     OpFacts("AVERAGE_POOL_2D", rounds_from_zero=True),
     OpFacts("LOGISTIC", probabilities=True),
     OpFacts("SOFTMAX", probabilities=True),
-    # Values that are handed on.
+    # Ops that only move values.
     OpFacts("BROADCAST_TO", moves_data=True),
     OpFacts("CONCATENATION", moves_data=True),
     OpFacts("EXPAND_DIMS", moves_data=True),
@@ -118,7 +118,7 @@ _ROWS = (
     OpFacts("TILE", moves_data=True),
     OpFacts("TRANSPOSE", moves_data=True),
     OpFacts("UNPACK", moves_data=True),
-    # Borders.
+    # Type conversions.
     OpFacts("CAST", border=True),
     OpFacts("DENSIFY", border=True, unpacks="sparse"),
     OpFacts("DEQUANTIZE", border=True, unpacks="quantized"),

@@ -22,11 +22,11 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     from there to `max_learning_rate / divide / final_divide`. The momentum stays as it is.
 
     Args:
-        max_learning_rate: The largest, above 0; a learning rate finder says how large it may be.
-        decay_steps: Steps of the whole cycle; after it the rate stays.
-        warmup: The fraction of the steps that go up, in (0, 1).
-        divide: How many times smaller the first rate is than the largest, 1 or above.
-        final_divide: How many times smaller the last rate is than the first, 1 or above.
+        max_learning_rate: Largest learning rate, above 0; a learning rate finder suggests one.
+        decay_steps: Steps of the whole cycle; after it the rate stays constant.
+        warmup: Fraction of the steps with a rising rate, in (0, 1).
+        divide: Ratio of the largest to the first rate, 1 or above.
+        final_divide: Ratio of the first to the last rate, 1 or above.
 
     Raises:
         InputError: A value out of its range.

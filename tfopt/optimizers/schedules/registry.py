@@ -17,7 +17,7 @@ class ScheduleEntry:
         name: The name in a recipe.
         make: The class, or a function that makes a schedule from keyword arguments. Where it takes `decay_steps`, they
             are the length of the training if the recipe gives none, less its `warmup_steps`.
-        rank: The place in lists of schedules, before those of a larger rank.
+        rank: Position in lists of schedules, ascending.
     """
 
     name: str

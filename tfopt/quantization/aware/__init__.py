@@ -1,1 +1,1 @@
-"""Training that knows of the quantization to come: the model computes as its file will, while it learns."""
+"""Quantization-aware training: the model computes with the rounding of its `.tflite` while it learns."""

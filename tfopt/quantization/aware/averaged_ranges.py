@@ -1,4 +1,4 @@
-"""Ranges that are moving averages of what each batch reaches."""
+"""Activation ranges as moving averages of the extremes of each batch."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class AveragedRanges(RangeObserver):
     """Moving averages of the smallest and the largest value of each batch.
 
     Args:
-        grids: Of the activations.
-        momentum: What is left of a range after a step, 0-1.
-        extremes: From a batch `(samples, ...)` to its smallest and its largest value that count.
+        grids: The grids of the activations.
+        momentum: Share of the old range that a moving average keeps at each step, 0-1.
+        extremes: Maps a batch `(samples, ...)` to its smallest and largest value, with or without outliers.
 
     References:
         Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference,
@@ -34,14 +34,14 @@ class AveragedRanges(RangeObserver):
         self._momentum, self._extremes = momentum, extremes
 
     def extremes(self, x: Any) -> tuple[Any, Any]:
-        """The smallest and the largest value of a batch that count."""
+        """The smallest and the largest value of a batch, as the method takes them."""
         return self._extremes(tf.stop_gradient(x))
 
     def follow(self, seen: Mapping[int, Sequence[tuple[Any, Any]]]) -> None:
-        """Moves the averages towards a batch; what was not seen stays as it is.
+        """Moves the averages towards a batch; ranges that the batch does not show stay as they are.
 
         Args:
-            seen: The extremes of each grid's values, by its number.
+            seen: Pairs of smallest and largest value by grid number.
         """
         if self.frozen or not seen:
             return

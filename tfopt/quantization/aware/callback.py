@@ -1,4 +1,4 @@
-"""Quantization-aware training while `fit()` trains."""
+"""The Keras callback for quantization-aware training."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class QuantizationAware(AttachedCallback):
 
     Args:
         calibration: Representative inputs, preprocessed as for the model, as `tfopt.convert` takes them: where the
-            ranges of activations begin.
+            first ranges of activations come from.
         mode: `int8`, `int4` or `int16x8`.
         ranges: How ranges follow the training: `moving_average` of each batch's extremes, `percentile`, which leaves
-            the samples out that stand out, or `learned`, along with the steps of the kernels, by the gradient (LSQ).
-        momentum: Of the averages: what is left of a range after a step, 0-1.
-        rate: Of learned ranges: the step, as a share of the range.
-        freeze_last: The share of the epochs, at the end, in which ranges and the statistics of batch normalizations
-            stay as they are, 0-1; of two epochs or more it is one at least, and 0 is none.
+            outlying samples out, or `learned` by the gradient, together with the scales of the kernels (LSQ).
+        momentum: Share of the old range that a moving average keeps at each step, 0-1.
+        rate: Step size of learned ranges, as a share of the range.
+        freeze_last: Fraction of the epochs, at the end, in which ranges and the statistics of batch normalizations
+            stay as they are, 0-1; with two epochs or more at least one epoch, and 0 for none.
         **settings: Any other field of `tfopt.Export`, such as `rules`, `io` or `target`.
 
     Raises:
@@ -82,7 +82,7 @@ class QuantizationAware(AttachedCallback):
 
     @property
     def aware(self) -> QATSession:
-        """What it has attached to the model, also after `fit`.
+        """The session that the callback has attached to the model, also after `fit`.
 
         Raises:
             ModelError: There was no `fit` yet.
@@ -92,11 +92,11 @@ class QuantizationAware(AttachedCallback):
         return self._aware
 
     def on(self, model: keras.Model) -> QATSession:
-        """Makes what it attaches for a model, and attaches nothing: what cannot work is refused here."""
+        """Makes the session for a model without attaching it; a model that cannot be trained so is refused here."""
         return QATSession(model, self.export, self.calibration, self.ranges, self.momentum, self.rate)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Attaches itself to the model."""
+        """Attaches the session to the model."""
         refuse_combinations(self.model)
         refuse_closures(self.model.optimizer)
         self.detach()
@@ -111,7 +111,7 @@ class QuantizationAware(AttachedCallback):
             self._pending = None
 
     def _free_of_another(self) -> None:
-        """Lets go of a model that another one has kept because its `fit` was interrupted."""
+        """Frees the model of an earlier callback whose `fit` was interrupted."""
         other = replaced_by(self.model)
         if other is None:
             return
@@ -128,32 +128,32 @@ class QuantizationAware(AttachedCallback):
             self.aware.freeze()
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Lets go of the model."""
+        """Detaches the session from the model."""
         self.detach()
 
     def detach(self) -> None:
-        """Gives the model back as it was, with what has become of its weights."""
+        """Restores the model's own computation; the trained weights stay."""
         if self._aware is not None:
             self._aware.strip()
 
     def convert(self, model: keras.Model | None = None) -> Conversion:
-        """The file with the trained ranges, with what became of each op.
+        """The file with the trained ranges, with the audit of its ops.
 
         Args:
-            model: A model of the same layers with the trained weights, if not the one that was trained.
+            model: A model of the same layers with the trained weights; the trained model itself if not given.
 
         Raises:
             ModelError: There was no `fit` yet.
-            ConversionError: LiteRT cannot run the file, or it has nothing to do with the model.
+            ConversionError: LiteRT cannot run the file, or its outputs have nothing to do with the model's.
         """
         return (self.aware if model is None else self.aware.on(model)).convert()
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """The ranges, to go on from in another process with `set_state`."""
+        """The ranges as arrays, to continue in another process with `set_state`."""
         return self.aware.tracker.get_state()
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes up what `get_state` gave; `fit` goes on from there."""
+        """Restores the ranges of `get_state`; `fit` continues from them."""
         if self._aware is not None and self._aware.attached:
             self._aware.set_state(state)
         else:
@@ -161,10 +161,10 @@ class QuantizationAware(AttachedCallback):
 
 
 def refuse_closures(optimizer: Any) -> None:
-    """Says that an optimizer takes gradients twice, which rounded values do not have.
+    """Refuses an optimizer that takes second derivatives, which rounded values do not have.
 
     Raises:
-        ModelError: It does.
+        ModelError: The optimizer takes second derivatives.
     """
     closing = needs_closure(optimizer)
     if closing is not None:

@@ -15,17 +15,17 @@ from typing import Any
 
 import tensorflow as tf
 
-# The smallest range, where all values are zero.
+# The width of a range whose values are all zero.
 LEAST = 1e-8
 
 
 def activation(x: Any, low: Any, high: Any, bits: int) -> Any:
-    """Values on the grid between two ends that 0 lies in; with 16 bits the grid is symmetric, as TFLite has it.
+    """Rounds values to the grid of a range that contains 0; with 16 bits the grid is symmetric, as TFLite has it.
 
     Args:
-        x: Of any shape.
-        low: The lower end, at most 0.
-        high: The upper end, at least 0; one of both is not 0.
+        x: Values to round, any shape.
+        low: Lower end of the range, at most 0.
+        high: Upper end of the range, at least 0; one of the two is not 0.
         bits: 8 or 16.
     """
     if bits == 16:
@@ -35,9 +35,9 @@ def activation(x: Any, low: Any, high: Any, bits: int) -> Any:
 
 
 def halves_away(x: Any, low: Any, high: Any, bits: int) -> Any:
-    """Values moved a little: those half way between two of the grid go where LiteRT's average pooling puts them.
+    """Nudges values half way between two grid points, so that they round as LiteRT's average pooling rounds them.
 
-    It rounds away from the integer 0; of the averages of two by two every fourth is half way.
+    LiteRT rounds halves away from the integer 0; of 2 x 2 averages every fourth is half way.
     """
     step = (high - low) / (2**bits - 1)
     zero = tf.round(-(2 ** (bits - 1)) - low / step)
@@ -45,7 +45,7 @@ def halves_away(x: Any, low: Any, high: Any, bits: int) -> Any:
 
 
 def away_from_zero(rounded: Any, x: Any) -> Any:
-    """Rounded values, and the values themselves where they came to 0: 1/sqrt(0) is not finite in floating point.
+    """Rounded values, but unrounded ones where rounding gave 0: 1/sqrt(0) is not finite in floating point.
 
     LiteRT's integers take the largest value of the output's grid there. The logarithm of a probability of 0 would tell
     a loss nothing of which way to go.
@@ -54,7 +54,7 @@ def away_from_zero(rounded: Any, x: Any) -> Any:
 
 
 def learned_activation(x: Any, low: Any, high: Any, bits: int) -> Any:
-    """The same, with the gradient of LSQ+ for both ends: that of the rounding error inside, that of the end outside."""
+    """`activation` with the gradient of LSQ+ for both ends: the rounding error inside the range, the end outside."""
     if bits == 16:
         step = tf.maximum(-low, high) / (2**15 - 1)
         return _rounded(tf.clip_by_value(x / step, -(2**15 - 1), 2**15 - 1)) * step
@@ -65,11 +65,11 @@ def learned_activation(x: Any, low: Any, high: Any, bits: int) -> Any:
 
 
 def kernel(weights: Any, axes: tuple[int, ...], bits: int) -> Any:
-    """A kernel on the grid that covers its largest weight, and the largest of each channel where it has channels.
+    """Rounds a kernel to the grid that covers its largest weight, per channel or per tensor.
 
     Args:
-        weights: The kernel.
-        axes: Its axes with a scale for each entry; none for one scale in all.
+        weights: The kernel, any shape.
+        axes: Axes of the kernel with one scale per index (per-channel); empty for one scale (per-tensor).
         bits: 4 or 8.
     """
     others = [axis for axis in range(len(weights.shape)) if axis not in axes]
@@ -79,12 +79,12 @@ def kernel(weights: Any, axes: tuple[int, ...], bits: int) -> Any:
 
 
 def learned_kernel(weights: Any, step: Any, bits: int) -> Any:
-    """A kernel on grids of given steps, with the gradient of LSQ for them.
+    """Rounds a kernel to grids of given scales, with the gradient of LSQ for the scales.
 
     Args:
-        weights: The kernel.
-        step: The distance of two values, in a shape that broadcasts.
-        bits: 4 or 8; TFLite leaves the lowest value of 8 bits out.
+        weights: The kernel, any shape.
+        step: The scale: distance of two grid points, in a shape that broadcasts with the kernel.
+        bits: 4 or 8; TFLite does not use the lowest value of 8 bits.
     """
     largest = 2 ** (bits - 1) - 1
     lowest = -largest if bits == 8 else -largest - 1
@@ -92,7 +92,7 @@ def learned_kernel(weights: Any, step: Any, bits: int) -> Any:
 
 
 def table(weights: Any, bits: int) -> Any:
-    """A table of embeddings, or what is added or multiplied by, on the grid from its smallest to its largest value."""
+    """Rounds an embedding table, or an elementwise operand, to the grid from its smallest to its largest value."""
     low, high = tf.minimum(tf.reduce_min(weights), -LEAST), tf.maximum(tf.reduce_max(weights), LEAST)
     nudged = activation(weights, low, high, bits)
     return weights + tf.stop_gradient(nudged - weights)

@@ -1,6 +1,6 @@
-"""Ranges, and the steps of kernels, that learn from the gradient, beside the model's own optimizer.
+"""Activation ranges and kernel scales learned by gradient (LSQ), beside the model's own optimizer.
 
-They are no weights of the model: it is saved, compiled and counted without them.
+They are not weights of the model: it is saved, compiled and counted without them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _BETAS, _EPSILON = (0.9, 0.999), 1e-12
 
 
 class LearnedVector:
-    """A vector of sizes that learns by an Adam whose steps are shares of the sizes.
+    """A vector trained by an Adam of its own, whose steps are relative to given sizes.
 
-    It is a step on their logarithm, near enough, so that no learning rate depends on how large values are.
+    That is nearly a step on the logarithm, so the rate does not depend on how large the values are.
 
     Args:
-        value: Where to begin.
-        size: The sizes that a step is a share of.
-        limits: The least and the largest that an entry can be.
-        rate: The share.
-        learns: Whether it moves, in functions that are traced from then on.
+        value: First values, `(n,)`.
+        size: Returns the sizes, `(n,)`, that steps are relative to.
+        limits: Least and largest value of an entry.
+        rate: Step size as a share of `size`.
+        learns: Whether the vector moves, in functions that are traced from then on.
 
     References:
         Kingma, Ba, Adam, arXiv:1412.6980; Jain et al., Trained quantization thresholds for accurate and efficient
@@ -52,11 +52,11 @@ class LearnedVector:
         self._free, self._count = mean_variable(np.ones_like(value)), mean_variable(np.zeros(()))
 
     def start(self, value: np.ndarray, free: np.ndarray | None = None) -> None:
-        """Begins anew.
+        """Restarts from given values, with a fresh Adam.
 
         Args:
-            value: The value to begin with.
-            free: Which entries learn, 1 or 0; all, if not given.
+            value: First values, `(n,)`.
+            free: 1 for entries that learn and 0 for others, `(n,)`; all learn if not given.
         """
         self.value.assign(value.astype(np.float32))
         self._free.assign(np.ones_like(value, np.float32) if free is None else free.astype(np.float32))
@@ -64,7 +64,7 @@ class LearnedVector:
             variable.assign(np.zeros(variable.shape, np.float32))
 
     def delivered(self) -> Any:
-        """The value, whose gradient moves it on its way back; to be asked for once in a step."""
+        """The value; its gradient moves the vector during backpropagation, so read it once per step."""
 
         @tf.custom_gradient
         def passed(now: Any) -> Any:
@@ -94,19 +94,19 @@ class LearnedVector:
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """The value, the state of its Adam, and which entries learn."""
+        """The value, the state of its Adam, and the mask of entries that learn."""
         return [self.value, self._mean, self._square, self._free, self._count]
 
 
 class LearnedRanges(RangeObserver):
-    """Ranges, and steps of kernels with them, that follow their gradient.
+    """Ranges of activations and scales of kernels that follow their gradient.
 
     Where a range began at zero, as behind a ReLU, that end stays there.
 
     Args:
-        grids: Of the activations.
-        kernels: The grids of the kernels, with their variables.
-        rate: How far a step goes, as a share of the range.
+        grids: The grids of the activations.
+        kernels: The grids of the kernels, each with its variable.
+        rate: Step size as a share of the range.
 
     References:
         Esser et al., Learned step size quantization, arXiv:1902.08153; Bhalgat et al., LSQ+, arXiv:2004.09576.
@@ -141,7 +141,7 @@ class LearnedRanges(RangeObserver):
         self._steps.start(np.concatenate([np.zeros(0), *steps]))
 
     def pieces(self) -> tuple[list[Any], list[Any], dict[tuple[int, str], Any]]:
-        """The ranges as tensors, for one step: lows, highs, and learned steps of kernels by part and attribute."""
+        """The ranges as tensors, for one step: lows, highs, and learned scales of kernels by part and attribute."""
         count = len(self.grids)
         low, high, steps = (learned.delivered() for learned in (self._lows, self._highs, self._steps))
         parts = tf.split(steps, self._sizes) if self._sizes else []
@@ -152,7 +152,7 @@ class LearnedRanges(RangeObserver):
         return tf.unstack(low, count), tf.unstack(high, count), of_kernels
 
     def steps(self) -> dict[tuple[int, str], np.ndarray]:
-        """The learned steps of kernels by part and attribute, in shapes that broadcast with them."""
+        """The learned scales of kernels by part and attribute, in shapes that broadcast with the kernels."""
         parts = np.split(self._steps.value.numpy(), np.cumsum(self._sizes)[:-1]) if self._sizes else []
         named = zip(self._kernels, parts, self._shapes, strict=True)
         return {(grid.part, grid.attribute): part.reshape(shape) for (grid, _), part, shape in named}
@@ -162,7 +162,7 @@ class LearnedRanges(RangeObserver):
 
 
 def _least_squares(grid: KernelGrid, weights: np.ndarray) -> np.ndarray:
-    """Of some steps that cut the largest weights off, those that lose least; of a few distinct values none is cut."""
+    """First scales of least squared error, clipping the largest weights; a clustered kernel is not clipped."""
     others = tuple(axis for axis in range(weights.ndim) if axis not in grid.axes)
     largest = 2 ** (grid.bits - 1) - 1
     reach = np.maximum(np.abs(weights).max(axis=others, keepdims=True), fake_quant.LEAST)

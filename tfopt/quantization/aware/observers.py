@@ -1,4 +1,4 @@
-"""The ranges of activations while they follow a training: what every method has in common."""
+"""The base class of range observers: the ranges of activations during quantization-aware training."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tfopt.quantization.aware.scheme import Grid, KernelGrid
 
 
 class RangeObserver:
-    """The range of each activation, and how a value is rounded within it. These ranges stay as they begin.
+    """The range of each activation, and the rounding within it. The ranges of this base class never change.
 
-    A method that follows the training overrides `follow`, where it looks at batches, or hands out values of `pieces`
-    that have a gradient. Under a distribution strategy an observer is made in its scope; the ranges are then those of
+    A method that follows the training overrides `follow` to look at batches, or returns tensors from `pieces` that
+    have a gradient. Under a distribution strategy an observer is made in its scope; the ranges are then those of
     all replicas.
 
     Args:
-        grids: Of the activations.
+        grids: The grids of the activations.
     """
 
     learns = False
@@ -33,15 +33,15 @@ class RangeObserver:
         self.low, self.high = self._ends(np.ones(len(self.grids)))
 
     def _ends(self, ones: np.ndarray) -> tuple[tf.Variable, tf.Variable]:
-        """The variables of the lower and the upper ends."""
+        """The variables of the lower and the upper ends, both `(grids,)`."""
         return mean_variable(-ones), mean_variable(ones)
 
     def begin(self, ranges: Mapping[str, Mapping[str, np.ndarray]], kernels: Mapping[tuple[int, str], Any]) -> None:
-        """Starts from what calibration saw, and from the weights of the kernels.
+        """Starts from the calibrated ranges and the weights of the kernels.
 
         Args:
-            ranges: `min` and `max` of all grids, in their order.
-            kernels: The weights, by part and attribute.
+            ranges: `min` and `max` by tensor name, for all grids in their order.
+            kernels: Kernel weights by part and attribute.
         """
         low = np.minimum([float(entry["min"].item()) for entry in ranges.values()], 0)
         high = np.maximum([float(entry["max"].item()) for entry in ranges.values()], 0)
@@ -52,12 +52,12 @@ class RangeObserver:
         self.high.assign(high.astype(np.float32))
 
     def pieces(self) -> tuple[list[Any], list[Any], dict[tuple[int, str], Any]]:
-        """The ranges as tensors, for one step: lows, highs, and learned steps of kernels by part and attribute."""
+        """The ranges as tensors, for one step: lows, highs, and learned scales of kernels by part and attribute."""
         count = len(self.grids)
         return tf.unstack(self.low.read_value(), count), tf.unstack(self.high.read_value(), count), {}
 
     def kernel(self, grid: KernelGrid, weights: Any, step: Any = None) -> Any:
-        """A kernel on its grid: of learned steps, where it has some."""
+        """A kernel rounded to its grid, with a learned scale where it has one."""
         if not grid.symmetric:
             return fake_quant.table(weights, grid.bits)
         if step is None:
@@ -65,38 +65,38 @@ class RangeObserver:
         return fake_quant.learned_kernel(weights, step, grid.bits)
 
     def activation(self, number: int, x: Any, low: Any, high: Any) -> Any:
-        """Values on the grid of a number."""
+        """Values rounded to the grid of that number, within a range."""
         grid = self.grids[number]
         if grid.fixed is not None:
             return fake_quant.activation(x, tf.constant(grid.fixed[0]), tf.constant(grid.fixed[1]), grid.bits)
         return (fake_quant.learned_activation if self.learns else fake_quant.activation)(x, low, high, grid.bits)
 
     def extremes(self, x: Any) -> tuple[Any, Any]:
-        """The smallest and the largest value of a batch that count."""
+        """The smallest and the largest value of a batch, as the method takes them."""
         return extremes_of_all(tf.stop_gradient(x))
 
     def follow(self, seen: Mapping[int, Sequence[tuple[Any, Any]]]) -> None:
         """Moves the ranges towards a batch.
 
         Args:
-            seen: The extremes of each grid's values, by its number.
+            seen: Pairs of smallest and largest value by grid number.
         """
 
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """The ends of each range that is not fixed, by the tensor that decides about it."""
+        """The ends of each range that no op fixes, by the name of the grid's tensor in the float file."""
         ends = zip(self.grids, self.low.numpy(), self.high.numpy(), strict=True)
         return {grid.name: (float(low), float(high)) for grid, low, high in ends if grid.fixed is None}
 
     def steps(self) -> dict[tuple[int, str], np.ndarray]:
-        """The learned steps of kernels by part and attribute, in shapes that broadcast with them."""
+        """The learned scales of kernels by part and attribute, in shapes that broadcast with the kernels."""
         return {}
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """All of it as arrays."""
+        """The ranges and their training state as arrays."""
         return {f"range{index}": np.asarray(v.read_value()) for index, v in enumerate(self._variables())}
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes up what `get_state` gave."""
+        """Restores a state of `get_state`."""
         for index, variable in enumerate(self._variables()):
             variable.assign(state[f"range{index}"])
 
@@ -110,5 +110,5 @@ def extremes_of_all(x: Any) -> tuple[Any, Any]:
 
 
 def mean_variable(value: Any, trainable: bool = False) -> tf.Variable:
-    """A variable that is the mean of what the replicas of a strategy assign to it."""
+    """A variable that averages the values that the replicas of a strategy assign to it."""
     return tf.Variable(np.asarray(value, np.float32), trainable=trainable, aggregation=tf.VariableAggregation.MEAN)

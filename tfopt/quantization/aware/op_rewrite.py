@@ -1,6 +1,6 @@
-"""Values inside of a computation, changed while its graph is built.
+"""Rewrites op outputs inside of a computation while its graph is built.
 
-TensorFlow's op callbacks see the outputs of every op and may put others in their place. GradientTape has by then taken
+TensorFlow's op callbacks see the outputs of every op and may replace them. GradientTape has by then taken
 note of the op with what was put in, and would never ask what lies between: the gradient is therefore taken from the
 graph, which has it all.
 """
@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tfopt.keras_private import mask_of, op_outputs_replaced, set_mask
 
-# From the name of an op and its outputs to others, or None.
+# Maps the name of an op and its outputs to new outputs, or None to leave them.
 LayerChange = Callable[[str, Sequence[Any]], "Sequence[Any] | None"]
 
 
@@ -28,15 +28,15 @@ def computed(
     outside: Sequence[Any] = (),
     handed: Callable[[Sequence[Any]], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
 ) -> Any:
-    """What `compute(*args, **rest)` gives with the values inside of it changed, and with a gradient for all of it.
+    """The result of `compute(*args, **rest)` with op outputs inside of it changed, differentiable throughout.
 
     Args:
-        compute: The computation; in a graph, not eagerly.
-        args: Its arguments, nested as they may be.
-        rest: Its named arguments.
-        change: Is asked about every op.
-        outside: Float tensors that it reads without being given them, and that are to have a gradient.
-        handed: Is given the tensors that stand for those, to be read in its block instead.
+        compute: The computation; runs in a graph, not eagerly.
+        args: Its positional arguments, possibly nested.
+        rest: Its keyword arguments.
+        change: Called for every op with its name and outputs; returns new outputs or None.
+        outside: Float tensors that the computation captures rather than takes, and that need a gradient.
+        handed: Context manager that gets the stand-ins of `outside`, to be read within its block.
     """
     flat = tf.nest.flatten((args, rest))
     floats = [i for i, value in enumerate(flat) if tf.is_tensor(value) and value.dtype.is_floating]
@@ -66,14 +66,14 @@ def _gradient(tensors: Sequence[Any], results: Sequence[Any], gradients: Sequenc
     pairs = [(value, g) for value, g in zip(results, gradients, strict=True) if value.dtype.is_floating]
     values, given = (list(column) for column in zip(*pairs, strict=True))
     taken, own = list(tensors), list(variables or ())
-    # What lies before is no business of it: a variable may be used there as well.
+    # Gradients stop at the inputs: a variable may be used before them as well.
     back = tf.gradients(values, [*taken, *own], given, stop_gradients=taken, unconnected_gradients="zero")
     back = [tf.convert_to_tensor(gradient) for gradient in back]
     return (back[: len(taken)], back[len(taken) :]) if variables else back
 
 
 def with_mask(tensor: Any, original: Any) -> Any:
-    """A tensor with the Keras mask of another."""
+    """A tensor that is given the Keras mask of another."""
     if (mask := mask_of(original)) is not None:
         set_mask(tensor, mask)
     return tensor

@@ -1,7 +1,7 @@
-"""What a file will quantize, and how, in terms of the model that it is made from.
+"""The quantization scheme of a file: which values of the Keras model it quantizes, and on which grids.
 
-Nothing of it is written down here: the float file is quantized once with a different range for every tensor, and the
-scales that come out tell which tensor's range decides about which others, and which scales are fixed.
+The scheme is read off the quantizer: the float file is quantized once with a different range for every tensor, and the
+resulting scales tell which tensors share a range, and which scales are fixed by their op.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _ON_TABLE = "it is on the grid of a table of embeddings, which moves: training d
 
 @dataclass(frozen=True)
 class Grid:
-    """A quantization that one activation or several have.
+    """The quantization of one activation, or of several that share a range.
 
     Args:
-        name: The tensor of the float file whose range decides.
+        name: The tensor of the float file whose range sets the scale.
         bits: 8 or 16; with 16 the zero point is 0.
-        fixed: Its range where the op decides it, such as 0 to 1 behind a softmax.
+        fixed: The range where the op fixes it, such as 0 to 1 after a softmax.
     """
 
     name: str
@@ -49,16 +49,16 @@ class Grid:
 
 @dataclass(frozen=True)
 class KernelGrid:
-    """How a kernel is quantized.
+    """The quantization of a kernel.
 
     Args:
         part: The number of the layer in `parts`.
-        attribute: Where the layer keeps it.
-        bits: 4 or 8; 16 for what is added or multiplied by where activations have 16.
-        axes: The axes that have a scale for each of their entries; none for one scale in all.
-        shared: Whether it holds so few distinct values that they are to stay apart.
-        symmetric: Whether its zero point is 0; tables of embeddings, and what is added or multiplied by, are quantized
-            as activations are.
+        attribute: Name of the layer's attribute that holds the kernel.
+        bits: 4 or 8; 16 for elementwise operands where activations have 16.
+        axes: Axes with one scale per index (per-channel); empty for one scale (per-tensor).
+        shared: Whether the kernel is clustered: it has so few distinct values that they must stay distinct.
+        symmetric: Whether the zero point is 0; embedding tables and elementwise operands are quantized as activations
+            are.
     """
 
     part: int
@@ -71,21 +71,21 @@ class KernelGrid:
 
 @dataclass(frozen=True)
 class QuantizationScheme:
-    """What to simulate.
+    """The quantization of all activations and kernels of a file, to be simulated in training.
 
     Args:
-        grids: The quantizations.
-        points: By point of the model, the number of its grid.
-        inputs: The same by the name of a model's input.
-        tensors: The same by the tensor's name in the float file, those included that the model does not show.
+        grids: The grids of activations, numbered by their position.
+        points: Grid number by point of the model.
+        inputs: Grid number by name of a model input.
+        tensors: Grid number by tensor name in the float file, also for tensors with no point in the model.
         kernels: The quantized kernels.
-        per_channel: Constants of the file that have a scale for each channel.
-        unseen: Tensors that the file quantizes by a range of their own and the model does not show.
+        per_channel: Names of the file's constants with per-channel scales.
+        unseen: Tensors with a range of their own in the file and no point in the model.
         unrounded: Constants that the file rounds and training does not, or not in the same way, and why.
-        averages: Points whose op rounds halves away from the integer 0, which is nowhere near the value 0.
-        nonzero: Points that an op reads which has no value at 0, or no gradient.
-        ends: Points of probabilities that the model gives, whose logarithm its loss takes.
-        unrolled: Whether recurrent layers have a step of their own for each time step.
+        averages: Outputs of ops that round halves away from the integer 0, which is not the value 0.
+        nonzero: Inputs of ops that have no value, or no gradient, at 0.
+        ends: Probabilities that the model outputs and whose logarithm its loss takes.
+        unrolled: Whether recurrent layers are unrolled: ops of their own for each time step.
     """
 
     grids: tuple[Grid, ...]
@@ -104,7 +104,7 @@ class QuantizationScheme:
 
 @contextlib.contextmanager
 def distinct_constants(model: keras.Model) -> Iterator[None]:
-    """Variables that are one number over and over get others for the length of the block.
+    """Gives variables of one repeated number distinct values within the block.
 
     A bias of zeros or a scale of ones is nothing to the converter, and what it leaves out comes back once they learn.
     """
@@ -124,10 +124,10 @@ def distinct_constants(model: keras.Model) -> Iterator[None]:
 
 
 def make_scheme(prepared: PreparedModel, unrolled: bool = False) -> QuantizationScheme:
-    """The plan of a file.
+    """The quantization scheme of the file that a prepared model converts to.
 
     Args:
-        prepared: The model, converted to float32, as the file is to be made from it.
+        prepared: The model, converted to float32.
         unrolled: Whether its recurrent layers are unrolled.
 
     Raises:
@@ -178,7 +178,7 @@ def make_scheme(prepared: PreparedModel, unrolled: bool = False) -> Quantization
 
 
 def _by_op(source: FloatModel, matched: Mapping[str, Point]) -> dict[str, frozenset[Point]]:
-    """The fields of a plan that hold points because of an op that gives or reads them."""
+    """The fields of a scheme that hold points because of the op that outputs or reads them."""
     read_on = {tensor.name for op in source.ops for tensor in op.inputs}
     given = {tensor.name for op in source.ops if op.facts.probabilities for tensor in op.outputs}
     names = {
@@ -190,7 +190,7 @@ def _by_op(source: FloatModel, matched: Mapping[str, Point]) -> dict[str, frozen
 
 
 def codebook(kernel: Kernel) -> bool:
-    """Whether a kernel holds so few distinct values that clustering must have made it; one of zeros alone does not."""
+    """Whether a kernel is clustered: it has few distinct values, but is not all zeros."""
     weights = np.asarray(kernel.variable.value.numpy())
     kept = weights[weights != 0]
     return kept.size > 0 and is_codebook(np.unique(kept).size, kept.size)
@@ -201,7 +201,7 @@ def _computed(tensor: Any) -> bool:
 
 
 def _moved(ops: tuple[Op, ...], tensors: Mapping[str, int]) -> set[str]:
-    """Tensors that are other tensors on the same grid, moved."""
+    """Tensors that only rearrange the values of others, on the same grid."""
     found = set()
     for op in ops:
         taken = {tensors.get(tensor.name) for tensor in op.inputs if _computed(tensor)}
@@ -212,7 +212,7 @@ def _moved(ops: tuple[Op, ...], tensors: Mapping[str, int]) -> set[str]:
 
 
 def _unrounded(trial: _Trial, source: FloatModel, stored: list[StoredKernel]) -> Iterator[tuple[str, str]]:
-    """What the file rounds and training does not, or not in the same way."""
+    """Constants that the file rounds and training does not, or not in the same way, each with the reason."""
     for name in unknown_kernels(source, stored):
         if trial.kernel(name)[0] is not None:
             yield name, "no weight of the model is this constant: training does not round it"
@@ -247,7 +247,7 @@ def _operands(
 
 
 class _Trial:
-    """A file that was quantized with ranges that tell tensors apart."""
+    """A file quantized with a distinct range for every tensor, from which grids are read."""
 
     def __init__(self, content: bytes, names: list[str]):
         self._names = names

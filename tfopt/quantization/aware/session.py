@@ -1,4 +1,4 @@
-"""Quantization-aware training: attach it to a model, train, and make the file that the model was trained to be."""
+"""The session of quantization-aware training: attach it to a model, train, and convert with the trained ranges."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from tfopt.tflite.interpreter import Runner
 
 @dataclass(frozen=True)
 class Resemblance:
-    """How a file and the model that was trained to be it compare.
+    """How closely a file's outputs agree with those of the model in quantization-aware training.
 
     Args:
-        steps: The largest difference of an output, in steps of the file's grid of it; in shares of 1/255 of its range
-            where the output is not quantized.
-        agreement: Share of samples, 0-1, whose largest output is the same; 1 where there is one value to an output.
+        steps: Largest difference of an output, in steps of the output's scale; where the output is not quantized, in
+            units of 1/255 of its range.
+        agreement: Fraction of samples, 0-1, with the same largest output; 1 for outputs of one value.
     """
 
     steps: float
@@ -44,20 +44,20 @@ class Resemblance:
 
 
 class QATSession:
-    """A model that computes as its file will, while it is trained.
+    """Quantization-aware training of a model: the model computes as its file will while the session is attached.
 
     Args:
         model: A built Keras 3 model, trained or not. It keeps its layers, classes and variables.
-        export: What file is to be made; a mode that computes in integers.
-        calibration: Representative inputs, as `tfopt.convert` takes them: where ranges begin.
+        export: Settings of the file; its mode must compute in integers.
+        calibration: Representative inputs, as `tfopt.convert` takes them; the first ranges come from them.
         ranges: `moving_average`, `percentile` or `learned`.
-        momentum: Of the averages, 0-1: what is left of a range after a step.
-        rate: Of learned ranges: the step, as a share of the range.
-        known: The same of a model of the same layers, whose plan and samples are taken.
+        momentum: Share of the old range that a moving average keeps at each step, 0-1.
+        rate: Step size of learned ranges, as a share of the range.
+        known: A session of a model of the same layers, whose scheme and samples are reused.
 
     Raises:
-        InputError: A mode without integer activations, no calibration samples, or settings that are none.
-        ModelError: The model has no weights yet, or other layers than the one that is known.
+        InputError: A mode without integer activations, no calibration samples, or invalid settings.
+        ModelError: The model has no weights yet, or other layers than the model of `known`.
         ConversionError: The model cannot be converted.
     """
 
@@ -102,7 +102,7 @@ class QATSession:
         self._held: list[tuple[Any, HeldConstraint]] = []
 
     def attach(self) -> None:
-        """From now on the model computes as its file will; the ranges begin with those of the calibration samples.
+        """Lets the model compute as its file will, from the ranges of the calibration samples on.
 
         Zeros of pruned kernels stay zeros, and kernels of a few distinct values keep them as few.
 
@@ -123,7 +123,7 @@ class QATSession:
             raise
 
     def _hold(self) -> None:
-        """Holds kernels to the zeros and to the shared values that they have."""
+        """Keeps zeros of pruned kernels and shared values of clustered kernels during training."""
         with self.model.distribute_strategy.scope():
             for place in walk(self.model):
                 for kernel in prunable(place, asked=True):
@@ -145,7 +145,7 @@ class QATSession:
                     self._held.append((kernel.variable, held))
 
     def begin(self) -> None:
-        """Takes the ranges of the calibration samples."""
+        """Resets the ranges to those of the calibration samples."""
         step = self.export.batch if isinstance(self.export.batch, int) else 1
         extremes = self._simulation.observe(self.samples, step)
         for name, number in self.scheme.inputs.items():
@@ -158,12 +158,12 @@ class QATSession:
         self._started = True
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes up ranges that `tracker.get_state` gave."""
+        """Restores ranges from the observer's `get_state`."""
         self.tracker.set_state(state)
         self._started = True
 
     def strip(self) -> None:
-        """The model computes as it did before, with what has become of its weights."""
+        """Restores the model's own computation; the trained weights stay."""
         if self.attached:
             for variable, held in self._held:
                 if variable.constraint is held:
@@ -173,7 +173,7 @@ class QATSession:
             self.attached = False
 
     def freeze(self) -> None:
-        """Ranges stay as they are, and so do the statistics of batch normalizations.
+        """Stops updates of the ranges and of the statistics of batch normalizations.
 
         References:
             Krishnamoorthi, Quantizing deep convolutional networks for efficient inference, arXiv:1806.08342.
@@ -181,12 +181,12 @@ class QATSession:
         self._simulation.freeze()
 
     def thaw(self) -> None:
-        """Ranges and statistics follow the training again."""
+        """Resumes updates of the ranges and of the statistics of batch normalizations."""
         self._simulation.thaw()
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """What the file quantizes by ranges of the calibration samples, as the training does not know of it."""
+        """Tensors quantized by calibrated rather than trained ranges, as training does not see them."""
         hidden = "the model does not show this value: its range is that of the calibration samples"
         other = "the model computes this in another way in training: its range was not trained"
         whole, reached = self.parts, self._simulation.reached
@@ -202,7 +202,7 @@ class QATSession:
         """The file, with the trained ranges.
 
         Raises:
-            ConversionError: LiteRT cannot run it, or it has nothing to do with the model.
+            ConversionError: LiteRT cannot run the file, or its outputs have nothing to do with the model's.
         """
         attached = self.attached
         self.strip()
@@ -232,10 +232,10 @@ class QATSession:
         return replace(conversion, skipped=(*conversion.skipped, *self.skipped))
 
     def on(self, model: keras.Model) -> QATSession:
-        """The same of another model of the same layers, with the ranges as they are.
+        """A session for another model of the same layers, with the current ranges.
 
         Raises:
-            ModelError: It is of other layers.
+            ModelError: The model has other layers.
         """
         other = QATSession(model, self.export, None, *self._settings, known=self)
         other.set_state(self.tracker.get_state())
@@ -246,7 +246,7 @@ class QATSession:
         """How close a file is to the model as it was trained to compute.
 
         Args:
-            content: The file.
+            content: Bytes of the file.
             samples: Inputs `(samples, ...)`, or a dict of such arrays; the calibration samples if not given.
         """
         taken = self.samples if samples is None else samples
@@ -272,11 +272,11 @@ class QATSession:
         return vars(self.parts[grid.part].computes)[grid.attribute]
 
     def _prepared(self) -> tuple[PreparedModel, bool]:
-        """The model converted to float32, and whether with its loops unrolled."""
+        """The model converted to float32, and whether its loops are unrolled."""
         return unrolled(prepare(self.model, self.export, self._calibration))
 
     def _ranges(self, prepared: PreparedModel, now: QuantizationScheme) -> dict[str, Any]:
-        """The trained ranges by tensor of the file; of what was not trained those of the calibration samples."""
+        """The trained ranges by tensor name; calibrated ones for tensors that were not trained."""
         at: dict[Any, int] = {**self.scheme.points, **self.scheme.inputs}
         seen = {self.scheme.grids[number].name for number in at.values()}
         trained = {name: ends for name, ends in self.tracker.ranges().items() if name in seen}
@@ -292,7 +292,7 @@ class QATSession:
         return found
 
     def _kernel_ranges(self, prepared: PreparedModel, now: QuantizationScheme) -> dict[str, Any]:
-        """Ranges of kernels that are not simply those of their largest weights."""
+        """Ranges of kernels whose scale is not set by their largest weight."""
         steps = self.tracker.steps()
         numbers = {id(part.computes): part.number for part in parts(prepared.model)}
         grids = {(grid.part, grid.attribute): grid for grid in self.scheme.kernels}
@@ -320,10 +320,10 @@ Awareness = QATSession  # its name in version 0.1.0
 
 
 def check_settings(export: Export, ranges: str, momentum: float, rate: float) -> None:
-    """Says what is wrong with settings, whatever the model.
+    """Checks the settings that do not depend on the model.
 
     Raises:
-        InputError: Something is.
+        InputError: A setting is invalid.
     """
     if not MODES[export.mode].static:
         able = ", ".join(mode.name for mode in MODES.values() if mode.static)
@@ -361,7 +361,7 @@ def quantize_aware(model: keras.Model, mode: str = "int8", calibration: Any = No
         **settings: `ranges`, `momentum` and `rate` of `QATSession`, and any other field of `tfopt.Export`.
 
     Returns:
-        What is attached to the model.
+        The session, attached to the model.
 
     Raises:
         InputError: Settings that do not go together, no calibration samples.

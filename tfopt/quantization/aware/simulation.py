@@ -1,4 +1,4 @@
-"""A Keras model that computes as its file will: fake quantization inside of it, for as long as it is attached.
+"""Fake quantization inside of a Keras model: while attached, the model computes as its file will.
 
 Every layer keeps its class, its variables and its code. Its `call` is replaced on the object; kernels are handed to it
 on their grids, and what it returns is put on its grid. Values inside of a layer, such as the variance of a layer
@@ -34,15 +34,15 @@ class _Frame:
 
     Args:
         root: The name scope of the call.
-        training: Whether it trains.
-        low: The lower ends of the grids.
-        high: The upper ends.
-        steps: Learned steps of kernels, by part and attribute.
-        table: The grids of values inside of layers, by the name of their op and the number of its output.
-        calls: How often each part was called.
-        kernels: Kernels on their grids, by part and attribute.
-        seen: The extremes of each grid's values.
-        inside: Whether op callbacks are at work.
+        training: Whether the call is a training step.
+        low: Lower ends of the grids, `(grids,)`.
+        high: Upper ends of the grids, `(grids,)`.
+        steps: Learned scales of kernels by part and attribute.
+        table: Grid numbers of values inside of layers, by op name and number of its output.
+        calls: Number of calls so far by part number.
+        kernels: Rounded kernels by part and attribute.
+        seen: Pairs of smallest and largest value by grid number.
+        inside: Whether op callbacks are active.
     """
 
     root: str
@@ -58,13 +58,13 @@ class _Frame:
 
 
 class Simulation:
-    """Lets a model compute on the grids of a plan.
+    """Lets a model compute on the grids of a quantization scheme.
 
     Args:
-        model: A built model of the same layers as the one that the plan is of.
-        plan: The plan.
-        tracker: The ranges.
-        owner: What the model is attached to, as others are to see it.
+        model: A built model of the same layers as the one that the scheme was made of.
+        scheme: The quantization scheme.
+        tracker: The observer that holds the ranges.
+        owner: The object that others find as the one that has replaced the model's `call`.
     """
 
     def __init__(self, model: keras.Model, scheme: QuantizationScheme, tracker: RangeObserver, owner: Any):
@@ -81,7 +81,7 @@ class Simulation:
         inner = {point.part for point in scheme.points if point.call < 0}
         below = {part.path for part in self._parts if part.number in inner}
         loops = (part for part in self._parts if isinstance(part.computes, keras.layers.RNN))
-        # A recurrent layer as a whole, and not its cell once for every time step.
+        # A recurrent layer is handled as a whole, and not its cell once for every time step.
         self._inner = inner | {p.number for p in loops if any(path.startswith(f"{p.path}/") for path in below)}
         self._attached = contextlib.ExitStack()
         self._loops = {p.number: p.computes.unroll for p in self._parts if isinstance(p.computes, keras.layers.RNN)}
@@ -93,7 +93,7 @@ class Simulation:
     # Attaching
 
     def attach(self) -> None:
-        """From now on the model computes on the grids."""
+        """Replaces the `call` of every part, so that the model computes on the grids."""
         for part in self._parts:
             replaced = self._whole if part.number == 0 else self._part
             call = replaced(part, part.computes.call)
@@ -101,16 +101,16 @@ class Simulation:
         self._retrace()
 
     def detach(self) -> None:
-        """The model computes as it did before."""
+        """Restores the model's own computation."""
         self._attached.close()
         self._retrace()
 
     def freeze(self) -> None:
-        """Ranges stay as they are from now on, and batch normalizations use their moving statistics in training too."""
+        """Stops updates of the ranges; batch normalizations use their moving statistics in training too."""
         self._set_frozen(True)
 
     def thaw(self) -> None:
-        """Ranges and statistics follow the training again."""
+        """Resumes updates of ranges and statistics."""
         self._set_frozen(False)
 
     def _set_frozen(self, frozen: bool) -> None:
@@ -119,7 +119,7 @@ class Simulation:
             self._retrace()
 
     def _retrace(self) -> None:
-        """Has the model build its graphs anew."""
+        """Makes the model build its graphs anew."""
         self._eager = None
         model = self._model
         if getattr(model, "optimizer", None) is not None:
@@ -127,11 +127,11 @@ class Simulation:
         model.test_function = model.predict_function = None
 
     def observe(self, samples: Mapping[str, np.ndarray], step: int = 1) -> ActivationExtremes:
-        """What the values of each grid reach, with nothing rounded.
+        """The extremes of each grid's values on samples, with nothing rounded.
 
         Args:
-            samples: `(samples, ...)` by input name.
-            step: Samples to look at together.
+            samples: Inputs `(samples, ...)` by input name.
+            step: Samples per batch.
         """
         self._rounding = False
         count = len(self._tracker.grids)
@@ -172,7 +172,7 @@ class Simulation:
         return call
 
     def _trains(self) -> bool:
-        """Whether Keras calls the model, whose `call` takes no word of it, in training."""
+        """Whether Keras calls the model in training, also where its `call` takes no `training` argument."""
         return bool(training_of_call(self._model))
 
     @property
@@ -180,7 +180,7 @@ class Simulation:
         return getattr(self._current, "frame", None)
 
     def _compiled(self, part: Part, original: Any) -> Any:
-        """The call as a function with a graph, for calls from outside of one."""
+        """The call as a graph function, for eager calls."""
         if self._eager is None:
             self._eager = tf.function(
                 lambda args, rest, training: self._graph(part, original, args, rest, training), autograph=False
@@ -213,7 +213,7 @@ class Simulation:
         return found
 
     def _inputs(self, frame: _Frame, args: Any, rest: Any) -> tuple[Any, Any]:
-        """The inputs on their grids."""
+        """The inputs, rounded to their grids."""
         if not self._plan.inputs:
             return args, rest
         if args:
@@ -222,7 +222,7 @@ class Simulation:
         return args, {**rest, first: self._input(frame, rest[first])}
 
     def _input(self, frame: _Frame, taken: Any) -> Any:
-        """What the model takes, by the names that its inputs have in the file."""
+        """The model's input, rounded tensor by tensor under the names of the file's inputs."""
         if isinstance(taken, Mapping):
             struct = self._model.input if isinstance(self._model, keras.Function) else None
             known = struct if isinstance(struct, Mapping) else {}
@@ -234,7 +234,7 @@ class Simulation:
         return keras.tree.pack_sequence_as(taken, [*new, *flat[len(new) :]])
 
     def _named(self, frame: _Frame, name: str, value: Any) -> Any:
-        """An input on its grid; Keras casts whole numbers only later."""
+        """One input rounded to its grid; integers are cast here, as Keras casts them only later."""
         if name not in self._plan.inputs:
             return value
         value = value if value.dtype.is_floating else tf.cast(value, tf.float32)
@@ -278,7 +278,7 @@ class Simulation:
 
     @contextlib.contextmanager
     def _kernels_swapped(self, frame: _Frame, part: Part) -> Iterator[None]:
-        """The layer's kernels on their grids, for the length of the block; replicas may overlap in theirs."""
+        """Gives the layer its rounded kernels within the block; blocks of several replicas may overlap."""
         grids = self._kernels.get(part.number, []) if self._rounding else []
         held = vars(part.computes)
         before = {grid.attribute: self._variables[part.number, grid.attribute] for grid in grids}
@@ -291,7 +291,7 @@ class Simulation:
 
     @contextlib.contextmanager
     def _unrolled(self, part: Part) -> Iterator[None]:
-        """A recurrent layer that has a step of its own for each time step where the file has it, for the block."""
+        """Unrolls a recurrent layer within the block where the file has it unrolled."""
         if not self._plan.unrolled or part.number not in self._loops:
             yield
             return
@@ -334,7 +334,7 @@ class Simulation:
     # Values inside of a part
 
     def _changed(self, frame: _Frame, part: Part, compute: Callable[..., Any], args: Any, rest: Any) -> Any:
-        """A part whose inner values are put on their grids."""
+        """Runs a part with the values inside of it rounded to their grids."""
         kernels = self._kernels_below(frame, part)
         ends = [*frame.low, *frame.high] if self._tracker.learns else []
 
@@ -367,7 +367,7 @@ class Simulation:
             return computed(compute, args, rest, change, [*kernels.values(), *ends], handed)
 
     def _kernels_below(self, frame: _Frame, part: Part) -> dict[tuple[int, str], Any]:
-        """The kernels of a part and of all below it, on their grids."""
+        """The rounded kernels of a part and of all parts below it."""
         if not self._rounding:
             return {}
         for other in self._parts[1:]:

@@ -1,4 +1,4 @@
-"""Which values of a Keras model the tensors of its `.tflite` are.
+"""Matches the tensors of a `.tflite` to values inside of the Keras model that it was converted from.
 
 The converter fuses, folds and renames, so names do not tell. Values do: model and file are run on the same samples, and
 a tensor is the op of the model that gives the same numbers. An op is then named by its layer, and found again in any
@@ -25,13 +25,13 @@ from tfopt.quantization.calibration import values_of
 from tfopt.tflite.file import read
 from tfopt.tflite.interpreter import Runner
 
-# Two values are one where their marks differ by less than this share of their size.
+# Two values match where their fingerprints differ by less than this share of their size.
 CLOSE = 2e-3
-# Of those, all that are as close as the closest but for this factor, or this close, are the same.
+# Of those, all within this factor of the closest, or closer than this, count as equal.
 AS_CLOSE, EXACT = 10, 1e-6
-# On so many batches of samples.
+# Number of batches of samples to compare on.
 LOOKS = 3
-# And on so many with steps left out, where a file selects: a step has the same values as the next behind the end of a
+# Number of batches with time steps left out, for files that SELECT: a step has the same values as the next behind a
 # sequence, and what is selected is what was computed before it.
 GAPS = 16
 _INSIDE = re.compile(r"root/part\.(\d+)/")
@@ -39,12 +39,12 @@ _INSIDE = re.compile(r"root/part\.(\d+)/")
 
 @dataclass(frozen=True)
 class Part:
-    """Something of a model that computes: a layer, a bare operation between layers, or the model itself.
+    """A part of a model that computes: a layer, a bare operation between layers, or the model itself.
 
     Args:
-        number: Its place in `parts`.
-        path: The names down to it.
-        computes: What has the `call`.
+        number: Index in `parts`.
+        path: Path of layer names from the model, joined by `/`.
+        computes: The Keras object with the `call`.
     """
 
     number: int
@@ -58,9 +58,9 @@ class Point:
 
     Args:
         part: The number of the part that computes it.
-        call: Which of its calls, from 0, where it is what that call returns; -1 for a value inside of it.
-        output: Which of the tensors that the call returns.
-        op: The name of the op below the part, where it is a value inside of it.
+        call: Number of the call, from 0, for a value that the call returns; -1 for a value inside of the part.
+        output: Index of the tensor among those that the call, or the op inside, returns.
+        op: Name of the op below the part, for a value inside of it.
     """
 
     part: int
@@ -70,7 +70,7 @@ class Point:
 
 
 def parts(model: keras.Model) -> tuple[Part, ...]:
-    """Everything of a model that computes, outermost first."""
+    """All parts of a model, outermost first."""
     found = [Part(0, model.name, model)]
     layers = [(place.path, place.layer) for place in walk(model)]
     for path, layer in layers:
@@ -94,8 +94,8 @@ def calls_replaced(whole: Sequence[Part], replaced: Callable[[Part, Any], Any]) 
     """Gives every part another `call` for the length of the block.
 
     Args:
-        whole: The parts.
-        replaced: From a part and its `call` to the new one.
+        whole: All parts of the model.
+        replaced: Maps a part and its `call` to the new `call`.
     """
     with contextlib.ExitStack() as stack:
         for part in whole:
@@ -104,15 +104,15 @@ def calls_replaced(whole: Sequence[Part], replaced: Callable[[Part, Any], Any]) 
 
 
 def match(model: keras.Model, content: bytes, samples: Mapping[str, np.ndarray]) -> dict[str, Point]:
-    """The point of the model that each computed tensor of a float file is.
+    """Matches each computed tensor of a float file to a point of the model.
 
     Args:
         model: The model; its recurrent layers in loops or not, as in the file.
-        content: A float32 `.tflite` of it.
-        samples: `(samples, ...)` by input name, some batches of as many as the file takes at once.
+        content: Bytes of a float32 `.tflite` of the model.
+        samples: Inputs `(samples, ...)` by input name, several times the batch size of the file.
 
     Returns:
-        By tensor name; those that the converter made up are left out.
+        Points by tensor name; tensors that the converter made up are left out.
     """
     chunks, marks = _of_file(content, samples)
     points, there = _of_model(model, chunks)
@@ -132,7 +132,7 @@ def match(model: keras.Model, content: bytes, samples: Mapping[str, np.ndarray])
 def _of_file(
     content: bytes, samples: Mapping[str, np.ndarray]
 ) -> tuple[list[dict[str, np.ndarray]], list[dict[str, np.ndarray]]]:
-    """A few batches of samples, each as large as the file wants them, and for each the marks of all tensors by name."""
+    """Batches of samples of the file's batch size, and for each the fingerprints of all tensors by name."""
     sizes = [max(int(d["shape_signature"][0]), 1) for d in Runner(content).inputs.values() if len(d["shape_signature"])]
     step, count = max(sizes, default=1), len(next(iter(samples.values())))
     numbers = [np.arange(start, start + step) % count for start in range(0, step * GAPS, step)]
@@ -142,7 +142,7 @@ def _of_file(
     if any(op.facts.selects for op in read(content).ops):
         generator = np.random.default_rng(0)
         gaps = [{n: _with_gaps(array, chosen, generator) for n, array in samples.items()} for chosen in numbers]
-        with contextlib.suppress(ConversionError):  # a file need not take what nobody gave it
+        with contextlib.suppress(ConversionError):  # a file need not take samples that nobody gave
             for chunk, found in zip(gaps, values_of(content, gaps, _mark), strict=True):
                 if all(np.isfinite(mark).all() for mark in found.values()):
                     chunks.append(chunk)
@@ -151,14 +151,14 @@ def _of_file(
 
 
 def _with_gaps(array: np.ndarray, chosen: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Samples with each time step that of another sample that has one, and about half of them 0, as behind an end.
+    """Samples whose time steps are mixed from other samples, about half of them 0 as behind the end of a sequence.
 
-    A step that no sample has is another step of theirs.
+    A step that no sample has is filled by another step of the samples.
 
     Args:
-        array: All samples.
-        chosen: Which of them.
-        generator: Chance.
+        array: All samples, `(samples, steps, ...)`.
+        chosen: Indices of the samples to return.
+        generator: Random generator.
     """
     found = array[chosen]
     if array.ndim < 2:
@@ -178,13 +178,13 @@ def _with_gaps(array: np.ndarray, chosen: np.ndarray, generator: np.random.Gener
 
 
 def _chosen(same: Sequence[tuple[Point, str]], name: str) -> Point:
-    """Of points with one value the last, nearest to what reads it; before that one that the tensor is named after."""
+    """Chooses among points of equal value: the one that the tensor is named after, else the last."""
     own = [point for point, op in same if any(part.startswith(op) for part in name.split(";"))]
     return own[-1] if own else same[-1][0]
 
 
 def _mark(value: np.ndarray) -> np.ndarray:
-    """A few numbers that tell one array from another: its size, and projections of its values."""
+    """The fingerprint of an array: a few numbers, its size and projections of its values."""
     flat = np.ravel(value).astype(np.float64)
     count, steps = np.float64(flat.size), np.arange(flat.size, dtype=np.float64)
     with np.errstate(invalid="ignore"):  # what is not finite, or empty, has no mark that is close to another
@@ -199,7 +199,7 @@ def _of_model(
     """Every float value that the model computes in inference, with the name of its op, in order.
 
     Returns:
-        The points, and their marks `(points, chunks, numbers)`.
+        The points, and their fingerprints `(points, chunks, numbers)`.
     """
     whole = parts(model)
     returned: dict[str, Point] = {}
@@ -239,7 +239,7 @@ def _of_model(
 
 
 def input_signature(model: keras.Model, samples: Mapping[str, np.ndarray]) -> dict[str, tf.TensorSpec]:
-    """What `fit` hands to a model: of any number of samples, unless the model has it fixed.
+    """The input signature as `fit` calls a model: any number of samples, unless the model has it fixed.
 
     For a single sample Keras builds another graph: it then takes a sum of two values for the addition of a bias.
     """
@@ -255,7 +255,7 @@ def _tensors(chunk: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _read_within(tensor: Any, part: int) -> bool:
-    """Whether a value that a part returns is read by the part itself as well, as the state of an LSTM is."""
+    """Whether the part itself also reads a value that it returns, as the state of an LSTM."""
     readers = (_INSIDE.match(operation.name) for operation in tensor.consumers())
     return any(reader is not None and int(reader[1]) == part for reader in readers)
 

@@ -1,4 +1,4 @@
-"""Which kernel of a Keras model a constant of its float file is, and how much folding has scaled each channel."""
+"""Matches constants of a float file to Keras kernels, and finds the factor that folding put on each channel."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ from tfopt.quantization.float_conversion import FloatModel
 from tfopt.tflite.file import Op
 from tfopt.tflite.ops import OpFacts
 
-# What of a channel may differ from its kernel but for a factor: rounding.
+# Least cosine of a channel to that of its kernel: up to a factor only rounding may differ.
 LEAST_COSINE = 1 - 1e-6
 
 
 @dataclass(frozen=True)
 class StoredKernel:
-    """A kernel as a file has it.
+    """A Keras kernel as it is stored in a file.
 
     Args:
-        kernel: The Keras one.
-        constant: The name of the file's constant.
-        op: The number of the op that reads it.
-        facts: What is known of ops of its name.
-        axes: The axes of the Keras kernel that go along the output channels.
-        channels: The axis of the constant that does.
-        factors: What each channel has been multiplied by, `(channels,)`; 1 where nothing was folded into it, and where
-            all of it is zero.
+        kernel: The Keras kernel.
+        constant: Name of the constant in the file.
+        op: Number of the op that reads the constant.
+        facts: Facts about ops of that name.
+        axes: Axes of the Keras kernel that run along the output channels.
+        channels: Axis of the constant that runs along the output channels.
+        factors: Factor that folding put on each channel, `(channels,)`; 1 if none was folded or all weights are 0.
     """
 
     kernel: Kernel
@@ -59,7 +58,7 @@ def stored_kernels(source: FloatModel) -> list[StoredKernel]:
 
 
 def unknown_kernels(source: FloatModel, stored: list[StoredKernel]) -> list[str]:
-    """Constants that layers multiply by and that are no variable of the model, such as the sum of two of them."""
+    """Constants used as kernels that match no variable of the model, such as the sum of two variables."""
     known = {one.constant for one in stored}
     ops = (op for op in source.ops if not op.graph and op.facts.kernel_axis is not None)
     found = (tensor.name for op in ops for tensor in op.kernels if tensor.name in source.constants)
@@ -67,7 +66,7 @@ def unknown_kernels(source: FloatModel, stored: list[StoredKernel]) -> list[str]
 
 
 def operands(source: FloatModel) -> Iterator[tuple[Kernel, str]]:
-    """Variables that a file adds or multiplies by as they are, such as the scales of a layer normalization.
+    """Variables that a file adds or multiplies elementwise, such as the scales of a layer normalization.
 
     Yields:
         The variable and the name of its constant.
@@ -89,7 +88,7 @@ def operands(source: FloatModel) -> Iterator[tuple[Kernel, str]]:
 
 
 def _nearest(source: FloatModel, number: int) -> list[LayerRef]:
-    """All places, those first that own an op."""
+    """All layers, the owners of an op first."""
     owners = source.owners[number]
     return [*owners, *(place for place in source.places if place not in owners)]
 
@@ -115,7 +114,7 @@ def _variables(place: LayerRef) -> Iterator[Kernel]:
 def _layouts(
     facts: OpFacts, weights: np.ndarray, shape: tuple[int, ...]
 ) -> Iterator[tuple[np.ndarray, tuple[int, ...]]]:
-    """The ways in which a kernel can lie in a file, with the axes of it that are output channels."""
+    """The layouts that a kernel can have in a file, each with the kernel's axes of output channels."""
     if weights.size != math.prod(shape):
         return
     rank = weights.ndim
@@ -133,7 +132,7 @@ def _layouts(
 
 
 def _factors(weights: np.ndarray, constant: np.ndarray, axis: int) -> np.ndarray | None:
-    """What each channel was multiplied by; None if they are not the same kernel."""
+    """The factor on each channel, `(channels,)`; None if the two are not the same kernel."""
     here = np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1).astype(np.float64)
     there = np.moveaxis(constant, axis, 0).reshape(constant.shape[axis], -1).astype(np.float64)
     dots, ours, theirs = (here * there).sum(1), np.linalg.norm(here, axis=1), np.linalg.norm(there, axis=1)
@@ -148,5 +147,5 @@ def _factors(weights: np.ndarray, constant: np.ndarray, axis: int) -> np.ndarray
 
 
 def shape_of_scales(variable: Any, axes: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a kernel's scales: its own along its channels, 1 along all other axes."""
+    """The shape of a kernel's scales: the kernel's own along its channels, 1 along all other axes."""
     return tuple(size if axis in axes else 1 for axis, size in enumerate(variable.shape))

@@ -1,1 +1,1 @@
-"""A mode in each file: how the weights of a `.tflite` are stored, and what it computes in."""
+"""The registry of quantization modes, one per file: how weights are stored, and the type of the arithmetic."""

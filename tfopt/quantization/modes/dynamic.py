@@ -1,4 +1,4 @@
-"""Kernels in 8 bits; activations are quantized sample by sample while the file runs."""
+"""`dynamic`: kernels in 8 bits; activations are quantized sample by sample while the file runs."""
 
 from tfopt.recipe.export import Mode
 

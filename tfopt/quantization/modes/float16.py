@@ -1,4 +1,4 @@
-"""Weights in float16, which are turned into float32 when the file is loaded."""
+"""`float16`: weights in float16, which are turned into float32 when the file is loaded."""
 
 from tfopt.recipe.export import Mode
 

@@ -1,4 +1,4 @@
-"""The model as it is: weights and activations in float32."""
+"""`float32`: the model as it is, weights and activations in float32."""
 
 from tfopt.recipe.export import Mode
 

@@ -1,4 +1,4 @@
-"""Activations in 16 bits, kernels in 8."""
+"""`int16x8`: activations in 16 bits, kernels in 8."""
 
 from tfopt.recipe.export import Mode
 

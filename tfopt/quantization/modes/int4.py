@@ -1,4 +1,4 @@
-"""Activations in 8 bits; kernels in 4 where LiteRT has such kernels, and in 8 elsewhere."""
+"""`int4`: activations in 8 bits; kernels in 4 where LiteRT has such kernels, and in 8 elsewhere."""
 
 from tfopt.recipe.export import Mode
 

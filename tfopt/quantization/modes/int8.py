@@ -1,4 +1,4 @@
-"""Weights and activations in 8 bits."""
+"""`int8`: weights and activations in 8 bits."""
 
 from tfopt.recipe.export import Mode
 

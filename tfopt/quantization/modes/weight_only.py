@@ -1,4 +1,4 @@
-"""Kernels in 8 bits, which are turned into float32 before they are computed with."""
+"""`weight_only`: kernels in 8 bits, which are turned into float32 before they are computed with."""
 
 from tfopt.recipe.export import Mode
 

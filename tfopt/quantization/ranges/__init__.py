@@ -1,1 +1,1 @@
-"""A way in each file to make the range of an activation of what calibration saw."""
+"""The registry of range methods, one per file: from calibrated extremes to the range of an activation."""

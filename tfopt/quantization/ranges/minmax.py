@@ -1,4 +1,4 @@
-"""From the smallest to the largest value that was seen."""
+"""`minmax`: from the smallest to the largest calibrated value."""
 
 from __future__ import annotations
 

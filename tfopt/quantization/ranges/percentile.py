@@ -1,6 +1,6 @@
-"""From the 1st percentile of the samples' smallest values to the 99th of their largest.
+"""`percentile`: from the 1st percentile of the samples' smallest values to the 99th of their largest.
 
-So single samples that stand out do not widen a range.
+Single outlying samples therefore do not widen a range.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import numpy as np
 
 from tfopt.recipe.export import RangeMethod
 
-# Of the samples' own extremes, how many in a hundred count as ordinary.
+# Percentile of the samples' extremes that the range reaches.
 ORDINARY = 99.0
 
 

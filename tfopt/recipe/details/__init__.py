@@ -1,1 +1,1 @@
-"""The details of a stage's result: frozen types in, the JSON that `artifact.json` keeps of them out, and back."""
+"""Typed details of a stage's result, and their JSON in `artifact.json`."""

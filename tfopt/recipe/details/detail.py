@@ -1,4 +1,4 @@
-"""What a detail is: a frozen dataclass with a name in `artifact.json`; and the details of one result."""
+"""The base class of details (frozen dataclasses with a name in `artifact.json`), and the details of one result."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 
 @dataclass(frozen=True)
 class Detail:
-    """One kind of thing that a stage tells about its result besides metrics. A subclass is a frozen dataclass.
+    """One kind of information on a stage's result besides metrics. A subclass is a frozen dataclass.
 
-    Its fields are the keys of its JSON, in their order; their types are what `from_json` holds a value to.
+    Its fields are the keys of its JSON, in their order; `from_json` checks values against their types.
     """
 
     name: ClassVar[str]
@@ -22,13 +22,13 @@ class Detail:
     """Whether its JSON is the value of its only field, instead of a mapping with that field."""
 
     def to_json(self) -> Any:
-        """What `artifact.json` keeps under the name: dicts, lists, and the numbers and texts in them as they are."""
+        """The JSON for `artifact.json`: dicts and lists of plain numbers and strings."""
         record = _plain(self)
         return next(iter(record.values())) if self.bare else record
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
-        """The detail of what `to_json` gave; fields with a default may be missing, and keys that are new are ignored.
+        """The detail from its JSON; fields with a default may be missing, and unknown keys are ignored.
 
         Raises:
             pydantic.ValidationError: The value is not of this kind.
@@ -40,14 +40,14 @@ D = TypeVar("D", bound=Detail)
 
 
 class Details(dict[str, Any]):
-    """The details of one result: what `artifact.json` has under `details`, as JSON by name, and by type with `of`.
+    """The details of one result, `details` in `artifact.json`: JSON by name, and typed with `of`.
 
     A user's own stage may put anything under names of its own.
     """
 
     @classmethod
     def gather(cls, given: Mapping[str, Any] | Iterable[Detail]) -> Details:
-        """Details from what a stage gives: typed ones in their order, or JSON by name, which is kept as it is."""
+        """Details from typed ones, in their order, or from JSON by name, which is kept as it is."""
         if isinstance(given, Mapping):
             return cls(given)
         return cls({detail.name: detail.to_json() for detail in given})
@@ -58,7 +58,7 @@ class Details(dict[str, Any]):
             return None
         try:
             return kind.from_json(self[kind.name])
-        except ValidationError:  # a user's own stage has the word for something else
+        except ValidationError:  # a user's own stage uses the name for something else
             return None
 
 

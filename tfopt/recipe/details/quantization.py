@@ -1,4 +1,4 @@
-"""Details of stages that make a `.tflite`: how it was made, and what became of each layer."""
+"""Details of stages that make a `.tflite`: conversion notes, audit of ops, and steps of the accuracy search."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tfopt.recipe.details.detail import Detail
 
 @dataclass(frozen=True)
 class ConversionNotes(Detail):
-    """What a user should know of how a file was made, such as a route that the converter had to take.
+    """Remarks on how a file was converted, such as a fallback of the converter.
 
     Args:
-        notes: Sentences without a full stop.
+        notes: The remarks, sentences without a full stop.
     """
 
     name: ClassVar[str] = "notes"
@@ -24,18 +24,17 @@ class ConversionNotes(Detail):
 
 @dataclass(frozen=True)
 class AuditRow:
-    """An op with constants.
+    """The audit of one op with constants.
 
     Args:
-        layer: The layers it computes; the name of its output where that is not known.
-        op: The op.
-        dtype: Type of its kernel in the file.
-        bytes: Of its weights and biases in the file; a constant that several ops share counts at the first.
-        float_bytes: The same in the float file.
-        zeros: Share of exact zeros in its kernel in the file, 0-1.
-        float_zeros: The same in the float file.
-        values: How many different values its kernel has in the file, zero included; None where that is more than 8
-            bits tell apart.
+        layer: Paths of the layers that the op computes; the name of its output where they are not known.
+        op: Name of the op.
+        dtype: Type of the kernel in the file.
+        bytes: Bytes of weights and biases in the file; a constant that several ops share counts at the first.
+        float_bytes: Bytes of weights and biases in the float file.
+        zeros: Fraction of exact zeros in the kernel in the file, 0-1.
+        float_zeros: Fraction of exact zeros in the kernel in the float file, 0-1.
+        values: Number of distinct values of the kernel in the file, zero included; None above 256.
     """
 
     layer: str
@@ -50,15 +49,15 @@ class AuditRow:
 
 @dataclass(frozen=True)
 class Audit(Detail):
-    """A file, op by op, beside the float file that it was made from.
+    """The audit of a file: its ops compared with those of the float file.
 
     Args:
         rows: Every op with a kernel.
         floating: Ops that compute in floating point.
-        loops: Layers that are loops in it.
+        loops: Layers that are loops in the file.
         flex: TensorFlow ops that LiteRT does not have itself.
-        sparsity: Share of zeros in all kernels, 0-1.
-        float_sparsity: The same in the float file.
+        sparsity: Fraction of zeros in all kernels, 0-1.
+        float_sparsity: Fraction of zeros in all kernels of the float file, 0-1.
     """
 
     name: ClassVar[str] = "audit"
@@ -73,14 +72,14 @@ class Audit(Detail):
 
 @dataclass(frozen=True)
 class AccuracyStep:
-    """One file that was tried to keep the metric.
+    """One step of an accuracy search: a file that was tried.
 
     Args:
-        what: What is different from what was asked for.
-        bytes: Size of the file, slimmed.
+        what: How the file differs from the requested settings.
+        bytes: Size of the slimmed file in bytes.
         score: The metric on LiteRT.
-        drop: How much worse than the model's own; negative if it is better.
-        met: Whether the accuracy contract allows it.
+        drop: How much worse the metric is than the model's own; negative if better.
+        met: Whether the drop is within `max_drop`.
     """
 
     what: str
@@ -92,10 +91,10 @@ class AccuracyStep:
 
 @dataclass(frozen=True)
 class AccuracySteps(Detail):
-    """Every file that was tried to keep the metric.
+    """The steps of an accuracy search.
 
     Args:
-        steps: In the order in which they were tried.
+        steps: The steps in the order in which they were tried.
     """
 
     name: ClassVar[str] = "steps"

@@ -8,19 +8,19 @@ from typing import Any, ClassVar
 
 from tfopt.recipe.details.detail import Detail
 
-Bytes = int | float  # a file's are whole, forecasts are not
+Bytes = int | float  # whole for a file, fractional for an estimate
 
 
 @dataclass(frozen=True)
 class SearchWish:
-    """What a search is for, and its limits; None where there is none.
+    """The goal and the limits of a search; None for no limit.
 
     Args:
         goal: `accurate`, `smallest` or `fastest`.
         size: Which size counts, `raw` or `gzip`.
-        raw_bytes: The most bytes that the file may have.
-        gzip_bytes: The same after gzip -9.
-        milliseconds: The most that a run may take.
+        raw_bytes: Largest size of the file in bytes.
+        gzip_bytes: Largest size after gzip -9 in bytes.
+        milliseconds: Largest latency in milliseconds.
         max_drop: How much worse than the model's the metric may be.
     """
 
@@ -39,20 +39,20 @@ class SearchWish:
 
 @dataclass(frozen=True)
 class FrontFile:
-    """A file of the front: none of the others is better in the metric, bytes and time.
+    """A file of the Pareto front: no other is better in metric, size and latency.
 
     Args:
-        number: The candidate's number.
-        file: Relative to the stage's folder.
-        epochs: How many it was trained for.
+        number: Number of the candidate.
+        file: Path of the file, relative to the stage's folder.
+        epochs: Epochs of training.
         score: The metric on the validation split, on LiteRT.
-        drop: How much worse than the model's own.
-        raw_bytes: Its size.
-        gzip_bytes: The same after gzip -9.
-        milliseconds: The median of a run on LiteRT.
-        test: Each metric on the test split.
+        drop: How much worse the metric is than the original model's.
+        raw_bytes: Size of the file in bytes.
+        gzip_bytes: Size after gzip -9 in bytes.
+        milliseconds: Median latency on LiteRT in milliseconds.
+        test: Metrics on the test split by name.
         stages: The stages that make it, as a recipe writes them.
-        meets: Whether it is within all limits.
+        meets: Whether the file is within all limits.
     """
 
     number: int
@@ -82,7 +82,7 @@ class TriedCandidate:
 
 @dataclass(frozen=True)
 class FailedCandidate:
-    """A candidate that came to no file, and its error."""
+    """A candidate without a file, and its error."""
 
     number: int
     error: str | None
@@ -90,19 +90,19 @@ class FailedCandidate:
 
 @dataclass(frozen=True)
 class SearchOutcome(Detail):
-    """What a search for compressed files came to.
+    """The outcome of a search for compressed files.
 
     Args:
         metric: The metric's name.
-        before: The metric of the model that it starts from, on the validation split.
-        wish: What it is for.
-        limits: The limits that there are, by name.
-        chosen: The number of the file that goes on.
-        front: The files that no other beats, the smallest first.
+        before: The metric of the original model on the validation split.
+        wish: Goal and limits of the search.
+        limits: The limits that are set, by name.
+        chosen: Number of the chosen file.
+        front: Files of the Pareto front, the smallest first.
         tried: Every candidate that was measured.
-        failed: Those that came to no file.
-        lost: How many were lost with their process.
-        dropped: How many were over budget and not trained.
+        failed: Candidates without a file.
+        lost: Number of candidates lost with their process.
+        dropped: Number of candidates over budget, which were not trained.
     """
 
     name: ClassVar[str] = "search"
@@ -124,11 +124,11 @@ class TuningTrial:
     """A trial of a search for hyperparameters.
 
     Args:
-        number: The trial's name.
+        number: Name of the trial.
         values: The value of each hyperparameter.
-        score: The metric on the validation split; None where there is none.
+        score: The metric on the validation split; None for a trial without a score.
         status: `COMPLETED`, `FAILED` and so on, as keras-tuner has it.
-        message: Why it failed.
+        message: Why the trial failed; None if it did not.
         epochs: Hyperband's epochs; None with any other tuner.
     """
 
@@ -142,11 +142,11 @@ class TuningTrial:
 
 @dataclass(frozen=True)
 class TuningOutcome(Detail):
-    """What a search for hyperparameters came to.
+    """The outcome of a search for hyperparameters.
 
     Args:
         metric: The metric's name.
-        best: The name of the trial whose model goes on.
+        best: Name of the best trial, whose model is the result.
         trials: Every trial, by number.
         stages: The stages with the best values, as a recipe writes them.
     """

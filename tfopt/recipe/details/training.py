@@ -1,4 +1,4 @@
-"""Details of stages that train: what was logged, and what became of the weights meanwhile."""
+"""Details of stages that train: the history, and the sparsity, distinct values and channels of kernels."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tfopt.recipe.details.detail import Detail
 
 @dataclass(frozen=True)
 class TrainingHistory(Detail):
-    """What Keras logged at the end of each epoch.
+    """The training history: what Keras logged at the end of each epoch.
 
     Args:
-        values: A value for each epoch, by the name of what was logged, such as `val_loss`.
+        values: One value per epoch by name, such as `val_loss`.
     """
 
     name: ClassVar[str] = "history"
@@ -25,7 +25,7 @@ class TrainingHistory(Detail):
 
 @dataclass(frozen=True)
 class KernelSparsity(Detail):
-    """The zeros of each kernel that a stage pruned.
+    """The sparsity of each kernel that a stage pruned.
 
     Args:
         values: The fraction of zeros, 0-1, by the kernel's path, such as `conv2d/kernel`.
@@ -39,13 +39,13 @@ class KernelSparsity(Detail):
 
 @dataclass(frozen=True)
 class SparsityRecord:
-    """The zeros of every kernel that could be pruned, at one moment of the training.
+    """The sparsity of every prunable kernel at one step of the training.
 
     Args:
-        step: Counted from 1.
-        epoch: Counted from 1.
-        overall: The fraction of zeros of all kernels together, 0-1.
-        kernels: That of each kernel by its path.
+        step: Training step, from 1.
+        epoch: Epoch, from 1.
+        overall: Fraction of zeros over all kernels together, 0-1.
+        kernels: Fraction of zeros of each kernel, 0-1, by its path.
     """
 
     step: int
@@ -56,10 +56,10 @@ class SparsityRecord:
 
 @dataclass(frozen=True)
 class SparsityRecords(Detail):
-    """How zeros came about during the training.
+    """The sparsity over the training.
 
     Args:
-        records: The oldest first.
+        records: The records, oldest first.
     """
 
     name: ClassVar[str] = "sparsity_log"
@@ -70,7 +70,7 @@ class SparsityRecords(Detail):
 
 @dataclass(frozen=True)
 class DistinctValues(Detail):
-    """How many values the weights of each clustered tensor share.
+    """The number of distinct values of each clustered tensor.
 
     Args:
         values: The number of distinct values by the tensor's path, such as `conv2d/kernel`.
@@ -87,11 +87,11 @@ class ChangedLayer:
     """One layer with weights, before and after channels were removed.
 
     Args:
-        path: The layer.
-        kind: Its class.
-        channels: Channels of its output, before and after.
-        parameters: Its weights and biases, before and after.
-        flops: Its floating point operations for one sample, before and after.
+        path: Path of the layer.
+        kind: Class name of the layer.
+        channels: Output channels, before and after.
+        parameters: Number of weights and biases, before and after.
+        flops: Floating point operations per sample, before and after.
     """
 
     path: str
@@ -103,7 +103,7 @@ class ChangedLayer:
 
 @dataclass(frozen=True)
 class ChannelRemoval(Detail):
-    """What removing channels came to.
+    """The result of removing channels, layer by layer.
 
     Args:
         layers: Every layer with weights, in the order in which they run.

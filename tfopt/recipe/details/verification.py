@@ -1,4 +1,4 @@
-"""Details of what was compared or scored: a model carried over from Keras 2, and classes one by one."""
+"""Details of comparisons and scores: a model converted from Keras 2, and the scores of each class."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tfopt.recipe.details.detail import Detail
 
 @dataclass(frozen=True)
 class CarriedOver(Detail):
-    """How close a model that came over from Keras 2 is to what it was.
+    """How closely a model converted from Keras 2 agrees with the original.
 
     Args:
-        origin: What it was before, in words.
-        max_error: The largest absolute difference between an output before and after, on random inputs.
-        scale: The largest absolute value of that output before.
+        origin: What the original was, in words.
+        max_error: Largest absolute difference of an output from the original's, on random inputs.
+        scale: Largest absolute value of the original output.
     """
 
     name: ClassVar[str] = "carried"
@@ -27,21 +27,21 @@ class CarriedOver(Detail):
     scale: float
 
     def to_json(self) -> dict[str, Any]:
-        """As any detail's; the origin is under `from`, which no field of Python's can be named."""
+        """The JSON; `origin` is under `from`, a reserved word in Python."""
         return {"from": self.origin, "max_error": self.max_error, "scale": self.scale}
 
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """How well each class of one output is found, on the test split; lists have a value for each class.
+    """The scores of each class of one output on the test split; lists have one value per class.
 
     Args:
-        classes: Ids.
-        precision: 0-1.
-        recall: 0-1.
-        f1: 0-1.
-        support: Samples of the class.
-        confusion: Counts by true and predicted class.
+        classes: Class ids.
+        precision: Precisions, 0-1.
+        recall: Recalls, 0-1.
+        f1: F1 scores, 0-1.
+        support: Number of samples.
+        confusion: Confusion matrix: counts by true and predicted class.
     """
 
     classes: list[Any]
@@ -54,10 +54,10 @@ class ClassFigures:
 
 @dataclass(frozen=True)
 class ClassScores(Detail):
-    """How well each class is found by each file.
+    """The scores of each class, file by file.
 
     Args:
-        files: By the name of the stage that made the file, then by the output.
+        files: Scores by the name of the stage that made the file, then by output.
     """
 
     name: ClassVar[str] = "by_class"

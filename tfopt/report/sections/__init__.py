@@ -1,1 +1,1 @@
-"""The sections of a report, one file each: artifacts in, lines of Markdown and pages with plots out."""
+"""The registry of report sections, one per file."""

@@ -1,4 +1,4 @@
-"""The files that were tried to keep the metric, and what each of them bought."""
+"""Section on the accuracy search: the files that were tried, with size and metric."""
 
 from __future__ import annotations
 

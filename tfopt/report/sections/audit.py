@@ -1,4 +1,4 @@
-"""What became of each layer in a file: its bytes and its zeros."""
+"""Section on the audit of a file: bytes and zeros of each op with a kernel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tfopt.report.section import Section
 
 
 def markdown(artifact: Artifact) -> list[str]:
-    """A row for each op with a kernel; loops and ops that LiteRT does not have, where there are such."""
+    """A row for each op with a kernel; and loops and TensorFlow ops, if there are any."""
     audit = artifact.details.of(Audit)
     if not audit:
         return []

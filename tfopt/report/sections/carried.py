@@ -1,4 +1,4 @@
-"""How close a model that was carried over from Keras 2 is to what it was."""
+"""Section on a model converted from Keras 2: its agreement with the original."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tfopt.report.section import Section
 
 
 def markdown(artifact: Artifact) -> list[str]:
-    """The largest difference of its outputs before and after."""
+    """The largest difference of its outputs from the original's."""
     carried = artifact.details.of(CarriedOver)
     if not carried:
         return []

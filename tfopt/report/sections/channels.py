@@ -1,4 +1,4 @@
-"""What removing channels came to, layer by layer."""
+"""Section on removed channels, layer by layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well each class is found: precision, recall and F1, and which classes are taken for which."""
+"""Section on single classes: precision, recall, F1 and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEADERS = ("class", "precision", "recall", "F1", "test samples")
 
 
 def markdown(artifact: Artifact) -> list[str]:
-    """Precision, recall and F1 of every class, for each file that was looked at."""
+    """Precision, recall and F1 of every class, for each scored file."""
     lines: list[str] = []
     for name, found in _found(artifact):
         columns = zip(found.classes, found.precision, found.recall, found.f1, found.support, strict=True)

@@ -1,4 +1,4 @@
-"""How the files do on LiteRT beside the Keras models that they were made from."""
+"""Section on the agreement of files on LiteRT with the Keras models that they were made from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user should know of how a file was made."""
+"""Section with remarks on how a file was converted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How trainings went: loss and metrics over the epochs, of all stages together."""
+"""Section with training curves: loss and metrics over the epochs, of all stages together."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ FILE = "curves.html"
 
 
 def histories(artifacts: Mapping[str, Artifact]) -> dict[str, Mapping[str, list[float]]]:
-    """What was logged at each epoch, by stage, of the stages that trained."""
+    """The training histories by stage."""
     found = {name: artifact.details.of(TrainingHistory) for name, artifact in artifacts.items()}
     return {name: history.values for name, history in found.items() if history and history.values}
 
 
 def markdown(artifacts: Mapping[str, Artifact]) -> list[str]:
-    """The figures of the last epoch of each training, side by side; nothing of fewer than two."""
+    """The figures of the last epoch of each training, side by side; empty for fewer than two."""
     logged = histories(artifacts)
     if len(logged) < 2:
         return []
@@ -33,7 +33,7 @@ def markdown(artifacts: Mapping[str, Artifact]) -> list[str]:
 
 
 def page(title: str, artifacts: Mapping[str, Artifact]) -> str | None:
-    """A plot for each figure that was logged, with a line for each stage; None of fewer than two trainings."""
+    """A plot for each logged figure, with a line per stage; None for fewer than two trainings."""
     logged = histories(artifacts)
     if len(logged) < 2:
         return None
@@ -68,7 +68,7 @@ def page(title: str, artifacts: Mapping[str, Artifact]) -> str | None:
 
 
 def _names(logged: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
-    """The figures to show: those of the validation split where there are such, and the loss and the penalty."""
+    """The figures to show: those of the validation split if there are any, the loss and the penalty."""
     names = list(dict.fromkeys(name for history in logged.values() for name in history))
     return [name for name in names if f"val_{name}" not in names or name == "loss"]
 

@@ -1,4 +1,4 @@
-"""What a search came to: the files that no other beats, which one was chosen and why, and all that were tried."""
+"""Section on a search: the Pareto front of files, the chosen one and why, and all that were tried."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _cells(row: FrontFile, chosen: bool) -> tuple[str, ...]:
 
 
 def _reasons(found: SearchOutcome) -> list[str]:
-    """Why this file of the front."""
+    """The reasons for the chosen file."""
     wish, metric, rows = found.wish, found.metric, found.front
     limits = ", ".join(f"{name} {limit:,.6g}" for name, limit in found.limits.items())
     fitting = [row for row in rows if row.meets]
@@ -87,7 +87,7 @@ def page(title: str, artifacts: Mapping[str, Artifact]) -> str | None:
 
 
 def _edge(front: Sequence[FrontFile], size: str) -> list[FrontFile]:
-    """The files that no other beats in bytes and metric, the smallest first."""
+    """The Pareto front in bytes and metric alone, the smallest first."""
     kept: list[FrontFile] = []
     for one in sorted(front, key=lambda one: (getattr(one, size), one.drop)):
         if not kept or one.drop < kept[-1].drop:
@@ -124,7 +124,7 @@ def _draw(figure: Any, row: int, found: SearchOutcome) -> None:
 
     add(rest, "tried", "#b0b8c4", opacity=0.7)
     add(found.front, "front", "#2a6fb0")
-    edge = _edge(found.front, size)  # the other files of the front are there for their time
+    edge = _edge(found.front, size)  # the other files of the front are there for their latency
     figure.add_scatter(
         x=[getattr(one, size) for one in edge],
         y=[one.score for one in edge],

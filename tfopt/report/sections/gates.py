@@ -1,4 +1,4 @@
-"""The gates that were not met."""
+"""Section on accuracy gates that were not met."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a file does on the runtime of the target that it was made for."""
+"""Section on a file's measurements on the runtime of its target."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tfopt.report.section import Section
 
 
 def markdown(artifact: Artifact) -> list[str]:
-    """What was measured there, such as memory, and how far its outputs are from LiteRT's."""
+    """Values measured on the target, such as memory, and the difference of the outputs from LiteRT's."""
     metrics, lines = artifact.metrics, []
     for target in TARGETS.values():
         if target.difference in metrics:

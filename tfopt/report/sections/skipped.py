@@ -1,4 +1,4 @@
-"""What stages left as it was."""
+"""Section on layers and ops that stages left alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the zeros came about while a stage trained."""
+"""Section on the sparsity over the epochs of a training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KERNELS = 8
 def markdown(artifact: Artifact) -> list[str]:
     """The sparsity over the epochs: at most 12 rows, evenly chosen, the last one included.
 
-    Up to 8 kernels have a column each; of more there are the least, the median and the largest.
+    Up to 8 kernels have a column each; for more the columns are the least, the median and the largest sparsity.
     """
     log = artifact.details.of(SparsityRecords)
     if not log or not log.records:
@@ -30,7 +30,7 @@ def markdown(artifact: Artifact) -> list[str]:
 
 
 def chosen(log: Sequence[SparsityRecord]) -> list[SparsityRecord]:
-    """The last record of each epoch, and of many epochs some, evenly, the first and the last among them."""
+    """The last record of each epoch; of many epochs an even choice with the first and the last."""
     epochs = list({record.epoch: record for record in log}.values())
     if len(epochs) <= ROWS:
         return epochs

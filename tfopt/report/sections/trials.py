@@ -1,4 +1,4 @@
-"""What a search for hyperparameters came to: its trials, the best of them, and how scores go with values."""
+"""Section on a search for hyperparameters: its trials, the best ones, and the scores over the values."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def page(title: str, artifacts: Mapping[str, Artifact]) -> str | None:
 
 
 def _axis(name: str, values: Sequence[Any]) -> dict[str, Any]:
-    """One axis: numbers as they are, on a log scale where they span much; words by their place."""
+    """One axis: numbers as they are, on a log scale for wide ranges; words by their index."""
     import math
 
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
@@ -82,7 +82,7 @@ def _names(trials: Sequence[TuningTrial]) -> list[str]:
 
 
 def _ordered(found: TuningOutcome) -> list[tuple[float, TuningTrial]]:
-    """The trials with a score, and their scores, the best first: those nearest to the best trial's score."""
+    """The trials with a score, and their scores, ordered by the distance to the best trial's score."""
     scored = [(one.score, one) for one in found.trials if one.score is not None]
     best = next(score for score, one in scored if one.number == found.best)
     return sorted(scored, key=lambda pair: (abs(pair[0] - best), pair[1].number))

@@ -1,4 +1,4 @@
-"""The machines and versions that made the results."""
+"""Section on the machines and package versions that made the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the zeros are shared out among the kernels of a model: one allocation to a file.
+"""The registry of allocations, one per file: how the zeros are distributed over the kernels of a model.
 
 A new allocation is a new file here, or an entry point of the group `tfopt.allocations` in another package.
 """
@@ -17,18 +17,18 @@ from tfopt.registry import Registry
 
 @dataclass(frozen=True)
 class Allocation:
-    """A way to share out zeros among kernels: by a sparsity for each of them, or by one ranking of all their weights.
+    """A way to distribute zeros over kernels: by a sparsity for each kernel, or by one ranking of all weights.
 
     Args:
-        name: The word in a recipe.
+        name: The name in a recipe.
         about: One sentence that says where the zeros go.
-        sparsities: From the kernels' shapes and the sparsity of all of them together, 0-1, to the sparsity of each.
-            None where each has that of all.
-        together: Whether the weights of all kernels are ranked together, and share one threshold.
-        rank_scores: Where they are: from the scores of one kernel, `(n,)`, positive and rising, to what can be compared
-            between kernels, `(n,)` and rising. None where the scores can be compared as they are.
-        rank_tensors: The same in TensorFlow ops, of scores that rise from 0 on: a zero stays zero.
-        rank: The place in lists.
+        sparsities: Maps the kernels' shapes and the overall sparsity, 0-1, to the sparsity of each kernel, 0-1; None
+            if each kernel has the overall sparsity.
+        together: Whether the weights of all kernels are ranked together and share one threshold.
+        rank_scores: With `together`: maps the scores of one kernel, `(n,)`, positive and rising, to scores comparable
+            between kernels, `(n,)` and rising; None if the scores are comparable as they are.
+        rank_tensors: `rank_scores` in TensorFlow ops, for scores that rise from 0; a zero stays zero.
+        rank: Position in lists.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Erdos-Renyi-Kernel: a kernel with many weights gets more zeros than one with few.
+"""`erk`, Erdos-Renyi-Kernel: a kernel with many weights gets more zeros than one with few.
 
 References:
     Evci et al., Rigging the lottery: making all tickets winners, arXiv:1911.11134.
@@ -19,11 +19,11 @@ def erdos_renyi_kernel(shapes: Sequence[tuple[int, ...]], sparsity: float) -> li
     A kernel whose density would pass 1 stays dense, and the others make up for it.
 
     Args:
-        shapes: The kernels' shapes.
-        sparsity: Of all of them together, 0-1.
+        shapes: Shapes of the kernels.
+        sparsity: Fraction of zeros over all kernels together, 0-1.
 
     Returns:
-        The sparsity of each, 0-1.
+        The sparsity of each kernel, 0-1.
     """
     sizes = np.array([np.prod(shape) for shape in shapes], float)
     raw = np.array([sum(shape) for shape in shapes], float) / sizes

@@ -1,4 +1,4 @@
-"""The smallest weights of the whole model, wherever they are.
+"""`global`: the smallest weights of the whole model are pruned, whichever kernel they are in.
 
 References:
     Frankle and Carbin, The lottery ticket hypothesis, arXiv:1803.03635 (global ranking).

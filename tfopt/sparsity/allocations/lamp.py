@@ -1,4 +1,4 @@
-"""LAMP: all weights ranked together, each measured by those of its kernel that are no smaller.
+"""`lamp`: all weights ranked together, each relative to the weights of its kernel that are no smaller.
 
 References:
     Lee et al., Layer-adaptive sparsity for the magnitude-based pruning, arXiv:2010.07611.
@@ -14,10 +14,10 @@ from tfopt.sparsity.allocations import Allocation
 
 
 def lamp_scores(ordered: np.ndarray) -> np.ndarray:
-    """The LAMP score of each of a kernel's scores: `s ** 2` over the sum of squares from there on.
+    """LAMP scores of a kernel: each `s ** 2` over the sum of squares of itself and all larger scores.
 
     Args:
-        ordered: `(n,)`, positive and rising.
+        ordered: Scores of the kernel, `(n,)`, positive and rising.
     """
     squares = ordered.astype(np.float64) ** 2
     return squares / np.cumsum(squares[::-1])[::-1]

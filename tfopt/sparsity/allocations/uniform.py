@@ -1,4 +1,4 @@
-"""Every kernel as sparse as every other, as TF-MOT does it."""
+"""`uniform`: the same sparsity for every kernel, as TF-MOT does it."""
 
 from tfopt.sparsity.allocations import Allocation
 

@@ -1,4 +1,4 @@
-"""When to prune and how much: one schedule to a file.
+"""The registry of sparsity schedules, one per file: when to prune, and how much.
 
 A new schedule is a new file here, or an entry point of the group `tfopt.schedules` in another package.
 """
@@ -14,16 +14,16 @@ from tfopt.registry import Registry
 
 @dataclass(frozen=True)
 class ScheduleSettings:
-    """What a schedule is built from, in the steps of one training, which count from 1.
+    """The settings that a schedule is built from; training steps count from 1.
 
     Args:
         sparsity: The fraction of zeros at the end, 0-1.
         begin: The first step that prunes.
-        end: The last one; that of the first where the schedule ignores the setting.
+        end: The last step that prunes; equal to `begin` where the schedule ignores the setting.
         initial_sparsity: The fraction of zeros at the beginning, 0-1.
         power: The exponent of a curve between the two.
-        frequency: Steps from one mask update to the next, if that is given.
-        rounds: How many prunings there are, if that is given.
+        frequency: Steps from one mask update to the next; None for the default.
+        rounds: Number of prunings, for schedules that take it.
     """
 
     sparsity: float
@@ -46,20 +46,20 @@ class ScheduleSettings:
 
 @dataclass(frozen=True)
 class SparsitySchedule:
-    """A kind of schedule.
+    """A kind of sparsity schedule.
 
-    What it builds is called with a step, or a tensor of them, and says whether masks are made anew there and at which
-    sparsity, as a TF-MOT `PruningSchedule` does; it has a `begin_step` and an `end_step`.
+    A built schedule maps a step, or a tensor of steps, to whether masks are updated there and at which sparsity, as a
+    TF-MOT `PruningSchedule` does; it has a `begin_step` and an `end_step`.
 
     Args:
-        name: The word in a recipe.
+        name: The name in a recipe.
         about: One sentence that says when it prunes.
-        build: From settings to the schedule.
-        own: Settings that mean nothing without it, of `initial_sparsity` and `power`.
-        required: Settings that it cannot do without, and that mean nothing without it, of `rounds`.
-        ignores: Settings that mean nothing with it, of `end` and `frequency`.
-        rewinds: Whether it prunes a few times with training in between, so that `rewind` goes with it.
-        rank: The place in lists.
+        build: Makes the schedule from its settings.
+        own: Optional settings that only this schedule takes, such as `initial_sparsity` and `power`.
+        required: Settings that this schedule needs and no other takes, such as `rounds`.
+        ignores: Settings that this schedule does not take, such as `end` and `frequency`.
+        rewinds: Whether `rewind` can be set: the schedule prunes a few times with training in between.
+        rank: Position in lists.
     """
 
     name: str

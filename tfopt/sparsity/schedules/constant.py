@@ -1,4 +1,4 @@
-"""One sparsity from the beginning on, with new masks on the way: TF-MOT's `ConstantSparsity`."""
+"""`constant`: one sparsity from the beginning on, with repeated mask updates (TF-MOT's `ConstantSparsity`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rounds of pruning with training in between.
+"""`iterative`: rounds of pruning with training in between.
 
 References:
     Frankle and Carbin, The lottery ticket hypothesis, arXiv:1803.03635.
@@ -18,7 +18,7 @@ from tfopt.sparsity.schedules import ScheduleSettings, SparsitySchedule
 class IterativeSparsity:
     """Rounds of pruning, each of which takes the same share of the weights that are left, with training in between.
 
-    Of r rounds round i reaches `1 - (1 - sparsity) ** (i / r)`.
+    Round i of r reaches `1 - (1 - sparsity) ** (i / r)`.
 
     Args:
         final_sparsity: The fraction of zeros after the last round, 0-1.
@@ -30,7 +30,7 @@ class IterativeSparsity:
         self.begin_step, self.end_step = self.steps[0], self.steps[-1]
 
     def __call__(self, step: Any) -> tuple[Any, Any]:
-        """Whether a step is one that prunes, and the sparsity there; for one step or a tensor of them."""
+        """Whether a step prunes, and the sparsity there; for one step or a tensor of steps."""
         import tensorflow as tf
 
         at = tf.cast(step, tf.int64)

@@ -1,4 +1,4 @@
-"""All at one step."""
+"""`one_shot`: all pruning at one step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From one sparsity to another, fast at first: TF-MOT's `PolynomialDecay`."""
+"""`polynomial`: from one sparsity to another, fast at first (TF-MOT's `PolynomialDecay`)."""
 
 from __future__ import annotations
 

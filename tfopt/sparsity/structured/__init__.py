@@ -1,7 +1,7 @@
-"""Structured sparsity: channels and units really removed, with all that is tied to them.
+"""Structured sparsity: channels and units removed from a model, with all that is coupled to them.
 
-A layer class of your own gets its place in the table with `register`. The names that people import stand in
-`__init__.pyi`, and are loaded from there when they are first used.
+A layer class of your own gets a rule with `register`. The public names stand in `__init__.pyi` and are loaded when they
+are first used.
 """
 
 import lazy_loader as _lazy

@@ -1,4 +1,4 @@
-"""How much has to go for a model to fit a budget."""
+"""Budgets for structured pruning, and the fewest channel groups to remove to fit one."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from tfopt.sparsity.structured.surgery import cut
 
 Unit = Literal["channels", "parameters", "flops", "bytes", "milliseconds"]
 UNITS = ("channels", "parameters", "flops", "bytes", "milliseconds")
-# How finely the share of channels is searched for: a cheap cost, and one that takes a conversion.
+# Bisection steps on the share of channels: for a cheap cost, and for one that takes a conversion.
 _CHEAP, _DEAR = 12, 6
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What is to be left of a model.
+    """The size or cost that a model may have after channels are removed.
 
     Args:
-        amount: Below 1 a share of what the model has; else so many. Milliseconds are always so many.
-        unit: `channels` (a share alone: of every family or of all, as the ranking says), `parameters`, `flops`,
+        amount: Below 1 a fraction of the model's own, else an absolute amount; milliseconds are always absolute.
+        unit: `channels` (a fraction only: of every family or of all, as the ranking says), `parameters`, `flops`,
             `bytes` (of the int8 file), or `milliseconds` (the median of the int8 file on LiteRT, on this machine).
 
     Raises:
-        InputError: Another unit, or an amount that is none.
+        InputError: An unknown unit, or an invalid amount.
     """
 
     amount: float
@@ -48,13 +48,13 @@ class Budget:
 
 
 def steps(structure: DependencyGraph, budget: Budget, rounds: int, samples: Any = None) -> list[Budget]:
-    """A budget for each of several rounds, each of which takes the same share of what is left.
+    """Budgets for several rounds, each of which removes the same fraction of the rest.
 
     Args:
-        structure: The model before the first.
-        budget: What is to be left after the last.
-        rounds: How many.
-        samples: As for `fit`.
+        structure: The dependency graph before the first round.
+        budget: The budget after the last round.
+        rounds: Number of rounds.
+        samples: Calibration inputs, as for `fit`.
     """
     if rounds == 1:
         return [budget]
@@ -71,12 +71,12 @@ def _is_share(budget: Budget) -> bool:
 
 
 def fit(structure: DependencyGraph, choice: RemovalOrder, budget: Budget, samples: Any = None) -> set[int]:
-    """The fewest groups that have to go for what is left to fit the budget.
+    """The fewest groups to remove for the rest to fit the budget.
 
     Args:
-        structure: The model.
-        choice: The order in which its groups go.
-        budget: What is to be left.
+        structure: The dependency graph of the model.
+        choice: The order in which its groups are removed.
+        budget: The budget to fit.
         samples: Calibration inputs, `(samples, ...)`, for budgets of the int8 file.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Channels as numbers: which of them have to go together."""
+"""Numbered channels, and the groups of coupled channels that have to be removed together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Ids = np.ndarray
 
 
 class Channels:
-    """Numbers for channels, gathered into groups that can only be removed together, and those into families.
+    """Channel numbers, joined into groups of coupled channels, and groups into families.
 
     A layer that makes channels takes new numbers, all of one family. What ties two channels, such as an addition, joins
     their groups and their families.
@@ -28,11 +28,11 @@ class Channels:
         return len(self._above)
 
     def new(self, count: int, single: bool = False) -> Ids:
-        """Numbers for `count` channels.
+        """New numbers for `count` channels, `(count,)`.
 
         Args:
-            count: How many.
-            single: Whether rounding their number means nothing, as with the heads of an attention.
+            count: Number of channels.
+            single: Whether their number is not to be rounded, as with the heads of an attention.
         """
         first, space = len(self._above), len(self._spaces)
         self._above.extend(range(first, first + count))
@@ -51,7 +51,7 @@ class Channels:
         return _root(self._spaces, self._space[channel])
 
     def single(self, family: int) -> bool:
-        """Whether rounding the number of a family's channels means nothing."""
+        """Whether the number of a family's channels is not to be rounded."""
         return any(_root(self._spaces, space) == family for space in self._single)
 
     def tie(self, one: Ids, other: Ids) -> None:

@@ -1,4 +1,4 @@
-"""Which channels have the same value for every input of a model, at every position; and that value.
+"""Constant channels: those with the same value for every input of a model, at every position, and that value.
 
 Layers with kernels are looked at by their weights, so that a channel counts as constant only where nothing that varies
 reaches it. What has no kernel is run on the constants themselves: where positions then differ, as at the borders of a
@@ -23,7 +23,7 @@ from tfopt.sparsity.structured.propagation import TABLE, Call, known_as
 
 # The value of each channel, NaN where it varies: `(channels,)` float64.
 Values = np.ndarray
-# The size that stands for an open one, when an operation is run.
+# The size of open dimensions when an operation is run.
 _OPEN = 5
 CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D")
 _TRANSPOSED = ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
@@ -34,11 +34,11 @@ _MOVERS = ("Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate")
 
 @dataclass(frozen=True)
 class Linear:
-    """What a layer computes before its activation, beside its bias.
+    """The linear part of a layer: what it computes before bias and activation.
 
     Args:
-        matrix: `(taps, inputs, outputs)`; that of grouped and separable convolutions written out.
-        padded: Whether not every tap falls on the input at every position, so that borders differ.
+        matrix: Weights `(taps, inputs, outputs)`, of grouped and separable convolutions written out in full.
+        padded: Whether zero padding makes the borders differ.
     """
 
     matrix: np.ndarray
@@ -49,11 +49,11 @@ def constants(structure: DependencyGraph, tolerance: float = 0.0) -> list[tuple[
     """The constant channels of the tensors that each call takes and gives.
 
     Args:
-        structure: The model.
-        tolerance: Weights of this magnitude and below count as zero where they meet what varies.
+        structure: The dependency graph of the model.
+        tolerance: Weights of this magnitude and below count as zero where their input varies.
 
     Returns:
-        A pair for each of `structure.calls`.
+        For each of `structure.calls` the values of its inputs and of its outputs.
     """
     known: dict[ChannelStream, Values] = {}
     found = []
@@ -67,7 +67,7 @@ def constants(structure: DependencyGraph, tolerance: float = 0.0) -> list[tuple[
 
 
 def linear(layer: Any) -> Linear | None:
-    """The linear part of a layer; None where it has none, or one that is not the same at every position."""
+    """The linear part of a layer; None where there is none, or where it differs between positions."""
     kind = known_as(layer)
     if kind == "Dense":
         return Linear(_array(layer.kernel)[None], padded=False)
@@ -153,7 +153,7 @@ def _applied(function: Callable[[Any], Any], values: Values) -> Values:
 
 
 def _run(call: Call, taken: Sequence[Values]) -> Values:
-    """Runs an operation without kernels on constants, and looks where its output is the same at every position."""
+    """Runs an operation without kernels on constants, and finds the outputs that are equal at every position."""
     pairs = list(zip(call.inputs, taken, strict=True))
     out = _called(call, {id(tensor): _filled(tensor, np.nan_to_num(values)) for tensor, values in pairs})
     if call.kind in _MOVERS:
@@ -173,7 +173,7 @@ def _filled(tensor: Any, values: np.ndarray) -> Any:
 
 
 def _called(call: Call, tensors: dict[int, Any]) -> np.ndarray:
-    """What an operation gives, `(positions, channels)`."""
+    """The output of an operation, `(positions, channels)`."""
     args, kwargs = call.node.arguments.fill_in(tensors)
     if isinstance(call.operation, keras.Layer) and "training" in call.operation.call_signature_parameters:
         kwargs["training"] = False

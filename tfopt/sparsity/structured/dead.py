@@ -1,4 +1,4 @@
-"""Dead channels: those that are constant whatever the input, or that nothing reads, removed without a loss.
+"""Removal of dead channels without a loss: those that are constant for every input, or that nothing reads.
 
 What a constant channel adds to the layers that read it goes into their biases. Where a convolution pads with zeros that
 is not possible, as at the borders a part of its kernel falls on zeros instead of the constant; but all constant
@@ -28,10 +28,10 @@ _WRAPPED = ("layer", "forward_layer", "backward_layer")
 
 
 def remove_dead(model: keras.Model, tolerance: float = 0.0) -> Removal:
-    """Removes the channels and units that are dead; the smaller model gives what the model gives.
+    """Removes the channels and units that are dead; the smaller model has the same outputs.
 
-    Dead is a channel that is the same for every input, as its incoming kernel or its BatchNormalization's scale is
-    zero, and one that is read by zeros alone. What a constant adds goes into the biases of the layers that read it,
+    A channel is dead if it is the same for every input, as its incoming kernel or its BatchNormalization's scale is
+    zero, or if only zero weights read it. What a constant adds goes into the biases of the layers that read it,
     which get one where they have none. Where a convolution that pads with zeros reads several constants other than
     zero, one of them stays and stands for all. A constant stays where a normalization counts it into its statistics,
     and where a recurrent layer, an attention, or a transposed or strange layer reads it, unless it is zero.
@@ -53,7 +53,7 @@ def remove_dead(model: keras.Model, tolerance: float = 0.0) -> Removal:
         raise InputError(f"tolerance is a magnitude, 0 or above. Received: {tolerance}.", ("tolerance",))
     whole = structure = read(model)
     smaller = cut(whole, ())
-    while (found := _find(structure, tolerance)).drop:  # what only dead channels read is dead next
+    while (found := _find(structure, tolerance)).drop:  # channels that only dead channels read are dead next
         smaller = cut(structure, found.drop, found.weights, found.biases)
         structure = read(smaller)
     return Removal(smaller, changes(costs(whole), costs(structure)), (*structure.skipped, *found.stays))
@@ -61,13 +61,13 @@ def remove_dead(model: keras.Model, tolerance: float = 0.0) -> Removal:
 
 @dataclass
 class _Dead:
-    """What is dead in a model.
+    """The dead channels of a model, and the changes that make up for them.
 
     Args:
         drop: The groups to remove.
-        weights: What becomes of kernels, by the variable's identity.
-        biases: What becomes of biases, by the layer's identity.
-        stays: Constants that cannot go: the layer that reads them, and why.
+        weights: New values of kernels, by the variable's identity.
+        biases: New values of biases, by the layer's identity.
+        stays: Constants that cannot be removed: the layer that reads them, and the reason.
     """
 
     drop: set[int]
@@ -78,14 +78,14 @@ class _Dead:
 
 @dataclass(frozen=True)
 class _Reader:
-    """A layer that reads channels, and can take constants over.
+    """A layer that reads channels and can fold constants into its bias.
 
     Args:
         layer: The layer.
-        part: What it computes.
-        roots: The group of each of its inputs' channels.
-        values: Their constants.
-        needs: The groups whose constants other than zero it has to take over.
+        part: Its linear part.
+        roots: Group of each input channel, `(inputs,)`.
+        values: Constant of each input channel, NaN where it varies, `(inputs,)`.
+        needs: Groups whose nonzero constants the layer has to fold in.
     """
 
     layer: Any
@@ -130,7 +130,7 @@ def _find(structure: DependencyGraph, tolerance: float) -> _Dead:
 
 
 def _read(structure: DependencyGraph, call: Call, roots: np.ndarray, tolerance: float) -> set[int]:
-    """The groups that matter to a call: those that it reads with other weights than zeros."""
+    """The groups that matter to a call: those that it reads with nonzero weights."""
     flow = structure.flows.get(id(call.operation))
     if flow is None:
         return set()
@@ -145,14 +145,14 @@ def _read(structure: DependencyGraph, call: Call, roots: np.ndarray, tolerance: 
 
 
 def _counts_zeros(call: Call) -> bool:
-    """Whether a channel of zeros makes a difference to a layer: to statistics, and maybe to a layer of a user's own."""
+    """Whether a channel of zeros may change a layer's output: by its statistics, or as the layer is unknown."""
     inner = (getattr(call.operation, name, None) for name in _WRAPPED)
     own = (isinstance(known_as(layer), type) for layer in (call.operation, *inner) if layer is not None)
     return call.kind in _COUNTING or any(own)
 
 
 def _reader(call: Call, roots: np.ndarray, values: Values, needs: set[int]) -> _Reader | str:
-    """A layer that takes over constants other than zero, or why it cannot."""
+    """The reader that folds in nonzero constants, or the reason why the layer cannot."""
     layer = call.operation
     if call.kind in _COUNTING:
         return "its statistics count them"
@@ -165,7 +165,7 @@ def _reader(call: Call, roots: np.ndarray, values: Values, needs: set[int]) -> _
 
 
 def _standing(reader: _Reader, drop: set[int]) -> set[int]:
-    """The group that stays for all constants that a padding convolution reads; none where there is one already."""
+    """The group to keep in place of all constants that a padding convolution reads; empty if one stays already."""
     needed = np.isin(reader.roots, list(reader.needs & drop))
     if not reader.part.padded or not needed.any():
         return set()
@@ -186,7 +186,7 @@ def _take_over(reader: _Reader, found: _Dead) -> None:
         found.biases[id(layer)] = bias + values[gone] @ reader.part.matrix.sum(axis=0)[gone]
         return
     place = int(np.argmax(np.where(np.isin(reader.roots, list(found.drop)), 0, np.abs(values))))
-    if values[place]:  # else zeros alone read what is gone
+    if values[place]:  # else only zero weights read the removed channels
         kernel = layer.kernel.numpy().astype(np.float64)
         kernel[..., place, :] += np.einsum("c,...co->...o", values[gone] / values[place], kernel[..., gone, :])
         found.weights[id(layer.kernel)] = kernel

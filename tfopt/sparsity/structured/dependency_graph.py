@@ -1,4 +1,4 @@
-"""A model as groups of channels that can be removed, each with all that has to go with it."""
+"""The dependency graph of a model: groups of coupled channels, each of which can only be removed as a whole."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _TABLES = (layer_rules, shape_rules)  # imported for their rules
 
 @dataclass(frozen=True)
 class CoupledGroups:
-    """The groups of the layers whose channels are tied, such as those that a residual sum ties.
+    """A family of groups: those of layers whose channels are coupled, such as by a residual sum.
 
     Args:
         paths: The layers that make the channels.
-        groups: Its groups, each by a number.
-        width: Channels that each of these layers has, those that stay whatever happens included.
-        single: Whether rounding their number means nothing, as with the heads of an attention.
+        groups: Numbers of the groups.
+        width: Channels of each of these layers, including those that cannot be removed.
+        single: Whether their number is not to be rounded, as with the heads of an attention.
     """
 
     paths: tuple[str, ...]
@@ -39,16 +39,16 @@ class CoupledGroups:
 
     @property
     def multiple(self) -> int:
-        """Channels to a group: more than one where a grouped convolution ties several of one layer."""
+        """Channels per group: more than one where a grouped convolution couples several of one layer."""
         return max(1, round(self.width / len(self.groups)))
 
 
 @dataclass(frozen=True, eq=False)
 class ChannelStream:
-    """One tensor at one place of a model, the same inside and outside of a nested one.
+    """The channels of one tensor of a model, shared between a nested model and its caller.
 
     Args:
-        ids: The channels along its last axis.
+        ids: Channel numbers along the last axis, `(channels,)`.
     """
 
     ids: Ids
@@ -56,15 +56,16 @@ class ChannelStream:
 
 @dataclass
 class DependencyGraph:
-    """What can be removed from a model.
+    """The groups of coupled channels of a model, and all weights that go along them.
 
     Args:
         model: The model.
-        calls: Its ops, in order, those of nested models in their place.
-        flows: What each layer does with channels, by the layer's identity.
-        tensors: The tensors that each call takes and gives.
-        borders: The channels of the inputs of each nested model, by its identity.
-        families: What can be removed.
+        channels: The numbers of all channels, joined into groups.
+        calls: The ops in order of execution, ops of nested models in place.
+        flows: The channel flow through each layer, by the layer's identity.
+        tensors: The input and output streams of each call.
+        borders: Channel numbers of the inputs of each nested model, by its identity.
+        families: The families of groups that can be removed.
         skipped: Layers and operations that stay as they are, with the reason.
     """
 
@@ -80,7 +81,7 @@ class DependencyGraph:
 
     @property
     def axes(self) -> Iterator[tuple[Call, Axis]]:
-        """Every weight's axis that goes along channels, each layer once."""
+        """All weight axes that run along channels, each layer once."""
         seen = set()
         for call in self.calls:
             if id(call.operation) not in seen and id(call.operation) in self.flows:
@@ -88,12 +89,12 @@ class DependencyGraph:
                 yield from ((call, axis) for axis in self.flows[id(call.operation)].axes)
 
     def spared(self, drop: set[int], worth: Mapping[int, float], floor: float = 0.0) -> set[int]:
-        """Groups to remove without the best of those whose loss would leave a layer too few channels.
+        """Reduces groups to remove by the best ones of layers that would keep too few channels.
 
         Args:
             drop: The groups to remove.
-            worth: A score for each of them.
-            floor: The least share of its channels that a layer keeps; one channel it keeps at least.
+            worth: Score of each group.
+            floor: Least fraction of its channels that a layer keeps, 0-1; at least one channel stays.
         """
         gone = np.zeros(len(self.channels), bool)
         gone[list(drop)] = True
@@ -107,12 +108,12 @@ class DependencyGraph:
         return set(np.flatnonzero(gone).tolist())
 
     def left(self, drop: Iterable[int]) -> np.ndarray:
-        """Which channels are left when groups are removed, `(channels,)` booleans."""
+        """The mask of channels that are left when groups are removed, `(channels,)` bool."""
         return ~np.isin(self.roots, np.fromiter(drop, int))
 
 
 def read(model: keras.Model) -> DependencyGraph:
-    """The structure of a functional or Sequential model; layers that tfopt does not know are barriers.
+    """The dependency graph of a functional or Sequential model; layers that tfopt does not know are barriers.
 
     Raises:
         ModelError: The model has no graph: it is subclassed, or not built.
@@ -137,7 +138,7 @@ def read(model: keras.Model) -> DependencyGraph:
 
 
 def _outside(channels: Channels, tensor: Any, reason: str) -> Ids:
-    """Channels of a tensor that stay as they are."""
+    """New numbers for a tensor's channels that cannot be removed, with the reason."""
     ids = channels.new(tensor.shape[-1] or 1 if len(tensor.shape) > 1 else 1)
     channels.keep(ids, reason)
     return ids
@@ -160,7 +161,7 @@ def _walk(structure: DependencyGraph, graph: Any, streams: dict[int, ChannelStre
 
 
 def _inside(node: Any) -> Any:
-    """The graph of a model that a node runs on its tensors as they are; None for any other op or call."""
+    """The graph of a nested model that a node runs on unchanged tensors; None for any other op or call."""
     graph = graph_of(node.operation)
     given = keras.tree.flatten(node.arguments.args)
     same = graph is not None and len(graph.inputs) == len(given) == len(node.input_tensors)
@@ -173,7 +174,7 @@ def _inside(node: Any) -> Any:
 
 def _nested(structure: DependencyGraph, graph: Any, inputs: Sequence[ChannelStream], path: str) -> list[ChannelStream]:
     before = structure.borders.setdefault(id(graph), tuple(stream.ids for stream in inputs))
-    for one, other in zip(before, inputs, strict=True):  # called again: its own shape is one for all calls
+    for one, other in zip(before, inputs, strict=True):  # called again: all calls share its layers
         structure.channels.tie(one, other.ids)
     below = {id(tensor): stream for tensor, stream in zip(graph.inputs, inputs, strict=True)}
     _walk(structure, graph, below, f"{path}/")
@@ -189,7 +190,7 @@ def _called(structure: DependencyGraph, call: Call, inputs: Sequence[Ids]) -> li
     if not isinstance(flow, str):
         if before is None:
             structure.flows[id(operation)] = flow
-        else:  # a shared layer: what one call cuts is cut for all
+        else:  # a shared layer: a cut applies to all its calls
             for one, other in zip(before.axes, flow.axes, strict=True):
                 channels.tie(one.ids, other.ids)
             for one_out, other_out in zip(before.outputs, flow.outputs, strict=True):

@@ -1,4 +1,4 @@
-"""What each layer costs: parameters and floating point operations, also of a model that is not cut yet."""
+"""The parameters and FLOPs of each layer, also for channels that are still to be removed."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tfopt.sparsity.structured.channel_ids import Ids
 from tfopt.sparsity.structured.dependency_graph import DependencyGraph
 from tfopt.sparsity.structured.propagation import Call
 
-# Multiplications by the kernel are as many as the places of the input, not of the output.
+# Layers whose kernel is applied at each position of the input, not of the output.
 _BY_INPUT = {"Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "LSTM", "GRU", "SimpleRNN", "Bidirectional"}
 
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What one layer costs.
+    """The cost of one layer.
 
     Args:
-        path: The layer.
-        kind: Its class.
+        path: Path of the layer.
+        kind: Class name of the layer.
         channels: Channels of its output.
-        parameters: Its weights and biases.
+        parameters: Number of its weights and biases.
         flops: Floating point operations for one sample: two for each multiplication by a weight and its addition, and
             those of an attention's products. What has no kernel, a normalization or an activation, counts as none.
     """
@@ -42,11 +42,11 @@ def costs(structure: DependencyGraph, left: np.ndarray | None = None) -> list[La
     """The cost of every layer with weights, a shared one's operations once for each of its calls.
 
     Args:
-        structure: The model.
-        left: Which channels are left, as `DependencyGraph.left` says; all of them if not given.
+        structure: The dependency graph of the model.
+        left: Mask of channels that are left, from `DependencyGraph.left`; all if not given.
 
     Returns:
-        In the order in which the layers run. A dimension that is open counts as one place.
+        Costs in the order in which the layers run. An open dimension counts as one position.
     """
     left = np.ones(len(structure.channels), bool) if left is None else left
     found: dict[int, LayerCost] = {}
@@ -69,7 +69,7 @@ def _count(ids: Ids, left: np.ndarray) -> int:
 
 
 def _shapes(structure: DependencyGraph, layer: Any, left: np.ndarray) -> dict[int, list[int]]:
-    """The shape of each weight with the channels that are left, by the weight's identity."""
+    """The shape of each weight after removal, by the weight's identity."""
     shapes = {id(variable): list(variable.shape) for variable in layer.weights}
     flow = structure.flows.get(id(layer))
     for axis in flow.axes if flow is not None else ():

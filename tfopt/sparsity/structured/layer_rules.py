@@ -1,4 +1,4 @@
-"""How channels go through the layers that have weights."""
+"""Channel propagation through layers with weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ALONE = frozenset(
 
 
 def mixes(layer: Any) -> bool:
-    """Whether an activation of the layer looks at all channels at once, or may, being of a user's own."""
+    """Whether an activation of the layer mixes channels, or may as it is a user's own."""
     given = (getattr(layer, name, None) for name in ("activation", "recurrent_activation"))
     return any(each is not None and getattr(each, "__name__", type(each).__name__) not in _ALONE for each in given)
 
@@ -184,7 +184,7 @@ def _time_distributed(call: Call, inputs: Sequence[Ids], channels: Channels) -> 
 
 @rule("MultiHeadAttention")
 def _attention(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow | str:
-    """Heads are cut, and the channels of the output."""
+    """Channels that can be removed are the heads, and the channels of the output."""
     layer, last = call.operation, call.operation.output_dense
     if call.node is None or len(call.outputs) > 1 or len(last.kernel.shape) != 3:
         return "it gives away more than one output of one axis"

@@ -1,4 +1,4 @@
-"""How channels go through one layer: the table by layer class, open to layers of a user's own."""
+"""Channel propagation through one layer: the table of rules by layer class, open to a user's own layers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Role = Literal["makes", "takes", "scales"]
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a weight that goes along channels.
+    """One axis of a weight that runs along channels.
 
     Args:
         variable: The weight.
-        axis: Which of its axes.
-        ids: The channel of each place along it.
+        axis: Index of the axis.
+        ids: Channel number of each index along the axis.
         role: `makes`: the weight computes these channels. `takes`: it reads them. `scales`: it belongs to them, one
             value or one small kernel to each, as in a normalization or a depthwise convolution.
     """
@@ -35,12 +35,12 @@ class Axis:
 
 @dataclass(frozen=True)
 class Flow:
-    """What a layer does with channels.
+    """The channel flow through a layer.
 
     Args:
-        outputs: The channels along the last axis of each output.
-        axes: Its weights' axes.
-        config: Changes the layer's config, given how many of any channels are left.
+        outputs: Channel numbers along the last axis of each output.
+        axes: The axes of its weights that run along channels.
+        config: Changes the layer's config, given a function that counts the channels that are left.
     """
 
     outputs: tuple[Ids, ...]
@@ -50,13 +50,13 @@ class Flow:
 
 @dataclass(frozen=True)
 class Call:
-    """One op at one place of a model.
+    """One call of an op in a model.
 
     Args:
         operation: The layer, or another Keras operation.
-        path: Its name, behind those of the models it lies in.
-        inputs: The tensors it takes, symbolic.
-        outputs: The tensors it gives.
+        path: Path of the op: the names of its nested models and its own.
+        inputs: Symbolic input tensors.
+        outputs: Symbolic output tensors.
         node: The Keras node.
     """
 
@@ -68,18 +68,18 @@ class Call:
 
     @property
     def kind(self) -> str:
-        """The name of its class."""
+        """The class name of the operation."""
         return type(self.operation).__name__
 
 
-# Returns a sentence where the layer cannot be cut, or passed: all that it touches stays as it is.
+# Returns the reason where channels cannot be followed through the layer: then all that it touches stays.
 Rule = Callable[[Call, Sequence[Ids], Channels], Flow | str]
-# By the name of a Keras class, or by a class of a user's own.
+# Keys are names of Keras classes, or classes of a user's own.
 TABLE: dict[str | type, Rule] = {}
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Enters a rule for layer classes, or Keras operations, by name."""
+    """Registers a rule for layer classes, or Keras operations, by name."""
 
     def enter(function: Rule) -> Rule:
         TABLE.update(dict.fromkeys(names, function))
@@ -89,10 +89,10 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
 
 def register(layer: type[keras.layers.Layer]) -> Callable[[Rule], Rule]:
-    """Says how channels go through a layer class of one's own.
+    """Registers a rule for a layer class of your own.
 
-    The function takes the `Call`, the channels of each input, and the `Channels` that give new numbers, and returns a
-    `Flow`.
+    The rule takes the `Call`, the channel numbers of each input, and the `Channels` that make new numbers, and returns
+    a `Flow`.
 
     Example:
         ```python
@@ -113,7 +113,7 @@ def register(layer: type[keras.layers.Layer]) -> Callable[[Rule], Rule]:
 
 
 def known_as(operation: Any) -> str | type | None:
-    """The entry of the table for a layer or an operation: that of the nearest class that has one.
+    """The key of the table for a layer or an operation: that of the nearest class with a rule.
 
     None where there is none, or where the layer's own class computes something else.
     """
@@ -127,7 +127,7 @@ def known_as(operation: Any) -> str | type | None:
 
 
 def flow_of(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow | str:
-    """The flow through one op, or why there is none."""
+    """The channel flow through one op, or the reason why there is none."""
     known = known_as(call.operation)
     if known is None:
         return "tfopt does not know how channels go through it"
@@ -140,7 +140,7 @@ def flow_of(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow | str
 
 
 def set_count(**names: Ids) -> Callable[[dict[str, Any], Count], None]:
-    """A change of config: each name gets the number of channels that are left."""
+    """A change of config that sets each name to the number of its channels that are left."""
 
     def change(config: dict[str, Any], count: Count) -> None:
         config.update({name: count(ids) for name, ids in names.items()})

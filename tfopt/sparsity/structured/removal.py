@@ -1,4 +1,4 @@
-"""Channels and units removed from a Keras 3 model: the smaller model, and what became of each layer."""
+"""Removal of channels and units from a Keras 3 model."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ FIGURES = ("channels", "parameters", "flops")
 
 @dataclass(frozen=True)
 class LayerChange:
-    """What became of one layer.
+    """The cost of one layer before and after a removal.
 
     Args:
-        path: The layer.
-        kind: Its class.
-        before: What it cost.
-        after: What it costs.
+        path: Path of the layer.
+        kind: Class name of the layer.
+        before: Cost before the removal.
+        after: Cost after the removal.
     """
 
     path: str
@@ -41,12 +41,12 @@ class LayerChange:
 
 @dataclass(frozen=True)
 class Removal:
-    """A smaller model.
+    """The result of removing channels: a smaller model.
 
     Args:
         model: An ordinary Keras model of the same layer classes and names.
-        layers: What became of each layer with weights, in the order in which they run.
-        skipped: What was left alone, with the reason: layers that tfopt cannot cut, and those left out.
+        layers: Change of each layer with weights, in the order in which they run.
+        skipped: Layers left alone, with the reason: those that tfopt cannot cut, and those left out by settings.
     """
 
     model: keras.Model
@@ -85,30 +85,30 @@ def remove(
     loss: Any = None,
     seed: int = 0,
 ) -> Removal:
-    """Removes the channels and units that are worth least, and all that goes along with them.
+    """Removes the channels and units of least importance, and all that is coupled to them.
 
-    What is tied goes together: the layers that a residual sum ties, a depthwise convolution and what it reads, the
-    heads of an attention in all its projections. Outputs of the model stay, and so does what a layer touches that tfopt
-    does not know. The model handed in stays as it is; the smaller one gives what the model would if nothing read the
-    channels that are gone, except behind a LayerNormalization or GroupNormalization, whose statistics are then of
+    Coupled channels are removed together: those of layers joined by a residual sum, of a depthwise convolution and its
+    input, of an attention's heads in all its projections. Outputs of the model stay, and so do all channels that an
+    unknown layer touches. The model handed in stays as it is; the smaller one computes what the model would if nothing
+    read the removed channels, except behind a LayerNormalization or GroupNormalization, whose statistics are then of
     fewer channels. Train it on afterwards.
 
     Args:
         model: A built functional or Sequential model.
-        keep: What is to be left: a share below 1, or so many of `unit`.
+        keep: Amount to keep: a fraction below 1, or an absolute number of `unit`.
         unit: `channels`, `parameters`, `flops`, `bytes` of the int8 file, or its `milliseconds` on LiteRT.
-        score: What a channel is worth: `l1`, `l2`, `activity`, `batchnorm`, `taylor`, `random`, or another entry of
+        score: Importance score: `l1`, `l2`, `activity`, `batchnorm`, `taylor`, `random`, or another entry of
             `tfopt.sparsity.structured.importance.SCORES`.
         ranking: `local`: the same share of every layer. `global`: all channels ranked together.
         round_to: The channels that a layer keeps are a multiple of this.
-        floor: The least share of its channels that a layer keeps, in (0, 1].
-        only: Layer patterns; empty means every layer. What is tied to a chosen layer goes along with it.
-        skip: Layer patterns to leave alone, with all that is tied to them.
+        floor: Least fraction of its channels that a layer keeps, in (0, 1].
+        only: Layer patterns; empty means every layer. Channels coupled to those of a chosen layer are removed too.
+        skip: Layer patterns to leave alone, with all channels coupled to them.
         x: Samples, `(samples, ...)` or a dict of such arrays by input name, for the scores activity and taylor and for
             budgets of the int8 file.
-        y: Their labels, for taylor.
+        y: Labels `(samples, ...)`, for taylor.
         loss: A Keras loss, for taylor; the one that the model is compiled with if not given.
-        seed: For the score random.
+        seed: Seed of the score random.
 
     Raises:
         InputError: A setting out of its range, or samples are missing.
@@ -139,7 +139,7 @@ def remove_to(
     loss: Any = None,
     seed: int = 0,
 ) -> Removal:
-    """`remove` with its settings gathered."""
+    """`remove` with a budget and limits for its settings."""
     structure = read(model)
     choice = RemovalOrder(structure, score_of(structure, score, x, y, loss, seed), ranking, limits)
     drop = fit(structure, choice, budget, x)
@@ -148,7 +148,7 @@ def remove_to(
 
 
 def changes(before: Sequence[LayerCost], after: Sequence[LayerCost]) -> tuple[LayerChange, ...]:
-    """What became of each layer, by what it cost and costs."""
+    """The change of each layer, from its cost before and after."""
     return tuple(LayerChange(old.path, old.kind, old, new) for old, new in zip(before, after, strict=True))
 
 
@@ -157,7 +157,7 @@ def _change(before: int, after: int) -> str:
 
 
 def as_rows(layers: Sequence[LayerChange]) -> list[dict[str, Any]]:
-    """What became of each layer as plain data: its path and kind; channels, parameters and flops before and after."""
+    """Changes as plain data: path and kind of each layer; channels, parameters and flops before and after."""
     return [
         {"path": layer.path, "kind": layer.kind}
         | {what: [getattr(layer.before, what), getattr(layer.after, what)] for what in FIGURES}
@@ -166,12 +166,12 @@ def as_rows(layers: Sequence[LayerChange]) -> list[dict[str, Any]]:
 
 
 def reestimate(model: keras.Model, x: Any, batch_size: int = 64) -> None:
-    """Takes the statistics of every BatchNormalization anew: the mean over the batches of samples.
+    """Re-estimates the statistics of every BatchNormalization: the mean over the batches of samples.
 
     Args:
         model: A built model.
-        x: `(samples, ...)`, or a dict of such arrays by input name.
-        batch_size: Samples to a batch.
+        x: Samples `(samples, ...)`, or a dict of such arrays by input name.
+        batch_size: Samples per batch.
 
     References:
         Li et al., EagleEye, arXiv:2007.02491 (adaptive batch normalization after pruning).

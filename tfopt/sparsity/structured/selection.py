@@ -1,4 +1,4 @@
-"""Which groups of channels go: the worst by their scores, within what each layer has to keep."""
+"""Selection of channel groups to remove: those of the lowest scores, within the limits of each layer."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ RANKINGS = ("local", "global")
 
 @dataclass(frozen=True)
 class LayerLimits:
-    """What each layer keeps.
+    """Limits on the channels that each layer keeps.
 
     Args:
-        round_to: The channels that are left are the nearest multiple of this, as kernels like it, and at least one;
-            1 for any number.
-        floor: The least share of its channels that a layer keeps, in (0, 1].
-        only: Layer patterns; empty means every layer. What is tied to a chosen layer goes along with it.
-        skip: Layer patterns to leave alone, with all that is tied to them.
+        round_to: The number of channels left is the nearest multiple of this, which suits compute kernels, and at
+            least one; 1 for any number.
+        floor: Least fraction of its channels that a layer keeps, in (0, 1].
+        only: Layer patterns; empty means every layer. Channels coupled to those of a chosen layer are removed too.
+        skip: Layer patterns to leave alone, with all channels coupled to them.
 
     Raises:
         InputError: A number out of its range.
@@ -48,17 +48,17 @@ class LayerLimits:
 
 
 class RemovalOrder:
-    """The order in which the groups of a model go.
+    """The order in which the groups of a model are removed.
 
     Args:
-        structure: The model.
-        scores: As `scores.score` gives them; groups without one stay.
+        structure: The dependency graph of the model.
+        scores: Scores by group number, from `importance.score`; groups without one stay.
         ranking: `local` takes the same share of every family, `global` ranks all of them together by their scores over
             the mean of their family.
-        limits: What each layer keeps.
+        limits: Limits on the channels that each layer keeps.
 
     Raises:
-        InputError: Another ranking.
+        InputError: An unknown ranking.
         ModelError: A pattern matches no layer, or nothing is left to remove.
     """
 
@@ -87,7 +87,7 @@ class RemovalOrder:
         self._together = [group for _, group in sorted(together)]
 
     def drop(self, share: float) -> set[int]:
-        """The groups to remove for a share of all channels, 0-1; less where layers keep more than that leaves."""
+        """The groups to remove for a share of all channels, 0-1; fewer where the limits demand it."""
         if self._ranking == "local":
             wanted = {family: round(share * len(family.groups)) for family, _ in self._families}
         else:
@@ -99,7 +99,7 @@ class RemovalOrder:
         return self._structure.spared(drop, self._scores, self._limits.floor)
 
     def _allowed(self, family: CoupledGroups, wanted: int) -> int:
-        """How many groups of a family go where `wanted` should: its layers keep their floor and a round number."""
+        """How many of `wanted` groups of a family may be removed: its layers keep their floor and a round number."""
         multiple = family.multiple
         stays = family.width - len(family.groups) * multiple  # what cannot be removed in any case
         least = max(math.ceil(self._limits.floor * family.width), 1)

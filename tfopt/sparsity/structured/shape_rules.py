@@ -1,4 +1,4 @@
-"""How channels go through what has no weights: activations, pooling, merges, and changes of shape."""
+"""Channel propagation through layers without weights: activations, pooling, merges, and changes of shape."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _merge(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow | str:
 
 
 def _constants(call: Call) -> bool:
-    """Whether an operation has an array beside its tensors that is not a single number."""
+    """Whether an operation has a constant array as an argument that is not a single number."""
     given = keras.tree.flatten((call.node.arguments.args, call.node.arguments.kwargs))
     beside = [item for item in given if item is not None and not isinstance(item, keras.KerasTensor | str)]
     return any(np.ndim(item) > 0 for item in beside)
@@ -100,7 +100,7 @@ def _reshape(call: Call, inputs: Sequence[Ids], channels: Channels) -> Flow | st
 
 
 def _reshaped(call: Call, ids: Ids) -> Flow | str:
-    """The channels after a change of shape, where the last axis alone says which channel a value is of."""
+    """The channel flow through a change of shape, where the last axis alone tells the channel of a value."""
     before, after = (tuple(tensor.shape[1:]) for tensor in (call.inputs[0], call.outputs[0]))
     if not after or None in (*before, *after):
         return "its shape is open"

@@ -1,4 +1,4 @@
-"""A smaller model of the same layers, without some of its channels."""
+"""Model surgery: builds the smaller model of the same layers, without some channels."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def cut(
     weights: Mapping[int, np.ndarray] | None = None,
     biases: Mapping[int, np.ndarray] | None = None,
 ) -> keras.Model:
-    """The model without some groups of channels, with its weights; the model it is made from stays as it is.
+    """Builds the model without some groups of channels, with its weights; the original stays as it is.
 
     Args:
-        structure: The model as `structure.read` sees it.
+        structure: The dependency graph of the model, from `dependency_graph.read`.
         drop: The groups to remove.
-        weights: Other values for weights, in their old shapes, by the variable's identity.
+        weights: New values for weights, in their old shapes, by the variable's identity.
         biases: Biases for layers that may have none yet, one for each output before the cut, by the layer's identity.
 
     Returns:
-        A new model of the same layer classes and names, compiled as the old one where that was.
+        A new model of the same layer classes and names, compiled as the old one if that was compiled.
     """
     maker = _Maker(structure, structure.left(drop), weights or {}, biases or {})
     model = structure.model
@@ -46,12 +46,12 @@ def cut(
 
 
 def _anew(metric: Any) -> Any:
-    """A metric that counts for itself; a name or a function as it is."""
+    """A fresh copy of a metric object; a name or a function as it is."""
     return type(metric).from_config(metric.get_config()) if isinstance(metric, keras.Metric) else metric
 
 
 def _unbuilt(config: Any) -> Any:
-    """A config without what has the old shape: for which the layers in it were built, and arrays as first values.
+    """A config without the entries of the old shape: build shapes of its layers, and arrays as initial values.
 
     A layer that serves as an activation keeps it, as the channels of an activation with weights stay.
     """
@@ -64,7 +64,7 @@ def _unbuilt(config: Any) -> Any:
 
 
 def _own(layer: Any, config: dict[str, Any]) -> dict[str, Any]:
-    """The functions and classes of a user's own that a layer's config names; a lambda gets a name in it."""
+    """The user's own functions and classes that a layer's config names; a lambda is given a name in the config."""
     found: dict[str, Any] = {}
     for part in all_layers(layer):
         for value in (part, *vars(part).values()):
@@ -104,7 +104,7 @@ class _Maker:
         return int(self._left[ids].sum())
 
     def model(self, model: Any, inputs: Any) -> Any:
-        """A functional or Sequential model, from inputs of the shapes that are left."""
+        """The smaller functional or Sequential model, on inputs of the reduced shapes."""
         graph = graph_of(model)
         border = self._structure.borders.get(id(graph))
         tensors = []
@@ -121,7 +121,7 @@ class _Maker:
         return keras.Model(given, outputs, name=model.name, trainable=model.trainable)
 
     def operation(self, operation: Any) -> Any:
-        """The smaller form of a layer; other operations serve both models."""
+        """The smaller form of a layer; operations without weights are shared by both models."""
         if not isinstance(operation, keras.Layer):
             return operation
         if id(operation) not in self._made:
@@ -144,7 +144,7 @@ class _Maker:
             return type(layer).from_config(config)
 
     def fill(self) -> None:
-        """Gives every new layer the weights that are left of the old one's."""
+        """Sets the weights of every new layer to the remaining ones of the old layer."""
         for old, new in self._made.values():
             flow = self._structure.flows.get(id(old))
             if flow is None and id(graph_of(old)) in self._structure.borders:

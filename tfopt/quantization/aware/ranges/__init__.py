@@ -1,1 +1,1 @@
-"""A way in each file for the ranges of activations to follow quantization-aware training."""
+"""The registry of range methods for quantization-aware training, one per file."""

@@ -1,4 +1,4 @@
-"""Ranges, and the steps of kernels with them, that learn by the gradient (LSQ)."""
+"""`learned`: activation ranges and kernel scales learned by gradient (LSQ)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moving averages of the smallest and the largest value of each batch."""
+"""`moving_average`: moving averages of the smallest and the largest value of each batch."""
 
 from __future__ import annotations
 

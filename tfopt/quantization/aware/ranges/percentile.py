@@ -1,4 +1,4 @@
-"""Moving averages of the values that all but the samples that stand out of each batch stay within."""
+"""`percentile`: moving averages of the extremes of each batch, without its outlying samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _observer(grids: Sequence[Any], kernels: Sequence[tuple[Any, Any]], momentum
 
 
 def _ordinary_extremes(x: Any) -> tuple[Any, Any]:
-    """The smallest and the largest value of a batch, without the samples that stand out at either end."""
+    """The smallest and the largest value of a batch, without the outlying samples at either end."""
     import tensorflow as tf
 
     from tfopt.quantization.aware.observers import extremes_of_all

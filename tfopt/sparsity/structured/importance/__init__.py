@@ -1,6 +1,6 @@
-"""How much each group of channels is worth: one score to a file.
+"""The registry of importance scores of channel groups, one per file.
 
-A score gives every group a number, and the higher it is, the more the group is worth. A group that a score says nothing
+A score maps every group to a number; groups of low scores are removed first. A group that a score says nothing
 of has none. A new score is a new file here, or an entry point of the group `tfopt.channel_scores` in another package.
 """
 
@@ -18,19 +18,19 @@ from tfopt.registry import Registry
 if TYPE_CHECKING:
     from tfopt.sparsity.structured.dependency_graph import DependencyGraph
 
-# Samples that are run at once.
+# Samples per batch.
 BATCH = 64
 
 
 @dataclass(frozen=True)
 class ScoreInputs:
-    """What a score may look at besides the model.
+    """The inputs of a score besides the model.
 
     Args:
-        x: `(samples, ...)`, or a dict of such arrays by input name.
-        y: Their labels, `(samples, ...)`.
+        x: Samples `(samples, ...)`, or a dict of such arrays by input name.
+        y: Labels of the samples, `(samples, ...)`.
         loss: A Keras loss, or its name; None for the one that the model is compiled with.
-        seed: For random numbers.
+        seed: Seed of random scores.
     """
 
     x: Any = None
@@ -41,15 +41,15 @@ class ScoreInputs:
 
 @dataclass(frozen=True)
 class ChannelScore:
-    """A measure of what a group of channels is worth.
+    """An importance score of channel groups.
 
     Args:
-        name: The word in a recipe.
+        name: The name in a recipe.
         about: One sentence that says what it measures.
-        measure: From the model and the inputs to a number for each group, by the group's number.
-        needs_samples: Whether it looks at samples.
-        needs_labels: Whether it looks at their labels and a loss too.
-        rank: The place in lists.
+        measure: Maps the dependency graph and the inputs to a score by group number.
+        needs_samples: Whether the score needs samples.
+        needs_labels: Whether the score also needs labels and a loss.
+        rank: Position in lists.
     """
 
     name: str
@@ -66,18 +66,21 @@ SCORES = Registry("tfopt.sparsity.structured.importance", ChannelScore, "tfopt.c
 def score(
     structure: DependencyGraph, name: str, x: Any = None, y: Any = None, loss: Any = None, seed: int = 0
 ) -> dict[int, float]:
-    """The scores of all groups by one criterion.
+    """Scores all groups by one criterion.
 
     Args:
-        structure: The model.
-        name: One of `SCORES`.
-        x: `(samples, ...)`, or a dict of such arrays by input name, for a score that needs samples.
-        y: Their labels, for a score that needs labels.
+        structure: The dependency graph of the model.
+        name: Name of an entry of `SCORES`.
+        x: Samples `(samples, ...)`, or a dict of such arrays by input name, for a score that needs samples.
+        y: Labels `(samples, ...)`, for a score that needs labels.
         loss: A Keras loss, for a score that needs labels; the one that the model is compiled with if not given.
-        seed: For random numbers.
+        seed: Seed of random scores.
+
+    Returns:
+        Scores by group number.
 
     Raises:
-        InputError: Another name, or samples, labels or a loss are missing.
+        InputError: An unknown name, or samples, labels or a loss are missing.
     """
     if name not in SCORES:
         raise InputError(f"score is one of {', '.join(SCORES)}. Received: score={name!r}.", ("score",))
@@ -94,14 +97,14 @@ def groups_of(structure: DependencyGraph) -> list[int]:
 
 
 def by_group(structure: DependencyGraph, values: np.ndarray) -> dict[int, float]:
-    """Values of channels, `(channels,)`, added up by group."""
+    """Sums values of channels, `(channels,)`, by group."""
     total = np.zeros(len(structure.channels))
     np.add.at(total, structure.roots, values)
     return {group: float(total[group]) for group in groups_of(structure)}
 
 
 def normalized(structure: DependencyGraph, scores: dict[int, float]) -> dict[int, float]:
-    """Scores over the mean of their family, so that those of different layers can be compared."""
+    """Scores divided by the mean of their family, so that different layers can be compared."""
     found = {}
     for family in structure.families:
         known = [group for group in family.groups if group in scores]

@@ -1,4 +1,4 @@
-"""How often and how strongly a channel fires on samples.
+"""`activity`: how often and how strongly a channel fires on samples.
 
 References:
     Hu et al., Network trimming, arXiv:1607.03250 (its average percentage of zeros).
@@ -23,14 +23,14 @@ SILENT = 1e-3
 
 
 def activity(structure: DependencyGraph, x: Any) -> dict[int, float]:
-    """How often a channel fires times how strongly it does then, where it is read, on samples.
+    """Frequency times mean strength of a channel's activations on samples, where it is read.
 
     A channel fires where its magnitude is above `SILENT` of the largest of its tensor in a batch. Of a channel that is
     read in several places the largest value counts.
 
     Args:
-        structure: The model.
-        x: `(samples, ...)`, or a dict of such arrays by input name.
+        structure: The dependency graph of the model.
+        x: Samples `(samples, ...)`, or a dict of such arrays by input name.
     """
     best = np.full(len(structure.channels), -1.0)
     for seen, ids in _readings(structure, x):
@@ -46,7 +46,7 @@ def activity(structure: DependencyGraph, x: Any) -> dict[int, float]:
 
 
 def _readings(structure: DependencyGraph, x: Any) -> Iterator[tuple[np.ndarray, Ids]]:
-    """For each input of each layer that reads channels: how often times how strongly each fires, and its channels."""
+    """For each input of each layer that reads channels: the activity at each index, and the channel numbers."""
     import tensorflow as tf
 
     from tfopt.models.layers import replaced_by
@@ -64,7 +64,7 @@ def _readings(structure: DependencyGraph, x: Any) -> Iterator[tuple[np.ndarray, 
     with contextlib.ExitStack() as stack:
         for watch in watches.values():
             stack.enter_context(watch.on())
-        # A simulation of quantization keeps the graphs that it has built, in which nobody watches.
+        # A simulation of quantization reuses graphs that were built without the observers.
         model = structure.model if replaced_by(structure.model) is None else tf.function(structure.model)
         for part in batches(x):
             model(part, training=False)
@@ -72,12 +72,12 @@ def _readings(structure: DependencyGraph, x: Any) -> Iterator[tuple[np.ndarray, 
 
 
 class _Watch:
-    """Adds up the magnitudes of what a layer is called with, where it fires.
+    """Sums the activity of a layer's inputs.
 
     Args:
         layer: The layer.
         axis: The axis of the channels in the layer's first argument.
-        ids: The channels.
+        ids: Channel numbers along that axis.
     """
 
     def __init__(self, layer: Any, axis: int, ids: Ids):
@@ -93,7 +93,7 @@ class _Watch:
 
     @contextlib.contextmanager
     def on(self) -> Iterator[None]:
-        """Watches for the length of the block."""
+        """Watches the layer's calls within the block."""
         import tensorflow as tf
 
         from tfopt.models.layers import call_replaced

@@ -1,4 +1,4 @@
-"""The scale that a BatchNormalization gives a channel.
+"""`batchnorm`: the scale that a BatchNormalization gives a channel.
 
 References:
     Liu et al., Learning efficient convolutional networks through network slimming, arXiv:1708.06519.

@@ -1,4 +1,4 @@
-"""The norm of all weights of a group of channels: those that make them and those that read them.
+"""`l1` and `l2`: the norm of all weights of a group of channels, those that make them and those that read them.
 
 References:
     Li et al., Pruning filters for efficient ConvNets, arXiv:1608.08710.
@@ -21,8 +21,8 @@ def magnitude(structure: DependencyGraph, order: int = 2) -> dict[int, float]:
     """The L1 or L2 norm of all weights of a group: those that make its channels and those that read them.
 
     Args:
-        structure: The model.
-        order: 1 or 2.
+        structure: The dependency graph of the model.
+        order: Order of the norm, 1 or 2.
     """
     total = np.zeros(len(structure.channels))
     for _, axis in structure.axes:

@@ -1,4 +1,4 @@
-"""Random numbers: the baseline that every other score has to beat."""
+"""`random`: random scores, the baseline that every other score has to beat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The change of the loss when a group of channels goes, to first order.
+"""`taylor`: the change of the loss when a group of channels is removed, to first order.
 
 References:
     Molchanov et al., Importance estimation for neural network pruning, arXiv:1906.10771.
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 def taylor(structure: DependencyGraph, x: Any, y: Any, loss: Any = None) -> dict[int, float]:
-    """The change of the loss, to first order, when a group's weights go: the mean over batches of `sum(g * w) ** 2`.
+    """The change of the loss without a group's weights, to first order: the mean over batches of `sum(g * w) ** 2`.
 
     The sum goes over the weights and biases that make the group's channels, `g` is the loss's gradient.
 
     Args:
-        structure: The model.
-        x: `(samples, ...)`, or a dict of such arrays by input name.
-        y: `(samples, ...)`.
+        structure: The dependency graph of the model.
+        x: Samples `(samples, ...)`, or a dict of such arrays by input name.
+        y: Labels `(samples, ...)`.
         loss: A Keras loss, or its name; the one that the model is compiled with if not given.
 
     Raises:
-        InputError: There is no loss.
+        InputError: The model has several outputs, or there is no loss.
     """
     import keras
     import tensorflow as tf
