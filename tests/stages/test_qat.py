@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 import tfopt
+from tfopt.data.sources import load as load_source
 from tfopt.errors import ModelError, RecipeError
 from tfopt.tflite.file import read
 
 MODEL = """
+from pathlib import Path
+
 import keras
 from keras import layers
 
@@ -21,7 +24,12 @@ def build():
         layers.BatchNormalization(name="norm"), layers.ReLU(6, name="relu"), layers.Flatten(name="flat"),
         layers.Dense(32, activation="relu", name="hidden"), layers.Dense(10, activation="softmax", name="head"),
     ])
+
+
+def held():
+    return keras.models.load_model(Path(__file__).with_name("held.keras"))
 """
+KERNELS = ("conv", "hidden", "head")
 
 
 def run(path):
@@ -34,6 +42,57 @@ def kernels_of(artifact):
     return {t.size: (t.dtype, t.zeros, t.distinct) for t in tensors}
 
 
+def assert_held(before, qat):
+    """In the file and in the trained model the kernels of `before` have their zeros and as many values as they had."""
+    found = kernels_of(qat)
+    for name, kind in zip(KERNELS, ("INT8", "INT8", "INT4"), strict=True):
+        kernel = np.asarray(before.get_layer(name).kernel)
+        dtype, zeros, distinct = found[kernel.size]
+        assert dtype == kind
+        assert zeros >= (kernel == 0).sum() > 0.7 * kernel.size
+        # A batch normalization with negative scales turns the signs of its channels' weights around.
+        assert distinct <= (len(np.unique(np.abs(kernel))) * 2 if name == "conv" else len(np.unique(kernel)))
+    trained = keras.models.load_model(qat.folder / "trained.keras")
+    for name in KERNELS:
+        old, new = (np.asarray(m.get_layer(name).kernel) for m in (before, trained))
+        np.testing.assert_array_equal(old == 0, new == 0)
+        assert len(np.unique(old)) == len(np.unique(new))
+        assert not np.array_equal(old, new)
+    assert qat.metrics["simulation_agreement"] >= 0.99
+    assert [entry["where"] for entry in json.loads((qat.folder / "artifact.json").read_text())["skipped"]] == []
+
+
+@pytest.fixture
+def sparse(tmp_path):
+    """The model, trained with a quarter of its weights, rounded to a few values: what `held` of MODEL loads."""
+    namespace = {}
+    exec(MODEL, namespace)
+    model, data = namespace["build"](), load_source("digits").train
+    kernels = [model.get_layer(name).kernel for name in KERNELS]
+    for kernel in kernels:
+        mask = np.random.default_rng(0).permutation(kernel.numpy().size).reshape(kernel.shape) % 4 == 0
+        kernel.assign(kernel * mask)
+        kernel.constraint = lambda weights, mask=mask: weights * mask
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", jit_compile=False)
+    model.fit(data.x, data.y, epochs=6, verbose=0)
+    for kernel in kernels:
+        kernel.constraint = None
+        step = np.abs(kernel.numpy()).max() / 5
+        kernel.assign(np.round(kernel.numpy() / step) * step)
+    model.save(tmp_path / "held.keras")
+    return model
+
+
+def test_what_is_zero_and_shared_is_so_in_the_file_and_a_teacher_goes_with_it(recipe, sparse):
+    asked = "epochs: 1, ranges: learned, distill: {}, optimizer: {adam: {learning_rate: 0.001}}"
+    rules = "rules: [{layers: head, to: int4}]"
+    path = recipe(f"qat: {{{asked}, {rules}}}", "verify: {max_drop: 0.02}", build="held")
+    qat = run(path).artifacts["qat"]
+    assert_held(sparse, qat)
+    assert_taught(path, qat)
+
+
+@pytest.mark.slow
 def test_what_was_pruned_and_shared_is_so_in_the_file(recipe):
     path = recipe(
         "train: {epochs: 3}",
@@ -43,35 +102,22 @@ def test_what_was_pruned_and_shared_is_so_in_the_file(recipe):
         "verify: {max_drop: 0.05}",
     )
     made = run(path).artifacts
-    before = keras.models.load_model(made["cluster"].path)
-    qat = made["qat"]
-    found = kernels_of(qat)
-    for name, kind in (("conv", "INT8"), ("hidden", "INT8"), ("head", "INT4")):
-        kernel = np.asarray(before.get_layer(name).kernel)
-        dtype, zeros, distinct = found[kernel.size]
-        assert dtype == kind
-        assert zeros >= (kernel == 0).sum() > 0.7 * kernel.size
-        # A batch normalization with negative scales turns the signs of its channels' weights around.
-        assert distinct <= (len(np.unique(np.abs(kernel))) * 2 if name == "conv" else len(np.unique(kernel)))
-    trained = keras.models.load_model(qat.folder / "trained.keras")
-    for name in ("conv", "hidden", "head"):
-        old, new = (np.asarray(m.get_layer(name).kernel) for m in (before, trained))
-        np.testing.assert_array_equal(old == 0, new == 0)
-        assert len(np.unique(old)) == len(np.unique(new))
-        assert not np.array_equal(old, new)
+    assert_held(keras.models.load_model(made["cluster"].path), made["qat"])
+
+
+def assert_taught(path, qat):
+    """The loss of the student stayed small, and the report says how close the file is to it."""
+    assert max(qat.details["history"]["loss"]) < 1
     assert qat.metrics["simulation_agreement"] >= 0.99
-    assert [entry["where"] for entry in json.loads((qat.folder / "artifact.json").read_text())["skipped"]] == []
+    assert "differ by at most" in next((path.parent / "out").rglob("report.md")).read_text()
 
 
+@pytest.mark.slow
 def test_a_teacher_and_a_softmax_on_the_grid_go_together(recipe):
     """A probability that rounds to 0 would have a logarithm that tells the student nothing, sixteen times over."""
     asked = "optimizer: {adam: {learning_rate: 0.001}}, ranges: learned, mode: int4"
     path = recipe("train: {epochs: 3}", f"qat: {{epochs: 2, {asked}, distill: {{}}}}", "verify: {max_drop: 0.02}")
-    result = run(path)
-    loss = result.artifacts["qat"].details["history"]["loss"]
-    assert max(loss) < 1
-    assert result.artifacts["qat"].metrics["simulation_agreement"] >= 0.99
-    assert "differ by at most" in next((path.parent / "out").rglob("report.md")).read_text()
+    assert_taught(path, run(path).artifacts["qat"])
 
 
 @pytest.mark.slow

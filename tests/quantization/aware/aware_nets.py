@@ -20,6 +20,11 @@ def _rows(body):
     return keras.Model(inputs, _logits(body(layers.Reshape((8, 8))(inputs))))
 
 
+def folded():
+    """The smallest net with a batch normalization that its file folds into a convolution."""
+    return _images(lambda x: layers.ReLU(6)(layers.BatchNormalization()(layers.Conv2D(2, 3, use_bias=False)(x))))
+
+
 def _conv_bn(x):
     for filters in (4, 6):
         x = layers.ReLU(6)(layers.BatchNormalization()(layers.Conv2D(filters, 3, use_bias=False)(x)))
@@ -104,7 +109,14 @@ def _subclassed():
     return model
 
 
+def _mixed(x):
+    x = layers.ReLU(6)(layers.BatchNormalization()(layers.Conv2D(8, 3, padding="same", use_bias=False)(x)))
+    x = layers.AveragePooling2D(2)(layers.MaxPooling2D(2)(x))
+    return Block()(layers.Dense(8)(layers.Flatten()(x)))
+
+
 NETS = {
+    "mixed": lambda: _images(_mixed),
     "dense": lambda: _rows(lambda x: layers.Dense(8, activation="relu")(layers.Flatten()(x))),
     "einsum": lambda: _rows(lambda x: layers.EinsumDense("abc,cd->abd", (8, 6), bias_axes="d")(x)),
     "conv1d": lambda: _rows(lambda x: layers.Conv1DTranspose(4, 3)(layers.Conv1D(6, 3, activation="relu")(x))),
@@ -128,8 +140,8 @@ NETS = {
 }
 
 
-def compiled(net, optimizer="adam", **rest):
+def compiled(net, optimizer="sgd", **rest):
     """A model, or the net of that name, ready to train."""
     model = NETS[net]() if isinstance(net, str) else net
-    model.compile(optimizer, LOSS, metrics=["accuracy"], jit_compile=False, **rest)
+    model.compile(optimizer, LOSS, jit_compile=False, **rest)
     return model
