@@ -15,16 +15,21 @@ from tfopt.training.layer_rates import factors_of
 from tfopt.training.trainer import FitSettings
 
 
-def net(classes=4):
+def net(classes=4, normalized=False, eagerly=False):
     keras.utils.set_random_seed(3)
     inputs = layers.Input((8, 8, 1))
     x = layers.Conv2D(4, 3, name="conv_a")(inputs)
-    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.BatchNormalization(name="norm")(x) if normalized else x
     x = layers.Conv2D(4, 3, activation="relu", name="conv_b")(x)
     x = layers.Dense(8, activation="relu", name="wide")(layers.Flatten()(x))
     model = keras.Model(inputs, layers.Dense(classes, activation="softmax", name="old_head")(x), name="net")
-    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"], run_eagerly=eagerly)
     return model
+
+
+def settings_of_a_step(**more):
+    """A training of one step of all samples, which is quicker run eagerly than traced."""
+    return FitSettings(**{"epochs": 1, "batch_size": 256, "optimizer": "sgd", **more})
 
 
 @pytest.fixture
@@ -45,19 +50,19 @@ def moved(model, before):
 
 
 def test_frozen_layers_stay_and_are_free_again_afterwards(data, tmp_path):
-    model = net()
-    before = weights(model)
-    trainer.fit(model, data, FitSettings(epochs=1, freeze=("conv_a", "BatchNormalization")), tmp_path)
+    model = net(normalized=True)
+    before, trainable = weights(model), len(model.trainable_variables)
+    trainer.fit(model, data, FitSettings(epochs=1, optimizer="sgd", freeze=("conv_a", "BatchNormalization")), tmp_path)
     change = moved(model, before)
     assert {path for path, by in change.items() if by == 0} == {p for p in before if "conv_a" in p or "norm" in p}
-    assert len(model.trainable_variables) == len(net().trainable_variables)
+    assert len(model.trainable_variables) == trainable
 
 
 def test_what_the_user_froze_stays_frozen(data, tmp_path):
-    model = net()
+    model = net(eagerly=True)
     model.get_layer("conv_b").trainable = False
     before = weights(model)
-    trainer.fit(model, data, FitSettings(epochs=1, freeze=("conv_a",)), tmp_path)
+    trainer.fit(model, data, settings_of_a_step(freeze=("conv_a",)), tmp_path)
     assert moved(model, before)["conv_b/kernel"] == 0
     assert model.get_layer("conv_b").trainable is False
     assert model.get_layer("conv_a").trainable is True
@@ -67,15 +72,16 @@ def test_a_nested_model_is_frozen_as_one(data, tmp_path):
     keras.utils.set_random_seed(0)
     body = keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(6, name="inner")], name="body")
     model = keras.Sequential([layers.Input((8, 8, 1)), body, layers.Dense(4, activation="softmax", name="head")])
+    model.compile(loss="sparse_categorical_crossentropy", run_eagerly=True)
     before = weights(model)
-    trainer.fit(model, data, FitSettings(epochs=1, freeze=("body",), loss="sparse_categorical_crossentropy"), tmp_path)
+    trainer.fit(model, data, settings_of_a_step(freeze=("body",)), tmp_path)
     change = moved(model, before)
     assert {path.split("/")[-2] for path, by in change.items() if by} == {"head"}
 
 
 def test_a_frozen_training_goes_on_where_it_was_interrupted(data, interrupted, tmp_path):
-    settings = FitSettings(epochs=4, freeze=("conv*",), rates={"wide": 0.1})
-    whole, broken, again = net(), net(), net()
+    settings = settings_of_a_step(epochs=3, freeze=("conv*",), rates={"wide": 0.1}, optimizer="adam")
+    whole, broken, again = (net(eagerly=True) for _ in range(3))
     trainer.fit(whole, data, settings, tmp_path / "whole")
     interrupted(lambda stop: trainer.fit(broken, data, settings, tmp_path / "parts", [stop]))
     assert all(layer.trainable for layer in broken.layers)
@@ -93,9 +99,9 @@ def test_a_rate_multiplies_the_step_of_its_layers(optimizer, data, tmp_path):
     """In one step of all samples: the change of a layer is its share of what it is without rates."""
     changes = []
     for rates in ({}, {"conv*": 0.1, "conv_b": 0.5, "old_head": 0.0}):
-        model = net()
+        model = net(eagerly=not rates)  # the step that has rates is the one that is traced
         before = weights(model)
-        settings = FitSettings(epochs=1, batch_size=256, optimizer=optimizer, rates=rates)
+        settings = settings_of_a_step(optimizer=optimizer, rates=rates)
         trainer.fit(model, data, settings, tmp_path / str(len(rates)))
         changes.append({path: value - before[path] for path, value in weights(model).items()})
     plain, rated = changes
@@ -104,8 +110,8 @@ def test_a_rate_multiplies_the_step_of_its_layers(optimizer, data, tmp_path):
 
 
 def test_the_optimizer_is_its_own_again_afterwards(data, tmp_path):
-    model = net()
-    trainer.fit(model, data, FitSettings(epochs=1, rates={"conv*": 0.1}), tmp_path)
+    model = net(eagerly=True)
+    trainer.fit(model, data, settings_of_a_step(rates={"conv*": 0.1}), tmp_path)
     assert "update_step" not in vars(model.optimizer)
     model.save(tmp_path / "m.keras")
     assert type(keras.models.load_model(tmp_path / "m.keras").optimizer) is type(model.optimizer)
@@ -281,13 +287,8 @@ def test_class_weights_are_those_of_keras(data, tmp_path, blobs):
     split = Split(x[kept], y[kept])
     found = {}
     for name, given in (("named", {0: 1.0, 1: 2.0, 2: 0.5, 3: 20.0}), ("balanced", "balanced")):
-        model = net()
-        history = trainer.fit(
-            model,
-            Data(split, data.validation, data.test),
-            FitSettings(epochs=1, batch_size=len(kept), class_weight=given, optimizer={"sgd": {"learning_rate": 0.1}}),
-            tmp_path / name,
-        )
+        settings = settings_of_a_step(class_weight=given, batch_size=len(kept))
+        history = trainer.fit(net(eagerly=True), Data(split, data.validation, data.test), settings, tmp_path / name)
         table = given if isinstance(given, dict) else balanced_weights(y[kept])
         fresh = net()
         losses = keras.losses.sparse_categorical_crossentropy(y[kept], fresh(x[kept], training=True)).numpy()

@@ -1,5 +1,8 @@
 """Training: seeded, resumed to the same weights, stopped in words."""
 
+import shutil
+from dataclasses import dataclass, replace
+
 import keras
 import numpy as np
 import pytest
@@ -18,27 +21,26 @@ from tfopt.training.regularizers import Penalty
 from tfopt.training.trainer import FitSettings
 
 
-def build(loss="sparse_categorical_crossentropy"):
+def build(loss="sparse_categorical_crossentropy", body=()):
     with seeding.deterministic(3):
-        model = keras.Sequential(
-            [
-                layers.Input((8, 8, 1)),
-                layers.GaussianNoise(0.1),
-                layers.Conv2D(4, 3, activation="relu"),
-                layers.BatchNormalization(),
-                layers.Flatten(),
-                layers.Dropout(0.4),
-                layers.Dense(4, activation="softmax"),
-            ]
-        )
+        model = keras.Sequential([layers.Input((8, 8, 1)), *body, layers.Flatten(), layers.Dense(4, "softmax")])
     model.compile("adam", loss, metrics=["accuracy"])
     return model
 
 
+def random_net(*more):
+    """A network of random layers, each with a state of its own, and of statistics that no gradient changes."""
+    statistics = layers.BatchNormalization(center=False, scale=False)
+    return build(body=[layers.GaussianNoise(0.1), *more, statistics, layers.Dropout(0.4)])
+
+
+def splits(x, y):
+    return Data(Split(x[:160], y[:160]), Split(x[160:208], y[160:208]), Split(x[208:], y[208:]))
+
+
 @pytest.fixture
 def data(blobs):
-    x, y = blobs
-    return Data(Split(x[:160], y[:160]), Split(x[160:208], y[160:208]), Split(x[208:], y[208:]))
+    return splits(*blobs)
 
 
 class Interrupted(Exception):
@@ -55,54 +57,106 @@ class Interrupt(keras.callbacks.Callback):
             raise Interrupted
 
 
+class Copies(keras.callbacks.Callback):
+    """Copies the folder of a training in the middle of each epoch: what is left of one that is killed there."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder, self.epoch = folder, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 2:
+            shutil.copytree(self.folder, self.at(self.epoch))
+
+    def at(self, epoch):
+        return self.folder.with_name(f"{self.folder.name}_killed_in_{epoch}")
+
+
 def equal(first, second):
     return all(np.array_equal(a, b) for a, b in zip(first.get_weights(), second.get_weights(), strict=True))
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(data, tmp_path):
-    models = []
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        model = build()
-        trainer.fit(model, data, FitSettings(epochs=2, seed=seed), tmp_path / name)
-        models.append(model)
-    assert equal(models[0], models[1])
-    assert not equal(models[0], models[2])
+@dataclass(frozen=True)
+class Training:
+    """A training from beginning to end."""
+
+    model: keras.Model
+    history: dict
+    heard: list
+    deterministic_afterwards: bool
+
+
+MOMENTUM = {"sgd": {"momentum": 0.9, "nesterov": True}}
+SETTINGS = FitSettings(epochs=4, optimizer=MOMENTUM, penalties=(Penalty(l2=1e-3),), seed=5)
+
+
+@pytest.fixture(scope="module")
+def whole(make_blobs, tmp_path_factory):
+    from tensorflow.python.framework import config
+
+    model, heard = random_net(), []
+    listener = Listener(lambda *news: heard.append(news))
+    history = trainer.fit(model, splits(*make_blobs()), SETTINGS, tmp_path_factory.mktemp("whole"), listener=listener)
+    return Training(model, history, heard, config.is_op_determinism_enabled())
+
+
+def test_the_same_seed_gives_the_same_weights_beside_a_backup_that_was_being_written(whole, data, tmp_path):
+    again = random_net()
+    unfinished = tmp_path / BACKUP / "new"
+    unfinished.mkdir(parents=True)
+    (unfinished / "model.weights.h5").write_bytes(b"half")
+    trainer.fit(again, data, SETTINGS, tmp_path)
+    assert equal(whole.model, again)
+
+
+def test_another_seed_gives_other_weights(whole, data, tmp_path):
+    other = random_net()
+    trainer.fit(other, data, replace(SETTINGS, seed=6), tmp_path)
+    assert not equal(whole.model, other)
+
+
+def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(whole, data, tmp_path):
+    resumed = random_net()
+    with pytest.raises(Interrupted):
+        trainer.fit(random_net(), data, SETTINGS, tmp_path, [Interrupt(2)])
+    assert trainer.fit(resumed, data, SETTINGS, tmp_path) == whole.history
+    assert equal(whole.model, resumed)
+    assert len(whole.history["val_loss"]) == 4
 
 
 OPTIMIZERS = [
     "adam",
-    {"sgd": {"momentum": 0.9, "nesterov": True}},
+    MOMENTUM,
     {"adam": {"learning_rate": {"cosine": {"initial_learning_rate": 0.01}}}},
 ]
 
 
-@pytest.mark.parametrize(
-    "optimizer",
-    [pytest.param(OPTIMIZERS[0], id="adam"), *(pytest.param(o, marks=pytest.mark.slow) for o in OPTIMIZERS[1:])],
-)
-def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(optimizer, data, tmp_path):
-    settings = FitSettings(epochs=4, optimizer=optimizer, penalties=(Penalty(l2=1e-3),), seed=5)
-    whole, cut = build(), build()
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_an_interrupted_training_of_a_convolution_ends_with_the_weights_of_an_uninterrupted_one(
+    optimizer, data, tmp_path
+):
+    settings = replace(SETTINGS, optimizer=optimizer)
+    whole, cut, resumed = (random_net(layers.Conv2D(4, 3, activation="relu")) for _ in range(3))
     history = trainer.fit(whole, data, settings, tmp_path / "whole")
     with pytest.raises(Interrupted):
         trainer.fit(cut, data, settings, tmp_path / "cut", [Interrupt(2)])
-    resumed = build()
     assert trainer.fit(resumed, data, settings, tmp_path / "cut") == history
     assert equal(whole, resumed)
-    assert len(history["val_loss"]) == 4
 
 
 def test_an_interrupted_pruning_ends_with_the_weights_of_an_uninterrupted_one(data, tmp_path):
-    settings = FitSettings(epochs=4, seed=5)
+    settings = FitSettings(epochs=4, optimizer="sgd", seed=5)
 
     def pruning():
         return MagnitudePruning(sparsity=0.8, begin=1, end=17, frequency=4)
 
-    whole, cut, resumed, last = build(), build(), build(), pruning()
-    trainer.fit(whole, data, settings, tmp_path / "whole", [pruning()])
-    with pytest.raises(Interrupted):
-        trainer.fit(cut, data, settings, tmp_path / "cut", [pruning(), Interrupt(2)])
-    trainer.fit(resumed, data, settings, tmp_path / "cut", [last])
+    whole, resumed, last, copies = build(), build(), pruning(), Copies(tmp_path / "whole")
+    trainer.fit(whole, data, settings, tmp_path / "whole", [pruning(), copies])
+    trainer.fit(resumed, data, settings, copies.at(2), [last])
     assert equal(whole, resumed)
     assert last.step == 20
 
@@ -110,37 +164,25 @@ def test_an_interrupted_pruning_ends_with_the_weights_of_an_uninterrupted_one(da
 def test_early_stopping_goes_on_counting_where_it_was_interrupted(data, tmp_path):
     early = {"monitor": "val_loss", "patience": 2, "restore_best_weights": True}
     # A learning rate this high makes the validation loss rise after the first epochs.
-    settings = FitSettings(epochs=12, optimizer={"adam": {"learning_rate": 0.3}}, early_stopping=early, seed=2)
-    whole, cut, resumed = build(), build(), build()
-    history = trainer.fit(whole, data, settings, tmp_path / "whole")
+    settings = FitSettings(epochs=12, optimizer={"sgd": {"learning_rate": 30}}, early_stopping=early, seed=2)
+    whole, resumed, copies = build(), build(), Copies(tmp_path / "whole")
+    history = trainer.fit(whole, data, settings, tmp_path / "whole", [copies])
     stopped = len(history["loss"])
     assert stopped < 12
-    with pytest.raises(Interrupted):
-        trainer.fit(cut, data, settings, tmp_path / "cut", [Interrupt(stopped - 1)])
-    assert trainer.fit(resumed, data, settings, tmp_path / "cut") == history
+    assert trainer.fit(resumed, data, settings, copies.at(stopped - 1)) == history
     assert equal(whole, resumed)
 
 
 @pytest.mark.parametrize("early_stopping", [None, {"patience": 0, "restore_best_weights": True}])
 def test_a_training_that_was_over_is_not_trained_again(early_stopping, data, tmp_path):
-    settings = FitSettings(epochs=6, optimizer={"adam": {"learning_rate": 0.3}}, early_stopping=early_stopping, seed=2)
+    settings = FitSettings(epochs=6, optimizer={"sgd": {"learning_rate": 30}}, early_stopping=early_stopping, seed=2)
     first, second, told = build(), build(), []
     history = trainer.fit(first, data, settings, tmp_path)
+    assert (len(history["loss"]) < 6) == (early_stopping is not None)
     listener = Listener(epoch=lambda *news: told.append(news))
     assert trainer.fit(second, data, settings, tmp_path, listener=listener) == history
     assert told == []
     assert equal(first, second)
-
-
-def test_a_backup_that_was_being_written_is_ignored(data, tmp_path):
-    settings = FitSettings(epochs=2, seed=5)
-    whole, resumed = build(), build()
-    trainer.fit(whole, data, settings, tmp_path / "whole")
-    unfinished = tmp_path / "cut" / BACKUP / "new"
-    unfinished.mkdir(parents=True)
-    (unfinished / "model.weights.h5").write_bytes(b"half")
-    trainer.fit(resumed, data, settings, tmp_path / "cut")
-    assert equal(whole, resumed)
 
 
 def test_a_loss_that_is_not_a_number_stops_with_the_epoch_and_the_step(data, tmp_path):
@@ -151,20 +193,14 @@ def test_a_loss_that_is_not_a_number_stops_with_the_epoch_and_the_step(data, tmp
         trainer.fit(model, broken, settings, tmp_path)
 
 
-def test_the_listener_hears_every_epoch(data, tmp_path):
-    heard = []
-    trainer.fit(build(), data, FitSettings(epochs=3), tmp_path, listener=Listener(lambda *news: heard.append(news)))
-    assert [(epoch, epochs) for epoch, epochs, _ in heard] == [(1, 3), (2, 3), (3, 3)]
-    assert all({"loss", "val_loss", "accuracy"} <= set(logs) for _, _, logs in heard)
+def test_the_listener_hears_every_epoch(whole):
+    assert [(epoch, epochs) for epoch, epochs, _ in whole.heard] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert all({"loss", "val_loss", "accuracy"} <= set(logs) for _, _, logs in whole.heard)
 
 
-def test_determinism_and_the_models_regularizers_end_with_the_training(data, tmp_path):
-    from tensorflow.python.framework import config
-
-    model = build()
-    trainer.fit(model, data, FitSettings(epochs=1, penalties=(Penalty(l1=1e-3),)), tmp_path)
-    assert not config.is_op_determinism_enabled()
-    assert all(v.regularizer is None for v in model.trainable_variables)
+def test_determinism_and_the_models_regularizers_end_with_the_training(whole):
+    assert not whole.deterministic_afterwards
+    assert all(v.regularizer is None for v in whole.model.trainable_variables)
 
 
 def test_full_batch_gradient_descent_on_a_linear_model_is_the_closed_form_step(tmp_path):
