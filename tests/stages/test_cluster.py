@@ -60,11 +60,11 @@ def test_an_interrupted_clustering_ends_with_the_weights_of_an_uninterrupted_one
         model = keras.Sequential(
             [keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(4, activation="softmax")]
         )
-        model.compile("adam", "sparse_categorical_crossentropy")
+        model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)  # a few steps: sooner than traced
         return model
 
     x, y = blobs
-    data = Data(Split(x[:160], y[:160]), Split(x[160:208], y[160:208]), Split(x[208:], y[208:]))
+    data = Data(Split(x[:64], y[:64]), Split(x[64:80], y[64:80]), Split(x[80:96], y[80:96]))
     settings = trainer.FitSettings(epochs=4)
     whole, cut, resumed = build(), build(), build()
     trainer.fit(whole, data, settings, tmp_path / "whole", [Clustering(6, biases=3)])

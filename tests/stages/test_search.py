@@ -19,6 +19,7 @@ from tfopt.stages.subpipeline import run_stages
 
 
 def network():
+    """Its trainings of a few steps are over sooner than they would be traced."""
     model = keras.Sequential(
         [
             layers.Input((8, 8, 1), name="image"),
@@ -29,7 +30,7 @@ def network():
         ],
         name="net",
     )
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], run_eagerly=True)
     return model
 
 
@@ -44,14 +45,14 @@ def recipe(samples, *stages, **more):
     return Recipe(name="searched", model=network, data=lambda: data, stages=list(stages), **more)
 
 
-TRAIN = tfopt.Train(epochs=4, batch_size=16)
-TRAINING = {"batch_size": 16}
+TRAIN = tfopt.Train(epochs=4, batch_size=64)
+TRAINING = {"batch_size": 64}
 
 
 @pytest.fixture(scope="module")
 def searched(samples, tmp_path_factory):
     out = tmp_path_factory.mktemp("searched")
-    stage = tfopt.Search(within={"gzip_bytes": "7 KB"}, trials=4, epochs=(1, 3), promoted=0.25, training=TRAINING)
+    stage = tfopt.Search(within={"gzip_bytes": "7 KB"}, trials=2, epochs=(1, 3), promoted=0.5, training=TRAINING)
     made = recipe(samples, TRAIN, stage, tfopt.Verify(max_drop=1.0 - 1e-9), tfopt.Benchmark(seconds=0.1))
     return made, out, tfopt.run(made, out)
 

@@ -13,25 +13,27 @@ from tfopt.recipe.recipe import Recipe
 
 
 def network():
-    model = keras.Sequential(
-        [layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(16, activation="relu"), layers.Dense(4, "softmax")]
-    )
+    model = keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(4, "softmax")])
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def quick(*units):
+    """For trainings of a step or two, which are over sooner than they would be traced."""
+    hidden = [layers.Dense(each) for each in units]
+    model = keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), *hidden, layers.Dense(4)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss, metrics=["accuracy"], run_eagerly=True)
     return model
 
 
 def tunable(hp):
-    units = hp.Choice("units", [2, 24])
-    model = keras.Sequential(
-        [layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(units, activation="relu"), layers.Dense(4, "softmax")]
-    )
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
+    return quick(hp.Choice("units", [2, 24]))
 
 
-@pytest.fixture
-def data(blobs):
-    x, y = blobs
+@pytest.fixture(scope="module")
+def data(make_blobs):
+    x, y = make_blobs()
     return tfopt.Data(tfopt.Split(x[:192], y[:192]), tfopt.Split(x[128:], y[128:]), tfopt.Split(x[64:], y[64:]))
 
 
@@ -43,42 +45,57 @@ def train(**more):
     return {"train": {"epochs": 2, "batch_size": 16, **more}}
 
 
-RATES = {"train.optimizer.adam.learning_rate": {"choice": [1e-6, 1e-2]}}
+def short(**more):
+    return train(epochs=1, batch_size="full", **more)
+
+
+RATES = {"train.optimizer.adam.learning_rate": {"choice": [1e-6, 1e-2, 1e38]}}
 
 
 def tuned(result):
     return result.artifacts["tune"].details["tune"]
 
 
-def test_the_best_of_the_trials_goes_on(data, tmp_path):
+@pytest.fixture(scope="module")
+def result(data, tmp_path_factory):
+    """Of three learning rates, the last of which no training bears."""
     stage = tfopt.Tune(stages=[train()], space=RATES, tuner="grid")
-    result = tfopt.run(recipe(data, stage, tfopt.Quantize(samples=50)), tmp_path)
+    return tfopt.run(recipe(data, stage, tfopt.Quantize(mode="float16")), tmp_path_factory.mktemp("tuned"))
+
+
+def test_the_best_of_the_trials_goes_on(result):
     found = tuned(result)
     scores = {one["values"]["train.optimizer.adam.learning_rate"]: one["score"] for one in found["trials"]}
     assert scores[1e-2] > scores[1e-6]
-    assert next(o for o in found["trials"] if o["number"] == found["best"])["score"] == max(scores.values())
+    best = next(o for o in found["trials"] if o["number"] == found["best"])
+    assert best["score"] == max(score for score in scores.values() if score is not None)
     assert found["stages"] == [train(optimizer={"adam": {"learning_rate": 1e-2}})]
     assert result.artifacts["tune"].metrics["accuracy"] > 0.8
     assert result.path.suffix == ".tflite"
     text = (result.folder / "report.md").read_text()
     assert "## tune: trials" in text
-    assert "The best of 2, with `accuracy` on the validation split" in text
+    assert "The best of 3, with `accuracy` on the validation split" in text
     assert "learning_rate" in (result.folder / "tuning.html").read_text()
 
 
-def test_the_best_model_is_that_of_its_stages_run_alone(data, tmp_path):
+def test_the_best_model_is_that_of_its_stages_run_alone(result, data, tmp_path):
     """Independent of the stage: the recipe that the report names, run by itself."""
-    stage = tfopt.Tune(stages=[train()], space={"train.l2": {"choice": [0.0, 1e-3]}}, tuner="grid")
-    searched = tfopt.run(recipe(data, stage), tmp_path / "a")
-    [settings] = tuned(searched)["stages"]
-    alone = tfopt.run(recipe(data, tfopt.Train(**settings["train"])), tmp_path / "b")
-    models = [keras.models.load_model(run.path) for run in (searched, alone)]
+    [settings] = tuned(result)["stages"]
+    alone = tfopt.run(recipe(data, tfopt.Train(**settings["train"])), tmp_path)
+    models = [keras.models.load_model(path) for path in (result.artifacts["tune"].path, alone.path)]
     for one, other in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_trial_that_fails_is_in_the_report(result):
+    failed = [one for one in tuned(result)["trials"] if one["status"] == "FAILED"]
+    assert len(failed) == 1
+    assert "the loss became" in failed[0]["message"]
+    assert f"- trial {failed[0]['number']} failed: " in (result.folder / "report.md").read_text()
+
+
 def test_a_model_function_of_hyperparameters_is_tuned_along(data, tmp_path):
-    stage = tfopt.Tune(stages=[train(epochs=4)], tuner="grid")
+    stage = tfopt.Tune(stages=[short()], tuner="grid")
     result = tfopt.run(recipe(data, stage, model=tunable), tmp_path)
     values = {one["values"]["units"]: one["score"] for one in tuned(result)["trials"]}
     assert set(values) == {2, 24}
@@ -87,14 +104,14 @@ def test_a_model_function_of_hyperparameters_is_tuned_along(data, tmp_path):
 
 
 def test_without_tune_such_a_function_gives_its_defaults(data, tmp_path):
-    result = tfopt.run(recipe(data, tfopt.Train(epochs=1), model=tunable), tmp_path)
+    result = tfopt.run(recipe(data, tfopt.Train(**short()["train"]), model=tunable), tmp_path)
     assert keras.models.load_model(result.path).layers[1].units == 2
 
 
 def test_stages_are_tuned_together(data, tmp_path):
-    stages = [train(), {"prune": {"sparsity": 0.5, "epochs": 1, "batch_size": 16}}]
+    stages = [short(), {"prune": {"sparsity": 0.5, "epochs": 1, "batch_size": "full"}}]
     space = {"prune.sparsity": {"choice": [0.6, 0.9]}, "train.epochs": [1, 2]}
-    result = tfopt.run(recipe(data, tfopt.Tune(stages=stages, space=space, trials=3)), tmp_path)
+    result = tfopt.run(recipe(data, tfopt.Tune(stages=stages, space=space, trials=2), model=quick), tmp_path)
     best = next(one for one in tuned(result)["trials"] if one["number"] == tuned(result)["best"])
     kernel = keras.models.load_model(result.path).layers[1].kernel.numpy()
     assert np.mean(kernel == 0) == pytest.approx(best["values"]["prune.sparsity"], abs=0.01)
@@ -107,15 +124,6 @@ def test_hyperband_spreads_the_epochs(data, tmp_path):
     assert {one["epochs"] for one in tuned(result)["trials"]} == {1, 3}
 
 
-def test_a_trial_that_fails_is_in_the_report(data, tmp_path):
-    space = {"train.optimizer.sgd.learning_rate": {"choice": [0.05, 1e30]}}
-    result = tfopt.run(recipe(data, tfopt.Tune(stages=[train()], space=space, tuner="grid")), tmp_path)
-    failed = [one for one in tuned(result)["trials"] if one["status"] == "FAILED"]
-    assert len(failed) == 1
-    assert "the loss became" in failed[0]["message"]
-    assert f"- trial {failed[0]['number']} failed: " in (result.folder / "report.md").read_text()
-
-
 def test_every_stage_has_a_name_of_its_own():
     stages = [train(), train(name="again"), train(), train(name="prune"), {"prune": {"sparsity": 0.5, "epochs": 1}}]
     stage = tfopt.Tune(stages=stages, space={"train-2.l2": [1e-4, 1e-2], "again.epochs": [1, 2]})
@@ -124,9 +132,10 @@ def test_every_stage_has_a_name_of_its_own():
 
 
 def test_where_all_fail_the_reason_is_told(data, tmp_path):
-    space = {"train.optimizer.sgd.learning_rate": {"choice": [1e30, 2e30]}}
+    space = {"train.optimizer.sgd.learning_rate": {"choice": [2e38, 3e38]}}
+    stage = tfopt.Tune(stages=[train(batch_size="full")], space=space, trials=1)
     with pytest.raises(TfoptError, match="no trial came to a score: the loss became"):
-        tfopt.run(recipe(data, tfopt.Tune(stages=[train()], space=space, tuner="grid")), tmp_path)
+        tfopt.run(recipe(data, stage, model=quick), tmp_path)
 
 
 def test_a_tuner_from_a_file(data, tmp_path):
@@ -135,7 +144,8 @@ def test_a_tuner_from_a_file(data, tmp_path):
         "    def __init__(self, most=9, **more):\n        super().__init__(**{**more, 'max_trials': most})\n"
     )
     tuner = {f"{tmp_path}/mine.py:Two": {"most": 1}}
-    result = tfopt.run(recipe(data, tfopt.Tune(stages=[train()], space=RATES, tuner=tuner)), tmp_path / "out")
+    stage = tfopt.Tune(stages=[short()], space={"train.l2": [0.0, 1e-3]}, tuner=tuner)
+    result = tfopt.run(recipe(data, stage, model=quick), tmp_path / "out")
     assert len(tuned(result)["trials"]) == 1
 
 
