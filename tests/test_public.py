@@ -175,7 +175,7 @@ before = dict(os.environ)
 pruning = tfopt.callbacks.MagnitudePruning(sparsity=0.5, frequency=1)
 assert tf.keras.__version__.startswith("3."), tf.keras.__version__
 model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
-model.compile("sgd", "mse")
+model.compile("sgd", "mse", run_eagerly=True)
 model.fit(numpy.ones((8, 4)), numpy.ones((8, 2)), batch_size=2, verbose=0, callbacks=[pruning])
 assert tf.keras.__version__.startswith("3."), tf.keras.__version__
 assert "TF_USE_LEGACY_KERAS" not in os.environ

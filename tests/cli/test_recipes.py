@@ -277,6 +277,7 @@ def test_validate_finds_a_wrong_recipe_and_says_where_in_one_line(cli, wrong, na
     assert out == ""
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_run_of_a_wrong_recipe_is_exit_code_2_and_one_line_and_leaves_no_folder(cli, wrong, project, name):
     wrong(name)
