@@ -43,10 +43,36 @@ STAGES = ("Benchmark", "Prune", "Quantize", "Train", "Verify")
 FUNCTIONS = ("convert", "inspect", "run", "validate")
 
 
-def loaded_by(python, code):
-    names = sorted(HEAVY | {"pydantic", "numpy"})
-    out = python(f"{code}\nimport json, sys\nprint(json.dumps([n for n in {names!r} if n in sys.modules]))")
-    return set(json.loads(out.splitlines()[-1]))
+COMMANDS = ("stages prune", "schema", "validate --quick pipelines/digits.yaml")
+LOADED = """
+import importlib, json, sys
+import tfopt
+tfopt.__version__, dir(tfopt)
+loaded = {{}}
+def look(what):
+    loaded[what] = sorted({names!r} & sys.modules.keys())
+look("import tfopt")
+from tfopt.cli import main
+for command in {commands!r}:
+    sys.argv = ["tfopt", *command.split()]
+    try:
+        main()
+    except SystemExit as exit:
+        assert not exit.code, exit.code
+    look(command)
+for module in {modules!r}:
+    importlib.import_module(module)
+    look(module)
+print(json.dumps(loaded))
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded(python):
+    """What a fresh interpreter has loaded after `import tfopt`, then each command, then each module of the floor."""
+    modules = [module for room in GROUND_FLOOR for module in modules_of(room)]
+    code = LOADED.format(names=HEAVY | {"pydantic", "numpy"}, commands=["--help", *COMMANDS], modules=modules)
+    return {what: set(names) for what, names in json.loads(python(code).splitlines()[-1]).items()}
 
 
 def test_the_list_of_public_names_is_sorted_and_holds_no_name_twice():
@@ -121,48 +147,22 @@ def test_the_version_is_the_one_of_the_package():
     assert tfopt.__version__ == version("tfopt")
 
 
-def test_importing_tfopt_imports_no_framework_at_all(python):
-    assert loaded_by(python, "import tfopt; tfopt.__version__; dir(tfopt)") == set()
+def test_importing_tfopt_imports_no_framework_at_all(loaded):
+    assert loaded["import tfopt"] == set()
 
 
-def test_help_imports_no_framework(python):
-    code = """
-import sys
-from tfopt.cli import main
-sys.argv = ["tfopt", "--help"]
-try:
-    main()
-except SystemExit as exit:
-    assert exit.code == 0, exit.code
-"""
-    assert loaded_by(python, code) & (HEAVY | {"pydantic"}) == set()
+def test_help_imports_no_framework(loaded):
+    assert loaded["--help"] & (HEAVY | {"pydantic"}) == set()
 
 
-def test_no_module_of_the_ground_floor_imports_a_framework(python):
-    modules = [module for room in GROUND_FLOOR for module in modules_of(room)]
-    assert {"tfopt.stages.train", "tfopt.recipe.recipe", "tfopt.cli.models"} <= set(modules)
-    code = f"""
-import importlib, sys
-for module in {modules!r}:
-    importlib.import_module(module)
-    loaded = {HEAVY!r} & sys.modules.keys()
-    assert not loaded, (module, loaded)
-"""
-    python(code)
+def test_no_module_of_the_ground_floor_imports_a_framework(loaded):
+    assert {"tfopt.stages.train", "tfopt.recipe.recipe", "tfopt.cli.models"} <= set(loaded)
+    assert {what for what, names in loaded.items() if names & HEAVY} == set()
 
 
-@pytest.mark.parametrize("command", [["stages", "prune"], ["schema"], ["validate", "--quick", "pipelines/digits.yaml"]])
-def test_commands_that_only_look_at_words_import_no_framework(python, command):
-    code = f"""
-import sys
-from tfopt.cli import main
-sys.argv = ["tfopt", *{command!r}]
-try:
-    main()
-except SystemExit as exit:
-    assert not exit.code, exit.code
-"""
-    assert loaded_by(python, code) & HEAVY == set()
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_that_only_look_at_words_import_no_framework(loaded, command):
+    assert loaded[command] & HEAVY == set()
 
 
 @pytest.mark.parametrize("first", ["import tfopt", "import tensorflow"], ids=["tfopt first", "tensorflow first"])
@@ -175,7 +175,7 @@ before = dict(os.environ)
 pruning = tfopt.callbacks.MagnitudePruning(sparsity=0.5, frequency=1)
 assert tf.keras.__version__.startswith("3."), tf.keras.__version__
 model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
-model.compile("sgd", "mse")
+model.compile("sgd", "mse", run_eagerly=True)
 model.fit(numpy.ones((8, 4)), numpy.ones((8, 2)), batch_size=2, verbose=0, callbacks=[pruning])
 assert tf.keras.__version__.startswith("3."), tf.keras.__version__
 assert "TF_USE_LEGACY_KERAS" not in os.environ

@@ -1,6 +1,7 @@
 """The commands that work on a model file: convert, sensitivity, inspect."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -32,9 +33,10 @@ def command(monkeypatch, capfd, tmp_path):
     return lambda *arguments: run(monkeypatch, capfd, *arguments)
 
 
-@pytest.fixture
-def files(tmp_path):
-    """model.keras, x.npy and targets beside them, in the working directory."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with model.keras, x.npy and labelled.npz, and what is in them."""
+    folder = tmp_path_factory.mktemp("made")
     keras.utils.set_random_seed(3)
     model = keras.Sequential(
         [
@@ -45,10 +47,30 @@ def files(tmp_path):
             layers.Dense(4, activation="softmax", name="head"),
         ]
     )
-    model.save(tmp_path / "model.keras")
+    model.save(folder / "model.keras")
     x = np.random.default_rng(0).normal(size=(40, 8, 8, 1)).astype(np.float32)
-    np.save(tmp_path / "x.npy", x)
-    return model, x
+    np.save(folder / "x.npy", x)
+    arrays = {}
+    for number, split in enumerate(("train", "validation", "test")):
+        images = np.random.default_rng(number).normal(size=(400, 8, 8, 1)).astype(np.float32)
+        arrays |= {f"x_{split}": images, f"y_{split}": np.asarray(model(images)).argmax(-1)}
+    np.savez(folder / "labelled.npz", **arrays)
+    return folder, model, x, arrays
+
+
+@pytest.fixture
+def files(made, tmp_path):
+    """model.keras and x.npy, in the working directory; a model of the same weights, and the samples."""
+    folder, model, x, _ = made
+    for name in ("model.keras", "x.npy"):
+        shutil.copy(folder / name, tmp_path)
+    return copied(model), x
+
+
+def copied(model):
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def test_convert_writes_a_file_that_gives_what_keras_gives(command, files, tmp_path):
@@ -131,15 +153,11 @@ def test_sensitivity_without_data_says_that_it_guessed(command, files):
 
 
 @pytest.fixture
-def labelled(files, tmp_path):
+def labelled(made, files, tmp_path):
     """labelled.npz beside model.keras: 400 samples in each split with the classes that the model gives them."""
-    model, _ = files
-    arrays = {}
-    for number, split in enumerate(("train", "validation", "test")):
-        x = np.random.default_rng(number).normal(size=(400, 8, 8, 1)).astype(np.float32)
-        arrays |= {f"x_{split}": x, f"y_{split}": np.asarray(model(x)).argmax(-1)}
-    np.savez(tmp_path / "labelled.npz", **arrays)
-    return model, arrays
+    folder, _, _, arrays = made
+    shutil.copy(folder / "labelled.npz", tmp_path)
+    return files[0], arrays
 
 
 def test_sensitivity_to_pruning_shows_curves_and_a_stage_that_reaches_the_target(command, labelled, tmp_path):

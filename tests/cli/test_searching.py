@@ -37,7 +37,7 @@ def started(monkeypatch):
         def run(self):
             return 0
 
-    monkeypatch.setattr(process_pool, "Workforce", Fake)
+    monkeypatch.setattr(process_pool, "ProcessPool", Fake)
     return found
 
 

@@ -1,5 +1,6 @@
 """New entries of registries, as a user of tfopt would add them, and a recipe to use them in."""
 
+import json
 import sys
 from importlib.metadata import EntryPoint
 
@@ -19,6 +20,12 @@ def build():
         layers.Dense(16, activation="relu", name="hidden"), layers.Dense(10, activation="softmax", name="head"),
     ])
 """
+REGISTRIES = (
+    ("tfopt.sparsity.schedules", "SCHEDULES"),
+    ("tfopt.sparsity.allocations", "ALLOCATIONS"),
+    ("tfopt.sparsity.structured.importance", "SCORES"),
+    *(("tfopt.recipe.export", name) for name in ("MODES", "RANGES", "TARGETS", "TRAINED_RANGES")),
+)
 HEAVY = ("tensorflow", "keras", "tf_keras", "tensorflow_model_optimization", "ai_edge_litert", "litert_quantizer")
 
 
@@ -88,12 +95,20 @@ def run_stage(tmp_path):
     return run
 
 
-@pytest.fixture
-def heavy_modules(python):
-    """The frameworks that listing a registry imports."""
+@pytest.fixture(scope="session")
+def listed_afresh(python):
+    """What a fresh interpreter finds in registries, and what each makes it import of the frameworks.
 
-    def listed(package, registry):
-        listing = f"import sys; from {package} import {registry} as registry; dict(registry)"
-        return python(f"{listing}; print([name for name in {HEAVY} if name in sys.modules])").splitlines()[-1]
-
-    return listed
+    By package and name: the names of the entries, and the frameworks that none of those before it has imported.
+    """
+    code = f"""
+import importlib, json, sys
+found, seen = [], set()
+for package, name in {REGISTRIES!r}:
+    names = list(dict(getattr(importlib.import_module(package), name)))
+    heavy = set({HEAVY!r}) & sys.modules.keys()
+    found.append([[package, name], [names, sorted(heavy - seen)]])
+    seen |= heavy
+print(json.dumps(found))
+"""
+    return {tuple(where): found for where, found in json.loads(python(code).splitlines()[-1])}

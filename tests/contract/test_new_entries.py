@@ -118,52 +118,36 @@ def run(tmp_path, monkeypatch, blobs):
     (tmp_path / "model.py").write_text(MODEL)
     monkeypatch.chdir(tmp_path)
 
-    def run(train="optimizer: adam", metrics="[accuracy]"):
+    def run(train="optimizer: sgd", metrics="[accuracy]"):
         (tmp_path / "r.yaml").write_text(RECIPE.format(train=train, metrics=metrics))
         return tfopt.run("r.yaml").metrics
 
     return run
 
 
-def test_a_metric_in_a_new_file_is_one_of_a_recipes(new_file, run):
+NEW_RATE = "learning_rate: {polynomial: {initial_learning_rate: 0.5}}"
+
+
+def test_a_metric_an_optimizer_and_a_schedule_in_new_files_are_some_of_a_recipes(new_file, run):
+    new_file(tfopt.metrics, "misses", METRIC)
+    new_file(tfopt.optimizers, "sign_sgd", OPTIMIZER)
+    new_file(tfopt.optimizers.schedules, "polynomial", SCHEDULE)
+    optimizer = f"optimizer: {{sam: {{optimizer: {{sign_sgd: {{clipnorm: 1, {NEW_RATE}}}}}}}}}"
+    found = run(optimizer, metrics="[misses, misses_of_3, accuracy]")
+    assert found["misses"] == pytest.approx((1 - found["accuracy"]) * 64)
+    assert found["misses_of_3"] == 3
+
+
+def test_a_metric_in_a_new_file_is_found_by_its_names(new_file):
     new_file(tfopt.metrics, "misses", METRIC)
     assert "misses" in METRICS
     assert find("errors") is METRICS["misses"]
-    found = run(metrics="[misses, misses_of_3, accuracy]")
-    assert found["misses"] == pytest.approx((1 - found["accuracy"]) * 64)
-    assert found["misses_of_3"] == 3
     with pytest.raises(InputError, match="Did you mean 'misses'"):
         find("mises")
 
 
-def test_a_metric_of_another_package_is_one_of_a_recipes(installed, run):
-    installed(
-        "other_metrics",
-        METRIC,
-        tfopt__metrics="other_metrics:MISSES",
-        tfopt__metric_families="other_metrics:MISSES_OF",
-    )
-    found = run(metrics="[misses, misses_of_3, accuracy]")
-    assert found["misses"] == pytest.approx((1 - found["accuracy"]) * 64)
-    assert found["misses_of_3"] == 3
-
-
-def test_results_are_made_again_where_the_code_of_another_packages_metric_changes(installed, run, tmp_path):
-    installed("changing_metrics", METRIC, tfopt__metrics="changing_metrics:MISSES")
-    first = run(metrics="[misses]")["misses"]
-    (tmp_path / "changing_metrics.py").write_text(METRIC.replace(".sum()", ".sum() + 1000"))
-    del sys.modules["changing_metrics"]
-    METRICS._found = None
-    importlib.invalidate_caches()
-    assert run(metrics="[misses]")["misses"] == first + 1000
-
-
-def test_an_optimizer_in_a_new_file_is_one_of_a_recipes(new_file, run):
+def test_an_optimizer_in_a_new_file_is_held_to_its_batch_size_and_its_name(new_file, run):
     new_file(tfopt.optimizers, "sign_sgd", OPTIMIZER)
-    assert "accuracy" in run("optimizer: sign_sgd")
-    assert "accuracy" in run(
-        "optimizer: {sign_sgd: {clipnorm: 1, learning_rate: {cosine: {initial_learning_rate: 1}}}}"
-    )
     with pytest.raises(InputError, match="sign_sgd takes 16 samples to a step"):
         run("optimizer: sign_sgd, batch_size: 8")
     with pytest.raises(InputError, match="Did you mean 'sign_sgd'"):
@@ -176,36 +160,48 @@ def test_its_defaults_are_those_of_the_name_and_a_recipes_go_before_them(new_fil
     assert float(build("sign_sgd", 10).learning_rate) == 0.25
     assert build({"sign_sgd": {"clipnorm": 1.5}}, 10).clipnorm == 1.5
     assert float(build({"sign_sgd": {"learning_rate": 0.5}}, 10).learning_rate) == 0.5
+    cosine = build({"sign_sgd": {"learning_rate": {"cosine": {"initial_learning_rate": 1.0}}}}, 10)
+    assert float(cosine._learning_rate(5)) == pytest.approx(0.5)
 
 
-def test_a_model_that_was_trained_with_it_loads_in_a_process_that_has_not_named_it(installed, run, tmp_path):
-    installed("later_optimizers", OPTIMIZER, tfopt__optimizers="later_optimizers")
-    run("optimizer: sign_sgd")
-    [file] = tmp_path.glob("saved_models/new/*train/model.keras")
-    keras.saving.get_custom_objects().pop("new_entries>SignSGD")
-    del sys.modules["later_optimizers"]
-    OPTIMIZERS._found = None
-    assert type(files.load(file).optimizer).__name__ == "SignSGD"
-
-
-def test_an_optimizer_of_another_package_is_one_of_a_recipes(installed, run):
-    installed("other_optimizers", OPTIMIZER, tfopt__optimizers="other_optimizers")
-    assert "accuracy" in run("optimizer: {sam: {optimizer: sign_sgd}}")
-
-
-def test_a_schedule_in_a_new_file_is_one_of_a_recipes(new_file, run):
+def test_a_schedule_in_a_new_file_is_as_long_as_the_training(new_file):
     new_file(tfopt.optimizers.schedules, "polynomial", SCHEDULE)
     spec = {"sgd": {"learning_rate": {"polynomial": {"initial_learning_rate": 0.5, "end_learning_rate": 0.0}}}}
     optimizer = tfopt.optimizers.build_optimizer(spec, 80)
-    assert float(optimizer._learning_rate(40)) == pytest.approx(0.25)  # as long as the training
-    assert "accuracy" in run("optimizer: {sgd: {learning_rate: {polynomial: {initial_learning_rate: 0.5}}}}")
+    assert float(optimizer._learning_rate(40)) == pytest.approx(0.25)
     with pytest.raises(InputError, match="exponential, cosine, piecewise, one_cycle, polynomial"):
         tfopt.optimizers.build_optimizer({"sgd": {"learning_rate": {"polinomial": {}}}}, 80)
 
 
-def test_a_schedule_of_another_package_is_one_of_a_recipes(installed, run):
-    installed("other_schedules", SCHEDULE, tfopt__learning_rate_schedules="other_schedules:POLYNOMIAL")
-    assert "accuracy" in run("optimizer: {sgd: {learning_rate: {polynomial: {initial_learning_rate: 0.5}}}}")
+def test_those_of_another_package_are_some_of_a_recipes_and_found_again_when_its_model_is_loaded(
+    installed, run, tmp_path
+):
+    installed(
+        "others",
+        f"{METRIC}{OPTIMIZER}{SCHEDULE}",
+        tfopt__metrics="others:MISSES",
+        tfopt__metric_families="others:MISSES_OF",
+        tfopt__optimizers="others:SIGN_SGD",
+        tfopt__learning_rate_schedules="others:POLYNOMIAL",
+    )
+    found = run(f"optimizer: {{sign_sgd: {{{NEW_RATE}}}}}", metrics="[misses, misses_of_3, accuracy]")
+    assert found["misses"] == pytest.approx((1 - found["accuracy"]) * 64)
+    assert found["misses_of_3"] == 3
+    [file] = tmp_path.glob("saved_models/new/*train/model.keras")
+    keras.saving.get_custom_objects().pop("new_entries>SignSGD")
+    del sys.modules["others"]  # as in a process that has not named it
+    OPTIMIZERS._found = None
+    assert type(files.load(file).optimizer).__name__ == "SignSGD"
+
+
+def test_results_are_made_again_where_the_code_of_another_packages_metric_changes(installed, run, tmp_path):
+    installed("changing_metrics", METRIC, tfopt__metrics="changing_metrics:MISSES")
+    first = run(metrics="[misses]")["misses"]
+    (tmp_path / "changing_metrics.py").write_text(METRIC.replace(".sum()", ".sum() + 1000"))
+    del sys.modules["changing_metrics"]
+    METRICS._found = None
+    importlib.invalidate_caches()
+    assert run(metrics="[misses]")["misses"] == first + 1000
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,7 @@ def step(observer, x):
     observer.follow({0: [observer.extremes(x)]})
 
 
+@pytest.mark.sample(1)
 def test_a_model_is_trained_with_them_and_its_file_is_near(trained):
     model, samples = zoo.build("dense")
     model.compile("sgd", "mse")

@@ -1,22 +1,25 @@
 """What every target keeps to, and that other packages add targets and stages."""
 
 import dataclasses
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.quantization import zoo
+from tfopt.cli import main
 from tfopt.errors import ConversionError, InputError, RecipeError
 from tfopt.quantization import validation
 from tfopt.quantization.conversion import finish, prepare
+from tfopt.recipe import stage
 from tfopt.recipe.export import MODES, TARGETS, Export, Measurement
 
-ROOT = Path(__file__).parents[2]
-RUNS = [(name, mode) for name, target in TARGETS.items() for mode in target.modes]
+# Every target with every mode that it runs: by default with its first one.
+RUNS = [
+    pytest.param(name, mode, marks=() if mode == target.modes[0] else pytest.mark.slow)
+    for name, target in TARGETS.items()
+    for mode in target.modes
+]
 # Settings of which one target or another refuses some.
 ODD = (
     {"batch": "any"},
@@ -137,8 +140,8 @@ stages:
 
 
 @pytest.fixture
-def package(tmp_path):
-    """Writes an installed package with entry points, and runs tfopt where it is found."""
+def package(tmp_path, monkeypatch, capfd):
+    """Installs a package with entry points for the length of a test, and gives the command tfopt with it."""
 
     def install(code, **points):
         folder = tmp_path / "site"
@@ -148,37 +151,42 @@ def package(tmp_path):
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: board-for-tfopt\nVersion: 1.0\n")
         groups = [f"[tfopt.{group}]\nmine = {value}\n" for group, value in points.items()]
         (info / "entry_points.txt").write_text("\n".join(groups))
-
-        def run(*arguments):
-            return subprocess.run(
-                [sys.executable, "-m", "tfopt", *arguments],
-                capture_output=True,
-                text=True,
-                cwd=tmp_path,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
-                timeout=300,
-            )
-
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(folder)
+        for registry in (TARGETS, stage.INSTALLED):
+            monkeypatch.setattr(registry, "_found", None)
         return run
 
-    return install
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tfopt", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return caught.value.code or 0, capfd.readouterr().err
+
+    own = dict(stage._OWN)
+    yield install
+    stage._OWN.clear()
+    stage._OWN.update(own)
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def test_another_package_adds_a_target_and_a_stage(package, tmp_path):
     tfopt = package(PACKAGE, targets="board_for_tfopt:BOARD", stages="board_for_tfopt:Negate")
     (tmp_path / "model.py").write_text(MODEL)
     (tmp_path / "r.yaml").write_text(RECIPE)
-    done = tfopt("run", "r.yaml")
-    assert done.returncode == 0, done.stderr
+    code, error = tfopt("run", "r.yaml")
+    assert code == 0, error
     [report] = (tmp_path / "saved_models").rglob("report.json")
     assert '"board_cycles": 7.0' in report.read_text()
     assert '"board_max_error": 0.0' in report.read_text()
     assert "Cycles: 7; largest difference from LiteRT 0." in report.with_suffix(".md").read_text()
     (tmp_path / "r.yaml").write_text(RECIPE.replace("target: board", "target: board, batch: 2"))
-    refused = tfopt("validate", "--quick", "r.yaml")
-    assert refused.returncode == 2
-    assert "target board runs one sample at a time. Leave batch out." in refused.stderr
-    assert len(refused.stderr.splitlines()) == 1
+    code, error = tfopt("validate", "--quick", "r.yaml")
+    assert code == 2
+    assert "target board runs one sample at a time. Leave batch out." in error
+    assert len(error.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -193,8 +201,8 @@ def test_another_package_adds_a_target_and_a_stage(package, tmp_path):
 )
 def test_an_entry_point_that_is_broken_is_one_line(package, points, words):
     code = f'{PACKAGE}\n\nLITERT = Target("litert", "another one", lambda mode: True)\n'
-    done = package(code, **points)("schema")
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
+    code, error = package(code, **points)("schema")
+    assert code == 2
+    assert len(error.splitlines()) == 1
     for word in ("'mine'", "board-for-tfopt", f"tfopt.{next(iter(points))}", *words):
-        assert word in done.stderr
+        assert word in error

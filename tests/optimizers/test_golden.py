@@ -33,7 +33,7 @@ def path(optimizer):
     """Where the weights are after each step."""
     point = Point()
     model = keras.Sequential([keras.layers.Input((3,)), point])
-    model.compile(optimizer, loss)
+    model.compile(optimizer, loss, run_eagerly=True)
     seen = []
     look = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(point.kernel.numpy()))
     zeros = np.zeros((STEPS, 3), np.float32)

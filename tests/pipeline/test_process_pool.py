@@ -59,7 +59,9 @@ def test_an_error_ends_all_at_once_and_is_shown_once():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
 def test_a_killed_parent_takes_its_processes_along():
-    starts = "from tfopt.workforce import Workforce; import sys; Workforce(sys.argv[1:], [{}], print).run()"
+    starts = (
+        "from tfopt.pipeline.process_pool import ProcessPool; import sys; ProcessPool(sys.argv[1:], [{}], print).run()"
+    )
     waits = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
     command = [sys.executable, "-u", "-c", starts, sys.executable, "-c", waits]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:

@@ -43,8 +43,13 @@ def worker(storage, folder, trials, seconds=0.0, lost_after=2.0, make=None, noti
 if __name__ == "__main__":
     heartbeat.SECONDS = 0.3
     gather(Path(sys.argv[2]), int(sys.argv[5]))
+    # On a busy machine a worker may be silent for seconds; one of this machine that has ended is known by its process.
     own, _ = worker(
-        sys.argv[1] if sys.argv[1] != "-" else None, Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+        sys.argv[1] if sys.argv[1] != "-" else None,
+        Path(sys.argv[2]),
+        int(sys.argv[3]),
+        float(sys.argv[4]),
+        lost_after=10.0,
     )
     for point in own.run():
         print(point.number, point.epochs, point.score)

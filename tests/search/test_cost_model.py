@@ -55,6 +55,7 @@ def made(model, x, density, bits, clusters):
     return tfopt.convert(copy, "int8", x, rules=rules)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("density", [1.0, 0.3, 0.1])
 @pytest.mark.parametrize(("bits", "clusters"), [(8, 0), (4, 0), (8, 8)])
 def test_the_sizes_are_those_of_the_file(model, x, profile, density, bits, clusters):

@@ -4,18 +4,18 @@ import pytest
 from tfopt.errors import ModelError
 from tfopt.search.cost_model import Cost, CostModel
 from tfopt.search.pareto import Objective, Point
-from tfopt.search.sampler import SLACK, Sampler, scale_to_limits
+from tfopt.search.sampler import RANDOM, SLACK, Sampler, scale_to_limits
 from tfopt.search.space import Candidate, Space, channel_shares
 
 GROUPS = {"a": ("a",), "b": ("b",)}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def space():
     return Space(GROUPS, frozenset({"a"}), (0.01, 1.0), (8, 4), (0, 8), channel_shares(0.5, 1.0))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def forecast(space):
     generator = np.random.default_rng(0)
     kernels = {name: [generator.normal(size=(100, 80))] for name in GROUPS}
@@ -36,6 +36,15 @@ def made(space, forecast, count, objective, score):
         drop = score(proposal.candidate)
         points.append(Point(number, proposal.candidate, 1, 1 - drop, drop, cost))
     return points, dropped
+
+
+ACCURATE = Objective("accurate", "gzip", gzip_bytes=5000)
+
+
+@pytest.fixture(scope="module")
+def points(space, forecast):
+    """A search in which only the density of `a` counts."""
+    return made(space, forecast, 25, ACCURATE, lambda c: 1 - c.density["a"])[0]
 
 
 def test_seeds_come_first_in_their_order(space, forecast):
@@ -75,24 +84,20 @@ def test_where_accuracy_is_wanted_candidates_fill_the_budget(space, forecast):
     assert all(5000 < p.cost.gzip_bytes <= 6000 for p in full)
 
 
-def test_no_candidate_comes_twice(space, forecast):
-    points, _ = made(space, forecast, 20, Objective("accurate", "gzip", gzip_bytes=6000), lambda c: 0.0)
-    assert len({repr(p.candidate) for p in points}) == 20
+def test_no_candidate_comes_twice(points):
+    assert len({repr(p.candidate) for p in points}) == 25
 
 
-def test_the_same_trials_lead_to_the_same_proposal_and_another_worker_to_another(space, forecast):
-    objective = Objective("accurate", "gzip", gzip_bytes=6000)
-    points, _ = made(space, forecast, 10, objective, lambda c: 1 - c.density["a"])
-    first, again = (propose(space, forecast, objective, points, [p.candidate for p in points]) for _ in range(2))
-    other = propose(space, forecast, objective, points, [p.candidate for p in points], who="another")
+def test_the_same_trials_lead_to_the_same_proposal_and_another_worker_to_another(space, forecast, points):
+    taken = [p.candidate for p in points]
+    first, again = (propose(space, forecast, ACCURATE, points, taken) for _ in range(2))
+    other = propose(space, forecast, ACCURATE, points, taken, who="another")
     assert first == again
     assert first != other
 
 
-def test_the_search_learns_which_layer_matters(space, forecast):
+def test_the_search_learns_which_layer_matters(points):
     """Only `a` counts: the later candidates give it more of the budget than the first ones."""
-    objective = Objective("accurate", "gzip", gzip_bytes=5000)
-    points, _ = made(space, forecast, 40, objective, lambda c: 1 - c.density["a"])
 
     def share(chosen):
         return float(np.mean([p.candidate.density["a"] - p.candidate.density["b"] for p in chosen]))
@@ -100,12 +105,18 @@ def test_the_search_learns_which_layer_matters(space, forecast):
     assert share(points[-15:]) > share(points[:8]) + 0.1
 
 
-def test_a_budget_that_nothing_meets_is_one_line(space, forecast):
-    with pytest.raises(ModelError, match=r"none of 500 candidates fits the limits: the nearest would be .*% over"):
+@pytest.fixture
+def impatient(monkeypatch):
+    """Few candidates are drawn before the space counts as exhausted; the last of them are TPE's."""
+    monkeypatch.setattr("tfopt.search.sampler.PATIENCE", 2 * RANDOM)
+
+
+def test_a_budget_that_nothing_meets_is_one_line(space, forecast, impatient):
+    with pytest.raises(ModelError, match=r"none of 16 candidates fits the limits: the nearest would be .*% over"):
         propose(space, forecast, Objective("accurate", "gzip", gzip_bytes=100))
 
 
-def test_a_space_that_is_used_up_is_one_line(forecast):
+def test_a_space_that_is_used_up_is_one_line(forecast, impatient):
     small = Space(GROUPS, frozenset({"a"}), None, (8, 4), (0,), (1.0,))
     both = [Candidate({}, {"a": bits}) for bits in (8, 4)]
     with pytest.raises(ModelError, match="every candidate of the space has been tried"):

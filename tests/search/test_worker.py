@@ -275,15 +275,15 @@ def postgresql(tmp_path):
 
 
 def test_two_workers_meet_in_postgresql_and_each_is_killed_once(tmp_path, postgresql):
-    processes = [start(postgresql, tmp_path, 12, 0.4) for _ in range(2)]
+    processes = [start(postgresql, tmp_path, 8, 0.3) for _ in range(2)]
     for killed in range(2):
         wait_for(lambda own=processes[killed].pid: len(list(tmp_path.glob(f"[0-9]*-{own}"))) >= 1, processes)
         processes[killed].send_signal(signal.SIGKILL)
         processes[killed].communicate()
-        processes[killed] = start(postgresql, tmp_path, 12, 0.4)
+        processes[killed] = start(postgresql, tmp_path, 8, 0.3)
     for process in processes:
         gathering.end(process)
-    check_complete(tmp_path, worker(postgresql, tmp_path, 12)[1])
+    check_complete(tmp_path, worker(postgresql, tmp_path, 8)[1], 8, 2)
     assert not (tmp_path / "search.journal").exists()
 
 

@@ -1,19 +1,20 @@
-"""One process of a search for hyperparameters: `python shared_tuning.py FOLDER TRIALS SECONDS PROCESSES`."""
+"""One process of a search for hyperparameters, forked where keras-tuner has been imported already."""
 
 import json
 import os
-import sys
 import time
-from pathlib import Path
+
+import keras_tuner  # noqa: F401 (imported once, where the processes are forked)
 
 from tests.gathering import gather
 from tfopt.search import heartbeat
 from tfopt.search.tuning.tuners import Tuning
 
 
-def main():
+def search(environment, folder, trials, seconds, processes):
+    """Searches in a role of keras-tuner's environment; a file of its process has what became of the trials."""
+    os.environ.update(environment)
     heartbeat.SECONDS = 0.3
-    folder, trials, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     (folder / "made").mkdir(exist_ok=True)
 
     def run(trial):
@@ -26,9 +27,7 @@ def main():
     def declare(hyperparameters):
         hyperparameters.Float("x", 0.0, 1.0)
 
-    gather(folder, int(sys.argv[4]))
+    gather(folder, processes)
     own = Tuning("random", declare, run, False, folder, trials, 1, 0, lost_after=3.0)
-    print(json.dumps([(one.number, one.status) for one in own.search()]))
-
-
-main()
+    outcomes = [(one.number, one.status) for one in own.search()]
+    (folder / f"outcomes-{os.getpid()}.json").write_text(json.dumps(outcomes))

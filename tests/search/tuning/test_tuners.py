@@ -1,22 +1,25 @@
 """keras-tuner's tuners under our own trial: what they propose, how failures and deaths are taken, chief and workers."""
 
 import json
+import multiprocessing
 import os
-import signal
 import time
 from pathlib import Path
 
 import keras_tuner
 import pytest
+from threadpoolctl import threadpool_limits
 
-from tests import gathering
+from tests.search.tuning import shared_tuning
 from tfopt.errors import InputError, TfoptError
 from tfopt.search.tuning.chief import Rendezvous
 from tfopt.search.tuning.roles import role_here
 from tfopt.search.tuning.tuners import ATTEMPTS, NAMES, PROJECT, Tuning
 from tfopt.subprocesses import free_ports
 
-SCRIPT = Path(__file__).with_name("shared_tuning.py")
+# One process imports keras-tuner, and with it TensorFlow; those of a search are its forks.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([shared_tuning.__name__])
 
 
 def declare(hyperparameters):
@@ -56,7 +59,8 @@ def test_hyperband_says_how_long_and_trains_the_best_longest(tmp_path):
 
 
 def test_a_bayesian_search_finds_the_bottom_nearer_than_its_first_guesses(tmp_path):
-    outcomes = tuning(tmp_path, tuner="bayesian", trials=14).search()
+    with threadpool_limits(1):  # the matrices of ten trials are too small for several
+        outcomes = tuning(tmp_path, tuner="bayesian", trials=10).search()
     assert min(one.score for one in outcomes) < 1.02
 
 
@@ -190,7 +194,21 @@ def environment(put, name, port):
 def start(name, port, folder, seconds):
     own = {}
     environment(own.__setitem__, name, port)
-    return gathering.start(SCRIPT, folder, 8, seconds, 3, **own)
+    process = FORKS.Process(target=shared_tuning.search, args=(own, folder, 8, seconds, 3), daemon=True)
+    process.start()
+    return process
+
+
+def kill(process):
+    process.kill()
+    process.join()
+
+
+def end(process, folder):
+    """The numbers of the trials and what became of each, as the process that has ended tells."""
+    process.join(120)
+    assert process.exitcode == 0
+    return json.loads((folder / f"outcomes-{process.pid}.json").read_text())
 
 
 def test_a_chief_ends_though_a_worker_was_killed(tmp_path):
@@ -200,12 +218,11 @@ def test_a_chief_ends_though_a_worker_was_killed(tmp_path):
     limit = time.monotonic() + 90
     while not list((tmp_path / "made").glob(f"*-{workers[0].pid}")):
         assert time.monotonic() < limit
-        assert chief.poll() is None
+        assert chief.is_alive()
         time.sleep(0.05)
-    workers[0].send_signal(signal.SIGKILL)
-    workers[0].communicate()
-    gathering.end(workers[1])
-    outcomes = json.loads(gathering.end(chief).splitlines()[-1])
+    kill(workers[0])
+    end(workers[1], tmp_path)
+    outcomes = end(chief, tmp_path)
     assert [status for _, status in outcomes] == ["COMPLETED"] * 8
     makings = [path.name.split("-")[0] for path in (tmp_path / "made").iterdir() if path.read_text() == "done"]
     assert sorted(makings) == [str(number) for number in range(8)]
@@ -222,13 +239,11 @@ def test_what_the_last_worker_leaves_behind_the_chief_does_itself(tmp_path):
         time.sleep(0.01)
     last = max((tmp_path / "made").glob("*"), key=lambda path: path.stat().st_mtime).name.split("-")[1]
     doomed = next(worker for worker in workers if str(worker.pid) == last)
-    doomed.send_signal(signal.SIGKILL)
-    doomed.communicate()
-    outcomes = json.loads(gathering.end(chief).splitlines()[-1])
+    kill(doomed)
+    outcomes = end(chief, tmp_path)
     assert [status for _, status in outcomes] == ["COMPLETED"] * 8
     for worker in workers:
-        worker.kill()
-        worker.communicate()
+        kill(worker)
 
 
 def test_a_worker_that_comes_when_the_chief_has_taken_its_result_away_is_done(tmp_path, monkeypatch):
