@@ -352,7 +352,7 @@ def own_size(layer):
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.sample(40)
-def test_a_cut_model_is_the_original_without_some_channels(name, tmp_path):
+def test_a_cut_model_is_the_original_without_some_channels(name):
     model = built(name)
     structure, x = read(model), inputs_of(model)
     before = model.get_weights()
@@ -366,6 +366,14 @@ def test_a_cut_model_is_the_original_without_some_channels(name, tmp_path):
     assert {name for name, (full, left) in sizes.items() if full > 1 and left >= full} == set()
     for value, now in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(value, now)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.sample(8)
+def test_a_cut_model_is_saved_and_goes_on_training(name, tmp_path):
+    model = built(name)
+    structure, x = read(model), inputs_of(model)
+    smaller = cut(structure, some_groups(structure))
     smaller.save(tmp_path / "model.keras")
     assert_same(keras.models.load_model(tmp_path / "model.keras"), smaller, x, atol=1e-6)
     smaller.compile("sgd", "mse", run_eagerly=True)
@@ -418,6 +426,10 @@ def test_a_normalization_over_channels_is_over_those_that_are_left(name):
 
 
 def test_every_layer_that_the_table_knows_is_in_one_of_the_models():
-    met = {call.kind for name in MODELS for call in read(built(name)).calls}
-    met |= {type(made()).__name__ for made, _ in NORMALIZED.values()}
-    assert {name for name in TABLE if isinstance(name, str)} - met == set()
+    unmet = {kind for kind in TABLE if isinstance(kind, str)}
+    unmet -= {type(made()).__name__ for made, _ in NORMALIZED.values()}
+    for named in (True, False):  # models of a kind's name come first, so that few have to be built
+        for name in MODELS:
+            if any(kind.lower() in name.lower() for kind in unmet) or (unmet and not named):
+                unmet -= {call.kind for call in read(built(name)).calls}
+    assert unmet == set()
