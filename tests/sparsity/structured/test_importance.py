@@ -25,21 +25,9 @@ def network():
     return model
 
 
-@pytest.fixture(scope="module")
-def weights(make_blobs):
-    """Those of the network, trained once."""
-    keras.utils.set_random_seed(2)
-    model = network()
-    model.fit(*make_blobs(), epochs=3, verbose=0)
-    return model.get_weights()
-
-
 @pytest.fixture
-def trained(weights):
-    """The trained network, each test's own."""
-    model = network()
-    model.set_weights(weights)
-    return model
+def trained():
+    return scrambled(network())
 
 
 def families(structure):
