@@ -26,7 +26,7 @@ def weights(make_blobs):
     """Those of the network, trained once."""
     keras.utils.set_random_seed(3)
     model = network()
-    model.fit(*make_blobs(), epochs=3, verbose=0)
+    model.fit(*make_blobs(), batch_size=64, epochs=3, verbose=0)
     return model.get_weights()
 
 
@@ -66,7 +66,7 @@ def test_half_of_a_trained_model_learns_on(trained, blobs, score):
     x, y = blobs
     smaller = tfopt.sparsity.remove(trained, score=score, x=x, y=y).model
     smaller.fit(x, y, epochs=2, verbose=0)
-    assert smaller.evaluate(x, y, verbose=0, return_dict=True)["accuracy"] > 0.9
+    assert smaller.evaluate(x, y, batch_size=256, verbose=0, return_dict=True)["accuracy"] > 0.9
 
 
 def test_what_is_left_are_the_best_channels_and_nothing_else_changes(trained):
