@@ -58,7 +58,7 @@ def test_batchnorm_is_the_scale_and_says_nothing_of_layers_without(trained):
 def test_activity_is_how_often_times_how_strongly_a_unit_fires(trained, blobs):
     structure = read(trained)
     found = activity(structure, blobs[0])
-    inner = keras.Model(trained.inputs, [trained.layers[2].output, trained.get_layer("hidden").output])
+    inner = keras.Model(trained.inputs[0], [trained.layers[2].output, trained.get_layer("hidden").output])
     fired, units = (np.asarray(array, np.float64) for array in inner(blobs[0]))
     for name, values in (("conv", fired.reshape(-1, 8)), ("hidden", units)):
         often = (values > 0).mean(0)
