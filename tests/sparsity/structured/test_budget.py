@@ -14,12 +14,35 @@ from tfopt.sparsity.structured.importance.magnitude import magnitude
 from tfopt.sparsity.structured.selection import LayerLimits, RemovalOrder
 from tfopt.sparsity.structured.surgery import cut
 
+SAMPLES = np.random.default_rng(0).normal(size=(20, 8, 8, 1)).astype(np.float32)
 
-@pytest.fixture
+
+@pytest.fixture(scope="module")
 def structure():
+    """A small network, which budgets only look at."""
     keras.utils.set_random_seed(4)
     stack = [layers.Conv2D(32, 3, name="conv"), layers.ReLU(), layers.Conv2D(48, 3), layers.Flatten()]
     return read(keras.Sequential([layers.Input((8, 8, 1)), *stack, layers.Dense(64), layers.Dense(4, name="head")]))
+
+
+@pytest.fixture(scope="module")
+def files():
+    """The int8 files made so far, by the widths of their layers."""
+    return {}
+
+
+@pytest.fixture
+def to_int8(files, monkeypatch):
+    """The int8 file of a cut of the network; each is converted once, by budgets too."""
+
+    def once(model, mode, samples):
+        widths = tuple(layer.output.shape for layer in model.layers)
+        if widths not in files:
+            files[widths] = convert(model, mode, samples)
+        return files[widths]
+
+    monkeypatch.setattr("tfopt.quantization.conversion.convert", once)
+    return lambda model: once(model, "int8", SAMPLES)
 
 
 def choice(structure, round_to=1, **limits):
@@ -51,16 +74,14 @@ def test_a_share_of_the_channels(structure):
     assert [len(drop & set(family.groups)) for family in structure.families] == [24, 36, 48]
 
 
-def test_the_bytes_of_the_int8_file(structure):
-    x = np.random.default_rng(0).normal(size=(20, 8, 8, 1)).astype(np.float32)
-    whole = len(convert(structure.model, "int8", x))
-    drop = fit(structure, choice(structure), Budget(0.5, "bytes"), x)
-    assert 0.35 * whole < len(convert(cut(structure, drop), "int8", x)) <= 0.5 * whole
-    assert fit(structure, choice(structure), Budget(0.5 * whole, "bytes"), x) == drop
+def test_the_bytes_of_the_int8_file(structure, to_int8):
+    whole = len(to_int8(structure.model))
+    drop = fit(structure, choice(structure), Budget(0.5, "bytes"), SAMPLES)
+    assert 0.35 * whole < len(to_int8(cut(structure, drop))) <= 0.5 * whole
+    assert fit(structure, choice(structure), Budget(0.5 * whole, "bytes"), SAMPLES) == drop
 
 
-def test_milliseconds_are_those_of_the_file_on_litert(structure, monkeypatch):
-    x = np.random.default_rng(0).normal(size=(20, 8, 8, 1)).astype(np.float32)
+def test_milliseconds_are_those_of_the_file_on_litert(structure, to_int8, monkeypatch):
     seen = []
 
     def measure(path):  # a clock that knows the file's size alone
@@ -68,9 +89,9 @@ def test_milliseconds_are_those_of_the_file_on_litert(structure, monkeypatch):
         return {"latency_median_seconds": 1e-6 * seen[-1]}
 
     monkeypatch.setattr("tfopt.tflite.benchmark.measure", measure)
-    whole = len(convert(structure.model, "int8", x))
-    drop = fit(structure, choice(structure), Budget(0.5e-3 * whole, "milliseconds"), x)
-    assert len(convert(cut(structure, drop), "int8", x)) <= 0.5 * whole
+    whole = len(to_int8(structure.model))
+    drop = fit(structure, choice(structure), Budget(0.5e-3 * whole, "milliseconds"), SAMPLES)
+    assert len(to_int8(cut(structure, drop))) <= 0.5 * whole
     assert seen[0] == whole
 
 

@@ -9,7 +9,7 @@ from tfopt.sparsity.structured.dependency_graph import read
 from tfopt.sparsity.structured.selection import LayerLimits, RemovalOrder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def structure():
     """Two families: 16 channels of `conv`, 32 of `hidden`."""
     stack = [layers.Conv2D(16, 3, name="conv"), layers.Flatten(), layers.Dense(32, name="hidden")]

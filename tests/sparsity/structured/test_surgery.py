@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from tests.sparsity.structured.reference import assert_same, inputs_of, outputs, scrambled, silenced, some_groups
+from tests.sparsity.structured.reference import assert_same, inputs_of, outputs, scrambled, silence, some_groups
 from tfopt.sparsity.structured.dependency_graph import read
 from tfopt.sparsity.structured.propagation import TABLE
 from tfopt.sparsity.structured.surgery import cut
@@ -314,7 +314,7 @@ OTHERS = {
     "Bidirectional of two layers": lambda: between(
         SERIES, layers.Bidirectional(layers.LSTM(6), backward_layer=layers.GRU(6, go_backwards=True))
     ),
-    "attention": attention,
+    "MultiHeadAttention": attention,
     "attention of other sizes": lambda: attention(value_dim=5, output_shape=7, use_bias=False),
     "attention across": lambda: attention(value=(7, 4)),
     "attention with a key": lambda: attention(value=(7, 4), key=(7, 3)),
@@ -352,20 +352,31 @@ def own_size(layer):
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.sample(40)
-def test_a_cut_model_is_the_original_without_some_channels(name, tmp_path):
+def test_a_cut_model_is_the_original_without_some_channels(name):
     model = built(name)
     structure, x = read(model), inputs_of(model)
     before = model.get_weights()
     drop = some_groups(structure)
     smaller = cut(structure, drop)
-    assert_same(smaller, silenced(model, drop), x)
+    for value, now in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, now)
+    expected = outputs(silence(model, drop), x)
+    model.set_weights(before)  # it is shared
+    for got, value in zip(outputs(smaller, x), expected, strict=True):
+        np.testing.assert_allclose(got, value, atol=1e-5)
     old, new = parts(model), parts(smaller)
     assert [(type(layer), layer.name) for layer in new] == [(type(layer), layer.name) for layer in old]
     assert (type(smaller), smaller.name) == (type(model), model.name)
     sizes = {layer.name: (own_size(layer), own_size(made)) for layer, made in zip(old, new, strict=True)}
     assert {name for name, (full, left) in sizes.items() if full > 1 and left >= full} == set()
-    for value, now in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(value, now)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.sample(8)
+def test_a_cut_model_is_saved_and_goes_on_training(name, tmp_path):
+    model = built(name)
+    structure, x = read(model), inputs_of(model)
+    smaller = cut(structure, some_groups(structure))
     smaller.save(tmp_path / "model.keras")
     assert_same(keras.models.load_model(tmp_path / "model.keras"), smaller, x, atol=1e-6)
     smaller.compile("sgd", "mse", run_eagerly=True)
@@ -418,6 +429,11 @@ def test_a_normalization_over_channels_is_over_those_that_are_left(name):
 
 
 def test_every_layer_that_the_table_knows_is_in_one_of_the_models():
-    met = {call.kind for name in MODELS for call in read(built(name)).calls}
-    met |= {type(made()).__name__ for made, _ in NORMALIZED.values()}
-    assert {name for name in TABLE if isinstance(name, str)} - met == set()
+    unmet = {kind for kind in TABLE if isinstance(kind, str)}
+    unmet -= {type(made()).__name__ for made, _ in NORMALIZED.values()}
+    for named in (True, False):  # models of a kind's name come first, so that few have to be built
+        for name in MODELS:
+            plain = name.lower().replace("_", "")
+            if any(not named or kind.lower() in plain for kind in unmet):
+                unmet -= {call.kind for call in read(built(name)).calls}
+    assert unmet == set()
