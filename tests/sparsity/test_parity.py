@@ -21,7 +21,6 @@ def perceptron(layers, models):
     return models.Sequential(
         [
             layers.Input((64,)) if layers is keras.layers else layers.InputLayer((64,)),
-            layers.Dense(48, activation="relu"),
             layers.Dense(24, activation="relu"),
             layers.Dense(10),
         ]
@@ -51,8 +50,8 @@ PATTERNS = {
 }
 
 SCHEDULES = {
-    "polynomial every 10": lambda: polynomial_decay(0.1, 0.75, 5, 75, frequency=10),
     "constant every 5, with regrowth": lambda: constant_sparsity(0.6, 3, frequency=5),
+    "polynomial every 10": lambda: polynomial_decay(0.1, 0.75, 5, 75, frequency=10),
     "due on the first step of each epoch": lambda: polynomial_decay(0.1, 0.7, 1, 61, frequency=STEPS_PER_EPOCH),
 }
 
@@ -109,6 +108,7 @@ def optimizers(name):
     [(perceptron, "adam"), pytest.param(convolutional, "sgd with momentum", marks=pytest.mark.slow)],
 )
 @pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.sample(3)
 def test_masks_equal_those_of_the_stock_wrappers_at_every_step(name, build, optimizer, samples):
     keras.utils.set_random_seed(11)
     weights = build(keras.layers, keras).get_weights()
@@ -125,6 +125,7 @@ def test_masks_equal_those_of_the_stock_wrappers_at_every_step(name, build, opti
 
 
 @pytest.mark.parametrize("name", PATTERNS)
+@pytest.mark.sample(1)
 def test_the_masks_of_patterns_equal_those_of_the_stock_wrappers_at_every_step(name, samples):
     keras.utils.set_random_seed(11)
     weights = perceptron(keras.layers, keras).get_weights()
