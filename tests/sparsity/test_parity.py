@@ -21,7 +21,6 @@ def perceptron(layers, models):
     return models.Sequential(
         [
             layers.Input((64,)) if layers is keras.layers else layers.InputLayer((64,)),
-            layers.Dense(48, activation="relu"),
             layers.Dense(24, activation="relu"),
             layers.Dense(10),
         ]
@@ -108,7 +107,10 @@ def optimizers(name):
     ("build", "optimizer"),
     [(perceptron, "adam"), pytest.param(convolutional, "sgd with momentum", marks=pytest.mark.slow)],
 )
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize(
+    "name",  # the masks of patterns are made by the schedule that is slow here
+    [pytest.param(name, marks=pytest.mark.slow) if name == "polynomial every 10" else name for name in SCHEDULES],
+)
 def test_masks_equal_those_of_the_stock_wrappers_at_every_step(name, build, optimizer, samples):
     keras.utils.set_random_seed(11)
     weights = build(keras.layers, keras).get_weights()
@@ -125,6 +127,7 @@ def test_masks_equal_those_of_the_stock_wrappers_at_every_step(name, build, opti
 
 
 @pytest.mark.parametrize("name", PATTERNS)
+@pytest.mark.sample(1)
 def test_the_masks_of_patterns_equal_those_of_the_stock_wrappers_at_every_step(name, samples):
     keras.utils.set_random_seed(11)
     weights = perceptron(keras.layers, keras).get_weights()

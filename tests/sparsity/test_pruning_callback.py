@@ -3,7 +3,6 @@
 import copy
 import inspect
 import itertools
-import warnings
 
 import keras
 import numpy as np
@@ -29,6 +28,10 @@ def sequential():
             layers.Dense(4, name="head"),
         ]
     )
+
+
+def small():
+    return keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(4, name="head")])
 
 
 def functional():
@@ -85,12 +88,13 @@ def attention():
     return keras.Model(inputs, layers.Dense(4)(layers.Flatten()(layers.Conv1D(8, 3)(x))))
 
 
-def compiled(model, optimizer="adam", **options):
+def compiled(model, optimizer="sgd", **options):
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), **options)
     return model
 
 
-def fit(model, blobs, callbacks, epochs=3, **options):
+def fit(model, blobs, callbacks, epochs=1, **options):
+    """Eight steps an epoch."""
     keras.utils.set_random_seed(0)
     return model.fit(*blobs, batch_size=32, epochs=epochs, verbose=0, callbacks=callbacks, **options)
 
@@ -104,10 +108,10 @@ def exactly_sparse(pruning, sparsity):
     return bool(pruning._masking.kernels)
 
 
-@pytest.mark.parametrize("build", [sequential, functional, nested, subclassed, recurrent, attention])
-@pytest.mark.sample(2)
+@pytest.mark.parametrize("build", [subclassed, functional, nested, sequential, recurrent, attention])
+@pytest.mark.sample(1)
 def test_every_kind_of_model_ends_exactly_sparse(build, blobs):
-    pruning = MagnitudePruning(sparsity=0.75, frequency=4)
+    pruning = MagnitudePruning(sparsity=0.75, frequency=2)
     fit(compiled(build()), blobs, [pruning])
     assert exactly_sparse(pruning, 0.75)
 
@@ -125,14 +129,14 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.sample(2)
 def test_every_way_of_training_ends_exactly_sparse(way, blobs):
-    pruning = MagnitudePruning(sparsity=0.8, begin=2, end=20, frequency=3)
-    fit(compiled(sequential(), **WAYS[way]), blobs, [pruning])
+    pruning = MagnitudePruning(sparsity=0.8, begin=2, end=14, frequency=3)
+    fit(compiled(sequential(), **WAYS[way]), blobs, [pruning], epochs=2)
     assert exactly_sparse(pruning, 0.8)
-    assert pruning.step == 24
+    assert pruning.step == 16
 
 
 OPTIMIZERS = {
-    "gradient accumulation": lambda: keras.optimizers.Adam(gradient_accumulation_steps=2),
+    "gradient accumulation": lambda: keras.optimizers.SGD(0.05, gradient_accumulation_steps=2),
     "weight averages": lambda: keras.optimizers.SGD(0.05, use_ema=True, ema_overwrite_frequency=None),
     "weight averages that overwrite": lambda: keras.optimizers.Adam(use_ema=True, ema_overwrite_frequency=3),
     "weight decay": lambda: keras.optimizers.AdamW(weight_decay=0.1),
@@ -146,7 +150,7 @@ OPTIMIZERS = {
 @pytest.mark.sample(2)
 def test_every_kind_of_optimizer_ends_exactly_sparse(name, blobs):
     pruning = MagnitudePruning(sparsity=0.75, frequency=4)
-    fit(compiled(sequential(), OPTIMIZERS[name]()), blobs, [pruning])
+    fit(compiled(small(), OPTIMIZERS[name]()), blobs, [pruning], epochs=2)
     assert exactly_sparse(pruning, 0.75)
 
 
@@ -158,7 +162,7 @@ def test_mixed_precision_ends_exactly_sparse(policy, steps_per_execution, blobs)
     keras.mixed_precision.set_dtype_policy(policy)
     try:
         pruning = MagnitudePruning(sparsity=0.75, frequency=4)
-        fit(compiled(sequential(), steps_per_execution=steps_per_execution), blobs, [pruning])
+        fit(compiled(small(), steps_per_execution=steps_per_execution), blobs, [pruning], epochs=2)
     finally:
         keras.mixed_precision.set_dtype_policy(before)
     assert exactly_sparse(pruning, 0.75)
@@ -176,13 +180,13 @@ def test_the_weights_are_masked_after_every_step_but_those_before_an_update(blob
             )
             leaks.append(not masked)
 
-    fit(compiled(sequential()), blobs, [pruning, Look()], epochs=1)
+    fit(compiled(small()), blobs, [pruning, Look()])
     assert leaks == [False, False, False, True, False, False, False, False]  # updates before steps 1 and 5
 
 
 def test_patterns_choose_the_layers_and_the_rest_is_listed_with_the_reason(blobs):
     pruning = MagnitudePruning(sparsity=0.5, only=["Dense"], skip="head")
-    fit(compiled(sequential()), blobs, [pruning], epochs=1)
+    fit(compiled(sequential()), blobs, [pruning])
     assert list(pruning.sparsity()) == ["hidden/kernel"]
     assert {where: "only/skip" in reason for where, reason in pruning.skipped} == {"conv": True, "head": True}
 
@@ -199,8 +203,8 @@ def test_a_depthwise_kernel_is_pruned_when_it_is_asked_for_by_name(blobs):
         )
 
     alone, asked = MagnitudePruning(sparsity=0.5), MagnitudePruning(sparsity=0.5, only=["deep"])
-    fit(compiled(build()), blobs, [alone], epochs=1)
-    fit(compiled(build()), blobs, [asked], epochs=1)
+    alone.choose(build(), 8)
+    fit(compiled(build()), blobs, [asked])
     assert [where for where, _ in alone.skipped] == ["deep"]
     assert asked.sparsity() == {"deep/kernel": pytest.approx(0.5)}
 
@@ -210,18 +214,20 @@ def test_a_pattern_that_matches_nothing_is_refused_before_training(blobs):
         fit(compiled(sequential()), blobs, [MagnitudePruning(sparsity=0.5, only=["hiden"])])
 
 
-def test_the_model_that_comes_out_is_an_ordinary_one(blobs, tmp_path):
-    model = compiled(sequential())
-    before = model.get_config()
-    own = keras.constraints.MaxNorm(3.0)
-    model.get_layer("hidden").kernel.constraint = own
-    fit(model, blobs, [MagnitudePruning(sparsity=0.5)], epochs=1)
+def test_fits_before_and_after_the_callback_are_ordinary_ones_and_the_users_own_constraint_acts_before_the_mask(blobs):
+    model, pruning, own = compiled(small()), MagnitudePruning(sparsity=0.75), keras.constraints.MaxNorm(0.1)
+    before, head = model.get_config(), model.get_layer("head")
+    fit(model, blobs, [])  # a step traced without masks
+    head.kernel.constraint = own
+    fit(model, blobs, [pruning])
+    assert exactly_sparse(pruning, 0.75)
+    assert np.linalg.norm(head.kernel.numpy(), axis=0).max() <= 0.1 + 1e-6
     assert model.get_config() == before
-    assert model.get_layer("hidden").kernel.constraint is own
-    assert model.get_layer("conv").kernel.constraint is None
+    assert head.kernel.constraint is own
+    assert head.bias.constraint is None
     assert "train_step" not in vars(model)
-    fit(model, blobs, [], epochs=1)
-    assert np.count_nonzero(model.get_layer("head").kernel.numpy()) == model.get_layer("head").kernel.numpy().size
+    fit(model, blobs, [])
+    assert np.count_nonzero(head.kernel.numpy()) == head.kernel.numpy().size
 
 
 @pytest.mark.slow
@@ -244,44 +250,24 @@ def test_saving_cloning_and_copying_in_the_middle_of_pruning_need_nothing_of_tfo
     assert imported == "False"
 
 
-def test_the_users_own_constraint_acts_before_the_mask(blobs):
-    model = compiled(sequential())
-    model.get_layer("hidden").kernel.constraint = keras.constraints.MaxNorm(0.1)
-    pruning = MagnitudePruning(sparsity=0.5)
-    fit(model, blobs, [pruning])
-    kernel = model.get_layer("hidden").kernel.numpy()
-    assert np.linalg.norm(kernel, axis=0).max() <= 0.1 + 1e-6
-    assert exactly_sparse(pruning, 0.5)
-
-
-def test_a_fit_before_the_callback_does_not_hide_the_masks(blobs):
-    model = compiled(sequential())
-    fit(model, blobs, [], epochs=1)
-    pruning = MagnitudePruning(sparsity=0.75)
-    fit(model, blobs, [pruning], epochs=2)
-    assert exactly_sparse(pruning, 0.75)
-
-
-def test_a_callback_counts_on_over_several_fits(blobs):
-    model, pruning = compiled(sequential()), MagnitudePruning(sparsity=0.75, begin=1, end=16, frequency=3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        fit(model, blobs, [pruning], epochs=1)
-    halfway = pruning.sparsity()["hidden/kernel"]
-    fit(model, blobs, [pruning], epochs=1)
-    assert 0 < halfway < 0.75
-    assert pruning.step == 16
-    assert exactly_sparse(pruning, 0.75)
-
-
-def test_a_training_that_ends_before_the_schedule_says_so(blobs):
-    with pytest.warns(UserWarning, match="stopped at step 8"):
-        fit(compiled(sequential()), blobs, [MagnitudePruning(sparsity=0.75, begin=1, end=100)], epochs=1)
+def test_a_callback_counts_on_over_several_fits_and_its_state_moves_to_another(blobs):
+    first, second = (MagnitudePruning(sparsity=0.75, begin=1, end=16, frequency=3) for _ in range(2))
+    model = compiled(small())
+    with pytest.warns(UserWarning, match="stopped at step 8, before its schedule's end at 16"):
+        fit(model, blobs, [first])
+    halfway, state = model.get_weights(), first.get_state()
+    assert 0 < first.sparsity()["head/kernel"] < 0.75
+    second.set_state(state)
+    for pruning in (first, second):
+        model.set_weights(halfway)
+        fit(model, blobs, [pruning])
+        assert pruning.step == 16
+        assert exactly_sparse(pruning, 0.75)
 
 
 def test_an_exception_in_fit_leaves_the_model_free_behind_the_with_block(blobs):
     class Fail(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
+        def on_train_batch_begin(self, batch, logs=None):
             raise RuntimeError("the user's own")
 
     model = compiled(sequential())
@@ -300,23 +286,23 @@ def test_a_killed_fit_resumes_to_the_same_weights_and_masks(backup_first, blobs,
 
     class Kill(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 2:
+            if epoch == 1:
                 raise Killed
 
     def training(*more, folder):
         keras.utils.set_random_seed(1)
-        model = compiled(sequential())
-        pruning = MagnitudePruning(sparsity=0.8, begin=1, end=25, frequency=4)
+        model = compiled(small(), keras.optimizers.SGD(0.05, momentum=0.9))
+        pruning = MagnitudePruning(sparsity=0.8, begin=1, end=13, frequency=4)
         backup = keras.callbacks.BackupAndRestore(folder, delete_checkpoint=False)
         both = [backup, pruning] if backup_first else [pruning, backup]
-        model.fit(*blobs, batch_size=32, epochs=4, shuffle=False, verbose=0, callbacks=[*both, *more])
+        model.fit(*blobs, batch_size=32, epochs=2, shuffle=False, verbose=0, callbacks=[*both, *more])
         return model, pruning
 
     whole, _ = training(folder=tmp_path / "whole")
     with pytest.raises(Killed):
         training(Kill(), folder=tmp_path / "killed")
     resumed, pruning = training(folder=tmp_path / "killed")
-    assert pruning.step == 32
+    assert pruning.step == 16
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -327,25 +313,13 @@ def test_a_killed_fit_resumes_to_the_same_weights_and_masks(backup_first, blobs,
 def test_a_checkpoint_holds_the_zeros_whatever_the_order_of_callbacks(
     checkpoint_first, steps_per_execution, blobs, tmp_path
 ):
-    model, path = compiled(sequential(), steps_per_execution=steps_per_execution), tmp_path / "{epoch}.keras"
+    model, path = compiled(small(), steps_per_execution=steps_per_execution), tmp_path / "{epoch}.keras"
     pruning = MagnitudePruning(schedule=constant_sparsity(0.5, 1, frequency=8))  # due on each epoch's first step
     checkpoint = keras.callbacks.ModelCheckpoint(str(path))
     fit(model, blobs, [checkpoint, pruning] if checkpoint_first else [pruning, checkpoint], epochs=2)
     for epoch in (1, 2):
         saved = keras.models.load_model(tmp_path / f"{epoch}.keras")
-        assert np.mean(saved.get_layer("hidden").kernel.numpy() == 0) == pytest.approx(0.5)
-
-
-def test_the_state_moves_to_another_callback(blobs):
-    model, first = compiled(sequential()), MagnitudePruning(sparsity=0.75, begin=1, end=16, frequency=5)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        fit(model, blobs, [first], epochs=1)
-    second = MagnitudePruning(sparsity=0.75, begin=1, end=16, frequency=5)
-    second.set_state(first.get_state())
-    fit(model, blobs, [second], epochs=1)
-    assert second.step == 16
-    assert exactly_sparse(second, 0.75)
+        assert np.mean(saved.get_layer("head").kernel.numpy() == 0) == pytest.approx(0.5)
 
 
 def test_data_of_unknown_length_needs_step_numbers(blobs):
@@ -357,7 +331,7 @@ def test_data_of_unknown_length_needs_step_numbers(blobs):
         compiled(sequential()).fit(batches(), shuffle=False, verbose=0, callbacks=[MagnitudePruning(sparsity=0.5)])
     pruning = MagnitudePruning(sparsity=0.5, begin=1, end=8, frequency=1)
     with pytest.warns(UserWarning, match="ran out of data"):  # as Keras says of all data of unknown length
-        compiled(sequential()).fit(batches(), shuffle=False, verbose=0, callbacks=[pruning])
+        compiled(small()).fit(batches(), shuffle=False, verbose=0, callbacks=[pruning])
     assert exactly_sparse(pruning, 0.5)
 
 
@@ -367,9 +341,9 @@ def test_an_unbuilt_model_is_refused_with_the_way_out(blobs):
 
 
 def test_a_tfmot_schedule_object_is_taken_as_it_is(blobs):
-    schedule = polynomial_decay(0.1, 0.6, 2, 20, frequency=6)
+    schedule = polynomial_decay(0.1, 0.6, 2, 8, frequency=3)
     pruning = MagnitudePruning(schedule=schedule)
-    fit(compiled(sequential()), blobs, [pruning])
+    fit(compiled(small()), blobs, [pruning])
     assert pruning.schedule is schedule
     assert exactly_sparse(pruning, 0.6)
 
@@ -458,17 +432,17 @@ def test_the_mask_update_reads_the_weights_as_the_optimizer_left_them(blobs):
 
     class Look(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            masks.append(pruning._masks[1].numpy().astype(bool))
+            masks.append(pruning._masks[0].numpy().astype(bool))
 
-    fit(compiled(sequential(), keras.optimizers.SGD(0.5, momentum=0.9)), blobs, [pruning, Look()], epochs=2)
+    fit(compiled(small(), keras.optimizers.SGD(0.5, momentum=0.9)), blobs, [pruning, Look()], epochs=2)
     assert any((after & ~before).any() for before, after in itertools.pairwise(masks))
 
 
 def test_one_callback_prunes_one_model_after_another_from_the_start(blobs):
-    pruning = MagnitudePruning(sparsity=0.75, frequency=4)
+    pruning = MagnitudePruning(sparsity=0.75, frequency=2)
     for _ in range(2):
-        fit(compiled(sequential()), blobs, [pruning])
-        assert pruning.step == 24
+        fit(compiled(small()), blobs, [pruning])
+        assert pruning.step == 8
         assert exactly_sparse(pruning, 0.75)
 
 
@@ -479,33 +453,33 @@ def test_the_masks_of_an_interrupted_fit_do_not_outlive_the_next_one(steps_per_e
         def on_epoch_end(self, epoch, logs=None):
             raise KeyboardInterrupt
 
-    model = compiled(sequential(), steps_per_execution=steps_per_execution)
+    model = compiled(small(), steps_per_execution=steps_per_execution)
     with pytest.raises(KeyboardInterrupt):
         fit(model, blobs, [MagnitudePruning(sparsity=0.5, begin=1, end=2), Interrupt()])
-    fit(model, blobs, [MagnitudePruning(sparsity=0.5, begin=1, end=2)], epochs=1)
+    fit(model, blobs, [MagnitudePruning(sparsity=0.5, begin=1, end=2)])
     assert all(v.constraint is None for v in model.trainable_variables)
     assert "train_step" not in vars(model)
 
 
 @pytest.mark.parametrize("start_step", [3, 8])
+@pytest.mark.sample(1)
 def test_checkpoints_hold_the_zeros_wherever_the_schedule_starts(start_step, blobs):
     shares = []
 
     class Look(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            shares.append(np.mean(self.model.get_layer("hidden").kernel.numpy() == 0))
+            shares.append(np.mean(self.model.get_layer("head").kernel.numpy() == 0))
 
     pruning = MagnitudePruning(schedule=constant_sparsity(0.5, 1, frequency=1), start_step=start_step)
-    fit(compiled(sequential(), steps_per_execution=4), blobs, [Look(), pruning], epochs=2)
+    fit(compiled(small(), steps_per_execution=4), blobs, [Look(), pruning], epochs=2)
     assert shares == [pytest.approx(0.5)] * 2
 
 
 def test_a_state_of_other_layers_is_refused(blobs):
-    first, second = MagnitudePruning(sparsity=0.5, only=["head"]), MagnitudePruning(sparsity=0.5)
-    fit(compiled(sequential()), blobs, [first], epochs=1)
-    second.set_state(first.get_state())
+    pruning = MagnitudePruning(sparsity=0.5)
+    pruning.set_state({"step": np.asarray(8), "mask0": np.ones((16, 4), np.float32)})  # of the head alone
     with pytest.raises(ModelError, match="other layers"):
-        fit(compiled(sequential()), blobs, [second], epochs=1)
+        fit(compiled(sequential()), blobs, [pruning])
 
 
 def test_a_pattern_for_a_layer_without_a_kernel_is_refused(blobs):
@@ -527,9 +501,10 @@ class OwnSchedule(tfmot().PruningSchedule):
 @pytest.mark.slow
 def test_a_schedule_of_ones_own_need_not_say_where_it_ends(blobs):
     model, pruning = compiled(functional()), MagnitudePruning(schedule=OwnSchedule())
-    fit(model, blobs, [pruning])
+    fit(model, blobs, [pruning], epochs=2)
     exactly_sparse(pruning, 0.75)
-    fit(compiled(functional()), blobs, [together := MagnitudePruning(schedule=OwnSchedule(), allocation="global")])
+    together = MagnitudePruning(schedule=OwnSchedule(), allocation="global")
+    fit(compiled(functional()), blobs, [together], epochs=2)
     sizes = together.sizes()
     zeros = sum(share * sizes[path] for path, share in together.sparsity().items())
     assert zeros == pytest.approx(0.75 * sum(sizes.values()), abs=1)
@@ -551,12 +526,11 @@ def test_pruning_and_clustering_in_one_fit_are_refused(first, blobs):
 
 
 def test_two_prunings_in_one_fit_share_out_the_layers_and_never_one(blobs):
-    model = compiled(functional())
-    names = [layer.name for layer in model.layers if hasattr(layer, "kernel")]
-    some, others = MagnitudePruning(0.5, only=names[0]), MagnitudePruning(0.75, skip=names[0])
+    model = compiled(sequential())
+    some, others = MagnitudePruning(0.5, only="conv"), MagnitudePruning(0.75, skip="conv")
     fit(model, blobs, [some, others])
-    exactly_sparse(some, 0.5)
-    exactly_sparse(others, 0.75)
+    assert exactly_sparse(some, 0.5)
+    assert exactly_sparse(others, 0.75)
     with pytest.raises(ModelError, match="both hold"):
         fit(model, blobs, [MagnitudePruning(0.5), MagnitudePruning(0.75)])
 

@@ -80,7 +80,7 @@ def test_the_learning_rate_goes_back_and_the_weights_stay(blobs):
 
 
 def test_each_round_takes_the_same_share_of_what_is_left(blobs):
-    model = compiled(network())
+    model = compiled(network(), "sgd")
     shares = []
     watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: shares.append(pruning.sparsity()))
     pruning = MagnitudePruning(0.875, schedule="iterative", rounds=3, begin=STEPS, end=3 * STEPS, rewind="weights")
@@ -93,7 +93,7 @@ def test_an_interrupted_training_rewinds_to_what_the_first_part_kept(blobs):
     def make():
         return MagnitudePruning(0.6, schedule="one_shot", begin=2 * STEPS + 3, rewind="weights", rewind_to=2)
 
-    whole = compiled(network())
+    whole = compiled(network(), keras.optimizers.SGD(0.05, momentum=0.9))
     first = make()
     fit(whole, blobs, [first], epochs=4)
 
@@ -103,7 +103,7 @@ def test_an_interrupted_training_rewinds_to_what_the_first_part_kept(blobs):
                 self.state = pruning.get_state()
                 self.model.stop_training = True
 
-    model, pruning, stop = compiled(network()), make(), Stop()
+    model, pruning, stop = compiled(network(), keras.optimizers.SGD(0.05, momentum=0.9)), make(), Stop()
     with pytest.warns(UserWarning, match="pruning stopped at step 16, before its schedule's end at 19"):
         model.fit(*blobs, batch_size=32, epochs=4, shuffle=False, verbose=0, callbacks=[pruning, stop])
     second = make()

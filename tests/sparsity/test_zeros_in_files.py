@@ -35,13 +35,13 @@ def trained(callback, first=None):
             layers.Dense(10, name="head"),
         ]
     )
-    model.compile("adam", "mse")
+    model.compile("sgd", "mse")
     generator = np.random.default_rng(0)
     x = generator.normal(size=(64, 8, 8, 4)).astype(np.float32)
     y = generator.normal(size=(64, 10)).astype(np.float32)
     for part in (first, callback):
         if part is not None:
-            model.fit(x, y, batch_size=8, epochs=3, verbose=0, callbacks=[part])
+            model.fit(x, y, batch_size=8, verbose=0, callbacks=[part])
     return model, x
 
 
@@ -57,7 +57,7 @@ def zeros_of(model):
 
 @pytest.mark.parametrize("mode", ["int8", "float32", "dynamic", "float16"])
 @pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.sample(6)
+@pytest.mark.sample(5)
 def test_every_zero_of_a_kernel_is_one_in_the_file(pattern, mode):
     model, x = trained(MagnitudePruning(**PATTERNS[pattern]))
     before = zeros_of(model)
