@@ -1,49 +1,25 @@
 """Fixtures of the tests of conversion."""
 
-from dataclasses import replace
-
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 from tests.quantization import zoo
-from tfopt.quantization.conversion import finish, prepare, unroll_if_better
-from tfopt.recipe.export import Export
+from tests.quantization.shared_conversions import Conversions
 
 
 @pytest.fixture(scope="session")
 def converted(built):
-    """What `convert_with_notes` gives for a model of the zoo and its samples, by mode and other settings.
-
-    A model is converted to float once for all modes, which is what most of a conversion costs.
-    """
-    return sharing(built)
+    """Conversions of the models of the zoo with their samples."""
+    return Conversions(built)
 
 
 @pytest.fixture(scope="session")
 def converted_pruned(pruned):
-    """The same for the pruned network, by mode."""
-    convert = sharing(lambda name: pruned)
+    """Conversions of the pruned network, by mode."""
+    convert = Conversions(lambda name: pruned)
     return lambda mode, **settings: convert("pruned", mode, **settings)
-
-
-def sharing(models):
-    """A function that converts models of these by name, each result kept."""
-    prepared, finished = {}, {}
-
-    def get(name, mode="int8", **settings):
-        export = Export(mode=mode, **settings)
-        key = name, export.model_dump_json()
-        if key not in finished:
-            floats = name, export.batch, export.sparse
-            if floats not in prepared:
-                prepared[floats] = prepare(models(name)[0], export, models(name)[1])
-            ready = unroll_if_better(replace(prepared[floats], export=export))
-            finished[key] = finish(ready, ready.quantized())
-        return finished[key]
-
-    return get
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from tests.quantization import zoo
-from tests.quantization.conftest import sharing
+from tests.quantization.shared_conversions import Conversions
 from tfopt.errors import ConversionError, InputError
 from tfopt.quantization import convert
 from tfopt.recipe.export import MODES
@@ -92,7 +92,7 @@ def test_int4_falls_back_to_int8_where_there_is_no_kernel_of_it(converted):
 
 def test_files_get_smaller_from_mode_to_mode():
     model, samples = zoo.chain((64,), layers.Dense(128, activation="relu"), layers.Dense(64))
-    convert = sharing(lambda name: (model, samples))
+    convert = Conversions(lambda name: (model, samples))
     sizes = [len(convert("wide", mode).content) for mode in ("float32", "float16", "int8", "int4")]
     assert all(after < 0.65 * before for before, after in itertools.pairwise(sizes))
 
