@@ -99,7 +99,7 @@ def interrupted():
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def python():
     """Runs code in a fresh interpreter and returns what it printed; fails with its errors."""
 
