@@ -225,11 +225,21 @@ def test_a_name_that_tensorflow_does_not_take_is_refused(model, layer, what):
         loading.build(keras.Sequential([layers.Input((3,)), layers.Dense(2, name=layer)], name=model))
 
 
-def test_a_tf_keras_model_is_carried_over_and_leaves_no_trace_in_the_process(python):
-    """In its own process, which has met neither TF-MOT nor tf.keras."""
-    code = """
-import os
+@pytest.fixture(scope="module")
+def fresh_process(python, tmp_path_factory):
+    """What a process says that has met neither TF-MOT nor tf.keras: it loads models of Keras 3, then of tf_keras."""
+    folder = tmp_path_factory.mktemp("fresh")
+    dense_model().save(folder / "m.keras")
+    dense_model().save(folder / "m.h5")
+    code = f"""
+import os, sys
+from pathlib import Path
 from tfopt.models import loading
+for name in ("m.keras", "m.h5"):
+    path = Path({str(folder)!r}) / name
+    loading.as_keras3(loading.build(path))
+    loading.digest(path)
+print("tf_keras" in sys.modules)
 import tf_keras
 model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,))])
 for source in (lambda: model, model):
@@ -238,24 +248,15 @@ for source in (lambda: model, model):
 import tensorflow as tf
 print(tf.keras.__version__[0], os.environ.get("TF_USE_LEGACY_KERAS"))
 """
-    lines = python(code, KERAS_BACKEND="tensorflow").splitlines()
-    assert lines == ["keras.src.models.sequential 8"] * 2 + ["3 None"]
+    return python(code, KERAS_BACKEND="tensorflow").splitlines()
 
 
-def test_a_keras_3_model_never_imports_tf_keras(python, tmp_path):
-    dense_model().save(tmp_path / "m.keras")
-    dense_model().save(tmp_path / "m.h5")
-    code = f"""
-import sys
-from pathlib import Path
-from tfopt.models import loading
-for name in ("m.keras", "m.h5"):
-    path = Path({str(tmp_path)!r}) / name
-    loading.as_keras3(loading.build(path))
-    loading.digest(path)
-print("tf_keras" in sys.modules)
-"""
-    assert python(code).split() == ["False"]
+def test_a_keras_3_model_never_imports_tf_keras(fresh_process):
+    assert fresh_process[0] == "False"
+
+
+def test_a_tf_keras_model_is_carried_over_and_leaves_no_trace_in_the_process(fresh_process):
+    assert fresh_process[1:] == ["keras.src.models.sequential 8"] * 2 + ["3 None"]
 
 
 # Backends
@@ -285,41 +286,46 @@ def test_a_file_of_another_backend_loads_with_the_same_outputs(tmp_path, backend
     np.testing.assert_allclose(loading.build(tmp_path / "m.keras")(arrays["x"]), arrays["y"], atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "call", ["loading.build(path)", "files.load(path)", "loading.as_keras3(path)", "loading.build(lambda: None)"]
-)
-def test_another_backend_is_refused_in_one_line(python, tmp_path, call):
-    dense_model().save(tmp_path / "m.keras")
+CALLS = ("loading.build(path)", "files.load(path)", "loading.as_keras3(path)", "loading.build(lambda: None)")
+
+
+@pytest.fixture(scope="module")
+def refusals(python, tmp_path_factory):
+    """The messages of a process with another backend, by call."""
+    folder = tmp_path_factory.mktemp("backend")
+    dense_model().save(folder / "m.keras")
+    x, y = x_of((8, 3)), np.arange(8) % 2
+    np.savez(folder / "d.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     code = f"""
+import json
 from pathlib import Path
-from tfopt import errors
+import tfopt
 from tfopt.models import files, loading
-path = Path({str(tmp_path / "m.keras")!r})
-try:
-    {call}
-except errors.ModelError as error:
-    print(error)
+folder = {str(folder)!r}
+path = Path(folder) / "m.keras"
+quantize = {{"quantize": {{"mode": "float32"}}}}
+recipe = tfopt.Recipe(name="r", model=folder + "/m.keras", data="npz:" + folder + "/d.npz", stages=[quantize])
+found = {{}}
+for call in {(*CALLS, "tfopt.run(recipe, out=folder + '/out')")}:
+    try:
+        eval(call)
+    except tfopt.errors.ModelError as error:
+        found[call.split("(")[0] if "recipe" in call else call] = str(error)
+print(json.dumps(found))
 """
-    [line] = python(code, KERAS_BACKEND="jax").splitlines()
+    return json.loads(python(code, KERAS_BACKEND="jax").splitlines()[-1])
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_another_backend_is_refused_in_one_line(refusals, call):
+    [line] = refusals[call].splitlines()
     assert "set KERAS_BACKEND=tensorflow" in line
     assert line.endswith("Received: 'jax'.")
 
 
-def test_a_recipe_on_another_backend_ends_in_one_line(python, tmp_path):
-    dense_model().save(tmp_path / "m.keras")
-    x, y = x_of((8, 3)), np.arange(8) % 2
-    np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x, y_test=y)
-    code = f"""
-import tfopt
-folder = {str(tmp_path)!r}
-quantize = {{"quantize": {{"mode": "float32"}}}}
-recipe = tfopt.Recipe(name="r", model=folder + "/m.keras", data="npz:" + folder + "/d.npz", stages=[quantize])
-try:
-    tfopt.run(recipe, out=folder + "/out")
-except tfopt.errors.ModelError as error:
-    print(error)
-"""
-    assert "set KERAS_BACKEND=tensorflow" in python(code, KERAS_BACKEND="jax").splitlines()[-1]
+def test_a_recipe_on_another_backend_ends_in_one_line(refusals):
+    [line] = refusals["tfopt.run"].splitlines()
+    assert "set KERAS_BACKEND=tensorflow" in line
 
 
 # Any model
@@ -546,6 +552,7 @@ def test_a_plain_keras_model_has_no_custom_objects():
 # Saving
 
 
+@pytest.fixture(scope="module")
 def fitted_model():
     model = dense_model()
     model.compile(keras.optimizers.Adam(0.02), "mse", metrics=["mae"])
@@ -553,8 +560,8 @@ def fitted_model():
     return model
 
 
-def test_the_optimizer_of_a_saved_file_starts_afresh_and_loads_without_a_warning(tmp_path):
-    model = fitted_model()
+def test_the_optimizer_of_a_saved_file_starts_afresh_and_loads_without_a_warning(fitted_model, tmp_path):
+    model = fitted_model
     assert [v for v in model.optimizer.variables if v.shape == (3, 4) and np.any(v)] != []
     files.save(model, tmp_path / "m.keras")
     with warnings.catch_warnings():
@@ -564,9 +571,8 @@ def test_the_optimizer_of_a_saved_file_starts_afresh_and_loads_without_a_warning
     assert int(loaded.optimizer.iterations) == 0
 
 
-def test_a_saved_file_keeps_optimizer_settings_loss_and_metrics(tmp_path):
-    model = fitted_model()
-    files.save(model, tmp_path / "m.keras")
+def test_a_saved_file_keeps_optimizer_settings_loss_and_metrics(fitted_model, tmp_path):
+    files.save(fitted_model, tmp_path / "m.keras")
     loaded = files.load(tmp_path / "m.keras")
     assert loaded.loss == "mse"
     assert type(loaded.optimizer).__name__ == "Adam"
@@ -656,8 +662,8 @@ def test_one_layer_used_for_two_outputs_gives_two_names():
     assert list(result.values()) == ["first", "second"]
 
 
-def test_saving_leaves_the_users_optimizer_in_place(tmp_path):
-    model = fitted_model()
+def test_saving_leaves_the_users_optimizer_in_place(fitted_model, tmp_path):
+    model = fitted_model
     optimizer, steps = model.optimizer, int(model.optimizer.iterations)
     files.save(model, tmp_path / "m.keras")
     assert model.optimizer is optimizer

@@ -6,9 +6,23 @@ import pytest
 from keras import layers
 
 from tests.quantization import zoo
+from tests.quantization.shared_conversions import Conversions
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def converted(built):
+    """Conversions of the models of the zoo with their samples."""
+    return Conversions(built)
+
+
+@pytest.fixture(scope="session")
+def converted_pruned(pruned):
+    """Conversions of the pruned network, by mode."""
+    convert = Conversions(lambda name: pruned)
+    return lambda mode, **settings: convert("pruned", mode, **settings)
+
+
+@pytest.fixture(scope="session")
 def pruned():
     """A convolution and a dense layer with four zeros among five weights; and samples."""
     keras.utils.set_random_seed(5)

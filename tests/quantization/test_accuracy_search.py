@@ -13,7 +13,7 @@ from tfopt.errors import ConversionError
 from tfopt.quantization import accuracy_search, quantizer
 from tfopt.quantization.accuracy_search import AccuracySearch
 from tfopt.quantization.conversion import prepare
-from tfopt.quantization.sensitivity import measure
+from tfopt.quantization.sensitivity import Sensitivity, groups, measure
 from tfopt.recipe.export import Export
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import read
@@ -24,6 +24,12 @@ NAMES = ("first", "second", "spread", "decide")
 
 def normal(count, *shape, seed=0):
     return np.random.default_rng(seed).normal(size=(count, *shape)).astype(np.float32)
+
+
+def ready(prepared, samples, **settings):
+    """The one float conversion of a model, to be calibrated on these samples."""
+    [name] = prepared.samples
+    return replace(prepared, export=Export(**settings), samples={name: samples})
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +45,18 @@ def fragile():
     kernel, bias = decide.get_weights()
     kernel[0] = 0
     decide.set_weights([kernel, bias])
-    return model
+    return prepare(model, Export(), normal(20, 12))
+
+
+@pytest.fixture(scope="module")
+def kept(fragile):
+    """The search for a file of it that keeps the metric."""
+    return search(fragile, normal(300, 12))[0].keep()
 
 
 @pytest.fixture(scope="module")
 def digits():
-    """A convolutional network trained to read digits, and the samples that it has not seen."""
+    """A convolutional network trained to read digits, the samples that it has seen, and others with their labels."""
     found = load_digits()
     x, y = (found.images / 16).astype(np.float32)[..., None], found.target
     keras.utils.set_random_seed(0)
@@ -56,14 +68,34 @@ def digits():
     model.add(layers.Flatten(name="flat"))
     model.add(layers.Dense(48, activation="relu", name="four"))
     model.add(layers.Dense(10, name="five"))
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.fit(x[:1200], y[:1200], epochs=6, batch_size=32, verbose=0)
-    return model, x[:1200], x[1200:], y[1200:]
+    model.compile(keras.optimizers.Adam(0.003), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(x[:1200], y[:1200], epochs=3, batch_size=32, verbose=0)
+    return prepare(model, Export(), x[:64]), x[:1200], x[1200:], y[1200:]
 
 
-def search(model, x, calibration=None, max_drop=0.05, more=None, y=None, **settings):
+@pytest.fixture(scope="module")
+def lost(digits):
+    """What each layer of it loses in int4."""
+    return measure(digits[0], ("int4",))
+
+
+@pytest.fixture
+def measured(lost, monkeypatch):
+    """What layers lose is looked up, for searches over a metric that is made up."""
+    monkeypatch.setattr(accuracy_search, "measure", lambda prepared, precisions, part: {("int4",): lost}[precisions])
+
+
+@pytest.fixture(scope="module")
+def smallest(digits):
+    """The search for the smallest file that keeps the accuracy, and what it came to."""
+    prepared, seen, unseen, y = digits
+    found, _ = search(prepared, unseen, seen[:200], 0.01, y=y)
+    return found, found.smallest()
+
+
+def search(prepared, x, calibration=None, max_drop=0.05, more=None, y=None, **settings):
     """A contract over agreement with the Keras model, or over accuracy where there are labels; and what it told."""
-    scores = model.predict(x, verbose=0)
+    scores = prepared.model(x).numpy()
     target = scores.argmax(-1) if y is None else y
     before = float((scores.argmax(-1) == target).mean())
     told = []
@@ -72,7 +104,7 @@ def search(model, x, calibration=None, max_drop=0.05, more=None, y=None, **setti
         [output] = Runner(content)(x).values()
         return float((output.argmax(-1) == target).mean())
 
-    prepared = prepare(model, Export(**settings), x[:100] if calibration is None else calibration)
+    prepared = ready(prepared, x[:100] if calibration is None else calibration, **settings)
     more = None if more is None else {next(iter(prepared.samples)): more}
     return AccuracySearch(prepared, score, lambda after: before - after, max_drop, more, told.append), told
 
@@ -100,26 +132,30 @@ def fours(summary):
     return sum(kernel.dtype == "INT4" for op in summary.ops for kernel in op.kernels)
 
 
-def agreement(model, content, x):
+def agreement(prepared, content, x):
     [output] = Runner(content)(x).values()
-    return float((output.argmax(-1) == model.predict(x, verbose=0).argmax(-1)).mean())
+    return float((output.argmax(-1) == prepared.model(x).numpy().argmax(-1)).mean())
 
 
 @pytest.fixture(scope="module")
 def deep():
-    """Twenty layers alike, and what each loses, which is measured once."""
+    """Twenty layers alike, and what each is said to lose: the later, the more."""
     keras.utils.set_random_seed(1)
     parts = [layers.Dense(12, activation="relu", bias_initializer="ones", name=f"d{i}") for i in range(20)]
     prepared = prepare(keras.Sequential([layers.Input((12,)), *parts]), Export(), normal(16, 12))
-    return prepared, {precision: measure(prepared, (precision,)) for precision in ("int8", "int4")}
+
+    def lost(precision):
+        every = enumerate(groups(prepared.source), start=1)
+        return [Sensitivity(group, precision, 0.01 * number, 100, "minmax") for number, group in every]
+
+    return prepared, {precision: lost(precision) for precision in ("int8", "int4")}
 
 
 # A model that int8 breaks
 
 
-def test_the_layers_that_int8_breaks_stay_in_float_and_no_others(fragile):
-    x = normal(300, 12)
-    outcome = search(fragile, x)[0].keep()
+def test_the_layers_that_int8_breaks_stay_in_float_and_no_others(fragile, kept):
+    x, outcome = normal(300, 12), kept
     assert outcome.steps[0].score < 0.5
     assert outcome.step.met
     assert {name for name, dtype in dtypes(outcome).items() if dtype == "float32"} == {"spread", "decide"}
@@ -145,8 +181,8 @@ def test_a_target_of_integers_gets_them_in_int16(fragile):
 @pytest.mark.slow
 def test_layers_that_int4_breaks_go_to_int8_before_any_goes_to_float(digits):
     """Int4 in `two` is what the metric does not allow, and int8 is enough for it."""
-    model, calibration, *_ = digits
-    prepared = prepare(model, Export(mode="int4"), calibration[:64])
+    prepared, calibration, *_ = digits
+    prepared = ready(prepared, calibration[:64], mode="int4")
 
     def allows(summary):
         [kernel] = [t for op in summary.ops for t in op.kernels if t.shape == (16, 3, 3, 12)]
@@ -172,25 +208,25 @@ def test_a_file_that_keeps_the_metric_as_asked_is_the_only_one_tried(fragile):
 
 def test_percentile_ranges_are_enough_for_a_sample_that_stands_out(digits):
     """One calibration sample of 200 is a thousand times as bright as the others."""
-    model, seen, unseen, y = digits
+    prepared, seen, unseen, y = digits
     calibration = seen[:200].copy()
     calibration[17] *= 1000
-    outcome = search(model, unseen, calibration, 0.02, y=y)[0].keep()
+    outcome = search(prepared, unseen, calibration, 0.02, y=y)[0].keep()
     assert [step.what for step in outcome.steps] == ["as asked", "ranges: percentile"]
     assert [step.met for step in outcome.steps] == [False, True]
     assert outcome.conversion.audit.floating == ()
 
 
 def test_all_that_was_seen_is_tried_where_percentiles_were_asked_for(digits):
-    model, seen, unseen, y = digits
-    outcome = search(model, unseen, seen[:100], -1, y=y, ranges="percentile")[0].keep()
+    prepared, seen, unseen, y = digits
+    outcome = search(prepared, unseen, seen[:100], -1, y=y, ranges="percentile")[0].keep()
     assert [step.what for step in outcome.steps][:2] == ["as asked", "ranges: minmax"]
 
 
 def test_more_samples_are_enough_where_the_first_ones_showed_too_little(digits):
     """The first samples are nearly black."""
-    model, seen, unseen, y = digits
-    outcome = search(model, unseen, seen[:40] * 0.05, 0.02, seen[:200], y=y)[0].keep()
+    prepared, seen, unseen, y = digits
+    outcome = search(prepared, unseen, seen[:40] * 0.05, 0.02, seen[:200], y=y)[0].keep()
     assert outcome.step.what == "calibration on 200 samples"
     assert [step.met for step in outcome.steps] == [False, False, True]
     assert read(outcome.conversion.content).ops[0].name != "QUANTIZE"
@@ -214,11 +250,10 @@ def test_an_impossible_contract_ends_with_the_best_step_and_tells_them_all(fragi
     assert agreement(fragile, outcome.conversion.content, x) == outcome.step.score
 
 
-def test_steps_have_the_bytes_and_the_drop_of_their_file(digits):
-    model, seen, unseen, y = digits
-    found, _ = search(model, unseen, seen[:100], 0.01, y=y)
-    outcome = found.smallest()
-    before = float((model.predict(unseen, verbose=0).argmax(-1) == y).mean())
+def test_steps_have_the_bytes_and_the_drop_of_their_file(digits, smallest):
+    prepared, _, unseen, y = digits
+    found, outcome = smallest
+    before = float((prepared.model(unseen).numpy().argmax(-1) == y).mean())
     for step, (_, _, content) in zip(outcome.steps, found._tried, strict=True):
         assert step.bytes == len(flatbuffer.slim(content))
         assert step.drop == pytest.approx(before - step.score)
@@ -229,9 +264,8 @@ def test_what_was_asked_for_has_to_convert(fragile):
     def score(content):
         raise ConversionError("LiteRT cannot run it.")
 
-    prepared = prepare(fragile, Export(), normal(20, 12))
     with pytest.raises(ConversionError, match="LiteRT cannot run it"):
-        AccuracySearch(prepared, score, lambda after: 0.0, 1.0).keep()
+        AccuracySearch(fragile, score, lambda after: 0.0, 1.0).keep()
 
 
 def test_a_candidate_that_cannot_be_converted_does_not_end_the_search(fragile, monkeypatch):
@@ -253,9 +287,9 @@ def test_a_candidate_that_cannot_be_converted_does_not_end_the_search(fragile, m
     assert all(math.isfinite(step.drop) for step in outcome.steps)
 
 
+@pytest.mark.usefixtures("measured")
 def test_a_file_that_the_target_refuses_gives_way_to_the_next_best(digits, monkeypatch):
-    model, seen, *_ = digits
-    found, _ = made_up(prepare(model, Export(), seen[:64]), lambda summary: True)
+    found, _ = made_up(digits[0], lambda summary: True)
     finish = accuracy_search.finish
 
     def refuses_int4(prepared, content, precisions):
@@ -271,7 +305,7 @@ def test_a_file_that_the_target_refuses_gives_way_to_the_next_best(digits, monke
 
 def test_a_target_that_refuses_every_file_says_why(fragile):
     """A file all in float is none of integers."""
-    found, _ = made_up(prepare(fragile, Export(), normal(20, 12)), lambda summary: True)
+    found, _ = made_up(fragile, lambda summary: True)
     found._asked = replace(found._asked, export=Export(rules=[{"layers": "Dense", "to": "float"}]))
     with pytest.raises(ConversionError, match="nothing could be quantized"):
         found.keep()
@@ -280,35 +314,33 @@ def test_a_target_that_refuses_every_file_says_why(fragile):
 # The smallest file
 
 
-def test_the_smallest_file_is_a_quarter_below_int8_and_keeps_the_metric(digits):
-    model, seen, unseen, y = digits
-    outcome = search(model, unseen, seen[:200], 0.01, y=y)[0].smallest()
+def test_the_smallest_file_is_a_quarter_below_int8_and_keeps_the_metric(digits, smallest):
+    prepared, _, unseen, y = digits
+    _, outcome = smallest
     [output] = Runner(outcome.conversion.content)(unseen).values()
-    before = float((model.predict(unseen, verbose=0).argmax(-1) == y).mean())
+    before = float((prepared.model(unseen).numpy().argmax(-1) == y).mean())
     assert before > 0.85
     assert before - float((output.argmax(-1) == y).mean()) <= 0.01
     assert len(outcome.conversion.content) <= 0.75 * outcome.steps[0].bytes
     assert "int4" in dtypes(outcome).values()
 
 
+@pytest.mark.usefixtures("measured")
 @pytest.mark.parametrize("allowed", [0, 1, 2, 4])
 def test_as_many_layers_are_in_int4_as_the_metric_allows(digits, allowed):
-    model, seen, *_ = digits
-    found, _ = made_up(prepare(model, Export(), seen[:64]), lambda summary: fours(summary) <= allowed)
+    found, _ = made_up(digits[0], lambda summary: fours(summary) <= allowed)
     outcome = found.smallest()
     assert list(dtypes(outcome).values()).count("int4") == allowed
     assert outcome.step.met
 
 
+@pytest.mark.usefixtures("measured")
 def test_a_layer_that_int4_breaks_is_left_out_and_those_ranked_after_it_are_not(digits):
-    model, seen, *_ = digits
-    prepared = prepare(model, Export(), seen[:64])
-
     def allows(summary):
         [kernel] = [t for op in summary.ops for t in op.kernels if t.shape == (24, 3, 3, 16)]
         return kernel.dtype == "INT8"
 
-    outcome = made_up(prepared, allows)[0].smallest()
+    outcome = made_up(digits[0], allows)[0].smallest()
     assert dtypes(outcome) == {"one": "int4", "two": "int4", "three": "int8", "four": "int4", "five": "int4"}
 
 
@@ -323,8 +355,8 @@ def test_layers_that_had_to_stay_in_float_are_not_given_int4(fragile):
 def test_microcontrollers_get_int4_where_their_kernels_take_it(digits):
     """TFLM's fully connected kernel does not."""
     pytest.importorskip("tflite_micro")
-    model, seen, unseen, y = digits
-    outcome = search(model, unseen, seen[:100], 0.05, y=y, target="tflm")[0].smallest()
+    prepared, seen, unseen, y = digits
+    outcome = search(prepared, unseen, seen[:100], 0.05, y=y, target="tflm")[0].smallest()
     assert outcome.step.met
     assert {name for name, dtype in dtypes(outcome).items() if dtype == "int4"} <= {"one", "two", "three"}
     assert "int4" in dtypes(outcome).values()
@@ -344,11 +376,11 @@ def test_the_users_rules_are_kept_on_the_way_up(fragile):
     assert not any("decide" in step.what or "last" in step.what for step in outcome.steps)
 
 
+@pytest.mark.usefixtures("measured")
 def test_the_users_rules_are_kept_on_the_way_down(digits):
-    model, seen, *_ = digits
+    prepared, seen, *_ = digits
     rules = [{"layers": "four", "to": "int8"}, {"layers": "two", "to": "float"}]
-    prepared = prepare(model, Export(rules=rules), seen[:64])
-    found, asked = made_up(prepared, lambda summary: True)
+    found, asked = made_up(ready(prepared, seen[:64], rules=rules), lambda summary: True)
     outcome = found.smallest()
     assert dtypes(outcome) == {"one": "int4", "two": "float32", "three": "int4", "four": "int8", "five": "int4"}
     for summary in asked:
@@ -360,6 +392,7 @@ def test_the_users_rules_are_kept_on_the_way_down(digits):
 
 
 @pytest.mark.parametrize("needed", [1, 2, 7, 13, 19])
+@pytest.mark.sample(2)
 def test_the_way_up_takes_a_logarithmic_number_of_tries_and_finds_the_fewest(deep, monkeypatch, needed):
     monkeypatch.setattr(accuracy_search, "measure", lambda prepared, precisions, part: deep[1][precisions[0]])
     found, asked = made_up(deep[0], lambda summary: floats(summary) >= needed)
@@ -377,6 +410,7 @@ def test_a_file_all_in_float_keeps_no_contract(deep, monkeypatch):
 
 
 @pytest.mark.parametrize("allowed", [0, 1, 13, 19, 20])
+@pytest.mark.sample(2)
 def test_the_way_down_takes_a_logarithmic_number_of_tries_and_finds_the_most(deep, monkeypatch, allowed):
     monkeypatch.setattr(accuracy_search, "measure", lambda prepared, precisions, part: deep[1][precisions[0]])
     found, asked = made_up(deep[0], lambda summary: fours(summary) <= allowed)
@@ -385,15 +419,15 @@ def test_the_way_down_takes_a_logarithmic_number_of_tries_and_finds_the_most(dee
     assert len(asked) <= 1 + 2 * (math.ceil(math.log2(20)) + 1)
 
 
-def test_a_search_is_the_same_every_time(fragile):
-    one, two = (search(fragile, normal(200, 12))[0].keep() for _ in range(2))
-    assert one.steps == two.steps
-    assert one.conversion.content == two.conversion.content
+def test_a_search_is_the_same_every_time(fragile, kept):
+    again = search(fragile, normal(300, 12))[0].keep()
+    assert again.steps == kept.steps
+    assert again.conversion.content == kept.conversion.content
 
 
 def test_progress_is_told_while_layers_are_measured(fragile):
     done = []
-    found, _ = made_up(prepare(fragile, Export(), normal(20, 12)), lambda summary: True)
+    found, _ = made_up(fragile, lambda summary: True)
     found._part = done.append
     found.smallest()
     assert done[-1] == 1

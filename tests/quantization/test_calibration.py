@@ -1,5 +1,7 @@
 """Ranges of activations against litert-quantizer's own calibration and NumPy, and int8 against TensorFlow's own."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -31,10 +33,9 @@ def own_calibration(content, feed):
 
 
 @pytest.mark.parametrize("name", ["dense", "conv2d", "residual", "depthwise", "swish", "attention", "lists in and out"])
-def test_ranges_are_those_of_litert_quantizers_own_calibration_tensor_for_tensor(built, name):
-    model, samples = built(name)
-    feed = zoo.by_name(model, samples)
-    content = to_float(model, samples).content
+def test_ranges_are_those_of_litert_quantizers_own_calibration_tensor_for_tensor(built, converted, name):
+    feed = zoo.by_name(*built(name))
+    content = converted.prepared(name).source.content
     mine, theirs = observe_extremes(content, feed).ranges(), own_calibration(content, feed)
     activations = {t.name for op in read(content).ops for t in op.outputs if t.dtype == "FLOAT32"}
     assert activations | set(feed) == set(mine)
@@ -124,7 +125,7 @@ def run_by_hand(content, x):
     return np.concatenate(outputs)
 
 
-def test_int8_is_as_close_to_keras_as_tensorflows_own_int8(built, record_property):
+def test_int8_is_as_close_to_keras_as_tensorflows_own_int8(built, converted, record_property):
     """The mean error over that of TFLiteConverter's file: on the calibration samples, and on as many that neither has
     seen.
     """
@@ -132,7 +133,8 @@ def test_int8_is_as_close_to_keras_as_tensorflows_own_int8(built, record_propert
     for name in ("conv2d", "residual", "nested", "swish", "attention", "depthwise", "batch normalization"):
         model, samples = built(name)
         seen, unseen = samples[:24], samples[24:]
-        mine, theirs = convert(model, "int8", seen), tensorflows_own_int8(model, seen)
+        prepared = replace(converted.prepared(name), samples=zoo.by_name(model, seen))
+        mine, theirs = prepared.quantized(), tensorflows_own_int8(model, seen)
         for which, x in (("seen", seen), ("unseen", unseen)):
             exact = model(x).numpy()
             error, bar = (np.abs(run_by_hand(content, x) - exact).mean() for content in (mine, theirs))

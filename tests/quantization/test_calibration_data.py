@@ -8,24 +8,40 @@ from keras import layers
 from tests.quantization import zoo
 from tfopt.errors import ConversionError, DataError, InputError
 from tfopt.quantization import convert
-from tfopt.quantization.calibration_data import MOST, OPEN, collect_samples, random_samples
+from tfopt.quantization.calibration_data import MOST, OPEN, collect_samples, match_inputs, random_samples
+from tfopt.tflite.interpreter import Runner
 
 TARGETS = np.zeros(zoo.SAMPLES, np.int32)
 slices = tf.data.Dataset.from_tensor_slices
 
 
 @pytest.fixture(scope="module")
-def one(built):
+def one(built, converted):
     """A model of one input, its samples, and the file that the array of them gives."""
-    model, samples = built("conv2d")
-    return model, samples, convert(model, "int8", samples)
+    return *built("conv2d"), converted("conv2d").content
 
 
 @pytest.fixture(scope="module")
-def two(built):
+def two(built, converted):
     """The same of two inputs, with the samples as a dict."""
-    model, samples = built("lists in and out")
-    return model, samples, convert(model, "int8", samples)
+    return *built("lists in and out"), converted("lists in and out").content
+
+
+@pytest.fixture(scope="module")
+def check_calibrates_alike(converted):
+    """Checks that a conversion is calibrated on the samples of the zoo, bit for bit, in whatever form it gets them."""
+
+    def check(name, samples):
+        prepared = converted.prepared(name)
+        names = [tensor.name for tensor in prepared.model.inputs]
+        details = Runner(prepared.source.content).inputs
+        found = match_inputs(collect_samples(samples, prepared.model), names, details)
+        assert list(found) == list(prepared.samples)
+        for key, array in prepared.samples.items():
+            assert found[key].dtype == array.dtype
+            np.testing.assert_array_equal(found[key], array)
+
+    return check
 
 
 FORMS_OF_ONE = {
@@ -45,6 +61,12 @@ FORMS_OF_ONE = {
 
 
 @pytest.mark.parametrize("form", FORMS_OF_ONE)
+def test_samples_of_one_input_calibrate_alike_in_every_form(one, check_calibrates_alike, form):
+    check_calibrates_alike("conv2d", FORMS_OF_ONE[form](one[1]))
+
+
+@pytest.mark.parametrize("form", FORMS_OF_ONE)
+@pytest.mark.sample(3)
 def test_samples_of_one_input_give_the_same_file_in_every_form(one, form):
     model, samples, expected = one
     assert convert(model, "int8", FORMS_OF_ONE[form](samples)) == expected
@@ -67,6 +89,12 @@ FORMS_OF_TWO = {
 
 
 @pytest.mark.parametrize("form", FORMS_OF_TWO)
+def test_samples_of_two_inputs_calibrate_alike_in_every_form(two, check_calibrates_alike, form):
+    check_calibrates_alike("lists in and out", FORMS_OF_TWO[form](two[1]))
+
+
+@pytest.mark.parametrize("form", FORMS_OF_TWO)
+@pytest.mark.sample(2)
 def test_samples_of_two_inputs_give_the_same_file_in_every_form(two, form):
     model, samples, expected = two
     assert convert(model, "int8", FORMS_OF_TWO[form](samples)) == expected
@@ -81,23 +109,22 @@ def test_of_an_infinite_dataset_the_first_samples_are_taken(one, batch):
     np.testing.assert_array_equal(taken, np.resize(samples, (MOST, *samples.shape[1:])))
 
 
-def test_samples_of_a_subclassed_model_show_its_input(built):
+def test_samples_of_a_subclassed_model_show_its_input(built, converted):
     model, samples = built("subclassed")
-    content = convert(model, "int8", slices(samples).batch(7))
-    assert content == convert(model, "int8", samples)
+    assert convert(model, "int8", slices(samples).batch(7)) == converted("subclassed").content
 
 
-def test_a_list_of_images_of_one_size_does_for_a_model_of_open_size(built):
+def test_a_list_of_images_of_one_size_does_for_a_model_of_open_size(built, converted):
     model, samples = built("image of any size")
-    assert convert(model, "int8", list(samples)) == convert(model, "int8", samples)
+    assert convert(model, "int8", list(samples)) == converted("image of any size").content
 
 
 @pytest.mark.parametrize("name", ["conv2d", "lists in and out", "dicts in and out", "attention"])
 @pytest.mark.parametrize("mode", ["float32", "float16", "dynamic", "weight_only"])
 @pytest.mark.sample(4)
-def test_modes_without_calibration_need_no_samples(built, name, mode):
-    model, samples = built(name)
-    assert convert(model, mode) == convert(model, mode, samples)
+def test_modes_without_calibration_need_no_samples(built, converted, name, mode):
+    model, _ = built(name)
+    assert convert(model, mode) == converted(name, mode).content
 
 
 def test_int8_sees_the_largest_value_of_every_calibration_sample():

@@ -15,9 +15,8 @@ from tfopt.tflite.file import read
 PRODUCTS = {"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}
 
 
-def kernels_by_path(model, sample=None):
+def kernels_by_path(source):
     """By layer path the kernels of its ops, as LiteRT holds them."""
-    source = to_float(model, sample)
     interpreter = Interpreter(model_content=source.content)
     interpreter.allocate_tensors()
     index = {detail["name"]: detail["index"] for detail in interpreter.get_tensor_details()}
@@ -34,9 +33,9 @@ def as_in_keras(kernel):
     return np.moveaxis(kernel, 0, -1)
 
 
-def check_identity(model, sample=None):
+def check_identity(model, source=None):
     """Every op is owned by the layer whose very kernel it holds."""
-    found = kernels_by_path(model, sample)
+    found = kernels_by_path(source or to_float(model))
     paths = {place.path: place.layer for place in walk(model)}
     assert sorted(found) == sorted(path for path, layer in paths.items() if getattr(layer, "kernel", None) is not None)
     for path, kernels in found.items():
@@ -59,6 +58,7 @@ def row(*names, shape=(8, 8, 3)):
         ("layer.1", "a.b", "layer.1_1"),
     ],
 )
+@pytest.mark.sample(3)
 def test_names_that_collide_with_those_of_a_graph_lead_to_the_right_layers(names):
     check_identity(row(*names))
 
@@ -101,17 +101,15 @@ def test_two_models_over_the_same_layers_are_told_apart():
     check_identity(keras.Model(x, layers.Conv2D(2, 3, name="conv2d_1_1")(shared(x))))
 
 
-def test_a_shared_layer_owns_the_op_of_each_call(built):
-    model, samples = built("shared layer")
-    found = kernels_by_path(model, samples)
-    assert [len(kernels) for kernels in found.values()] == [2, 1]
-    check_identity(model, samples)
+def test_a_shared_layer_owns_the_op_of_each_call(built, converted):
+    source = converted.prepared("shared layer").source
+    assert [len(kernels) for kernels in kernels_by_path(source).values()] == [2, 1]
+    check_identity(built("shared layer")[0], source)
 
 
 @pytest.mark.parametrize("name", ["subclassed", "nested", "lists in and out", "subclassed with dicts", "conv2d"])
-def test_models_of_every_kind_know_the_layers_of_their_ops(built, name):
-    model, samples = built(name)
-    check_identity(model, samples)
+def test_models_of_every_kind_know_the_layers_of_their_ops(built, converted, name):
+    check_identity(built(name)[0], converted.prepared(name).source)
 
 
 FOLDED = {
@@ -137,6 +135,7 @@ FOLDED = {
 
 
 @pytest.mark.parametrize("name", FOLDED)
+@pytest.mark.sample(4)
 def test_what_is_folded_into_an_op_leaves_it_to_the_layer_with_the_kernel(name):
     model, samples = zoo.chain((8, 8, 3), *FOLDED[name]())
     source = to_float(model, samples)
@@ -144,22 +143,19 @@ def test_what_is_folded_into_an_op_leaves_it_to_the_layer_with_the_kernel(name):
     assert [[place.path for place in places] for places in owned] == [["it"]]
 
 
-def test_an_op_without_a_kernel_belongs_to_all_that_it_computes(built):
-    model, samples = built("residual")
-    source = to_float(model, samples)
+def test_an_op_without_a_kernel_belongs_to_all_that_it_computes(converted):
+    source = converted.prepared("residual").source
     [places] = [places for op, places in zip(source.ops, source.owners, strict=True) if op.name == "ADD"]
     assert sorted(type(place.layer).__name__ for place in places) == ["Add", "ReLU"]
 
 
-def test_what_is_computed_between_layers_belongs_to_none(built):
-    model, samples = built("subclassed with dicts")
-    source = to_float(model, samples)
+def test_what_is_computed_between_layers_belongs_to_none(converted):
+    source = converted.prepared("subclassed with dicts").source
     assert [places for op, places in zip(source.ops, source.owners, strict=True) if op.name == "ADD"] == [()]
 
 
-def test_tensor_names_show_the_paths_of_the_layers(built):
-    model, samples = built("nested")
-    names = [tensor.name for op in read(to_float(model, samples).content).ops for tensor in op.outputs]
+def test_tensor_names_show_the_paths_of_the_layers(converted):
+    names = [tensor.name for op in converted.prepared("nested").source.ops for tensor in op.outputs]
     assert any(name.startswith("inner/") for name in names)
     assert not any("layer." in name for name in names)
 
@@ -208,13 +204,13 @@ def test_a_call_of_a_layers_own_instance_is_put_back():
     assert vars(layer)["call"] is own
 
 
-def test_the_signature_has_the_models_own_names_in_its_order(built):
-    summary = read(to_float(built("lists in and out")[0]).content)
+def test_the_signature_has_the_models_own_names_in_its_order(converted):
+    summary = read(converted.prepared("lists in and out").source.content)
     assert list(summary.inputs.items()) == [("b", ("FLOAT32", (1, 4))), ("a", ("FLOAT32", (1, 6)))]
     assert list(summary.outputs.items()) == [("z", ("FLOAT32", (1, 3))), ("y", ("FLOAT32", (1, 2)))]
 
 
-def test_an_open_size_starts_with_that_of_the_samples(built):
-    model, samples = built("image of any size")
-    [(_, shape)] = read(to_float(model, samples).content).inputs.values()
+def test_an_open_size_starts_with_that_of_the_samples(built, converted):
+    _, samples = built("image of any size")
+    [(_, shape)] = read(converted.prepared("image of any size").source.content).inputs.values()
     assert shape == (1, *samples.shape[1:])

@@ -8,9 +8,10 @@ import pytest
 from keras import layers
 
 from tests.quantization import zoo
+from tests.quantization.shared_conversions import Conversions
 from tfopt.errors import ConversionError, InputError
-from tfopt.quantization import convert, convert_with_notes
-from tfopt.recipe.export import MODES, Export
+from tfopt.quantization import convert
+from tfopt.recipe.export import MODES
 from tfopt.tflite.file import read
 
 # Largest error allowed, as a share of the largest output.
@@ -45,10 +46,9 @@ def test_every_mode_has_a_tolerance():
     "name", ["conv2d", "depthwise", "swish", "attention", "lists in and out", "nested", "subclassed", "shared layer"]
 )
 @pytest.mark.sample(12)
-def test_the_file_gives_what_keras_gives(built, name, mode):
+def test_the_file_gives_what_keras_gives(built, converted, name, mode):
     """The other modes are those of the zoo."""
-    model, samples = built(name)
-    assert zoo.error(convert(model, mode, samples), model, samples) < TOLERANCE[mode]
+    assert zoo.error(converted(name, mode).content, *built(name)) < TOLERANCE[mode]
 
 
 @pytest.mark.parametrize(
@@ -63,39 +63,37 @@ def test_the_file_gives_what_keras_gives(built, name, mode):
         ("int4", "INT4"),
     ],
 )
-def test_kernels_are_stored_in_the_type_of_the_mode(built, mode, dtype):
-    model, samples = built("conv2d")
-    assert [tensor.dtype for tensor in kernels(convert(model, mode, samples))] == [dtype] * 2
+def test_kernels_are_stored_in_the_type_of_the_mode(converted, mode, dtype):
+    assert [tensor.dtype for tensor in kernels(converted("conv2d", mode).content)] == [dtype] * 2
 
 
 @pytest.mark.parametrize("mode", TOLERANCE)
-def test_no_parameter_is_lost(pruned, mode):
-    model, samples = pruned
-    assert read(convert(model, mode, samples)).parameters == model.count_params()
+def test_no_parameter_is_lost(pruned, converted_pruned, mode):
+    model, _ = pruned
+    assert read(converted_pruned(mode).content).parameters == model.count_params()
 
 
 @pytest.mark.parametrize("mode", STATIC)
-def test_modes_of_integers_compute_in_integers_throughout(built, mode):
-    model, samples = built("depthwise")
-    assert [op.name for op in read(convert(model, mode, samples)).ops if op.floating] == []
+def test_modes_of_integers_compute_in_integers_throughout(converted, mode):
+    assert [op.name for op in read(converted("depthwise", mode).content).ops if op.floating] == []
 
 
 @pytest.mark.parametrize("mode", ["weight_only", "float16"])
-def test_modes_that_store_smaller_weights_alone_compute_in_float(built, mode):
-    model, samples = built("conv2d")
-    computing = [op for op in read(convert(model, mode, samples)).ops if op.name != "DEQUANTIZE"]
+def test_modes_that_store_smaller_weights_alone_compute_in_float(converted, mode):
+    computing = [op for op in read(converted("conv2d", mode).content).ops if op.name != "DEQUANTIZE"]
     assert all(op.floating for op in computing)
 
 
-def test_int4_falls_back_to_int8_where_there_is_no_kernel_of_it(built):
-    model, samples = built("depthwise")
-    found = [(op.name, op.kernels[0].dtype) for op in read(convert(model, "int4", samples)).ops if op.kernels]
+def test_int4_falls_back_to_int8_where_there_is_no_kernel_of_it(converted):
+    ops = read(converted("depthwise", "int4").content).ops
+    found = [(op.name, op.kernels[0].dtype) for op in ops if op.kernels]
     assert found == [("DEPTHWISE_CONV_2D", "INT8"), ("FULLY_CONNECTED", "INT4")]
 
 
 def test_files_get_smaller_from_mode_to_mode():
     model, samples = zoo.chain((64,), layers.Dense(128, activation="relu"), layers.Dense(64))
-    sizes = [len(convert(model, mode, samples)) for mode in ("float32", "float16", "int8", "int4")]
+    convert = Conversions(lambda name: (model, samples))
+    sizes = [len(convert("wide", mode).content) for mode in ("float32", "float16", "int8", "int4")]
     assert all(after < 0.65 * before for before, after in itertools.pairwise(sizes))
 
 
@@ -104,23 +102,21 @@ def test_files_get_smaller_from_mode_to_mode():
 
 @pytest.mark.parametrize("name", ["conv2d", "lists in and out"])
 @pytest.mark.parametrize("mode", STATIC)
-def test_inputs_and_outputs_of_integers_are_the_modes_own_or_float(built, name, mode):
-    model, samples = built(name)
+def test_inputs_and_outputs_of_integers_are_the_modes_own_or_float(built, converted, name, mode):
     for io, dtype in ((None, STATIC[mode]), (STATIC[mode].lower(), STATIC[mode]), ("float32", "FLOAT32")):
-        content = convert(model, mode, samples, io=io)
+        content = converted(name, mode, io=io).content
         assert ends(content) == {dtype}
-        assert zoo.error(content, model, samples) < TOLERANCE[mode]
+        assert zoo.error(content, *built(name)) < TOLERANCE[mode]
 
 
 @pytest.mark.parametrize("mode", FLOATING)
-def test_inputs_and_outputs_of_the_other_modes_are_the_models_own(built, mode):
-    assert ends(convert(built("conv2d")[0], mode)) == {"FLOAT32"}
+def test_inputs_and_outputs_of_the_other_modes_are_the_models_own(converted, mode):
+    assert ends(converted("conv2d", mode).content) == {"FLOAT32"}
 
 
 @pytest.mark.parametrize("io", ["int8", "float32"])
-def test_token_ids_stay_integers(built, io):
-    model, samples = built("embedding")
-    summary = read(convert(model, "int8", samples, io=io))
+def test_token_ids_stay_integers(converted, io):
+    summary = read(converted("embedding", "int8", io=io).content)
     assert [dtype for dtype, _ in summary.inputs.values()] == ["INT32"]
     assert [dtype for dtype, _ in summary.outputs.values()] == [io.upper()]
 
@@ -153,9 +149,10 @@ def test_an_unknown_mode_is_refused_with_those_there_are(built, one_line, mode):
 
 @pytest.mark.parametrize("mode", ["float32", "dynamic", "int8"])
 @pytest.mark.parametrize("name", ["conv2d", "lists in and out", "attention", "lstm unrolled"])
-def test_a_file_of_four_samples_at_once_gives_what_keras_gives(built, name, mode):
+@pytest.mark.sample(6)
+def test_a_file_of_four_samples_at_once_gives_what_keras_gives(built, converted, name, mode):
     model, samples = built(name)
-    content = convert(model, mode, samples, batch=4)
+    content = converted(name, mode, batch=4).content
     assert {shape[0] for _, shape in read(content).inputs.values()} == {4}
     assert zoo.error(content, model, samples) < TOLERANCE[mode]
     few = {key: array[:3] for key, array in zoo.by_name(model, samples).items()}
@@ -164,12 +161,11 @@ def test_a_file_of_four_samples_at_once_gives_what_keras_gives(built, name, mode
 
 @pytest.mark.parametrize("mode", ["float32", "dynamic", "int8"])
 @pytest.mark.parametrize("name", ["conv2d", "lists in and out", "attention"])
-def test_an_input_of_any_batch_is_resized_on_litert(built, name, mode):
+def test_an_input_of_any_batch_is_resized_on_litert(built, converted, name, mode):
     from ai_edge_litert.interpreter import Interpreter
 
-    model, samples = built(name)
-    content = convert(model, mode, samples, batch="any")
-    assert zoo.error(content, model, samples) < TOLERANCE[mode]
+    content = converted(name, mode, batch="any").content
+    assert zoo.error(content, *built(name)) < TOLERANCE[mode]
     interpreter = Interpreter(model_content=content)
     for size in (1, 7):
         for detail in interpreter.get_input_details():
@@ -190,26 +186,23 @@ def test_a_batch_that_is_no_number_of_samples_is_refused(built, batch):
 
 
 @pytest.mark.parametrize("mode", ["float16", "dynamic", "weight_only"])
-def test_a_table_that_stays_in_float_is_listed(built, mode):
-    model, samples = built("embedding")
-    [left] = convert_with_notes(model, Export(mode=mode), samples).skipped
+def test_a_table_that_stays_in_float_is_listed(converted, mode):
+    [left] = converted("embedding", mode).skipped
     assert left.where.startswith("GATHER")
     assert mode in left.reason
 
 
 @pytest.mark.parametrize("mode", STATIC)
-def test_ops_that_stay_in_float_are_listed(built, mode):
-    model, samples = built("attention")
-    made = convert_with_notes(model, Export(mode=mode), samples)
+def test_ops_that_stay_in_float_are_listed(converted, mode):
+    made = converted("attention", mode)
     floating = [op.name for op in read(made.content).ops if op.floating]
     assert len(floating) > 0
     assert [left.where.split()[0] for left in made.skipped] == floating
 
 
 @pytest.mark.parametrize(("name", "mode"), [*(("conv2d", mode) for mode in TOLERANCE), ("attention", "float32")])
-def test_nothing_is_listed_where_nothing_was_left(built, name, mode):
-    model, samples = built(name)
-    assert convert_with_notes(model, Export(mode=mode), samples).skipped == ()
+def test_nothing_is_listed_where_nothing_was_left(converted, name, mode):
+    assert converted(name, mode).skipped == ()
 
 
 @pytest.mark.parametrize("mode", ["float16", "dynamic", "weight_only"])

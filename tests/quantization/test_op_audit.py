@@ -6,7 +6,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
 
-from tfopt.quantization.conversion import convert_with_notes, prepare
+from tests.quantization.shared_conversions import Conversions
+from tfopt.quantization.conversion import convert_with_notes
 from tfopt.quantization.op_audit import audit, kernels, left_in_float, unpacked
 from tfopt.recipe.export import MODES, Export
 from tfopt.tflite.file import read
@@ -36,8 +37,15 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def audits(model):
-    return {mode: convert_with_notes(model, Export(mode=mode), samples()).audit for mode in BITS}
+def converted(model):
+    """Conversions of the pruned network, by mode and other settings, and of the other networks of this page."""
+    others = {"shared": shared, "twins": twins, "memory": memory}
+    return Conversions(lambda name: (model, samples()) if name == "pruned" else others[name]())
+
+
+@pytest.fixture(scope="module")
+def audits(converted):
+    return {mode: converted("pruned", mode).audit for mode in BITS}
 
 
 def kernels_of(model):
@@ -82,8 +90,8 @@ def test_the_share_of_zeros_is_that_of_all_kernels(audits, model, mode):
         assert audits[mode].sparsity == pytest.approx((values == 0).mean())
 
 
-def test_zeros_in_the_file_are_those_that_litert_computes_with(audits, model):
-    content = convert_with_notes(model, Export(mode="int8", slim=False), samples()).content
+def test_zeros_in_the_file_are_those_that_litert_computes_with(audits, converted):
+    content = converted("pruned", slim=False).content
     interpreter = Interpreter(
         model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     )
@@ -114,10 +122,8 @@ def test_weights_that_round_to_nothing_become_zeros():
     assert (row.float_zeros, row.zeros) == (0, 60 / 64)
 
 
-def test_a_sparse_kernel_has_the_bytes_that_are_stored_and_all_its_zeros(model):
-    [dense, sparse] = [
-        convert_with_notes(model, Export(mode="float32", sparse=how), samples()).audit for how in (False, True)
-    ]
+def test_a_sparse_kernel_has_the_bytes_that_are_stored_and_all_its_zeros(converted):
+    [dense, sparse] = [converted("pruned", "float32", sparse=how).audit for how in (False, True)]
     assert [row.zeros for row in sparse.rows] == [row.zeros for row in dense.rows]
     assert sparse.sparsity == dense.sparsity
 
@@ -125,31 +131,38 @@ def test_a_sparse_kernel_has_the_bytes_that_are_stored_and_all_its_zeros(model):
 # Constants that ops share
 
 
-@pytest.mark.parametrize("mode", ["float32", "int8", "dynamic", "weight_only"])
-def test_what_two_ops_share_counts_once(mode):
+def shared():
     keras.utils.set_random_seed(1)
     one, two = layers.Input((8,), name="a"), layers.Input((8,), name="b")
-    shared = layers.Dense(6, bias_initializer="normal", name="shared")
+    twice = layers.Dense(6, bias_initializer="normal", name="shared")
     head = layers.Dense(3, bias_initializer="normal", name="head")
-    model = keras.Model([one, two], head(layers.Concatenate()([shared(one), shared(two)])))
     x = np.random.default_rng(0).normal(size=(2, 16, 8)).astype(np.float32)
-    rows = convert_with_notes(model, Export(mode=mode), {"a": x[0], "b": x[1]}).audit.rows
+    return keras.Model([one, two], head(layers.Concatenate()([twice(one), twice(two)]))), {"a": x[0], "b": x[1]}
+
+
+@pytest.mark.parametrize("mode", ["float32", "int8", "dynamic", "weight_only"])
+def test_what_two_ops_share_counts_once(converted, mode):
+    rows = converted("shared", mode).audit.rows
     assert [row.layer for row in rows] == ["shared", "shared", "head"]
     assert [row.float_bytes for row in rows] == [4 * (8 * 6 + 6), 0, 4 * (12 * 3 + 3)]
     width, own = 4 if mode == "float32" else 1, 24 if mode == "int8" else 0  # an int8 bias is in its input's units
     assert [row.bytes for row in rows] == [8 * 6 * width + 24, own, 12 * 3 * width + 12]
 
 
-@pytest.mark.parametrize("mode", ["float32", "int8", "weight_only"])
-def test_a_kernel_that_two_layers_share_counts_once_and_each_bias_on_its_own(mode):
-    """The converter keeps equal constants once."""
+def twins():
+    """Two layers with equal kernels, of which the converter keeps one."""
     keras.utils.set_random_seed(1)
     a, b = layers.Input((8,), name="a"), layers.Input((8,), name="b")
     one, two = (layers.Dense(6, bias_initializer="normal", name=name) for name in ("one", "two"))
     model = keras.Model([a, b], layers.Concatenate()([one(a), two(b)]))
     two.kernel.assign(one.kernel)
     x = np.random.default_rng(0).normal(size=(2, 16, 8)).astype(np.float32)
-    rows = convert_with_notes(model, Export(mode=mode), {"a": x[0], "b": x[1]}).audit.rows
+    return model, {"a": x[0], "b": x[1]}
+
+
+@pytest.mark.parametrize("mode", ["float32", "int8", "weight_only"])
+def test_a_kernel_that_two_layers_share_counts_once_and_each_bias_on_its_own(converted, mode):
+    rows = converted("twins", mode).audit.rows
     assert sorted(row.float_bytes for row in rows) == [24, 192 + 24]
     assert sorted(row.bytes for row in rows) == [24, 8 * 6 * (4 if mode == "float32" else 1) + 24]
 
@@ -157,42 +170,45 @@ def test_a_kernel_that_two_layers_share_counts_once_and_each_bias_on_its_own(mod
 # What is in float
 
 
-def test_ops_that_compute_in_float_are_named(audits, model):
+def test_ops_that_compute_in_float_are_named(audits, converted):
     assert audits["int8"].floating == ()
     assert [name.split(" ")[0] for name in audits["weight_only"].floating].count("CONV_2D") == 2
-    export = Export(rules=[{"layers": "second", "to": "float"}])
-    [name] = convert_with_notes(model, export, samples()).audit.floating
+    [name] = converted("pruned", rules=[{"layers": "second", "to": "float"}]).audit.floating
     assert name.startswith("CONV_2D second/")
 
 
-def test_ops_that_the_mode_would_quantize_are_told_from_those_at_the_border(model):
-    prepared = prepare(model, Export(io="float32", rules=[{"layers": "second", "to": "float"}]), samples())
+def test_ops_that_the_mode_would_quantize_are_told_from_those_at_the_border(converted):
+    prepared = converted.prepared("pruned", io="float32", rules=[{"layers": "second", "to": "float"}])
     summary = read(prepared.quantized())
     assert {"QUANTIZE", "DEQUANTIZE"} <= {op.name for op in summary.ops}
     [left] = left_in_float(summary, MODES["int8"], {})
     assert left.where.startswith("CONV_2D second/")
     assert "int8" in left.reason
-    assert left_in_float(read(prepare(model, Export(), samples()).quantized()), MODES["int8"], {}) == ()
+    assert left_in_float(read(converted.prepared("pruned").quantized()), MODES["int8"], {}) == ()
     output = next(op.outputs[0].name for op in summary.ops if op.name == "CONV_2D" and op.floating)
     assert "a rule keeps it so" in left_in_float(summary, MODES["int8"], {output: "a rule keeps it so"})[0].reason
 
 
-def test_weights_that_stay_in_float_are_named_where_only_weights_are_quantized(model):
-    prepared = prepare(model, Export(mode="dynamic", rules=[{"layers": "head", "to": "float"}]), samples())
+def test_weights_that_stay_in_float_are_named_where_only_weights_are_quantized(converted):
+    prepared = converted.prepared("pruned", "dynamic", rules=[{"layers": "head", "to": "float"}])
     [left] = left_in_float(read(prepared.quantized()), MODES["dynamic"], {})
     assert left.where.startswith("FULLY_CONNECTED head/")
     assert "float32" in left.reason
 
 
-def test_loops_are_named():
-    x = np.random.default_rng(0).normal(size=(16, 6, 3)).astype(np.float32)
-    model = keras.Sequential([layers.Input((6, 3)), layers.LSTM(5, name="memory"), layers.Dense(2, name="head")])
-    looked = convert_with_notes(model, Export(unroll=False), x).audit
+def memory():
+    x = np.random.default_rng(0).normal(size=(16, 3, 3)).astype(np.float32)
+    parts = [layers.LSTM(5, name="memory"), layers.Dense(2, name="head")]
+    return keras.Sequential([layers.Input((3, 3)), *parts]), x
+
+
+def test_loops_are_named(converted):
+    looked = converted("memory", unroll=False).audit
     [loop] = looked.loops
     assert loop.startswith("WHILE memory/")
     assert loop in looked.floating
     assert [row.layer for row in looked.rows if row.op == "FULLY_CONNECTED" and row.layer == "head"] == ["head"]
-    assert convert_with_notes(model, Export(unroll=True), x).audit.loops == ()
+    assert converted("memory", unroll=True).audit.loops == ()
 
 
 def test_nothing_needs_tensorflow_in_a_file_of_litert_ops(audits):
@@ -203,8 +219,8 @@ def test_nothing_needs_tensorflow_in_a_file_of_litert_ops(audits):
 
 
 @pytest.mark.parametrize("mode", ["float16", "weight_only"])
-def test_kernels_are_found_behind_the_op_that_unpacks_them(model, mode):
-    summary = read(convert_with_notes(model, Export(mode=mode, slim=False), samples()).content)
+def test_kernels_are_found_behind_the_op_that_unpacks_them(converted, mode):
+    summary = read(converted("pruned", mode, slim=False).content)
     convolutions = [op for op in summary.ops if op.name == "CONV_2D"]
     for op in convolutions:
         assert not op.kernels
@@ -212,7 +228,7 @@ def test_kernels_are_found_behind_the_op_that_unpacks_them(model, mode):
         assert kernel.dtype == ("FLOAT16" if mode == "float16" else "INT8")
 
 
-def test_an_audit_of_the_float_file_itself_finds_no_difference(model):
-    source = prepare(model, Export(mode="float32"), samples()).source
+def test_an_audit_of_the_float_file_itself_finds_no_difference(converted):
+    source = converted.prepared("pruned", "float32").source
     for row in audit(source, source.content).rows:
         assert (row.bytes, row.zeros) == (row.float_bytes, row.float_zeros)

@@ -6,11 +6,11 @@ import pytest
 from keras import layers
 
 from tests.quantization import zoo
+from tests.quantization.shared_conversions import Conversions
 from tfopt.errors import InputError, ModelError
-from tfopt.quantization import convert, convert_with_notes, quantizer
-from tfopt.quantization.conversion import prepare
+from tfopt.quantization import convert, quantizer
 from tfopt.quantization.op_audit import kernels, unpacked
-from tfopt.recipe.export import Export, Rule
+from tfopt.recipe.export import Rule
 from tfopt.tflite.file import read
 
 
@@ -37,10 +37,20 @@ def model():
     return network()
 
 
-def kinds(model, *rules, mode="int8"):
+@pytest.fixture(scope="module")
+def ruled(model):
+    """What `convert_with_notes` gives for the network under rules; its float conversion is made once."""
+    convert = Conversions(lambda name: model)
+
+    def get(*rules, **settings):
+        return convert("network", rules=[Rule(layers=names, to=to) for names, to in rules], **settings)
+
+    return get
+
+
+def kinds(ruled, *rules, mode="int8"):
     """By layer the type of its kernels and of its output in the file, as `read` sees them."""
-    network, samples = model
-    content = convert(network, mode, samples, rules=[Rule(layers=names, to=to) for names, to in rules], slim=False)
+    content = ruled(*rules, mode=mode, slim=False).content
     found = {}
     ops = read(content).ops
     unpacked = {op.outputs[0].name: op.inputs[0] for op in ops if op.name == "DEQUANTIZE"}
@@ -58,33 +68,33 @@ ALL_INT8 = dict.fromkeys(("stem", "inner/conv", "separable/depthwise", "separabl
 INT4, INT16, FLOAT = ("INT4", "INT8"), ("INT8", "INT16"), ("FLOAT32", "FLOAT32")
 
 
-def test_without_rules_everything_is_the_modes(model):
-    assert kinds(model) == ALL_INT8
+def test_without_rules_everything_is_the_modes(ruled):
+    assert kinds(ruled) == ALL_INT8
 
 
 @pytest.mark.parametrize(("to", "kind"), [("int4", INT4), ("int16", INT16), ("float", FLOAT)])
 @pytest.mark.parametrize("layer", ["stem", "inner/conv", "hidden"])
-def test_a_layer_gets_the_precision_of_its_rule_and_no_other_does(model, layer, to, kind):
-    assert kinds(model, (layer, to)) == {**ALL_INT8, layer: kind}
+def test_a_layer_gets_the_precision_of_its_rule_and_no_other_does(ruled, layer, to, kind):
+    assert kinds(ruled, (layer, to)) == {**ALL_INT8, layer: kind}
 
 
-def test_one_file_mixes_all_precisions(model):
-    found = kinds(model, ("stem", "float"), ("inner/conv", "int4"), ("hidden", "int16"))
+def test_one_file_mixes_all_precisions(ruled):
+    found = kinds(ruled, ("stem", "float"), ("inner/conv", "int4"), ("hidden", "int16"))
     assert found == {**ALL_INT8, "stem": FLOAT, "inner/conv": INT4, "hidden": INT16}
 
 
-def test_a_mixed_file_still_gives_what_keras_gives(model):
-    rules = [Rule(layers="stem", to="float"), Rule(layers="inner", to="int4"), Rule(layers="hidden", to="int16")]
-    assert zoo.error(convert(*model[:1], "int8", model[1], rules=rules), *model) < 0.15
+def test_a_mixed_file_still_gives_what_keras_gives(model, ruled):
+    mixed = ruled(("stem", "float"), ("inner", "int4"), ("hidden", "int16"))
+    assert zoo.error(mixed.content, *model) < 0.15
 
 
 @pytest.mark.parametrize(("first", "second", "kind"), [("int4", "float", FLOAT), ("float", "int4", INT4)])
-def test_a_later_rule_wins(model, first, second, kind):
-    assert kinds(model, ("head", first), ("head", second))["head"] == kind
+def test_a_later_rule_wins(ruled, first, second, kind):
+    assert kinds(ruled, ("head", first), ("head", second))["head"] == kind
 
 
-def test_a_later_rule_wins_for_the_layers_it_chooses_alone(model):
-    found = kinds(model, ("*", "int4"), ("Dense", "int8"), ("head", "float"))
+def test_a_later_rule_wins_for_the_layers_it_chooses_alone(ruled):
+    found = kinds(ruled, ("*", "int4"), ("Dense", "int8"), ("head", "float"))
     assert found == {
         **dict.fromkeys(ALL_INT8, INT4),
         "separable/depthwise": ("INT8", "INT8"),
@@ -94,21 +104,21 @@ def test_a_later_rule_wins_for_the_layers_it_chooses_alone(model):
 
 
 @pytest.mark.parametrize("pattern", ["inner", "inner/*", "inn*", "Sequential", "inner/conv", "conv"])
-def test_a_pattern_reaches_into_a_nested_model(model, pattern):
-    assert kinds(model, (pattern, "int4")) == {**ALL_INT8, "inner/conv": INT4}
+def test_a_pattern_reaches_into_a_nested_model(ruled, pattern):
+    assert kinds(ruled, (pattern, "int4")) == {**ALL_INT8, "inner/conv": INT4}
 
 
-def test_a_class_chooses_its_layers(model):
-    assert kinds(model, ("Dense", "float")) == {**ALL_INT8, "hidden": FLOAT, "head": FLOAT}
+def test_a_class_chooses_its_layers(ruled):
+    assert kinds(ruled, ("Dense", "float")) == {**ALL_INT8, "hidden": FLOAT, "head": FLOAT}
 
 
-def test_several_patterns_of_a_rule_each_choose(model):
-    assert kinds(model, (("stem", "head"), "int4")) == {**ALL_INT8, "stem": INT4, "head": INT4}
+def test_several_patterns_of_a_rule_each_choose(ruled):
+    assert kinds(ruled, (("stem", "head"), "int4")) == {**ALL_INT8, "stem": INT4, "head": INT4}
 
 
 @pytest.mark.parametrize("mode", ["dynamic", "weight_only"])
-def test_rules_of_modes_that_store_kernels_alone_change_kernels_alone(model, mode):
-    found = kinds(model, ("hidden", "int4"), ("stem", "float"), mode=mode)
+def test_rules_of_modes_that_store_kernels_alone_change_kernels_alone(ruled, mode):
+    found = kinds(ruled, ("hidden", "int4"), ("stem", "float"), mode=mode)
     assert {name: weights for name, (weights, _) in found.items()} == {
         **dict.fromkeys(ALL_INT8, "INT8"),
         "hidden": "INT4",
@@ -117,24 +127,20 @@ def test_rules_of_modes_that_store_kernels_alone_change_kernels_alone(model, mod
     assert {output for _, output in found.values()} == {"FLOAT32"}
 
 
-def test_mode_int4_can_be_taken_back_to_int8_for_a_layer(model):
-    found = kinds(model, ("head", "int8"), mode="int4")
+def test_mode_int4_can_be_taken_back_to_int8_for_a_layer(ruled):
+    found = kinds(ruled, ("head", "int8"), mode="int4")
     assert found == {**dict.fromkeys(ALL_INT8, INT4), "separable/depthwise": ("INT8", "INT8"), "head": ("INT8", "INT8")}
 
 
-def test_a_part_that_has_no_form_stays_as_the_mode_makes_it_and_is_named(model):
-    network, samples = model
-    made = convert_with_notes(network, Export(rules=(Rule(layers="separable", to="int4"),)), samples)
-    [left] = made.skipped
+def test_a_part_that_has_no_form_stays_as_the_mode_makes_it_and_is_named(ruled):
+    [left] = ruled(("separable", "int4")).skipped
     assert left.where.startswith("DEPTHWISE_CONV_2D separable/")
     assert "int4" in left.reason
-    assert kinds(model, ("separable", "int4")) == {**ALL_INT8, "separable": INT4}
+    assert kinds(ruled, ("separable", "int4")) == {**ALL_INT8, "separable": INT4}
 
 
-def test_a_part_that_a_later_rule_gives_a_form_is_not_named_as_left(model):
-    network, samples = model
-    rules = (Rule(layers="separable", to="int4"), Rule(layers="separable", to="int16"))
-    assert convert_with_notes(network, Export(rules=rules), samples).skipped == ()
+def test_a_part_that_a_later_rule_gives_a_form_is_not_named_as_left(ruled):
+    assert ruled(("separable", "int4"), ("separable", "int16")).skipped == ()
 
 
 def test_a_folded_normalization_follows_its_dense_layer():
@@ -145,13 +151,12 @@ def test_a_folded_normalization_follows_its_dense_layer():
 
 
 @pytest.fixture
-def refused(model, one_line):
+def refused(ruled, one_line):
     """The message of the rules' refusal, with its field asserted: where the rule that is wrong stands."""
 
     def text(*rules, number=0, mode="int8"):
-        network, samples = model
         with pytest.raises(ModelError) as caught:
-            convert(network, mode, samples, rules=[Rule(layers=names, to=to) for names, to in rules])
+            ruled(*rules, mode=mode)
         assert caught.value.field == ("rules", number, "layers")
         return one_line(caught)
 
@@ -206,9 +211,8 @@ def test_int4_for_a_table_that_the_quantizer_leaves_at_int8_is_an_error():
     "name", ["residual", "separable", "attention", "embedding", "normalization", "conv1d causal dilated"]
 )
 @pytest.mark.sample(6)
-def test_what_is_said_to_have_an_int4_form_is_int4_in_the_file(built, name, mode):
-    model, samples = built(name)
-    prepared = prepare(model, Export(mode=mode), samples)
+def test_what_is_said_to_have_an_int4_form_is_int4_in_the_file(converted, name, mode):
+    prepared = converted.prepared(name, mode)
     able = [i for i, op in enumerate(prepared.source.ops) if quantizer.supports(op, mode, "int4")]
     made = read(prepared.quantized(dict.fromkeys(able, "int4"))).ops
     after = {op.outputs[0].name: kernels(op, unpacked(made)) for op in made if op.outputs}

@@ -1,5 +1,7 @@
 """Sensitivity by layer, against a brute force on the Keras model itself."""
 
+import gzip
+
 import keras
 import numpy as np
 import pytest
@@ -38,7 +40,7 @@ def trained(digits):
     model.add(layers.Dense(16, activation="relu", name="six"))
     model.add(layers.Dense(10, name="seven"))
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.fit(x, y, epochs=4, batch_size=64, verbose=0)
+    model.fit(x, y, epochs=2, batch_size=64, verbose=0)
     return model
 
 
@@ -50,6 +52,15 @@ def prepared(trained, digits):
 @pytest.fixture(scope="module")
 def found(prepared):
     return measure(prepared)
+
+
+@pytest.fixture(scope="module")
+def in_int8(prepared):
+    """What is found where int8 alone is asked for, and what was told on the way; gzip would fail it."""
+    done = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gzip, "compress", lambda *arguments, **settings: pytest.fail("gzip takes most of the time"))
+        return measure(prepared, ("int8",), done.append), done
 
 
 def at(found, precision):
@@ -73,7 +84,7 @@ def brute_force(model, name, x, bits):
     copy.set_weights(model.get_weights())
     kernel = copy.get_layer(name).kernel
     kernel.assign(rounded(kernel.numpy(), bits))
-    expected, got = (m.predict(x, verbose=0).astype(np.float64) for m in (model, copy))
+    expected, got = (m(x).numpy().astype(np.float64) for m in (model, copy))
     return ((expected - got) ** 2).mean() / (expected**2).mean()
 
 
@@ -158,10 +169,6 @@ def test_the_way_to_find_a_scale_is_the_one_that_loses_less(prepared, found):
     assert {s.algorithm for s in at(found, "int8").values()} == {"minmax"}
 
 
-def test_it_is_the_same_every_time(prepared, found):
-    assert measure(prepared) == found
-
-
 def test_the_public_ranking_is_the_same_with_what_was_done_to_the_model_before(trained, digits, found):
     ranked = rank_layers(trained, digits[0][:128])
     assert ranked.layers == tuple(found)
@@ -169,19 +176,18 @@ def test_the_public_ranking_is_the_same_with_what_was_done_to_the_model_before(t
 
 
 def test_the_public_ranking_unrolls_loops_and_says_so_and_takes_random_inputs_where_there_are_none():
-    model = keras.Sequential([layers.Input((6, 3)), layers.LSTM(5, name="memory"), layers.Dense(4, name="head")])
+    model = keras.Sequential([layers.Input((2, 3)), layers.LSTM(5, name="memory"), layers.Dense(4, name="head")])
     ranked = rank_layers(model, precisions=("int8",))
     assert "loops" in ranked.notes[0]
     assert {"memory", "head"} <= {line.group.name for line in ranked.layers}
 
 
-def test_only_the_precisions_that_are_asked_for_are_tried(prepared, found):
-    assert measure(prepared, ("int4",)) == [s for s in found if s.precision == "int4"]
+def test_only_the_precisions_that_are_asked_for_are_tried(in_int8, found):
+    assert in_int8[0] == [s for s in found if s.precision == "int8"]
 
 
-def test_progress_goes_from_nothing_to_all(prepared):
-    done = []
-    measure(prepared, ("int8",), done.append)
+def test_progress_goes_from_nothing_to_all(prepared, in_int8):
+    _, done = in_int8
     assert done == sorted(done)
     assert done[-1] == 1
     assert len(done) == len(groups(prepared.source))
@@ -196,11 +202,13 @@ def stack(*widths):
     return keras.Sequential([layers.Input((12,)), *parts, layers.Dense(6, name="last")])
 
 
-@pytest.mark.parametrize("precision", ["int8", "int4"])
-@pytest.mark.parametrize("fragile", ["d1", "d2"])
-def test_a_layer_with_huge_weights_is_the_worst(fragile, precision):
-    """Each channel has a weight of 1000 for an input that is always 0: nothing changes but the channel's scale."""
-    model = stack(16, 16, 16)
+@pytest.fixture(scope="module", params=["d1", "d2"])
+def with_huge_weights(request):
+    """A layer each of whose channels has a weight of 1000 for an input that is always 0, and the model it is in.
+
+    Nothing changes but the channel's scale.
+    """
+    fragile, model = request.param, stack(16, 16, 16)
     names = [layer.name for layer in model.layers]
     before, layer = model.layers[names.index(fragile) - 1], model.get_layer(fragile)
     kernel, bias = before.get_weights()
@@ -209,7 +217,13 @@ def test_a_layer_with_huge_weights_is_the_worst(fragile, precision):
     kernel, bias = layer.get_weights()
     kernel[0] = 1000
     layer.set_weights([kernel, bias])
-    found = measure(prepare(model, Export(), normal(64, 12)), (precision,))
+    return fragile, prepare(model, Export(), normal(64, 12))
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_a_layer_with_huge_weights_is_the_worst(with_huge_weights, precision):
+    fragile, ready = with_huge_weights
+    found = measure(ready, (precision,))
     worst, second = sorted(found, key=lambda s: -s.error)[:2]
     assert worst.group.name == fragile
     assert worst.error > 10 * second.error
@@ -277,8 +291,8 @@ def test_ops_between_layers_are_groups_of_their_own():
 
 
 def test_loops_are_left_out_with_all_that_is_in_them():
-    model = keras.Sequential([layers.Input((6, 3)), layers.LSTM(5, name="memory"), layers.Dense(4, name="head")])
-    ready = prepare(model, Export(), normal(16, 6, 3))
+    model = keras.Sequential([layers.Input((3, 3)), layers.LSTM(5, name="memory"), layers.Dense(4, name="head")])
+    ready = prepare(model, Export(), normal(16, 3, 3))
     inside = {i for i, op in enumerate(ready.source.ops) if op.graph}
     assert inside
     assert not inside & {i for group in groups(ready.source) for i in group.ops}
@@ -302,9 +316,5 @@ def test_a_model_of_several_outputs_has_the_mean_of_their_errors():
     assert eight["y"].error == pytest.approx(alone / 2, rel=1e-3)
 
 
-def test_ranking_layers_compresses_nothing(trained, digits, monkeypatch):
-    import gzip
-
-    prepared = prepare(trained, Export(), digits[0][:40])
-    monkeypatch.setattr(gzip, "compress", lambda *arguments, **settings: pytest.fail("gzip takes most of the time"))
-    assert measure(prepared, ("int8",))
+def test_ranking_layers_compresses_nothing(in_int8):
+    assert in_int8[0]

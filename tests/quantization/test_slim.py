@@ -15,11 +15,10 @@ from tfopt.tflite.interpreter import Runner
 @pytest.mark.parametrize("mode", ["float32", "int8", "dynamic"])
 @pytest.mark.parametrize("name", ["conv2d", "residual", "attention", "depthwise", "lists in and out", "lstm unrolled"])
 @pytest.mark.sample(5)
-def test_a_slim_file_is_smaller_and_gives_the_same_to_the_bit(built, name, mode):
-    model, samples = built(name)
-    slim, whole = convert(model, mode, samples), convert(model, mode, samples, slim=False)
+def test_a_slim_file_is_smaller_and_gives_the_same_to_the_bit(built, converted, name, mode):
+    slim, whole = (converted(name, mode, slim=slim).content for slim in (True, False))
     assert len(slim) < 0.95 * len(whole)
-    feed = zoo.by_name(model, samples)
+    feed = zoo.by_name(*built(name))
     for delegate in (True, False):
         mine, theirs = Runner(slim, delegate=delegate)(feed), Runner(whole, delegate=delegate)(feed)
         assert list(mine) == list(theirs)
@@ -27,26 +26,26 @@ def test_a_slim_file_is_smaller_and_gives_the_same_to_the_bit(built, name, mode)
             np.testing.assert_array_equal(mine[output], value)
 
 
-def test_a_slim_file_holds_the_same_constants_and_signature(built):
-    model, samples = built("attention")
-    slim, whole = (read(convert(model, "int8", samples, slim=slim)) for slim in (True, False))
+def test_a_slim_file_holds_the_same_constants_and_signature(converted):
+    slim, whole = (read(converted("attention", slim=slim).content) for slim in (True, False))
     assert (slim.inputs, slim.outputs, slim.parameters) == (whole.inputs, whole.outputs, whole.parameters)
     assert [op.name for op in slim.ops] == [op.name for op in whole.ops]
     assert {tensor.name for tensor in slim.tensors} == {""}
 
 
 @pytest.mark.parametrize("mode", ["float32", "float16", "dynamic", "int8", "int4"])
-def test_a_file_that_is_not_slim_names_its_tensors_after_the_layers(built, mode):
-    model, samples = built("nested")
-    names = " ".join(t.name for op in read(convert(model, mode, samples, slim=False)).ops for t in op.outputs)
+def test_a_file_that_is_not_slim_names_its_tensors_after_the_layers(built, converted, mode):
+    model, _ = built("nested")
+    ops = read(converted("nested", mode, slim=False).content).ops
+    names = " ".join(t.name for op in ops for t in op.outputs)
     for layer in ("inner/dense", *(f"{layer.name}/" for layer in model.layers[2:])):
         assert layer in names
     assert "layer." not in names
 
 
-def test_sparse_kernels_make_a_smaller_file_of_the_same_outputs_and_zeros(pruned):
+def test_sparse_kernels_make_a_smaller_file_of_the_same_outputs_and_zeros(pruned, converted_pruned):
     model, samples = pruned
-    dense, sparse = convert(model, "float32", samples), convert(model, "float32", samples, sparse=True)
+    dense, sparse = (converted_pruned("float32", sparse=sparse).content for sparse in (False, True))
     assert len(sparse) < 0.6 * len(dense)
     np.testing.assert_array_equal(*(next(iter(Runner(content)(samples).values())) for content in (dense, sparse)))
     assert zoo.error(sparse, model, samples) < 1e-5
@@ -78,9 +77,9 @@ def test_sparse_is_refused_for_modes_whose_files_would_not_load(built, one_line,
 
 
 @pytest.mark.parametrize("mode", ["float32", "float16", "dynamic", "weight_only", "int8", "int16x8"])
-def test_exact_zeros_of_a_pruned_kernel_are_exact_zeros_of_the_file(pruned, mode):
-    model, samples = pruned
-    found = [t for t in read(convert(model, mode, samples)).tensors if t.parameter and len(t.shape) > 1]
+def test_exact_zeros_of_a_pruned_kernel_are_exact_zeros_of_the_file(pruned, converted_pruned, mode):
+    model, _ = pruned
+    found = [t for t in read(converted_pruned(mode).content).tensors if t.parameter and len(t.shape) > 1]
     for layer, shape in ((model.layers[0], (8, 3, 3, 4)), (model.layers[2], (10, 128))):
         [tensor] = [t for t in found if t.shape == shape]
         zeros = int((layer.kernel.numpy() == 0).sum())

@@ -6,8 +6,6 @@ import tensorflow as tf
 
 from tests.quantization import zoo
 from tfopt.output_capture import captured
-from tfopt.quantization import convert
-from tfopt.quantization.float_conversion import to_float
 from tfopt.quantization.split_rewrite import cut_splits
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import read
@@ -38,6 +36,7 @@ def names(parsed):
 
 @pytest.mark.parametrize("pieces", [(0,), (3,), (1, 2), (0, 3), (0, 1, 3)])
 @pytest.mark.parametrize(("axis", "shape"), [(2, (1, 6, 8)), (-1, (1, 6, 8)), (1, (1, 8, 3)), (-2, (1, 8, 3))])
+@pytest.mark.sample(8)
 def test_slices_take_the_place_of_a_split_and_give_its_pieces(axis, shape, pieces):
     parsed, expected = splitting(axis, pieces, shape)
     assert "SPLIT" in names(parsed)
@@ -68,10 +67,8 @@ def test_a_split_whose_pieces_are_all_read_is_left(built):
 
 
 @pytest.mark.parametrize("name", ["lstm unrolled", "gru unrolled"])
-def test_an_unrolled_layer_has_its_first_split_cut_alone(built, name):
-    model, samples = built(name)
-    found = [op.name for op in to_float(model, samples).ops]
+def test_an_unrolled_layer_has_its_first_split_cut_alone(built, converted, name):
+    found = [op.name for op in converted.prepared(name).source.ops]
     assert "STRIDED_SLICE" in found
     assert "SPLIT" in found
-    content = convert(model, "int8", samples)
-    assert zoo.error(content, model, samples) < 0.035
+    assert zoo.error(converted(name).content, *built(name)) < 0.035

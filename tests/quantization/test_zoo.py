@@ -78,21 +78,20 @@ def outcome(made):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ZOO)
-@pytest.mark.sample(24)
-def test_a_model_gives_on_litert_what_it_gives_in_keras_or_is_refused(built, name, mode):
-    model, samples = built(name)
+@pytest.mark.sample(12)
+def test_a_model_gives_on_litert_what_it_gives_in_keras_or_is_refused(built, converted, name, mode):
     expected = OUTCOMES[name][MODES.index(mode)]
     if expected.startswith("refused: "):
         with pytest.raises(ConversionError, match=expected.removeprefix("refused: ")) as caught:
-            convert_with_notes(model, Export(mode=mode), samples)
+            converted(name, mode)
         assert len(str(caught.value).splitlines()) == 1
         return
-    made = convert_with_notes(model, Export(mode=mode), samples)
+    made = converted(name, mode)
     assert outcome(made) == expected
     floating = {op.name for op in read(made.content).ops if op.floating and not op.graph}
     assert mode != "int8" or floating == {op for op in expected.partition("but ")[2].split(", ") if op}
     least = MIXED_TOLERANCE if name.startswith("mixed") else 0
-    assert zoo.error(made.content, model, samples) < max(TOLERANCE[mode], least)
+    assert zoo.error(made.content, *built(name)) < max(TOLERANCE[mode], least)
 
 
 def test_the_table_has_a_row_for_every_model():
@@ -104,9 +103,9 @@ def test_the_table_prints_as_markdown_with_a_row_for_every_model():
     assert lines == ["| model | float32 | int8 |", "| --- | --- | --- |", "| one | yes | no |", "| other | a | b |"]
 
 
-def test_a_file_of_open_size_takes_images_of_other_sizes_than_the_samples(built):
-    model, samples = built("image of any size")
-    content = convert_with_notes(model, Export(mode="int8"), samples).content
+def test_a_file_of_open_size_takes_images_of_other_sizes_than_the_samples(built, converted):
+    model, _ = built("image of any size")
+    content = converted("image of any size").content
     assert zoo.error(content, model, zoo.normal(3, 17, 8, 3)) < TOLERANCE["int8"]
 
 

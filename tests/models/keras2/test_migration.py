@@ -1,7 +1,9 @@
 """Models of Keras 2 at the door, real ones of tf_keras: as an object, as an .h5 file, as a SavedModel folder."""
 
 import contextlib
+import functools
 import json
+import shutil
 
 import h5py
 import keras
@@ -127,6 +129,29 @@ def stored(model, kind, folder):
     return path
 
 
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory):
+    """The SavedModel folder of a model by the function that builds it, written once, and the model; for reading."""
+
+    @functools.cache
+    def get(case):
+        model = trained(case())
+        return stored(model, "folder", tmp_path_factory.mktemp(case.__name__)), model
+
+    return get
+
+
+@pytest.fixture
+def own_folder(folder_of, tmp_path):
+    """A copy of it that a test may damage, and the model."""
+
+    def get(case):
+        path, model = folder_of(case)
+        return shutil.copytree(path, tmp_path / "old"), model
+
+    return get
+
+
 def outputs(model, inputs):
     return tf.nest.flatten(model(inputs, training=False))
 
@@ -141,7 +166,7 @@ PLACES = [(case, kind) for case in CASES for kind in KINDS] + [
 
 
 @pytest.mark.parametrize(("case", "kind"), PLACES)
-@pytest.mark.sample(10)
+@pytest.mark.sample(8)
 def test_a_keras_2_model_computes_the_same_in_keras_3(case, kind, tmp_path):
     model = trained(case())
     admitted = loading.load_source(stored(model, kind, tmp_path))
@@ -191,12 +216,17 @@ def test_a_name_with_a_slash_loses_it():
     assert loading.as_keras3(tf_keras.Sequential([L.Input((3,)), L.Dense(2, name="a/b")])).layers[0].name == "a_b"
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_loss_and_the_optimizer_are_kept(kind, tmp_path):
+@pytest.fixture(scope="module")
+def fitted():
     model = mlp()
     model.compile(tf_keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(np.ones((8, 4)), np.ones(8), verbose=0)
-    new = loading.build(stored(model, kind, tmp_path))
+    return model
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_and_the_optimizer_are_kept(fitted, kind, tmp_path):
+    new = loading.build(stored(fitted, kind, tmp_path))
     assert getattr(new.loss, "__name__", new.loss) == "sparse_categorical_crossentropy"
     assert float(new.optimizer.learning_rate) == pytest.approx(0.02)
 
@@ -314,6 +344,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.sample(11)
 def test_what_cannot_be_carried_is_refused_by_name_in_one_line(case, kind, tmp_path):
     with pytest.raises(ModelError, match=REFUSED[case]) as caught:
         loading.build(stored(case(), kind, tmp_path))
@@ -400,16 +431,16 @@ def test_a_saved_model_without_a_keras_model_is_refused_with_the_way_out(write, 
 
 @pytest.mark.parametrize("part", ["saved_model.pb", "keras_metadata.pb", "variables/variables.data-00000-of-00001"])
 @pytest.mark.parametrize("content", [b"", b"\xffgarbage\x00"])
-def test_a_saved_model_that_is_not_whole_is_refused_in_one_line(part, content, tmp_path):
-    path = stored(mlp(), "folder", tmp_path)
+def test_a_saved_model_that_is_not_whole_is_refused_in_one_line(part, content, own_folder):
+    path, _ = own_folder(mlp)
     (path / part).write_bytes(content)
     with pytest.raises(ModelError, match=r"SavedModel|does not load") as caught:
         loading.build(path)
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_code_in_a_saved_model_is_refused_before_it_is_loaded(tmp_path, monkeypatch):
-    path = stored(code(), "folder", tmp_path)
+def test_code_in_a_saved_model_is_refused_before_it_is_loaded(folder_of, monkeypatch):
+    path, _ = folder_of(code)
     monkeypatch.setattr(migration, "read", None)
     for trust in (False, True):
         with pytest.raises(ModelError, match=r"layer 'double' \(Lambda\)"):
@@ -423,12 +454,12 @@ def test_code_in_an_old_file_is_refused_before_it_is_loaded(tmp_path, monkeypatc
         model_files.load(path)
 
 
-def test_metadata_of_before_tensorflow_2_5_is_read_from_the_graph(tmp_path):
+def test_metadata_of_before_tensorflow_2_5_is_read_from_the_graph(own_folder):
     from tensorflow.core.protobuf import saved_model_pb2
     from tf_keras.protobuf import saved_metadata_pb2
 
-    model, x = trained(cnn()), np.ones((2, 9, 9, 3), np.float32)
-    path = stored(model, "folder", tmp_path)
+    path, model = own_folder(mlp)
+    x = np.ones((2, 4), np.float32)
     saved, metadata = saved_model_pb2.SavedModel(), saved_metadata_pb2.SavedMetadata()
     saved.ParseFromString((path / "saved_model.pb").read_bytes())
     metadata.ParseFromString((path / "keras_metadata.pb").read_bytes())
@@ -467,20 +498,25 @@ def test_the_digest_of_a_tf_keras_model_changes_with_a_weight():
     assert loading.digest(model) != first
 
 
+def depthwise():
+    return tf_keras.Sequential([L.Input((4, 4, 2)), L.DepthwiseConv2D(3), L.Flatten()])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_inspect_looks_into_a_keras_2_model(kind, tmp_path):
-    found = inspection.inspect(stored(cnn(), kind, tmp_path))
-    assert (found.format, found.parameters) == ("keras", cnn().count_params())
+    model = depthwise()
+    found = inspection.inspect(stored(model, kind, tmp_path))
+    assert (found.format, found.parameters) == ("keras", model.count_params())
     assert (found.bytes is None) == (kind != "h5")
     assert "DepthwiseConv2D" in {part.kind for part in found.parts}
 
 
 @pytest.mark.parametrize("kind", ["object", "folder"])
-def test_a_recipe_runs_from_a_keras_2_model_and_reports_what_it_cost(kind, tmp_path, monkeypatch):
+def test_a_recipe_runs_from_a_keras_2_model_and_reports_what_it_cost(kind, folder_of, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
     np.savez("data.npz", x_train=x, y_train=np.arange(20) % 8, x_test=x, y_test=np.arange(20) % 8)
-    source = stored(trained(mlp()), kind, tmp_path)
+    source = folder_of(mlp)[kind == "object"]
     recipe = tfopt.Recipe(
         name="old",
         model=str(source) if kind == "folder" else source,
