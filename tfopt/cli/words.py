@@ -19,11 +19,11 @@ def _stages_with(use: list[Path] | None) -> Any:
     from tfopt.recipe.stage import known_stages, register
     from tfopt.user_code import find_file, import_file
 
-    known = known_stages()
+    known_stages()  # before a user's file, whose stages must not take their words
     for file in use or ():
         with captured():
             register(import_file(find_file(str(file), Path.cwd())))
-    return known
+    return known_stages()
 
 
 def stages(
