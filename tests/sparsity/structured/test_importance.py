@@ -26,7 +26,7 @@ def network():
 
 
 @pytest.fixture
-def trained():
+def model():
     return scrambled(network())
 
 
@@ -35,10 +35,10 @@ def families(structure):
 
 
 @pytest.mark.parametrize("order", [1, 2])
-def test_magnitude_is_the_norm_of_all_that_makes_and_reads_a_channel(trained, order):
-    structure = read(trained)
+def test_magnitude_is_the_norm_of_all_that_makes_and_reads_a_channel(model, order):
+    structure = read(model)
     found = magnitude(structure, order)
-    conv, hidden, head = (trained.get_layer(name).kernel.numpy() for name in ("conv", "hidden", "head"))
+    conv, hidden, head = (model.get_layer(name).kernel.numpy() for name in ("conv", "hidden", "head"))
     taken = hidden.reshape(36, 8, 12)
     both = [np.abs(conv).reshape(9, 8), np.abs(taken.transpose(0, 2, 1).reshape(-1, 8))]
     expected = sum((part**order).sum(0) for part in both) ** (1 / order)
@@ -47,18 +47,18 @@ def test_magnitude_is_the_norm_of_all_that_makes_and_reads_a_channel(trained, or
     np.testing.assert_allclose([found[group] for group in families(structure)["hidden"]], expected, rtol=1e-5)
 
 
-def test_batchnorm_is_the_scale_and_says_nothing_of_layers_without(trained):
-    structure = read(trained)
+def test_batchnorm_is_the_scale_and_says_nothing_of_layers_without(model):
+    structure = read(model)
     found = batchnorm(structure)
     assert set(found) == set(families(structure)["conv"])
-    scales = np.abs(trained.get_layer("norm").gamma)
+    scales = np.abs(model.get_layer("norm").gamma)
     np.testing.assert_allclose([found[group] for group in families(structure)["conv"]], scales, rtol=1e-6)
 
 
-def test_activity_is_how_often_times_how_strongly_a_unit_fires(trained, blobs):
-    structure = read(trained)
+def test_activity_is_how_often_times_how_strongly_a_unit_fires(model, blobs):
+    structure = read(model)
     found = activity(structure, blobs[0])
-    inner = keras.Model(trained.inputs[0], [trained.layers[2].output, trained.get_layer("hidden").output])
+    inner = keras.Model(model.inputs[0], [model.layers[2].output, model.get_layer("hidden").output])
     fired, units = (np.asarray(array, np.float64) for array in inner(blobs[0]))
     for name, values in (("conv", fired.reshape(-1, 8)), ("hidden", units)):
         often = (values > 0).mean(0)
@@ -67,33 +67,33 @@ def test_activity_is_how_often_times_how_strongly_a_unit_fires(trained, blobs):
         np.testing.assert_allclose(got, often * strongly, rtol=0.02, atol=1e-3)
 
 
-def test_a_unit_that_never_fires_has_no_activity(trained, blobs):
-    hidden = trained.get_layer("hidden")
+def test_a_unit_that_never_fires_has_no_activity(model, blobs):
+    hidden = model.get_layer("hidden")
     bias = hidden.bias.numpy()
     bias[3] = -1e3
     hidden.bias.assign(bias)
-    structure = read(trained)
+    structure = read(model)
     found = activity(structure, blobs[0])
     assert found[families(structure)["hidden"][3]] == 0
 
 
-def test_a_model_keeps_its_simulation_while_it_is_watched(trained, blobs):
+def test_a_model_keeps_its_simulation_while_it_is_watched(model, blobs):
     """What quantization-aware training has put in place of a layer's call computes while scores are taken and after."""
     x = blobs[0][:64]
-    plain, floating = activity(read(trained), x), trained(x).numpy()
-    aware = quantize_aware(trained, "int8", x)
-    calls, on_grids = [vars(layer)["call"] for layer in trained.layers], trained(x).numpy()
+    plain, floating = activity(read(model), x), model(x).numpy()
+    aware = quantize_aware(model, "int8", x)
+    calls, on_grids = [vars(layer)["call"] for layer in model.layers], model(x).numpy()
     assert np.abs(on_grids - floating).max() > 0
     for _ in range(2):
-        found = activity(read(trained), x)
+        found = activity(read(model), x)
         assert found.keys() == plain.keys()
         apart = [abs(found[group] - plain[group]) for group in plain]
         assert 0 < max(apart) < 0.05 * max(plain.values())
-    assert [vars(layer)["call"] for layer in trained.layers] == calls
-    np.testing.assert_array_equal(trained(x).numpy(), on_grids)
+    assert [vars(layer)["call"] for layer in model.layers] == calls
+    np.testing.assert_array_equal(model(x).numpy(), on_grids)
     aware.strip()
-    assert not any("call" in vars(layer) for layer in trained.layers)
-    np.testing.assert_array_equal(trained(x).numpy(), floating)
+    assert not any("call" in vars(layer) for layer in model.layers)
+    np.testing.assert_array_equal(model(x).numpy(), floating)
 
 
 def test_activity_of_attention_is_that_of_its_heads():
@@ -111,44 +111,44 @@ def test_activity_of_attention_is_that_of_its_heads():
 
 
 @pytest.mark.sample(1)
-def test_taylor_foretells_the_change_of_the_loss_of_a_small_weight(trained, blobs):
+def test_taylor_foretells_the_change_of_the_loss_of_a_small_weight(model, blobs):
     """One batch, units scaled until the first order is all there is: the loss moves by the root of the score."""
     x, y = blobs[0][:64], blobs[1][:64]
-    hidden = trained.get_layer("hidden")
+    hidden = model.get_layer("hidden")
     scale = np.full(12, 1.0, np.float32)
     scale[::2] = 1e-2
     hidden.kernel.assign(hidden.kernel.numpy() * scale)
     hidden.bias.assign(hidden.bias.numpy() * scale)
-    structure = read(trained)
+    structure = read(model)
     found = taylor(structure, x, y)
-    before = float(trained.loss(y, trained(x)))
+    before = float(model.loss(y, model(x)))
     for group in families(structure)["hidden"][::2]:
-        cut = silenced(trained, {group})
-        moved = abs(float(trained.loss(y, cut(x))) - before)
+        cut = silenced(model, {group})
+        moved = abs(float(model.loss(y, cut(x))) - before)
         assert moved == pytest.approx(np.sqrt(found[group]), rel=0.1, abs=2e-5)
 
 
-def test_random_is_seeded_and_covers_every_group(trained):
-    structure = read(trained)
+def test_random_is_seeded_and_covers_every_group(model):
+    structure = read(model)
     assert random(structure, 1) == random(structure, 1) != random(structure, 2)
     assert len(random(structure)) == 8 + 12
 
 
-def test_normalized_scores_have_a_mean_of_one_in_every_family(trained):
-    structure = read(trained)
+def test_normalized_scores_have_a_mean_of_one_in_every_family(model):
+    structure = read(model)
     found = normalized(structure, magnitude(structure))
     for groups in families(structure).values():
         assert np.mean([found[group] for group in groups]) == pytest.approx(1)
 
 
-def test_the_model_is_as_it_was_afterwards(trained, blobs):
-    before = trained.get_weights()
-    structure = read(trained)
+def test_the_model_is_as_it_was_afterwards(model, blobs):
+    before = model.get_weights()
+    structure = read(model)
     for name in SCORES:
         score(structure, name, *blobs)
-    for old, new in zip(before, trained.get_weights(), strict=True):
+    for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-    assert all("call" not in vars(layer) for layer in trained.layers)
+    assert all("call" not in vars(layer) for layer in model.layers)
 
 
 @pytest.mark.parametrize(
@@ -159,9 +159,9 @@ def test_the_model_is_as_it_was_afterwards(trained, blobs):
         ("taylor", {"x": 1}, "the score taylor looks at samples and their labels: hand over x and y"),
     ],
 )
-def test_what_is_missing_is_named(trained, name, given, words):
+def test_what_is_missing_is_named(model, name, given, words):
     with pytest.raises(InputError, match=words):
-        score(read(trained), name, **given)
+        score(read(model), name, **given)
 
 
 def test_taylor_without_a_loss_is_refused(blobs):
