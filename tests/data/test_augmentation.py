@@ -73,13 +73,15 @@ def test_a_recipe_trains_on_the_changed_batches_alone(tmp_path):
         import keras
 
         inputs = keras.layers.Input((3,))
-        return keras.Model(inputs, keras.layers.Dense(1, use_bias=False)(inputs))
+        made = keras.Model(inputs, keras.layers.Dense(1, use_bias=False)(inputs))
+        made.compile(loss="mse", run_eagerly=True)
+        return made
 
     def ones(x, y, seed):
         return tf.ones_like(x), y
 
     recipe = tfopt.Recipe(
-        name="noise", model=model, data=data_of(ones), loss="mse", metrics=["mse"], stages=[tfopt.Train(epochs=3)]
+        name="noise", model=model, data=data_of(ones), metrics=["mse"], stages=[tfopt.Train(epochs=3)]
     )
     moved = tfopt.run(recipe, out=tmp_path)
     kernels = [moved.artifacts[name].path for name in ("source", "train")]

@@ -80,7 +80,7 @@ def test_a_nested_model_is_frozen_as_one(data, tmp_path):
 
 
 def test_a_frozen_training_goes_on_where_it_was_interrupted(data, interrupted, tmp_path):
-    settings = settings_of_a_step(epochs=3, freeze=("conv*",), rates={"wide": 0.1}, optimizer="adam")
+    settings = settings_of_a_step(epochs=3, freeze=("conv*",), rates={"wide": 0.1}, optimizer="momentum")
     whole, broken, again = (net(eagerly=True) for _ in range(3))
     trainer.fit(whole, data, settings, tmp_path / "whole")
     interrupted(lambda stop: trainer.fit(broken, data, settings, tmp_path / "parts", [stop]))
