@@ -118,7 +118,7 @@ class Interrupt(Progress):
 
 
 def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(write):
-    path = write(TEACHER, student("{teacher: teacher, weight: 0.8}", epochs=4))
+    path = write(TEACHER, student("{teacher: teacher, weight: 0.8}", epochs="3, batch_size: 48"))
     whole = tfopt.run(path, out="whole")
     shutil.copytree("whole/r/teacher", "cut/r/teacher")
     with pytest.raises(KeyboardInterrupt):

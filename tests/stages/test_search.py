@@ -18,8 +18,7 @@ from tfopt.recipe.stage import read_stages
 from tfopt.stages.subpipeline import run_stages
 
 
-def network():
-    """Its trainings of a few steps are over sooner than they would be traced."""
+def network(**compiled):
     model = keras.Sequential(
         [
             layers.Input((8, 8, 1), name="image"),
@@ -30,8 +29,13 @@ def network():
         ],
         name="net",
     )
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], run_eagerly=True)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], **compiled)
     return model
+
+
+def quick():
+    """For trainings of a few steps, which are over sooner than they would be traced."""
+    return network(run_eagerly=True)
 
 
 @pytest.fixture(scope="module")
@@ -39,21 +43,24 @@ def samples(make_blobs):
     return make_blobs()
 
 
-def recipe(samples, *stages, **more):
+def recipe(samples, *stages, model=network, **more):
     x, y = samples
     data = tfopt.Data(tfopt.Split(x[:192], y[:192]), tfopt.Split(x[128:], y[128:]), tfopt.Split(x[64:], y[64:]))
-    return Recipe(name="searched", model=network, data=lambda: data, stages=list(stages), **more)
+    return Recipe(name="searched", model=model, data=lambda: data, stages=list(stages), **more)
 
 
-TRAIN = tfopt.Train(epochs=4, batch_size=64)
-TRAINING = {"batch_size": 64}
+TRAIN = tfopt.Train(epochs=4, batch_size=16)
+TRAINING = {"batch_size": 16}
 
 
 @pytest.fixture(scope="module")
 def searched(samples, tmp_path_factory):
     out = tmp_path_factory.mktemp("searched")
-    stage = tfopt.Search(within={"gzip_bytes": "7 KB"}, trials=2, epochs=(1, 3), promoted=0.5, training=TRAINING)
-    made = recipe(samples, TRAIN, stage, tfopt.Verify(max_drop=1.0 - 1e-9), tfopt.Benchmark(seconds=0.1))
+    start = tfopt.Train(epochs=4, batch_size="full")
+    training = {"batch_size": 96, "optimizer": {"sgd": {"learning_rate": 0.05}}}
+    stage = tfopt.Search(within={"gzip_bytes": "7 KB"}, trials=2, epochs=(1, 3), promoted=0.5, training=training)
+    stages = (start, stage, tfopt.Verify(max_drop=1.0 - 1e-9), tfopt.Benchmark(seconds=0.1))
+    made = recipe(samples, *stages, model=quick)
     return made, out, tfopt.run(made, out)
 
 
