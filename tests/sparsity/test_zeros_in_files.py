@@ -57,7 +57,7 @@ def zeros_of(model):
 
 @pytest.mark.parametrize("mode", ["int8", "float32", "dynamic", "float16"])
 @pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.sample(5)
+@pytest.mark.sample(3)
 def test_every_zero_of_a_kernel_is_one_in_the_file(pattern, mode):
     model, x = trained(MagnitudePruning(**PATTERNS[pattern]))
     before = zeros_of(model)
