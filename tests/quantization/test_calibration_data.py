@@ -121,7 +121,7 @@ def test_a_list_of_images_of_one_size_does_for_a_model_of_open_size(built, conve
 
 @pytest.mark.parametrize("name", ["conv2d", "lists in and out", "dicts in and out", "attention"])
 @pytest.mark.parametrize("mode", ["float32", "float16", "dynamic", "weight_only"])
-@pytest.mark.sample(4)
+@pytest.mark.sample(3)
 def test_modes_without_calibration_need_no_samples(built, converted, name, mode):
     model, _ = built(name)
     assert convert(model, mode) == converted(name, mode).content
@@ -156,6 +156,7 @@ def test_a_mode_of_integers_without_samples_is_refused(built, one_line, mode, sa
 
 @pytest.mark.parametrize("wrap", [np.array, lambda x: slices(x).batch(2)], ids=["array", "dataset"])
 @pytest.mark.parametrize("shape", [(5, 8, 8, 3), (5, 7, 8, 1), (5, 64)])
+@pytest.mark.sample(4)
 def test_samples_of_another_shape_are_refused_with_both_shapes(built, one_line, shape, wrap):
     with pytest.raises(DataError, match=r"\(8, 8, 1\)") as caught:
         convert(built("conv2d")[0], "int8", wrap(np.zeros(shape, np.float32)))
@@ -204,6 +205,7 @@ def test_samples_of_two_lengths_are_refused_with_the_lengths(built, one_line):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("place", [3, 30])
+@pytest.mark.sample(3)
 def test_samples_that_are_not_finite_are_refused_with_the_place(built, one_line, bad, place):
     """The 30th is beyond those that files are compared on."""
     model, samples = built("conv2d")

@@ -18,7 +18,7 @@ from tfopt.tflite.interpreter import Runner
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ["conv2d", "lists in and out"])
-@pytest.mark.sample(4)
+@pytest.mark.sample(3)
 def test_converting_twice_gives_identical_bytes(built, converted, name, mode):
     model, samples = built(name)
     assert convert(model, mode, samples) == converted(name, mode).content

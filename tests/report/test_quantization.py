@@ -77,9 +77,9 @@ def test_the_report_of_a_run_has_steps_bytes_and_notes(model, x, tmp_path):
 
 
 def test_a_note_of_a_route_that_was_taken_is_in_the_report(x, tmp_path):
-    recurrent = keras.Sequential([layers.Input((4, 3)), layers.LSTM(5), layers.Dense(2)])
+    recurrent = keras.Sequential([layers.Input((2, 6)), layers.LSTM(5), layers.Dense(2)])
     recurrent.compile("sgd", "mse")
-    series = x.reshape(60, 4, 3)
+    series = x.reshape(60, 2, 6)
     y = np.zeros((60, 2), np.float32)
     result = tfopt.run(
         tfopt.Recipe(

@@ -1,12 +1,14 @@
 """Many samples at once give what one at a time gives."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
+from tests.quantization.shared_conversions import Conversions
 from tfopt.errors import DataError
-from tfopt.quantization import convert
 from tfopt.tflite import batch_interpreter, flatbuffer
 from tfopt.tflite.batch_interpreter import BatchInterpreter
 from tfopt.tflite.file import read
@@ -35,17 +37,28 @@ MODELS = {
 }
 
 
+@functools.cache
+def built(name):
+    return MODELS[name]()
+
+
 def samples(model, count):
     generator = np.random.default_rng(1)
     return {t.name: generator.normal(size=(count, *t.shape[1:])).astype(np.float32) for t in model.inputs}
 
 
+@pytest.fixture(scope="module")
+def converted():
+    """Conversions of the models."""
+    return Conversions(lambda name: (built(name), samples(built(name), 50)))
+
+
 @pytest.mark.parametrize("mode", ["float32", "int8"])
 @pytest.mark.parametrize("name", MODELS)
-def test_the_outputs_are_those_of_one_sample_at_a_time(name, mode):
-    model = MODELS[name]()
-    x = samples(model, 300)
-    content = convert(model, mode, calibration={k: v[:50] for k, v in x.items()})
+@pytest.mark.sample(8)
+def test_the_outputs_are_those_of_one_sample_at_a_time(converted, name, mode):
+    x = samples(built(name), 300)
+    content = converted(name, mode).content
     expected, found = Runner(content)(x), BatchInterpreter(content)(x)
     assert list(found) == list(expected)
     for output, values in expected.items():
@@ -56,32 +69,28 @@ def test_the_outputs_are_those_of_one_sample_at_a_time(name, mode):
 
 
 @pytest.mark.parametrize("count", [1, 255, 256, 257, 1000])
-def test_any_number_of_samples_by_any_number_of_interpreters(count):
-    model = MODELS["convolution"]()
-    x = samples(model, count)
-    content = convert(model, "int8", calibration=next(iter(samples(model, 20).values())))
+def test_any_number_of_samples_by_any_number_of_interpreters(converted, count):
+    x = samples(built("convolution"), count)
+    content = converted("convolution").content
     expected = Runner(content)(x)
     for workers in (1, 3):
         for output, values in BatchInterpreter(content, workers)(x).items():
             np.testing.assert_array_equal(values, expected[output])
 
 
-def test_reshapes_of_a_batch_of_one_no_longer_stand_in_the_way(monkeypatch):
+def test_reshapes_of_a_batch_of_one_no_longer_stand_in_the_way(converted, monkeypatch):
     tried = []
     own = batch_interpreter._tried
     monkeypatch.setattr(batch_interpreter, "_tried", lambda *args: tried.append(own(*args)) or tried[-1])
     for name in ("convolution", "reshape"):
-        model = MODELS[name]()
-        x = samples(model, 300)
-        BatchInterpreter(convert(model, "int8", calibration=next(iter(x.values()))[:20]))(x)
+        BatchInterpreter(converted(name).content)(samples(built(name), 300))
         assert tried[-1] is not None
 
 
-def test_reshapes_of_an_old_file_are_opened_too():
+def test_reshapes_of_an_old_file_are_opened_too(converted):
     """Its op codes stand in the deprecated field alone."""
-    model = MODELS["reshape"]()
-    x = samples(model, 300)
-    parsed = flatbuffer.parse(convert(model, "int8", calibration=next(iter(x.values()))[:20]))
+    x = samples(built("reshape"), 300)
+    parsed = flatbuffer.parse(converted("reshape").content)
     for code in parsed.operatorCodes:
         code.builtinCode = 0
     old = flatbuffer.pack(parsed)
@@ -97,11 +106,10 @@ def test_reshapes_of_an_old_file_are_opened_too():
         np.testing.assert_array_equal(values, Runner(old)(x)[output])
 
 
-def test_a_file_whose_samples_are_not_independent_at_once_is_run_one_by_one(monkeypatch):
+def test_a_file_whose_samples_are_not_independent_at_once_is_run_one_by_one(converted, monkeypatch):
     """Where several at once come to something else, nothing of it is used."""
-    model = MODELS["dense"]()
-    x = samples(model, 300)
-    content = convert(model, "int8", calibration=next(iter(x.values()))[:20])
+    x = samples(built("dense"), 300)
+    content = converted("dense").content
     expected = Runner(content)(x)
     wrong = {name: np.zeros((8, 3), np.int8) for name in expected}
     monkeypatch.setattr(batch_interpreter, "_tried", lambda *args: wrong)
@@ -110,7 +118,7 @@ def test_a_file_whose_samples_are_not_independent_at_once_is_run_one_by_one(monk
         np.testing.assert_array_equal(values, expected[output])
 
 
-def test_inputs_that_do_not_fit_are_refused_as_by_one_at_a_time():
-    content = convert(MODELS["dense"](), "float32")
+def test_inputs_that_do_not_fit_are_refused_as_by_one_at_a_time(converted):
+    content = converted("dense", "float32").content
     with pytest.raises(DataError, match=r"shape \(6,\)"):
         BatchInterpreter(content)(np.zeros((300, 5), np.float32))

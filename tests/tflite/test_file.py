@@ -1,3 +1,4 @@
+import functools
 import gzip
 import math
 
@@ -8,6 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
+from tests.quantization.shared_conversions import Conversions
 from tfopt.errors import ModelError
 from tfopt.quantization import convert
 from tfopt.tflite import flatbuffer
@@ -36,9 +38,22 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def files(model):
+def converted(model):
+    """Conversions of the model, by mode and other settings."""
+    return functools.partial(Conversions(lambda name: (model, samples())), "model")
+
+
+@pytest.fixture(scope="module")
+def files(converted):
     """The model in every mode, with tensor names."""
-    return {mode: convert(model, mode, samples(), slim=False) for mode in MODES}
+    return {mode: converted(mode, slim=False).content for mode in MODES}
+
+
+@pytest.fixture(scope="module")
+def added():
+    """A float file of one ADD."""
+    x = layers.Input((4,))
+    return convert(keras.Model(x, x + np.arange(4, dtype=np.float32)), "float32", slim=False)
 
 
 @pytest.fixture(scope="module")
@@ -135,8 +150,8 @@ def test_an_op_is_floating_if_it_computes_in_float(files, mode, floating):
     assert [op.floating for op in computing] == [floating] * 2
 
 
-def test_ops_at_the_border_are_not_floating(model):
-    names = {op.name: op.floating for op in read(convert(model, "int8", samples(), io="float32")).ops}
+def test_ops_at_the_border_are_not_floating(converted):
+    names = {op.name: op.floating for op in read(converted("int8", io="float32").content).ops}
     assert (names["QUANTIZE"], names["DEQUANTIZE"]) == (False, False)
 
 
@@ -160,8 +175,8 @@ def test_a_file_without_a_signature_is_read_by_position(two_sided):
 
 
 @pytest.mark.parametrize(("io", "dtype"), [("int8", "INT8"), ("float32", "FLOAT32")])
-def test_the_dtype_of_the_inputs_is_read(model, io, dtype):
-    summary = read(convert(model, "int8", samples(), io=io))
+def test_the_dtype_of_the_inputs_is_read(converted, io, dtype):
+    summary = read(converted("int8", io=io).content)
     assert list(summary.inputs.values()) == [(dtype, (1, 8, 8, 1))]
     assert list(summary.outputs.values()) == [(dtype, (1, 5))]
 
@@ -175,9 +190,9 @@ def test_a_model_without_kernels_has_no_sparsity():
 # Values and zeros of single tensors, by hand
 
 
-def hand_made(data, dtype, shape, scale=(), zero_point=()):
-    """A file of one ADD whose second input is a constant of given bytes."""
-    model = flatbuffer.parse(convert(adder(), "float32"))
+def hand_made(added, data, dtype, shape, scale=(), zero_point=()):
+    """The constant of given bytes that is the second input of an ADD, as it is read."""
+    model = flatbuffer.parse(added)
     graph = model.subgraphs[0]
     index = next(i for i in graph.operators[0].inputs if model.buffers[graph.tensors[i].buffer].data is not None)
     tensor = graph.tensors[index]
@@ -189,11 +204,6 @@ def hand_made(data, dtype, shape, scale=(), zero_point=()):
         tensor.quantization.zeroPoint = np.array(zero_point, np.int64)
     [found] = [t for t in read(flatbuffer.pack(model)).tensors if t.dtype == dtype and t.bytes == len(data)]
     return found
-
-
-def adder():
-    x = layers.Input((4,))
-    return keras.Model(x, x + np.arange(4, dtype=np.float32))
 
 
 @pytest.mark.parametrize(
@@ -215,22 +225,22 @@ def test_bytes_of_every_dtype_become_values(data, dtype, shape, expected):
     assert _values(data, dtype, shape).tolist() == expected
 
 
-def test_zeros_of_an_int8_tensor_are_those_at_its_zero_point():
-    tensor = hand_made(np.int8([3, 0, 3, -5]).tobytes(), "INT8", (4,), scale=[0.1], zero_point=[3])
+def test_zeros_of_an_int8_tensor_are_those_at_its_zero_point(added):
+    tensor = hand_made(added, np.int8([3, 0, 3, -5]).tobytes(), "INT8", (4,), scale=[0.1], zero_point=[3])
     assert (tensor.zeros, tensor.size, tensor.scales, tensor.parameter) == (2, 4, 1, True)
 
 
-def test_zeros_of_an_int4_tensor_are_counted_per_value_and_not_per_byte():
-    tensor = hand_made(b"\x10\x00\x02", "INT4", (5,), scale=[0.1], zero_point=[0])
+def test_zeros_of_an_int4_tensor_are_counted_per_value_and_not_per_byte(added):
+    tensor = hand_made(added, b"\x10\x00\x02", "INT4", (5,), scale=[0.1], zero_point=[0])
     assert (tensor.zeros, tensor.size, tensor.bytes) == (3, 5, 3)
 
 
-def test_negative_zero_is_zero():
-    assert hand_made(np.float32([0.0, -0.0, 1.0, 2.0]).tobytes(), "FLOAT32", (4,)).zeros == 2
+def test_negative_zero_is_zero(added):
+    assert hand_made(added, np.float32([0.0, -0.0, 1.0, 2.0]).tobytes(), "FLOAT32", (4,)).zeros == 2
 
 
-def test_an_int32_tensor_without_a_scale_is_no_parameter():
-    tensor = hand_made(np.int32([0, 1, 2, 3]).tobytes(), "INT32", (4,))
+def test_an_int32_tensor_without_a_scale_is_no_parameter(added):
+    tensor = hand_made(added, np.int32([0, 1, 2, 3]).tobytes(), "INT32", (4,))
     assert (tensor.parameter, tensor.scales) == (False, 0)
 
 
@@ -288,10 +298,9 @@ def test_kernels_are_the_weights_of_two_dimensions_or_more(files):
         assert [len(op.weights) for op in computing] == [2, 2]
 
 
-def test_constants_outside_of_the_flatbuffer_are_counted():
+def test_constants_outside_of_the_flatbuffer_are_counted(added):
     """A quantizer puts large ones behind it, where the tensor's own buffer is empty."""
-    content = bytearray(convert(adder(), "float32", slim=False))
-    parsed = flatbuffer.parse(content)
+    parsed = flatbuffer.parse(bytearray(added))
     graph = parsed.subgraphs[0]
     index = next(i for i in graph.operators[0].inputs if parsed.buffers[graph.tensors[i].buffer].data is not None)
     buffer = parsed.buffers[graph.tensors[index].buffer]

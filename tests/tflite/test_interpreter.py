@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
+from tests.quantization.shared_conversions import Conversions
 from tfopt.errors import ConversionError, DataError, ModelError
 from tfopt.output_capture import captured
 from tfopt.quantization import convert
@@ -36,8 +39,14 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def files(model):
-    return {mode: convert(model, mode, samples()) for mode in MODES}
+def converted(model):
+    """Conversions of the model, by mode and other settings."""
+    return functools.partial(Conversions(lambda name: (model, samples())), "model")
+
+
+@pytest.fixture(scope="module")
+def files(converted):
+    return {mode: converted(mode).content for mode in MODES}
 
 
 @pytest.fixture(scope="module")
@@ -183,25 +192,25 @@ def test_running_prints_nothing(files, capfd):
 
 @pytest.mark.parametrize("count", [1, 4, 7])
 @pytest.mark.parametrize("mode", ["float32", "int8"])
-def test_a_file_of_batch_4_takes_any_number_of_samples(model, files, mode, count):
-    content = convert(model, mode, samples(), batch=4)
+def test_a_file_of_batch_4_takes_any_number_of_samples(converted, files, mode, count):
+    content = converted(mode, batch=4).content
     assert [shape[0] for _, shape in read(content).inputs.values()] == [4]
     [got], [expected] = Runner(content)(samples(count)).values(), Runner(files[mode])(samples(count)).values()
     assert got.shape == (count, 5)
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
-def test_the_rest_of_a_batch_of_4_is_filled_with_samples_and_left_out_again(model):
+def test_the_rest_of_a_batch_of_4_is_filled_with_samples_and_left_out_again(model, converted):
     """Seven samples are two runs; what is in the second beside three samples shows nowhere."""
-    runner, x = Runner(convert(model, "float32", batch=4)), samples(7)
+    runner, x = Runner(converted("float32", batch=4).content), samples(7)
     [seven], [eight] = runner(x).values(), runner(np.concatenate([x, x[:1] * 100])).values()
     np.testing.assert_array_equal(seven, eight[:7])
     np.testing.assert_allclose(seven, model(x), atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", ["float32", "int8"])
-def test_a_file_of_any_batch_takes_any_number_of_samples(model, files, mode):
-    runner = Runner(convert(model, mode, samples(), batch="any"))
+def test_a_file_of_any_batch_takes_any_number_of_samples(converted, files, mode):
+    runner = Runner(converted(mode, batch="any").content)
     assert [int(detail["shape_signature"][0]) for detail in runner.inputs.values()] == [-1]
     for count in (7, 1, 4):
         [got], [expected] = runner(samples(count)).values(), Runner(files[mode])(samples(count)).values()
