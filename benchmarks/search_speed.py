@@ -36,18 +36,18 @@ def over_budget():
 
     generator = np.random.default_rng(0)
     x = generator.random((64, 28, 28, 1)).astype(np.float32)
-    outlook = ModelProfile(lenet.lenet_5(), SearchBounds((0.01, 1.0), (8, 4), (0, 8, 16, 32), (0.4, 1.0)), x)
-    wish = Objective("smallest", "gzip", gzip_bytes=20_000, max_drop=0.01)
-    proposals = Sampler(outlook.space, outlook.forecast, wish, [], 0)
+    profile = ModelProfile(lenet.lenet_5(), SearchBounds((0.01, 1.0), (8, 4), (0, 8, 16, 32), (0.4, 1.0)), x)
+    objective = Objective("smallest", "gzip", gzip_bytes=20_000, max_drop=0.01)
+    sampler = Sampler(profile.space, profile.forecast, objective, [], 0)
     points = []
     for number in range(MADE):
-        candidate = proposals.next(points, [p.candidate for p in points], "").candidate
+        candidate = sampler.next(points, [p.candidate for p in points], "").candidate
         drop = float(generator.uniform(0, 0.05))
-        points.append(Point(number, candidate, 1, 1 - drop, drop, outlook.forecast(candidate)))
-    tight = Sampler(outlook.space, outlook.forecast, Objective("smallest", "gzip", gzip_bytes=1), [], 0)
+        points.append(Point(number, candidate, 1, 1 - drop, drop, profile.forecast(candidate)))
+    tight = Sampler(profile.space, profile.forecast, Objective("smallest", "gzip", gzip_bytes=1), [], 0)
     taken, last = [], time.perf_counter()
     for candidate, tell in tight._drawn(points, MADE, ""):
-        over = tight._wish.over(outlook.forecast(candidate))["gzip_bytes"]
+        over = tight._objective.over(profile.forecast(candidate))["gzip_bytes"]
         tell(over)
         taken.append(1000 * (time.perf_counter() - last))
         last = time.perf_counter()

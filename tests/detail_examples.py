@@ -4,8 +4,8 @@ from tfopt.recipe.details.quantization import AccuracyStep, AccuracySteps, Audit
 from tfopt.recipe.details.search import (
     FailedCandidate,
     FrontFile,
+    SearchObjective,
     SearchOutcome,
-    SearchWish,
     TriedCandidate,
     TuningOutcome,
     TuningTrial,
@@ -94,7 +94,7 @@ EXAMPLES = [
         SearchOutcome(
             metric="accuracy",
             before=0.96,
-            wish=SearchWish("accurate", "gzip", gzip_bytes=5000),
+            wish=SearchObjective("accurate", "gzip", gzip_bytes=5000),
             limits={"gzip_bytes": 5000},
             chosen=3,
             front=(FrontFile(3, "front/3.tflite", 2, 0.95, 0.01, 9000, 4000, 0.02, {"accuracy": 0.94}, STAGES, True),),

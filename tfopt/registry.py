@@ -60,13 +60,11 @@ class Registry(Mapping[str, E], Generic[E]):
     def _entries(self) -> dict[str, E]:
         if self._found is None:
             own = importlib.import_module(self.package)
-            walked = [importlib.import_module(f"{self.package}.{m.name}") for m in pkgutil.iter_modules(own.__path__)]
-            entries = [entry for module in walked for entry in self.entries_of(module)]
-            entries.sort(key=lambda entry: (getattr(entry, "rank", 100), self.name_of(entry)))
             found: dict[str, E] = {}
-            for entry in entries:
-                if found.setdefault(self.name_of(entry), entry) is not entry:
-                    raise InputError(f"{self.package} has two entries named {self.name_of(entry)!r}. Rename one.")
+            for info in pkgutil.iter_modules(own.__path__):
+                for entry in self.entries_of(importlib.import_module(f"{self.package}.{info.name}")):
+                    if found.setdefault(self.name_of(entry), entry) is not entry:
+                        raise InputError(f"{self.package} has two entries named {self.name_of(entry)!r}. Rename one.")
             for point in entry_points(group=self.group) if self.group else ():
                 for entry in self._of_point(point):
                     name = self.name_of(entry)
@@ -75,7 +73,7 @@ class Registry(Mapping[str, E], Generic[E]):
                             f"the package {_package(point)} has the entry point {point.name!r} of {self.group} with "
                             f"the name {name!r}, which is taken. Rename it, or remove the package."
                         )
-            self._found = found
+            self._found = dict(sorted(found.items(), key=lambda item: (getattr(item[1], "rank", 100), item[0])))
         return self._found
 
     def _of_point(self, point: EntryPoint) -> list[E]:

@@ -13,7 +13,8 @@ from tfopt.keras_private import compiled_settings, saved_model_message
 from tfopt.models.backend import keras_on_tensorflow
 from tfopt.models.keras2 import migration
 from tfopt.models.keras2.layer_config import code_in, tf_keras_library
-from tfopt.models.keras2.migration import SAVED_MODEL, LoadedModel
+from tfopt.models.keras2.migration import SAVED_MODEL
+from tfopt.models.loaded_model import LoadedModel
 from tfopt.user_code import describe
 
 _KERAS = "_tf_keras_"

@@ -141,13 +141,13 @@ def replaced_by(layer: Any) -> Any:
     return getattr(vars(layer).get("call"), "replaced_by", None)
 
 
-def matching(places: Sequence[LayerRef], pattern: str, knob: str) -> list[LayerRef]:
+def matching(places: Sequence[LayerRef], pattern: str, setting: str) -> list[LayerRef]:
     """The layers that a pattern matches.
 
     Args:
         places: The layers to choose from.
         pattern: A layer pattern.
-        knob: Name of the setting that has the pattern, for the error.
+        setting: Name of the setting that has the pattern, for the error.
 
     Raises:
         ModelError: The pattern matches no layer; the error names the layers there are.
@@ -158,7 +158,7 @@ def matching(places: Sequence[LayerRef], pattern: str, knob: str) -> list[LayerR
         near = did_you_mean(pattern, names)
         there = f"{near} " if near.startswith("Did") else ""
         raise ModelError(
-            f"the pattern {pattern!r} of {knob!r} matches no layer. {there}Layers: {', '.join(names)}.", (knob,)
+            f"the pattern {pattern!r} of {setting!r} matches no layer. {there}Layers: {', '.join(names)}.", (setting,)
         )
     return chosen
 
@@ -169,9 +169,9 @@ def select(places: Sequence[LayerRef], only: Sequence[str] = (), skip: Sequence[
     Raises:
         ModelError: A pattern matches no layer; the error names the layers there are.
     """
-    for knob, patterns in (("only", only), ("skip", skip)):
+    for setting, patterns in (("only", only), ("skip", skip)):
         for pattern in patterns:
-            matching(places, pattern, knob)
+            matching(places, pattern, setting)
     chosen = [place for place in places if not only or any(place.matches(p) for p in only)]
     return [place for place in chosen if not any(place.matches(p) for p in skip)]
 

@@ -13,7 +13,8 @@ from tfopt.errors import InputError, ModelError
 from tfopt.models import files
 from tfopt.models.backend import keras_on_tensorflow
 from tfopt.models.keras2 import migration, reconstruction
-from tfopt.models.keras2.migration import SAVED_MODEL, LoadedModel
+from tfopt.models.keras2.migration import SAVED_MODEL
+from tfopt.models.loaded_model import LoadedModel
 from tfopt.user_code import Ref, describe, digest_callable, find_file
 
 FILES = (".keras", ".h5", ".hdf5")
@@ -140,12 +141,12 @@ def load_source(source: Any, trust: bool = False) -> LoadedModel:
     return _named(LoadedModel(model))
 
 
-def _named(admitted: LoadedModel) -> LoadedModel:
+def _named(loaded: LoadedModel) -> LoadedModel:
     """The loaded model, once its names are checked."""
     from tfopt.models.layers import check_names
 
-    check_names(admitted.model)
-    return admitted
+    check_names(loaded.model)
+    return loaded
 
 
 def _takes_hyperparameters(source: Any) -> bool:

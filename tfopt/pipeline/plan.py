@@ -109,10 +109,10 @@ class Plan:
     @property
     def model(self) -> Any:
         """The Keras model the recipe starts from."""
-        return self._admitted.model
+        return self._loaded_model.model
 
     @cached_property
-    def _admitted(self) -> LoadedModel:
+    def _loaded_model(self) -> LoadedModel:
         from tfopt.models import loading
 
         try:
@@ -226,7 +226,7 @@ class Plan:
         folder = self.workspace.begin(SOURCE, key)
         with storage_errors(folder):
             model_files.save(self.model, folder / "model.keras")
-        carried = self._admitted.carried
+        carried = self._loaded_model.carried
         details = [CarriedOver(carried.origin, carried.max_error, carried.scale)] if carried else []
         artifact = Artifact(SOURCE, SOURCE, folder, "model.keras", "keras", key, details=Details.gather(details))
         return self.workspace.commit(artifact)

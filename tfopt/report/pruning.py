@@ -72,8 +72,8 @@ def stage_lines(
         skip: Layer patterns that were left out.
     """
     lines = ["  - prune:", f"      sparsity: {target:g}", f"      epochs: {EPOCHS}"]
-    for knob, patterns in (("only", only), ("skip", skip)):
-        lines += [f"      {knob}: [{', '.join(map(_word, patterns))}]"] if patterns else []
+    for setting, patterns in (("only", only), ("skip", skip)):
+        lines += [f"      {setting}: [{', '.join(map(_word, patterns))}]"] if patterns else []
     lines.append("      rules:")
     return lines + [
         f"        - {{layers: {_word(path)}, sparsity: {rounded(sparsity):g}}}" for path, sparsity in suggestion.items()

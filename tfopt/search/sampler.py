@@ -53,7 +53,7 @@ class Sampler:
     """
 
     def __init__(self, space: Space, forecast: CostModel, objective: Objective, seeds: Sequence[Candidate], seed: int):
-        self._space, self._forecast, self._wish = space, forecast, objective
+        self._space, self._forecast, self._objective = space, forecast, objective
         self._seeds, self._seed = list(seeds), seed
 
     def next(self, points: Sequence[Point], taken: Sequence[Candidate], who: str) -> Proposal:
@@ -73,7 +73,7 @@ class Sampler:
         dropped = 0
         smallest = np.inf
         for candidate, tell in self._drawn(points, len(taken), who):
-            excess = self._wish.over(self._forecast(candidate), SLACK)
+            excess = self._objective.over(self._forecast(candidate), SLACK)
             worst = max(excess.values(), default=0.0)
             if worst <= 0 and _key(candidate) not in known:
                 return Proposal(candidate, dropped)
@@ -109,7 +109,7 @@ class Sampler:
 
     def _filled(self, candidate: Candidate) -> Candidate:
         """A candidate made as dense as the limits of size allow, all layers alike, where the goal is accuracy."""
-        objective, density = self._wish, self._space.density
+        objective, density = self._objective, self._space.density
         if (
             objective.goal != "accurate"
             or density is None
@@ -122,7 +122,7 @@ class Sampler:
 
     def refitted(self, point: Point) -> Candidate:
         """The candidate of a finished file, made as dense as the limits of size allow by the cost of that file."""
-        objective, density = self._wish, self._space.density
+        objective, density = self._objective, self._space.density
         if (
             objective.goal != "accurate"
             or density is None
@@ -140,7 +140,7 @@ class Sampler:
         return scale_to_limits(point.candidate, density, fits) or point.candidate
 
     def _fits(self, candidate: Candidate) -> bool:
-        return self._wish.fits(self._forecast(candidate), SLACK)
+        return self._objective.fits(self._forecast(candidate), SLACK)
 
     def _study(self, points: Sequence[Point], count: int, who: str) -> Any:
         """An in-memory study of the finished trials; its sampler depends on seed, count and worker alone."""
@@ -166,15 +166,15 @@ class Sampler:
     def _value(self, point: Point) -> float:
         values = {
             "accurate": point.drop,
-            "smallest": point.bytes(self._wish.size),
+            "smallest": point.bytes(self._objective.size),
             "fastest": point.cost.milliseconds,
         }
-        return values[self._wish.goal]
+        return values[self._objective.goal]
 
     def _over(self, point: Point) -> dict[str, float]:
-        over = self._wish.over(point.cost)
-        if self._wish.max_drop is not None:
-            over["drop"] = point.drop - self._wish.max_drop
+        over = self._objective.over(point.cost)
+        if self._objective.max_drop is not None:
+            over["drop"] = point.drop - self._objective.max_drop
         return over
 
 

@@ -56,9 +56,9 @@ class Worker:
     """One worker process of a search.
 
     Args:
-        record: The trials in their storage.
+        store: The trials in their storage.
         space: The search space.
-        proposals: The sampler of new candidates.
+        sampler: The sampler of new candidates.
         objective: The goal and the limits.
         rungs: How many candidates are trained, and how long.
         make: Trains and converts a candidate: `(candidate, epochs, trial number)` to its score, how much worse than the
@@ -70,9 +70,9 @@ class Worker:
 
     def __init__(
         self,
-        record: TrialStore,
+        store: TrialStore,
         space: Space,
-        proposals: Sampler,
+        sampler: Sampler,
         objective: Objective,
         rungs: Rungs,
         make: Callable[[Candidate, int, int], tuple[float, float, Cost]],
@@ -80,7 +80,7 @@ class Worker:
         part: Callable[[float], None] = lambda done: None,
         trained: Callable[[Candidate, int], int] = lambda candidate, epochs: epochs,
     ):
-        self._record, self._space, self._proposals, self._wish = record, space, proposals, objective
+        self._store, self._space, self._sampler, self._objective = store, space, sampler, objective
         self._rungs, self._make, self._notify, self._part = rungs, make, notify, part
         self._trained = trained
         self._exhausted: int | None = None
@@ -93,16 +93,16 @@ class Worker:
             TfoptError: Not one candidate could be made.
         """
         with silenced_optuna():
-            self._record.take_back()
-            self._record.forgive()
+            self._store.take_back()
+            self._store.forgive()
             return self._run()
 
     def _run(self) -> list[Point]:
         while True:
-            forgiven = self._record.forgiven
-            for lost in self._record.sweep():
+            forgiven = self._store.forgiven
+            for lost in self._store.sweep():
                 self._notify(f"candidate {lost.number}: its worker is gone")
-            trials = [trial for trial in self._record.trials() if trial.number not in forgiven]
+            trials = [trial for trial in self._store.trials() if trial.number not in forgiven]
             self._part(sum(t.state in ("done", "failed") for t in trials) / self._rungs.trainings)
             if not any(trial.state == "waiting" for trial in trials):
                 jobs = self._jobs(trials)
@@ -111,8 +111,8 @@ class Worker:
                 if not jobs:
                     time.sleep(POLL_SECONDS)
                     continue
-                self._record.add(jobs[0])
-            taken = self._record.take()
+                self._store.add(jobs[0])
+            taken = self._store.take()
             if taken is not None:
                 self._do(taken)
         points = self.points(trials)
@@ -163,9 +163,9 @@ class Worker:
         if self._exhausted == len(first):
             return None
         taken = [self._candidate(trial) for trial in first]
-        others = any(trial.state == "running" and trial.worker != self._record.worker for trial in trials)
+        others = any(trial.state == "running" and trial.worker != self._store.worker for trial in trials)
         try:  # alone it proposes the same whenever it is run; of two at the same time each proposes its own
-            return self._proposals.next(self.points(trials, 0), taken, self._record.worker if others else "")
+            return self._sampler.next(self.points(trials, 0), taken, self._store.worker if others else "")
         except ModelError as error:
             if not first:
                 raise
@@ -182,7 +182,7 @@ class Worker:
                 return []
             begun = {trial.job.of for trial in _counted(trials) if trial.job.rung == rung}
             for point in self._promising(self.points(before), self._rungs.size(len(before))):
-                candidate = self._proposals.refitted(point)
+                candidate = self._sampler.refitted(point)
                 if point.number not in begun and not self._is_the_same(candidate, point, self._rungs.epochs[rung]):
                     return [Job(self._space.tried(candidate), rung, point.number)]
         return []
@@ -197,8 +197,8 @@ class Worker:
 
         A limit on accuracy is met more easily after a longer training, so a candidate that misses it is not out.
         """
-        best = ranked(points, self._wish)
-        on_front = {point.number for point in front(points, self._wish)}
+        best = ranked(points, self._objective)
+        on_front = {point.number for point in front(points, self._objective)}
         first = best[: count - count // 3]
         others = [point for point in best if point not in first]
         others.sort(key=lambda point: point.number not in on_front)  # stable: the best first on either side
@@ -207,27 +207,27 @@ class Worker:
     def _do(self, trial: Trial) -> None:
         """Runs a trial, unless another does the same."""
         if self._is_double(trial):
-            self._record.drop(trial.number)
+            self._store.drop(trial.number)
             return
         candidate, epochs = self._candidate(trial), self._rungs.epochs[trial.job.rung]
-        with self._record.alive(trial.number):
+        with self._store.alive(trial.number):
             try:
                 score, drop, cost = self._make(candidate, epochs, trial.number)
             except MACHINE_FAULTS:
-                self._record.give_back(trial)
+                self._store.give_back(trial)
                 raise
             except Exception as error:
                 if not isinstance(error, TfoptError):
                     traceback.print_exc()
                 reason = str(error) if isinstance(error, TfoptError) else describe(error)
-                self._record.failed(trial.number, reason)
+                self._store.failed(trial.number, reason)
                 self._notify(f"candidate {trial.number}: {reason}")
                 return
             except BaseException:
-                self._record.give_back(trial)
+                self._store.give_back(trial)
                 raise
         figures = {"score": score, "drop": drop, "epochs": epochs, **vars(cost)}
-        kept = self._record.done(trial.number, (drop, self._bytes(cost), cost.milliseconds), figures)
+        kept = self._store.done(trial.number, (drop, self._bytes(cost), cost.milliseconds), figures)
         lines = f"{cost.raw_bytes:,.0f} B, {cost.gzip_bytes:,.0f} B gzip, {cost.milliseconds:.3g} ms"
         late = "" if kept else " (taken for lost: it does not count)"
         length = self._trained(candidate, epochs)
@@ -236,12 +236,12 @@ class Worker:
         self._notify(f"candidate {trial.number}, {words}: {score:.4f}, {lines}{late}")
 
     def _bytes(self, cost: Cost) -> float:
-        return cost.raw_bytes if self._wish.size == "raw" else cost.gzip_bytes
+        return cost.raw_bytes if self._objective.size == "raw" else cost.gzip_bytes
 
     def _is_double(self, trial: Trial) -> bool:
         """Whether two workers have enqueued the same job at the same time, and this trial is the later one."""
-        forgiven = self._record.forgiven
-        trials = [other for other in self._record.trials() if other.number not in forgiven]
+        forgiven = self._store.forgiven
+        trials = [other for other in self._store.trials() if other.number not in forgiven]
         others = [other for other in _counted(trials) if other.number < trial.number]
         if trial.job.again is not None:
             return any(other.job.again == trial.job.again for other in others)

@@ -85,7 +85,7 @@ class Quantize(Export, Stage):
     no other means keeps the metric."""
 
     @model_validator(mode="after")
-    def _contract_fits(self) -> Quantize:
+    def _accuracy_settings_fit(self) -> Quantize:
         mode = MODES[self.mode]
         if self.goal and self.max_drop is None:
             raise ValueError("goal: smallest needs max_drop, which says how far it may go. Write max_drop: 0.005")
@@ -153,7 +153,7 @@ class Quantize(Export, Stage):
         if self.max_drop is None:
             converted = convert_with_notes(model, self, calibration)
         else:
-            outcome = self._contract(
+            outcome = self._accuracy_search(
                 model, unroll_if_better(prepare(model, self, calibration)), inputs, context, details
             )
             converted = outcome.conversion
@@ -185,7 +185,7 @@ class Quantize(Export, Stage):
             lambda after: metric.drop(before, after),
         )
 
-    def _contract(
+    def _accuracy_search(
         self,
         model: Any,
         prepared: PreparedModel,

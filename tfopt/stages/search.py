@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from tfopt.errors import InputError, RecipeError, did_you_mean
 from tfopt.recipe.artifact import JOURNAL, Artifact, Format, Skipped, content_key, storage_errors
-from tfopt.recipe.details.search import FailedCandidate, SearchOutcome, SearchWish, TriedCandidate
+from tfopt.recipe.details.search import FailedCandidate, SearchObjective, SearchOutcome, TriedCandidate
 from tfopt.recipe.settings import PROBLEMS, Patterns, Settings, on_its_own
 from tfopt.recipe.stage import Context, Need, Stage
 from tfopt.search.pareto import Objective, Point, front, ranked
@@ -244,7 +244,7 @@ class Search(Stage):
         outcome = SearchOutcome(
             metric=builder.metric.name,
             before=builder.before,
-            wish=SearchWish(**asdict(objective)),
+            wish=SearchObjective(**asdict(objective)),
             limits=objective.limits,
             chosen=chosen.number,
             front=rows,

@@ -228,7 +228,7 @@ def _measure(content: bytes, samples: Mapping[str, np.ndarray]) -> Measurement:
 MICROCONTROLLERS = Target(
     name="tflm",
     about="LiteRT for Microcontrollers",
-    runs=lambda mode: mode.name in ("float32", "int8", "int16x8"),
+    runs=lambda mode: not mode.quantizes or (mode.static and mode.weights == "int8"),
     refusals=_refusals,
     runs_op=lambda op, precision: precision != "int4" or "tflm" not in facts_of(op).no_int4_on,
     measure=_measure,

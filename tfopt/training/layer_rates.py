@@ -45,8 +45,8 @@ def frozen(model: keras.Model, patterns: Sequence[str]) -> Iterator[None]:
             layer.trainable = trainable
 
 
-def _matched(places: Sequence[LayerRef], patterns: Sequence[str], knob: str) -> list[LayerRef]:
-    return [place for pattern in patterns for place in matching(places, pattern, knob)]
+def _matched(places: Sequence[LayerRef], patterns: Sequence[str], setting: str) -> list[LayerRef]:
+    return [place for pattern in patterns for place in matching(places, pattern, setting)]
 
 
 @contextlib.contextmanager

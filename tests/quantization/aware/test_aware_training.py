@@ -109,18 +109,18 @@ def test_without_rounding_the_gradients_are_the_models_own(name, blobs, monkeypa
 
 
 def test_a_moving_average_is_one():
-    tracker = TRAINED_RANGES["moving_average"].observer([Grid("a", 8)], [], 0.9, 0.1)
-    tracker.low.assign([-1.0])
-    tracker.high.assign([2.0])
-    tracker.follow({0: [(tf.constant(-3.0), tf.constant(1.0)), (tf.constant(-2.0), tf.constant(4.0))]})
-    assert tracker.ranges()["a"] == (pytest.approx(-1.2), pytest.approx(2.2))
+    observer = TRAINED_RANGES["moving_average"].observer([Grid("a", 8)], [], 0.9, 0.1)
+    observer.low.assign([-1.0])
+    observer.high.assign([2.0])
+    observer.follow({0: [(tf.constant(-3.0), tf.constant(1.0)), (tf.constant(-2.0), tf.constant(4.0))]})
+    assert observer.ranges()["a"] == (pytest.approx(-1.2), pytest.approx(2.2))
 
 
 def test_a_percentile_leaves_the_sample_out_that_stands_out():
     values = np.random.default_rng(0).uniform(-1, 1, (32, 50)).astype(np.float32)
     values[7, 3] = 100
-    tracker = TRAINED_RANGES["percentile"].observer([Grid("a", 8)], [], 0.9, 0.1)
-    low, high = (end.numpy() for end in tracker.extremes(tf.constant(values)))
+    observer = TRAINED_RANGES["percentile"].observer([Grid("a", 8)], [], 0.9, 0.1)
+    low, high = (end.numpy() for end in observer.extremes(tf.constant(values)))
     assert high == np.sort(values.max(1))[-2] < 1
     assert low == np.sort(values.min(1))[1]
 
@@ -129,15 +129,15 @@ def test_learned_ranges_find_the_step_that_loses_least():
     """Of normal weights in 4 bits the mean squared error is least well inside of the largest weight."""
     weights = tf.constant(np.random.default_rng(0).normal(size=(2000, 1)).astype(np.float32))
     grid = KernelGrid(1, "kernel", 4, ())
-    tracker = TRAINED_RANGES["learned"].observer([], [(grid, weights)], 0.9, 0.01)
-    steps = tracker._steps
+    observer = TRAINED_RANGES["learned"].observer([], [(grid, weights)], 0.9, 0.01)
+    steps = observer._steps
     steps.start(np.array([float(tf.reduce_max(tf.abs(weights))) / 7]))
 
     @tf.function
     def train():
         with tf.GradientTape() as tape:
-            _, _, found = tracker.pieces()
-            loss = tf.reduce_mean((tracker.kernel(grid, weights, found[1, "kernel"]) - weights) ** 2)
+            _, _, found = observer.pieces()
+            loss = tf.reduce_mean((observer.kernel(grid, weights, found[1, "kernel"]) - weights) ** 2)
         tape.gradient(loss, steps.value)
         return loss
 
@@ -164,7 +164,7 @@ def test_ranges_follow_and_stay_once_they_are_frozen(ranges, blobs):
     class Look(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             norm = next(layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization))
-            seen.append((aware.aware.tracker.low.numpy(), aware.aware.tracker.high.numpy(), norm.moving_mean.numpy()))
+            seen.append((aware.aware.observer.low.numpy(), aware.aware.observer.high.numpy(), norm.moving_mean.numpy()))
 
     model.fit(x, y, epochs=4, batch_size=64, verbose=0, callbacks=[aware, Look()])
     ends = [np.concatenate(entry[:2]) for entry in seen]

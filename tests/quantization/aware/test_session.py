@@ -49,7 +49,7 @@ def test_whole_numbers_are_put_on_the_grid_of_the_input(blobs):
     model = compiled(keras.Model(inputs, LAYERS.Dense(4)(LAYERS.Flatten()(LAYERS.Rescaling(1 / 255)(inputs)))))
     aware = QuantizationAware(x[:64])
     model.fit(x, blobs[1], epochs=1, batch_size=64, verbose=0, callbacks=[aware])
-    assert aware.aware.tracker.ranges()[model.inputs[0].name][1] == pytest.approx(x.max(), rel=0.1)
+    assert aware.aware.observer.ranges()[model.inputs[0].name][1] == pytest.approx(x.max(), rel=0.1)
     assert aware.aware.likeness(aware.convert().content, x.astype(np.float32)).steps <= 1.01
 
 
@@ -66,7 +66,7 @@ def test_a_dict_of_inputs_has_names_of_its_own(name, blobs):
     aware.strip()
     plain = np.asarray(model({"left": flat, "right": flat * 5}))
     assert 0 < np.abs(rounded - plain).max() < 0.3
-    ranges = aware.tracker.ranges()
+    ranges = aware.observer.ranges()
     assert len({low for low, _ in ranges.values()}) > 1
     assert aware.likeness(aware.convert().content).steps <= 1.01
 
@@ -95,7 +95,7 @@ def test_the_grid_that_an_op_fixes_is_no_other_values(mode, blobs):
     for _ in range(4):
         model(x * 300, training=True)
     assert len(set(aware.scheme.points.values()) & set(aware.scheme.inputs.values())) == 0
-    assert aware.tracker.ranges()[model.inputs[0].name][1] > 300
+    assert aware.observer.ranges()[model.inputs[0].name][1] > 300
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_two_epochs_have_one_that_is_frozen(blobs):
     model, aware = compiled(small()), QuantizationAware(x[:32], momentum=0.5)
     ends = []
     look = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: ends.append(aware.aware.tracker.high.numpy())
+        on_epoch_end=lambda epoch, logs: ends.append(aware.aware.observer.high.numpy())
     )
     model.fit(x, y, epochs=2, verbose=0, callbacks=[aware, look])
     np.testing.assert_array_equal(*ends)
@@ -307,6 +307,6 @@ def test_optimizers_that_take_gradients_twice_are_refused_in_a_fit(blobs):
 def test_a_file_that_has_nothing_to_do_with_the_model_is_refused(blobs):
     """What is checked of every file is checked of this one."""
     aware = quantize_aware(small(), "int8", blobs[0][:32])
-    aware.tracker.high.assign(aware.tracker.high * 1e4)
+    aware.observer.high.assign(aware.observer.high * 1e4)
     with pytest.raises(ConversionError, match="SNR"):
         aware.convert()

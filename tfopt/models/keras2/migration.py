@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -36,13 +36,6 @@ class MigratedModel:
     origin: str
     max_error: float
     scale: float
-
-
-class LoadedModel(NamedTuple):
-    """A loaded Keras 3 model, and its migration if it was one of Keras 2."""
-
-    model: Any
-    carried: MigratedModel | None = None
 
 
 def is_keras2(thing: Any) -> bool:

@@ -150,7 +150,7 @@ class QuantizationAware(AttachedCallback):
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The ranges as arrays, to continue in another process with `set_state`."""
-        return self.aware.tracker.get_state()
+        return self.aware.observer.get_state()
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Restores the ranges of `get_state`; `fit` continues from them."""

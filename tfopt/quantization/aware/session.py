@@ -95,8 +95,8 @@ class QATSession:
             self.scheme = replace(known.scheme, inputs=inputs)
         kernels = [(grid, self._variable(grid)) for grid in self.scheme.kernels]
         with model.distribute_strategy.scope():
-            self.tracker = TRAINED_RANGES[ranges].observer(self.scheme.grids, kernels, momentum, rate)
-        self._simulation = Simulation(model, self.scheme, self.tracker, self)
+            self.observer = TRAINED_RANGES[ranges].observer(self.scheme.grids, kernels, momentum, rate)
+        self._simulation = Simulation(model, self.scheme, self.observer, self)
         self.attached = False
         self._started = False
         self._held: list[tuple[Any, HeldConstraint]] = []
@@ -154,12 +154,12 @@ class QATSession:
                     f"how the model takes its input {name!r} is not known. Give its inputs as a flat dict."
                 )
         weights = {(g.part, g.attribute): np.asarray(self._variable(g).value.numpy()) for g in self.scheme.kernels}
-        self.tracker.begin(extremes.ranges(TRAINED_RANGES[self._settings[0]].begin), weights)
+        self.observer.begin(extremes.ranges(TRAINED_RANGES[self._settings[0]].begin), weights)
         self._started = True
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Restores ranges from the observer's `get_state`."""
-        self.tracker.set_state(state)
+        self.observer.set_state(state)
         self._started = True
 
     def strip(self) -> None:
@@ -238,7 +238,7 @@ class QATSession:
             ModelError: The model has other layers.
         """
         other = QATSession(model, self.export, None, *self._settings, known=self)
-        other.set_state(self.tracker.get_state())
+        other.set_state(self.observer.get_state())
         other._simulation.reached = self._simulation.reached
         return other
 
@@ -279,7 +279,7 @@ class QATSession:
         """The trained ranges by tensor name; calibrated ones for tensors that were not trained."""
         at: dict[Any, int] = {**self.scheme.points, **self.scheme.inputs}
         seen = {self.scheme.grids[number].name for number in at.values()}
-        trained = {name: ends for name, ends in self.tracker.ranges().items() if name in seen}
+        trained = {name: ends for name, ends in self.observer.ranges().items() if name in seen}
         known: dict[int, tuple[float, float]] = {}
         for place, number in (*now.points.items(), *now.inputs.items()):
             name = self.scheme.grids[at[place]].name if place in at else now.grids[number].name
@@ -293,7 +293,7 @@ class QATSession:
 
     def _kernel_ranges(self, prepared: PreparedModel, now: QuantizationScheme) -> dict[str, Any]:
         """Ranges of kernels whose scale is not set by their largest weight."""
-        steps = self.tracker.steps()
+        steps = self.observer.steps()
         numbers = {id(part.computes): part.number for part in parts(prepared.model)}
         grids = {(grid.part, grid.attribute): grid for grid in self.scheme.kernels}
         found: dict[str, Any] = {}

@@ -63,12 +63,12 @@ class Simulation:
     Args:
         model: A built model of the same layers as the one that the scheme was made of.
         scheme: The quantization scheme.
-        tracker: The observer that holds the ranges.
+        observer: The observer that holds the ranges.
         owner: The object that others find as the one that has replaced the model's `call`.
     """
 
-    def __init__(self, model: keras.Model, scheme: QuantizationScheme, tracker: RangeObserver, owner: Any):
-        self._model, self._plan, self._tracker, self._owner = model, scheme, tracker, owner
+    def __init__(self, model: keras.Model, scheme: QuantizationScheme, observer: RangeObserver, owner: Any):
+        self._model, self._plan, self._observer, self._owner = model, scheme, observer, owner
         self._parts = parts(model)
         self._kernels: dict[int, list[KernelGrid]] = {}
         self._variables: dict[tuple[int, str], Any] = {}
@@ -115,7 +115,7 @@ class Simulation:
 
     def _set_frozen(self, frozen: bool) -> None:
         if frozen != self._frozen:
-            self._frozen = self._tracker.frozen = frozen
+            self._frozen = self._observer.frozen = frozen
             self._retrace()
 
     def _retrace(self) -> None:
@@ -134,7 +134,7 @@ class Simulation:
             step: Samples per batch.
         """
         self._rounding = False
-        count = len(self._tracker.grids)
+        count = len(self._observer.grids)
 
         @tf.autograph.experimental.do_not_convert
         def look(inputs: Mapping[str, Any]) -> Any:
@@ -154,7 +154,7 @@ class Simulation:
         finally:
             self._rounding, self._current.seen = True, {}
         low, high = (np.stack([pair[end].numpy() for pair in found]) for end in (0, 1))
-        return ActivationExtremes(tuple(grid.name for grid in self._tracker.grids), low, high)
+        return ActivationExtremes(tuple(grid.name for grid in self._observer.grids), low, high)
 
     # The model as a whole
 
@@ -190,7 +190,7 @@ class Simulation:
     def _graph(self, part: Part, original: Any, args: Any, rest: Any, training: bool) -> Any:
         root = tf.compat.v1.get_default_graph().unique_name("aware", mark_as_used=True)
         with tf.name_scope(f"{root}/grids/"):
-            low, high, steps = self._tracker.pieces()
+            low, high, steps = self._observer.pieces()
         frame = _Frame(root, training, low, high, steps, self._table(root))
         self._current.frame = frame
         try:
@@ -202,7 +202,7 @@ class Simulation:
             self._current.seen = frame.seen
         if training and self._rounding and not self._frozen:
             with tf.name_scope(f"{root}/grids/"):
-                self._tracker.follow(frame.seen)
+                self._observer.follow(frame.seen)
         return outputs
 
     def _table(self, root: str) -> dict[str, dict[int, int]]:
@@ -306,7 +306,7 @@ class Simulation:
         if name not in frame.kernels:
             with tf.name_scope(f"{frame.root}/grids/"):
                 weights = tf.convert_to_tensor(self._weights[name].read_value())
-                frame.kernels[name] = self._tracker.kernel(grid, weights, frame.steps.get(name))
+                frame.kernels[name] = self._observer.kernel(grid, weights, frame.steps.get(name))
         return frame.kernels[name]
 
     def _reach(self, frame: _Frame, point: Point) -> None:
@@ -318,14 +318,14 @@ class Simulation:
             return value
         with tf.name_scope(f"{frame.root}/grids/"):
             x = tf.cast(value, tf.float32)
-            followed = self._tracker.grids[number].fixed is None
+            followed = self._observer.grids[number].fixed is None
             if followed and (not self._rounding or (frame.training and not self._frozen)):
-                frame.seen.setdefault(number, []).append(self._tracker.extremes(x))
+                frame.seen.setdefault(number, []).append(self._observer.extremes(x))
             if not self._rounding:
                 return value
             if point in self._plan.averages:
-                x = fake_quant.halves_away(x, frame.low[number], frame.high[number], self._tracker.grids[number].bits)
-            rounded = self._tracker.activation(number, x, frame.low[number], frame.high[number])
+                x = fake_quant.halves_away(x, frame.low[number], frame.high[number], self._observer.grids[number].bits)
+            rounded = self._observer.activation(number, x, frame.low[number], frame.high[number])
             if point in self._plan.nonzero or (frame.training and point in self._plan.ends):
                 rounded = fake_quant.away_from_zero(rounded, x)
             new = tf.cast(tf.ensure_shape(rounded, value.shape), value.dtype)
@@ -336,7 +336,7 @@ class Simulation:
     def _changed(self, frame: _Frame, part: Part, compute: Callable[..., Any], args: Any, rest: Any) -> Any:
         """Runs a part with the values inside of it rounded to their grids."""
         kernels = self._kernels_below(frame, part)
-        ends = [*frame.low, *frame.high] if self._tracker.learns else []
+        ends = [*frame.low, *frame.high] if self._observer.learns else []
 
         def change(op: str, outputs: Sequence[Any]) -> Sequence[Any] | None:
             grids = frame.table.get(op)

@@ -12,7 +12,7 @@ Bytes = int | float  # whole for a file, fractional for an estimate
 
 
 @dataclass(frozen=True)
-class SearchWish:
+class SearchObjective:
     """The goal and the limits of a search; None for no limit.
 
     Args:
@@ -109,7 +109,7 @@ class SearchOutcome(Detail):
 
     metric: str
     before: float
-    wish: SearchWish
+    wish: SearchObjective
     limits: dict[str, int | float]
     chosen: int
     front: tuple[FrontFile, ...]

@@ -85,7 +85,7 @@ class Tuning:
         notify: Callable[[str], None] = lambda line: None,
     ):
         self._run, self._notify = run, notify
-        self._meeting = Rendezvous(folder / PROJECT, lost_after, notify)
+        self._rendezvous = Rendezvous(folder / PROJECT, lost_after, notify)
         import keras_tuner
 
         offered = {
@@ -140,7 +140,7 @@ class Tuning:
                 _put(self.get_state(), tuner_file(self))
 
             def pre_create_trial(self) -> None:
-                tuning._meeting.find_chief()
+                tuning._rendezvous.find_chief()
                 super().pre_create_trial()
 
             def on_trial_end(self, trial: Any) -> None:
@@ -192,11 +192,11 @@ class Tuning:
 
         role = role_here()
         if role == "worker":
-            self._meeting.work(self._tuner)
+            self._rendezvous.work(self._tuner)
             return []
         try:
             if role == "chief":
-                self._meeting.serve(self._tuner)
+                self._rendezvous.serve(self._tuner)
                 self._left_behind()
             else:
                 self._tuner.search(verbose=0)

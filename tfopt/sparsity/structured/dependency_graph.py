@@ -67,6 +67,7 @@ class DependencyGraph:
         borders: Channel numbers of the inputs of each nested model, by its identity.
         families: The families of groups that can be removed.
         skipped: Layers and operations that stay as they are, with the reason.
+        roots: The group of every channel, `(channels,)`.
     """
 
     model: keras.Model
