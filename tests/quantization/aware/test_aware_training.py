@@ -227,13 +227,13 @@ def test_after_strip_the_model_computes_as_before(blobs):
 
 
 def test_an_interrupted_training_goes_on_with_its_ranges(blobs, tmp_path):
-    """From what lies on the disk when epoch 2 begins, which is what a process that ends there leaves."""
+    """From what lies on the disk when epoch 2 begins, as a process leaves it that ends there."""
     split = Split(*blobs)
     data, settings = Data(split, split, split), trainer.FitSettings(epochs=3)
 
     def begun():
         keras.utils.set_random_seed(1)
-        return compiled(folded()), QuantizationAware(blobs[0][:32], ranges="learned")
+        return compiled(folded()), QuantizationAware(blobs[0][:32], ranges="learned", freeze_last=0)
 
     def keep(epoch, logs=None):
         if epoch == 2:
