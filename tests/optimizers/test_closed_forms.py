@@ -37,7 +37,7 @@ def fitted(optimizer, epochs, batch_size=SAMPLES, regularizer=None):
     model = linear(regularizer)
     model.compile(optimizer, half_mse)
     batches = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(SAMPLES, seed=0).batch(batch_size).repeat(epochs)
-    model.fit(batches, verbose=0, callbacks=[ClosureStep()])
+    model.fit(batches, shuffle=False, verbose=0, callbacks=[ClosureStep()])
     return model.layers[0].kernel.numpy()[:, 0]
 
 
