@@ -273,8 +273,8 @@ for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["
     aware = QuantizationAware(x[:32], ranges={ranges!r}, momentum=0.5)
     data = tf.data.Dataset.from_tensor_slices((x[order], y[order])).batch(64)
     model.fit(data, epochs=1, verbose=0, callbacks=[aware])
-    tracker = aware.aware.tracker
-    results.append((tracker.low.numpy(), tracker.high.numpy(), model.get_weights(), len(aware.convert().content)))
+    observer = aware.aware.observer
+    results.append((observer.low.numpy(), observer.high.numpy(), model.get_weights(), len(aware.convert().content)))
 (low, high, weights, size), (low2, high2, weights2, size2) = results
 assert size == size2
 print(np.abs(low - low2).max(), np.abs(high - high2).max(), max(np.abs(a - b).max() for a, b in zip(weights, weights2)))
