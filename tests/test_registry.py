@@ -81,7 +81,7 @@ def test_an_entry_point_is_an_entry_or_a_module_of_entries(package, points, tmp_
     (more / "__init__.py").write_text("")
     (more / "plugin.py").write_text(MODULE.format('MORE = Entry("more")'))
     points(more=value)
-    assert list(Registry(name, Entry, "some.group")) == ["one", "more"]
+    assert list(Registry(name, Entry, "some.group")) == ["more", "one"]
     assert list(Registry(name, Entry)) == ["one"]
 
 
