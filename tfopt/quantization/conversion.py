@@ -15,11 +15,12 @@ from tfopt.metrics import compare_outputs
 from tfopt.models import clone, loading
 from tfopt.models.layers import replaced_by, walk
 from tfopt.output_capture import captured
-from tfopt.quantization import quantizer, rules, validation
+from tfopt.quantization import identities, quantizer, rules, validation
 from tfopt.quantization.calibration import ActivationExtremes, observe_extremes
 from tfopt.quantization.calibration_data import collect_samples, match_inputs, random_samples
 from tfopt.quantization.converter_fallback import post_training
 from tfopt.quantization.float_conversion import FloatModel, to_float, trace
+from tfopt.quantization.mask_rewrite import Masks, bring_near
 from tfopt.quantization.op_audit import audit, left_in_float
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit
@@ -65,6 +66,8 @@ class PreparedModel:
         samples: Representative inputs `(samples, ...)` by input name.
         export: Settings of the file.
         notes: Remarks on the conversion and its comparison with Keras.
+        masks: The values that masks put out of play, whose constants the float file has near the others.
+        unmasked: Bytes of the float file as it was before that, where it was.
         converted: The quantized file where TFLiteConverter had to make it, which takes no rules.
     """
 
@@ -73,12 +76,14 @@ class PreparedModel:
     samples: dict[str, np.ndarray]
     export: Export
     notes: tuple[str, ...] = ()
+    masks: Masks = field(default_factory=Masks)
+    unmasked: bytes | None = None
     converted: bytes | None = None
 
     @cached_property
     def extremes(self) -> ActivationExtremes:
         """The extremes of each activation on the samples, measured once."""
-        return observe_extremes(self.source.content, self.samples)
+        return self.masks.bounded(observe_extremes(self.source.content, self.masks.clipped(self.samples)))
 
     @cached_property
     def few(self) -> dict[str, np.ndarray]:
@@ -88,7 +93,7 @@ class PreparedModel:
     @cached_property
     def expected(self) -> dict[str, np.ndarray]:
         """The float file's outputs on the few samples."""
-        return Runner(self.source.content)(self.few)
+        return Runner(self.unmasked or self.source.content)(self.few)
 
     @property
     def loops(self) -> tuple[Op, ...]:
@@ -213,11 +218,32 @@ def prepare(
     if MODES[export.mode].static and all(len(x) > 1 and x.min() == x.max() for x in samples.values()):
         raise DataError("all calibration samples are one and the same value, which shows no ranges. Take real ones.")
     prepared = PreparedModel(model, source, samples, export)
+    if MODES[export.mode].static:
+        prepared = _selecting_apart(prepared)
     error = validation.check_against_keras(original, prepared.few, prepared.expected)
     if not clone.in_half(original):
         return prepared
+    note = f"built again in float32; outputs of the model differ by {error:.2g} of their size"
+    return replace(prepared, notes=(*prepared.notes, note))
+
+
+def _selecting_apart(prepared: PreparedModel) -> PreparedModel:
+    """The model with what only selects, ids and masks, where no grid has to hold it."""
+    source, integers = prepared.source, ()
+    if prepared.export.io is None:
+        content, gone, integers = identities.with_integer_inputs(source.content)
+        owners = tuple(places for index, places in enumerate(source.owners) if index not in gone)
+        source = replace(source, content=content, ops=read(content).ops, owners=owners)
+    details = Runner(source.content).inputs
+    samples = {name: array.astype(details[name]["dtype"], copy=False) for name, array in prepared.samples.items()}
+    rewritten, masks = bring_near(source, samples)
     return replace(
-        prepared, notes=(f"built again in float32; outputs of the model differ by {error:.2g} of their size",)
+        prepared,
+        source=rewritten,
+        samples=samples,
+        masks=masks,
+        unmasked=source.content,
+        notes=(*identities.remarks(source.inputs, integers, source.identities), *masks.remarks()),
     )
 
 
@@ -240,13 +266,15 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
         for given, reason in (
             (precisions or {}, "kept so for the metric"),
             (prepared.assigned.precisions, "a rule keeps it so"),
+            (dict.fromkeys(source.identities.ops, "float"), "it computes identities, such as ids"),
         )
         for i, to in given.items()
         if to == "float"
     }
     skipped = left_in_float(summary, mode, reasons) if mode.quantizes else ()
     if mode.quantizes:
-        if not any(t.parameter and len(t.shape) > 1 and t.dtype != "FLOAT32" for t in summary.tensors):
+        kernels = any(t.parameter and len(t.shape) > 1 and t.dtype != "FLOAT32" for t in summary.tensors)
+        if not kernels and not (mode.static and any(op.integers for op in summary.ops)):
             raise ConversionError(
                 f"nothing could be quantized to {mode.name}: the file would be the float one. "
                 f"Ops: {', '.join(dict.fromkeys(op.name for op in summary.ops))}."

@@ -26,10 +26,12 @@ from tfopt.keras_private import own_variables
 from tfopt.models import signature
 from tfopt.models.layers import LayerRef, call_replaced, check_names, walk
 from tfopt.output_capture import captured
+from tfopt.quantization import identities
 from tfopt.quantization.calibration_data import OPEN
+from tfopt.quantization.identities import Identities
 from tfopt.quantization.split_rewrite import cut_splits
 from tfopt.tflite import flatbuffer
-from tfopt.tflite.file import Op, constants, read
+from tfopt.tflite.file import Op, constants, output_names, read
 
 _SCOPE = re.compile(r"layer\.(\d+)/")
 # What TensorFlow takes as the name of a scope.
@@ -54,6 +56,16 @@ class FloatModel:
     owners: tuple[tuple[LayerRef, ...], ...]
     places: tuple[LayerRef, ...]
     loops: tuple[tuple[str, ...], ...] = ()
+
+    @functools.cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the file's inputs."""
+        return tuple(read(self.content).inputs)
+
+    @functools.cached_property
+    def identities(self) -> Identities:
+        """What is ids and indices in the file, and stays in float."""
+        return identities.find(self.ops, output_names(self.content))
 
     @functools.cached_property
     def constants(self) -> dict[str, np.ndarray]:

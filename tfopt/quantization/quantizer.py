@@ -16,7 +16,9 @@ from tfopt.errors import ConversionError
 from tfopt.output_capture import captured
 from tfopt.quantization.bias_ranges import kernel_ranges
 from tfopt.quantization.calibration import widen_empty_ranges
+from tfopt.quantization.file_ends import settled
 from tfopt.quantization.float_conversion import FloatModel
+from tfopt.quantization.identities import Identities
 from tfopt.recipe.export import MODES, Mode
 from tfopt.tflite.file import Op
 
@@ -74,10 +76,13 @@ def quantize(
             if ranges:
                 ranges = widen_empty_ranges(source.ops, ranges)
                 ranges = {**ranges, **kernel_ranges(source, ranges, per_tensor)}
-            return bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)
+            content = bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)
         except Exception as error:
             text = (str(error).strip() or noise.text().strip() or type(error).__name__).splitlines()[0]
             raise ConversionError(f"the quantizer refuses the model in mode {mode}: {text[:300]}") from error
+    floats = io == "float32" or mode == _NAMED_OPS_ALONE.name
+    held = source.identities.tensors & set(source.inputs)
+    return settled(content, floats, held if held and _mode(mode).static and not floats else None)
 
 
 def supports(op: Op, mode: str, precision: str, per_tensor: bool = False) -> bool:
@@ -158,12 +163,16 @@ def _configure(
         return shared
     if mode is not _NAMED_OPS_ALONE:
         engine.update_quantization_recipe(".*", "*", _config(mode, mode.precision))
+    held = source.identities if mode.static else Identities()
     if mode is _NAMED_OPS_ALONE or io == "float32":
         for end in ("INPUT", "OUTPUT"):
             engine.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    elif not held.tensors.isdisjoint(source.inputs):  # the quantizer knows one form for all inputs
+        engine.update_quantization_recipe(".*", "INPUT", algorithm_key=AlgorithmName.NO_QUANTIZE)
     if mode.weights == "int4":
         own = {i: "int4" for i, op in enumerate(source.ops) if supports(op, mode.name, "int4")}
         precisions = {**own, **precisions}
+    precisions = {**precisions, **dict.fromkeys(held.ops, "float")}
     for index, op in enumerate(source.ops):
         scope = _scope(t.name for t in op.outputs)
         per_tensor = bool(op.kernels) and (scales == "tensor" or (scales == "auto" and shares_values(op)))
