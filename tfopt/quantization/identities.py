@@ -70,11 +70,11 @@ def find(ops: Sequence[Op], outputs: Iterable[str]) -> Identities:
     # What only arranges or computes with them takes them as they are: beside an id of 500 a 0.5 is no step.
     for name in held:
         kept |= {i for i in readers[name] if not _has_kernel(outer[i]) and not outer[i].facts.control}
-    kept -= asking
+    kept |= asking
     final = set(outputs)
     for index in computed:
         names = {tensor.name for tensor in ops[index].outputs}
-        if not names & final and all(readers[name] <= kept | asking for name in names):
+        if not names & final and all(readers[name] <= kept for name in names):
             kept.add(index)
     return Identities(frozenset(i for i in kept if not ops[i].facts.border), frozenset(held))
 

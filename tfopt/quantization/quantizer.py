@@ -16,9 +16,9 @@ from tfopt.errors import ConversionError
 from tfopt.output_capture import captured
 from tfopt.quantization.bias_ranges import kernel_ranges
 from tfopt.quantization.calibration import widen_empty_ranges
-from tfopt.quantization.file_ends import settled
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.identities import Identities
+from tfopt.quantization.quantizer_repairs import settled
 from tfopt.recipe.export import MODES, Mode
 from tfopt.tflite.file import Op
 

@@ -149,6 +149,8 @@ class QATSession:
         step = self.export.batch if isinstance(self.export.batch, int) else 1
         extremes = self._simulation.observe(self.samples, step)
         for name, number in self.scheme.inputs.items():
+            if self.scheme.grids[number].fixed is not None:
+                continue
             if self.samples[name].any() and not (extremes.low[:, number].any() or extremes.high[:, number].any()):
                 raise ModelError(
                     f"how the model takes its input {name!r} is not known. Give its inputs as a flat dict."
