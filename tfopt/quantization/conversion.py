@@ -20,7 +20,8 @@ from tfopt.quantization.calibration import ActivationExtremes, observe_extremes
 from tfopt.quantization.calibration_data import collect_samples, match_inputs, random_samples
 from tfopt.quantization.converter_fallback import post_training
 from tfopt.quantization.float_conversion import FloatModel, to_float, trace
-from tfopt.quantization.mask_rewrite import Masks, bring_near
+from tfopt.quantization.mask_rewrite import bring_near
+from tfopt.quantization.masks import Masks
 from tfopt.quantization.op_audit import audit, left_in_float
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit
@@ -83,7 +84,8 @@ class PreparedModel:
     @cached_property
     def extremes(self) -> ActivationExtremes:
         """The extremes of each activation on the samples, measured once."""
-        return self.masks.bounded(observe_extremes(self.source.content, self.masks.clipped(self.samples)))
+        found = observe_extremes(self.source.content, self.masks.clipped(self.samples))
+        return self.masks.on(self.unmasked, self.samples).bounded(found) if self.unmasked else found
 
     @cached_property
     def few(self) -> dict[str, np.ndarray]:
@@ -229,7 +231,8 @@ def prepare(
 
 def _selecting_apart(prepared: PreparedModel) -> PreparedModel:
     """The model with what only selects, ids and masks, where no grid has to hold it."""
-    source, integers = prepared.source, ()
+    source = prepared.source
+    integers: tuple[str, ...] = ()
     if prepared.export.io is None:
         content, gone, integers = identities.with_integer_inputs(source.content)
         owners = tuple(places for index, places in enumerate(source.owners) if index not in gone)

@@ -1,7 +1,7 @@
 """Identities among the values of a float file: ids, indices and categories, which no grid of a few bits can hold.
 
-A float that is cast to an integer, or compared for equality with a list of numbers, says which one and not how much: a
-step of the grid away it means something else. Such values, and the ops that only rearrange or compute them, stay in
+A float that is cast to an integer, or compared for equality with numbers other than 0, says which one and not how much:
+a step of the grid away it means something else. Such values, and the ops that only rearrange or compute them, stay in
 float. Values that come out of a kernel are quantities until the cast: of those ops the last stays in float where
 nothing but identities are made of its output, and what is before it is quantized.
 """
@@ -18,8 +18,6 @@ from ai_edge_litert import schema_py_generated as schema
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op, Tensor, output_names, read
 
-# With fewer values on the other side of a comparison it asks for a mark, such as the 0 of padding, and not for an id.
-_LISTED = 3
 _INTEGERS = {"INT32": schema.TensorType.INT32, "INT64": schema.TensorType.INT64}
 
 
@@ -59,8 +57,10 @@ def find(ops: Sequence[Op], outputs: Iterable[str]) -> Identities:
         if name in held:
             continue
         held.add(name)
-        index = producers.get(name)
-        if index is None or ops[index].facts.control or ops[index].facts.border:
+        if name not in producers:  # an input
+            continue
+        index = producers[name]
+        if ops[index].facts.control or ops[index].facts.border:
             continue
         if _has_kernel(ops[index]):
             computed.add(index)
@@ -85,7 +85,8 @@ def _asks_which(op: Op) -> bool:
         return False
     if op.facts.border:
         return any(_floats(t) for t in op.inputs) and not any(t.dtype.startswith("FLOAT") for t in op.outputs)
-    return any(t.parameter and (t.distinct is None or t.distinct >= _LISTED) for t in op.inputs)
+    # Every grid has the 0, such as that of padding, and none any other number.
+    return any(t.parameter and t.zeros < t.size for t in op.inputs)
 
 
 def _has_kernel(op: Op) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tfopt.errors import ConversionError
 from tfopt.metrics import compare_outputs
-from tfopt.quantization.calibration import ActivationExtremes, values_of
 from tfopt.quantization.float_conversion import FloatModel
+from tfopt.quantization.masks import Masked, Masks, Playing, in_play
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op, output_names, read
 from tfopt.tflite.interpreter import Runner
@@ -37,57 +37,6 @@ _SAME_DB = 45.0
 _TRIED_SAMPLES = 16
 
 
-@dataclass(frozen=True)
-class Masked:
-    """An activation in which values were put out of play.
-
-    Args:
-        sign: -1 where they lie below those in play, 1 where above.
-        limit: The absolute value from which on a value of the model itself is out of play.
-        margin: How far the range reaches beyond the values in play, where the others are cut off; None where they are
-            not, as in the mask itself.
-        end: The end of the range on that side; None where all values are out of play.
-    """
-
-    sign: int
-    limit: float
-    margin: float | None
-    end: float | None
-
-
-@dataclass(frozen=True)
-class Masks:
-    """The masks of a float file.
-
-    Args:
-        tensors: What is known of each activation that has values out of play, by name.
-        inputs: For each input that hands in a mask, the absolute value that stands in for its huge values.
-    """
-
-    tensors: Mapping[str, Masked] = field(default_factory=dict)
-    inputs: Mapping[str, float] = field(default_factory=dict)
-
-    def clipped(self, samples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Samples with the huge values of masks brought near."""
-        near = self.inputs
-        return {n: np.clip(x, -near[n], near[n]).astype(x.dtype) if n in near else x for n, x in samples.items()}
-
-    def bounded(self, extremes: ActivationExtremes) -> ActivationExtremes:
-        """Extremes in which ranges of masked activations end where the values in play do, with their margin."""
-        low, high = extremes.low.copy(), extremes.high.copy()
-        for column, name in enumerate(extremes.names):
-            masked = self.tensors.get(name)
-            if masked is not None and masked.end is not None:
-                (low if masked.sign < 0 else high)[:, column] = masked.end
-        return ActivationExtremes(extremes.names, low, high)
-
-    def remarks(self) -> Iterator[str]:
-        """What is to be said of the masks."""
-        for name, masked in self.tensors.items():
-            if masked.margin is not None:
-                yield f"values that a mask puts out of play are at {masked.end:.3g} in {name}, where the range ends"
-
-
 def bring_near(source: FloatModel, samples: Mapping[str, np.ndarray]) -> tuple[FloatModel, Masks]:
     """A float file whose huge constants that only select are near the values in play.
 
@@ -98,23 +47,27 @@ def bring_near(source: FloatModel, samples: Mapping[str, np.ndarray]) -> tuple[F
     Returns:
         The file, the same where there is nothing to rewrite, and its masks.
     """
-    few = {name: array[:_TRIED_SAMPLES] for name, array in samples.items()}
-    seeds = list(_seeds(source, few))
+    seeds = list(_seeds(source, samples))
     if not seeds:
         return source, Masks()
     try:
+        few = {name: array[:_TRIED_SAMPLES] for name, array in samples.items()}
         expected = Runner(source.content)(few)
         if not all(np.isfinite(value).all() for value in expected.values()):
             return source, Masks()
-        together = _rewritten(source, seeds, few, expected)
+        limits: dict[str, float] = {}
+        for seed in seeds:
+            limits |= {name: min(seed.limit, limits.get(name, seed.limit)) for name in _path(source.ops, seed)}
+        playing = in_play(source.content, samples, limits)
+        together = _rewritten(source, seeds, playing, few, expected)
         if together is not None:
             return together
-        masks, kept = Masks(), list[_Seed]()
+        done, kept = (source, Masks()), list[_Seed]()
         for seed in seeds:  # one that does not only select shall not spoil it for the others
-            if (done := _rewritten(source, [*kept, seed], few, expected)) is not None:
+            if (more := _rewritten(source, [*kept, seed], playing, few, expected)) is not None:
+                done = more
                 kept.append(seed)
-                result, masks = done
-        return (result, masks) if kept else (source, masks)
+        return done
     except ConversionError:
         return source, Masks()
 
@@ -129,7 +82,7 @@ class _Seed:
     limit: float
 
 
-def _seeds(source: FloatModel, few: Mapping[str, np.ndarray]) -> Iterator[_Seed]:
+def _seeds(source: FloatModel, samples: Mapping[str, np.ndarray]) -> Iterator[_Seed]:
     """Huge constants that ops combine with activations, and inputs of huge values."""
     known = source.constants
     for index, op in enumerate(source.ops):
@@ -139,8 +92,8 @@ def _seeds(source: FloatModel, few: Mapping[str, np.ndarray]) -> Iterator[_Seed]
             if tensor.name in known and (found := _huge(known[tensor.name])):
                 sign, limit = found
                 yield _Seed(tensor.name, index, -sign if _flips(op, tensor.name) else sign, limit)
-    for name, array in few.items():
-        if array.dtype.kind == "f" and (found := _huge(array)):
+    for name, array in samples.items():
+        if array.dtype.kind == "f" and not array.all() and (found := _huge(array)):
             yield _Seed(name, None, *found)
 
 
@@ -168,24 +121,28 @@ def _flips(op: Op, name: str) -> bool:
 
 
 def _rewritten(
-    source: FloatModel, seeds: Sequence[_Seed], few: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
+    source: FloatModel,
+    seeds: Sequence[_Seed],
+    playing: Mapping[str, Playing],
+    few: Mapping[str, np.ndarray],
+    expected: Mapping[str, np.ndarray],
 ) -> tuple[FloatModel, Masks] | None:
     """The file with the constants of some seeds brought near, and its masks; None where its outputs are others."""
     masks, near = Masks(), dict[_Seed, float]()
     final = set(output_names(source.content))
     for seed in seeds:
         path = _path(source.ops, seed)
-        found = _in_play(source, few, seed, path)
-        if found is None:
+        seen = {name: playing[name] for name in path if name in playing}
+        if any(found.below and found.above for found in seen.values()):
             return None
-        distance, tensors = _masked(source.ops, path, final, found, seed)
+        # The samples know better on which side.
+        path |= {name: found.above - found.below for name, found in seen.items() if found.above or found.below}
+        distance, tensors = _masked(source.ops, path, final, {name: found.ends for name, found in seen.items()}, seed)
         near[seed] = distance
-        masks = Masks({**masks.tensors, **tensors}, masks.inputs)
-        if seed.op is None:
-            masks = Masks(masks.tensors, {**masks.inputs, seed.tensor: distance})
+        inputs = {seed.tensor: distance} if seed.op is None else {}
+        masks = Masks({**masks.tensors, **tensors}, {**masks.inputs, **inputs})
     content = _with_constants(source, near)
-    clipped = masks.clipped(few)
-    got = Runner(_cut_off(content, masks))(clipped)
+    got = Runner(_cut_off(content, masks))(masks.clipped(few))
     if any(compare_outputs({name: expected[name]}, got)["snr_db"] < _SAME_DB for name in expected):
         return None
     return replace(source, content=content, ops=read(content).ops), masks
@@ -204,39 +161,9 @@ def _path(ops: Sequence[Op], seed: _Seed) -> dict[str, int]:
     return path
 
 
-def _in_play(
-    source: FloatModel, few: Mapping[str, np.ndarray], seed: _Seed, path: dict[str, int]
-) -> dict[str, tuple[float, float] | None] | None:
-    """The smallest and the largest value in play of each activation of a path; None where huge values have two signs.
-
-    Signs of the path are put right where the samples show them.
-    """
-
-    def look(values: np.ndarray) -> tuple[float, float, int]:
-        playing = values[np.abs(values) < seed.limit]
-        sign = int(np.sign(values[np.abs(values) >= seed.limit]).sum()) if playing.size < values.size else 0
-        both = playing.size < values.size and abs(sign) != values.size - playing.size
-        low, high = (float(playing.min()), float(playing.max())) if playing.size else (math.inf, -math.inf)
-        return low, high, 2 if both else int(np.sign(sign))
-
-    found: dict[str, tuple[float, float] | None] = {}
-    for seen in values_of(source.content, _batches(source, few), look):
-        for name in path:
-            if name not in seen:
-                continue
-            low, high, sign = seen[name]
-            if sign == 2:
-                return None
-            if sign:
-                path[name] = sign
-            before = found.get(name) or (math.inf, -math.inf)
-            found[name] = min(low, before[0]), max(high, before[1])
-    return {name: ends if ends is not None and ends[0] <= ends[1] else None for name, ends in found.items()}
-
-
 def _masked(
     ops: Sequence[Op],
-    path: Mapping[str, int],
+    path: dict[str, int],
     final: set[str],
     playing: Mapping[str, tuple[float, float] | None],
     seed: _Seed,
@@ -259,26 +186,18 @@ def _masked(
         elif ends is not None:
             order = all(op.facts.compares for op in readers[name] if op not in onward) and name not in final
             width = ends[1] - ends[0]
-            margins[name] = max(_SHARE * width, 1e-3) if order else _WEIGHT + math.log(max(shapes[name][-1], 1))
+            own = max(_SHARE * width, 1e-3) if order else _WEIGHT + math.log(max((*shapes[name][-1:], 1)))
+            margins[name] = max([own, *(margins[t.name] for op in onward for t in op.outputs if t.name in margins)])
     seen = [ends for name, ends in playing.items() if ends is not None]
     reach = max((max(high - low, abs(low), abs(high)) for low, high in seen), default=0.0)
     distance = float(np.float32(reach + max(margins.values(), default=_WEIGHT)))
     tensors = {}
     for name, sign in path.items():
         ends, margin = playing.get(name), margins.get(name)
-        beyond = distance if margin is None else margin
-        end = None if ends is None else ends[0] - beyond if sign < 0 else ends[1] + beyond
-        tensors[name] = Masked(sign, seed.limit, None if ends is None else margin, end)
+        masked = Masked(sign, seed.limit, None if ends is None else margin, None)
+        end = None if ends is None else masked.beyond(ends, distance if margin is None else margin)
+        tensors[name] = replace(masked, end=end)
     return distance, tensors
-
-
-def _batches(source: FloatModel, few: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """The samples in batches of the file's size."""
-    shapes = [shape for _, shape in read(source.content).inputs.values()]
-    step = max((shape[0] for shape in shapes if shape), default=1)
-    count = len(next(iter(few.values())))
-    chunks = (np.arange(start, start + step) % count for start in range(0, count, step))
-    return [{name: array[chunk] for name, array in few.items()} for chunk in chunks]
 
 
 def _with_constants(source: FloatModel, near: Mapping[_Seed, float]) -> bytes:

@@ -41,7 +41,9 @@ def _slice(model: Any, graph: Any, source: int, output: int, bounds: tuple[int, 
     name, rank = graph.tensors[output].name.decode(), len(graph.tensors[source].shape)
     axis, begin, end = bounds
     inputs = [
-        add_constant(model, graph, f"{name}/{part}", np.int32([value if i == axis else other for i in range(rank)]))
+        add_constant(
+            model, graph, f"{name}/{part}", np.array([value if i == axis else other for i in range(rank)], np.int32)
+        )
         for part, value, other in (("begin", begin, 0), ("end", end, 0), ("strides", 1, 1))
     ]
     op = schema.OperatorT()

@@ -22,7 +22,7 @@ from tfopt.quantization.aware.weight_matching import StoredKernel, operands, sto
 from tfopt.quantization.calibration import as_range
 from tfopt.quantization.conversion import PreparedModel
 from tfopt.quantization.float_conversion import FloatModel
-from tfopt.quantization.mask_rewrite import Masked
+from tfopt.quantization.masks import Masked
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op, is_codebook, read
 
