@@ -78,6 +78,28 @@ def gated_over_words():
 
 
 @member
+def recurrent_over_padded_words():
+    x = ids(300, 6, least=1)
+    x[: SAMPLES // 2, 4:] = 0
+    stack = [embedding(300, mask_zero=True), layers.LSTM(6), layers.Dense(2)]
+    return keras.Sequential([keras.Input((6,)), *stack]), x
+
+
+@member
+def time_steps_marked_as_missing():
+    x = draw().normal(size=(SAMPLES, 6, 3)).astype("float32")
+    x[: SAMPLES // 2, 4:] = -999
+    return keras.Sequential([keras.Input((6, 3)), layers.Masking(-999.0), layers.LSTM(5), layers.Dense(2)]), x
+
+
+@member
+def ids_made_on_the_way():
+    x = keras.Input((4,))
+    y = ops.cast(ops.mod(ops.floor(x / 3) * 7, 50), "int32")
+    return keras.Model(x, layers.Dense(3)(layers.Flatten()(embedding(50)(y)))), ids(900, 4)
+
+
+@member
 def words_and_positions():
     x = keras.Input((10,))
     y = embedding(600)(x) + embedding(10)(ops.arange(10))
@@ -342,3 +364,30 @@ def largest_of_what_a_mask_leaves():
     mask = draw().integers(0, 2, (SAMPLES, 6)).astype(bool)
     mask[:, 0] = True
     return over_time(pool, mask=mask)
+
+
+@member
+def smallest_of_what_a_mask_leaves():
+    def pool(x, mask):
+        return layers.Dense(4)(ops.min(ops.where(mask[:, 0, :, None], layers.Dense(8)(x), 1e9), axis=1))
+
+    mask = lower("bool")
+    mask[:, 0, 1:3] = True
+    return over_time(pool, mask=mask)
+
+
+@member
+def gates_that_a_mask_shuts():
+    def gate(x, mask):
+        strength = ops.where(mask[:, 3], layers.Dense(1)(x)[..., 0], -1e9)
+        return layers.Dense(3)(ops.sum(ops.sigmoid(strength)[..., None] * x, 1))
+
+    return over_time(gate, mask=lower("bool"))
+
+
+@member
+def sum_of_exponentials_of_what_a_mask_leaves():
+    def pool(x, mask):
+        return ops.logsumexp(ops.where(mask, ops.matmul(x, ops.transpose(x, (0, 2, 1))) / 3, -1e9), -1)
+
+    return over_time(pool, mask=lower("bool"))
