@@ -56,6 +56,10 @@ class InputError(TfoptError):
         self.field = field
 
 
+class TfoptWarning(UserWarning):
+    """Something that the user should know of, though it is no error."""
+
+
 class RecipeError(InputError):
     """A recipe that cannot run.
 
