@@ -41,6 +41,10 @@ class TfoptError(Exception):
         return other
 
 
+class TfoptWarning(UserWarning):
+    """Something that the user should know of, though it is no error."""
+
+
 class InputError(TfoptError):
     """An input that cannot work.
 
@@ -54,10 +58,6 @@ class InputError(TfoptError):
     def __init__(self, message: str, field: Location = ()):
         super().__init__(message)
         self.field = field
-
-
-class TfoptWarning(UserWarning):
-    """Something that the user should know of, though it is no error."""
 
 
 class RecipeError(InputError):

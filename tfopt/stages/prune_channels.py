@@ -28,8 +28,8 @@ class PruneChannels(TrainingStage):
     rank: ClassVar[int] = 5
 
     keep: float = Field(gt=0)
-    """Amount to keep of the model: a fraction below 1, or an absolute number of `of`; of milliseconds always a number. A
-    model that has no more stays as it is, and the report says so."""
+    """Amount to keep of the model: a fraction below 1, or an absolute number of `of`; of milliseconds always a number.
+    A model that has no more stays as it is, and the report says so."""
     of: Literal["channels", "parameters", "flops", "bytes", "milliseconds"] = "channels"
     """channels: of every layer, or of all with ranking: global. bytes and milliseconds are of the int8 file, on LiteRT
     and this machine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ Unit = Literal["channels", "parameters", "flops", "bytes", "milliseconds"]
 UNITS = ("channels", "parameters", "flops", "bytes", "milliseconds")
 # Bisection steps on the share of channels: for a cheap cost, and for one that takes a conversion.
 _CHEAP, _DEAR = 12, 6
+# A model that misses its budget by less, as a share of it, has come near enough.
+_NEAR = 0.02
+# The most layers among which steps are exchanged to come nearer: models of more have steps enough.
+_FAMILIES = 8
 
 
 @dataclass(frozen=True)
@@ -161,14 +166,32 @@ def fit(structure: DependencyGraph, choice: RemovalOrder, budget: Budget, sample
             found, high = drop, middle
         else:
             low = middle
-    found = _given_back(choice, found, lambda drop: costing(drop) <= most, None if tries == _CHEAP else tries)
+    found = _nearest(choice, found, costing, most, None if tries == _CHEAP else tries)
     return BudgetFit(found, whole, costing(found), most, budget)
 
 
-def _given_back(
-    choice: RemovalOrder, drop: set[int], fits: Callable[[set[int]], bool], tries: int | None
+def _nearest(
+    choice: RemovalOrder, drop: set[int], cost: Callable[[set[int]], float], most: float, tries: int | None
 ) -> set[int]:
-    """The groups to remove once no layer can be one step wider, in so many tries; None for as many as it takes."""
+    """The groups to remove once no layer can be a step of rounding wider, in so many tries; None for no end of them.
+
+    Where that is far from the budget, as in narrow models, other layers get the first step, or one that another gives.
+    """
+
+    def fits(less: set[int]) -> bool:
+        return cost(less) <= most
+
+    best = _given_back(choice, drop, fits, tries)
+    if tries is None and cost(best) < (1 - _NEAR) * most:
+        narrower = itertools.islice(choice.narrower(best), _FAMILIES)
+        starts = [drop, *(more for _, more in narrower)]
+        others = [less for start in starts for _, less in itertools.islice(choice.wider(start), _FAMILIES)]
+        best = max([best, *(_given_back(choice, less, fits, tries) for less in others if fits(less))], key=cost)
+    return best
+
+
+def _given_back(choice: RemovalOrder, drop: set[int], fits: Callable[[set[int]], bool], tries: int | None) -> set[int]:
+    """The groups to remove once the layers got back all steps that fit, the neediest first."""
     full: set[CoupledGroups] = set()
     while tries is None or tries > 0:
         step = next(((family, less) for family, less in choice.wider(drop) if family not in full), None)

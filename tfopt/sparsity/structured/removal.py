@@ -63,7 +63,7 @@ class Removal:
         return before, sum(getattr(change.after, what) for change in self.layers)
 
     def __str__(self) -> str:
-        """A line for each layer: its channels, parameters and FLOPs, before and after; and what is left of the budget."""
+        """A line for each layer: channels, parameters and FLOPs, before and after; and one on what is left in all."""
         rows = [(row["path"], *(_change(*row[what]) for what in FIGURES)) for row in as_rows(self.layers)]
         rows = [("layer", *FIGURES), *rows, ("all", "", *(_change(*self.total(what)) for what in FIGURES[1:]))]
         name, *figures = (max(map(len, column)) for column in zip(*rows, strict=True))

@@ -121,6 +121,18 @@ class RemovalOrder:
             found.append((need, family.paths, family, drop.difference(back)))
         yield from ((family, less) for _, _, family, less in sorted(found, key=lambda each: each[:2]))
 
+    def narrower(self, drop: set[int]) -> Iterator[tuple[CoupledGroups, set[int]]]:
+        """What to remove where one family keeps a step of rounding less, for each that can."""
+        for family, ordered in self._families:
+            stays = [group for group in ordered if group not in drop]
+            removed = self._removed(family, drop)
+            step = 1 if family.single else self._limits.round_to
+            left = family.width - removed
+            fewer = left - (left - 1) // step * step
+            gone = stays[: math.ceil(fewer / family.multiple)]
+            if removed + len(gone) * family.multiple <= self._allowed(family, len(family.groups)) * family.multiple:
+                yield family, self._structure.spared(drop.union(gone), self._scores, self._limits.floor)
+
     @staticmethod
     def _removed(family: CoupledGroups, drop: set[int]) -> int:
         """The channels of a family that are removed."""
