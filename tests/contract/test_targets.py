@@ -127,7 +127,7 @@ def build():
 def load():
     generator = np.random.default_rng(0)
     split = generator.normal(size=(40, 6)).astype(np.float32), np.arange(40) % 4
-    return split, split, split
+    return {"train": split, "validation": split, "test": split}
 """
 RECIPE = """
 name: r

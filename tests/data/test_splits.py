@@ -1,5 +1,6 @@
 import hashlib
 import inspect
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -208,11 +209,6 @@ def test_data_is_taken_as_it_is():
     assert sources.load(lambda: value) is value
 
 
-def test_three_pairs_are_train_validation_and_test():
-    loaded = sources.load((arrays(5, 0), arrays(6, 1), arrays(7, 2)))
-    assert [len(split) for split in loaded.splits().values()] == [5, 6, 7]
-
-
 def test_a_function_in_a_file_is_called(tmp_path):
     (tmp_path / f"sets_{tmp_path.name}.py").write_text(
         "import numpy as np\ndef load():\n    x = np.zeros((20, 2))\n    return (x, x[:, 0]), (x, x[:, 0])\n"
@@ -243,6 +239,23 @@ def test_a_function_in_a_file_that_raises_is_reported_with_its_error(tmp_path):
 def test_anything_else_is_not_data(value):
     with pytest.raises(DataError, match="Received"):
         sources.load(lambda: value)
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_three_splits_in_a_row_are_refused_as_either_of_two_could_be_the_test(kind, one_line):
+    with pytest.raises(DataError, match="which of them is the test split") as caught:
+        sources.load(kind([arrays(), arrays(), arrays()]))
+    assert "{'train': ..., 'validation': ..., 'test': ...}" in one_line(caught)
+
+
+def test_three_splits_with_names_are_taken_by_these():
+    class Splits(NamedTuple):
+        train: Any
+        test: Any
+        validation: Any
+
+    data = sources.load(Splits(arrays(30), arrays(20), arrays(10)))
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [30, 10, 20]
 
 
 def test_an_array_alone_is_not_data():

@@ -279,11 +279,10 @@ def test_no_more_is_read_than_is_needed_and_a_little_ahead():
 # From a recipe
 
 
-@pytest.mark.parametrize("form", ["tuple", "dict", "data"])
+@pytest.mark.parametrize("form", ["dict", "data"])
 def test_a_data_function_may_give_streams_in_any_form(form):
     three = (dataset(), Sequence(), Stream(batches, 21))
     value = {
-        "tuple": three,
         "dict": dict(zip(("train", "validation", "test"), three, strict=True)),
         "data": Data(*three),
     }[form]
@@ -293,7 +292,7 @@ def test_a_data_function_may_give_streams_in_any_form(form):
 
 
 def test_arrays_and_streams_go_together():
-    data = sources.as_data((dataset(), (X, Y), (X, Y)))
+    data = sources.as_data({"train": dataset(), "validation": (X, Y), "test": (X, Y)})
     assert isinstance(data.train, Stream)
     assert isinstance(data.test, Split)
 
@@ -302,7 +301,7 @@ def test_arrays_and_streams_go_together():
     ("value", "sentence"),
     [
         ((dataset(), (X, Y)), "needs a validation split"),
-        (({}, (X, Y), (X, Y)), "Received: tuple"),
+        (({}, (X, Y)), "Received: tuple"),
         ({"train": batches(), "test": (X, Y)}, "can be read once"),
         ({"train": 3, "validation": (X, Y), "test": (X, Y)}, "Received: int"),
         ({"train": dataset(), "tset": (X, Y)}, "Did you mean 'test'"),

@@ -388,6 +388,7 @@ def gates_that_a_mask_shuts():
 @member
 def sum_of_exponentials_of_what_a_mask_leaves():
     def pool(x, mask):
-        return ops.logsumexp(ops.where(mask, ops.matmul(x, ops.transpose(x, (0, 2, 1))) / 3, -1e9), -1)
+        logits = ops.where(mask, ops.matmul(x, ops.transpose(x, (0, 2, 1))) / 3, -1e9)
+        return layers.Dense(4)(ops.logsumexp(logits, -1))
 
     return over_time(pool, mask=lower("bool"))

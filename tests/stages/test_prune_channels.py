@@ -75,6 +75,22 @@ def test_a_model_is_cut_trained_quantized_and_reported(recipe):
     assert rows[2]["details"]["layers"][0]["channels"] == [16, 8]
 
 
+def test_a_budget_that_the_model_meets_is_said_on_the_screen_and_in_the_report(recipe):
+    class Steps(tfopt.Progress):
+        said = []
+
+        def step(self, text):
+            self.said.append(text)
+
+    path = recipe("prune_channels: {keep: 100000, of: parameters, epochs: 1}", CUT % ", of: flops, name: half")
+    made = tfopt.run(path, out=path.parent / "out", progress=Steps()).artifacts
+    [(where, reason)] = [(one.where, one.reason) for one in made["prune_channels"].skipped]
+    assert (where, reason[:23]) == ("all layers", "nothing was removed: th")
+    assert Steps.said[0] == reason
+    assert "where 0.500 were asked for" in Steps.said[1]
+    assert reason in (made["half"].path.parents[1] / "report.md").read_text()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", ["parameters", "flops", "bytes"])
 def test_budgets_in_rounds(recipe, unit):

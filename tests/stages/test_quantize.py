@@ -62,7 +62,8 @@ def _labelled(build):
     """Samples that the model itself has labelled, so that its accuracy is 1."""
     x = np.random.default_rng(0).normal(size=(360, 12)).astype(np.float32)
     y = build().predict(x, verbose=0).argmax(-1)
-    return tuple((x[part], y[part]) for part in (slice(0, 120), slice(120, 240), slice(240, 360)))
+    parts = {"train": slice(0, 120), "validation": slice(120, 240), "test": slice(240, 360)}
+    return {name: (x[part], y[part]) for name, part in parts.items()}
 
 
 def load():
@@ -179,7 +180,7 @@ def test_the_drop_is_measured_on_the_validation_split_against_the_model_it_is_ma
     import data  # the project's own
 
     sys.path.pop(0)
-    x, y = data.fragile()[1]
+    x, y = data.fragile()["validation"]
     [output] = Runner(final.path)(x).values()
     accuracy = float((output.argmax(-1) == y).mean())
     step = final.details["steps"][-1]

@@ -146,7 +146,7 @@ def inputs(source: str, shapes: Mapping[str, tuple[int | None, ...]], count: int
 
 
 def as_data(value: Any) -> Data:
-    """Reads what a data function may return: a `Data`, a dict, or two or three splits in a row.
+    """Reads what a data function may return: a `Data`, a dict, or the train and the test split in a row.
 
     A split is a pair (x, y) of arrays, or whatever `tfopt.Stream` takes. The dict has `train`, `test` and, if wanted,
     `validation`, or `x_train`, `y_train` and so on; and `augment`, as `Data` has it. Without a validation split the
@@ -164,8 +164,16 @@ def as_data(value: Any) -> Data:
         given: dict[str, Any] = dict(value.splits())
     elif isinstance(value, Mapping):
         given = _by_name(value)
-    elif isinstance(value, tuple | list) and len(value) in (2, 3) and all(map(_is_split, value)):
-        given = dict(zip(SPLITS if len(value) == 3 else ("train", "test"), value, strict=True))
+    elif isinstance(value, tuple) and hasattr(value, "_asdict"):
+        given = _by_name(value._asdict())
+    elif isinstance(value, tuple | list) and len(value) == 2 and all(map(_is_split, value)):
+        given = dict(zip(("train", "test"), value, strict=True))
+    elif isinstance(value, tuple | list) and len(value) == 3 and all(map(_is_split, value)):
+        raise DataError(
+            "three splits in a row do not say which of them is the test split. Name them: {'train': ..., 'validation': "
+            f"..., 'test': ...}}. Received: {type(value).__name__} of 3.",
+            ("data",),
+        )
     else:
         raise DataError(
             "data is a tfopt.Data, a dict of x_train, y_train, x_test and y_test arrays, or (x, y) pairs for train and "

@@ -5,6 +5,7 @@ Every metric is an entry in a file of its own; `METRICS` finds them by walking t
 
 from __future__ import annotations
 
+from tfopt.metrics.decision import Decision
 from tfopt.metrics.labels import by_class, classes, labelled
 from tfopt.metrics.metric import Metric, MetricFamily, Score
 from tfopt.metrics.outputs import Outputs, compare_outputs, score_split
@@ -13,6 +14,7 @@ from tfopt.metrics.registry import FAMILIES, METRICS, default_metric, find, find
 __all__ = [
     "FAMILIES",
     "METRICS",
+    "Decision",
     "Metric",
     "MetricFamily",
     "Outputs",

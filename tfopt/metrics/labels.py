@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tfopt.metrics.decision import Decision
+
 
 def classes(scores: np.ndarray) -> np.ndarray:
     """Class ids `(...)` from scores: the largest of several `(..., classes)`, or one `(..., 1)` above one half."""
@@ -31,19 +33,27 @@ def labelled(y: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return ids.ravel().astype(np.int64), classes(outputs).ravel()
 
 
-def by_class(y: np.ndarray, outputs: np.ndarray) -> dict[str, Any]:
+def by_class(y: np.ndarray, outputs: np.ndarray, decision: Decision | None = None) -> dict[str, Any]:
     """Precision, recall, F1 and support of every class, and the confusion matrix.
 
     Args:
         y: Labels, as `labelled` takes them.
         outputs: Scores, as `labelled` takes them.
+        decision: How the scores decide, where it is not the usual way.
 
     Returns:
         `classes`: ids; `precision`, `recall`, `f1`, `support`: one value per class; `confusion`: counts by true and
-        predicted class.
+        predicted class, none where a sample has any number of classes.
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+    outputs = decision.probabilities(outputs) if decision else outputs
+    if decision and decision.multilabel:
+        there = np.arange(outputs.shape[-1])
+        truth, taken = (array.reshape(-1, len(there)) > 0.5 for array in (y, outputs))
+        values = precision_recall_fscore_support(truth, taken, labels=there, zero_division=0)
+        named = dict(zip(("precision", "recall", "f1", "support"), (v.tolist() for v in values), strict=True))
+        return {"classes": there.tolist(), **named, "confusion": []}
     ids, found = labelled(y, outputs)
     there = np.union1d(ids, found)
     values = precision_recall_fscore_support(ids, found, labels=there, zero_division=0)

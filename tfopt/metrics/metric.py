@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tfopt.metrics.decision import Decision
+
 Score = Callable[[np.ndarray, np.ndarray], float]
 
 
@@ -23,6 +25,10 @@ class Metric:
         of_classes: Whether the outputs are scores of classes.
         keras_aliases: Other names of that Keras metric, also accepted in a recipe.
         of_losses: Parts of loss names whose usual metric this is, such as `crossentropy`.
+        of_labels: Computes the number of several decisions a sample, from labels 0 and 1 and probabilities of the same
+            shape `(samples, classes)`; None for the mean of `score` over the classes.
+        by_order: Whether only the order of the scores counts, so that logits are as good as probabilities.
+        decisions: How outputs decide on classes, by output name, where it is not the usual way.
     """
 
     name: str
@@ -33,6 +39,28 @@ class Metric:
     of_classes: bool = False
     keras_aliases: tuple[str, ...] = ()
     of_losses: tuple[str, ...] = ()
+    of_labels: Score | None = None
+    by_order: bool = False
+    decisions: tuple[tuple[str, Decision], ...] = ()
+
+    def value(self, y: np.ndarray, outputs: np.ndarray, output: str) -> float:
+        """The number for one output.
+
+        Args:
+            y: Targets `(samples, ...)`.
+            outputs: Outputs `(samples, ...)`.
+            output: Name of the output.
+        """
+        decision = dict(self.decisions).get(output)
+        if decision is None or not self.of_classes:
+            return self.score(y, outputs)
+        scores = outputs if self.by_order else decision.probabilities(outputs)
+        if not decision.multilabel:
+            return self.score(y, scores)
+        labels, scores = (array.reshape(-1, outputs.shape[-1]) for array in (y, scores))
+        if self.of_labels is not None:
+            return self.of_labels(labels, scores)
+        return float(np.mean([self.score(*pair) for pair in zip(labels.T, scores.T, strict=True)]))
 
     def drop(self, before: float, after: float) -> float:
         """How much worse `after` is than `before`; negative if it is better."""

@@ -33,11 +33,12 @@ def score_split(metric: Metric, targets: Samples, outputs: Outputs) -> float:
             ("metrics",),
         )
     if not isinstance(y, dict):
-        return metric.score(y, outputs[metric.output or next(iter(outputs))])
+        name = metric.output or next(iter(outputs))
+        return metric.value(y, outputs[name], name)
     shared = [name for name in outputs if name in y and metric.output in (None, name)]
     if not shared:
         raise DataError(f"the model's outputs are {', '.join(outputs)}, and the targets are {', '.join(y)}.", ("data",))
-    return float(np.mean([metric.score(y[name], outputs[name]) for name in shared]))
+    return float(np.mean([metric.value(y[name], outputs[name], name) for name in shared]))
 
 
 def compare_outputs(expected: Outputs, actual: Outputs) -> dict[str, float]:

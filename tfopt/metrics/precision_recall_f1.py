@@ -8,6 +8,28 @@ from tfopt.metrics.labels import labelled
 from tfopt.metrics.metric import Metric, Score
 
 
+def _metric(name: str, average: str | None = None) -> Metric:
+    """The metric of scikit-learn's score `name`."""
+    return Metric(
+        f"{name}_{average}" if average else name,
+        _averaged(name, average),
+        of_classes=True,
+        of_labels=_of_labels(name, average),
+    )
+
+
+def _of_labels(name: str, average: str | None) -> Score:
+    """scikit-learn's score of several labels a sample, over the classes as the average says, else their mean."""
+
+    def score(y: np.ndarray, outputs: np.ndarray) -> float:
+        from sklearn import metrics
+
+        truth, found = y > 0.5, outputs > 0.5
+        return float(getattr(metrics, f"{name}_score")(truth, found, average=average or "macro", zero_division=0))
+
+    return score
+
+
 def _averaged(name: str, average: str | None) -> Score:
     """scikit-learn's score of that name; without an average that of class 1, or the mean over several classes."""
 
@@ -21,15 +43,15 @@ def _averaged(name: str, average: str | None) -> Score:
     return score
 
 
-PRECISION = Metric("precision", _averaged("precision", None), of_classes=True)
-PRECISION_MACRO = Metric("precision_macro", _averaged("precision", "macro"), of_classes=True)
-PRECISION_MICRO = Metric("precision_micro", _averaged("precision", "micro"), of_classes=True)
-PRECISION_WEIGHTED = Metric("precision_weighted", _averaged("precision", "weighted"), of_classes=True)
-RECALL = Metric("recall", _averaged("recall", None), of_classes=True)
-RECALL_MACRO = Metric("recall_macro", _averaged("recall", "macro"), of_classes=True)
-RECALL_MICRO = Metric("recall_micro", _averaged("recall", "micro"), of_classes=True)
-RECALL_WEIGHTED = Metric("recall_weighted", _averaged("recall", "weighted"), of_classes=True)
-F1 = Metric("f1", _averaged("f1", None), of_classes=True)
-F1_MACRO = Metric("f1_macro", _averaged("f1", "macro"), of_classes=True)
-F1_MICRO = Metric("f1_micro", _averaged("f1", "micro"), of_classes=True)
-F1_WEIGHTED = Metric("f1_weighted", _averaged("f1", "weighted"), of_classes=True)
+PRECISION = _metric("precision")
+PRECISION_MACRO = _metric("precision", "macro")
+PRECISION_MICRO = _metric("precision", "micro")
+PRECISION_WEIGHTED = _metric("precision", "weighted")
+RECALL = _metric("recall")
+RECALL_MACRO = _metric("recall", "macro")
+RECALL_MICRO = _metric("recall", "micro")
+RECALL_WEIGHTED = _metric("recall", "weighted")
+F1 = _metric("f1")
+F1_MACRO = _metric("f1", "macro")
+F1_MICRO = _metric("f1", "micro")
+F1_WEIGHTED = _metric("f1", "weighted")

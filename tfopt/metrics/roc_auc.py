@@ -33,4 +33,12 @@ def roc_auc(y: np.ndarray, outputs: np.ndarray) -> float:
     return float(np.mean([roc_auc_score(ids == label, scores[:, label]) for label in there]))
 
 
-ROC_AUC = Metric("roc_auc", roc_auc, of_classes=True)
+def _of_labels(y: np.ndarray, outputs: np.ndarray) -> float:
+    """The mean over the classes that some samples have and others have not."""
+    mixed = [k for k in range(y.shape[1]) if 0 < y[:, k].mean() < 1]
+    if not mixed:
+        raise ValueError("roc_auc needs a class that some samples have and others have not")
+    return float(np.mean([roc_auc(y[:, k], outputs[:, k]) for k in mixed]))
+
+
+ROC_AUC = Metric("roc_auc", roc_auc, of_classes=True, of_labels=_of_labels, by_order=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
@@ -16,6 +16,7 @@ from tfopt.errors import ConversionError
 from tfopt.output_capture import captured
 from tfopt.quantization.bias_ranges import kernel_ranges
 from tfopt.quantization.calibration import widen_empty_ranges
+from tfopt.quantization.codebook_ranges import codebook_ranges, equal_ranges
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.identities import Identities
 from tfopt.quantization.quantizer_repairs import settled
@@ -54,7 +55,8 @@ def quantize(
         algorithms: Algorithm for the kernel's scale by op number: `minmax` covers the largest weight, `octav` finds
             the scale of least error (iterated clipping of outliers).
         scales: `channel` for per-channel scales of kernels, `tensor` for per-tensor; `auto` is `channel`, but `tensor`
-            for clustered kernels, whose few distinct values many scales would multiply.
+            for clustered kernels, whose few distinct values many scales would multiply; where a batch normalization
+            was folded into such a kernel, `channel` with scales at which all channels have the same integers.
 
     Returns:
         The bytes of the quantized file.
@@ -72,9 +74,12 @@ def quantize(
     with captured() as noise, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            per_tensor = _configure(engine, source, _mode(mode), dict(precisions or {}), io, algorithms or {}, scales)
-            if ranges:
-                ranges = widen_empty_ranges(source.ops, ranges)
+            by_channel = _ranges_by_channel(source, _mode(mode), scales)
+            per_tensor = _configure(
+                engine, source, _mode(mode), dict(precisions or {}), io, algorithms or {}, scales, by_channel
+            )
+            if ranges or by_channel:
+                ranges = {**by_channel, **widen_empty_ranges(source.ops, ranges or {})}
                 ranges = {**ranges, **kernel_ranges(source, ranges, per_tensor)}
             content = bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)
         except Exception as error:
@@ -116,6 +121,19 @@ def shares_values(op: Op) -> bool:
     return any(tensor.codebook for tensor in op.kernels)
 
 
+def _one_scale(op: Op, scales: str) -> bool:
+    """Whether the kernel of an op gets one scale, as far as the settings say."""
+    return bool(op.kernels) and (scales == "tensor" or (scales == "auto" and shares_values(op)))
+
+
+def _ranges_by_channel(source: FloatModel, mode: Mode, scales: str) -> dict[str, Any]:
+    """The ranges of kernels that have a scale for each channel, and not by the channel's own largest weight."""
+    folded = codebook_ranges(source) if scales == "auto" and not mode.weights.startswith("float") else {}
+    hybrid = not mode.static and not mode.weight_only and mode.weights.startswith("int")
+    ops = (op for op in source.ops if hybrid and op.facts.hybrid_by_channel and _one_scale(op, scales))
+    return {**equal_ranges(source, (op for op in ops if not op.graph)), **folded}
+
+
 def _config(mode: Mode, precision: str, per_tensor: bool = False) -> Any:
     """The litert-quantizer configuration for one op."""
     weights = qtyping.TensorQuantizationConfig(
@@ -149,6 +167,7 @@ def _configure(
     io: str | None,
     algorithms: Mapping[int, str],
     scales: str,
+    by_channel: Collection[str],
 ) -> set[int]:
     """Configures the engine for each op; returns the numbers of ops with per-tensor kernels."""
     shared: set[int] = set()
@@ -175,7 +194,7 @@ def _configure(
     precisions = {**precisions, **dict.fromkeys(held.ops, "float")}
     for index, op in enumerate(source.ops):
         scope = _scope(t.name for t in op.outputs)
-        per_tensor = bool(op.kernels) and (scales == "tensor" or (scales == "auto" and shares_values(op)))
+        per_tensor = _one_scale(op, scales) and not any(tensor.name in by_channel for tensor in op.kernels)
         per_tensor = per_tensor and supports(op, mode.name, precisions.get(index, mode.precision), True)
         precision = precisions.get(index) or (mode.precision if per_tensor else None)
         if per_tensor:

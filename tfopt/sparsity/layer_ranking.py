@@ -13,6 +13,7 @@ from tfopt.data.splits import Split
 from tfopt.metrics import Metric, find
 from tfopt.sparsity.selection import choose_kernels
 from tfopt.sparsity.sensitivity import SPARSITIES, Curve, check_target, measure, rules, suggest
+from tfopt.training.decisions import decided
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def rank_layers(
         ```
     """
     split = data if isinstance(data, Split) else Split(*data)
-    scored = find(metric)
+    [scored] = decided([find(metric)], model, y=split.y)
     if sparsities:
         check_target(target, max(sparsities))  # before any layer is measured
     kernels, skipped = choose_kernels(model, only, skip)

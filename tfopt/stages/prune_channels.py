@@ -28,7 +28,8 @@ class PruneChannels(TrainingStage):
     rank: ClassVar[int] = 5
 
     keep: float = Field(gt=0)
-    """Amount to keep of the model: a fraction below 1, or an absolute number of `of`."""
+    """Amount to keep of the model: a fraction below 1, or an absolute number of `of`; of milliseconds always a number.
+    A model that has no more stays as it is, and the report says so."""
     of: Literal["channels", "parameters", "flops", "bytes", "milliseconds"] = "channels"
     """channels: of every layer, or of all with ranking: global. bytes and milliseconds are of the int8 file, on LiteRT
     and this machine."""
@@ -91,6 +92,7 @@ class PruneChannels(TrainingStage):
             limits = self._limits(last=number + 1 == self.rounds)
             removal = remove_to(model, budget, self.score, self.ranking, limits, x, y, context.loss, context.seed)
             model, skipped = removal.model, removal.skipped
+            context.progress.step(str(removal.fit))
             reestimate(model, x)
             folder = context.folder / f"round-{number + 1}"
             settings = replace(self.training(context), epochs=epochs)

@@ -54,6 +54,7 @@ def metrics_of(model: Any, context: Context) -> list[Metric]:
     They are the recipe's, else those the model was compiled with that tfopt knows, else the usual ones of the loss.
     """
     from tfopt.models import signature
+    from tfopt.training.decisions import decided
 
     outputs = signature.output_names(model) or list(signature.keras_outputs(model, context.data.test.few(1)))
     y = context.data.test.y
@@ -68,7 +69,7 @@ def metrics_of(model: Any, context: Context) -> list[Metric]:
     if strangers or (context.metrics and not found):
         wrong = strangers[0].output if strangers else context.metrics[0].name
         raise InputError(f"metrics names the output {wrong!r}, and the model's are {', '.join(outputs)}.", ("metrics",))
-    return list(dict.fromkeys(found))
+    return decided(dict.fromkeys(found), model, context.loss, y)
 
 
 def _usual_metrics(model: Any, context: Context, output: str | None) -> list[Metric]:

@@ -125,9 +125,11 @@ def _by_class(metrics: Sequence[Metric], y: Any, outputs: Mapping[str, Any]) -> 
     from tfopt.metrics import by_class
 
     found: dict[str, Any] = {}
-    for output in dict.fromkeys(metric.output for metric in metrics if metric.of_classes):
+    for output, decisions in dict.fromkeys(
+        (metric.output, metric.decisions) for metric in metrics if metric.of_classes
+    ):
         name = output or next(iter(outputs))
         labels = y[name] if isinstance(y, dict) else y
         if outputs[name].shape[-1] <= MOST_CLASSES:
-            found[name] = by_class(labels, outputs[name])
+            found[name] = by_class(labels, outputs[name], dict(decisions).get(name))
     return found

@@ -33,6 +33,8 @@ CODEBOOK = 256
 _SAMPLE = 4096
 # Least mean number of weights per nonzero value of a codebook.
 _SHARED_BY = 2
+# Up to so many weights, equal ones are no chance.
+_SMALL = 128
 
 
 @dataclass(frozen=True)
@@ -154,8 +156,11 @@ class FileSummary:
 
 
 def is_codebook(values: int, weights: int) -> bool:
-    """Whether so few distinct values for so many weights, zeros not counted in either, come from clustering."""
-    return values * _SHARED_BY <= weights
+    """Whether so few distinct values for so many weights, zeros not counted in either, come from clustering.
+
+    Among the weights of a large kernel many can be equal by chance; in a small one a tenth of them never is.
+    """
+    return values * _SHARED_BY <= weights or (weights <= _SMALL and 10 * values <= 9 * weights)
 
 
 def read(source: Path | bytes) -> FileSummary:

@@ -18,6 +18,8 @@ class OpFacts:
         kernel_axis: The axis of output channels of the kernel in the file.
         keras_axes: The axes of output channels of the Keras kernel, counted from the end where negative; empty for a
             matrix, whose two sides can have several axes each in Keras.
+        hybrid_by_channel: Whether, on float activations, it reads a scale for each channel of its integer kernel, also
+            where the kernel has only one.
         looks_up: Whether it gathers rows of a constant, on the constant's own grid.
         elementwise: Whether it combines two tensors elementwise, so that a constant input is a factor or an offset.
         adds: Whether it is a sum or a difference.
@@ -45,6 +47,7 @@ class OpFacts:
     data_kernel_bias: tuple[int, int, int] | None = None
     kernel_axis: int | None = None
     keras_axes: tuple[int, ...] = ()
+    hybrid_by_channel: bool = False
     looks_up: bool = False
     elementwise: bool = False
     adds: bool = False
@@ -81,7 +84,9 @@ def facts_of(name: str) -> OpFacts:
 _ROWS = (
     # A kernel and a bias.
     OpFacts("CONV_2D", data_kernel_bias=(0, 1, 2), kernel_axis=0, keras_axes=(-1,), int4="any"),
-    OpFacts("DEPTHWISE_CONV_2D", data_kernel_bias=(0, 1, 2), kernel_axis=3, keras_axes=(-2, -1)),
+    OpFacts(
+        "DEPTHWISE_CONV_2D", data_kernel_bias=(0, 1, 2), kernel_axis=3, keras_axes=(-2, -1), hybrid_by_channel=True
+    ),
     OpFacts("CONV_3D", data_kernel_bias=(0, 1, 2), kernel_axis=4, keras_axes=(-1,)),
     OpFacts("FULLY_CONNECTED", data_kernel_bias=(0, 1, 2), kernel_axis=0, int4="any", no_int4_on=("tflm",)),
     # The first input is the shape of the output.

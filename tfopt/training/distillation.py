@@ -9,8 +9,9 @@ from typing import Any
 import keras
 
 from tfopt.errors import InputError, ModelError
-from tfopt.keras_private import history_of, loss_takes_training, penalty_in_loss, set_loss_takes_training
+from tfopt.keras_private import loss_takes_training, penalty_in_loss, set_loss_takes_training
 from tfopt.models.attachment import AttachedCallback, refuse_combinations
+from tfopt.models.ending import last_activation
 from tfopt.training.label_checks import loss_name
 
 __all__ = ["Distillation"]
@@ -170,7 +171,7 @@ class _Divergence(keras.losses.Loss):
 def _comparison(student: keras.Model, teacher: Any, temperature: float) -> keras.losses.Loss:
     """The loss between the outputs of two models, chosen by the student's last activation and loss."""
     name, from_logits = _crossentropy(student)
-    ending = _ending(student)
+    ending = last_activation(student)
     if not name and ending != "softmax":
         return keras.losses.MeanSquaredError()
     binary = "binary" in name and ending != "softmax"
@@ -179,7 +180,7 @@ def _comparison(student: keras.Model, teacher: Any, temperature: float) -> keras
 
 
 def _gives_probabilities(teacher: Any, otherwise: bool) -> bool:
-    ending = _ending(teacher)
+    ending = last_activation(teacher)
     name, from_logits = _crossentropy(teacher)
     if ending in ("softmax", "sigmoid"):
         return True
@@ -194,23 +195,6 @@ def _crossentropy(model: Any) -> tuple[str, bool]:
     loss = losses[0] if len(losses) == 1 else None
     name = loss_name(loss) or ""
     return (name, bool(getattr(loss, "from_logits", False))) if "crossentropy" in name else ("", False)
-
-
-def _ending(model: Any) -> str:
-    """The last activation of a model: `softmax`, `sigmoid`, `linear` for a kernel without one; empty if unknown."""
-    layer, index = model, 0
-    while isinstance(layer, keras.Model | keras.layers.Wrapper):
-        if isinstance(layer, keras.layers.Wrapper):
-            layer = layer.layer
-            continue
-        outputs = keras.tree.flatten(getattr(layer, "outputs", None) or [])
-        if not outputs:  # a subclassed model
-            return ""
-        history = history_of(outputs[index])
-        layer, index = history.operation, history.tensor_index
-    does = getattr(layer, "activation", layer)
-    name = getattr(does, "__name__", type(does).__name__).lower()
-    return name if name in ("softmax", "sigmoid") or (name == "linear" and hasattr(layer, "kernel")) else ""
 
 
 def _ask(teacher: Any, x: Any) -> Any:

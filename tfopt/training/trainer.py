@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from tfopt.recipe.artifact import BACKUP
 from tfopt.training import regularizers
 from tfopt.training.checkpoint import EarlyStopping, EpochBackup, State
 from tfopt.training.closure_step import ClosureStep
+from tfopt.training.decisions import Decisions, at_thresholds, decisions_of, keras_metric
 from tfopt.training.devices import Devices
 from tfopt.training.fit_callbacks import Listener, Reseed, StopOnNaN, _Telling
 from tfopt.training.layer_rates import factors_of, frozen, rated
@@ -53,6 +54,7 @@ class FitSettings:
         freeze: Layer patterns of the layers to freeze.
         rates: Factors of the learning rate by layer pattern.
         seed: Seed of the order of the data and of random layers.
+        decisions: How outputs decide on classes, where it is not the usual way; `fit` finds it.
         decay_steps: Steps that a learning rate schedule spans where it does not say; all of the training if None.
     """
 
@@ -68,6 +70,7 @@ class FitSettings:
     freeze: tuple[str, ...] = ()
     rates: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
+    decisions: Decisions = ()
     decay_steps: int | None = None
 
 
@@ -99,6 +102,7 @@ def fit(
     steps = math.ceil(len(data.train) / settings.batch_size)
     state = State()
     weights = class_weights(model, settings, data.train)
+    settings = replace(settings, decisions=decisions_of(model, settings.loss, data.validation.y))
     scores = scored_metrics(model, settings, data.validation)
     with training_setup(model, settings, steps) as trained:
         early = _early_stopping(settings.early_stopping, scores) if settings.early_stopping else None
@@ -246,19 +250,26 @@ def compile_arguments(model: keras.Model, settings: FitSettings, steps_per_epoch
     own.update(
         optimizer=build_optimizer(spec, settings.decay_steps or settings.epochs * steps_per_epoch),
         loss=loss,
-        metrics=_keras_metrics(model, settings.metrics, loss) if settings.metrics else own.get("metrics"),
+        metrics=_keras_metrics(model, settings, loss)
+        if settings.metrics
+        else at_thresholds(own.get("metrics"), settings.decisions, signature.output_names(model)),
     )
     return own
 
 
-def _keras_metrics(model: keras.Model, metrics: Sequence[Metric], loss: Any) -> Any:
+def _keras_metrics(model: keras.Model, settings: FitSettings, loss: Any) -> Any:
     """The metrics that Keras has, as `compile` takes them."""
     outputs = signature.output_names(model)
-    known = [metric for metric in metrics if metric.keras]
+    decisions = dict(settings.decisions)
+    known = [metric for metric in settings.metrics if metric.keras]
     if len(outputs) < 2:
-        return [metric.keras for metric in known]
+        only = next(iter(decisions.values()), None)
+        return [keras_metric(str(metric.keras), only) for metric in known]
     trained = [name for name in outputs if not isinstance(loss, Mapping) or loss.get(name) is not None]
-    of_each = {name: [m.keras for m in known if m.output in (None, name)] for name in trained}
+    of_each = {
+        name: [keras_metric(str(m.keras), decisions.get(name)) for m in known if m.output in (None, name)]
+        for name in trained
+    }
     return {name: found for name, found in of_each.items() if found}
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import keras
 
 from tfopt.data.splits import Samples, Split
-from tfopt.metrics import find, score_split
+from tfopt.metrics import Metric, find, score_split
 from tfopt.models import signature
+from tfopt.training.decisions import decided
 
 __all__ = ["ValidationScores"]
 
@@ -38,9 +39,15 @@ class ValidationScores(keras.callbacks.Callback):
         super().__init__()
         self._split = validation if isinstance(validation, Samples) else Split(*validation)
         self._metrics = [find(metric) for metric in metrics]
+        self._decided: list[Metric] = []
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Forgets how the outputs of another model decided."""
+        self._decided = []
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Adds the scores to the logs of the epoch."""
         outputs = signature.keras_outputs(self.model, self._split)
-        for metric in self._metrics:
+        self._decided = self._decided or decided(self._metrics, self.model, y=self._split.y)
+        for metric in self._decided:
             (logs if logs is not None else {})[f"val_{metric.name}"] = score_split(metric, self._split, outputs)

@@ -41,7 +41,7 @@ def test_half_of_the_channels_go_and_the_net_is_the_masked_one(name):
     x = np.random.default_rng(0).uniform(0, 255, (3, 96, 96, 3)).astype(np.float32)
     structure = read(model)
     assert {type(model.get_layer(path)) for path, _ in structure.skipped} <= unknown
-    drop = fit(structure, RemovalOrder(structure, score(structure, "l2"), "local", LayerLimits()), Budget(0.5))
+    drop = fit(structure, RemovalOrder(structure, score(structure, "l2"), "local", LayerLimits()), Budget(0.5)).drop
     smaller = cut(structure, drop)
     for layer in smaller.layers:
         old = model.get_layer(layer.name)

@@ -1,5 +1,7 @@
 """Budgets: what is left fits, and no more went than has to."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -56,7 +58,7 @@ def total(structure, what, drop=()):
 @pytest.mark.parametrize("unit", ["parameters", "flops"])
 @pytest.mark.parametrize("share", [0.75, 0.5, 0.2])
 def test_a_share_of_parameters_and_flops_is_met_and_hardly_undercut(structure, unit, share):
-    drop = fit(structure, choice(structure), Budget(share, unit))
+    drop = fit(structure, choice(structure), Budget(share, unit)).drop
     left = total(structure, unit, drop) / total(structure, unit)
     assert share - 0.05 < left <= share
     if unit == "parameters":
@@ -66,19 +68,20 @@ def test_a_share_of_parameters_and_flops_is_met_and_hardly_undercut(structure, u
 @pytest.mark.parametrize("unit", ["parameters", "flops"])
 def test_so_many_are_the_same_as_their_share(structure, unit):
     many = 0.4 * total(structure, unit)
-    assert fit(structure, choice(structure), Budget(many, unit)) == fit(structure, choice(structure), Budget(0.4, unit))
+    found = [fit(structure, choice(structure), Budget(amount, unit)).drop for amount in (many, 0.4)]
+    assert found[0] == found[1]
 
 
 def test_a_share_of_the_channels(structure):
-    drop = fit(structure, choice(structure), Budget(0.25))
+    drop = fit(structure, choice(structure), Budget(0.25)).drop
     assert [len(drop & set(family.groups)) for family in structure.families] == [24, 36, 48]
 
 
 def test_the_bytes_of_the_int8_file(structure, to_int8):
     whole = len(to_int8(structure.model))
-    drop = fit(structure, choice(structure), Budget(0.5, "bytes"), SAMPLES)
+    drop = fit(structure, choice(structure), Budget(0.5, "bytes"), SAMPLES).drop
     assert 0.35 * whole < len(to_int8(cut(structure, drop))) <= 0.5 * whole
-    assert fit(structure, choice(structure), Budget(0.5 * whole, "bytes"), SAMPLES) == drop
+    assert fit(structure, choice(structure), Budget(0.5 * whole, "bytes"), SAMPLES).drop == drop
 
 
 def test_milliseconds_are_those_of_the_file_on_litert(structure, to_int8, monkeypatch):
@@ -90,13 +93,64 @@ def test_milliseconds_are_those_of_the_file_on_litert(structure, to_int8, monkey
 
     monkeypatch.setattr("tfopt.tflite.benchmark.measure", measure)
     whole = len(to_int8(structure.model))
-    drop = fit(structure, choice(structure), Budget(0.5e-3 * whole, "milliseconds"), SAMPLES)
+    drop = fit(structure, choice(structure), Budget(0.5e-3 * whole, "milliseconds"), SAMPLES).drop
     assert len(to_int8(cut(structure, drop))) <= 0.5 * whole
     assert seen[0] == whole
 
 
 def test_a_model_that_fits_stays_as_it_is(structure):
-    assert fit(structure, choice(structure), Budget(total(structure, "flops"), "flops")) == set()
+    assert fit(structure, choice(structure), Budget(total(structure, "flops"), "flops")).drop == set()
+
+
+def narrow(*widths):
+    """A stack of convolutions of few channels, on which rounding to eight is coarse."""
+    stack = [layer for width in widths for layer in (layers.Conv2D(width, 3, padding="same"), layers.ReLU())]
+    head = [layers.GlobalAveragePooling2D(), layers.Dense(4)]
+    return read(keras.Sequential([layers.Input((12, 12, 3)), *stack, *head]))
+
+
+@pytest.mark.parametrize(
+    ("widths", "share", "expected"),
+    [
+        ((16, 16, 16), 0.5, (8, 16, 8)),  # rounded alone it is 8, 8, 8: 0.27 of the operations
+        ((16, 16), 0.7, (16, 8)),
+        ((24, 24, 24), 0.7, (24, 16, 24)),
+    ],
+)
+@pytest.mark.parametrize("ranking", ["local", "global"])
+def test_rounding_costs_no_more_of_the_budget_than_it_has_to(widths, share, expected, ranking):
+    structure = narrow(*widths)
+    found = fit(
+        structure, RemovalOrder(structure, magnitude(structure, 2), ranking, LayerLimits()), Budget(share, "flops")
+    )
+
+    def cost(kept):
+        drop = {g for family, n in zip(structure.families, kept, strict=True) for g in family.groups[n:]}
+        return total(structure, "flops", drop)
+
+    every = itertools.product(*(range(8, width + 1, 8) for width in widths))
+    nearest = max(value for kept in every if (value := cost(kept)) <= share * total(structure, "flops"))
+    assert found.after == total(structure, "flops", found.drop)
+    assert found.after >= 0.98 * nearest
+    if ranking == "local":
+        assert tuple(len(set(f.groups) - found.drop) for f in structure.families) == expected
+
+
+def test_it_says_what_was_reached(structure):
+    said = str(fit(structure, choice(structure), Budget(0.5, "flops")))
+    whole = total(structure, "flops")
+    assert f"of {whole:,} flops are left" in said
+    assert said.endswith("where 0.500 were asked for")
+    assert str(fit(structure, choice(structure, 32), Budget(0.5))).startswith("96 of 144 channels are left, 0.667")
+
+
+@pytest.mark.parametrize(("unit", "amount", "end"), [("milliseconds", 0.6, "not a share"), ("parameters", 1e9, "for")])
+def test_a_model_that_fits_already_says_that_nothing_was_removed(structure, to_int8, monkeypatch, unit, amount, end):
+    monkeypatch.setattr("tfopt.tflite.benchmark.measure", lambda path: {"latency_median_seconds": 2e-4})
+    found = fit(structure, choice(structure), Budget(amount, unit), SAMPLES)
+    assert found.drop == set()
+    assert str(found).startswith("nothing was removed: the model has ")
+    assert str(found).endswith(end)
 
 
 def test_what_cannot_fit_says_how_small_it_gets(structure):

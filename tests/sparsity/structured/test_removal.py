@@ -96,6 +96,20 @@ def test_the_table_of_every_layer(trained):
     assert len({len(line) for line in lines}) == 1
 
 
+def test_a_budget_that_the_model_meets_removes_nothing_and_says_so(trained):
+    with pytest.warns(tfopt.TfoptWarning, match="nothing was removed: the model has .* within the 1,000,000 asked for"):
+        removal = tfopt.sparsity.remove(trained, 1e6, "parameters")
+    assert removal.model.count_params() == trained.count_params()
+    assert removal.skipped[-1] == ("all layers", str(removal.fit))
+
+
+def test_the_table_ends_with_what_is_left_of_the_budget(trained):
+    removal = tfopt.sparsity.remove(trained, 0.5, "flops")
+    assert str(removal).splitlines()[-1] == str(removal.fit)
+    before, after = removal.total("flops")
+    assert (removal.fit.before, removal.fit.after, removal.fit.share) == (before, after, after / before)
+
+
 def test_the_int8_file_is_smaller_and_runs(trained, blobs):
     x, y = blobs
     smaller = tfopt.sparsity.remove(trained, 0.5, "bytes", score="taylor", round_to=16, x=x, y=y).model
@@ -160,7 +174,8 @@ def test_names_precision_regularizers_and_frozen_layers_are_kept(tmp_path):
 def test_the_only_channel_of_a_layer_stays():
     model = keras.Sequential([layers.Input((3,)), layers.Dense(1), layers.Dense(2)])
     structure = read(model)
-    removal = tfopt.sparsity.remove(model)
+    with pytest.warns(tfopt.TfoptWarning, match="1 of 1 channels are left"):
+        removal = tfopt.sparsity.remove(model)
     assert removal.model.layers[0].units == 1
     assert len(structure.families) == 1
 

@@ -12,7 +12,7 @@ from tfopt.errors import InputError, ModelError
 from tfopt.models.attachment import AttachedCallback, refuse_combinations
 from tfopt.models.layers import replaced_by
 from tfopt.optimizers.closure import needs_closure
-from tfopt.quantization.aware.session import QATSession, check_settings
+from tfopt.quantization.aware.session import QATSession, Resemblance, check_settings
 from tfopt.quantization.conversion import Conversion
 from tfopt.recipe.export import Export
 
@@ -147,6 +147,18 @@ class QuantizationAware(AttachedCallback):
             ConversionError: LiteRT cannot run the file, or its outputs have nothing to do with the model's.
         """
         return (self.aware if model is None else self.aware.on(model)).convert()
+
+    def likeness(self, content: bytes, samples: Any = None) -> Resemblance:
+        """How close a file is to the model as it was trained to compute; see `QATSession.likeness`.
+
+        Args:
+            content: Bytes of the file.
+            samples: Inputs `(samples, ...)`, or a dict of such arrays; the calibration samples if not given.
+
+        Raises:
+            ModelError: There was no `fit` yet.
+        """
+        return self.aware.likeness(content, samples)
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The ranges as arrays, to continue in another process with `set_state`."""

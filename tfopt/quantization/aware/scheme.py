@@ -15,16 +15,16 @@ import keras
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tfopt.models.layers import Kernel
 from tfopt.quantization import quantizer
 from tfopt.quantization.aware.tensor_matching import Point, match, parts
-from tfopt.quantization.aware.weight_matching import StoredKernel, operands, stored_kernels, unknown_kernels
 from tfopt.quantization.calibration import as_range
+from tfopt.quantization.codebook_ranges import codebook
 from tfopt.quantization.conversion import PreparedModel
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.masks import Masked
+from tfopt.quantization.weight_matching import StoredKernel, operands, stored_kernels, unknown_kernels
 from tfopt.tflite import flatbuffer
-from tfopt.tflite.file import Op, is_codebook, read
+from tfopt.tflite.file import Op, read
 
 # Ranges of the trial: the first, wider than any that an op fixes, and how much wider each is than the one before.
 _LEAST, _STEP = 2.0, 1e-2
@@ -202,13 +202,6 @@ def _by_op(source: FloatModel, matched: Mapping[str, Point]) -> dict[str, frozen
         "ends": given - read_on,
     }
     return {field: frozenset(matched[name] for name in found if name in matched) for field, found in names.items()}
-
-
-def codebook(kernel: Kernel) -> bool:
-    """Whether a kernel is clustered: it has few distinct values, but is not all zeros."""
-    weights = np.asarray(kernel.variable.value.numpy())
-    kept = weights[weights != 0]
-    return kept.size > 0 and is_codebook(np.unique(kept).size, kept.size)
 
 
 def _computed(tensor: Any) -> bool:

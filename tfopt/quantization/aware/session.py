@@ -17,13 +17,14 @@ from tfopt.models.constraints import HeldConstraint, SharedValueConstraint, Zero
 from tfopt.models.layers import prunable, replaced_by, walk
 from tfopt.quantization import quantizer
 from tfopt.quantization.aware import fake_quant
-from tfopt.quantization.aware.scheme import QuantizationScheme, codebook, distinct_constants, make_scheme
+from tfopt.quantization.aware.scheme import QuantizationScheme, distinct_constants, make_scheme
 from tfopt.quantization.aware.simulation import Simulation
 from tfopt.quantization.aware.tensor_matching import parts
-from tfopt.quantization.aware.weight_matching import stored_kernels
 from tfopt.quantization.calibration import as_range
 from tfopt.quantization.calibration_data import collect_samples
+from tfopt.quantization.codebook_ranges import codebook
 from tfopt.quantization.conversion import Conversion, PreparedModel, finish, prepare, unrolled
+from tfopt.quantization.weight_matching import stored_kernels
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.export import MODES, TRAINED_RANGES, Export
 from tfopt.tflite.interpreter import Runner

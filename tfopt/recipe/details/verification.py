@@ -41,7 +41,7 @@ class ClassFigures:
         recall: Recalls, 0-1.
         f1: F1 scores, 0-1.
         support: Number of samples.
-        confusion: Confusion matrix: counts by true and predicted class.
+        confusion: Confusion matrix: counts by true and predicted class; empty where samples have any number of classes.
     """
 
     classes: list[Any]

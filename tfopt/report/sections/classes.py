@@ -23,13 +23,14 @@ def markdown(artifact: Artifact) -> list[str]:
             for label, precision, recall, f1, support in columns
         ]
         lines += headed(f"{name}: class by class", *table(HEADERS, rows))
-        lines += ["", f"Which is taken for which: [{FILE}]({FILE})."]
+        if found.confusion:
+            lines += ["", f"Which is taken for which: [{FILE}]({FILE})."]
     return lines
 
 
 def page(title: str, artifacts: Mapping[str, Artifact]) -> str | None:
     """The confusion matrix of each file; None where nothing was classified."""
-    found = [each for artifact in artifacts.values() for each in _found(artifact)]
+    found = [each for artifact in artifacts.values() for each in _found(artifact) if each[1].confusion]
     if not found:
         return None
     import plotly.graph_objects as go

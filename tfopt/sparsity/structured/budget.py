@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tfopt.errors import InputError, ModelError
-from tfopt.sparsity.structured.dependency_graph import DependencyGraph
+from tfopt.sparsity.structured.dependency_graph import CoupledGroups, DependencyGraph
 from tfopt.sparsity.structured.flops import costs
 from tfopt.sparsity.structured.selection import RemovalOrder
 from tfopt.sparsity.structured.surgery import cut
@@ -18,6 +19,10 @@ Unit = Literal["channels", "parameters", "flops", "bytes", "milliseconds"]
 UNITS = ("channels", "parameters", "flops", "bytes", "milliseconds")
 # Bisection steps on the share of channels: for a cheap cost, and for one that takes a conversion.
 _CHEAP, _DEAR = 12, 6
+# A model that misses its budget by less, as a share of it, has come near enough.
+_NEAR = 0.02
+# The most layers among which steps are exchanged to come nearer: models of more have steps enough.
+_FAMILIES = 8
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,8 @@ class Budget:
     Args:
         amount: Below 1 a fraction of the model's own, else an absolute amount; milliseconds are always absolute.
         unit: `channels` (a fraction only: of every family or of all, as the ranking says), `parameters`, `flops`,
-            `bytes` (of the int8 file), or `milliseconds` (the median of the int8 file on LiteRT, on this machine).
+            `bytes` (of the int8 file), or `milliseconds` (the median of the int8 file on LiteRT, on this machine). A
+            model that fits already stays as it is.
 
     Raises:
         InputError: An unknown unit, or an invalid amount.
@@ -70,8 +76,51 @@ def _is_share(budget: Budget) -> bool:
     return budget.amount < 1 and budget.unit != "milliseconds"
 
 
-def fit(structure: DependencyGraph, choice: RemovalOrder, budget: Budget, samples: Any = None) -> set[int]:
+@dataclass(frozen=True)
+class BudgetFit:
+    """The groups to remove for a budget, and what is left then.
+
+    Args:
+        drop: Numbers of the groups to remove.
+        before: What the model has, in `unit`.
+        after: What is left of it.
+        most: What the budget allows.
+        budget: The budget.
+    """
+
+    drop: set[int]
+    before: float
+    after: float
+    most: float
+    budget: Budget
+
+    @property
+    def share(self) -> float:
+        """The fraction that is left, 0-1."""
+        return self.after / self.before if self.before else 1.0
+
+    def __str__(self) -> str:
+        """A sentence: how much is left and how much was asked for, or why nothing was removed."""
+        unit = self.budget.unit
+        digits = ",.3f" if unit == "milliseconds" else ",.0f"
+        if not self.drop and self.before <= self.most:
+            hint = ", which is so many, not a share" if unit == "milliseconds" and self.budget.amount < 1 else ""
+            return (
+                f"nothing was removed: the model has {self.before:{digits}} {unit}, within the {self.most:{digits}} "
+                f"asked for{hint}"
+            )
+        asked = self.most / self.before if self.before else 1.0
+        return (
+            f"{self.after:{digits}} of {self.before:{digits}} {unit} are left, {self.share:.3f} of them where "
+            f"{asked:.3f} were asked for"
+        )
+
+
+def fit(structure: DependencyGraph, choice: RemovalOrder, budget: Budget, samples: Any = None) -> BudgetFit:
     """The fewest groups to remove for the rest to fit the budget.
+
+    The share of channels to remove is found by bisection; what rounding took beyond the budget is then given back to
+    the layers one step of rounding at a time, while the budget is kept.
 
     Args:
         structure: The dependency graph of the model.
@@ -84,33 +133,77 @@ def fit(structure: DependencyGraph, choice: RemovalOrder, budget: Budget, sample
         ModelError: Not even the smallest model that the limits allow fits.
     """
     if budget.unit == "channels":
-        return choice.drop(1 - budget.amount)
+        drop = choice.drop(1 - budget.amount)
+        before, after = choice.channels(set()), choice.channels(drop)
+        return BudgetFit(drop, before, after, budget.amount * before, budget)
     cost = _cost(structure, budget, samples)
     whole = cost(set())
     most = budget.amount * whole if _is_share(budget) else budget.amount
     if whole <= most:
-        return set()
+        return BudgetFit(set(), whole, whole, most, budget)
+    known: dict[frozenset[int], float] = {}
+
+    def costing(drop: set[int]) -> float:
+        key = frozenset(drop)
+        if key not in known:
+            known[key] = cost(drop)
+        return known[key]
+
     low, high = 0.0, 1.0
     found = choice.drop(high)
-    if (least := cost(found)) > most:
+    if (least := costing(found)) > most:
         digits = ",.3f" if budget.unit == "milliseconds" else ",.0f"
         raise ModelError(
             f"the model does not fit {most:{digits}} {budget.unit}: the smallest that floor, round_to, only and skip "
             f"allow has {least:{digits}}. Lower them, or raise the budget.",
             ("keep",),
         )
-    known: dict[frozenset[int], float] = {}
-    for _ in range(_DEAR if budget.unit in ("bytes", "milliseconds") else _CHEAP):
+    tries = _DEAR if budget.unit in ("bytes", "milliseconds") else _CHEAP
+    for _ in range(tries):
         middle = (low + high) / 2
         drop = choice.drop(middle)
-        key = frozenset(drop)
-        if key not in known:
-            known[key] = cost(drop)
-        if known[key] <= most:
+        if costing(drop) <= most:
             found, high = drop, middle
         else:
             low = middle
-    return found
+    found = _nearest(choice, found, costing, most, None if tries == _CHEAP else tries)
+    return BudgetFit(found, whole, costing(found), most, budget)
+
+
+def _nearest(
+    choice: RemovalOrder, drop: set[int], cost: Callable[[set[int]], float], most: float, tries: int | None
+) -> set[int]:
+    """The groups to remove once no layer can be a step of rounding wider, in so many tries; None for no end of them.
+
+    Where that is far from the budget, as in narrow models, other layers get the first step, or one that another gives.
+    """
+
+    def fits(less: set[int]) -> bool:
+        return cost(less) <= most
+
+    best = _given_back(choice, drop, fits, tries)
+    if tries is None and cost(best) < (1 - _NEAR) * most:
+        narrower = itertools.islice(choice.narrower(best), _FAMILIES)
+        starts = [drop, *(more for _, more in narrower)]
+        others = [less for start in starts for _, less in itertools.islice(choice.wider(start), _FAMILIES)]
+        best = max([best, *(_given_back(choice, less, fits, tries) for less in others if fits(less))], key=cost)
+    return best
+
+
+def _given_back(choice: RemovalOrder, drop: set[int], fits: Callable[[set[int]], bool], tries: int | None) -> set[int]:
+    """The groups to remove once the layers got back all steps that fit, the neediest first."""
+    full: set[CoupledGroups] = set()
+    while tries is None or tries > 0:
+        step = next(((family, less) for family, less in choice.wider(drop) if family not in full), None)
+        if step is None:
+            break
+        family, less = step
+        if fits(less):
+            drop = less
+        else:
+            full.add(family)  # nor will it fit when others are wider
+        tries = None if tries is None else tries - 1
+    return drop
 
 
 def _cost(structure: DependencyGraph, budget: Budget, samples: Any) -> Callable[[set[int]], float]:

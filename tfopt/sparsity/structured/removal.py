@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfopt.errors import TfoptWarning
 from tfopt.keras_private import all_layers
-from tfopt.sparsity.structured.budget import Budget, Unit, fit
+from tfopt.sparsity.structured.budget import Budget, BudgetFit, Unit, fit
 from tfopt.sparsity.structured.dependency_graph import read
 from tfopt.sparsity.structured.flops import LayerCost, costs
 from tfopt.sparsity.structured.importance import score as score_of
@@ -47,11 +49,13 @@ class Removal:
         model: An ordinary Keras model of the same layer classes and names.
         layers: Change of each layer with weights, in the order in which they run.
         skipped: Layers left alone, with the reason: those that tfopt cannot cut, and those left out by settings.
+        fit: How near it comes to its budget; None for a removal without one.
     """
 
     model: keras.Model
     layers: tuple[LayerChange, ...]
     skipped: tuple[tuple[str, str], ...]
+    fit: BudgetFit | None = None
 
     def total(self, what: str) -> tuple[int, int]:
         """`parameters` or `flops` of all layers, before and after."""
@@ -59,14 +63,15 @@ class Removal:
         return before, sum(getattr(change.after, what) for change in self.layers)
 
     def __str__(self) -> str:
-        """A line for each layer: its channels, parameters and FLOPs, before and after."""
+        """A line for each layer: channels, parameters and FLOPs, before and after; and one on what is left in all."""
         rows = [(row["path"], *(_change(*row[what]) for what in FIGURES)) for row in as_rows(self.layers)]
         rows = [("layer", *FIGURES), *rows, ("all", "", *(_change(*self.total(what)) for what in FIGURES[1:]))]
         name, *figures = (max(map(len, column)) for column in zip(*rows, strict=True))
-        return "\n".join(
+        lines = [
             "  ".join([path.ljust(name), *(cell.rjust(width) for cell, width in zip(cells, figures, strict=True))])
             for path, *cells in rows
-        )
+        ]
+        return "\n".join([*lines, str(self.fit)] if self.fit and self.fit.budget.unit != "channels" else lines)
 
 
 def remove(
@@ -95,12 +100,14 @@ def remove(
 
     Args:
         model: A built functional or Sequential model.
-        keep: Amount to keep: a fraction below 1, or an absolute number of `unit`.
+        keep: Amount to keep: a fraction below 1, or an absolute number of `unit`; of milliseconds always a number. A
+            model that has no more stays as it is, with a warning.
         unit: `channels`, `parameters`, `flops`, `bytes` of the int8 file, or its `milliseconds` on LiteRT.
         score: Importance score: `l1`, `l2`, `activity`, `batchnorm`, `taylor`, `random`, or another entry of
             `tfopt.sparsity.structured.importance.SCORES`.
         ranking: `local`: the same share of every layer. `global`: all channels ranked together.
-        round_to: The channels that a layer keeps are a multiple of this.
+        round_to: The channels that a layer keeps are a multiple of this. The model comes as near to its budget as that
+            allows; the result's `fit` says how near.
         floor: Least fraction of its channels that a layer keeps, in (0, 1].
         only: Layer patterns; empty means every layer. Channels coupled to those of a chosen layer are removed too.
         skip: Layer patterns to leave alone, with all channels coupled to them.
@@ -125,7 +132,10 @@ def remove(
         ```
     """
     limits = LayerLimits(round_to, floor, _patterns(only), _patterns(skip))
-    return remove_to(model, Budget(keep, unit), score, ranking, limits, x, y, loss, seed)
+    removal = remove_to(model, Budget(keep, unit), score, ranking, limits, x, y, loss, seed)
+    if removal.fit is not None and not removal.fit.drop:
+        warnings.warn(str(removal.fit), TfoptWarning, stacklevel=2)
+    return removal
 
 
 def remove_to(
@@ -142,9 +152,10 @@ def remove_to(
     """`remove` with a budget and limits for its settings."""
     structure = read(model)
     choice = RemovalOrder(structure, score_of(structure, score, x, y, loss, seed), ranking, limits)
-    drop = fit(structure, choice, budget, x)
-    layers = changes(costs(structure), costs(structure, structure.left(drop)))
-    return Removal(cut(structure, drop), layers, tuple(choice.skipped))
+    found = fit(structure, choice, budget, x)
+    layers = changes(costs(structure), costs(structure, structure.left(found.drop)))
+    skipped = choice.skipped if found.drop else [*choice.skipped, ("all layers", str(found))]
+    return Removal(cut(structure, found.drop), layers, tuple(skipped), found)
 
 
 def changes(before: Sequence[LayerCost], after: Sequence[LayerCost]) -> tuple[LayerChange, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -82,8 +82,8 @@ class RemovalOrder:
             raise ModelError(f"no channels of this model can be removed. {reasons}.", ("only",))
         if not self._families:
             raise ModelError("no channels are left to remove: only/skip or the score leave out every layer.", ("only",))
-        even = normalized(structure, dict(scores))
-        together = [(even[group], group) for _, ordered in self._families for group in ordered]
+        self._even = normalized(structure, dict(scores))
+        together = [(self._even[group], group) for _, ordered in self._families for group in ordered]
         self._together = [group for _, group in sorted(together)]
 
     def drop(self, share: float) -> set[int]:
@@ -97,6 +97,46 @@ class RemovalOrder:
             group for family, ordered in self._families for group in ordered[: self._allowed(family, wanted[family])]
         }
         return self._structure.spared(drop, self._scores, self._limits.floor)
+
+    def channels(self, drop: set[int]) -> int:
+        """The number of channels that are left of all families."""
+        return sum(family.width - self._removed(family, drop) for family, _ in self._families)
+
+    def wider(self, drop: set[int]) -> Iterator[tuple[CoupledGroups, set[int]]]:
+        """What to remove where one family keeps a step of rounding more, for each that can, the neediest first.
+
+        With a local ranking that is the family of which the least is left, else the one that gets back the channels of
+        the highest scores.
+        """
+        found = []
+        for family, ordered in self._families:
+            gone = [group for group in ordered if group in drop]
+            if not gone:
+                continue
+            step = 1 if family.single else self._limits.round_to
+            left = family.width - self._removed(family, drop)
+            more = min((left // step + 1) * step, family.width) - left
+            back = gone[-math.ceil(more / family.multiple) :]
+            need = left / family.width if self._ranking == "local" else -max(self._even[group] for group in back)
+            found.append((need, family.paths, family, drop.difference(back)))
+        yield from ((family, less) for _, _, family, less in sorted(found, key=lambda each: each[:2]))
+
+    def narrower(self, drop: set[int]) -> Iterator[tuple[CoupledGroups, set[int]]]:
+        """What to remove where one family keeps a step of rounding less, for each that can."""
+        for family, ordered in self._families:
+            stays = [group for group in ordered if group not in drop]
+            removed = self._removed(family, drop)
+            step = 1 if family.single else self._limits.round_to
+            left = family.width - removed
+            fewer = left - (left - 1) // step * step
+            gone = stays[: math.ceil(fewer / family.multiple)]
+            if removed + len(gone) * family.multiple <= self._allowed(family, len(family.groups)) * family.multiple:
+                yield family, self._structure.spared(drop.union(gone), self._scores, self._limits.floor)
+
+    @staticmethod
+    def _removed(family: CoupledGroups, drop: set[int]) -> int:
+        """The channels of a family that are removed."""
+        return sum(group in drop for group in family.groups) * family.multiple
 
     def _allowed(self, family: CoupledGroups, wanted: int) -> int:
         """How many of `wanted` groups of a family may be removed: its layers keep their floor and a round number."""
