@@ -115,6 +115,8 @@ def build(source: Any, trust: bool = False) -> Any:
 def load_source(source: Any, trust: bool = False) -> LoadedModel:
     """As `build`, together with the migration of a Keras 2 model."""
     keras = keras_on_tensorflow()
+    from tfopt.models import requirements
+
     if isinstance(source, Path):
         return _named(files.read(source, {}, trust))
     try:
@@ -134,7 +136,8 @@ def load_source(source: Any, trust: bool = False) -> LoadedModel:
         raise ModelError(
             f"{source} must return a Keras 3 model. Received: {type(model).__module__}.{type(model).__name__}."
         )
-    if not model.built:
+    requirements.check_call(model)
+    if not requirements.has_weights(model):
         raise ModelError(
             f"the model of {source} has no weights yet. Give it an Input, or call it once before returning it."
         )

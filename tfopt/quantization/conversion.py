@@ -14,6 +14,7 @@ from tfopt.errors import ConversionError, DataError, InputError, ModelError
 from tfopt.metrics import compare_outputs
 from tfopt.models import clone, loading
 from tfopt.models.layers import replaced_by, walk
+from tfopt.models.requirements import check_call, check_not_quantized
 from tfopt.output_capture import captured
 from tfopt.quantization import quantizer, rules, validation
 from tfopt.quantization.calibration import ActivationExtremes, observe_extremes
@@ -21,6 +22,8 @@ from tfopt.quantization.calibration_data import collect_samples, match_inputs, r
 from tfopt.quantization.converter_fallback import post_training
 from tfopt.quantization.float_conversion import FloatModel, to_float, trace
 from tfopt.quantization.op_audit import audit, left_in_float
+from tfopt.quantization.op_replacement import ERF_SCOPE
+from tfopt.quantization.refusals import check_text, random_part
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit
 from tfopt.recipe.export import MODES, TARGETS, Export
@@ -127,8 +130,13 @@ class PreparedModel:
                 raise ConversionError("TFLiteConverter, which made the file, gives single layers no precision.")
             return self.converted
         found = self.extremes.ranges(ranges or self.export.ranges) if mode.static else None
-        given = {**self.assigned.precisions, **(precisions or {})}
+        given = {**_too_fine(self.source), **self.assigned.precisions, **(precisions or {})}
         return quantizer.quantize(self.source, mode.name, found, given, self.export.io, algorithms, self.export.scales)
+
+
+def _too_fine(source: FloatModel) -> dict[int, str]:
+    """The ops that stay in float in every mode, as their values are too small for integers."""
+    return {i: "float" for i, op in enumerate(source.ops) if any(ERF_SCOPE in t.name for t in op.outputs)}
 
 
 def convert(
@@ -197,6 +205,9 @@ def prepare(
             "gave or of the callback; or let go of the model first, with strip() or detach(), also after a fit that "
             "was interrupted."
         )
+    check_call(model)
+    check_not_quantized(walk(model))
+    check_text(model, calibration)
     stateful = [place.path for place in walk(model) if getattr(place.layer, "stateful", False)]
     if stateful:
         raise ModelError(f"{stateful[0]} is stateful, and a file keeps no state. Build it with stateful=False.")
@@ -213,12 +224,22 @@ def prepare(
     if MODES[export.mode].static and all(len(x) > 1 and x.min() == x.max() for x in samples.values()):
         raise DataError("all calibration samples are one and the same value, which shows no ranges. Take real ones.")
     prepared = PreparedModel(model, source, samples, export)
-    error = validation.check_against_keras(original, prepared.few, prepared.expected)
+    try:
+        error = validation.check_against_keras(original, prepared.few, prepared.expected)
+    except ConversionError as refused:
+        raise _of_randomness(prepared, batch) or refused from refused
     if not clone.in_half(original):
         return prepared
     return replace(
         prepared, notes=(f"built again in float32; outputs of the model differ by {error:.2g} of their size",)
     )
+
+
+def _of_randomness(prepared: PreparedModel, batch: int | None) -> ConversionError | None:
+    """The refusal of a model whose outputs are random; None for any other."""
+    with captured():
+        sentence = random_part(prepared.model, lambda: trace(prepared.model, prepared.samples, batch))
+    return ConversionError(sentence) if sentence else None
 
 
 def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str] | None = None) -> Conversion:
@@ -331,6 +352,6 @@ def _by_converter(prepared: PreparedModel) -> PreparedModel:
     if not MODES[export.mode].by_converter or export.rules or export.batch != 1:
         raise ConversionError(f"TFLiteConverter knows no rules, other modes than {able} or other batches than 1.")
     with captured():
-        traced = trace(prepared.model, prepared.samples, 1)
+        traced = trace(prepared.model, prepared.samples, 1, prepared.source.replaced)
     content = post_training(traced, prepared.samples, export.io or "int8")
     return replace(prepared, converted=content)

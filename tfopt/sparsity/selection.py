@@ -9,6 +9,7 @@ import keras
 from tfopt.errors import ModelError
 from tfopt.keras_private import own_trainable_variables, own_variables
 from tfopt.models.layers import Kernel, LayerRef, matching, prunable, select, walk
+from tfopt.models.requirements import check_not_quantized
 
 
 def choose_kernels(
@@ -42,6 +43,7 @@ def choose_kernels(
         has_kernel = any(len(v.shape) > 1 for v in own_trainable_variables(place.layer))
         if has_kernel and not any(id(kernel.variable) in found for kernel in own):
             skipped.append((place.path, _reason(place, own)))
+    check_not_quantized(kernel.place for kernel in found.values())
     if not found:
         raise ModelError("no layer is left to prune: none has a kernel, or only/skip leave none.", ("only",))
     return list(found.values()), skipped

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfopt.errors import InputError, ModelError
 from tfopt.models.layers import Kernel
+from tfopt.models.requirements import check_weights
 from tfopt.sparsity.selection import all_kernels
 
 __all__ = ["SparsityLog"]
@@ -76,8 +77,7 @@ class SparsityLog(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Finds the kernels."""
-        if not self.model.built:
-            raise ModelError("the model has no weights yet. Call model.build or the model first.")
+        check_weights(self.model, ". Call model.build or the model first.")
         if self._owner is not None and self._owner is not self.model:
             self.history, self.step = [], 0
         self._owner = self.model
