@@ -261,6 +261,7 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
         for given, reason in (
             (precisions or {}, "kept so for the metric"),
             (prepared.assigned.precisions, "a rule keeps it so"),
+            (_too_fine(source), "its values are too small for integers"),
         )
         for i, to in given.items()
         if to == "float"
@@ -287,6 +288,8 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
 
 def _remarks(prepared: PreparedModel, summary: FileSummary) -> Iterator[str]:
     """The remarks for the notes of a conversion."""
+    for name in prepared.source.unused_inputs:
+        yield f"input {name!r} is not used: no output depends on it"
     if MODES[prepared.export.mode].static:
         seen = [f"{name} from {x.min():.3g} to {x.max():.3g}" for name, x in prepared.samples.items()]
         count = len(next(iter(prepared.samples.values())))

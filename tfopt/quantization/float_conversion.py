@@ -64,6 +64,13 @@ class FloatModel:
         """The weights and biases of the model's own graph by name, in their shapes."""
         return constants(self.content)
 
+    @functools.cached_property
+    def unused_inputs(self) -> tuple[str, ...]:
+        """The names of the inputs that no output depends on."""
+        graph = flatbuffer.parse(self.content).subgraphs[0]
+        taken = {int(i) for op in graph.operators for i in op.inputs} | {int(i) for i in graph.outputs}
+        return tuple(graph.tensors[int(i)].name.decode() for i in graph.inputs if int(i) not in taken)
+
 
 def to_float(model: keras.Model, sample: Any = None, batch: int | None = 1, sparse: bool = False) -> FloatModel:
     """A float32 `.tflite` of a Keras model, with a signature of its input and output names.

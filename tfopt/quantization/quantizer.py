@@ -15,7 +15,7 @@ from litert_quantizer.utils import tfl_flatbuffer_utils
 from tfopt.errors import ConversionError
 from tfopt.output_capture import captured
 from tfopt.quantization.bias_ranges import kernel_ranges
-from tfopt.quantization.calibration import widen_empty_ranges
+from tfopt.quantization.calibration import as_range, widen_empty_ranges
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.recipe.export import MODES, Mode
 from tfopt.tflite.file import Op
@@ -72,7 +72,8 @@ def quantize(
         try:
             per_tensor = _configure(engine, source, _mode(mode), dict(precisions or {}), io, algorithms or {}, scales)
             if ranges:
-                ranges = widen_empty_ranges(source.ops, ranges)
+                unused = {name: as_range(0, 1) for name in source.unused_inputs}  # asked for, and left in float
+                ranges = unused | widen_empty_ranges(source.ops, ranges)
                 ranges = {**ranges, **kernel_ranges(source, ranges, per_tensor)}
             return bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)
         except Exception as error:
