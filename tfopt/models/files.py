@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 from tfopt.errors import ModelError
 from tfopt.keras_private import compiled_settings, saved_model_message
+from tfopt.models import compilation
 from tfopt.models.backend import keras_on_tensorflow
 from tfopt.models.keras2 import migration
 from tfopt.models.keras2.layer_config import code_in, tf_keras_library
@@ -104,13 +106,15 @@ def _loaded(path: Path, objects: Mapping[str, Any], trust: bool) -> Any:
     for registry in (OPTIMIZERS, SCHEDULES):  # as do these, once their modules are imported
         list(registry)
     settings = {"custom_objects": dict(objects), "safe_mode": not trust}
-    if path.suffix == ".keras":
-        return keras.models.load_model(path, **settings)
-    settings["custom_objects"] = {**_legacy_layers(), **objects}
-    try:
-        return keras.models.load_model(path, **settings)
-    except Exception:  # the optimizer of an old .h5 may be one that Keras 3 does not have
-        return keras.models.load_model(path, compile=False, **settings)
+    if path.suffix != ".keras":
+        settings["custom_objects"] = {**_legacy_layers(), **objects}
+    with contextlib.suppress(Exception):  # a loss, metric or optimizer may be one that is not at hand
+        model = keras.models.load_model(path, **settings)
+        if compilation.is_known(model):
+            return model
+    model = keras.models.load_model(path, compile=False, **settings)
+    compilation.restore(model, path, objects, trust)
+    return model
 
 
 class _Stored(NamedTuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tfopt.errors import InputError, ModelError
-from tfopt.models import files
+from tfopt.models import compilation, files
 from tfopt.models.backend import keras_on_tensorflow
 from tfopt.models.keras2 import migration, reconstruction
 from tfopt.models.keras2.migration import SAVED_MODEL
@@ -229,7 +229,10 @@ def load_any(source: Any, custom_objects: Mapping[str, Any] | None = None, trust
 
 
 def custom_objects(source: Any, model: Any = None) -> dict[str, Any]:
-    """Classes and functions that a saved model may refer to, by name: of its layers and of its function's file."""
+    """Classes and functions that a saved model may refer to, by name.
+
+    They are those of its layers, of its compile settings and of its function's file.
+    """
     import inspect
     import sys
 
@@ -238,4 +241,4 @@ def custom_objects(source: Any, model: Any = None) -> dict[str, Any]:
     own = vars(module).items() if module else ()
     code = {name: value for name, value in own if inspect.isclass(value) or inspect.isfunction(value)}
     found = {name: value for name, value in code.items() if not migration.is_keras2(value)}
-    return found if model is None else {**found, **_own_classes(model)}
+    return found if model is None else {**found, **_own_classes(model), **compilation.code_of(model)}
