@@ -13,6 +13,7 @@ import numpy as np
 from tfopt.errors import ConversionError, DataError, InputError, ModelError
 from tfopt.metrics import compare_outputs
 from tfopt.models import clone, loading
+from tfopt.models.keras2.migration import Comparison
 from tfopt.models.layers import replaced_by, walk
 from tfopt.models.requirements import check_call, check_not_quantized
 from tfopt.output_capture import captured
@@ -174,7 +175,9 @@ def convert(
         ConversionError: The model cannot be converted, or LiteRT cannot run it or gives something else than Keras.
     """
     export = Export(**{"mode": mode, **settings})
-    return convert_with_notes(loading.as_keras3(model, custom_objects, trust), export, calibration).content
+    comparison = Comparison(samples=lambda model: collect_samples(calibration, model))
+    admitted = loading.as_keras3(model, custom_objects, trust, comparison)
+    return convert_with_notes(admitted, export, calibration).content
 
 
 def convert_with_notes(model: keras.Model, export: Export, calibration: Any = None) -> Conversion:
