@@ -210,12 +210,12 @@ def prepare(
         )
     check_call(model)
     check_not_quantized(walk(model))
-    check_text(model, calibration)
     stateful = [place.path for place in walk(model) if getattr(place.layer, "stateful", False)]
     if stateful:
         raise ModelError(f"{stateful[0]} is stateful, and a file keeps no state. Build it with stateful=False.")
     model = clone.in_float32(model)
     calibration = collect_samples(calibration, model)
+    check_text(model, calibration)
     if MODES[export.mode].static and calibration is None:
         raise InputError(f"{export.mode} needs representative inputs: hand over calibration samples.", ("mode",))
     calibration = random_samples(model) if calibration is None else calibration

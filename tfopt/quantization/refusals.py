@@ -66,8 +66,10 @@ def _lookups() -> tuple[type, ...]:
 
 
 def _of_text(part: Any) -> str:
-    takes = "takes text or looks ids up in a table, which no .tflite of tfopt does"
-    return f"{part} {takes}. Give the part of the model behind it, and look up in the code around the file."
+    return (
+        f"{part} takes text, or looks ids up or hashes them, which no .tflite of tfopt does. Give the part of the "
+        "model behind it, and look up in the code around the file."
+    )
 
 
 def explained(model: keras.Model, why: str, retrace: Callable[[], Any]) -> str:
@@ -87,13 +89,15 @@ def explained(model: keras.Model, why: str, retrace: Callable[[], Any]) -> str:
             return _of_trace(failing[0] if failing else None, why, model)
     found = dict(_ops(graph))
     unknown = _NOT_IN_TFLITE.search(why)
-    if unknown and unknown[1] in found and not _RANDOM_OPS.search(unknown[1]) and unknown[1] != "Placeholder":
-        return _of_op(_part(parts, found[unknown[1]]), unknown[1])
+    op = unknown[1] if unknown else ""
+    named = op in found and op != "Placeholder"  # the converter says that of a table
     for pattern, sentence in ((_LOOKUP_OPS, _of_text), (_RANDOM_OPS, _of_random), (_STATE_OPS, _of_state)):
-        names = [name for op, name in found.items() if pattern.search(op)]
+        names = [found[one] for one in ([op] if named else found) if pattern.search(one)]
         if names:
             return sentence(_part(parts, names[0]))
-    return _of_op(None, unknown[1]) if unknown else f"the converter refuses the model: {why}"
+    if not op:
+        return f"the converter refuses the model: {why}"
+    return _of_op(_part(parts, found[op]) if named else None, op)
 
 
 def random_part(model: keras.Model, retrace: Callable[[], Any]) -> str | None:

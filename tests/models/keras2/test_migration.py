@@ -17,6 +17,7 @@ from tfopt import inspection
 from tfopt.errors import ModelError
 from tfopt.models import files as model_files
 from tfopt.models import loading, signature
+from tfopt.models.keras2 import migration
 from tfopt.models.keras2.random_inputs import random_inputs
 from tfopt.report import summary
 
