@@ -23,7 +23,7 @@ from tfopt.quantization.calibration_data import collect_samples, match_inputs, r
 from tfopt.quantization.converter_fallback import post_training
 from tfopt.quantization.float_conversion import FloatModel, to_float, trace
 from tfopt.quantization.op_audit import audit, left_in_float
-from tfopt.quantization.op_replacement import ERF_SCOPE
+from tfopt.quantization.op_replacement import stay_in_float
 from tfopt.quantization.refusals import check_text, random_part
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit
@@ -131,13 +131,8 @@ class PreparedModel:
                 raise ConversionError("TFLiteConverter, which made the file, gives single layers no precision.")
             return self.converted
         found = self.extremes.ranges(ranges or self.export.ranges) if mode.static else None
-        given = {**_too_fine(self.source), **self.assigned.precisions, **(precisions or {})}
+        given = {**self.assigned.precisions, **(precisions or {})}
         return quantizer.quantize(self.source, mode.name, found, given, self.export.io, algorithms, self.export.scales)
-
-
-def _too_fine(source: FloatModel) -> dict[int, str]:
-    """The ops that stay in float in every mode, as their values are too small for integers."""
-    return {i: "float" for i, op in enumerate(source.ops) if any(ERF_SCOPE in t.name for t in op.outputs)}
 
 
 def convert(
@@ -264,7 +259,7 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
         for given, reason in (
             (precisions or {}, "kept so for the metric"),
             (prepared.assigned.precisions, "a rule keeps it so"),
-            (_too_fine(source), "its values are too small for integers"),
+            (stay_in_float(source.ops), "its values are too small for integers"),
         )
         for i, to in given.items()
         if to == "float"

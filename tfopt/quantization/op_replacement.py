@@ -14,9 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.keras_private import op_outputs_replaced
+from tfopt.tflite.file import Op
 
-# Name scope of the error function's ops, whose values are too small for integers: they stay in floating point.
-ERF_SCOPE = "error_function"
+# Name scope of the error function's ops, which no layer has.
+_ERF_SCOPE = "error_function.float32"
 # The converter's word for each op that can be replaced.
 _REPLACED = ("tf.Erf'", "tf.BitwiseAnd'")
 # Coefficients of x and x^2 from the highest power on, for x of -4 to 4; beyond, the function is 1 in float32.
@@ -51,12 +52,17 @@ def ops_replaced() -> contextlib.AbstractContextManager[None]:
     return op_outputs_replaced(_new_outputs)
 
 
+def stay_in_float(ops: Sequence[Op]) -> dict[int, str]:
+    """The precision `float` by op number for the ops of an error function, whose values are too small for integers."""
+    return {i: "float" for i, op in enumerate(ops) if any(_ERF_SCOPE in tensor.name for tensor in op.outputs)}
+
+
 def _new_outputs(name: str, outputs: Sequence[Any]) -> Sequence[Any] | None:
     op = getattr(outputs[0], "op", None) if outputs else None
     if op is None:
         return None
     if op.type == "Erf" and op.inputs[0].dtype == tf.float32 and "Gelu/" not in name:
-        with tf.name_scope(ERF_SCOPE):
+        with tf.name_scope(_ERF_SCOPE):
             return [erf(op.inputs[0])]
     return [op.inputs[2]] if op.type == "SelectV2" and _of_negative_zero(op) else None
 

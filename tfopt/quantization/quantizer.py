@@ -17,6 +17,7 @@ from tfopt.output_capture import captured
 from tfopt.quantization.bias_ranges import kernel_ranges
 from tfopt.quantization.calibration import as_range, widen_empty_ranges
 from tfopt.quantization.float_conversion import FloatModel
+from tfopt.quantization.op_replacement import stay_in_float
 from tfopt.recipe.export import MODES, Mode
 from tfopt.tflite.file import Op
 
@@ -85,7 +86,7 @@ def supports(op: Op, mode: str, precision: str, per_tensor: bool = False) -> boo
     """Whether the quantizer can write an op in a mode at a precision, per-tensor or per-channel."""
     if precision == "float":
         return True
-    if op.graph or op.name not in _OPERATIONS:
+    if op.graph or op.name not in _OPERATIONS or stay_in_float([op]):
         return False
     if precision == "int4" and not (op.kernels and _four_bits(op, mode)):
         return False
@@ -165,6 +166,7 @@ def _configure(
     if mode.weights == "int4":
         own = {i: "int4" for i, op in enumerate(source.ops) if supports(op, mode.name, "int4")}
         precisions = {**own, **precisions}
+    precisions = {**precisions, **stay_in_float(source.ops)}
     for index, op in enumerate(source.ops):
         scope = _scope(t.name for t in op.outputs)
         per_tensor = bool(op.kernels) and (scales == "tensor" or (scales == "auto" and shares_values(op)))

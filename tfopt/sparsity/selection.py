@@ -32,7 +32,9 @@ def choose_kernels(
     places = list(walk(model))
     named = _named_weights(places, weights or {})
     _check_named([place for place in places if id(place.layer) not in named], only)
-    chosen = {id(place.layer) for place in select(places, only, skip)}
+    selected = select(places, only, skip)
+    check_not_quantized(selected)
+    chosen = {id(place.layer) for place in selected}
     found: dict[int, Kernel] = {}
     skipped = []
     for place in places:
@@ -43,7 +45,6 @@ def choose_kernels(
         has_kernel = any(len(v.shape) > 1 for v in own_trainable_variables(place.layer))
         if has_kernel and not any(id(kernel.variable) in found for kernel in own):
             skipped.append((place.path, _reason(place, own)))
-    check_not_quantized(kernel.place for kernel in found.values())
     if not found:
         raise ModelError("no layer is left to prune: none has a kernel, or only/skip leave none.", ("only",))
     return list(found.values()), skipped

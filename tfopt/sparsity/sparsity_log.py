@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.errors import InputError, ModelError
-from tfopt.models.layers import Kernel
-from tfopt.models.requirements import check_weights
+from tfopt.models.layers import Kernel, walk
+from tfopt.models.requirements import check_not_quantized, check_weights
 from tfopt.sparsity.selection import all_kernels
 
 __all__ = ["SparsityLog"]
@@ -83,6 +83,7 @@ class SparsityLog(keras.callbacks.Callback):
         self._owner = self.model
         self._kernels = all_kernels(self.model, self.prunable)
         if not self._kernels:
+            check_not_quantized(walk(self.model))  # Keras packs the weights of some modes
             raise ModelError("the model has no kernel that could be pruned, so there are no zeros to record.")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

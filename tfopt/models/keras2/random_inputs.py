@@ -43,7 +43,7 @@ def _long_enough(model: Any, generator: np.random.Generator) -> list[Any]:
     import tensorflow as tf
 
     traced = tf.function(lambda some: model(some, training=False))
-    failure = None
+    failure = ValueError(f"more than {MOST_NUMBERS:,} numbers in a sample")
     for size in SIZES:
         numbers = [np.prod([n or size for n in tensor.shape[1:]], dtype=float) for tensor in model.inputs]
         if size > USUAL and max(numbers) > MOST_NUMBERS:
@@ -63,7 +63,7 @@ def _long_enough(model: Any, generator: np.random.Generator) -> list[Any]:
 def _sizes_of(model: Any, samples: Any) -> dict[int, Sequence[int]]:
     """The shape of a sample of each input that has some of its rank, by the identity of the input's tensor."""
     if isinstance(samples, Mapping):
-        parts = [samples.get(tensor.name) for tensor in model.inputs]
+        parts: list[Any] = [samples.get(tensor.name) for tensor in model.inputs]
     else:
         parts = list(samples) if isinstance(samples, list | tuple) else [samples]
     pairs = zip(model.inputs, (np.shape(part) for part in parts), strict=False)
