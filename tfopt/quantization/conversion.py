@@ -13,7 +13,9 @@ import numpy as np
 from tfopt.errors import ConversionError, DataError, InputError, ModelError
 from tfopt.metrics import compare_outputs
 from tfopt.models import clone, loading
+from tfopt.models.keras2.migration import Comparison
 from tfopt.models.layers import replaced_by, walk
+from tfopt.models.requirements import check_call, check_not_quantized
 from tfopt.output_capture import captured
 from tfopt.quantization import identities, quantizer, rules, validation
 from tfopt.quantization.calibration import ActivationExtremes, observe_extremes
@@ -23,6 +25,8 @@ from tfopt.quantization.float_conversion import FloatModel, to_float, trace
 from tfopt.quantization.mask_rewrite import bring_near
 from tfopt.quantization.masks import Masks
 from tfopt.quantization.op_audit import audit, left_in_float
+from tfopt.quantization.op_replacement import stay_in_float
+from tfopt.quantization.refusals import check_text, random_part
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit
 from tfopt.recipe.export import MODES, TARGETS, Export
@@ -173,7 +177,9 @@ def convert(
         ConversionError: The model cannot be converted, or LiteRT cannot run it or gives something else than Keras.
     """
     export = Export(**{"mode": mode, **settings})
-    return convert_with_notes(loading.as_keras3(model, custom_objects, trust), export, calibration).content
+    comparison = Comparison(samples=lambda model: collect_samples(calibration, model))
+    admitted = loading.as_keras3(model, custom_objects, trust, comparison)
+    return convert_with_notes(admitted, export, calibration).content
 
 
 def convert_with_notes(model: keras.Model, export: Export, calibration: Any = None) -> Conversion:
@@ -204,11 +210,14 @@ def prepare(
             "gave or of the callback; or let go of the model first, with strip() or detach(), also after a fit that "
             "was interrupted."
         )
+    check_call(model)
+    check_not_quantized(walk(model))
     stateful = [place.path for place in walk(model) if getattr(place.layer, "stateful", False)]
     if stateful:
         raise ModelError(f"{stateful[0]} is stateful, and a file keeps no state. Build it with stateful=False.")
     model = clone.in_float32(model)
     calibration = collect_samples(calibration, model)
+    check_text(model, calibration)
     if MODES[export.mode].static and calibration is None:
         raise InputError(f"{export.mode} needs representative inputs: hand over calibration samples.", ("mode",))
     calibration = random_samples(model) if calibration is None else calibration
@@ -222,7 +231,10 @@ def prepare(
     prepared = PreparedModel(model, source, samples, export)
     if MODES[export.mode].static:
         prepared = _selecting_apart(prepared)
-    error = validation.check_against_keras(original, prepared.few, prepared.expected)
+    try:
+        error = validation.check_against_keras(original, prepared.few, prepared.expected)
+    except ConversionError as refused:
+        raise _of_randomness(prepared, batch) or refused from refused
     if not clone.in_half(original):
         return prepared
     note = f"built again in float32; outputs of the model differ by {error:.2g} of their size"
@@ -250,6 +262,13 @@ def _selecting_apart(prepared: PreparedModel) -> PreparedModel:
     )
 
 
+def _of_randomness(prepared: PreparedModel, batch: int | None) -> ConversionError | None:
+    """The refusal of a model whose outputs are random; None for any other."""
+    with captured():
+        sentence = random_part(prepared.model, lambda: trace(prepared.model, prepared.samples, batch))
+    return ConversionError(sentence) if sentence else None
+
+
 def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str] | None = None) -> Conversion:
     """Finishes a quantized file: checks it against the float file, audits its ops and removes tensor names.
 
@@ -270,6 +289,7 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
             (precisions or {}, "kept so for the metric"),
             (prepared.assigned.precisions, "a rule keeps it so"),
             (dict.fromkeys(source.identities.ops, "float"), "it computes identities, such as ids"),
+            (stay_in_float(source.ops), "its values are too small for integers"),
         )
         for i, to in given.items()
         if to == "float"
@@ -297,6 +317,8 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
 
 def _remarks(prepared: PreparedModel, summary: FileSummary) -> Iterator[str]:
     """The remarks for the notes of a conversion."""
+    for name in prepared.source.unused_inputs:
+        yield f"input {name!r} is not used: no output depends on it"
     if MODES[prepared.export.mode].static:
         seen = [f"{name} from {x.min():.3g} to {x.max():.3g}" for name, x in prepared.samples.items()]
         count = len(next(iter(prepared.samples.values())))
@@ -362,6 +384,6 @@ def _by_converter(prepared: PreparedModel) -> PreparedModel:
     if not MODES[export.mode].by_converter or export.rules or export.batch != 1:
         raise ConversionError(f"TFLiteConverter knows no rules, other modes than {able} or other batches than 1.")
     with captured():
-        traced = trace(prepared.model, prepared.samples, 1)
+        traced = trace(prepared.model, prepared.samples, 1, prepared.source.replaced)
     content = post_training(traced, prepared.samples, export.io or "int8")
     return replace(prepared, converted=content)

@@ -13,6 +13,7 @@ from tfopt.errors import InputError, ModelError
 from tfopt.models.attachment import ConstraintCallback, refuse_combinations
 from tfopt.models.constraints import SharedValueConstraint
 from tfopt.models.layers import Kernel, Rules, as_rules, by_rules
+from tfopt.models.requirements import check_weights
 from tfopt.sparsity.clustering import cluster
 from tfopt.sparsity.selection import choose_kernels
 
@@ -113,8 +114,7 @@ class Clustering(ConstraintCallback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Chooses the kernels."""
         refuse_combinations(self.model)
-        if not self.model.built:
-            raise ModelError("the model has no weights yet, so there is nothing to cluster. Build it first.")
+        check_weights(self.model, ", so there is nothing to cluster. Build it first.")
         self.detach()
         self._chosen, self._synced = self.choose(self.model), False
         self._own_constraints([kernel for kernel, _ in self._chosen])

@@ -15,6 +15,7 @@ from tfopt.keras_private import step_count
 from tfopt.models.attachment import ConstraintCallback, refuse_combinations
 from tfopt.models.constraints import HeldConstraint
 from tfopt.models.layers import Kernel, Rules, as_rules
+from tfopt.models.requirements import check_weights
 from tfopt.recipe.settings import takes_settings
 from tfopt.sparsity.mask_updates import MaskUpdater
 from tfopt.sparsity.pruning_config import PruningConfig
@@ -172,10 +173,7 @@ class MagnitudePruning(ConstraintCallback):
     def _prepare(self) -> None:
         """Chooses the kernels and makes the masks, once for a model."""
         model, strategy = self.model, self.model.distribute_strategy
-        if not model.built:
-            raise ModelError(
-                "the model has no weights yet, so there is nothing to prune. Call model.build or the model first."
-            )
+        check_weights(model, ", so there is nothing to prune. Call model.build or the model first.")
         plan = self._plan(model, self._total())
         self.schedule = plan.schedule
         if self._rewinding:
@@ -254,9 +252,10 @@ class MagnitudePruning(ConstraintCallback):
                 "rewinding looks at every step: compile with steps_per_execution=1. "
                 f"Received: {self.model.steps_per_execution}."
             )
-        if not self.model.optimizer.built:
+        optimizer = self.model.optimizer
+        if optimizer is not None and not optimizer.built:
             with self.model.distribute_strategy.scope():
-                self.model.optimizer.build(self.model.trainable_variables)
+                optimizer.build(self.model.trainable_variables)
         self._attach()
         self._synced = False
 

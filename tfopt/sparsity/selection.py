@@ -9,6 +9,7 @@ import keras
 from tfopt.errors import ModelError
 from tfopt.keras_private import own_trainable_variables, own_variables
 from tfopt.models.layers import Kernel, LayerRef, matching, prunable, select, walk
+from tfopt.models.requirements import check_not_quantized
 
 
 def choose_kernels(
@@ -31,7 +32,9 @@ def choose_kernels(
     places = list(walk(model))
     named = _named_weights(places, weights or {})
     _check_named([place for place in places if id(place.layer) not in named], only)
-    chosen = {id(place.layer) for place in select(places, only, skip)}
+    selected = select(places, only, skip)
+    check_not_quantized(selected)
+    chosen = {id(place.layer) for place in selected}
     found: dict[int, Kernel] = {}
     skipped = []
     for place in places:

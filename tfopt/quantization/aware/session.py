@@ -15,6 +15,7 @@ from tfopt.metrics import compare_outputs
 from tfopt.models import signature
 from tfopt.models.constraints import HeldConstraint, SharedValueConstraint, ZeroConstraint, own_constraint
 from tfopt.models.layers import prunable, replaced_by, walk
+from tfopt.models.requirements import check_call, check_weights
 from tfopt.quantization import quantizer
 from tfopt.quantization.aware import fake_quant
 from tfopt.quantization.aware.scheme import QuantizationScheme, distinct_constants, make_scheme
@@ -73,8 +74,8 @@ class QATSession:
         known: QATSession | None = None,
     ):
         check_settings(export, ranges, momentum, rate)
-        if not model.built:
-            raise ModelError("the model has no weights yet, so there is nothing to quantize. Build it first.")
+        check_call(model)
+        check_weights(model, ", so there is nothing to quantize. Build it first.")
         self.model, self.export, self._settings = model, export, (ranges, momentum, rate)
         self.holder: Any = self  # whom a user knows: the callback, where there is one
         self.parts = parts(model)
