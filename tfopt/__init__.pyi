@@ -17,6 +17,7 @@ from .errors import ModelError as ModelError
 from .errors import RecipeError as RecipeError
 from .errors import StorageError as StorageError
 from .errors import TfoptError as TfoptError
+from .errors import TfoptWarning as TfoptWarning
 from .errors import TrainingError as TrainingError
 from .inspection import inspect as inspect
 from .metrics import Metric as Metric

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt.errors import ConversionError, DataError, InputError, ModelError
+from tfopt.errors import ConversionError, DataError, InputError, ModelError, TfoptWarning
 from tfopt.metrics import compare_outputs
 from tfopt.models import clone, loading
 from tfopt.models.layers import replaced_by, walk
@@ -20,6 +21,7 @@ from tfopt.quantization.calibration import ActivationExtremes, observe_extremes
 from tfopt.quantization.calibration_data import collect_samples, match_inputs, random_samples
 from tfopt.quantization.converter_fallback import post_training
 from tfopt.quantization.float_conversion import FloatModel, to_float, trace
+from tfopt.quantization.input_range import input_range_warnings
 from tfopt.quantization.op_audit import audit, left_in_float
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit
@@ -46,6 +48,7 @@ class Conversion:
         figures: `calibration_snr_db` (decibels) and `calibration_max_error` against the float file on some of the
             samples, and measurements of the target's own runtime: `arena_bytes` and `tflm_max_error` for
             microcontrollers.
+        warnings: What may make the file poor, such as calibration samples of another range than the model's inputs.
     """
 
     content: bytes
@@ -53,6 +56,7 @@ class Conversion:
     audit: Audit
     notes: tuple[str, ...] = ()
     figures: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class PreparedModel:
         export: Settings of the file.
         notes: Remarks on the conversion and its comparison with Keras.
         converted: The quantized file where TFLiteConverter had to make it, which takes no rules.
+        warnings: What may make every file poor.
     """
 
     model: keras.Model
@@ -74,6 +79,7 @@ class PreparedModel:
     export: Export
     notes: tuple[str, ...] = ()
     converted: bytes | None = None
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def extremes(self) -> ActivationExtremes:
@@ -161,12 +167,18 @@ def convert(
     Returns:
         The bytes of the file.
 
+    Warns:
+        TfoptWarning: The samples seem to be scaled in another way than what the model was trained on.
+
     Raises:
         InputError: Settings that do not go together, no calibration samples, or a model that cannot be read.
         ConversionError: The model cannot be converted, or LiteRT cannot run it or gives something else than Keras.
     """
     export = Export(**{"mode": mode, **settings})
-    return convert_with_notes(loading.as_keras3(model, custom_objects, trust), export, calibration).content
+    converted = convert_with_notes(loading.as_keras3(model, custom_objects, trust), export, calibration)
+    for sentence in converted.warnings:
+        warnings.warn(sentence, TfoptWarning, stacklevel=2)
+    return converted.content
 
 
 def convert_with_notes(model: keras.Model, export: Export, calibration: Any = None) -> Conversion:
@@ -204,7 +216,8 @@ def prepare(
     calibration = collect_samples(calibration, model)
     if MODES[export.mode].static and calibration is None:
         raise InputError(f"{export.mode} needs representative inputs: hand over calibration samples.", ("mode",))
-    calibration = random_samples(model) if calibration is None else calibration
+    given = calibration is not None
+    calibration = calibration if given else random_samples(model)
     batch = None if export.batch == "any" else export.batch
     source = to_float(model, calibration, batch, export.sparse)
     details = Runner(source.content).inputs
@@ -214,6 +227,8 @@ def prepare(
         raise DataError("all calibration samples are one and the same value, which shows no ranges. Take real ones.")
     prepared = PreparedModel(model, source, samples, export)
     error = validation.check_against_keras(original, prepared.few, prepared.expected)
+    if given and MODES[export.mode].static:
+        prepared = replace(prepared, warnings=input_range_warnings(original, samples))
     if not clone.in_half(original):
         return prepared
     return replace(
@@ -261,7 +276,7 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     figures = {f"calibration_{name}": differences[name] for name in ("snr_db", "max_error")}
     figures |= validation.measure_on_target(target, content, prepared.few)
     notes = (*prepared.notes, *_remarks(prepared, summary))
-    return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, notes, figures)
+    return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, notes, figures, prepared.warnings)
 
 
 def _remarks(prepared: PreparedModel, summary: FileSummary) -> Iterator[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from tfopt.errors import InputError, ModelError
+from tfopt.errors import InputError, ModelError, TfoptWarning
 from tfopt.models.attachment import AttachedCallback, refuse_combinations
 from tfopt.models.layers import replaced_by
 from tfopt.optimizers.closure import needs_closure
@@ -103,6 +104,8 @@ class QuantizationAware(AttachedCallback):
         self._free_of_another()
         if self._aware is None or self._aware.model is not self.model:
             self._aware = self.on(self.model)
+            for sentence in self._aware.warnings:
+                warnings.warn(sentence, TfoptWarning, stacklevel=2)
         self._aware.holder, self._late = self, False
         self._aware.attach()
         self._aware.thaw()

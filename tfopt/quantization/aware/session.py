@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.errors import InputError, ModelError
+from tfopt.errors import InputError, ModelError, TfoptWarning
 from tfopt.metrics import compare_outputs
 from tfopt.models import signature
 from tfopt.models.constraints import HeldConstraint, SharedValueConstraint, ZeroConstraint, own_constraint
@@ -84,6 +85,7 @@ class QATSession:
             with distinct_constants(model):
                 prepared, unrolled = self._prepared()
                 self.scheme, self.samples = make_scheme(prepared, unrolled), prepared.samples
+                self.warnings = prepared.warnings
         else:
             if [type(part.computes) for part in self.parts] != [type(part.computes) for part in known.parts]:
                 raise ModelError("the model is of other layers than the one that was trained for quantization.")
@@ -93,6 +95,7 @@ class QATSession:
             self._calibration = self.samples
             inputs = {names.get(name, name): number for name, number in known.scheme.inputs.items()}
             self.scheme = replace(known.scheme, inputs=inputs)
+            self.warnings = known.warnings
         kernels = [(grid, self._variable(grid)) for grid in self.scheme.kernels]
         with model.distribute_strategy.scope():
             self.observer = TRAINED_RANGES[ranges].observer(self.scheme.grids, kernels, momentum, rate)
@@ -370,5 +373,7 @@ def quantize_aware(model: keras.Model, mode: str = "int8", calibration: Any = No
     """
     own = {name: settings.pop(name) for name in ("ranges", "momentum", "rate") if name in settings}
     aware = QATSession(model, Export(**{"mode": mode, **settings}), calibration, **own)
+    for sentence in aware.warnings:
+        warnings.warn(sentence, TfoptWarning, stacklevel=2)
     aware.attach()
     return aware
