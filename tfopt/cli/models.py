@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfopt.cli.screen import open_console, relative_path
+from tfopt.cli.screen import open_console, print_warnings, relative_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -137,6 +137,7 @@ def _show(converted: Conversion, file: Path) -> None:
     lines += [f"file  {relative_path(file.resolve())}  {totals(converted)}"]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print_warnings(converted.warnings)
 
 
 def _audit_table(rows: Iterable[Any]) -> Table:

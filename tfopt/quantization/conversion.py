@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt.errors import ConversionError, DataError, InputError, ModelError
+from tfopt.errors import ConversionError, DataError, InputError, ModelError, TfoptWarning
 from tfopt.metrics import compare_outputs
 from tfopt.models import clone, loading
 from tfopt.models.keras2.migration import Comparison
@@ -22,6 +23,7 @@ from tfopt.quantization.calibration import ActivationExtremes, observe_extremes
 from tfopt.quantization.calibration_data import collect_samples, match_inputs, random_samples
 from tfopt.quantization.converter_fallback import post_training
 from tfopt.quantization.float_conversion import FloatModel, to_float, trace
+from tfopt.quantization.input_range import input_range_warnings
 from tfopt.quantization.mask_rewrite import bring_near
 from tfopt.quantization.masks import Masks
 from tfopt.quantization.op_audit import audit, left_in_float
@@ -52,6 +54,7 @@ class Conversion:
         figures: `calibration_snr_db` (decibels) and `calibration_max_error` against the float file on some of the
             samples, and measurements of the target's own runtime: `arena_bytes` and `tflm_max_error` for
             microcontrollers.
+        warnings: What may make the file poor, such as calibration samples of another range than the model's inputs.
     """
 
     content: bytes
@@ -59,6 +62,7 @@ class Conversion:
     audit: Audit
     notes: tuple[str, ...] = ()
     figures: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class PreparedModel:
         masks: The values that masks put out of play, whose constants the float file has near the others.
         unmasked: Bytes of the float file as it was before that, where it was.
         converted: The quantized file where TFLiteConverter had to make it, which takes no rules.
+        warnings: What may make every file poor.
     """
 
     model: keras.Model
@@ -84,6 +89,7 @@ class PreparedModel:
     masks: Masks = field(default_factory=Masks)
     unmasked: bytes | None = None
     converted: bytes | None = None
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def extremes(self) -> ActivationExtremes:
@@ -172,6 +178,9 @@ def convert(
     Returns:
         The bytes of the file.
 
+    Warns:
+        TfoptWarning: The samples seem to be scaled in another way than what the model was trained on.
+
     Raises:
         InputError: Settings that do not go together, no calibration samples, or a model that cannot be read.
         ConversionError: The model cannot be converted, or LiteRT cannot run it or gives something else than Keras.
@@ -179,7 +188,10 @@ def convert(
     export = Export(**{"mode": mode, **settings})
     comparison = Comparison(samples=lambda model: collect_samples(calibration, model))
     admitted = loading.as_keras3(model, custom_objects, trust, comparison)
-    return convert_with_notes(admitted, export, calibration).content
+    converted = convert_with_notes(admitted, export, calibration)
+    for sentence in converted.warnings:
+        warnings.warn(sentence, TfoptWarning, stacklevel=2)
+    return converted.content
 
 
 def convert_with_notes(model: keras.Model, export: Export, calibration: Any = None) -> Conversion:
@@ -220,7 +232,8 @@ def prepare(
     check_text(model, calibration)
     if MODES[export.mode].static and calibration is None:
         raise InputError(f"{export.mode} needs representative inputs: hand over calibration samples.", ("mode",))
-    calibration = random_samples(model) if calibration is None else calibration
+    given = calibration is not None
+    calibration = calibration if given else random_samples(model)
     batch = None if export.batch == "any" else export.batch
     source = to_float(model, calibration, batch, export.sparse)
     details = Runner(source.content).inputs
@@ -235,6 +248,8 @@ def prepare(
         error = validation.check_against_keras(original, prepared.few, prepared.expected)
     except ConversionError as refused:
         raise _of_randomness(prepared, batch) or refused from refused
+    if given and MODES[export.mode].static:
+        prepared = replace(prepared, warnings=input_range_warnings(original, samples))
     if not clone.in_half(original):
         return prepared
     note = f"built again in float32; outputs of the model differ by {error:.2g} of their size"
@@ -312,7 +327,7 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     figures = {f"calibration_{name}": differences[name] for name in ("snr_db", "max_error")}
     figures |= validation.measure_on_target(target, content, prepared.few)
     notes = (*prepared.notes, *_remarks(prepared, summary))
-    return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, notes, figures)
+    return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, notes, figures, prepared.warnings)
 
 
 def _remarks(prepared: PreparedModel, summary: FileSummary) -> Iterator[str]:

@@ -60,4 +60,4 @@ def rank_layers(
     check_text(model)
     samples = random_samples(model) if calibration is None else calibration
     prepared = unroll_if_better(prepare(model, Export(mode="int8"), samples))
-    return QuantizationSensitivity(tuple(measure(prepared, precisions, part)), prepared.notes)
+    return QuantizationSensitivity(tuple(measure(prepared, precisions, part)), (*prepared.notes, *prepared.warnings))

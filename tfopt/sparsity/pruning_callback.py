@@ -22,6 +22,7 @@ from tfopt.sparsity.pruning_config import PruningConfig
 from tfopt.sparsity.pruning_plan import PruningPlan, build_schedule, pattern_of, plan_pruning
 from tfopt.sparsity.rewinding import Rewinding
 from tfopt.sparsity.schedule_table import ScheduleTable
+from tfopt.sparsity.selection import UNASKED
 
 __all__ = ["MagnitudePruning"]
 
@@ -55,6 +56,9 @@ class MagnitudePruning(ConstraintCallback):
     starts at a later epoch (`initial_epoch`, `BackupAndRestore`), at that epoch's first step with the zeros it finds as
     masks, which resumes an interrupted schedule. `EarlyStopping(restore_best_weights=True)` can bring back weights from
     before the schedule's end, less sparse: let it start after that (`start_from_epoch`).
+
+    Layers with a kernel that it does not prune, such as one of your own class or one with `trainable=False` that `only`
+    does not name, are a `tfopt.TfoptWarning` when `fit` begins; `skipped` lists them all.
 
     Its settings are those of the stage `prune`, and `tfopt stages prune` lists what the words of `allocation` and
     `schedule` mean. A TF-MOT `PruningSchedule` object as `schedule` has its own sparsity, begin, end and frequency.
@@ -245,6 +249,7 @@ class MagnitudePruning(ConstraintCallback):
         if self._owner is not self.model:
             self.detach()
             self._prepare()
+            self._tell([(path, reason) for path, reason in self.skipped if reason in UNASKED])
             self.step = None
         self._timetable = ScheduleTable(self.schedule)
         if self._rewinding and self.model.steps_per_execution > 1:
