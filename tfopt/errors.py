@@ -41,10 +41,6 @@ class TfoptError(Exception):
         return other
 
 
-class TfoptWarning(UserWarning):
-    """Something that the user should know of, though it is no error."""
-
-
 class InputError(TfoptError):
     """An input that cannot work.
 
