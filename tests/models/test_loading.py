@@ -677,3 +677,14 @@ def test_the_digest_of_a_model_object_counts_how_it_is_compiled():
         model.compile("sgd", loss)
         digests.append(loading.digest(model))
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_model_without_a_call_is_refused_with_the_way_out(one_line):
+    class Trainer(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = dense_model()
+
+    with pytest.raises(ModelError) as caught:
+        loading.build(lambda: Trainer())
+    assert "Trainer has no call() of its own" in one_line(caught)
