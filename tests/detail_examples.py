@@ -1,6 +1,13 @@
 """One example of every detail, with its JSON as `artifact.json` has it."""
 
-from tfopt.recipe.details.quantization import AccuracyStep, AccuracySteps, Audit, AuditRow, ConversionNotes
+from tfopt.recipe.details.quantization import (
+    AccuracyStep,
+    AccuracySteps,
+    Audit,
+    AuditRow,
+    ConversionNotes,
+    ConversionWarnings,
+)
 from tfopt.recipe.details.search import (
     FailedCandidate,
     FrontFile,
@@ -75,6 +82,7 @@ EXAMPLES = [
         ],
     ),
     (ConversionNotes(("loops were unrolled",)), ["loops were unrolled"]),
+    (ConversionWarnings(("the samples are of another range.",)), ["the samples are of another range."]),
     (
         Audit((AuditRow("conv", "CONV_2D", "int8", 352, 1280, 0.5, 0.25, 100),), ("SOFTMAX",), (), (), 0.5, 0.25),
         {

@@ -1,4 +1,4 @@
-"""Every error that tfopt raises, and the exit code the command line gives it.
+"""Every error that tfopt raises, the exit code the command line gives it, and the category of its warnings.
 
 ```
 TfoptError            1  something tfopt could not do
@@ -114,6 +114,10 @@ class GateError(TfoptError):
     def __init__(self, message: str, artifacts: Mapping[str, Any] | None = None, folder: Path = Path()):
         super().__init__(message)
         self.artifacts, self.folder = dict(artifacts or {}), folder
+
+
+class TfoptWarning(UserWarning):
+    """A result that is there and may be poor: one line with the cause and the way out."""
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

@@ -91,8 +91,9 @@ def inspect(model: Any, trust: bool = False) -> ModelSummary:
         if not hasattr(model, "trainable_variables"):
             raise ModelError(f"a model is a path, the bytes of a .tflite, or a Keras model. Received: {model!r:.80}.")
         from tfopt.models import loading
+        from tfopt.models.keras2.migration import Comparison
 
-        return _of_keras(loading.as_keras3(model), None)
+        return _of_keras(loading.as_keras3(model, comparison=Comparison(wanted=False)), None)
     path = Path(model)
     if not path.exists():
         raise ModelError(f"there is no file {path}.")
@@ -107,10 +108,11 @@ def inspect(model: Any, trust: bool = False) -> ModelSummary:
     if not folder and path.suffix not in (".keras", ".h5", ".hdf5"):
         raise ModelError(f"{path} is not a model file. tfopt reads .keras, .h5 and .tflite.")
     from tfopt.models import loading
+    from tfopt.models.keras2.migration import Comparison
     from tfopt.output_capture import captured
 
     with captured():
-        loaded = loading.as_keras3(path, trust=trust)
+        loaded = loading.as_keras3(path, trust=trust, comparison=Comparison(wanted=False))
     return _of_keras(loaded, None if folder else path)
 
 

@@ -76,6 +76,11 @@ def set_mask(tensor: Any, mask: Any) -> None:
     tensor._keras_mask = mask
 
 
+def logits_of(tensor: Any) -> Any:
+    """The logits that Keras's softmax or sigmoid was given, on what it gave; None on any other tensor."""
+    return getattr(tensor, "_keras_logits", None)
+
+
 # Keras: functional models
 
 

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,10 @@ from typing import Any
 from tfopt.errors import InputError, did_you_mean
 
 _DIGEST = "__tfopt_digest__"
+# What Keras writes around the cause of an error: for a terminal, before it and after it.
+_BOLD = re.compile(r"\x1b\[\d*m")
+_CALLING = "Exception encountered when calling"
+_ARGUMENTS = ("Arguments received by", "Call arguments received")
 
 
 def find_file(text: str, folder: Path) -> Path:
@@ -122,7 +127,9 @@ class Ref:
 
 def describe(error: BaseException) -> str:
     """An exception as one line: its type, its first line, and the user's line that raised it."""
-    text = [line for line in str(error).strip().splitlines() if line.strip()]
+    text = [line for line in _BOLD.sub("", str(error)).strip().splitlines() if line.strip()]
+    ends = [number for number, line in enumerate(text) if line.lstrip().startswith(_ARGUMENTS)]
+    text = [line for line in text[: ends[0] if ends else None] if not line.lstrip().startswith(_CALLING)] or text
     if text and text[0].endswith(":"):  # TensorFlow says the cause last
         text = [text[-1].split("[[")[0].strip() or text[0]]
     frames = inspect.getinnerframes(error.__traceback__) if error.__traceback__ else []

@@ -67,6 +67,18 @@ def files(made, tmp_path):
     return copied(model), x
 
 
+def trained_on_unit_values(folder):
+    """Writes unit.keras, a network with the statistics of values of 0 to 1, and pixels.npy, of 0 to 255."""
+    x = np.random.default_rng(0).uniform(0, 255, (16, 8, 8, 1)).astype(np.float32)
+    norm = layers.BatchNormalization(name="norm")
+    model = keras.Sequential([layers.Input((8, 8, 1)), norm, layers.Flatten(), layers.Dense(4)])
+    norm.moving_mean.assign([0.5])
+    norm.moving_variance.assign([1 / 12])
+    model.save(folder / "unit.keras")
+    np.save(folder / "pixels.npy", x)
+    np.save(folder / "unit.npy", x / 255)
+
+
 def copied(model):
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
@@ -293,3 +305,14 @@ def test_inspect_of_a_runs_file_shows_the_layers_and_of_another_slim_file_says_w
     out = command("inspect", "alone.tflite")[1]
     assert "stem" not in out
     assert "--no-slim" in out
+
+
+def test_convert_warns_of_samples_of_another_range_on_the_error_stream(command, tmp_path):
+    trained_on_unit_values(tmp_path)
+    code, out, err = command("convert", "unit.keras", "--data", "pixels.npy")
+    assert code == 0
+    [line] = err.splitlines()
+    assert line.startswith("warning: the calibration samples seem to be scaled in another way")
+    assert "warning" not in out
+    code, _, err = command("convert", "unit.keras", "--data", "unit.npy", "--force")
+    assert (code, err) == (0, "")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.detail_examples import BY_TYPE
 from tfopt.recipe.artifact import Artifact, Skipped
-from tfopt.recipe.details.quantization import AccuracySteps, Audit, ConversionNotes
+from tfopt.recipe.details.quantization import AccuracySteps, Audit, ConversionNotes, ConversionWarnings
 from tfopt.recipe.details.search import SearchOutcome, TuningOutcome
 from tfopt.recipe.details.training import ChannelRemoval, SparsityRecords, TrainingHistory
 from tfopt.recipe.details.verification import CarriedOver, ClassScores
@@ -28,6 +28,7 @@ def with_details(*kinds):
 # What each section tells of, and its heading.
 CASES = {
     "curves": (with_details(TrainingHistory), "## Trainings"),
+    "warnings": (with_details(ConversionWarnings), "**WARNING** made: the samples are of another range."),
     "carried": (with_details(CarriedOver), "## made: carried over from a tf_keras model"),
     "comparisons": (
         replace(PLAIN, files={"int8": {"agreement": 0.99, "drop": 0.01}}),

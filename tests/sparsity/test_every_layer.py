@@ -1,12 +1,14 @@
 """Every layer with a kernel is pruned; what is left alone is listed with the reason."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
-from tfopt.callbacks import MagnitudePruning
-from tfopt.errors import ModelError
+from tfopt.callbacks import Clustering, MagnitudePruning
+from tfopt.errors import ModelError, TfoptWarning
 from tfopt.sparsity.magnitude import kept_count
 
 IMAGE, SERIES, VOLUME = (6, 6, 4), (6, 4), (4, 4, 4, 2)
@@ -163,3 +165,65 @@ def test_a_kernel_too_narrow_for_n_of_m_is_listed():
     model.fit(np.ones((16, 6, 6, 1)), np.ones((16, 3)), verbose=0, callbacks=[pruning])
     assert pruning.skipped == [("conv/kernel", "it has no more than 2 weights in a row")]
     assert pruning.sparsity() == {"head/kernel": 0.5}
+
+
+def warned(callback, model, shape):
+    """The tfopt warnings of a fit."""
+    model.compile("sgd", "mse")
+    x = np.zeros((8, *shape), np.float32)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            model.fit(x, np.zeros((8, 3), np.float32), verbose=0, callbacks=[callback])
+    return [str(one.message) for one in caught if one.category is TfoptWarning]
+
+
+CALLBACKS = {
+    "MagnitudePruning": lambda **settings: MagnitudePruning(0.5, frequency=1, **settings),
+    "Clustering": lambda **settings: Clustering(4, **settings),
+}
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_layers_left_alone_are_a_warning_once_and_in_one_line(name):
+    model = keras.Sequential([layers.Input(SERIES), Own(name="own"), Own(name="other"), layers.Flatten()])
+    model.add(layers.Dense(3, name="head"))
+    reason = "not a layer that TF-MOT prunes; `prunable` can name what to prune in it"
+    assert warned(CALLBACKS[name](), model, SERIES) == [f"{name} leaves own, other alone: {reason}."]
+    assert warned(CALLBACKS[name](prunable={"Own": ["matrix"]}), model, SERIES) == []
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_what_was_asked_for_or_is_the_default_is_no_warning(name):
+    model = keras.Sequential([layers.Input((6, 6, 2)), layers.DepthwiseConv2D(3), layers.PReLU(), layers.Flatten()])
+    model.add(layers.Dense(4, name="body"))
+    model.add(layers.Dense(3, name="head"))
+    callback = CALLBACKS[name](skip="head", rules={"body": 0.5 if name == "MagnitudePruning" else 2})
+    assert warned(callback, model, (6, 6, 2)) == []
+    assert [path for path, _ in callback.skipped if path == "head"] == ["head"]
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_a_frozen_layer_is_left_alone_unless_it_is_named(name):
+    def made():
+        inner = keras.Sequential([layers.Input((8,)), layers.Dense(8, name="deep")], name="inner")
+        body = layers.Dense(8, name="body", trainable=False)
+        model = keras.Sequential([layers.Input((8,)), body, inner, layers.Dense(3, name="head")])
+        inner.trainable = False
+        return model, {path: model.get_layer(path).kernel.numpy() for path in ("body", "head")}
+
+    model, before = made()
+    reason = "it does not train (trainable=False); naming it in `only` chooses it all the same"
+    assert warned(CALLBACKS[name](), model, (8,)) == [f"{name} leaves body, inner/deep alone: {reason}."]
+    np.testing.assert_array_equal(model.get_layer("body").kernel.numpy(), before["body"])
+    assert len(np.unique(model.get_layer("head").kernel.numpy())) < before["head"].size
+    model, before = made()
+    assert warned(CALLBACKS[name](only=["body", "inner"]), model, (8,)) == []
+    assert len(np.unique(model.get_layer("body").kernel.numpy())) < before["body"].size
+
+
+def test_a_model_that_does_not_train_has_nothing_to_prune():
+    model = network(layers.Dense(8), SERIES)
+    model.trainable = False
+    with pytest.raises(ModelError, match="those with a kernel do not train"):
+        MagnitudePruning(0.5).choose(model, 8)

@@ -1,5 +1,7 @@
 """Stage `prune`: what a recipe can ask for, what it reports, and what it refuses with a file and a line."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,21 @@ def test_allocations_rules_and_own_layers_from_one_recipe(recipe):
     assert made["erk"].metrics["sparsity"] == pytest.approx(0.8, abs=0.01)
     assert shares["blocks"]["hidden/kernel"] == pytest.approx(0.8, abs=0.01)
     assert shares["pairs"] == {"hidden/kernel": 0.5, "head/kernel": 0.5}
+
+
+def test_what_is_left_alone_is_in_the_report_and_no_warning_of_python_beside_it(recipe):
+    path = recipe("prune: {sparsity: 0.5, epochs: 1, freeze: [conv, hidden], only: [hidden, head]}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", tfopt.TfoptWarning)
+        made = run(path)["prune"]
+    assert {one.where: one.reason for one in made.skipped} == {
+        "conv": "left out by only/skip",
+        "own": "not a layer that TF-MOT prunes; `prunable` can name what to prune in it",
+    }
+    frozen = run(recipe("prune: {name: frozen, sparsity: 0.5, epochs: 1, freeze: conv}"))["frozen"]
+    reason = "it does not train (trainable=False); naming it in `only` chooses it all the same"
+    assert {one.where: one.reason for one in frozen.skipped}["conv"] == reason
+    assert set(frozen.details["sparsity"]) == {"hidden/kernel", "head/kernel"}
 
 
 def test_rounds_with_rewinding_end_at_the_sparsity(recipe):

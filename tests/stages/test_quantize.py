@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -322,3 +323,65 @@ def test_details_fit_the_folder_that_they_are_kept_in():
     final = tfopt.run(recipe("quantize: {mode: int8, max_drop: 0.2}")).final
     kept = json.loads(Path("saved_models/r/quantize/artifact.json").read_text())
     assert kept["details"]["steps"] == final.details["steps"]
+
+
+RANGES = """
+import keras
+import numpy as np
+import tfopt
+from keras import layers
+
+
+def build():
+    norm = layers.BatchNormalization(name="norm")
+    stack = [layers.Input((8, 8, 1)), norm, layers.Flatten(), layers.Dense(4, activation="softmax")]
+    model = keras.Sequential(stack)
+    norm.moving_mean.assign([0.5])
+    norm.moving_variance.assign([1 / 12])  # of values of 0 to 1
+    return model
+
+
+def pixels():
+    generator = np.random.default_rng(0)
+    splits = [(generator.uniform(0, 255, (40, 8, 8, 1)).astype("float32"), np.arange(40) % 4) for _ in range(3)]
+    return tfopt.Data(*(tfopt.Split(x, y) for x, y in splits))
+
+
+def divided_in_training():
+    data = pixels()
+    divided = [tfopt.Split(split.x / 255, split.y) for split in (data.validation, data.test)]
+    return tfopt.Data(data.train, *divided, augment=lambda x, y, seed: (x / 255, y))
+
+
+def unit():
+    return tfopt.Data(*(tfopt.Split(split.x / 255, split.y) for split in pixels().splits().values()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("pixels", ["seem to be scaled in another way"]),
+        ("divided_in_training", ["seem to be scaled in another way", "the batches of training, after augment, of 0"]),
+        ("unit", []),
+    ],
+)
+def test_a_run_says_that_calibration_is_of_another_range(tmp_path, capfd, monkeypatch, data, words):
+    from tfopt.cli import main
+
+    (tmp_path / "ranges.py").write_text(RANGES)
+    lines = ["name: r", "model: ranges.py:build", f"data: ranges.py:{data}", "stages:", "  - quantize: {}"]
+    (tmp_path / "r.yaml").write_text("\n".join([*lines, "loss: sparse_categorical_crossentropy", ""]))
+    monkeypatch.setattr("sys.argv", ["tfopt", "run", "r.yaml"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    told = [line for line in capfd.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert len(told) == len(words)
+    assert all(word in line and line.startswith("warning: quantize: ") for word, line in zip(words, told, strict=True))
+    assert (tmp_path / "saved_models/r/report.md").read_text().count("**WARNING**") == len(words)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = tfopt.run("r.yaml")
+    mine = [str(one.message) for one in caught if one.category is tfopt.TfoptWarning]
+    assert mine == [line.removeprefix("warning: ") for line in told]
+    assert len(result.artifacts["quantize"].warnings) == len(words)

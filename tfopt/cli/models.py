@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfopt.cli.screen import open_console, relative_path
+from tfopt.cli.screen import open_console, print_warnings, relative_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,10 +110,14 @@ def _converted(model: Path, export: Export, data: str | None, samples: int, trus
     with captured():  # TensorFlow prints when it is imported
         from tfopt.data import sources
         from tfopt.models import loading, signature
+        from tfopt.models.keras2.migration import Comparison
         from tfopt.quantization.conversion import convert_with_notes
 
-        admitted = loading.load_any(model, trust=trust)
-        inputs = None if data is None else sources.inputs(data, signature.inputs_of(admitted.model), samples)
+        def inputs_of(model: Any) -> Any:
+            return None if data is None else sources.inputs(data, signature.inputs_of(model), samples)
+
+        admitted = loading.load_any(model, trust=trust, comparison=Comparison(samples=inputs_of))
+        inputs = inputs_of(admitted.model)
         converted = convert_with_notes(admitted.model, export, inputs)
     carried = admitted.carried
     if carried is None:
@@ -133,6 +137,7 @@ def _show(converted: Conversion, file: Path) -> None:
     lines += [f"file  {relative_path(file.resolve())}  {totals(converted)}"]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print_warnings(converted.warnings)
 
 
 def _audit_table(rows: Iterable[Any]) -> Table:

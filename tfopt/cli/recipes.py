@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfopt.cli.screen import open_console, relative_path
+from tfopt.cli.screen import open_console, print_warnings, relative_path, shown_later
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from tfopt.pipeline.runner import Result
+    from tfopt.recipe.artifact import Artifact
 
 RecipeFile = Annotated[Path, typer.Argument(help="A YAML recipe, such as pipelines/digits.yaml.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder for results.")]
@@ -45,7 +47,8 @@ def run(
     if workers > 1:
         raise typer.Exit(_launch(recipe, workers, strategy, console))
     try:
-        result = runner.run(loaded, out, screen.progress(console))
+        with shown_later():
+            result = runner.run(loaded, out, screen.progress(console))
         if not result.leads:
             return
     except GateError:
@@ -147,6 +150,7 @@ def show_result(console: Console, result: Result) -> None:
     from tfopt.report import console as screen
 
     console.print(screen.table(result.artifacts))
+    _show_warnings(result.artifacts)
     console.print(f"file    {relative_path(result.path)}", markup=False, highlight=False, soft_wrap=True)
     _show_reports(console, result.folder)
 
@@ -156,8 +160,14 @@ def show_folder(console: Console, folder: Path) -> None:
     from tfopt.report import console as screen
     from tfopt.report import summary
 
-    console.print(screen.table(summary.collect(folder)))
+    artifacts = summary.collect(folder)
+    console.print(screen.table(artifacts))
+    _show_warnings(artifacts)
     _show_reports(console, folder.resolve())
+
+
+def _show_warnings(artifacts: Mapping[str, Artifact]) -> None:
+    print_warnings(f"{name}: {sentence}" for name, artifact in artifacts.items() for sentence in artifact.warnings)
 
 
 def _show_reports(console: Console, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,24 @@ def write_plot(file: Path | None, page: Callable[[], str]) -> None:
     if file is not None:
         with storage_errors(file):
             file.write_text(page())
+
+
+@contextmanager
+def shown_later() -> Iterator[None]:
+    """Keeps Python from showing the warnings of tfopt in the block: the command prints them with the results."""
+    import warnings
+
+    from tfopt.errors import TfoptWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TfoptWarning)
+        yield
+
+
+def print_warnings(sentences: Iterable[str]) -> None:
+    """Prints warnings on the error stream, a line for each."""
+    for sentence in sentences:
+        sys.stderr.write(f"warning: {sentence}\n")
 
 
 def print_json(record: Any) -> None:

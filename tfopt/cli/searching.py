@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tfopt.cli.recipes import SAVED_MODELS, DataOption, Out, RecipeFile, load, show_folder, show_result
-from tfopt.cli.screen import open_console
+from tfopt.cli.screen import open_console, shown_later
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +47,8 @@ def search(
         raise typer.Exit(_launch(workers, any(stage.has_chief for stage in loaded.stages), console))
     signal.signal(signal.SIGTERM, _stop)
     try:
-        result = runner.run(loaded, out, screen.progress(console), join=True)
+        with shown_later():
+            result = runner.run(loaded, out, screen.progress(console), join=True)
     except GateError:
         show_folder(console, out / loaded.name)
         raise

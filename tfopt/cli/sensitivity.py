@@ -13,7 +13,7 @@ from tfopt.cli.models import ModelFile, Trust, check_folder
 from tfopt.cli.screen import open_console, print_json, print_lines, print_table, progress_bar, write_plot
 
 if TYPE_CHECKING:
-    from tfopt.data.splits import Split
+    from tfopt.data.splits import Data, Split
     from tfopt.metrics import Metric
     from tfopt.sparsity import PruningSensitivity
 
@@ -107,10 +107,14 @@ def _quantized(model: Path, data: str | None, samples: int, as_json: bool, plot:
     with progress_bar(console, "sensitivity") as part:
         from tfopt.data import sources
         from tfopt.models import loading, signature
+        from tfopt.models.keras2.migration import Comparison
         from tfopt.quantization import rank_layers
 
-        loaded = loading.as_keras3(model, trust=trust)
-        inputs = None if data is None else sources.inputs(data, signature.inputs_of(loaded), samples)
+        def inputs_of(model: Any) -> Any:
+            return None if data is None else sources.inputs(data, signature.inputs_of(model), samples)
+
+        loaded = loading.as_keras3(model, trust=trust, comparison=Comparison(samples=inputs_of))
+        inputs = inputs_of(loaded)
         found = rank_layers(loaded, inputs, part=part)
     write_plot(plot, lambda: words.sensitivity_plot(found.layers, model.name))
     if as_json:
@@ -144,26 +148,26 @@ def _prune(model: Path, asked: _Pruning, as_json: bool, plot: Path | None, trust
 
 
 def _pruned(model: Path, asked: _Pruning, trust: bool, part: Callable[[float], None]) -> _Pruned:
-    from tfopt.models import loading
+    from tfopt.models import loading, signature
+    from tfopt.models.keras2.migration import Comparison
     from tfopt.sparsity import rank_layers
 
-    loaded = loading.as_keras3(model, trust=trust)
-    split, metric = _labelled(loaded, asked)
+    data = _data(asked.data)
+
+    def one_of(model: Any) -> Any:
+        return data.fitted(signature.inputs_of(model)).train.few(1).inputs()
+
+    loaded = loading.as_keras3(model, trust=trust, comparison=Comparison(samples=one_of))
+    split, metric = _labelled(loaded, data, asked)
     found = rank_layers(loaded, split, metric, target=asked.target, only=asked.only, skip=asked.skip, part=part)
     return _Pruned(found, metric.name, len(split))
 
 
-def _labelled(model: Any, asked: _Pruning) -> tuple[Split, Metric]:
-    """A seeded choice of validation samples, and the requested metric, else that of the model's loss."""
-    from tfopt import metrics
+def _data(source: str) -> Data:
+    """The labelled samples that `--data` names."""
     from tfopt.data import sources
     from tfopt.errors import InputError
-    from tfopt.models import signature
-    from tfopt.recipe.stage import Context
-    from tfopt.stages.scoring import metrics_of
 
-    wanted = (metrics.find(asked.metric),) if asked.metric else ()
-    source = asked.data
     if source.endswith(".npy"):
         raise InputError(
             f"--prune scores labelled samples, and a .npy file has none: np.savez makes a file of x_train, y_train, "
@@ -171,7 +175,18 @@ def _labelled(model: Any, asked: _Pruning) -> tuple[Split, Metric]:
         )
     if source.endswith(".npz") and ":" not in source:
         source = f"npz:{source}"
-    data = sources.load(sources.resolve(source, Path.cwd())).fitted(signature.inputs_of(model))
+    return sources.load(sources.resolve(source, Path.cwd()))
+
+
+def _labelled(model: Any, data: Data, asked: _Pruning) -> tuple[Split, Metric]:
+    """A seeded choice of validation samples, and the requested metric, else that of the model's loss."""
+    from tfopt import metrics
+    from tfopt.models import signature
+    from tfopt.recipe.stage import Context
+    from tfopt.stages.scoring import metrics_of
+
+    wanted = (metrics.find(asked.metric),) if asked.metric else ()
+    data = data.fitted(signature.inputs_of(model))
     data.check()
     [metric, *_] = metrics_of(model, Context("", "", Path(), data, 0, metrics=wanted))
     return data.validation.choose(asked.samples, 0), metric

@@ -10,6 +10,7 @@ import keras
 from tfopt.errors import ModelError
 from tfopt.models.constraints import HeldConstraint, own_constraint
 from tfopt.models.layers import Kernel
+from tfopt.models.left_alone import warn_of
 
 
 class AttachedCallback(keras.callbacks.Callback):
@@ -37,6 +38,13 @@ class ConstraintCallback(AttachedCallback):
         super().__init__()
         self._held: list[tuple[Kernel, HeldConstraint]] = []
         self._owner: keras.Model | None = None
+        self._told: Any = None
+
+    def _tell(self, skipped: Sequence[tuple[str, str]]) -> None:
+        """Warns of layers that are left alone, once for a model."""
+        if self._told is not self.model:
+            self._told = self.model
+            warn_of(type(self).__name__, skipped, stacklevel=4)
 
     def _own_constraints(self, kernels: Sequence[Kernel]) -> list[Any]:
         """The kernels' own constraints.

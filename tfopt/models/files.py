@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -10,23 +11,27 @@ from typing import Any, NamedTuple
 
 from tfopt.errors import ModelError
 from tfopt.keras_private import compiled_settings, saved_model_message
+from tfopt.models import compilation
 from tfopt.models.backend import keras_on_tensorflow
 from tfopt.models.keras2 import migration
 from tfopt.models.keras2.layer_config import code_in, tf_keras_library
-from tfopt.models.keras2.migration import SAVED_MODEL
+from tfopt.models.keras2.migration import SAVED_MODEL, Comparison
 from tfopt.models.loaded_model import LoadedModel
 from tfopt.user_code import describe
 
 _KERAS = "_tf_keras_"
 
 
-def read(path: Path, objects: Mapping[str, Any], trust: bool = False) -> LoadedModel:
+def read(
+    path: Path, objects: Mapping[str, Any], trust: bool = False, comparison: Comparison | None = None
+) -> LoadedModel:
     """The Keras 3 model in a file or SavedModel, its outputs compared with tf_keras's where Keras 2 stored it.
 
     Args:
         path: A `.keras` or `.h5` file, or a SavedModel folder.
         objects: Classes and functions that its layers are made of, by name.
         trust: Load Python code that is stored in it (a Lambda layer).
+        comparison: How the outputs are compared.
 
     Raises:
         ModelError: The file cannot be read, holds code, or has a layer that cannot be migrated to Keras 3.
@@ -43,19 +48,21 @@ def read(path: Path, objects: Mapping[str, Any], trust: bool = False) -> LoadedM
                 ("model",),
             )
     if path.is_dir():
-        carried = migration.migrate(migration.read(path, objects), f"the SavedModel {path.name}", objects)
+        carried = migration.migrate(migration.read(path, objects), f"the SavedModel {path.name}", objects, comparison)
         return LoadedModel(carried.model, carried)
-    return _read_file(path, objects, trust, layers)
+    return _read_file(path, objects, trust, layers, comparison)
 
 
-def _read_file(path: Path, objects: Mapping[str, Any], trust: bool, layers: list[_Stored]) -> LoadedModel:
+def _read_file(
+    path: Path, objects: Mapping[str, Any], trust: bool, layers: list[_Stored], comparison: Comparison | None
+) -> LoadedModel:
     """The model as Keras 3 reads it, which keeps how it was compiled; migrated layer by layer where it does not."""
     before, origin = _as_keras2(path, objects), f"the Keras 2 file {path.name}"
     try:
         model = _loaded(path, objects, trust)
     except Exception as error:
         if before is not None:
-            carried = migration.migrate(before, origin, objects)
+            carried = migration.migrate(before, origin, objects, comparison)
             return LoadedModel(carried.model, carried)
         foreign = [layer for layer in layers if layer.module.split(".")[0] != "keras" and layer.kind not in objects]
         reason = describe(error)
@@ -70,9 +77,9 @@ def _read_file(path: Path, objects: Mapping[str, Any], trust: bool, layers: list
     if model.compiled and (optimizer := migration.optimizer_of(before)):
         model.compile(**{**compiled_settings(model), "optimizer": optimizer})  # Keras 3 reads none of its settings
     try:
-        return LoadedModel(model, migration.check_outputs(before, model, origin))
+        return LoadedModel(model, migration.check_outputs(before, model, origin, comparison))
     except ModelError:  # Keras 3 read it in its own way
-        carried = migration.migrate(before, origin, objects)
+        carried = migration.migrate(before, origin, objects, comparison)
         return LoadedModel(carried.model, carried)
 
 
@@ -104,13 +111,15 @@ def _loaded(path: Path, objects: Mapping[str, Any], trust: bool) -> Any:
     for registry in (OPTIMIZERS, SCHEDULES):  # as do these, once their modules are imported
         list(registry)
     settings = {"custom_objects": dict(objects), "safe_mode": not trust}
-    if path.suffix == ".keras":
-        return keras.models.load_model(path, **settings)
-    settings["custom_objects"] = {**_legacy_layers(), **objects}
-    try:
-        return keras.models.load_model(path, **settings)
-    except Exception:  # the optimizer of an old .h5 may be one that Keras 3 does not have
-        return keras.models.load_model(path, compile=False, **settings)
+    if path.suffix != ".keras":
+        settings["custom_objects"] = {**_legacy_layers(), **objects}
+    with contextlib.suppress(Exception):  # a loss, metric or optimizer may be one that is not at hand
+        model = keras.models.load_model(path, **settings)
+        if compilation.is_known(model):
+            return model
+    model = keras.models.load_model(path, compile=False, **settings)
+    compilation.restore(model, path, objects, trust)
+    return model
 
 
 class _Stored(NamedTuple):

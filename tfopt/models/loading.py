@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tfopt.errors import InputError, ModelError
-from tfopt.models import files
+from tfopt.models import compilation, files
 from tfopt.models.backend import keras_on_tensorflow
 from tfopt.models.keras2 import migration, reconstruction
-from tfopt.models.keras2.migration import SAVED_MODEL
+from tfopt.models.keras2.migration import SAVED_MODEL, Comparison
 from tfopt.models.loaded_model import LoadedModel
 from tfopt.user_code import Ref, describe, digest_callable, find_file
 
@@ -112,11 +112,13 @@ def build(source: Any, trust: bool = False) -> Any:
     return load_source(source, trust).model
 
 
-def load_source(source: Any, trust: bool = False) -> LoadedModel:
+def load_source(source: Any, trust: bool = False, comparison: Comparison | None = None) -> LoadedModel:
     """As `build`, together with the migration of a Keras 2 model."""
     keras = keras_on_tensorflow()
+    from tfopt.models import requirements
+
     if isinstance(source, Path):
-        return _named(files.read(source, {}, trust))
+        return _named(files.read(source, {}, trust, comparison))
     try:
         arguments = [_hyperparameters()] if _takes_hyperparameters(source) else []
         if isinstance(source, Ref):
@@ -128,13 +130,14 @@ def load_source(source: Any, trust: bool = False) -> LoadedModel:
     except Exception as error:
         raise ModelError(f"the model function failed: {describe(error)}") from error
     if migration.is_keras2(model):
-        carried = migration.migrate(model, custom_objects=custom_objects(source))
+        carried = migration.migrate(model, custom_objects=custom_objects(source), comparison=comparison)
         return _named(LoadedModel(carried.model, carried))
     if not isinstance(model, keras.Model):
         raise ModelError(
             f"{source} must return a Keras 3 model. Received: {type(model).__module__}.{type(model).__name__}."
         )
-    if not model.built:
+    requirements.check_call(model)
+    if not requirements.has_weights(model):
         raise ModelError(
             f"the model of {source} has no weights yet. Give it an Input, or call it once before returning it."
         )
@@ -187,12 +190,22 @@ def hypermodel(source: Any, seed: int) -> Callable[[Any], Any] | None:
     return build
 
 
-def as_keras3(source: Any, custom_objects: Mapping[str, Any] | None = None, trust: bool = False) -> Any:
+def as_keras3(
+    source: Any,
+    custom_objects: Mapping[str, Any] | None = None,
+    trust: bool = False,
+    comparison: Comparison | None = None,
+) -> Any:
     """The Keras 3 model of any model that tfopt takes; `load_any` returns its migration from Keras 2 as well."""
-    return load_any(source, custom_objects, trust).model
+    return load_any(source, custom_objects, trust, comparison).model
 
 
-def load_any(source: Any, custom_objects: Mapping[str, Any] | None = None, trust: bool = False) -> LoadedModel:
+def load_any(
+    source: Any,
+    custom_objects: Mapping[str, Any] | None = None,
+    trust: bool = False,
+    comparison: Comparison | None = None,
+) -> LoadedModel:
     """Loads any model that tfopt takes, together with the migration of a Keras 2 model.
 
     Args:
@@ -200,6 +213,7 @@ def load_any(source: Any, custom_objects: Mapping[str, Any] | None = None, trust
             or of a SavedModel folder.
         custom_objects: Keras 3 classes and functions that its layers are made of, by name.
         trust: Load Python code that is stored in a file (a Lambda layer).
+        comparison: How the outputs of a Keras 2 model are compared.
 
     Raises:
         ModelError: `source` is none of these, cannot be read, or has a layer that cannot be migrated.
@@ -208,7 +222,7 @@ def load_any(source: Any, custom_objects: Mapping[str, Any] | None = None, trust
     if isinstance(source, keras.Model):
         return LoadedModel(source)
     if migration.is_keras2(source):
-        carried = migration.migrate(source, custom_objects=custom_objects)
+        carried = migration.migrate(source, custom_objects=custom_objects, comparison=comparison)
         return LoadedModel(carried.model, carried)
     if isinstance(source, str | os.PathLike):
         path = Path(source)
@@ -217,7 +231,7 @@ def load_any(source: Any, custom_objects: Mapping[str, Any] | None = None, trust
         if path.suffix == ".tflite":
             raise ModelError(f"{path} is converted already. Give the model it was made from.", ("model",))
         if path.suffix in FILES or (path / SAVED_MODEL).is_file():
-            return files.read(path, custom_objects or {}, trust)
+            return files.read(path, custom_objects or {}, trust, comparison)
     raise ModelError(
         "a model is a Keras 3 or tf_keras model, or the path of a .keras or .h5 file or of a SavedModel folder. "
         f"Received: {source!r:.80}.",
@@ -226,7 +240,10 @@ def load_any(source: Any, custom_objects: Mapping[str, Any] | None = None, trust
 
 
 def custom_objects(source: Any, model: Any = None) -> dict[str, Any]:
-    """Classes and functions that a saved model may refer to, by name: of its layers and of its function's file."""
+    """Classes and functions that a saved model may refer to, by name.
+
+    They are those of its layers, of its compile settings and of its function's file.
+    """
     import inspect
     import sys
 
@@ -235,4 +252,4 @@ def custom_objects(source: Any, model: Any = None) -> dict[str, Any]:
     own = vars(module).items() if module else ()
     code = {name: value for name, value in own if inspect.isclass(value) or inspect.isfunction(value)}
     found = {name: value for name, value in code.items() if not migration.is_keras2(value)}
-    return found if model is None else {**found, **_own_classes(model)}
+    return found if model is None else {**found, **_own_classes(model), **compilation.code_of(model)}

@@ -113,14 +113,18 @@ class Plan:
 
     @cached_property
     def _loaded_model(self) -> LoadedModel:
-        from tfopt.models import loading
+        from tfopt.models import loading, signature
+        from tfopt.models.keras2.migration import Comparison
+
+        def one_sample(model: Any) -> Any:
+            return self.raw_data.fitted(signature.inputs_of(model)).train.few(1).inputs()
 
         try:
             keras_on_tensorflow()  # before another room imports it
             from tfopt.models.seeding import deterministic
 
             with deterministic(self.recipe.seed):
-                return loading.load_source(self.model_source, self.trust)
+                return loading.load_source(self.model_source, self.trust, Comparison(samples=one_sample))
         except InputError as error:
             error.field = error.field or ("model",)
             raise

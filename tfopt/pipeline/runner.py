@@ -8,11 +8,12 @@ import os
 import shutil
 import traceback
 import uuid
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tfopt.errors import GateError, InputError, InUseError, StorageError, TfoptError
+from tfopt.errors import GateError, InputError, InUseError, StorageError, TfoptError, TfoptWarning
 from tfopt.output_capture import captured
 from tfopt.pipeline.joiner import share, wait_to_lead
 from tfopt.pipeline.plan import Plan
@@ -89,6 +90,10 @@ def run(
     Returns:
         The results; `result.path` is the final file and `result.metrics` what was measured of it.
 
+    Warns:
+        TfoptWarning: A file is there and may be poor, such as one whose calibration samples are of another range than
+            the model's inputs; `artifact.warnings` has the sentences.
+
     Raises:
         InputError: Something in the recipe, the model or the data cannot work; nothing was computed.
         GateError: A file is less accurate than the recipe allows; all files are there.
@@ -145,6 +150,9 @@ def _run(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | None,
                 report.write(result.artifacts, result.folder)
     finally:
         plan.progress.close()
+    for name, artifact in result.artifacts.items():
+        for sentence in artifact.warnings:
+            warnings.warn(f"{name}: {sentence}", TfoptWarning, stacklevel=3)
     if failures := [artifact.failed for artifact in result.artifacts.values() if artifact.failed]:
         raise GateError(" ".join(failures), result.artifacts, result.folder)
     return result

@@ -7,7 +7,7 @@ every quantized file.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -114,7 +114,10 @@ def observe_extremes(content: bytes, samples: Mapping[str, np.ndarray]) -> Activ
 
 
 def values_of(
-    content: bytes, batches: Sequence[Mapping[str, np.ndarray]], kept: Callable[[np.ndarray], T]
+    content: bytes,
+    batches: Sequence[Mapping[str, np.ndarray]],
+    kept: Callable[[np.ndarray], T],
+    names: Container[str] | None = None,
 ) -> list[dict[str, T]]:
     """Runs a float file on batches of its batch size and keeps something of every activation.
 
@@ -122,14 +125,15 @@ def values_of(
         content: Bytes of a float32 `.tflite` with a signature.
         batches: Inputs `(samples, ...)` by input name, in the dtypes of the file.
         kept: Maps an activation to what is kept of it.
+        names: Names of the activations; all outside of loops if not given.
 
     Returns:
-        For each batch the results of `kept` by tensor name, for every activation outside of loops.
+        For each batch the results of `kept` by tensor name.
 
     Raises:
         ConversionError: LiteRT cannot run the file.
     """
-    return _watched(content, lambda observer: [observer.values(batch, kept) for batch in batches])
+    return _watched(content, lambda observer: [observer.values(batch, kept, names) for batch in batches])
 
 
 def _watched(content: bytes, look: Callable[[_Observer], T]) -> T:
@@ -195,13 +199,16 @@ class _Observer:
             )
         return ActivationExtremes(names, np.array(low), np.array(high))
 
-    def values(self, samples: Mapping[str, np.ndarray], kept: Callable[[np.ndarray], T]) -> dict[str, T]:
-        """The results of `kept` for all activations, by tensor name."""
+    def values(
+        self, samples: Mapping[str, np.ndarray], kept: Callable[[np.ndarray], T], names: Container[str] | None
+    ) -> dict[str, T]:
+        """The results of `kept` for the activations of these names, or for all, by name."""
         for name, index in self._inputs.items():
             self._feed(index, samples[name])
         self._interpreter.invoke()
         # A copy: LiteRT does not run again while anything still reads its memory.
-        return {name: kept(np.array(self._value(index))) for index, name in self._tensors}
+        wanted = ((index, name) for index, name in self._tensors if names is None or name in names)
+        return {name: kept(np.array(self._value(index))) for index, name in wanted}
 
     def _feed(self, index: int, value: np.ndarray) -> None:
         # An open dimension has the size of this sample.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from tfopt.data.arrays import add_channel_axis
 from tfopt.errors import DataError
+from tfopt.models.keras2.random_inputs import MOST_NUMBERS, SIZES
 from tfopt.models.layers import walk
 
 # Largest number of samples taken of a data set, which may have no end.
@@ -89,15 +91,33 @@ def random_samples(model: keras.Model, count: int = RANDOM) -> dict[str, np.ndar
     Returns:
         Arrays `(count, ...)`, or None where the model does not know its inputs.
     """
-    generator = np.random.default_rng(0)
+    generator, open_size = np.random.default_rng(0), _open_size(model)
     known = [size for place in walk(model) if (size := getattr(place.layer, "input_dim", None))]
     found = {}
     for tensor in getattr(model, "inputs", None) or ():
-        shape = (count, *(OPEN if size is None else size for size in tensor.shape[1:]))
+        shape = (count, *(open_size if size is None else size for size in tensor.shape[1:]))
         whole = "int" in tensor.dtype or tensor.dtype == "bool"
         values = generator.integers(0, min(known, default=2), shape) if whole else generator.random(shape)
         found[tensor.name] = values.astype("float32" if "float" in tensor.dtype else tensor.dtype)
     return found or None
+
+
+def _open_size(model: keras.Model) -> int:
+    """The first size of open dimensions that the model's layers take; `OPEN` where it has none, or they do not tell."""
+    tensors = getattr(model, "inputs", None) or ()
+    if all(None not in tensor.shape[1:] for tensor in tensors):
+        return OPEN
+    for size in (OPEN, *(size for size in SIZES if size > OPEN)):
+        shapes = [(1, *(n or size for n in tensor.shape[1:])) for tensor in tensors]
+        if size > OPEN and max(map(math.prod, shapes)) > MOST_NUMBERS:
+            break
+        specs = [keras.KerasTensor(shape, tensor.dtype) for shape, tensor in zip(shapes, tensors, strict=True)]
+        try:
+            model.compute_output_spec(keras.tree.pack_sequence_as(model.input, specs))
+            return size
+        except Exception:  # a layer may be the user's own
+            continue
+    return OPEN
 
 
 def match_inputs(calibration: Any, names: list[str], details: Mapping[str, Any]) -> dict[str, np.ndarray]:

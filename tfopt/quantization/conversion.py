@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,17 +11,24 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt.errors import ConversionError, DataError, InputError, ModelError
+from tfopt.errors import ConversionError, DataError, InputError, ModelError, TfoptWarning
 from tfopt.metrics import compare_outputs
 from tfopt.models import clone, loading
+from tfopt.models.keras2.migration import Comparison
 from tfopt.models.layers import replaced_by, walk
+from tfopt.models.requirements import check_call, check_not_quantized
 from tfopt.output_capture import captured
-from tfopt.quantization import quantizer, rules, validation
+from tfopt.quantization import identities, quantizer, rules, validation
 from tfopt.quantization.calibration import ActivationExtremes, observe_extremes
 from tfopt.quantization.calibration_data import collect_samples, match_inputs, random_samples
 from tfopt.quantization.converter_fallback import post_training
 from tfopt.quantization.float_conversion import FloatModel, to_float, trace
+from tfopt.quantization.input_range import input_range_warnings
+from tfopt.quantization.mask_rewrite import bring_near
+from tfopt.quantization.masks import Masks
 from tfopt.quantization.op_audit import audit, left_in_float
+from tfopt.quantization.op_replacement import stay_in_float
+from tfopt.quantization.refusals import check_text, random_part
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit
 from tfopt.recipe.export import MODES, TARGETS, Export
@@ -46,6 +54,7 @@ class Conversion:
         figures: `calibration_snr_db` (decibels) and `calibration_max_error` against the float file on some of the
             samples, and measurements of the target's own runtime: `arena_bytes` and `tflm_max_error` for
             microcontrollers.
+        warnings: What may make the file poor, such as calibration samples of another range than the model's inputs.
     """
 
     content: bytes
@@ -53,6 +62,7 @@ class Conversion:
     audit: Audit
     notes: tuple[str, ...] = ()
     figures: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,10 @@ class PreparedModel:
         samples: Representative inputs `(samples, ...)` by input name.
         export: Settings of the file.
         notes: Remarks on the conversion and its comparison with Keras.
+        masks: The values that masks put out of play, whose constants the float file has near the others.
+        unmasked: Bytes of the float file as it was before that, where it was.
         converted: The quantized file where TFLiteConverter had to make it, which takes no rules.
+        warnings: What may make every file poor.
     """
 
     model: keras.Model
@@ -73,12 +86,16 @@ class PreparedModel:
     samples: dict[str, np.ndarray]
     export: Export
     notes: tuple[str, ...] = ()
+    masks: Masks = field(default_factory=Masks)
+    unmasked: bytes | None = None
     converted: bytes | None = None
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def extremes(self) -> ActivationExtremes:
         """The extremes of each activation on the samples, measured once."""
-        return observe_extremes(self.source.content, self.samples)
+        found = observe_extremes(self.source.content, self.masks.clipped(self.samples))
+        return self.masks.on(self.unmasked, self.samples).bounded(found) if self.unmasked else found
 
     @cached_property
     def few(self) -> dict[str, np.ndarray]:
@@ -88,7 +105,7 @@ class PreparedModel:
     @cached_property
     def expected(self) -> dict[str, np.ndarray]:
         """The float file's outputs on the few samples."""
-        return Runner(self.source.content)(self.few)
+        return Runner(self.unmasked or self.source.content)(self.few)
 
     @property
     def loops(self) -> tuple[Op, ...]:
@@ -161,12 +178,20 @@ def convert(
     Returns:
         The bytes of the file.
 
+    Warns:
+        TfoptWarning: The samples seem to be scaled in another way than what the model was trained on.
+
     Raises:
         InputError: Settings that do not go together, no calibration samples, or a model that cannot be read.
         ConversionError: The model cannot be converted, or LiteRT cannot run it or gives something else than Keras.
     """
     export = Export(**{"mode": mode, **settings})
-    return convert_with_notes(loading.as_keras3(model, custom_objects, trust), export, calibration).content
+    comparison = Comparison(samples=lambda model: collect_samples(calibration, model))
+    admitted = loading.as_keras3(model, custom_objects, trust, comparison)
+    converted = convert_with_notes(admitted, export, calibration)
+    for sentence in converted.warnings:
+        warnings.warn(sentence, TfoptWarning, stacklevel=2)
+    return converted.content
 
 
 def convert_with_notes(model: keras.Model, export: Export, calibration: Any = None) -> Conversion:
@@ -197,14 +222,18 @@ def prepare(
             "gave or of the callback; or let go of the model first, with strip() or detach(), also after a fit that "
             "was interrupted."
         )
+    check_call(model)
+    check_not_quantized(walk(model))
     stateful = [place.path for place in walk(model) if getattr(place.layer, "stateful", False)]
     if stateful:
         raise ModelError(f"{stateful[0]} is stateful, and a file keeps no state. Build it with stateful=False.")
     model = clone.in_float32(model)
     calibration = collect_samples(calibration, model)
+    check_text(model, calibration)
     if MODES[export.mode].static and calibration is None:
         raise InputError(f"{export.mode} needs representative inputs: hand over calibration samples.", ("mode",))
-    calibration = random_samples(model) if calibration is None else calibration
+    given = calibration is not None
+    calibration = calibration if given else random_samples(model)
     batch = None if export.batch == "any" else export.batch
     source = to_float(model, calibration, batch, export.sparse)
     details = Runner(source.content).inputs
@@ -213,12 +242,46 @@ def prepare(
     if MODES[export.mode].static and all(len(x) > 1 and x.min() == x.max() for x in samples.values()):
         raise DataError("all calibration samples are one and the same value, which shows no ranges. Take real ones.")
     prepared = PreparedModel(model, source, samples, export)
-    error = validation.check_against_keras(original, prepared.few, prepared.expected)
+    if MODES[export.mode].static:
+        prepared = _selecting_apart(prepared)
+    try:
+        error = validation.check_against_keras(original, prepared.few, prepared.expected)
+    except ConversionError as refused:
+        raise _of_randomness(prepared, batch) or refused from refused
+    if given and MODES[export.mode].static:
+        prepared = replace(prepared, warnings=input_range_warnings(original, samples))
     if not clone.in_half(original):
         return prepared
+    note = f"built again in float32; outputs of the model differ by {error:.2g} of their size"
+    return replace(prepared, notes=(*prepared.notes, note))
+
+
+def _selecting_apart(prepared: PreparedModel) -> PreparedModel:
+    """The model with what only selects, ids and masks, where no grid has to hold it."""
+    source = prepared.source
+    integers: tuple[str, ...] = ()
+    if prepared.export.io is None:
+        content, gone, integers = identities.with_integer_inputs(source.content)
+        owners = tuple(places for index, places in enumerate(source.owners) if index not in gone)
+        source = replace(source, content=content, ops=read(content).ops, owners=owners)
+    details = Runner(source.content).inputs
+    samples = {name: array.astype(details[name]["dtype"], copy=False) for name, array in prepared.samples.items()}
+    rewritten, masks = bring_near(source, samples)
     return replace(
-        prepared, notes=(f"built again in float32; outputs of the model differ by {error:.2g} of their size",)
+        prepared,
+        source=rewritten,
+        samples=samples,
+        masks=masks,
+        unmasked=source.content,
+        notes=(*identities.remarks(source.inputs, integers, source.identities), *masks.remarks()),
     )
+
+
+def _of_randomness(prepared: PreparedModel, batch: int | None) -> ConversionError | None:
+    """The refusal of a model whose outputs are random; None for any other."""
+    with captured():
+        sentence = random_part(prepared.model, lambda: trace(prepared.model, prepared.samples, batch))
+    return ConversionError(sentence) if sentence else None
 
 
 def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str] | None = None) -> Conversion:
@@ -240,13 +303,16 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
         for given, reason in (
             (precisions or {}, "kept so for the metric"),
             (prepared.assigned.precisions, "a rule keeps it so"),
+            (dict.fromkeys(source.identities.ops, "float"), "it computes identities, such as ids"),
+            (stay_in_float(source.ops), "its values are too small for integers"),
         )
         for i, to in given.items()
         if to == "float"
     }
     skipped = left_in_float(summary, mode, reasons) if mode.quantizes else ()
     if mode.quantizes:
-        if not any(t.parameter and len(t.shape) > 1 and t.dtype != "FLOAT32" for t in summary.tensors):
+        kernels = any(t.parameter and len(t.shape) > 1 and t.dtype != "FLOAT32" for t in summary.tensors)
+        if not kernels and not (mode.static and any(op.integers for op in summary.ops)):
             raise ConversionError(
                 f"nothing could be quantized to {mode.name}: the file would be the float one. "
                 f"Ops: {', '.join(dict.fromkeys(op.name for op in summary.ops))}."
@@ -261,11 +327,13 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     figures = {f"calibration_{name}": differences[name] for name in ("snr_db", "max_error")}
     figures |= validation.measure_on_target(target, content, prepared.few)
     notes = (*prepared.notes, *_remarks(prepared, summary))
-    return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, notes, figures)
+    return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, notes, figures, prepared.warnings)
 
 
 def _remarks(prepared: PreparedModel, summary: FileSummary) -> Iterator[str]:
     """The remarks for the notes of a conversion."""
+    for name in prepared.source.unused_inputs:
+        yield f"input {name!r} is not used: no output depends on it"
     if MODES[prepared.export.mode].static:
         seen = [f"{name} from {x.min():.3g} to {x.max():.3g}" for name, x in prepared.samples.items()]
         count = len(next(iter(prepared.samples.values())))
@@ -331,6 +399,6 @@ def _by_converter(prepared: PreparedModel) -> PreparedModel:
     if not MODES[export.mode].by_converter or export.rules or export.batch != 1:
         raise ConversionError(f"TFLiteConverter knows no rules, other modes than {able} or other batches than 1.")
     with captured():
-        traced = trace(prepared.model, prepared.samples, 1)
+        traced = trace(prepared.model, prepared.samples, 1, prepared.source.replaced)
     content = post_training(traced, prepared.samples, export.io or "int8")
     return replace(prepared, converted=content)

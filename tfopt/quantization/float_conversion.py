@@ -14,7 +14,7 @@ import contextlib
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -26,10 +26,14 @@ from tfopt.keras_private import own_variables
 from tfopt.models import signature
 from tfopt.models.layers import LayerRef, call_replaced, check_names, walk
 from tfopt.output_capture import captured
+from tfopt.quantization import identities
 from tfopt.quantization.calibration_data import OPEN
+from tfopt.quantization.identities import Identities
+from tfopt.quantization.op_replacement import can_replace, ops_replaced
+from tfopt.quantization.refusals import check_text, explained
 from tfopt.quantization.split_rewrite import cut_splits
 from tfopt.tflite import flatbuffer
-from tfopt.tflite.file import Op, constants, read
+from tfopt.tflite.file import Op, constants, output_names, read
 
 _SCOPE = re.compile(r"layer\.(\d+)/")
 # What TensorFlow takes as the name of a scope.
@@ -47,6 +51,7 @@ class FloatModel:
             between layers.
         places: Every layer of the Keras model.
         loops: For each inner graph, the names of its inputs and, as the next entry, of its outputs.
+        replaced: Whether ops were replaced that TFLite does not have (`op_replacement`).
     """
 
     content: bytes
@@ -54,11 +59,29 @@ class FloatModel:
     owners: tuple[tuple[LayerRef, ...], ...]
     places: tuple[LayerRef, ...]
     loops: tuple[tuple[str, ...], ...] = ()
+    replaced: bool = False
+
+    @functools.cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the file's inputs."""
+        return tuple(read(self.content).inputs)
+
+    @functools.cached_property
+    def identities(self) -> Identities:
+        """What is ids and indices in the file, and stays in float."""
+        return identities.find(self.ops, output_names(self.content))
 
     @functools.cached_property
     def constants(self) -> dict[str, np.ndarray]:
         """The weights and biases of the model's own graph by name, in their shapes."""
         return constants(self.content)
+
+    @functools.cached_property
+    def unused_inputs(self) -> tuple[str, ...]:
+        """The names of the inputs that no output depends on."""
+        graph = flatbuffer.parse(self.content).subgraphs[0]
+        taken = {int(i) for op in graph.operators for i in op.inputs} | {int(i) for i in graph.outputs}
+        return tuple(graph.tensors[int(i)].name.decode() for i in graph.inputs if int(i) not in taken)
 
 
 def to_float(model: keras.Model, sample: Any = None, batch: int | None = 1, sparse: bool = False) -> FloatModel:
@@ -75,9 +98,15 @@ def to_float(model: keras.Model, sample: Any = None, batch: int | None = 1, spar
         ModelError: The model does not know its inputs and no sample says them.
         ConversionError: The converter refuses it, with the converter's reason.
     """
+    check_text(model, sample)
+    return _converted(model, sample, batch, sparse)
+
+
+def _converted(model: keras.Model, sample: Any, batch: int | None, sparse: bool, replaced: bool = False) -> FloatModel:
+    """`to_float` without, or with, ops replaced that TFLite does not have."""
     with captured() as noise:
         try:
-            traced = trace(model, sample, batch)
+            traced = trace(model, sample, batch, replaced)
             converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.function])
             if sparse:
                 converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
@@ -87,10 +116,11 @@ def to_float(model: keras.Model, sample: Any = None, batch: int | None = 1, spar
         except Exception as error:
             if batch is None and "TensorListReserve" in str(error):
                 raise ConversionError("a recurrent layer takes no batch of any size. Give batch a number.") from error
-            raise ConversionError(
-                f"the converter refuses the model: {reason(str(error) or type(error).__name__, noise.text())}"
-            ) from error
-    return _named(content, traced, sample)
+            why = reason(str(error) or type(error).__name__, noise.text())
+            if not replaced and can_replace(why):
+                return _converted(model, sample, batch, sparse, replaced=True)
+            raise ConversionError(explained(model, why, lambda: trace(model, sample, batch, replaced))) from error
+    return replace(_named(content, traced, sample), replaced=replaced)
 
 
 @dataclass(frozen=True)
@@ -116,8 +146,8 @@ class TracedModel:
         return _SCOPE.sub(lambda match: f"{self.places[int(match[1])].path}/", name)
 
 
-def trace(model: keras.Model, sample: Any, batch: int | None) -> TracedModel:
-    """The model in inference mode as a concrete function.
+def trace(model: keras.Model, sample: Any, batch: int | None, replaced: bool = False) -> TracedModel:
+    """The model in inference mode as a concrete function, with ops replaced that TFLite does not have, if asked.
 
     Raises:
         ModelError: TensorFlow does not take the name of a layer.
@@ -134,7 +164,7 @@ def trace(model: keras.Model, sample: Any, batch: int | None) -> TracedModel:
         outputs.update({name: tensor.op.name for name, tensor in named.items()})
         return list(named.values())
 
-    with _scoped(model) as places:
+    with _scoped(model) as places, ops_replaced() if replaced else contextlib.nullcontext():
         concrete = tf.function(function).get_concrete_function(*specs)
     return TracedModel(concrete, names, tuple(outputs), tuple(outputs.values()), places)
 

@@ -10,6 +10,7 @@ import keras
 
 from tfopt.quantization.calibration_data import random_samples
 from tfopt.quantization.conversion import prepare, unroll_if_better
+from tfopt.quantization.refusals import check_text
 from tfopt.quantization.sensitivity import PRECISIONS, Sensitivity, measure
 from tfopt.recipe.export import Export
 
@@ -47,7 +48,7 @@ def rank_layers(
         The sensitivities, the least error per byte saved first.
 
     Raises:
-        InputError: Samples that do not fit the model.
+        InputError: Samples that do not fit the model, or a model that takes text.
         ConversionError: The model cannot be converted, or the float file gives something else than Keras.
 
     Example:
@@ -56,6 +57,7 @@ def rank_layers(
             print(line.group.name, line.precision, line.error, line.bytes_saved)
         ```
     """
+    check_text(model)
     samples = random_samples(model) if calibration is None else calibration
     prepared = unroll_if_better(prepare(model, Export(mode="int8"), samples))
-    return QuantizationSensitivity(tuple(measure(prepared, precisions, part)), prepared.notes)
+    return QuantizationSensitivity(tuple(measure(prepared, precisions, part)), (*prepared.notes, *prepared.warnings))

@@ -15,9 +15,12 @@ from litert_quantizer.utils import tfl_flatbuffer_utils
 from tfopt.errors import ConversionError
 from tfopt.output_capture import captured
 from tfopt.quantization.bias_ranges import kernel_ranges
-from tfopt.quantization.calibration import widen_empty_ranges
+from tfopt.quantization.calibration import as_range, widen_empty_ranges
 from tfopt.quantization.codebook_ranges import codebook_ranges, equal_ranges
 from tfopt.quantization.float_conversion import FloatModel
+from tfopt.quantization.identities import Identities
+from tfopt.quantization.op_replacement import stay_in_float
+from tfopt.quantization.quantizer_repairs import settled
 from tfopt.recipe.export import MODES, Mode
 from tfopt.tflite.file import Op
 
@@ -77,19 +80,23 @@ def quantize(
                 engine, source, _mode(mode), dict(precisions or {}), io, algorithms or {}, scales, by_channel
             )
             if ranges or by_channel:
-                ranges = {**by_channel, **widen_empty_ranges(source.ops, ranges or {})}
+                unused = {name: as_range(0, 1) for name in source.unused_inputs}  # asked for, and left in float
+                ranges = {**by_channel, **unused, **widen_empty_ranges(source.ops, ranges or {})}
                 ranges = {**ranges, **kernel_ranges(source, ranges, per_tensor)}
-            return bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)
+            content = bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)
         except Exception as error:
             text = (str(error).strip() or noise.text().strip() or type(error).__name__).splitlines()[0]
             raise ConversionError(f"the quantizer refuses the model in mode {mode}: {text[:300]}") from error
+    floats = io == "float32" or mode == _NAMED_OPS_ALONE.name
+    held = source.identities.tensors & set(source.inputs)
+    return settled(content, floats, held if held and _mode(mode).static and not floats else None)
 
 
 def supports(op: Op, mode: str, precision: str, per_tensor: bool = False) -> bool:
     """Whether the quantizer can write an op in a mode at a precision, per-tensor or per-channel."""
     if precision == "float":
         return True
-    if op.graph or op.name not in _OPERATIONS:
+    if op.graph or op.name not in _OPERATIONS or stay_in_float([op]):
         return False
     if precision == "int4" and not (op.kernels and _four_bits(op, mode)):
         return False
@@ -177,12 +184,16 @@ def _configure(
         return shared
     if mode is not _NAMED_OPS_ALONE:
         engine.update_quantization_recipe(".*", "*", _config(mode, mode.precision))
+    held = source.identities if mode.static else Identities()
     if mode is _NAMED_OPS_ALONE or io == "float32":
         for end in ("INPUT", "OUTPUT"):
             engine.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    elif not held.tensors.isdisjoint(source.inputs):  # the quantizer knows one form for all inputs
+        engine.update_quantization_recipe(".*", "INPUT", algorithm_key=AlgorithmName.NO_QUANTIZE)
     if mode.weights == "int4":
         own = {i: "int4" for i, op in enumerate(source.ops) if supports(op, mode.name, "int4")}
         precisions = {**own, **precisions}
+    precisions = {**precisions, **dict.fromkeys(held.ops, "float"), **stay_in_float(source.ops)}
     for index, op in enumerate(source.ops):
         scope = _scope(t.name for t in op.outputs)
         per_tensor = _one_scale(op, scales) and not any(tensor.name in by_channel for tensor in op.kernels)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tfopt.tflite.flatbuffer import builtin_operator
+from tfopt.tflite.flatbuffer import add_constant, builtin_operator, op_code
 
 
 def cut_splits(model: Any) -> None:
@@ -41,35 +41,15 @@ def _slice(model: Any, graph: Any, source: int, output: int, bounds: tuple[int, 
     name, rank = graph.tensors[output].name.decode(), len(graph.tensors[source].shape)
     axis, begin, end = bounds
     inputs = [
-        _constant(model, graph, f"{name}/{part}", [value if i == axis else other for i in range(rank)])
+        add_constant(
+            model, graph, f"{name}/{part}", np.array([value if i == axis else other for i in range(rank)], np.int32)
+        )
         for part, value, other in (("begin", begin, 0), ("end", end, 0), ("strides", 1, 1))
     ]
     op = schema.OperatorT()
-    op.opcodeIndex = _opcode(model, schema.BuiltinOperator.STRIDED_SLICE)
+    op.opcodeIndex = op_code(model, schema.BuiltinOperator.STRIDED_SLICE)
     op.inputs, op.outputs = np.array([source, *inputs], np.int32), np.array([output], np.int32)
     op.builtinOptionsType = schema.BuiltinOptions.StridedSliceOptions
     op.builtinOptions = schema.StridedSliceOptionsT()
     op.builtinOptions.beginMask = op.builtinOptions.endMask = (2**rank - 1) & ~(2**axis)  # the other axes whole
     return op
-
-
-def _constant(model: Any, graph: Any, name: str, values: list[int]) -> int:
-    buffer, tensor = schema.BufferT(), schema.TensorT()
-    buffer.data = np.frombuffer(np.array(values, np.int32).tobytes(), np.uint8)
-    model.buffers.append(buffer)
-    tensor.name, tensor.buffer, tensor.type = name.encode(), len(model.buffers) - 1, schema.TensorType.INT32
-    tensor.shape = np.array([len(values)], np.int32)
-    graph.tensors.append(tensor)
-    return len(graph.tensors) - 1
-
-
-def _opcode(model: Any, wanted: int) -> int:
-    """The index of an op among a file's op codes, added if missing."""
-    for index, code in enumerate(model.operatorCodes):
-        if builtin_operator(code) == wanted:
-            return index
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = wanted
-    code.version = 1
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1

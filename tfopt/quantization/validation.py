@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from tfopt.recipe.details.quantization import Audit
 from tfopt.recipe.export import Mode, Target
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.interpreter import Runner
+from tfopt.user_code import describe
 
 # Largest relative difference: far above float rounding, far below that of an uninitialised file.
 FLOAT_TOLERANCE = 1e-3
@@ -73,9 +75,16 @@ def _by_keras(model: keras.Model, samples: Mapping[str, np.ndarray]) -> dict[str
     parts = []
     for start in range(0, step * KERAS_RUNS if count > step else 1, step):
         chunk = np.arange(start, start + step) % count
-        outputs = signature.call(model, {name: array[chunk] for name, array in samples.items()})
+        outputs = _outputs(model, {name: array[chunk] for name, array in samples.items()})
         parts.append({name: keras.ops.convert_to_numpy(value).astype(np.float32) for name, value in outputs.items()})
     return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+
+
+def _outputs(model: keras.Model, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    try:
+        return signature.call(model, inputs)
+    except Exception as error:  # a layer may be the user's own
+        raise ConversionError(f"the Keras model itself does not run on the samples: {describe(error)}") from error
 
 
 def check_snr(snr: float, mode: Mode) -> None:

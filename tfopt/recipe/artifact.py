@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from tfopt.errors import InUseError, StorageError
 from tfopt.recipe.details.detail import Details
+from tfopt.recipe.details.quantization import ConversionWarnings
 
 Format = Literal["keras", "tflite"]
 RECORD = "artifact.json"
@@ -99,6 +100,12 @@ class Artifact:
     def path(self) -> Path:
         """The model file."""
         return Path(os.path.normpath(self.folder / self.file))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What may make the file poor, each a line; empty where nothing points to it."""
+        kept = self.details.of(ConversionWarnings)
+        return kept.warnings if kept else ()
 
     def write(self) -> None:
         """Writes `artifact.json` into the folder."""

@@ -13,8 +13,9 @@ from tfopt.errors import InputError, ModelError
 from tfopt.models.attachment import ConstraintCallback, refuse_combinations
 from tfopt.models.constraints import SharedValueConstraint
 from tfopt.models.layers import Kernel, Rules, as_rules, by_rules
+from tfopt.models.requirements import check_weights
 from tfopt.sparsity.clustering import cluster
-from tfopt.sparsity.selection import choose_kernels
+from tfopt.sparsity.selection import UNASKED, choose_kernels
 
 __all__ = ["Clustering"]
 
@@ -24,7 +25,8 @@ class Clustering(ConstraintCallback):
 
     A weight stays in its cluster. After each step of the optimizer every weight becomes the mean of its cluster, so a
     shared value takes the mean of the steps of its weights. Exact zeros stay zeros. As `MagnitudePruning` it lives
-    beside the model, which stays an ordinary Keras model at every moment.
+    beside the model, which stays an ordinary Keras model at every moment. Layers with a kernel that it leaves alone
+    though nobody asked for it are a `tfopt.TfoptWarning` when `fit` begins; `skipped` lists them all.
 
     Args:
         clusters: Largest number of distinct values of a kernel, zero included.
@@ -113,10 +115,10 @@ class Clustering(ConstraintCallback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Chooses the kernels."""
         refuse_combinations(self.model)
-        if not self.model.built:
-            raise ModelError("the model has no weights yet, so there is nothing to cluster. Build it first.")
+        check_weights(self.model, ", so there is nothing to cluster. Build it first.")
         self.detach()
         self._chosen, self._synced = self.choose(self.model), False
+        self._tell([(path, reason) for path, reason in self.skipped if reason in UNASKED])
         self._own_constraints([kernel for kernel, _ in self._chosen])
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:

@@ -15,12 +15,14 @@ from tfopt.keras_private import step_count
 from tfopt.models.attachment import ConstraintCallback, refuse_combinations
 from tfopt.models.constraints import HeldConstraint
 from tfopt.models.layers import Kernel, Rules, as_rules
+from tfopt.models.requirements import check_weights
 from tfopt.recipe.settings import takes_settings
 from tfopt.sparsity.mask_updates import MaskUpdater
 from tfopt.sparsity.pruning_config import PruningConfig
 from tfopt.sparsity.pruning_plan import PruningPlan, build_schedule, pattern_of, plan_pruning
 from tfopt.sparsity.rewinding import Rewinding
 from tfopt.sparsity.schedule_table import ScheduleTable
+from tfopt.sparsity.selection import UNASKED
 
 __all__ = ["MagnitudePruning"]
 
@@ -54,6 +56,9 @@ class MagnitudePruning(ConstraintCallback):
     starts at a later epoch (`initial_epoch`, `BackupAndRestore`), at that epoch's first step with the zeros it finds as
     masks, which resumes an interrupted schedule. `EarlyStopping(restore_best_weights=True)` can bring back weights from
     before the schedule's end, less sparse: let it start after that (`start_from_epoch`).
+
+    Layers with a kernel that it does not prune, such as one of your own class or one with `trainable=False` that `only`
+    does not name, are a `tfopt.TfoptWarning` when `fit` begins; `skipped` lists them all.
 
     Its settings are those of the stage `prune`, and `tfopt stages prune` lists what the words of `allocation` and
     `schedule` mean. A TF-MOT `PruningSchedule` object as `schedule` has its own sparsity, begin, end and frequency.
@@ -172,10 +177,7 @@ class MagnitudePruning(ConstraintCallback):
     def _prepare(self) -> None:
         """Chooses the kernels and makes the masks, once for a model."""
         model, strategy = self.model, self.model.distribute_strategy
-        if not model.built:
-            raise ModelError(
-                "the model has no weights yet, so there is nothing to prune. Call model.build or the model first."
-            )
+        check_weights(model, ", so there is nothing to prune. Call model.build or the model first.")
         plan = self._plan(model, self._total())
         self.schedule = plan.schedule
         if self._rewinding:
@@ -247,6 +249,7 @@ class MagnitudePruning(ConstraintCallback):
         if self._owner is not self.model:
             self.detach()
             self._prepare()
+            self._tell([(path, reason) for path, reason in self.skipped if reason in UNASKED])
             self.step = None
         self._timetable = ScheduleTable(self.schedule)
         if self._rewinding and self.model.steps_per_execution > 1:
@@ -254,9 +257,10 @@ class MagnitudePruning(ConstraintCallback):
                 "rewinding looks at every step: compile with steps_per_execution=1. "
                 f"Received: {self.model.steps_per_execution}."
             )
-        if not self.model.optimizer.built:
+        optimizer = self.model.optimizer
+        if optimizer is not None and not optimizer.built:
             with self.model.distribute_strategy.scope():
-                self.model.optimizer.build(self.model.trainable_variables)
+                optimizer.build(self.model.trainable_variables)
         self._attach()
         self._synced = False
 

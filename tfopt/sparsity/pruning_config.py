@@ -90,7 +90,7 @@ class PruningConfig(Settings):
     rewind_to: int | float = Field(0, ge=0)
     """Where rewinding goes back to, as a step or a share of the training."""
     only: Patterns = ()
-    """Layer patterns (path, name or class); empty means every layer of a class that TF-MOT prunes."""
+    """Layer patterns (path, name or class); empty means every layer of a class that TF-MOT prunes and that trains."""
     skip: Patterns = ()
     """Layer patterns to leave dense."""
     prunable: dict[str, Patterns] = Field({}, examples=[{"MyDense": ["matrix"]}])

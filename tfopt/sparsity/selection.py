@@ -7,8 +7,15 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from tfopt.errors import ModelError
-from tfopt.keras_private import own_trainable_variables, own_variables
+from tfopt.keras_private import own_variables
 from tfopt.models.layers import Kernel, LayerRef, matching, prunable, select, walk
+from tfopt.models.left_alone import has_kernel
+from tfopt.models.requirements import check_not_quantized
+
+UNKNOWN = "not a layer that TF-MOT prunes; `prunable` can name what to prune in it"
+FROZEN = "it does not train (trainable=False); naming it in `only` chooses it all the same"
+# The reasons that nobody asked for and that no default explains.
+UNASKED = (UNKNOWN, FROZEN)
 
 
 def choose_kernels(
@@ -18,6 +25,8 @@ def choose_kernels(
     weights: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[list[Kernel], list[tuple[str, str]]]:
     """The kernels to prune, each once, and the layers with kernels that are left alone, with the reason.
+
+    A layer that does not train is chosen only where `only` or `weights` names it.
 
     Args:
         model: A built model.
@@ -31,19 +40,24 @@ def choose_kernels(
     places = list(walk(model))
     named = _named_weights(places, weights or {})
     _check_named([place for place in places if id(place.layer) not in named], only)
-    chosen = {id(place.layer) for place in select(places, only, skip)}
+    selected = select(places, only, skip)
+    check_not_quantized(selected)
+    chosen = {id(place.layer) for place in selected}
     found: dict[int, Kernel] = {}
     skipped = []
     for place in places:
         asked = any(place.matches(pattern) for pattern in only)
         own = named.get(id(place.layer)) or prunable(place, asked)
-        if id(place.layer) in chosen:
+        wanted = id(place.layer) in chosen
+        frozen = wanted and not asked and id(place.layer) not in named and _is_frozen(place)
+        if wanted and not frozen:
             found.update({id(kernel.variable): kernel for kernel in own if id(kernel.variable) not in found})
-        has_kernel = any(len(v.shape) > 1 for v in own_trainable_variables(place.layer))
-        if has_kernel and not any(id(kernel.variable) in found for kernel in own):
-            skipped.append((place.path, _reason(place, own)))
+        if has_kernel(place.layer) and not any(id(kernel.variable) in found for kernel in own):
+            skipped.append((place.path, FROZEN if frozen and own else _reason(place, own)))
     if not found:
-        raise ModelError("no layer is left to prune: none has a kernel, or only/skip leave none.", ("only",))
+        frozen_only = any(reason == FROZEN for _, reason in skipped)
+        why = "those with a kernel do not train" if frozen_only else "none has a kernel, or only/skip leave none"
+        raise ModelError(f"no layer is left to prune: {why}.", ("only",))
     return list(found.values()), skipped
 
 
@@ -98,9 +112,13 @@ def _check_named(places: Sequence[LayerRef], only: Sequence[str]) -> None:
             )
 
 
+def _is_frozen(place: LayerRef) -> bool:
+    return not all(layer.trainable for layer in (*place.above, place.layer))
+
+
 def _reason(place: LayerRef, own: Sequence[Kernel]) -> str:
     if own:
         return "left out by only/skip"
     if prunable(place, asked=True):
         return "pruned only when it is named in `only`: it has few weights, and each counts"
-    return "not a layer that TF-MOT prunes; `prunable` can name what to prune in it"
+    return UNKNOWN

@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.errors import InputError, ModelError
-from tfopt.models.layers import Kernel
+from tfopt.models.layers import Kernel, walk
+from tfopt.models.requirements import check_not_quantized, check_weights
 from tfopt.sparsity.selection import all_kernels
 
 __all__ = ["SparsityLog"]
@@ -76,13 +77,13 @@ class SparsityLog(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Finds the kernels."""
-        if not self.model.built:
-            raise ModelError("the model has no weights yet. Call model.build or the model first.")
+        check_weights(self.model, ". Call model.build or the model first.")
         if self._owner is not None and self._owner is not self.model:
             self.history, self.step = [], 0
         self._owner = self.model
         self._kernels = all_kernels(self.model, self.prunable)
         if not self._kernels:
+            check_not_quantized(walk(self.model))  # Keras packs the weights of some modes
             raise ModelError("the model has no kernel that could be pruned, so there are no zeros to record.")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

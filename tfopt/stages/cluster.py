@@ -46,7 +46,7 @@ class Cluster(TrainingStage):
     biases: int | None = Field(None, ge=2)
     """How many distinct values each bias may have; biases are left alone if not given."""
     only: Patterns = ()
-    """Layer patterns (path, name or class); empty means every layer of a class that TF-MOT prunes."""
+    """Layer patterns (path, name or class); empty means every layer of a class that TF-MOT prunes and that trains."""
     skip: Patterns = ()
     """Layer patterns to leave alone."""
     prunable: dict[str, Patterns] = Field({}, examples=[{"MyDense": ["matrix"]}])

@@ -15,6 +15,7 @@ from tfopt.recipe.details.training import TrainingHistory
 from tfopt.recipe.export import MODES, RANGES, TRAINED_RANGES, Export
 from tfopt.recipe.settings import OneOf
 from tfopt.recipe.stage import Context
+from tfopt.stages.conversion_warnings import warning_details
 from tfopt.stages.training_stage import TrainingStage
 
 if TYPE_CHECKING:
@@ -120,5 +121,10 @@ class Qat(Export, TrainingStage):
             file.name,
             metrics={**sizes(file), **conversion.figures, **figures},
             skipped=conversion.skipped,
-            details=[TrainingHistory(history), ConversionNotes(conversion.notes), conversion.audit],
+            details=[
+                TrainingHistory(history),
+                ConversionNotes(conversion.notes),
+                *warning_details(conversion, context.data.calibration(self.samples, context.seed), context, self.mode),
+                conversion.audit,
+            ],
         )

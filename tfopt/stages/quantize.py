@@ -17,6 +17,7 @@ from tfopt.recipe.details.training import TrainingHistory
 from tfopt.recipe.export import MODES, RANGES, TRAINED_RANGES, Export
 from tfopt.recipe.settings import OneOf, Settings
 from tfopt.recipe.stage import Context, Stage
+from tfopt.stages.conversion_warnings import warning_details
 from tfopt.stages.qat import Qat
 from tfopt.stages.scoring import check_drop, gated, metrics_of
 from tfopt.stages.training_stage import BatchSize, Distill, Optimizer
@@ -162,7 +163,8 @@ class Quantize(Export, Stage):
         file = context.folder / "model.tflite"
         with storage_errors(file):
             file.write_bytes(converted.content)
-        details += [ConversionNotes(converted.notes), converted.audit]
+        details += [ConversionNotes(converted.notes), *warning_details(converted, calibration, context, self.mode)]
+        details.append(converted.audit)
         return context.artifact(
             self,
             inputs,

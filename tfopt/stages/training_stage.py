@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
 
-from tfopt.errors import InputError, ModelError
+from tfopt.errors import InputError, ModelError, TfoptWarning
 from tfopt.recipe.artifact import Artifact, Skipped
 from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.settings import Patterns, Settings
@@ -266,7 +267,9 @@ class TrainingStage(Stage):
 
         settings, folder = settings or self.training(context), folder or context.folder
         every = [*callbacks, *self.distillation(inputs, context)]
-        return trainer.fit(model, self.data(context), settings, folder, every, self.listener(context))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TfoptWarning)  # the artifact says what they do
+            return trainer.fit(model, self.data(context), settings, folder, every, self.listener(context))
 
     def sparse_artifact(
         self,

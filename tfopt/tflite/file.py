@@ -199,6 +199,13 @@ def constants(content: bytes) -> dict[str, np.ndarray]:
     return found
 
 
+def output_names(content: bytes) -> tuple[str, ...]:
+    """The names of the tensors that a file's first graph outputs."""
+    _, model = parse(content)
+    graph = model.subgraphs[0]
+    return tuple(graph.tensors[int(index)].name.decode() for index in graph.outputs)
+
+
 def tensor_details(tensor: Any) -> dict[str, Any]:
     """`dtype`, `shape_signature` and `quantization` of a schema tensor, as LiteRT's interpreter would give them.
 

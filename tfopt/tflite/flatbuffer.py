@@ -95,6 +95,30 @@ def rename(model: Any, new: Callable[[str], str]) -> dict[str, str]:
     return names
 
 
+def add_constant(model: Any, graph: Any, name: str, values: np.ndarray) -> int:
+    """Adds a constant of type int32 or float32 to a graph of a parsed file; returns its number."""
+    buffer, tensor = schema.BufferT(), schema.TensorT()
+    buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    tensor.name, tensor.buffer = name.encode(), len(model.buffers) - 1
+    tensor.type = schema.TensorType.FLOAT32 if values.dtype == np.float32 else schema.TensorType.INT32
+    tensor.shape = np.array(values.shape, np.int32)
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def op_code(model: Any, wanted: int) -> int:
+    """The number of a `BuiltinOperator` among the op codes of a parsed file, added if missing."""
+    for index, code in enumerate(model.operatorCodes):
+        if builtin_operator(code) == wanted:
+            return index
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = wanted
+    code.version = 1
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
 def slim(content: bytes) -> bytes:
     """Removes what no runtime reads from a file: tensor names, and the converter's notes about itself.
 

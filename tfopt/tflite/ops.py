@@ -25,6 +25,9 @@ class OpFacts:
         adds: Whether it is a sum or a difference.
         moves_data: Whether it only rearranges values: its output has the grid of its input.
         selects: Whether it takes each value from one of two inputs.
+        multiplies: Whether it is a product of two tensors elementwise.
+        compares: Whether only the order of its inputs' values matters to its result, not how far apart they are.
+        exact: Whether its result changes with the smallest change of an input, as that of a cast to integers does.
         border: Whether it only converts the form of values: cast, quantize, dequantize, densify.
         unpacks: The form of a constant that it unpacks for other ops to read.
         control: How it runs other subgraphs of the file.
@@ -50,6 +53,9 @@ class OpFacts:
     adds: bool = False
     moves_data: bool = False
     selects: bool = False
+    multiplies: bool = False
+    compares: bool = False
+    exact: bool = False
     border: bool = False
     unpacks: Literal["sparse", "quantized"] | None = None
     control: Literal["loop", "branch", "once"] | None = None
@@ -93,11 +99,18 @@ _ROWS = (
     # Arithmetic.
     OpFacts("ADD", elementwise=True, adds=True),
     OpFacts("SUB", elementwise=True, adds=True),
-    OpFacts("MUL", elementwise=True),
+    OpFacts("MUL", elementwise=True, multiplies=True),
     OpFacts("DIV", elementwise=True, nonzero=1),
-    OpFacts("MAXIMUM", elementwise=True),
-    OpFacts("MINIMUM", elementwise=True),
+    OpFacts("MAXIMUM", elementwise=True, compares=True),
+    OpFacts("MINIMUM", elementwise=True, compares=True),
     OpFacts("SQUARED_DIFFERENCE", elementwise=True),
+    OpFacts("EQUAL", exact=True),
+    OpFacts("NOT_EQUAL", exact=True),
+    OpFacts("ARG_MAX", compares=True),
+    OpFacts("ARG_MIN", compares=True),
+    OpFacts("REDUCE_MAX", compares=True),
+    OpFacts("REDUCE_MIN", compares=True),
+    OpFacts("TOPK_V2", compares=True),
     OpFacts("LOG", nonzero=0),
     OpFacts("SQRT", nonzero=0),
     OpFacts("RSQRT", nonzero=0),
@@ -108,7 +121,7 @@ _ROWS = (
     OpFacts("BROADCAST_TO", moves_data=True),
     OpFacts("CONCATENATION", moves_data=True),
     OpFacts("EXPAND_DIMS", moves_data=True),
-    OpFacts("MAX_POOL_2D", moves_data=True),
+    OpFacts("MAX_POOL_2D", moves_data=True, compares=True),
     OpFacts("PACK", moves_data=True),
     OpFacts("PAD", moves_data=True),
     OpFacts("RESHAPE", moves_data=True),
@@ -124,7 +137,7 @@ _ROWS = (
     OpFacts("TRANSPOSE", moves_data=True),
     OpFacts("UNPACK", moves_data=True),
     # Type conversions.
-    OpFacts("CAST", border=True),
+    OpFacts("CAST", border=True, exact=True),
     OpFacts("DENSIFY", border=True, unpacks="sparse"),
     OpFacts("DEQUANTIZE", border=True, unpacks="quantized"),
     OpFacts("QUANTIZE", border=True),

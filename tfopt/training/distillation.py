@@ -12,6 +12,7 @@ from tfopt.errors import InputError, ModelError
 from tfopt.keras_private import loss_takes_training, penalty_in_loss, set_loss_takes_training
 from tfopt.models.attachment import AttachedCallback, refuse_combinations
 from tfopt.models.ending import last_activation
+from tfopt.models.requirements import check_call, has_weights
 from tfopt.training.label_checks import loss_name
 
 __all__ = ["Distillation"]
@@ -218,7 +219,8 @@ def _refuse(student: keras.Model, teacher: Any) -> None:
     """Refuses a student and a teacher that do not fit, as far as it can be seen before the first batch."""
     if not isinstance(teacher, keras.Model):
         return
-    if not teacher.built:
+    check_call(teacher)
+    if not has_weights(teacher):
         raise ModelError("the teacher has no weights yet. Call its build or call it first.")
     theirs = {id(variable) for variable in teacher.variables}
     shared = [variable.path for variable in student.trainable_variables if id(variable) in theirs]

@@ -246,7 +246,11 @@ def compile_arguments(model: keras.Model, settings: FitSettings, steps_per_epoch
     spec = settings.optimizer or own.get("optimizer") or "adam"
     loss = build_loss(settings.loss) or own.get("loss")
     if loss is None:
-        raise ModelError("no loss to train with. Write `loss:` in the recipe, or compile the model.", ("loss",))
+        raise ModelError(
+            "no loss to train with. Write `loss:` in the recipe, or compile the model; a model file keeps no loss of "
+            "your own.",
+            ("loss",),
+        )
     own.update(
         optimizer=build_optimizer(spec, settings.decay_steps or settings.epochs * steps_per_epoch),
         loss=loss,

@@ -18,6 +18,7 @@ from tfopt.errors import ModelError
 from tfopt.models import files as model_files
 from tfopt.models import loading, signature
 from tfopt.models.keras2 import migration
+from tfopt.models.keras2.random_inputs import random_inputs
 from tfopt.report import summary
 
 L = tf_keras.layers
@@ -175,7 +176,7 @@ def test_a_keras_2_model_computes_the_same_in_keras_3(case, kind, tmp_path):
     assert carried.model is new
     assert carried.max_error <= 1e-5 * max(carried.scale, 1)
     assert carried.scale > 0
-    for inputs in migration._samples(model):  # the text of the report is one thing, and what the two compute another
+    for inputs in random_inputs(model):  # the text of the report is one thing, and what the two compute another
         for one, other in zip(outputs(model, inputs), outputs(new, inputs), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     new.save(tmp_path / "new.keras")

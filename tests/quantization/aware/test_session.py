@@ -1,6 +1,7 @@
 """Quantization-aware training in whatever model, precision and state it is attached to, and how it is let go of."""
 
 import contextlib
+import warnings
 
 import keras
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import tfopt
 from tests.quantization.aware.aware_nets import NETS, compiled, folded
 from tfopt.callbacks import Clustering, MagnitudePruning, QuantizationAware
-from tfopt.errors import ConversionError, DataError, InputError, ModelError
+from tfopt.errors import ConversionError, DataError, InputError, ModelError, TfoptWarning
 from tfopt.models.clone import in_precision
 from tfopt.models.layers import replaced_by, walk
 from tfopt.quantization import quantize_aware
@@ -310,3 +311,34 @@ def test_a_file_that_has_nothing_to_do_with_the_model_is_refused(blobs):
     aware.observer.high.assign(aware.observer.high * 1e4)
     with pytest.raises(ConversionError, match="SNR"):
         aware.convert()
+
+
+# What is left alone
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.sample(3)
+def test_of_the_layers_that_training_knows_none_is_left_alone(name, blobs):
+    assert QuantizationAware(blobs[0][:16]).on(NETS[name]()).left_alone == ()
+
+
+def test_a_kernel_that_is_not_rounded_is_a_warning_unless_a_rule_keeps_it_so(blobs):
+    x, y = blobs
+
+    def adapted():
+        model = small()
+        model.get_layer("head").enable_lora(2)
+        model.get_layer("head").lora_kernel_b.assign(np.ones((2, 4)))
+        return compiled(model)
+
+    told = "QuantizationAware leaves head alone: training does not round its kernel, which the int8 file has in float"
+    with pytest.warns(TfoptWarning, match=told) as caught:
+        adapted().fit(x[:32], y[:32], verbose=0, callbacks=[QuantizationAware(x[:16])])
+    assert len([one for one in caught if one.category is TfoptWarning]) == 1
+    with pytest.warns(TfoptWarning, match="quantize_aware leaves head alone"):
+        quantize_aware(adapted(), "int8", x[:16]).strip()
+    dense = [LAYERS.Flatten(), LAYERS.Dense(4, name="body"), LAYERS.Dense(4, name="head")]
+    ruled = compiled(keras.Sequential([LAYERS.Input((8, 8, 1)), *dense]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TfoptWarning)
+        quantize_aware(ruled, "int8", x[:16], rules=[{"layers": ["body"], "to": "float"}]).strip()

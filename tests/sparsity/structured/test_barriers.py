@@ -1,12 +1,14 @@
 """What tfopt does not cut: it is named with a reason, it stays whole, and what lies around it is cut all the same."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
 from keras import layers, ops
 
 from tests.sparsity.structured.reference import assert_same, inputs_of, scrambled, silence, some_groups
-from tfopt.errors import ModelError
+from tfopt.errors import ModelError, TfoptWarning
 from tfopt.sparsity.structured.dependency_graph import read
 from tfopt.sparsity.structured.propagation import TABLE, Axis, Flow, register
 from tfopt.sparsity.structured.removal import remove
@@ -226,3 +228,12 @@ def test_quantized_layers_are_a_barrier():
     model = around(layers.Dense(8, name="wall"))
     model.get_layer("wall").quantize("int8")
     assert read(model).skipped == [("wall", "it is quantized or has LoRA weights")]
+
+
+def test_a_layer_with_a_kernel_that_cannot_be_cut_is_a_warning():
+    with pytest.warns(TfoptWarning, match=r"remove leaves wall alone: .*does not know.*\.$") as caught:
+        remove(around(Mixing(name="wall")), 0.5, round_to=1)
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TfoptWarning)
+        remove(around(layers.Softmax(name="wall")), 0.5, round_to=1, skip="behind")

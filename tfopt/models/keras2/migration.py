@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from tfopt.errors import ModelError
 from tfopt.models.keras2.layer_config import arguments, flat, mapped, tf_keras_library
+from tfopt.models.keras2.random_inputs import random_inputs
 from tfopt.models.keras2.reconstruction import rebuild
 from tfopt.user_code import describe
 
@@ -28,7 +29,8 @@ class MigratedModel:
     Args:
         model: The Keras 3 model.
         origin: The Keras 2 model in words, such as `a tf_keras model`.
-        max_error: Largest absolute difference between an output of the two models, on random inputs.
+        max_error: Largest absolute difference between an output of the two models, on random inputs; NaN where they
+            were not compared.
         scale: Largest absolute value of that output of the Keras 2 model.
     """
 
@@ -36,6 +38,19 @@ class MigratedModel:
     origin: str
     max_error: float
     scale: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The comparison of a Keras 2 model with the Keras 3 model made of it, on random inputs.
+
+    Args:
+        wanted: Whether the outputs are compared; neither model is run where they are not.
+        samples: Maps the Keras 2 model to samples, as `convert` takes them, of the sizes that its inputs leave open.
+    """
+
+    wanted: bool = True
+    samples: Callable[[Any], Any] | None = None
 
 
 def is_keras2(thing: Any) -> bool:
@@ -74,7 +89,10 @@ def read(path: Path, custom_objects: Mapping[str, Any] | None = None) -> Any:
 
 
 def migrate(
-    model: Any, origin: str = "a tf_keras model", custom_objects: Mapping[str, Any] | None = None
+    model: Any,
+    origin: str = "a tf_keras model",
+    custom_objects: Mapping[str, Any] | None = None,
+    comparison: Comparison | None = None,
 ) -> MigratedModel:
     """Migrates a tf_keras model to Keras 3 with its weights, and compares the outputs.
 
@@ -82,6 +100,7 @@ def migrate(
         model: A Sequential or functional tf_keras model.
         origin: The model in words, for the report.
         custom_objects: Keras 3 classes of the model's own layers, and functions, by name.
+        comparison: How the outputs are compared.
 
     Raises:
         ModelError: A layer cannot be migrated, or an output differs.
@@ -92,10 +111,10 @@ def migrate(
     with keras.saving.custom_object_scope(own):
         carried = rebuild(model)
         _compile(model, carried)
-    return check_outputs(model, carried, origin)
+    return check_outputs(model, carried, origin, comparison)
 
 
-def check_outputs(before: Any, after: Any, origin: str) -> MigratedModel:
+def check_outputs(before: Any, after: Any, origin: str, comparison: Comparison | None = None) -> MigratedModel:
     """Compares the outputs of a tf_keras model and of its Keras 3 model on the same random inputs.
 
     Raises:
@@ -103,8 +122,11 @@ def check_outputs(before: Any, after: Any, origin: str) -> MigratedModel:
     """
     from tfopt.models.layers import walk
 
+    comparison = comparison or Comparison()
+    if not comparison.wanted:
+        return MigratedModel(after, origin, np.nan, np.nan)
     worst, numbers = (-1.0, 0.0, 0.0), False
-    for inputs in _samples(before):
+    for inputs in random_inputs(before, comparison.samples):
         for one, other in zip(_run(before, inputs, "Keras 2"), _run(after, inputs, "Keras 3"), strict=True):
             error, scale = _difference(np.asarray(one, np.float64), np.asarray(other, np.float64))
             worst = max(worst, (error / max(scale, 1e-3), error, scale))
@@ -140,42 +162,6 @@ def _difference(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     same = np.array_equal(finite, np.isfinite(other)) and np.array_equal(one[~finite], other[~finite], equal_nan=True)
     error = float(np.abs(one - other)[finite].max(initial=0)) if same else np.inf
     return error, float(np.abs(one[finite]).max(initial=0))
-
-
-def _samples(model: Any) -> list[Any]:
-    """Random inputs of a tf_keras model: of scale 1 and of scale 100, or integers that its embeddings know."""
-    import tensorflow as tf
-
-    generator = np.random.default_rng(0)
-    parts = model._flatten_layers(include_self=False)
-    known = [value for part in parts for key in ("input_dim", "num_tokens") if (value := getattr(part, key, None))]
-
-    def inputs(size: int, scale: float) -> Any:
-        def sample(tensor: Any) -> Any:
-            batch, *rest = tensor.shape
-            shape = (batch or 4, *(size if n is None else n for n in rest))
-            if tensor.dtype == tf.string:
-                raise ModelError(
-                    f"{model.name!r} takes text, which no .tflite of tfopt does. Give the part behind its lookup.",
-                    ("model",),
-                )
-            if known or tensor.dtype.is_integer or tensor.dtype.is_bool:
-                high = 2 if tensor.dtype.is_bool else min(known, default=100)
-                return tf.cast(generator.integers(0, high, shape), tensor.dtype)
-            return tf.cast(generator.normal(0, scale, shape), tensor.dtype)
-
-        return mapped(model._nested_inputs, sample)
-
-    if all(None not in tensor.shape[1:] for tensor in model.inputs):
-        return [inputs(1, scale) for scale in (1, 1, 100)]
-    traced = tf.function(lambda some: model(some, training=False))
-    for size in (16, 64, 224):  # where a side may be of any length, a convolution without padding needs some
-        try:
-            traced.get_concrete_function(inputs(size, 1))
-            return [inputs(size, scale) for scale in (1, 1, 100)]
-        except ValueError as error:
-            failure = error
-    raise ModelError(f"{model.name!r} does not run on random inputs: {describe(failure)}.", ("model",)) from failure
 
 
 def optimizer_of(model: Any) -> Any:

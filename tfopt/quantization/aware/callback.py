@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from tfopt.errors import InputError, ModelError
+from tfopt.errors import InputError, ModelError, TfoptWarning
 from tfopt.models.attachment import AttachedCallback, refuse_combinations
 from tfopt.models.layers import replaced_by
+from tfopt.models.left_alone import warn_of
 from tfopt.optimizers.closure import needs_closure
 from tfopt.quantization.aware.session import QATSession, Resemblance, check_settings
 from tfopt.quantization.conversion import Conversion
@@ -25,7 +27,8 @@ class QuantizationAware(AttachedCallback):
     Weights and activations are rounded to the grids of the file, in training and in validation; the gradient passes
     through. Pruned kernels stay as sparse, clustered ones keep their number of values. The callback acts on the model
     for the length of the `fit()`: it keeps its layers and classes, and what is saved of it at any moment, a checkpoint
-    in the middle included, is an ordinary Keras model.
+    in the middle included, is an ordinary Keras model. A layer whose kernel it does not round, and that no rule keeps
+    in float, is a `tfopt.TfoptWarning` when `fit` begins.
 
     Args:
         calibration: Representative inputs, preprocessed as for the model, as `tfopt.convert` takes them: where the
@@ -103,6 +106,9 @@ class QuantizationAware(AttachedCallback):
         self._free_of_another()
         if self._aware is None or self._aware.model is not self.model:
             self._aware = self.on(self.model)
+            for sentence in self._aware.warnings:
+                warnings.warn(sentence, TfoptWarning, stacklevel=2)
+            warn_of(type(self).__name__, self._aware.left_alone)
         self._aware.holder, self._late = self, False
         self._aware.attach()
         self._aware.thaw()

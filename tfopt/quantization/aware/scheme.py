@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -21,6 +21,7 @@ from tfopt.quantization.calibration import as_range
 from tfopt.quantization.codebook_ranges import codebook
 from tfopt.quantization.conversion import PreparedModel
 from tfopt.quantization.float_conversion import FloatModel
+from tfopt.quantization.masks import Masked
 from tfopt.quantization.weight_matching import StoredKernel, operands, stored_kernels, unknown_kernels
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op, read
@@ -40,11 +41,13 @@ class Grid:
         name: The tensor of the float file whose range sets the scale.
         bits: 8 or 16; with 16 the zero point is 0.
         fixed: The range where the op fixes it, such as 0 to 1 after a softmax.
+        masked: What is known of its values that a mask puts out of play.
     """
 
     name: str
     bits: int
     fixed: tuple[float, float] | None = None
+    masked: Masked | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ def make_scheme(prepared: PreparedModel, unrolled: bool = False) -> Quantization
     )
     trial = _Trial(content, names)
     found = {name: grid for name in names if (grid := trial.grid(name)) is not None}
+    found = {name: _masked(grid, prepared) for name, grid in found.items()}
     grids = list(dict.fromkeys(found.values()))
     tensors = {name: grids.index(grid) for name, grid in found.items()}
     stored = stored_kernels(source)
@@ -149,7 +153,7 @@ def make_scheme(prepared: PreparedModel, unrolled: bool = False) -> Quantization
     looked_up = {tensor.name for one in stored if one.facts.looks_up for tensor in source.ops[one.op].outputs}
     # Grids of tables move as those are trained, and what is only moved on them needs no rounding.
     of_tables = {tensors[name] for name in looked_up if name in tensors and grids[tensors[name]].fixed is not None}
-    matched = match(prepared.model, source.content, prepared.samples)
+    matched = match(prepared.model, prepared.unmasked or source.content, prepared.samples)
     moved = _moved(source.ops, tensors)
     left = {n for n, i in tensors.items() if n not in matched or n in inputs or n in looked_up or i in of_tables}
     shown = {name: number for name, number in tensors.items() if name not in left}
@@ -175,6 +179,17 @@ def make_scheme(prepared: PreparedModel, unrolled: bool = False) -> Quantization
         unrolled=unrolled,
         **_by_op(source, matched),
     )
+
+
+def _masked(grid: Grid, prepared: PreparedModel) -> Grid:
+    """A grid with what is known of values out of play; fixed where it has those of the mask itself."""
+    masked = prepared.masks.tensors.get(grid.name)
+    if masked is None:
+        return grid
+    if masked.margin is not None:
+        return replace(grid, masked=masked)
+    ends = prepared.extremes.ranges()[grid.name]
+    return replace(grid, fixed=(float(ends["min"].item()), float(ends["max"].item())))
 
 
 def _by_op(source: FloatModel, matched: Mapping[str, Point]) -> dict[str, frozenset[Point]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,11 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.errors import InputError, ModelError
+from tfopt.errors import InputError, ModelError, TfoptWarning
 from tfopt.metrics import compare_outputs
 from tfopt.models import signature
 from tfopt.models.constraints import HeldConstraint, SharedValueConstraint, ZeroConstraint, own_constraint
 from tfopt.models.layers import prunable, replaced_by, walk
+from tfopt.models.left_alone import has_kernel, warn_of
+from tfopt.models.requirements import check_call, check_weights
 from tfopt.quantization import quantizer
 from tfopt.quantization.aware import fake_quant
 from tfopt.quantization.aware.scheme import QuantizationScheme, distinct_constants, make_scheme
@@ -73,8 +76,8 @@ class QATSession:
         known: QATSession | None = None,
     ):
         check_settings(export, ranges, momentum, rate)
-        if not model.built:
-            raise ModelError("the model has no weights yet, so there is nothing to quantize. Build it first.")
+        check_call(model)
+        check_weights(model, ", so there is nothing to quantize. Build it first.")
         self.model, self.export, self._settings = model, export, (ranges, momentum, rate)
         self.holder: Any = self  # whom a user knows: the callback, where there is one
         self.parts = parts(model)
@@ -85,6 +88,7 @@ class QATSession:
             with distinct_constants(model):
                 prepared, unrolled = self._prepared()
                 self.scheme, self.samples = make_scheme(prepared, unrolled), prepared.samples
+                self.warnings, self.left_alone = prepared.warnings, self._without_a_grid(prepared)
         else:
             if [type(part.computes) for part in self.parts] != [type(part.computes) for part in known.parts]:
                 raise ModelError("the model is of other layers than the one that was trained for quantization.")
@@ -94,6 +98,7 @@ class QATSession:
             self._calibration = self.samples
             inputs = {names.get(name, name): number for name, number in known.scheme.inputs.items()}
             self.scheme = replace(known.scheme, inputs=inputs)
+            self.warnings, self.left_alone = known.warnings, known.left_alone
         kernels = [(grid, self._variable(grid)) for grid in self.scheme.kernels]
         with model.distribute_strategy.scope():
             self.observer = TRAINED_RANGES[ranges].observer(self.scheme.grids, kernels, momentum, rate)
@@ -150,6 +155,8 @@ class QATSession:
         step = self.export.batch if isinstance(self.export.batch, int) else 1
         extremes = self._simulation.observe(self.samples, step)
         for name, number in self.scheme.inputs.items():
+            if self.scheme.grids[number].fixed is not None:
+                continue
             if self.samples[name].any() and not (extremes.low[:, number].any() or extremes.high[:, number].any()):
                 raise ModelError(
                     f"how the model takes its input {name!r} is not known. Give its inputs as a flat dict."
@@ -197,6 +204,19 @@ class QATSession:
             *(Skipped(name, hidden) for name in self.scheme.unseen),
             *(Skipped(name, reason) for name, reason in self.scheme.unrounded),
             *(Skipped(name, other) for name in where),
+        )
+
+    def _without_a_grid(self, prepared: PreparedModel) -> tuple[tuple[str, str], ...]:
+        """The layers with a kernel that training does not round, with the reason; not those that a rule keeps so."""
+        ruled = {place.path for number in prepared.assigned.precisions for place in prepared.source.owners[number]}
+        rounded = {id(self.parts[grid.part].computes) for grid in self.scheme.kernels}
+        reason = (
+            f"training does not round its kernel, which the {self.export.mode} file has in float or in another form"
+        )
+        return tuple(
+            (place.path, reason)
+            for place in walk(self.model)
+            if has_kernel(place.layer) and id(place.layer) not in rounded and place.path not in ruled
         )
 
     def convert(self) -> Conversion:
@@ -371,5 +391,8 @@ def quantize_aware(model: keras.Model, mode: str = "int8", calibration: Any = No
     """
     own = {name: settings.pop(name) for name in ("ranges", "momentum", "rate") if name in settings}
     aware = QATSession(model, Export(**{"mode": mode, **settings}), calibration, **own)
+    for sentence in aware.warnings:
+        warnings.warn(sentence, TfoptWarning, stacklevel=2)
+    warn_of("quantize_aware", aware.left_alone)
     aware.attach()
     return aware

@@ -23,7 +23,7 @@ from tfopt.models.layers import call_replaced
 from tfopt.quantization.aware import fake_quant
 from tfopt.quantization.aware.observers import RangeObserver
 from tfopt.quantization.aware.op_rewrite import computed, with_mask
-from tfopt.quantization.aware.scheme import KernelGrid, QuantizationScheme
+from tfopt.quantization.aware.scheme import Grid, KernelGrid, QuantizationScheme
 from tfopt.quantization.aware.tensor_matching import Part, Point, input_signature, parts, scope_of
 from tfopt.quantization.calibration import ActivationExtremes
 
@@ -149,7 +149,7 @@ class Simulation:
         total = len(next(iter(samples.values())))
         batches = (np.arange(start, start + step) % total for start in range(0, total, step))
         try:
-            traced = tf.function(look).get_concrete_function(input_signature(self._model, samples))
+            traced = tf.function(look).get_concrete_function(input_signature(self._model, samples, step))
             found = [traced({name: tf.constant(array[batch]) for name, array in samples.items()}) for batch in batches]
         finally:
             self._rounding, self._current.seen = True, {}
@@ -320,7 +320,9 @@ class Simulation:
             x = tf.cast(value, tf.float32)
             followed = self._observer.grids[number].fixed is None
             if followed and (not self._rounding or (frame.training and not self._frozen)):
-                frame.seen.setdefault(number, []).append(self._observer.extremes(x))
+                frame.seen.setdefault(number, []).append(
+                    self._observer.extremes(_in_play(x, self._observer.grids[number]))
+                )
             if not self._rounding:
                 return value
             if point in self._plan.averages:
@@ -375,3 +377,14 @@ class Simulation:
                 for grid in self._kernels.get(other.number, []):
                     self._kernel(frame, grid)
         return dict(frame.kernels)
+
+
+def _in_play(x: Any, grid: Grid) -> Any:
+    """Values with those that a mask puts out of play where the range of the others, with its margin, ends."""
+    if grid.masked is None or grid.masked.margin is None:
+        return x
+    out = tf.abs(x) >= grid.masked.limit
+    sign = float(grid.masked.sign)
+    end = tf.reduce_max(tf.where(out, x.dtype.min, sign * x)) + grid.masked.margin
+    # Where all are out of play they say nothing of the range, which contains 0 in any case.
+    return tf.where(out, tf.where(tf.reduce_all(out), 0.0, sign * end), x)

@@ -238,12 +238,21 @@ def _of_model(
     return points, np.stack(marks, axis=1)
 
 
-def input_signature(model: keras.Model, samples: Mapping[str, np.ndarray]) -> dict[str, tf.TensorSpec]:
+def input_signature(
+    model: keras.Model, samples: Mapping[str, np.ndarray], batch: int | None = None
+) -> dict[str, tf.TensorSpec]:
     """The input signature as `fit` calls a model: any number of samples, unless the model has it fixed.
 
     For a single sample Keras builds another graph: it then takes a sum of two values for the addition of a bias.
+
+    Args:
+        model: The model.
+        samples: Inputs `(samples, ...)` by input name.
+        batch: Samples that it is called with, if not all of them. A model that was built by calling it has the number
+            of that call, which means nothing.
     """
-    fixed = {tensor.name: tensor.shape[0] for tensor in getattr(model, "inputs", None) or ()}
+    batch = len(next(iter(samples.values()))) if batch is None else batch
+    fixed = {t.name: t.shape[0] for t in getattr(model, "inputs", None) or () if t.shape[0] == batch}
     return {
         name: tf.TensorSpec([fixed.get(name), *array.shape[1:]], tf.as_dtype(array.dtype), name)
         for name, array in samples.items()

@@ -23,6 +23,20 @@ class ConversionNotes(Detail):
 
 
 @dataclass(frozen=True)
+class ConversionWarnings(Detail):
+    """What may make a file poor, such as calibration samples of another range than the model's inputs.
+
+    Args:
+        warnings: The warnings, each a sentence or more.
+    """
+
+    name: ClassVar[str] = "warnings"
+    bare: ClassVar[bool] = True
+
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class AuditRow:
     """The audit of one op with constants.
 

@@ -12,11 +12,13 @@ import numpy as np
 
 from tfopt.errors import TfoptWarning
 from tfopt.keras_private import all_layers
+from tfopt.models.layers import walk
+from tfopt.models.left_alone import has_kernel, warn_of
 from tfopt.sparsity.structured.budget import Budget, BudgetFit, Unit, fit
 from tfopt.sparsity.structured.dependency_graph import read
 from tfopt.sparsity.structured.flops import LayerCost, costs
 from tfopt.sparsity.structured.importance import score as score_of
-from tfopt.sparsity.structured.selection import LayerLimits, Ranking, RemovalOrder
+from tfopt.sparsity.structured.selection import ASKED, LayerLimits, Ranking, RemovalOrder
 from tfopt.sparsity.structured.surgery import cut
 
 __all__ = ["LayerChange", "Removal", "remove"]
@@ -117,6 +119,9 @@ def remove(
         loss: A Keras loss, for taylor; the one that the model is compiled with if not given.
         seed: Seed of the score random.
 
+    Warns:
+        TfoptWarning: A layer with a kernel cannot be cut; `skipped` of the result lists them all.
+
     Raises:
         InputError: A setting out of its range, or samples are missing.
         ModelError: The model has no graph, a pattern matches no layer, nothing is left to remove, or the smallest model
@@ -135,6 +140,8 @@ def remove(
     removal = remove_to(model, Budget(keep, unit), score, ranking, limits, x, y, loss, seed)
     if removal.fit is not None and not removal.fit.drop:
         warnings.warn(str(removal.fit), TfoptWarning, stacklevel=2)
+    kernels = {place.path for place in walk(model) if has_kernel(place.layer)}
+    warn_of("remove", [(path, why) for path, why in removal.skipped if why not in ASKED and path in kernels])
     return removal
 
 

@@ -14,6 +14,9 @@ from tfopt.sparsity.structured.importance import normalized
 
 Ranking = Literal["local", "global"]
 RANKINGS = ("local", "global")
+_LEFT_OUT, _NO_SCORE = "left out by only/skip", "the score says nothing of it"
+# The reasons for leaving a layer alone that follow from what was asked for.
+ASKED = (_LEFT_OUT, _NO_SCORE)
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,9 @@ class RemovalOrder:
         for family in structure.families:
             ordered = sorted((group for group in family.groups if group in scores), key=lambda group: scores[group])
             if family not in chosen:
-                self.skipped += [(path, "left out by only/skip") for path in family.paths]
+                self.skipped += [(path, _LEFT_OUT) for path in family.paths]
             elif not ordered:
-                self.skipped += [(path, "the score says nothing of it") for path in family.paths]
+                self.skipped += [(path, _NO_SCORE) for path in family.paths]
             else:
                 self._families.append((family, ordered))
         if not structure.families:

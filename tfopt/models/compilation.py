@@ -1,0 +1,103 @@
+"""The compile settings of a model file, as far as they can be restored: a loss or metric may be code that is not there.
+
+Keras restores all of them or does not read the file; nothing but training and scoring needs them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfopt.keras_private import compiled_settings
+
+# Names that only `compile` knows.
+_SHORT = ("accuracy", "acc", "crossentropy", "ce")
+_CODE = ("optimizer", "loss", "metrics", "weighted_metrics")
+
+
+def restore(model: Any, path: Path, objects: Mapping[str, Any], trust: bool = False) -> None:
+    """Compiles a model with what can be restored of its file's settings; without its loss it is left uncompiled.
+
+    Args:
+        model: The model, read from the file without its settings.
+        path: The `.keras` or `.h5` file.
+        objects: Classes and functions that the settings may name.
+        trust: Load Python code that is stored in the file.
+    """
+    import keras
+
+    cls = type(model)
+    if cls.compile is not keras.Model.compile or cls.compile_from_config is not keras.Model.compile_from_config:
+        return
+    stored = _stored(path)
+    made = {name: _restored(name, stored.get(name), objects, trust) for name in _CODE}
+    found = {name: value for name, value in made.items() if value is not None}
+    if "loss" not in found:
+        return
+    plain = {name: value for name, value in stored.items() if name not in _CODE and name != "optimizer_config"}
+    takes = inspect.signature(model.compile).parameters
+    try:
+        model.compile(**{"optimizer": "adam", **{k: v for k, v in plain.items() if k in takes}, **found})
+    except (TypeError, ValueError):  # settings of another release
+        model.compile("adam", found["loss"])
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    """The settings as the file has them."""
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read("config.json")).get("compile_config") or {}
+    import h5py
+
+    with h5py.File(path) as file:
+        settings = json.loads(file.attrs.get("training_config") or "{}")
+    return {**settings, "optimizer": settings.get("optimizer_config")}
+
+
+def _restored(setting: str, stored: Any, objects: Mapping[str, Any], trust: bool) -> Any:
+    """A setting made from its description; None where it names code that is not there."""
+    import keras
+
+    if stored is None:
+        return None
+    try:
+        made = keras.saving.deserialize_keras_object(stored, custom_objects=dict(objects), safe_mode=not trust)
+    except Exception:  # it runs the constructors of the user's classes
+        made = None
+    if made is not None and _all_known(setting, made):
+        return made
+    if setting == "loss" or not isinstance(stored, list):
+        return None
+    return [part for part in (_restored(setting, one, objects, trust) for one in stored) if part is not None] or None
+
+
+def is_known(model: Any) -> bool:
+    """Whether Keras knows what a model is compiled with; of an `.h5` file it takes any name of a loss or metric."""
+    return all(_all_known(name, setting) for name, setting in compiled_settings(model).items() if name in _CODE)
+
+
+def _all_known(setting: str, made: Any) -> bool:
+    import keras
+
+    get = keras.losses.get if setting == "loss" else keras.metrics.get
+    for name in keras.tree.flatten(made):
+        if isinstance(name, str) and setting != "optimizer" and name not in _SHORT:
+            try:
+                get(name)
+            except ValueError:
+                return False
+    return True
+
+
+def code_of(model: Any) -> dict[str, Any]:
+    """The classes and functions that are not Keras's in a model's compile settings, by name."""
+    import keras
+
+    settings = compiled_settings(model)
+    parts = keras.tree.flatten([settings.get(name) for name in _CODE])
+    code = [part if inspect.isfunction(part) else type(part) for part in parts if part is not None]
+    return {one.__name__: one for one in code if one.__module__.split(".")[0] not in ("keras", "builtins", "tfopt")}

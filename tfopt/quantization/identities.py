@@ -1,0 +1,149 @@
+"""Identities among the values of a float file: ids, indices and categories, which no grid of a few bits can hold.
+
+A float that is cast to an integer, or compared for equality with numbers other than 0, says which one and not how much:
+a step of the grid away it means something else. Such values, and the ops that only rearrange or compute them, stay in
+float. Values that come out of a kernel are quantities until the cast: of those ops the last stays in float where
+nothing but identities are made of its output, and what is before it is quantized.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tfopt.tflite import flatbuffer
+from tfopt.tflite.file import Op, Tensor, output_names, read
+
+_INTEGERS = {"INT32": schema.TensorType.INT32, "INT64": schema.TensorType.INT64}
+
+
+@dataclass(frozen=True)
+class Identities:
+    """What stays in float in a file of integers, as it computes identities.
+
+    Args:
+        ops: Numbers of the ops.
+        tensors: Names of the activations that hold identities.
+    """
+
+    ops: frozenset[int] = frozenset()
+    tensors: frozenset[str] = frozenset()
+
+
+def find(ops: Sequence[Op], outputs: Iterable[str]) -> Identities:
+    """Finds the identities of a float file.
+
+    Args:
+        ops: Its ops, in order.
+        outputs: Names of the tensors that it outputs.
+    """
+    outer = {index: op for index, op in enumerate(ops) if not op.graph}
+    producers = {tensor.name: index for index, op in outer.items() for tensor in op.outputs}
+    readers: dict[str, set[int]] = defaultdict(set)
+    for index, op in outer.items():
+        for tensor in op.inputs:
+            readers[tensor.name].add(index)
+    kept: set[int] = set()
+    held: set[str] = set()
+    computed: set[int] = set()  # ops with a kernel
+    asking = {index for index, op in outer.items() if _asks_which(op)}
+    waiting = [tensor.name for index in asking for tensor in outer[index].inputs if _floats(tensor)]
+    while waiting:
+        name = waiting.pop()
+        if name in held:
+            continue
+        held.add(name)
+        if name not in producers:  # an input
+            continue
+        index = producers[name]
+        if ops[index].facts.control or ops[index].facts.border:
+            continue
+        if _has_kernel(ops[index]):
+            computed.add(index)
+            continue
+        kept.add(index)
+        waiting += [tensor.name for tensor in ops[index].inputs if _floats(tensor)]
+    # What only arranges or computes with them takes them as they are: beside an id of 500 a 0.5 is no step.
+    for name in held:
+        kept |= {i for i in readers[name] if not _has_kernel(outer[i]) and not outer[i].facts.control}
+    kept |= asking
+    final = set(outputs)
+    for index in computed:
+        names = {tensor.name for tensor in ops[index].outputs}
+        if not names & final and all(readers[name] <= kept for name in names):
+            kept.add(index)
+    return Identities(frozenset(i for i in kept if not ops[i].facts.border), frozenset(held))
+
+
+def _asks_which(op: Op) -> bool:
+    """Whether an op asks which number a float is."""
+    if not op.facts.exact:
+        return False
+    if op.facts.border:
+        return any(_floats(t) for t in op.inputs) and not any(t.dtype.startswith("FLOAT") for t in op.outputs)
+    # Every grid has the 0, such as that of padding, and none any other number.
+    return any(t.parameter and t.zeros < t.size for t in op.inputs)
+
+
+def _has_kernel(op: Op) -> bool:
+    return bool(op.kernels) and not op.facts.looks_up and not op.facts.elementwise
+
+
+def _floats(tensor: Tensor) -> bool:
+    return tensor.dtype == "FLOAT32" and not tensor.bytes
+
+
+def with_integer_inputs(content: bytes) -> tuple[bytes, tuple[int, ...], tuple[str, ...]]:
+    """A float file whose inputs are integers where all that reads them are casts to one type of integers.
+
+    Args:
+        content: Bytes of the file, with a signature.
+
+    Returns:
+        The bytes, the numbers of the casts that are gone, and the names of the inputs that are integers now.
+    """
+    summary, final = read(content), set(output_names(content))
+    model = flatbuffer.parse(content)
+    graph = model.subgraphs[0]
+    outer = [(index, op) for index, op in enumerate(summary.ops) if not op.graph]
+    gone: dict[int, int] = {}  # the casts, and the input in place of their output
+    names = []
+    for entry in model.signatureDefs[0].inputs:
+        own = graph.tensors[entry.tensorIndex]
+        reading = [(index, op) for index, op in outer if any(t.name == own.name.decode() for t in op.inputs)]
+        casts = {op.outputs[0].dtype for _, op in reading if op.name == "CAST" and op.outputs[0].name not in final}
+        if own.type != schema.TensorType.FLOAT32 or own.name.decode() in final or not reading:
+            continue
+        if len(casts) != 1 or not casts <= set(_INTEGERS) or any(op.name != "CAST" for _, op in reading):
+            continue
+        if any(op.outputs[0].name in final for _, op in reading):
+            continue
+        own.type = _INTEGERS[casts.pop()]
+        gone |= {index: entry.tensorIndex for index, _ in reading}
+        names.append(entry.name.decode())
+    if not gone:
+        return content, (), ()
+    new = {int(graph.operators[index].outputs[0]): tensor for index, tensor in gone.items()}
+    graph.operators = [op for index, op in enumerate(graph.operators) if index not in gone]
+    for op in graph.operators:
+        op.inputs = np.array([new.get(int(i), int(i)) for i in op.inputs], np.int32)
+    return flatbuffer.pack(model), tuple(gone), tuple(names)
+
+
+def remarks(inputs: Iterable[str], integers: Iterable[str], identities: Identities) -> Iterator[str]:
+    """What is to be said of the inputs that hold identities.
+
+    Args:
+        inputs: Names of the file's inputs.
+        integers: Those that were made integers.
+        identities: The identities of the file.
+    """
+    for name in inputs:
+        if name in integers:
+            yield f"input {name!r} holds identities, such as ids: it is an integer, and not quantized"
+        elif name in identities.tensors:
+            yield f"input {name!r} holds identities, such as ids: it stays in float32"

@@ -1,0 +1,105 @@
+"""Repairs of what the quantizer leaves wrong where a tensor is read both as integers and in floating point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tfopt.tflite import flatbuffer
+
+
+def settled(content: bytes, floats: bool, float_inputs: Iterable[str] | None = None) -> bytes:
+    """A quantized file whose outputs are one tensor each, and whose inputs are integers but for those that are named.
+
+    An output that an op in float reads too is handed out by the quantizer as the integers in the signature and as
+    their dequantized copy in the graph, and LiteRT reads neither. An op in integers that reads an output in float gets
+    the dequantized copy, and takes its bits for integers.
+
+    Args:
+        content: Bytes of the quantized file.
+        floats: Whether outputs are in floating point where there is the choice.
+        float_inputs: Names of the inputs that stay in float, where the quantizer left all of them there; the others
+            become integers. None: inputs stay as they are.
+    """
+    model = flatbuffer.parse(content)
+    changed = _settle_outputs(model, floats)
+    changed = _reconnect(model) or changed
+    if float_inputs is not None:
+        changed = _quantize_inputs(model, set(float_inputs)) or changed
+    return flatbuffer.pack(model) if changed else content
+
+
+def _settle_outputs(model: Any, floats: bool) -> bool:
+    """Makes the graph's outputs and those of the signature the same tensors; returns whether they were not."""
+    graph, entries = model.subgraphs[0], model.signatureDefs[0].outputs
+    places = [int(index) for index in graph.outputs]
+    chosen = []
+    for entry, index in zip(entries, places, strict=True):
+        named = graph.tensors[entry.tensorIndex].type == schema.TensorType.FLOAT32
+        chosen.append(entry.tensorIndex if named == floats else index)
+    if chosen == places and all(entry.tensorIndex == index for entry, index in zip(entries, chosen, strict=True)):
+        return False
+    graph.outputs = np.array(chosen, np.int32)
+    for entry, index in zip(entries, chosen, strict=True):
+        entry.tensorIndex = index
+    return True
+
+
+def _reconnect(model: Any) -> bool:
+    """Gives ops in integers the integers themselves where they read a dequantized copy; returns whether any did."""
+    graph = model.subgraphs[0]
+    dequantized = {
+        int(op.outputs[0]): int(op.inputs[0])
+        for op in graph.operators
+        if _code(model, op) == schema.BuiltinOperator.DEQUANTIZE and _on_grid(graph.tensors[int(op.inputs[0])])
+    }
+    changed = False
+    for op in graph.operators:
+        if _code(model, op) == schema.BuiltinOperator.QUANTIZE:
+            continue
+        if any(_on_grid(graph.tensors[int(i)]) for i in op.outputs) and any(int(i) in dequantized for i in op.inputs):
+            op.inputs = np.array([dequantized.get(int(i), int(i)) for i in op.inputs], np.int32)
+            changed = True
+    if changed:
+        read = {int(i) for op in graph.operators for i in op.inputs} | {int(i) for i in graph.outputs}
+        graph.operators = [
+            op for op in graph.operators if int(op.outputs[0]) in read or int(op.outputs[0]) not in dequantized
+        ]
+    return changed
+
+
+def _on_grid(tensor: Any) -> bool:
+    """Whether a tensor holds quantized integers."""
+    scaled = tensor.quantization is not None and tensor.quantization.scale is not None
+    return scaled and tensor.type in (schema.TensorType.INT8, schema.TensorType.INT16)
+
+
+def _code(model: Any, op: Any) -> int:
+    return flatbuffer.builtin_operator(model.operatorCodes[op.opcodeIndex])
+
+
+def _quantize_inputs(model: Any, float_inputs: set[str]) -> bool:
+    """Takes off the QUANTIZE op of each input that is read by it alone, so that the file takes the integers."""
+    graph = model.subgraphs[0]
+    changed = False
+    for entry in model.signatureDefs[0].inputs:
+        index = entry.tensorIndex
+        readers = [op for op in graph.operators if index in (int(i) for i in op.inputs)]
+        if entry.name.decode() in float_inputs or len(readers) != 1 or index in (int(i) for i in graph.outputs):
+            continue
+        [op] = readers
+        if _code(model, op) != schema.BuiltinOperator.QUANTIZE:
+            continue
+        integers = int(op.outputs[0])
+        graph.tensors[index].name, graph.tensors[integers].name = (
+            graph.tensors[integers].name,
+            graph.tensors[index].name,
+        )
+        graph.operators.remove(op)
+        graph.inputs = np.array([integers if int(i) == index else int(i) for i in graph.inputs], np.int32)
+        entry.tensorIndex = integers
+        changed = True
+    return changed
