@@ -41,10 +41,6 @@ class TfoptError(Exception):
         return other
 
 
-class TfoptWarning(UserWarning):
-    """Something that the user should know of, though it is no error."""
-
-
 class InputError(TfoptError):
     """An input that cannot work.
 
@@ -117,7 +113,7 @@ class GateError(TfoptError):
 
 
 class TfoptWarning(UserWarning):
-    """A result that is there and may be poor: one line with the cause and the way out."""
+    """Something that the user should know of, though it is no error."""
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

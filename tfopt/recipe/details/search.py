@@ -70,7 +70,7 @@ class FrontFile:
 
 @dataclass(frozen=True)
 class TriedCandidate:
-    """A candidate that was trained and measured; the figures are those of `FrontFile`, and the spread of the time, ms."""
+    """A candidate that was trained and measured; the figures are those of `FrontFile`, and the time's spread in ms."""
 
     number: int
     epochs: int
