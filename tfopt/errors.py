@@ -113,7 +113,7 @@ class GateError(TfoptError):
 
 
 class TfoptWarning(UserWarning):
-    """A result that is there and may be poor: one line with the cause and the way out."""
+    """Something that the user should know of, though it is no error."""
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

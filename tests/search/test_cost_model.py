@@ -1,6 +1,7 @@
 """What a candidate will cost against what the file costs that is made of the same weights."""
 
 import gzip
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -68,7 +69,7 @@ def test_the_sizes_are_those_of_the_file(model, x, profile, density, bits, clust
 
 def test_the_model_as_it_is_costs_what_its_file_does(profile):
     whole = Candidate(dict.fromkeys(profile.space.groups, 1.0), dict.fromkeys(profile.space.four, 8))
-    assert profile.forecast(whole) == profile.base
+    assert profile.forecast(whole) == replace(profile.base, spread=0.0)
     assert profile.base.raw_bytes == len(profile.content)
 
 

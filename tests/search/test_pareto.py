@@ -5,12 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfopt.search.cost_model import Cost
+from tfopt.search.model_profile import cost_of
 from tfopt.search.pareto import TIMING, Objective, Point, dominates, front, ranked
 from tfopt.search.space import Candidate
 
 
-def point(number, drop=0.0, size=1000, milliseconds=1.0, raw=5000):
-    return Point(number, Candidate(), 1, 1 - drop, drop, Cost(raw, size, milliseconds))
+def point(number, drop=0.0, size=1000, milliseconds=1.0, raw=5000, spread=0.0):
+    return Point(number, Candidate(), 1, 1 - drop, drop, Cost(raw, size, milliseconds, spread))
 
 
 GZIP = Objective("accurate", "gzip")
@@ -58,6 +59,40 @@ def test_times_that_differ_from_run_to_run_decide_nothing():
     assert not dominates(one, other, GZIP)
     assert dominates(one, point(1, milliseconds=1.2), GZIP)
     assert front([one, other], GZIP) == [one]
+
+
+FAST = Objective("fastest", "gzip")
+TIMED = Objective("accurate", "gzip", milliseconds=3.0)
+
+
+@pytest.mark.parametrize("objective", [GZIP, FAST, TIMED], ids=["accurate", "fastest", "a limit on the time"])
+@pytest.mark.parametrize("of", [0, 1], ids=["of the one", "of the other"])
+def test_no_file_is_dominated_by_a_time_within_the_noise_of_its_measurement(objective, of):
+    spreads = [0.3 if number == of else 0.02 for number in (0, 1)]
+    one, other = (point(n, milliseconds=time, spread=spreads[n]) for n, time in enumerate((2.0, 2.25)))
+    assert not dominates(one, other, objective)
+    assert dominates(one, point(1, milliseconds=2.5, spread=spreads[1]), objective)
+    better = point(1, drop=-0.01, milliseconds=2.25, spread=spreads[1])  # and its time is no reason to keep the other
+    assert front([one, better], objective) == [better]
+
+
+@pytest.mark.parametrize("objective", [FAST, TIMED], ids=["fastest", "a limit on the time"])
+def test_where_the_time_counts_every_difference_above_its_noise_does(objective):
+    one, other = point(0, milliseconds=2.0, spread=0.01), point(1, milliseconds=2.02, spread=0.005)
+    assert dominates(one, other, objective)
+    assert not dominates(one, other, GZIP)
+
+
+def test_a_file_over_a_limit_by_less_than_the_noise_dominates_none_within():
+    within, over = point(0, 0.02, milliseconds=2.95, spread=0.2), point(1, 0.01, milliseconds=3.05, spread=0.2)
+    assert not dominates(over, within, TIMED)
+    assert within in front([within, over], TIMED)
+
+
+def test_the_spread_is_that_of_the_benchmark(monkeypatch, tmp_path):
+    found = {"latency_median_seconds": 2e-3, "latency_p90_seconds": 2.5e-3, "raw_bytes": 9.0, "gzip_bytes": 8.0}
+    monkeypatch.setattr("tfopt.tflite.benchmark.measure", lambda *_: found)
+    assert cost_of(tmp_path / "m.tflite", {}) == Cost(9.0, 8.0, 2.0, pytest.approx(0.5))
 
 
 @pytest.mark.parametrize(("goal", "best"), [("accurate", 1), ("smallest", 2), ("fastest", 3)])

@@ -126,6 +126,21 @@ def test_another_process_loads_what_was_trained(project, python, optimizer):
     assert python(f"import tfopt; print(len(tfopt.convert({str(path)!r}, 'float32')))").split()[-1].isdigit()
 
 
+def test_newtons_method_on_mini_batches_is_a_warning_of_the_run(project):
+    with pytest.warns(tfopt.TfoptWarning, match="train: NewtonCG solves every batch on its own") as caught:
+        result = run(project, "train: {epochs: 1, optimizer: {newton_cg: {iterations: 1}}}")
+    assert sum(one.category is tfopt.TfoptWarning for one in caught) == 1
+    [said] = result.artifacts["train"].warnings
+    assert said.endswith("Received: 6 batches in an epoch.")
+    assert said in (project / "saved_models" / "r" / "report.md").read_text()
+
+
+def test_newtons_method_on_all_samples_is_none(project, recwarn):
+    result = run(project, "train: {epochs: 1, batch_size: full, optimizer: {newton_cg: {iterations: 1}}}")
+    assert result.artifacts["train"].warnings == ()
+    assert not [one for one in recwarn if one.category is tfopt.TfoptWarning]
+
+
 def test_the_penalty_is_in_the_history_and_can_be_watched(project):
     stage = "train: {epochs: 3, l2: 0.01, early_stopping: {monitor: val_task_loss}}"
     history = run(project, stage).artifacts["train"].details["history"]

@@ -1,11 +1,13 @@
+import warnings
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfopt.callbacks import ClosureStep, Distillation, MagnitudePruning
-from tfopt.errors import InputError, ModelError
-from tfopt.optimizers import SAM, AdaHessian, Closure
+from tfopt.errors import InputError, ModelError, TfoptWarning
+from tfopt.optimizers import SAM, AdaHessian, Closure, NewtonCG
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -74,6 +76,25 @@ def test_the_hessian_product_is_the_difference_of_gradients(blobs):
     assert np.linalg.norm(flat - wanted) < 2e-3 * np.linalg.norm(wanted)
     for mine, other in zip(gradients, found.gradients, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("batch_size", "warned"), [(64, True), (256, False)])
+def test_newtons_method_on_mini_batches_is_warned_of(blobs, batch_size, warned):
+    x, y = blobs
+    model = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(4)])
+    model.compile(NewtonCG(iterations=1), LOSS)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(x, y, batch_size=batch_size, verbose=0, callbacks=[ClosureStep()])
+    said = [str(one.message) for one in caught if one.category is TfoptWarning]
+    assert len(said) == warned
+    assert not warned or ("batch_size: full" in said[0] and "Received: 4 batches" in said[0])
+
+
+def test_other_optimizers_take_batches_of_any_size():
+    assert SAM("sgd").batches_warning(100) is None
+    assert AdaHessian().batches_warning(100) is None
+    assert NewtonCG().batches_warning(None) is None
 
 
 @pytest.mark.slow

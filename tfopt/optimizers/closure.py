@@ -116,6 +116,17 @@ class ByClosure:
     """
 
     searches_step: ClassVar[bool] = False
+
+    def batches_warning(self, steps: int | None) -> str | None:
+        """The warning for epochs of so many steps, where an optimizer is for all samples at once; None for none."""
+        if not self.searches_step or steps is None or steps < 2:
+            return None
+        return (
+            f"{type(self).__name__} solves every batch on its own, so that each step undoes others: it is for all "
+            "samples at once. Take batch_size: full, in Keras the number of samples, or another optimizer. "
+            f"Received: {steps} batches in an epoch."
+        )
+
     _asked = False
 
     def direction(self, closure: Closure) -> list[tf.Tensor]:

@@ -103,7 +103,7 @@ class Artifact:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What may make the file poor, each a line; empty where nothing points to it."""
+        """What may make the result poor, each a line; empty where nothing points to it."""
         kept = self.details.of(ConversionWarnings)
         return kept.warnings if kept else ()
 

@@ -41,6 +41,7 @@ class Context:
         build: The recipe's model function, where it maps keras-tuner's hyperparameters to a model.
         recipe_folder: The recipe's folder, where relative paths are looked for first.
         trust: Whether saved Python code (a Lambda layer) may be loaded.
+        told: Warnings for the user, each a line, which `artifact` puts into the result.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Context:
     devices: Any = None
     build: Callable[[Any], Any] | None = None
     recipe_folder: Path = Path()
+    told: list[str] = field(default_factory=list)
 
     def find(self, written: Any) -> tuple[Any, dict[str, Any]]:
         """The object that a reference in the recipe names, `file.py:name`, and the arguments written with it."""
@@ -84,7 +86,15 @@ class Context:
 
     def artifact(self, stage: Stage, parents: Sequence[Artifact], file: str, **rest: Any) -> Artifact:
         """The stage's result: `file` lies in the folder, or is given relative to it."""
+        from tfopt.recipe.details.quantization import ConversionWarnings
+
         names = tuple(parent.name for parent in parents)
+        if self.told:
+            details = tuple(rest.get("details", ()))
+            before = [text for detail in details if isinstance(detail, ConversionWarnings) for text in detail.warnings]
+            others = [detail for detail in details if not isinstance(detail, ConversionWarnings)]
+            warnings = ConversionWarnings(tuple(dict.fromkeys([*before, *self.told])))
+            rest["details"] = [*others, warnings]
         return Artifact(self.name, stage.kind, self.folder, file, stage.gives, self.key, names, **rest)
 
 

@@ -27,11 +27,14 @@ class Cost:
         raw_bytes: Size of the file in bytes.
         gzip_bytes: Size after gzip -9 in bytes.
         milliseconds: Median latency on LiteRT in milliseconds.
+        spread: How much longer the slowest tenth of the runs took at least, in milliseconds: the 90th percentile less
+            the median; 0 where it was not measured.
     """
 
     raw_bytes: float
     gzip_bytes: float
     milliseconds: float
+    spread: float = 0.0
 
 
 _FIGURES = ("raw_bytes", "gzip_bytes", "milliseconds")

@@ -234,7 +234,8 @@ def cost_of(file: Path, shapes: Mapping[str, Sequence[int]], seconds: float = TI
         seconds: How long it is timed.
     """
     found = benchmark.measure(file, 1, seconds, shapes)
-    return Cost(found["raw_bytes"], found["gzip_bytes"], 1000 * found["latency_median_seconds"])
+    median, slow = (1000 * found[f"latency_{name}_seconds"] for name in ("median", "p90"))
+    return Cost(found["raw_bytes"], found["gzip_bytes"], median, slow - median)
 
 
 def _four(prepared: PreparedModel) -> set[str]:

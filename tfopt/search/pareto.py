@@ -96,15 +96,18 @@ class Point:
 def dominates(one: Point, other: Point, objective: Objective) -> bool:
     """Whether a file is as good as another in all figures that count, and better in one.
 
-    The figures are the metric, the latency, and the sizes that the objective names or limits: so a file within the
-    limits is only dominated by others within them. Latencies that differ by less than they do from run to run count as
-    equal, unless the objective is about latency.
+    The figures are the metric, the latency, and the sizes that the objective names or limits. Latencies count as equal
+    where they differ by no more than the noise of their measurement, the larger of the two spreads; unless the
+    objective is about latency, also where they differ by no more than `TIMING` and `JITTER`. A file within the limits
+    is only dominated by others within them.
     """
+    if other.meets(objective) and not one.meets(objective):
+        return False
     timing = 0.0 if objective.milliseconds is not None or objective.goal == "fastest" else TIMING
     pairs = [(one.drop, other.drop), *((one.bytes(size), other.bytes(size)) for size in objective.sizes)]
-    jitter = JITTER if timing else 0.0
-    slower = one.cost.milliseconds * (1 - timing) > other.cost.milliseconds + jitter
-    faster = one.cost.milliseconds + jitter < other.cost.milliseconds * (1 - timing)
+    noise = max(one.cost.spread, other.cost.spread, JITTER if timing else 0.0)
+    slower = one.cost.milliseconds * (1 - timing) > other.cost.milliseconds + noise
+    faster = one.cost.milliseconds + noise < other.cost.milliseconds * (1 - timing)
     if slower or any(a > b for a, b in pairs):
         return False
     return faster or any(a < b for a, b in pairs)
@@ -117,7 +120,7 @@ def front(points: Sequence[Point], objective: Objective) -> list[Point]:
     for point in sorted(kept, key=lambda p: p.number):
         figures = (point.drop, *(point.bytes(size) for size in objective.sizes))
         alike = [p for p in found if (p.drop, *(p.bytes(size) for size in objective.sizes)) == figures]
-        if not alike:  # with equal figures the latencies are equal too, or one would dominate the other
+        if not alike:  # with equal figures the latencies count as equal too, or one would dominate the other
             found.append(point)
     return sorted(found, key=lambda p: (p.bytes(objective.size), p.drop))
 

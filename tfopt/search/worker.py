@@ -125,20 +125,21 @@ class Worker:
         """The files of finished trials, of one rung or of all.
 
         Files of the same layers and precisions run the same operations, whatever their weights: each gets the least
-        latency that was measured of them.
+        latency that was measured of them, with its spread.
         """
         found = [self._point(t) for t in trials if t.state == "done"]
-        least: dict[str, float] = {}
+        least: dict[str, tuple[float, float]] = {}
         for point in found:
-            kind = _kind(point.candidate)
-            least[kind] = min(least.get(kind, math.inf), point.cost.milliseconds)
-        alike = [replace(p, cost=replace(p.cost, milliseconds=least[_kind(p.candidate)])) for p in found]
+            kind, timed = _kind(point.candidate), (point.cost.milliseconds, point.cost.spread)
+            least[kind] = min(least.get(kind, timed), timed)
+        taken = [(point, *least[_kind(point.candidate)]) for point in found]
+        alike = [replace(p, cost=replace(p.cost, milliseconds=time, spread=spread)) for p, time, spread in taken]
         numbers = {trial.number for trial in trials if rung in (None, trial.job.rung)}
         return [point for point in alike if point.number in numbers]
 
     def _point(self, trial: Trial) -> Point:
         f = trial.figures
-        cost = Cost(f["raw_bytes"], f["gzip_bytes"], f["milliseconds"])
+        cost = Cost(f["raw_bytes"], f["gzip_bytes"], f["milliseconds"], f.get("spread", 0.0))
         return Point(trial.number, self._candidate(trial), int(f["epochs"]), f["score"], f["drop"], cost)
 
     def _candidate(self, trial: Trial) -> Candidate:

@@ -267,6 +267,8 @@ class TrainingStage(Stage):
 
         settings, folder = settings or self.training(context), folder or context.folder
         every = [*callbacks, *self.distillation(inputs, context)]
+        if sentence := trainer.batches_warning(model, settings, len(self.data(context).train)):
+            context.told.append(sentence)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TfoptWarning)  # the artifact says what they do
             return trainer.fit(model, self.data(context), settings, folder, every, self.listener(context))

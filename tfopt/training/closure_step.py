@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfopt.errors import ModelError
+from tfopt.errors import ModelError, TfoptWarning
 from tfopt.keras_private import loss_tracker
 from tfopt.models.attachment import AttachedCallback, refuse_combinations
 from tfopt.optimizers.closure import Closure, needs_closure
@@ -41,6 +42,8 @@ class ClosureStep(AttachedCallback):
         if optimizer is None:
             return
         refuse_combinations(self.model)
+        if sentence := optimizer.batches_warning(self.params.get("steps")):
+            warnings.warn(sentence, TfoptWarning, stacklevel=2)
         if "train_step" in vars(self.model) or type(self.model).train_step is not keras.Model.train_step:
             raise ModelError(
                 f"{type(optimizer).__name__} evaluates the loss more than once in a step, and the model has a "

@@ -207,6 +207,13 @@ def training_setup(
         yield copy
 
 
+def batches_warning(model: keras.Model, settings: FitSettings, samples: int) -> str | None:
+    """The warning of an optimizer that is for all samples at once, for so many samples; None for none."""
+    steps = math.ceil(samples / settings.batch_size)
+    closing = needs_closure(compile_arguments(model, settings, steps)["optimizer"])
+    return closing.batches_warning(steps) if closing is not None else None
+
+
 def check_trainable(model: keras.Model, settings: FitSettings) -> None:
     """Checks that a model can be trained with these settings, as far as it can be known before; the model is unchanged.
 

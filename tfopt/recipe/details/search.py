@@ -70,7 +70,7 @@ class FrontFile:
 
 @dataclass(frozen=True)
 class TriedCandidate:
-    """A candidate that was trained and measured; the figures are those of `FrontFile`."""
+    """A candidate that was trained and measured; the figures are those of `FrontFile`, and the time's spread in ms."""
 
     number: int
     epochs: int
@@ -78,6 +78,7 @@ class TriedCandidate:
     raw_bytes: Bytes
     gzip_bytes: Bytes
     milliseconds: float
+    spread: float = 0.0
 
 
 @dataclass(frozen=True)
