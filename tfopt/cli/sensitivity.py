@@ -169,8 +169,6 @@ def _labelled(model: Any, asked: _Pruning) -> tuple[Split, Metric]:
             f"--prune scores labelled samples, and a .npy file has none: np.savez makes a file of x_train, y_train, "
             f"x_test and y_test. Received: {source!r}."
         )
-    if source.endswith(".npz") and ":" not in source:
-        source = f"npz:{source}"
     data = sources.load(sources.resolve(source, Path.cwd())).fitted(signature.inputs_of(model))
     data.check()
     [metric, *_] = metrics_of(model, Context("", "", Path(), data, 0, metrics=wanted))

@@ -23,6 +23,7 @@ class OpFacts:
         adds: Whether it is a sum or a difference.
         moves_data: Whether it only rearranges values: its output has the grid of its input.
         selects: Whether it takes each value from one of two inputs.
+        reads_shape: Whether it reads the shape of its input and no value of it.
         border: Whether it only converts the form of values: cast, quantize, dequantize, densify.
         unpacks: The form of a constant that it unpacks for other ops to read.
         control: How it runs other subgraphs of the file.
@@ -47,6 +48,7 @@ class OpFacts:
     adds: bool = False
     moves_data: bool = False
     selects: bool = False
+    reads_shape: bool = False
     border: bool = False
     unpacks: Literal["sparse", "quantized"] | None = None
     control: Literal["loop", "branch", "once"] | None = None
@@ -118,6 +120,9 @@ _ROWS = (
     OpFacts("TILE", moves_data=True),
     OpFacts("TRANSPOSE", moves_data=True),
     OpFacts("UNPACK", moves_data=True),
+    # Ops on shapes.
+    OpFacts("RANK", reads_shape=True),
+    OpFacts("SHAPE", reads_shape=True),
     # Type conversions.
     OpFacts("CAST", border=True),
     OpFacts("DENSIFY", border=True, unpacks="sparse"),
