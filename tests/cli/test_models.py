@@ -316,6 +316,8 @@ def test_convert_warns_of_samples_of_another_range_on_the_error_stream(command, 
     assert "warning" not in out
     code, _, err = command("convert", "unit.keras", "--data", "unit.npy", "--force")
     assert (code, err) == (0, "")
+
+
 @pytest.mark.parametrize(
     "options", [("convert", "--mode", "float32"), ("convert", "--data", "x.npy"), ("sensitivity",)]
 )
