@@ -173,6 +173,18 @@ def categories_one_hot_of_floats():
 
 
 @member
+def categories_multi_hot():
+    x = keras.Input((4,), dtype="int32")
+    return keras.Model(x, layers.Dense(3)(layers.CategoryEncoding(30)(x))), ids(30, 4, "int32")
+
+
+@member
+def categories_counted():
+    x = keras.Input((4,))
+    return keras.Model(x, layers.Dense(3)(layers.CategoryEncoding(30, output_mode="count")(x))), ids(30, 4)
+
+
+@member
 def categories_crossed():
     x = keras.Input((2,))
     y = embedding(400, 6)(ops.cast(x[:, 0] * 20 + x[:, 1], "int32"))

@@ -93,3 +93,21 @@ def test_a_choice_by_the_sign_bit_that_is_not_keras_own_is_kept():
 
     with pytest.raises(ConversionError, match=r"\(Chosen\) computes with tf\.BitwiseAnd"):
         convert(behind(Chosen(name="chosen")), "float32")
+
+
+@pytest.mark.parametrize("mode", ["multi_hot", "count"])
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+def test_categories_of_several_columns_are_what_keras_gives(mode, dtype):
+    inputs = layers.Input((4,), dtype=dtype, name="x")
+    model = keras.Model(inputs, layers.CategoryEncoding(7, output_mode=mode)(inputs))
+    x = np.array([[0, 6, 6, 2], [3, 3, 3, 3], [5, 0, 1, 2]], dtype)
+    np.testing.assert_array_equal(output_of(convert(model, "float32"), x), model(x))
+
+
+def test_categories_count_as_their_weights():
+    inputs = [layers.Input((3,), dtype="int32", name="x"), layers.Input((3,), name="weights")]
+    encoding = layers.CategoryEncoding(5, output_mode="count")
+    model = keras.Model(inputs, encoding(inputs[0], count_weights=inputs[1]))
+    x, weights = np.array([[0, 4, 4], [1, 2, 3]], np.int32), np.array([[1, 2, 0.5], [3, 0, 1]], np.float32)
+    [value] = Runner(convert(model, "float32"))({"x": x, "weights": weights}).values()
+    np.testing.assert_array_equal(value, model([x, weights]))

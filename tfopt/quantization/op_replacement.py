@@ -19,7 +19,7 @@ from tfopt.tflite.file import Op
 # Name scope of the error function's ops, which no layer has.
 _ERF_SCOPE = "error_function.float32"
 # The converter's word for each op that can be replaced.
-_REPLACED = ("tf.Erf'", "tf.BitwiseAnd'")
+_REPLACED = ("tf.Erf'", "tf.BitwiseAnd'", "tf.DenseBincount'")
 # Coefficients of x and x^2 from the highest power on, for x of -4 to 4; beyond, the function is 1 in float32.
 _NUMERATOR = (
     -2.72614225801306e-10,
@@ -45,7 +45,7 @@ def can_replace(refusal: str) -> bool:
 
 
 def ops_replaced() -> contextlib.AbstractContextManager[None]:
-    """Replaces the ops in what is traced within the block: `erf`, and Keras's way around -0.0 in argmax and argmin.
+    """Replaces ops in what is traced within the block: `erf`, `bincount`, Keras's way around -0.0 in argmax and argmin.
 
     For argmax and argmin -0.0 and 0.0 are then the same, as for NumPy and TensorFlow.
     """
@@ -64,7 +64,35 @@ def _new_outputs(name: str, outputs: Sequence[Any]) -> Sequence[Any] | None:
     if op.type == "Erf" and op.inputs[0].dtype == tf.float32 and "Gelu/" not in name:
         with tf.name_scope(_ERF_SCOPE):
             return [erf(op.inputs[0])]
+    if op.type == "DenseBincount" and (size := _size(op.inputs[1])) is not None:
+        return [_bincount(op.inputs[0], size, op.inputs[2], op.get_attr("binary_output"))]
     return [op.inputs[2]] if op.type == "SelectV2" and _of_negative_zero(op) else None
+
+
+def _size(tensor: Any) -> int | None:
+    """The number of bins, which TensorFlow computes as `min(most, max(least, ...))`, where both are the same."""
+    if (value := tf.get_static_value(tensor)) is not None:
+        return int(value)
+    most, inner = _limit(tensor.op, "Minimum")
+    least, _ = _limit(inner.op, "Maximum") if inner is not None else (None, None)
+    return most if most == least else None
+
+
+def _limit(op: Any, kind: str) -> tuple[int | None, Any]:
+    """The constant that an op of this kind compares with, and what it compares; None for each where it does not."""
+    values = [tf.get_static_value(part) for part in op.inputs] if op.type == kind else []
+    for index, value in enumerate(values):
+        if value is not None:
+            return int(value), op.inputs[1 - index]
+    return None, None
+
+
+def _bincount(values: Any, size: int, weights: Any, binary: bool) -> Any:
+    """How often, or whether at all, each number occurs in the last axis; each occurrence counts as its weight."""
+    hot = tf.one_hot(values, size, dtype=weights.dtype)
+    if binary:
+        return tf.reduce_max(hot, axis=-2)
+    return tf.reduce_sum(hot * weights[..., None] if 0 not in weights.shape else hot, axis=-2)
 
 
 def _of_negative_zero(select: Any) -> bool:
