@@ -196,3 +196,12 @@ def test_a_subclassed_model_is_refused_by_its_samples_and_only_where_it_looks_up
     with pytest.raises(ModelError, match=r"\(StringLookup\) takes text"):
         convert(looking, "float32", WORDS)
     assert convert(other, "float32", x)
+
+
+# Outputs
+
+
+def test_an_output_without_a_batch_is_refused_by_name(one_line):
+    with pytest.raises(ConversionError, match="is one number for all samples of a batch") as caught:
+        convert(behind(lambda x: ops.sum(x)), "float32")
+    one_line(caught)

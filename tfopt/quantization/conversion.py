@@ -28,7 +28,7 @@ from tfopt.quantization.mask_rewrite import bring_near
 from tfopt.quantization.masks import Masks
 from tfopt.quantization.op_audit import audit, left_in_float
 from tfopt.quantization.op_replacement import stay_in_float
-from tfopt.quantization.refusals import check_text, random_part
+from tfopt.quantization.refusals import check_batched, check_text, random_part
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit
 from tfopt.recipe.export import MODES, TARGETS, Export
@@ -236,7 +236,9 @@ def prepare(
     calibration = calibration if given else random_samples(model)
     batch = None if export.batch == "any" else export.batch
     source = to_float(model, calibration, batch, export.sparse)
-    details = Runner(source.content).inputs
+    runner = Runner(source.content)
+    check_batched(runner.outputs)
+    details = runner.inputs
     names = [tensor.name for tensor in getattr(model, "inputs", None) or []] or list(details)
     samples = match_inputs(calibration, names, details)
     if MODES[export.mode].static and all(len(x) > 1 and x.min() == x.max() for x in samples.values()):

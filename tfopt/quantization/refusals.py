@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.errors import ModelError
+from tfopt.errors import ConversionError, ModelError
 from tfopt.models.layers import call_replaced, walk
 
 # Layers that look words or ids up in a table, or hash them.
@@ -54,6 +54,22 @@ def check_text(model: keras.Model, samples: Any = None) -> None:
     raise ModelError(
         _of_text(_Part(lookup.path, lookup.layer) if lookup else f"the input {texts[0]!r}" if texts else "the model")
     )
+
+
+def check_batched(outputs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuses a file with an output that is one number for a whole batch.
+
+    Args:
+        outputs: The `shape` of each output, with the batch.
+
+    Raises:
+        ConversionError: An output has no axis at all.
+    """
+    for name, detail in outputs.items():
+        if not len(detail["shape"]):
+            raise ConversionError(
+                f"output {name!r} is one number for all samples of a batch. Keep the batch as its first axis."
+            )
 
 
 def _is_text(samples: Any) -> bool:

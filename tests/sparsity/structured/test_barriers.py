@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from tests.sparsity.structured.reference import assert_same, inputs_of, scrambled, silence, some_groups
 from tfopt.errors import ModelError, TfoptWarning
+from tfopt.sparsity.structured.dead import remove_dead
 from tfopt.sparsity.structured.dependency_graph import read
 from tfopt.sparsity.structured.propagation import TABLE, Axis, Flow, register
 from tfopt.sparsity.structured.removal import remove
@@ -237,3 +238,19 @@ def test_a_layer_with_a_kernel_that_cannot_be_cut_is_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error", TfoptWarning)
         remove(around(layers.Softmax(name="wall")), 0.5, round_to=1, skip="behind")
+
+
+@pytest.mark.parametrize("mode", ["int8", "float8"])
+def test_a_model_of_quantized_layers_alone_is_refused(mode):
+    model = keras.Sequential([layers.Input((8,)), layers.Dense(8, name="first"), layers.Dense(4)])
+    for layer in model.layers:
+        layer.quantize(mode)
+    with pytest.raises(ModelError, match=rf"Keras has quantized first \(Dense\) to {mode} already"):
+        remove(model, 0.5)
+
+
+def test_dead_channels_beside_a_layer_in_float8_are_not_removed():
+    model = around(layers.Dense(8, name="wall"))
+    model.get_layer("wall").quantize("float8")
+    with pytest.raises(ModelError, match=r"Keras has quantized wall \(Dense\) to float8 already"):
+        remove_dead(model)

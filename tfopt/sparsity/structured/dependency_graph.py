@@ -12,8 +12,6 @@ import numpy as np
 
 from tfopt.errors import ModelError
 from tfopt.models.graph import graph_of, nodes_of
-from tfopt.models.layers import walk
-from tfopt.models.requirements import check_not_quantized
 from tfopt.sparsity.structured import layer_rules, shape_rules
 from tfopt.sparsity.structured.channel_ids import Channels, Ids
 from tfopt.sparsity.structured.propagation import Axis, Call, Flow, flow_of
@@ -127,7 +125,6 @@ def read(model: keras.Model) -> DependencyGraph:
             "channels are removed from functional and Sequential models that are built: a subclassed model has no "
             f"graph to follow them through. Received: {type(model).__name__}, built={model.built}."
         )
-    check_not_quantized(walk(model))
     structure = DependencyGraph(model, Channels())
     streams = {
         id(tensor): ChannelStream(_outside(structure.channels, tensor, "the model's inputs stay"))

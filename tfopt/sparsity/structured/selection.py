@@ -9,6 +9,7 @@ from typing import Literal
 
 from tfopt.errors import InputError, ModelError
 from tfopt.models.layers import matching, select, walk
+from tfopt.models.requirements import check_not_quantized
 from tfopt.sparsity.structured.dependency_graph import CoupledGroups, DependencyGraph
 from tfopt.sparsity.structured.importance import normalized
 
@@ -81,6 +82,7 @@ class RemovalOrder:
             else:
                 self._families.append((family, ordered))
         if not structure.families:
+            check_not_quantized(walk(structure.model))
             reasons = "; ".join(f"{path}: {reason}" for path, reason in structure.skipped) or "It has too few layers"
             raise ModelError(f"no channels of this model can be removed. {reasons}.", ("only",))
         if not self._families:

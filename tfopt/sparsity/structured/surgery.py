@@ -13,6 +13,8 @@ import numpy as np
 
 from tfopt.keras_private import all_layers, compiled_settings, history_of, run_through_graph
 from tfopt.models.graph import graph_of
+from tfopt.models.layers import walk
+from tfopt.models.requirements import check_not_quantized
 from tfopt.sparsity.structured.channel_ids import Ids
 from tfopt.sparsity.structured.dependency_graph import DependencyGraph
 
@@ -33,9 +35,14 @@ def cut(
 
     Returns:
         A new model of the same layer classes and names, compiled as the old one if that was compiled.
+
+    Raises:
+        ModelError: Keras has quantized a layer to float8.
     """
-    maker = _Maker(structure, structure.left(drop), weights or {}, biases or {})
     model = structure.model
+    # Built again, a layer has its scales of float8 in another place among its weights.
+    check_not_quantized(place for place in walk(model) if getattr(place.layer, "quantization_mode", None) == "float8")
+    maker = _Maker(structure, structure.left(drop), weights or {}, biases or {})
     smaller = maker.model(model, graph_of(model).inputs)
     maker.fill()
     if settings := compiled_settings(model):
