@@ -251,3 +251,9 @@ def test_a_file_with_code_is_refused_until_it_is_trusted(tmp_path):
     with pytest.raises(ModelError, match="trust"):
         inspect(tmp_path / "m.keras")
     assert inspect(tmp_path / "m.keras", trust=True).parameters == 8
+
+
+def test_the_file_of_another_framework_is_refused_with_the_way_from_there(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"1234TEXT")
+    with pytest.raises(ModelError, match=r"is ONNX's, and tfopt takes models of Keras\. onnx2tf"):
+        inspect(tmp_path / "m.onnx")

@@ -106,6 +106,9 @@ def inspect(model: Any, trust: bool = False) -> ModelSummary:
         if path.suffix == ".tflite" or head[4:] == b"TFL3":
             return _of_tflite(path)
     if not folder and path.suffix not in (".keras", ".h5", ".hdf5"):
+        from tfopt.models.foreign_files import refuse_foreign
+
+        refuse_foreign(path)
         raise ModelError(f"{path} is not a model file. tfopt reads .keras, .h5 and .tflite.")
     from tfopt.models import loading
     from tfopt.models.keras2.migration import Comparison

@@ -7,11 +7,13 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
+# How often a followed log is looked at.
+POLL_SECONDS = 0.2
 _one_at_a_time = threading.RLock()  # the descriptors are the process's
 _around: ContextVar[Captured | None] = ContextVar("_around", default=None)
 
@@ -96,6 +98,45 @@ def _descriptor(stream: Any) -> int | None:
         return stream.fileno()
     except (OSError, ValueError, AttributeError):
         return None
+
+
+@contextlib.contextmanager
+def followed(log: Path, show: Callable[[str], None]) -> Iterator[None]:
+    """Shows each line that is appended to a log in the block, from a thread of its own; what is there already is not.
+
+    Args:
+        log: The file, which may be made, or taken away and made anew, within the block.
+        show: Called with each line, without its end.
+    """
+    ended = threading.Event()
+    reading = threading.Thread(target=_follow, args=(log, show, ended), daemon=True)
+    reading.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        reading.join()
+
+
+def _follow(log: Path, show: Callable[[str], None], ended: threading.Event) -> None:
+    with contextlib.ExitStack() as stack:
+        file: IO[str] | None = None
+        rest, last = "", False
+        if log.exists():
+            file = stack.enter_context(log.open(errors="replace"))
+            file.seek(0, os.SEEK_END)
+        while not last:
+            last = ended.wait(POLL_SECONDS)
+            text = file.read() if file else ""
+            if (file is None or not os.fstat(file.fileno()).st_nlink) and log.exists():
+                text += file.read() if file else ""
+                file = stack.enter_context(log.open(errors="replace"))
+                text += file.read()
+            *lines, rest = (rest + text).split("\n")
+            for line in lines:
+                show(line)
+        if rest:
+            show(rest)
 
 
 def terminal() -> IO[str]:

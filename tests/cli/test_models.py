@@ -316,3 +316,32 @@ def test_convert_warns_of_samples_of_another_range_on_the_error_stream(command, 
     assert "warning" not in out
     code, _, err = command("convert", "unit.keras", "--data", "unit.npy", "--force")
     assert (code, err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "options", [("convert", "--mode", "float32"), ("convert", "--data", "x.npy"), ("sensitivity",)]
+)
+def test_a_model_of_words_is_one_line(command, tmp_path, options):
+    inputs = layers.Input((1,), dtype="string")
+    words = layers.Embedding(5, 3)(layers.StringLookup(vocabulary=["a", "b"], name="look")(inputs))
+    keras.Model(inputs, layers.Dense(2)(layers.Flatten()(words))).save(tmp_path / "words.keras")
+    np.save(tmp_path / "x.npy", np.array([["a"], ["b"]]))
+    code, _, err = command(options[0], "words.keras", *options[1:])
+    assert code == 2
+    assert err.startswith("the layer 'look' (StringLookup) takes text")
+    assert len(err.splitlines()) == 1
+    assert command("inspect", "words.keras")[0] == 0
+
+
+def test_data_show_how_long_the_inputs_of_a_keras_2_model_are(command, tmp_path):
+    import tf_keras
+
+    inputs = tf_keras.layers.Input((None, 4))
+    hidden = tf_keras.layers.Cropping1D(200)(tf_keras.layers.Conv1D(4, 1)(inputs))
+    tf_keras.Model(inputs, tf_keras.layers.Conv1D(3, 1)(hidden)).save(tmp_path / "long.h5")
+    for name, steps in (("long", 450), ("short", 300)):
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).random((4, steps, 4), np.float32))
+    assert command("convert", "long.h5", "--mode", "float32", "--data", "long.npy", "--out", "l.tflite")[0] == 0
+    assert command("sensitivity", "long.h5", "--data", "long.npy")[0] == 0
+    code, _, err = command("convert", "long.h5", "--mode", "float32", "--data", "short.npy", "--out", "s.tflite")
+    assert (code, len(err.splitlines())) == (2, 1)

@@ -112,6 +112,11 @@ def cli(monkeypatch, capfd):
     return cli
 
 
+def only_checks(out):
+    """Whether a run has shown nothing but that it checks."""
+    return all(line.startswith("checking ") or line.endswith(": checked") for line in out.splitlines())
+
+
 def test_a_run_shows_the_table_the_file_and_the_report(cli):
     code, out, err = cli("run", "ok.yaml")
     assert (code, err) == (0, "")
@@ -286,7 +291,7 @@ def test_a_run_of_a_wrong_recipe_is_exit_code_2_and_one_line_and_leaves_no_folde
     assert code == 2
     assert err.startswith("wrong.yaml:")
     assert len(err.splitlines()) == 1
-    assert out == ""
+    assert only_checks(out)
     assert [path for path in sorted(project.iterdir()) if path not in before and path.name != "__pycache__"] == []
 
 
@@ -336,7 +341,7 @@ def test_a_wrong_argument_is_exit_code_2_and_one_line(cli, project, arguments, w
     assert code == 2
     assert words in err
     assert len(err.splitlines()) == 1
-    assert out == ""
+    assert only_checks(out)
     assert [path for path in sorted(project.iterdir()) if path not in before and path.name != "__pycache__"] == []
 
 
@@ -519,3 +524,78 @@ def test_a_stage_of_ones_own_is_listed_with_its_file(cli, project):
     code, out, _ = cli("stages", "copy", "--use", "my_stages.py")
     assert code == 0
     assert "tag" in out
+
+
+def test_stages_of_ones_own_are_found_through_a_recipe_and_the_way_is_said(cli, project):
+    write("r.yaml")
+    code, out, _ = cli("stages", "copy", "--use", "r.yaml")
+    assert code == 0
+    assert "tag" in out
+    stage._OWN.clear()
+    code, _, err = cli("stages", "copy")
+    assert code == 2
+    assert err.endswith("One of your own is found with --use and its file.\n")
+
+
+def test_data_of_a_run_may_be_an_npz_file_as_it_is(cli):
+    code, _, err = cli("validate", "ok.yaml", "--data", "data.npz")
+    assert (code, err) == (0, "")
+
+
+PRINTING = """
+import keras
+
+print("from the file of the model")
+
+
+def build():
+    print("from the function of the model")
+    model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, activation="softmax")])
+    model.compile(loss="sparse_categorical_crossentropy")
+    return model
+
+
+def data():
+    import numpy as np
+
+    print("from the function of the data")
+    x, y = np.ones((20, 3)), np.arange(20) % 2
+    return {"x_train": x, "y_train": y, "x_test": x, "y_test": y}
+"""
+
+OWN_STAGE = """
+from typing import ClassVar
+
+import tfopt
+
+print("from the file of stages")
+
+
+class Talk(tfopt.Stage):
+    kind: ClassVar[str] = "talk"
+
+    def run(self, inputs, context):
+        print("from a stage")
+        return context.artifact(self, inputs, context.save(context.load(inputs[0])))
+"""
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_what_ones_own_code_prints_is_in_the_log_and_on_the_screen_when_asked_for(cli, project, verbose):
+    (project / "talking.py").write_text(PRINTING)
+    (project / "talk.py").write_text(OWN_STAGE)
+    write("r.yaml", "talk: {}", model="talking.py:build", data="talking.py:data", use="talk.py")
+    code, out, _ = cli("run", "r.yaml", *(["--verbose"] if verbose else []))
+    assert code == 0
+    log = (project / "saved_models/r/run.log").read_text()
+    for word in ("file of the model", "function of the model", "function of the data", "file of stages", "a stage"):
+        assert f"from the {word}".replace("the a", "a") in log
+        assert (f"from the {word}".replace("the a", "a") in out) == verbose
+
+
+def test_a_pipe_sees_at_once_that_the_checks_go_on(cli):
+    _, out, _ = cli("run", "ok.yaml")
+    checks = ["  the data: checked", "  the model: checked", "  a: checked", "  b: checked"]
+    assert out.splitlines()[:5] == ["checking the model and the data", *checks]
+    _, again, _ = cli("run", "ok.yaml")
+    assert again.splitlines()[:2] == ["checking the model and the data", "[1/2] a: reused"]

@@ -1,5 +1,6 @@
 import hashlib
 import inspect
+import pickle
 from typing import Any, NamedTuple
 
 import keras
@@ -575,3 +576,30 @@ def test_the_real_mnist_loads_through_the_loader_of_keras(real_data, tmp_path, p
     (tmp_path / "datasets" / "mnist.npz").symlink_to(file)
     code = "from tfopt.data import sources; d = sources.load('keras:mnist'); print(d.train.x.shape, d.test.y.shape)"
     assert python(code, KERAS_HOME=str(tmp_path)).splitlines()[-1] == "(54000, 28, 28) (10000,)"
+
+
+def test_an_npz_file_needs_no_word_in_front(tmp_path):
+    (tmp_path / "d.npz").write_bytes(b"")
+    assert sources.resolve("d.npz", tmp_path) == (tmp_path / "d.npz").resolve()
+    with pytest.raises(DataError, match=r"x\.npy is one array, and a run takes labelled samples.*np\.savez"):
+        sources.resolve("x.npy", tmp_path)
+
+
+def test_a_key_in_capitals_is_recognized(tmp_path):
+    np.savez(tmp_path / "d.npz", **{key.replace("x_", "X_"): array for key, array in as_dict().items()})
+    for read in (sources.load, lambda path: sources.inputs(str(path), {}, 4)):
+        with pytest.raises(DataError, match=r"the data has no x_train\. Did you mean 'X_train' by it\?"):
+            read(tmp_path / "d.npz")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_pickle_in_the_place_of_arrays_is_one_line_with_the_way_out(tmp_path, whole):
+    path = tmp_path / "d.npz"
+    if whole:
+        path.write_bytes(pickle.dumps({"x_train": [1, 2]}))
+    else:
+        np.savez(path, **{**as_dict(), "x_train": np.array([[1], None], object)})
+    for read in (sources.load, lambda path: sources.inputs(str(path), {}, 4)):
+        with pytest.raises(DataError, match=r"holds Python objects \(a pickle\).*np\.savez") as caught:
+            read(path)
+        assert len(str(caught.value).splitlines()) == 1

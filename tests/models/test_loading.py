@@ -677,3 +677,56 @@ def test_the_digest_of_a_model_object_counts_how_it_is_compiled():
         model.compile("sgd", loss)
         digests.append(loading.digest(model))
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_model_without_a_call_is_refused_with_the_way_out(one_line):
+    class Trainer(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = dense_model()
+
+    with pytest.raises(ModelError) as caught:
+        loading.build(lambda: Trainer())
+    assert "Trainer has no call() of its own" in one_line(caught)
+
+
+# Files of others
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("m.onnx", "is ONNX's.*onnx2tf"),
+        ("m.pt", "is PyTorch's.*export it to ONNX"),
+        ("m.PTH", "is PyTorch's"),
+        ("m.pb", "SavedModel folder"),
+        ("m.pkl", "is a pickle"),
+        ("m.tflite", "is converted already"),
+    ],
+)
+def test_the_file_of_another_framework_is_refused_with_the_way_from_there(tmp_path, name, words):
+    (tmp_path / name).write_bytes(b"1234TEXT")
+    for refuse in (loading.as_keras3, lambda path: loading.resolve(str(path), tmp_path)):
+        with pytest.raises(ModelError, match=words) as caught:
+            refuse(tmp_path / name)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+@pytest.mark.parametrize(
+    ("kind", "way"),
+    [("PruneLowMagnitude", "strip_pruning"), ("ClusterWeights", "strip_clustering"), ("QuantizeWrapperV2", "qat")],
+)
+def test_a_wrapper_of_tfmot_in_a_file_is_refused_with_what_takes_it_off(tmp_path, suffix, kind, way):
+    module = {"module": "tensorflow_model_optimization.x"} if suffix == ".keras" else {}
+    wrapper = {**module, "class_name": kind, "config": {"name": "wrapped"}}
+    config = json.dumps({"class_name": "Sequential", "config": {"name": "s", "layers": [wrapper]}})
+    path = tmp_path / f"m{suffix}"
+    if suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            file.attrs["model_config"] = config
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", config)
+    with pytest.raises(ModelError, match=rf"the layer 'wrapped' \({kind}\) is TF-MOT's wrapper\. .*{way}"):
+        loading.as_keras3(path)

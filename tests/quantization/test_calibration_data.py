@@ -1,5 +1,6 @@
 """Calibration samples in every form they come in; the wrong ones are refused."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -257,3 +258,20 @@ def test_invented_images_of_any_size_have_a_size(built):
 
 def test_a_model_that_does_not_know_its_inputs_has_no_invented_ones(built):
     assert random_samples(built("subclassed")[0]) is None
+
+
+@pytest.mark.parametrize(("cropped", "steps"), [(1, OPEN), (100, 224), (400, 1024)])
+def test_invented_inputs_are_as_long_as_the_model_needs(cropped, steps):
+    inputs = layers.Input((None, 2))
+    model = keras.Model(inputs, layers.Dense(2)(layers.Cropping1D(cropped)(inputs)))
+    [samples] = random_samples(model, 3).values()
+    assert samples.shape == (3, steps, 2)
+    assert convert(model, "float32")
+
+
+def test_a_model_that_does_not_run_on_the_samples_is_refused_in_one_line(one_line):
+    inputs = layers.Input((None, 2))
+    model = keras.Model(inputs, layers.Dense(2)(layers.Cropping1D(100)(inputs)))
+    with pytest.raises(ConversionError) as caught:
+        convert(model, "float32", np.ones((4, 60, 2), np.float32))
+    assert one_line(caught)

@@ -9,9 +9,10 @@ from keras import layers
 import tfopt
 from tests.quantization import zoo
 from tfopt.errors import ConversionError, InputError, ModelError
-from tfopt.quantization import convert
+from tfopt.quantization import convert, quantize_aware
+from tfopt.quantization.conversion import convert_with_notes
 from tfopt.quantization.validation import check_finite
-from tfopt.recipe.export import MODES
+from tfopt.recipe.export import MODES, Export
 from tfopt.tflite.file import read
 from tfopt.tflite.interpreter import Runner
 
@@ -195,3 +196,39 @@ def test_nothing_is_printed_when_the_converter_refuses(built, capfd):
     with pytest.raises(ConversionError):
         convert(model, "int8", samples)
     assert capfd.readouterr() == ("", "")
+
+
+def with_an_idle_input(**idle):
+    used, unused = keras.layers.Input((8,), name="x"), keras.layers.Input(name="idle", **idle)
+    return keras.Model([used, unused], keras.layers.Dense(4)(used))
+
+
+@pytest.mark.parametrize("idle", [{"shape": (3,)}, {"shape": (), "dtype": "int32"}, {"shape": (2,), "dtype": "bool"}])
+@pytest.mark.parametrize("mode", list(MODES))
+@pytest.mark.sample(8)
+def test_an_input_that_nothing_reads_stays_and_is_told(mode, idle):
+    model, generator = with_an_idle_input(**idle), np.random.default_rng(0)
+    x = generator.normal(size=(16, 8)).astype(np.float32)
+    more = generator.integers(0, 2, (16, *idle["shape"])).astype(idle.get("dtype", "float32"))
+    converted = convert_with_notes(model, Export(mode=mode), [x, more])
+    assert "input 'idle' is not used: no output depends on it" in converted.notes
+    runner = Runner(converted.content)
+    assert set(runner.inputs) == {"x", "idle"}
+    [outputs] = runner({"x": x, "idle": more}).values()
+    assert outputs == pytest.approx(np.asarray(model([x, more])), abs=0.5)
+    assert not any("is not used" in note for note in convert_with_notes(dense(), Export(mode="float32")).notes)
+
+
+def dense():
+    return keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
+
+
+def test_a_model_with_an_idle_input_is_trained_for_quantization():
+    model, x = with_an_idle_input(shape=(3,)), np.random.default_rng(0).normal(size=(32, 8)).astype(np.float32)
+    aware = quantize_aware(model, "int8", calibration=[x, x[:, :3]])
+    model.compile("sgd", "mse")
+    model.fit([x, x[:, :3]], x[:, :4], epochs=1, verbose=0)
+    converted = aware.convert()
+    aware.strip()
+    assert set(Runner(converted.content).inputs) == {"x", "idle"}
+    assert "input 'idle' is not used: no output depends on it" in converted.notes

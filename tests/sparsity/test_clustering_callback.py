@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from tests.sparsity.pair import trained_pair
 from tfopt.callbacks import Clustering
 from tfopt.errors import InputError, ModelError
 from tfopt.sparsity.clustering import cluster
@@ -255,3 +256,7 @@ print("MOVED", bool((model.get_weights()[0] != before).any()))
 @pytest.mark.slow
 def test_two_logical_devices_of_a_mirrored_strategy_share_the_same_values(python):
     assert python(MIRRORED).split() == ["VALUES", "5"] * 4 + ["MOVED", "True"]
+
+
+def test_a_model_that_keras_never_calls_built_is_clustered():
+    assert max(distinct(trained_pair(Clustering(4)))) <= 4

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from tests.sparsity.pair import trained_pair
 from tfopt.callbacks import Clustering, MagnitudePruning
 from tfopt.errors import InputError, ModelError
 from tfopt.sparsity import constant_sparsity, polynomial_decay
@@ -549,3 +550,8 @@ def test_what_an_interrupted_clustering_left_ends_with_the_next_pruning(blobs):
     exactly_sparse(pruning, 0.5)
     assert all(weight.constraint is None for weight in model.trainable_weights)
     assert np.unique(model.get_layer("shared").kernel).size > 1000
+
+
+def test_a_model_that_keras_never_calls_built_is_pruned():
+    model = trained_pair(MagnitudePruning(sparsity=0.75))
+    assert [float((w.numpy() == 0).mean()) for w in model.weights if w.shape.rank > 1] == [0.75, 0.75]

@@ -1,5 +1,7 @@
 """`SparsityLog`: the zeros that are there, in the logs, in the history and in TensorBoard's files."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import tensorflow as tf
 from keras import layers
 from tensorflow.core.util import event_pb2
 
+from tests.sparsity.pair import trained_pair
 from tfopt.callbacks import MagnitudePruning, SparsityLog
 from tfopt.errors import InputError, ModelError
 from tfopt.sparsity import constant_sparsity
@@ -261,3 +264,19 @@ def test_kernels_of_layers_of_ones_own_are_counted_when_named(blobs):
     assert true == pytest.approx(0.8, abs=0.01)
     with pytest.raises(ModelError, match="has no weight 'kernel'"):
         fit(model, blobs, [SparsityLog(prunable={"own": ["kernel"]})])
+
+
+def test_a_model_that_keras_never_calls_built_is_logged():
+    log = SparsityLog()
+    trained_pair(log)
+    assert [record["overall"] for record in log.history] == [0, 0]
+
+
+def test_a_model_whose_kernels_keras_has_packed_is_refused():
+    model = keras.Sequential([layers.Input((8,)), layers.Dense(8, name="hidden")])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.quantize("int4")
+    model.compile("sgd", "mse")
+    with pytest.raises(ModelError, match="Keras has quantized hidden"):
+        model.fit(np.ones((8, 8)), np.ones((8, 8)), verbose=0, callbacks=[SparsityLog()])

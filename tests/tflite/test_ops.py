@@ -18,7 +18,7 @@ from tfopt.quantization.calibration import observe_extremes
 from tfopt.quantization.float_conversion import to_float
 from tfopt.targets import microcontrollers
 from tfopt.tflite import flatbuffer
-from tfopt.tflite.file import read
+from tfopt.tflite.file import Op, Tensor, read
 from tfopt.tflite.interpreter import Runner
 from tfopt.tflite.ops import OPS, OpFacts, facts_of
 
@@ -299,6 +299,17 @@ def test_ops_that_unpack_constants_are_those_of_half_and_of_sparse_files():
         unpacking = [op for op in read(content).ops if op.inputs and all(tensor.bytes for tensor in op.inputs)]
         assert {op.facts.unpacks for op in unpacking} == {form}
         assert all(op.facts.border and not op.floating for op in unpacking)
+
+
+def test_an_op_that_reads_a_shape_alone_computes_on_no_floats():
+    def tensor(dtype, size=0):
+        return Tensor("t", dtype, (1, 4), size, size, 0, 0, False)
+
+    for name in ("SHAPE", "RANK"):
+        op = Op(name, (tensor("FLOAT32"),), (tensor("INT32"),))
+        assert not op.floating
+        assert not op.integers
+    assert Op("ARG_MAX", (tensor("FLOAT32"),), (tensor("INT32"),)).floating
 
 
 def test_ops_with_graphs_of_their_own_are_control_flow():

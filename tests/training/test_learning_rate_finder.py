@@ -88,6 +88,44 @@ def test_a_loss_that_never_falls_is_said():
         _ = finder.suggestion
 
 
+def measured(raw):
+    """A finder after the losses of single batches."""
+    finder, mean = LearningRateFinder(steps=len(raw)), 0.0
+    finder.rates = list(np.geomspace(1e-6, 10, len(raw)))
+    for number, loss in enumerate(raw, 1):
+        mean = 0.9 * mean + 0.1 * loss
+        finder.losses.append(mean / (1 - 0.9**number))
+    return finder
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("draw", ["normal", "lognormal", "exponential"])
+def test_the_jitter_of_a_trained_model_is_no_fall(seed, draw):
+    generator = np.random.default_rng(seed)
+    raw = {
+        "normal": generator.normal(0.3, 0.05, 100),
+        "lognormal": generator.lognormal(-3, 1.5, 100),
+        "exponential": generator.exponential(0.05, 100),
+    }[draw]
+    raw[80:] += np.geomspace(0.01, 5, 20)
+    with pytest.raises(InputError, match="may be trained already"):
+        _ = measured(raw).suggestion
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_loss_that_falls_among_jitter_is_found(seed):
+    steps = np.arange(100)
+    raw = np.random.default_rng(seed).normal(2.3, 0.1, 100) - 2 / (1 + np.exp(-(steps - 45) / 6))
+    finder = measured(raw)
+    assert finder.rates[35] < finder.suggestion < finder.rates[70]
+
+
+def test_rates_at_which_nothing_happens_are_said(blobs):
+    finder = find(compiled(), blobs, LearningRateFinder(1e-12, 1e-9, steps=40))
+    with pytest.raises(InputError, match="look at other rates"):
+        _ = finder.suggestion
+
+
 def test_a_schedule_is_refused(blobs):
     model = compiled(keras.optimizers.SGD(OneCycle(0.1, 100)))
     with pytest.raises(ModelError, match="is a schedule"):

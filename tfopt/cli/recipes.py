@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfopt.cli.screen import open_console, print_warnings, relative_path, shown_later
+from tfopt.cli.screen import open_console, print_warnings, relative_path, shown_later, shown_log
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 RecipeFile = Annotated[Path, typer.Argument(help="A YAML recipe, such as pipelines/digits.yaml.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder for results.")]
 DataOption = Annotated[
-    str | None, typer.Option("--data", help="Data to use instead of the recipe's, such as npz:/data/mnist.npz.")
+    str | None, typer.Option("--data", help="Data to use instead of the recipe's, such as mnist.npz or keras:mnist.")
+]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show what libraries and your own code print; run.log has it as well.")
 ]
 SAVED_MODELS = Path("saved_models")
 
@@ -36,6 +39,7 @@ def run(
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Train with so many processes on this machine (multi_worker).")
     ] = 1,
+    verbose: VerboseOption = False,
 ) -> None:
     """Run a recipe. Running again goes on from where it stopped, and reuses what has not changed."""
     from tfopt.errors import GateError
@@ -47,7 +51,7 @@ def run(
     if workers > 1:
         raise typer.Exit(_launch(recipe, workers, strategy, console))
     try:
-        with shown_later():
+        with shown_later(), shown_log(console, out / loaded.name if verbose else None):
             result = runner.run(loaded, out, screen.progress(console))
         if not result.leads:
             return

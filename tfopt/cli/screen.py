@@ -37,7 +37,11 @@ def progress_bar(console: Console, what: str) -> Iterator[Callable[[float], None
 
     from tfopt.output_capture import captured, terminal
 
-    with Progress(console=console, transient=True, disable=not terminal().isatty()) as bar:
+    # Rich would take Python's streams and show what is written to them, where `captured` does not reach.
+    shown = terminal().isatty()
+    with Progress(
+        console=console, transient=True, disable=not shown, redirect_stdout=False, redirect_stderr=False
+    ) as bar:
         task = bar.add_task(what, total=1.0)
         with captured():  # TensorFlow prints when it is imported
             yield lambda done: bar.update(task, completed=done)
@@ -61,6 +65,19 @@ def shown_later() -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TfoptWarning)
+        yield
+
+
+@contextmanager
+def shown_log(console: Console, folder: Path | None) -> Iterator[None]:
+    """Shows what is written to the log of a run in its folder, line by line; nothing where no folder is given."""
+    from tfopt.output_capture import followed
+    from tfopt.recipe.artifact import LOG
+
+    if folder is None:
+        yield
+        return
+    with followed(folder / LOG, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)):
         yield
 
 

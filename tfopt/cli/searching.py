@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tfopt.cli.recipes import SAVED_MODELS, DataOption, Out, RecipeFile, load, show_folder, show_result
-from tfopt.cli.screen import open_console, shown_later
+from tfopt.cli.recipes import SAVED_MODELS, DataOption, Out, RecipeFile, VerboseOption, load, show_folder, show_result
+from tfopt.cli.screen import open_console, shown_later, shown_log
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +29,7 @@ def search(
             "a disk that all share. A journal file beside the results if not given.",
         ),
     ] = None,
+    verbose: VerboseOption = False,
 ) -> None:
     """Run a recipe together with every other process that runs this command on it, here or on other machines.
 
@@ -47,7 +48,7 @@ def search(
         raise typer.Exit(_launch(workers, any(stage.has_chief for stage in loaded.stages), console))
     signal.signal(signal.SIGTERM, _stop)
     try:
-        with shown_later():
+        with shown_later(), shown_log(console, out / loaded.name if verbose else None):
             result = runner.run(loaded, out, screen.progress(console), join=True)
     except GateError:
         show_folder(console, out / loaded.name)

@@ -173,8 +173,6 @@ def _data(source: str) -> Data:
             f"--prune scores labelled samples, and a .npy file has none: np.savez makes a file of x_train, y_train, "
             f"x_test and y_test. Received: {source!r}."
         )
-    if source.endswith(".npz") and ":" not in source:
-        source = f"npz:{source}"
     return sources.load(sources.resolve(source, Path.cwd()))
 
 

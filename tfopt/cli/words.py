@@ -10,7 +10,9 @@ import typer
 
 from tfopt.cli.screen import open_console
 
-UseOption = Annotated[list[Path] | None, typer.Option("--use", help="A Python file with stages of your own.")]
+UseOption = Annotated[
+    list[Path] | None, typer.Option("--use", help="A Python file with stages of your own, or a recipe that names some.")
+]
 
 
 def _stages_with(use: list[Path] | None) -> Any:
@@ -21,9 +23,21 @@ def _stages_with(use: list[Path] | None) -> Any:
 
     known_stages()  # before a user's file, whose stages must not take their words
     for file in use or ():
-        with captured():
-            register(import_file(find_file(str(file), Path.cwd())))
+        for path in _files_of(find_file(str(file), Path.cwd())):
+            with captured():
+                register(import_file(path))
     return known_stages()
+
+
+def _files_of(file: Path) -> list[Path]:
+    """A Python file itself, or those that a recipe names under `use`."""
+    from tfopt.recipe.yaml_source import read_yaml
+    from tfopt.user_code import find_file
+
+    if file.suffix not in (".yaml", ".yml"):
+        return [file]
+    named = read_yaml(file).get("use") or ()
+    return [find_file(str(other), file.parent) for other in ([named] if isinstance(named, str) else named)]
 
 
 def stages(
@@ -43,7 +57,8 @@ def stages(
             console.print(f"{name:<14} {stage.takes} -> {stage.gives}  {first}", markup=False, highlight=False)
         return
     if kind not in known:
-        raise InputError(f"there is no stage {kind!r}. {did_you_mean(kind, known)}")
+        way = "" if use else " One of your own is found with --use and its file."
+        raise InputError(f"there is no stage {kind!r}. {did_you_mean(kind, known)}{way}")
     console.print((known[kind].__doc__ or "").strip(), markup=False, highlight=False)
     table = Table("setting", "default", "what it is", show_lines=False)
     for name, field in known[kind].model_fields.items():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
+import pickle
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -35,6 +37,14 @@ def resolve(source: Any, folder: Path) -> Any:
     if not isinstance(source, str):
         return source
     scheme, _, rest = source.partition(":")
+    if not rest and Path(source).suffix == ".npz":
+        scheme, rest = "npz", source
+    if not rest and Path(source).suffix == ".npy":
+        raise DataError(
+            f"{source} is one array, and a run takes labelled samples. Write x_train, y_train, x_test and y_test into "
+            "an .npz file with np.savez.",
+            ("data",),
+        )
     if source == "digits":
         return source
     if scheme == "npz" and rest:
@@ -50,7 +60,7 @@ def resolve(source: Any, folder: Path) -> Any:
         return source
     if ":" not in source:
         raise DataError(
-            "data is digits, npz:file.npz, keras:mnist, tfds:mnist or file.py:function. "
+            "data is digits, file.npz, keras:mnist, tfds:mnist or file.py:function. "
             f"{did_you_mean(source, ['digits'])} Received: {source!r}.",
             ("data",),
         )
@@ -132,12 +142,8 @@ def inputs(source: str, shapes: Mapping[str, tuple[int | None, ...]], count: int
     path = Path(os.path.expandvars(source))
     if path.suffix not in (".npy", ".npz") or source.startswith("npz:"):
         return load(resolve(source, Path.cwd())).fitted(shapes).calibration(count, 0)
-    try:
-        loaded = np.load(find_file(str(path), Path.cwd()), allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is not a whole {path.suffix} file: {describe(error)}", ("data",)) from error
-    arrays: Arrays = loaded if isinstance(loaded, np.ndarray) else dict(loaded)
-    if isinstance(arrays, dict) and "x_train" in arrays:
+    arrays = _read_arrays(find_file(str(path), Path.cwd()))
+    if isinstance(arrays, dict) and any(name.lower() == "x_train" for name in arrays):
         return as_data(arrays).fitted(shapes).calibration(count, 0)
     if isinstance(arrays, dict) and len(arrays) == 1:
         [arrays] = arrays.values()
@@ -199,9 +205,11 @@ def _by_name(value: Mapping[str, Any]) -> dict[str, Any]:
             raise DataError(f"the data has no test. It has: {', '.join(map(str, value))}.", ("data",))
         return {name: value[name] for name in SPLITS if name in value}
     there = [name for name in SPLITS if name != "validation" or "x_validation" in value]
-    if missing := [key for name in there for key in (f"x_{name}", f"y_{name}") if key not in value]:
-        raise DataError(f"the data has no {missing[0]}. It has: {', '.join(map(str, value))}.", ("data",))
     known = [f"{part}_{name}" for name in SPLITS for part in "xy"]
+    if missing := [key for name in there for key in (f"x_{name}", f"y_{name}") if key not in value]:
+        near = difflib.get_close_matches(missing[0], [str(key) for key in value if key not in known], n=1)
+        way = f"Did you mean {near[0]!r} by it? Rename that. " if near else ""
+        raise DataError(f"the data has no {missing[0]}. {way}It has: {', '.join(map(str, value))}.", ("data",))
     for key in value:
         if str(key).startswith(("x_", "y_")) and key not in known:
             raise DataError(
@@ -275,16 +283,34 @@ def _digits() -> Data:
 
 
 def _from_npz(path: Path) -> Data:
+    arrays = _read_arrays(path)
+    if isinstance(arrays, np.ndarray):
+        raise DataError(
+            f"{path} is one array. Write the four with np.savez: x_train, y_train, x_test, y_test.", ("data",)
+        )
+    return as_data(arrays)
+
+
+def _read_arrays(path: Path) -> Arrays:
+    """The array of a `.npy` file, or those of a `.npz` file by name.
+
+    Raises:
+        DataError: The file is cut short, or holds pickled objects.
+    """
     try:
         file = np.load(path, allow_pickle=False)
         if isinstance(file, np.ndarray):
-            raise DataError(
-                f"{path} is one array. Write the four with np.savez: x_train, y_train, x_test, y_test.", ("data",)
-            )
+            return file
         with file:
-            return as_data(dict(file))
+            return dict(file)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is not a whole .npz file: {describe(error)}", ("data",)) from error
+        if "Object arrays" in str(error) or path.read_bytes()[:1] == pickle.PROTO:
+            raise DataError(
+                f"{path} holds Python objects (a pickle), which may run any code when they are read. Write plain "
+                "arrays of numbers with np.savez, each of samples of one shape.",
+                ("data",),
+            ) from error
+        raise DataError(f"{path} is not a whole {path.suffix} file: {describe(error)}", ("data",)) from error
 
 
 def _from_keras(name: str) -> Data:

@@ -16,7 +16,8 @@ from tfopt.keras_private import compiled_settings
 
 # Names that only `compile` knows.
 _SHORT = ("accuracy", "acc", "crossentropy", "ce")
-_CODE = ("optimizer", "loss", "metrics", "weighted_metrics")
+# The settings that may be code, and the module of Keras that has its own of them.
+_CODE = {"optimizer": "optimizers", "loss": "losses", "metrics": "metrics", "weighted_metrics": "metrics"}
 
 
 def restore(model: Any, path: Path, objects: Mapping[str, Any], trust: bool = False) -> None:
@@ -65,7 +66,10 @@ def _restored(setting: str, stored: Any, objects: Mapping[str, Any], trust: bool
     if stored is None:
         return None
     try:
-        made = keras.saving.deserialize_keras_object(stored, custom_objects=dict(objects), safe_mode=not trust)
+        if isinstance(stored, Mapping) and "class_name" in stored and "module" not in stored:  # in .h5 files
+            made = getattr(keras, _CODE[setting]).deserialize(stored, custom_objects=dict(objects))
+        else:
+            made = keras.saving.deserialize_keras_object(stored, custom_objects=dict(objects), safe_mode=not trust)
     except Exception:  # it runs the constructors of the user's classes
         made = None
     if made is not None and _all_known(setting, made):
@@ -83,11 +87,10 @@ def is_known(model: Any) -> bool:
 def _all_known(setting: str, made: Any) -> bool:
     import keras
 
-    get = keras.losses.get if setting == "loss" else keras.metrics.get
     for name in keras.tree.flatten(made):
-        if isinstance(name, str) and setting != "optimizer" and name not in _SHORT:
+        if isinstance(name, str) and name not in _SHORT:
             try:
-                get(name)
+                getattr(keras, _CODE[setting]).get(name)
             except ValueError:
                 return False
     return True

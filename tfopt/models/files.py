@@ -14,12 +14,13 @@ from tfopt.keras_private import compiled_settings, saved_model_message
 from tfopt.models import compilation
 from tfopt.models.backend import keras_on_tensorflow
 from tfopt.models.keras2 import migration
-from tfopt.models.keras2.layer_config import code_in, tf_keras_library
+from tfopt.models.keras2.layer_config import code_in, tf_keras_library, wrapper_in
 from tfopt.models.keras2.migration import SAVED_MODEL, Comparison
 from tfopt.models.loaded_model import LoadedModel
 from tfopt.user_code import describe
 
 _KERAS = "_tf_keras_"
+_TFMOT = "tensorflow_model_optimization"
 
 
 def read(
@@ -47,10 +48,19 @@ def read(
                 "If the file is yours, write `trust: true` in the recipe, or --trust on the command line.",
                 ("model",),
             )
+    _refuse_wrappers(path, layers, objects)
     if path.is_dir():
         carried = migration.migrate(migration.read(path, objects), f"the SavedModel {path.name}", objects, comparison)
         return LoadedModel(carried.model, carried)
     return _read_file(path, objects, trust, layers, comparison)
+
+
+def _refuse_wrappers(path: Path, layers: list[_Stored], objects: Mapping[str, Any]) -> None:
+    """Refuses a file with wrappers of TF-MOT, whose layers have their weights under other names."""
+    for layer in layers:
+        why = None if layer.kind in objects else wrapper_in(layer.kind)
+        if why and (layer.module.startswith(_TFMOT) or layer.module == "keras"):  # which is none, in a .h5 file
+            raise ModelError(f"{path} does not load: the layer {layer.name!r} ({layer.kind}) {why}.", ("model",))
 
 
 def _read_file(

@@ -12,6 +12,7 @@ from typing import Any
 from tfopt.errors import InputError, ModelError
 from tfopt.models import compilation, files
 from tfopt.models.backend import keras_on_tensorflow
+from tfopt.models.foreign_files import refuse_foreign
 from tfopt.models.keras2 import migration, reconstruction
 from tfopt.models.keras2.migration import SAVED_MODEL, Comparison
 from tfopt.models.loaded_model import LoadedModel
@@ -40,6 +41,7 @@ def resolve(source: Any, folder: Path) -> Any:
             )
         return path
     if ":" not in text:
+        refuse_foreign(Path(text))
         raise ModelError(
             "a model is file.py:function, package.module:function, a .keras or .h5 file, or a SavedModel folder. "
             f"Received: {text!r}."
@@ -228,8 +230,7 @@ def load_any(
         path = Path(source)
         if not path.exists():
             raise ModelError(f"there is no file {path}.", ("model",))
-        if path.suffix == ".tflite":
-            raise ModelError(f"{path} is converted already. Give the model it was made from.", ("model",))
+        refuse_foreign(path)
         if path.suffix in FILES or (path / SAVED_MODEL).is_file():
             return files.read(path, custom_objects or {}, trust, comparison)
     raise ModelError(

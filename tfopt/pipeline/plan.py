@@ -209,7 +209,9 @@ class Plan:
         located = self.recipe.located
         try:
             _ = self.raw_data
+            self.progress.checked("the data")
             _ = self.model
+            self.progress.checked("the model")
             context = self.context("check", "", Path(), {})
         except InputError as error:
             raise located(error) from error
@@ -219,6 +221,7 @@ class Plan:
                 model, placed = models[step.parents[0]], replace(context, build=self._build_of(step.name))
                 step.stage.check(model, placed)
                 models[step.name] = step.stage.preview(model, placed)
+                self.progress.checked(step.name)
             except InputError as error:
                 own = not error.field or error.field[0] in type(step.stage).model_fields
                 raise located(error, step if own else None) from error

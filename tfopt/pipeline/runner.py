@@ -126,10 +126,26 @@ def _joined(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | No
 
 
 def _run(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | None, announce: bool = True) -> Result:
+    progress = progress or Progress()
+    if announce and recipe.runtime.strategy != "multi_worker":
+        progress.checking()
+    try:
+        result = _made(recipe, Path(out).resolve(), progress, announce)
+    finally:
+        progress.close()
+    for name, artifact in result.artifacts.items() if result.leads else ():
+        for sentence in artifact.warnings:
+            warnings.warn(f"{name}: {sentence}", TfoptWarning, stacklevel=3)
+    if failures := [artifact.failed for artifact in result.artifacts.values() if artifact.failed]:
+        raise GateError(" ".join(failures), result.artifacts, result.folder)
+    return result
+
+
+def _made(recipe: Recipe, out: Path, progress: Progress, announce: bool) -> Result:
     from tfopt.report import summary as report
 
-    with captured():  # a model that is a module is looked up, which may import packages
-        plan = Plan(recipe, Path(out).resolve(), progress or Progress())
+    with captured() as printed:  # a model that is a module is looked up, which may import packages
+        plan = Plan(recipe, out, progress)
     if recipe.runtime.strategy == "multi_worker":
         seconds = recipe.runtime.start_timeout
         late = f"the other workers of TF_CONFIG did not all start within {seconds:g} s, or cannot be reached."
@@ -138,23 +154,15 @@ def _run(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | None,
     workspace = plan.workspace
     if plan.devices and not plan.devices.leads:
         return _follow(plan)
-    try:
-        with workspace.locked():
-            try:
-                result = _fold(plan, announce)
-            except InputError:
-                workspace.remove_if_empty()
-                raise
-            with storage_errors(workspace.root):
-                (workspace.root / "recipe.yaml").write_text(plan.resolved().to_yaml())
-                report.write(result.artifacts, result.folder)
-    finally:
-        plan.progress.close()
-    for name, artifact in result.artifacts.items():
-        for sentence in artifact.warnings:
-            warnings.warn(f"{name}: {sentence}", TfoptWarning, stacklevel=3)
-    if failures := [artifact.failed for artifact in result.artifacts.values() if artifact.failed]:
-        raise GateError(" ".join(failures), result.artifacts, result.folder)
+    with workspace.locked():
+        try:
+            result = _fold(plan, announce, recipe.printed + printed.text())
+        except InputError:
+            workspace.remove_if_empty()
+            raise
+        with storage_errors(workspace.root):
+            (workspace.root / "recipe.yaml").write_text(plan.resolved().to_yaml())
+            report.write(result.artifacts, result.folder)
     return result
 
 
@@ -193,10 +201,11 @@ def validate(recipe: Recipe | str | os.PathLike[str]) -> list[Step]:
     return recipe.chain()
 
 
-def _fold(plan: Plan, announce: bool = True) -> Result:
+def _fold(plan: Plan, announce: bool, printed: str) -> Result:
+    """Runs what is not there yet; `printed` is what the user's code has printed up to here, for the log."""
     workspace, progress, count = plan.workspace, plan.progress, len(plan.steps)
     log = workspace.root / LOG
-    with captured(log):
+    with captured() as early:
         try:
             keys = plan.keys()
         except InputError as error:
@@ -210,7 +219,8 @@ def _fold(plan: Plan, announce: bool = True) -> Result:
         if found is None and not checked:
             progress.checking()
             with storage_errors(log):
-                log.write_bytes(b"")  # a run that has nothing to do keeps the log of the last one
+                log.unlink(missing_ok=True)  # a run that has nothing to do keeps the log of the last one
+                log.write_text(printed + early.text())
             with captured(log):
                 plan.start()
                 plan.check()

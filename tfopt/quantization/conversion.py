@@ -400,5 +400,9 @@ def _by_converter(prepared: PreparedModel) -> PreparedModel:
         raise ConversionError(f"TFLiteConverter knows no rules, other modes than {able} or other batches than 1.")
     with captured():
         traced = trace(prepared.model, prepared.samples, 1, prepared.source.replaced)
+    types = [tensor.dtype.as_numpy_dtype for tensor in traced.function.inputs[: len(traced.inputs)]]
+    integers = [prepared.samples[name].dtype for name in traced.inputs] != types
+    if integers or prepared.source.identities.tensors or prepared.masks.tensors:
+        raise ConversionError("TFLiteConverter puts ids and masks on one grid with quantities.")
     content = post_training(traced, prepared.samples, export.io or "int8")
     return replace(prepared, converted=content)

@@ -67,15 +67,15 @@ def find(ops: Sequence[Op], outputs: Iterable[str]) -> Identities:
             continue
         kept.add(index)
         waiting += [tensor.name for tensor in ops[index].inputs if _floats(tensor)]
-    # What only arranges or computes with them takes them as they are: beside an id of 500 a 0.5 is no step.
-    for name in held:
-        kept |= {i for i in readers[name] if not _has_kernel(outer[i]) and not outer[i].facts.control}
     kept |= asking
     final = set(outputs)
     for index in computed:
         names = {tensor.name for tensor in ops[index].outputs}
         if not names & final and all(readers[name] <= kept for name in names):
             kept.add(index)
+    # What only arranges or computes with them takes them as they are: beside an id of 500 a 0.5 is no step.
+    for name in held:
+        kept |= {i for i in readers[name] if not _has_kernel(outer[i]) and not outer[i].facts.control}
     return Identities(frozenset(i for i in kept if not ops[i].facts.border), frozenset(held))
 
 

@@ -213,6 +213,11 @@ def _with_constants(source: FloatModel, near: Mapping[_Seed, float]) -> bytes:
         index = flatbuffer.add_constant(model, graph, f"{seed.tensor}/near{number}", new.astype(np.float32))
         op = graph.operators[seed.op]
         op.inputs = np.array([index if int(i) == numbers[seed.tensor] else int(i) for i in op.inputs], np.int32)
+    read_on = {graph.tensors[int(i)].buffer for op in graph.operators for i in op.inputs if i >= 0}
+    for seed in near:  # what nothing reads any more would still be in the file
+        buffer = graph.tensors[numbers[seed.tensor]].buffer
+        if seed.op is not None and buffer not in read_on:
+            model.buffers[buffer].data = None
     return flatbuffer.pack(model)
 
 

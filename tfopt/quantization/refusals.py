@@ -57,8 +57,9 @@ def check_text(model: keras.Model, samples: Any = None) -> None:
 
 
 def _is_text(samples: Any) -> bool:
-    kind = np.asarray(samples).dtype.kind
-    return kind in "US" or (kind == "O" and isinstance(next(iter(np.ravel(samples)), None), str | bytes))
+    array = np.asarray(samples)
+    first = next(iter(array.flat), None) if array.dtype.kind in "OSU" and array.ndim else None
+    return isinstance(first, str | bytes)
 
 
 def _lookups() -> tuple[type, ...]:

@@ -11,7 +11,10 @@ class Progress:
     """Receives the progress of a run. This base class ignores it; subclasses draw and print."""
 
     def checking(self) -> None:
-        """The checks before the run begin: the model is built and the data loaded."""
+        """The checks before the run begin: the model is built and the data loaded. It may be called twice."""
+
+    def checked(self, what: str) -> None:
+        """The data, the model or a stage, by its name, has passed its checks."""
 
     def stage(self, name: str, kind: str, index: int, count: int) -> None:
         """Stage `index` of `count` (from 1) begins."""

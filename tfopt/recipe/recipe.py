@@ -40,7 +40,7 @@ class Recipe(Settings):
     imagenet}}`, a `.keras` or `.h5` file, or a SavedModel folder of Keras 2; in Python also a function or a model, of
     Keras 3 or tf_keras. A function whose first parameter is `hp` is given keras-tuner's hyperparameters."""
     data: Any
-    """`digits`, `npz:file.npz`, `keras:mnist` and its siblings, `tfds:mnist` and all of TensorFlow Datasets, or a
+    """`digits`, `file.npz`, `keras:mnist` and its siblings, `tfds:mnist` and all of TensorFlow Datasets, or a
     function's reference, with or without arguments; in Python also a function, a `tfopt.Data` or a pair of splits."""
     stages: list[Any] = Field(min_length=1)
     """The stages in their order, each written `kind: {settings}`."""
@@ -64,6 +64,7 @@ class Recipe(Settings):
     _folder: Path | None = PrivateAttr(None)
     _lines: Any = PrivateAttr(None)
     _changed: tuple[str, ...] = PrivateAttr(())
+    _printed: str = PrivateAttr("")
 
     @field_validator("stages", mode="before")
     @classmethod
@@ -133,6 +134,11 @@ class Recipe(Settings):
         """The recipe file's folder, where relative paths are looked for first."""
         return self._folder or Path.cwd()
 
+    @property
+    def printed(self) -> str:
+        """What the code of `use` printed when it was loaded, for the log of a run."""
+        return self._printed
+
     @classmethod
     def load(cls, path: str | os.PathLike[str], **changes: Any) -> Recipe:
         """Reads a YAML recipe.
@@ -147,11 +153,13 @@ class Recipe(Settings):
         file = Path(path)
         document = read_yaml(file)
         known_stages()  # before a user's file, whose stages must not take their names
+        printed = ""
         try:
             used = document.get("use") or ()
             for other in (used,) if not isinstance(used, Sequence) or isinstance(used, str) else used:
-                with captured():
+                with captured() as kept:
                     register(import_file(find_file(str(other), file.parent)))
+                printed += kept.text()
         except InputError as error:
             raise locate(RecipeError([(("use",), str(error))]), file, document) from error
         if isinstance(written := document.get("runtime"), Mapping) and "runtime" in changes:
@@ -159,7 +167,7 @@ class Recipe(Settings):
         try:
             recipe = cls(**{**{str(k): v for k, v in document.items()}, **changes})
             recipe._file, recipe._folder = file, file.resolve().parent
-            recipe._lines, recipe._changed = document, tuple(changes)
+            recipe._lines, recipe._changed, recipe._printed = document, tuple(changes), printed
             recipe.chain()
         except RecipeError as error:
             raise locate(error, file, document, tuple(changes)) from None

@@ -50,34 +50,44 @@ class PlainProgress(Progress):
         self._console = console
         self._started = 0.0
         self._epochs_before: int | None = None
+        self._checking = False
+
+    def checking(self) -> None:
+        """Prints that the checks begin, once: they take a while, as TensorFlow is loaded for them."""
+        if not self._checking:
+            self._line("checking the model and the data")
+        self._checking = True
+
+    def checked(self, what: str) -> None:
+        """Prints what was checked."""
+        self._line(f"  {what}: checked")
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False)
 
     def stage(self, name: str, kind: str, index: int, count: int) -> None:
         """Prints that the stage begins."""
-        self._console.print(f"[{index}/{count}] {name}: runs", markup=False, highlight=False)
+        self._line(f"[{index}/{count}] {name}: runs")
         self._started, self._epochs_before = time.monotonic(), None
 
     def reused(self, name: str, kind: str, index: int, count: int) -> None:
         """Prints that the result is reused."""
-        self._console.print(f"[{index}/{count}] {name}: reused", markup=False, highlight=False)
+        self._line(f"[{index}/{count}] {name}: reused")
 
     def epoch(self, epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
         """Prints an epoch with the remaining time."""
         before = self._epochs_before = epoch - 1 if self._epochs_before is None else self._epochs_before
         left = (time.monotonic() - self._started) / (epoch - before) * (epochs - epoch)
-        self._console.print(
-            f"  epoch {epoch}/{epochs}  {_logs(logs)}  {left:.0f} s left", markup=False, highlight=False
-        )
+        self._line(f"  epoch {epoch}/{epochs}  {_logs(logs)}  {left:.0f} s left")
 
     def step(self, text: str) -> None:
         """Prints the step."""
-        self._console.print(f"  {text}", markup=False, highlight=False)
+        self._line(f"  {text}")
 
     def done(self, artifact: Artifact) -> None:
         """Prints the result of the stage."""
         words = summary(artifact)
-        self._console.print(
-            f"  done in {artifact.seconds:.1f} s{': ' if words else ''}{words}", markup=False, highlight=False
-        )
+        self._line(f"  done in {artifact.seconds:.1f} s{': ' if words else ''}{words}")
 
 
 class RichProgress(Progress):
@@ -91,7 +101,8 @@ class RichProgress(Progress):
             TextColumn("{task.fields[text]}"),
             TimeRemainingColumn(),
         )
-        self._bars = Bars(*columns, console=console, transient=True)
+        # Rich would take Python's streams and show what is written to them, where `captured` does not reach.
+        self._bars = Bars(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
         self._task: TaskID | None = None
         self._label = ""
 
@@ -99,6 +110,10 @@ class RichProgress(Progress):
         """Draws a bar without an end."""
         self._label = "checking the model and the data"
         self._begin()
+
+    def checked(self, what: str) -> None:
+        """Writes what was checked beside the bar."""
+        self._update(text=f"{what}: checked")
 
     def stage(self, name: str, kind: str, index: int, count: int) -> None:
         """Draws a bar."""

@@ -106,7 +106,8 @@ class Op:
     def floating(self) -> bool:
         """Whether it computes in floating point."""
         activations = [t for t in (*self.inputs, *self.outputs) if not t.bytes]
-        return not self.facts.border and any(t.dtype.startswith("FLOAT") for t in activations)
+        computes = not (self.facts.border or self.facts.reads_shape)
+        return computes and any(t.dtype.startswith("FLOAT") for t in activations)
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,19 @@ def read(source: Path | bytes) -> FileSummary:
         ModelError: The source is not a complete TFLite file.
     """
     content, model = parse(source)
+    try:
+        return _summary(content, model)
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:  # of offsets that lead astray
+        raise _cut_short(str(source) if isinstance(source, Path) else "the file") from error
+
+
+def _summary(content: bytes, model: Any) -> FileSummary:
     tensors: dict[tuple[int, int], Tensor] = {}
     ops = []
     for number, graph in enumerate(model.subgraphs):
@@ -230,11 +244,17 @@ def parse(source: Path | bytes) -> tuple[bytes, Any]:
     except OSError as error:
         raise ModelError(f"{name}: {error.strerror}.") from None
     if content[4:8] != b"TFL3":
-        raise ModelError(f"{name} is not a TFLite file: the mark TFL3 is missing.")
+        raise ModelError(
+            f"{name} is not a TFLite file: the mark TFL3 is missing. Give one that a converter has written."
+        )
     try:
         return content, flatbuffer.parse(content)
     except Exception as error:  # the generated reader fails in whatever way a cut-off offset makes it
-        raise ModelError(f"{name} is not a whole TFLite file: {type(error).__name__}.") from error
+        raise _cut_short(name) from error
+
+
+def _cut_short(name: str) -> ModelError:
+    return ModelError(f"{name} is not a whole TFLite file: it is cut short or damaged. Copy it again, or convert anew.")
 
 
 @functools.cache

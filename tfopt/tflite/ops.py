@@ -28,6 +28,7 @@ class OpFacts:
         multiplies: Whether it is a product of two tensors elementwise.
         compares: Whether only the order of its inputs' values matters to its result, not how far apart they are.
         exact: Whether its result changes with the smallest change of an input, as that of a cast to integers does.
+        reads_shape: Whether it reads the shape of its input and no value of it.
         border: Whether it only converts the form of values: cast, quantize, dequantize, densify.
         unpacks: The form of a constant that it unpacks for other ops to read.
         control: How it runs other subgraphs of the file.
@@ -56,6 +57,7 @@ class OpFacts:
     multiplies: bool = False
     compares: bool = False
     exact: bool = False
+    reads_shape: bool = False
     border: bool = False
     unpacks: Literal["sparse", "quantized"] | None = None
     control: Literal["loop", "branch", "once"] | None = None
@@ -136,6 +138,9 @@ _ROWS = (
     OpFacts("TILE", moves_data=True),
     OpFacts("TRANSPOSE", moves_data=True),
     OpFacts("UNPACK", moves_data=True),
+    # Ops on shapes.
+    OpFacts("RANK", reads_shape=True),
+    OpFacts("SHAPE", reads_shape=True),
     # Type conversions.
     OpFacts("CAST", border=True, exact=True),
     OpFacts("DENSIFY", border=True, unpacks="sparse"),

@@ -15,6 +15,7 @@ __all__ = ["LearningRateFinder"]
 
 SMOOTHING = 0.9  # weight of the earlier losses in the moving average
 EDGE = 3  # first steps, whose slopes are not used
+DEVIATIONS = 5  # of the noise that smoothing leaves; the smallest of a hundred losses that do not fall is 2 to 3 lower
 
 
 class LearningRateFinder(AttachedCallback):
@@ -67,14 +68,16 @@ class LearningRateFinder(AttachedCallback):
         """The rate at which the loss falls most steeply over the logarithm of the rate, before it is smallest.
 
         Raises:
-            InputError: The loss falls nowhere.
+            InputError: The loss falls nowhere, or by no more than it varies from batch to batch, as that of a model
+                that is trained already.
         """
         losses = np.asarray(self.losses)
         end = int(np.argmin(losses)) + 1 if len(losses) else 0
-        if end <= EDGE + 1:
+        if end <= EDGE + 1 or not _falls(losses[:end]):
             raise InputError(
-                f"the loss falls at no learning rate from {self.low:g} to {self.high:g}: look at lower ones, or at the "
-                "data and the loss."
+                f"the loss falls at no learning rate from {self.low:g} to {self.high:g} by more than it varies from "
+                "batch to batch: the model may be trained already. If it is not, look at other rates, or at the data "
+                "and the loss."
             )
         slopes = np.gradient(losses[:end], np.log(self.rates[:end]))
         return float(self.rates[EDGE + int(np.argmin(slopes[EDGE:]))])
@@ -123,6 +126,16 @@ class LearningRateFinder(AttachedCallback):
         for variable, value in self._before:
             variable.assign(value)
         self._before = []
+
+
+def _falls(smoothed: np.ndarray) -> bool:
+    """Whether smoothed losses, up to the smallest, fall by more than the noise of single batches explains."""
+    means = smoothed * (1 - SMOOTHING ** np.arange(1, len(smoothed) + 1))
+    losses = (means - SMOOTHING * np.concatenate([[0.0], means[:-1]])) / (1 - SMOOTHING)
+    noise = np.std(np.diff(losses, 2)) / math.sqrt(6)  # that of the losses themselves, whatever their trend
+    before = losses[: max(EDGE + 1, len(losses) // 2)].mean()
+    left = noise * math.sqrt((1 - SMOOTHING) / (1 + SMOOTHING))
+    return bool(before - smoothed[-1] > DEVIATIONS * left)
 
 
 def with_rate(optimizer: keras.optimizers.Optimizer, rate: float) -> keras.optimizers.Optimizer:

@@ -22,6 +22,23 @@ _HELD = {
 }
 
 
+# Wrappers of TF-MOT by their class names, and how the model gets rid of them.
+_WRAPPERS = {
+    "PruneLowMagnitude": "Take it off with tfmot.sparsity.keras.strip_pruning",
+    "ClusterWeights": "Take it off with tfmot.clustering.keras.strip_clustering",
+    **dict.fromkeys(
+        ("QuantizeAnnotate", "QuantizeLayer", "QuantizeWrapper", "QuantizeWrapperV2"),
+        "Give the model as it was before quantize_model, and train it in the stage qat",
+    ),
+}
+
+
+def wrapper_in(kind: str) -> str | None:
+    """Why a layer of that class cannot be loaded if it is a wrapper of TF-MOT; None for any other class."""
+    way = _WRAPPERS.get(kind.split(">")[-1])
+    return f"is TF-MOT's wrapper. {way}" if way else None
+
+
 def tf_keras_library() -> Any:
     """tf_keras, which TF-MOT brings with it; a program that never meets a Keras 2 model does not import it.
 
@@ -74,8 +91,8 @@ def class_of(old: Any) -> tuple[Any, bool]:
     kind, module = type(old).__name__, type(old).__module__
     if why := code_in(kind):
         raise refusal(old, why)
-    if kind.startswith("PruneLowMagnitude"):
-        raise refusal(old, "is TF-MOT's wrapper. Take it off with tfmot.sparsity.keras.strip_pruning")
+    if module.startswith("tensorflow_model_optimization") and (why := wrapper_in(kind)):
+        raise refusal(old, why)
     for name in (kind, f"Custom>{kind}", tf_keras.saving.get_registered_name(type(old))):
         found = keras.saving.get_registered_object(name)
         if inspect.isclass(found) and issubclass(found, keras.layers.Layer):
