@@ -49,6 +49,7 @@ TRIED_JSON = {
     "raw_bytes": 9000,
     "gzip_bytes": 4000,
     "milliseconds": 0.02,
+    "spread": 0.001,
 }
 ROW_JSON = {
     "layer": "conv",
@@ -106,7 +107,7 @@ EXAMPLES = [
             limits={"gzip_bytes": 5000},
             chosen=3,
             front=(FrontFile(3, "front/3.tflite", 2, 0.95, 0.01, 9000, 4000, 0.02, {"accuracy": 0.94}, STAGES, True),),
-            tried=(TriedCandidate(3, 2, 0.95, 9000, 4000, 0.02),),
+            tried=(TriedCandidate(3, 2, 0.95, 9000, 4000, 0.02, 0.001),),
             failed=(FailedCandidate(1, "the loss is not a number"),),
             lost=1,
             dropped=7,

@@ -255,6 +255,31 @@ def test_built_from_local_batch():
     assert shapes == [((2, 3, 2), (2, 1))]
 
 
+def test_weighed_by_samples(monkeypatch):
+    """The gradient on a replica of 4 of 12 samples, two replicas in all, and the loss that it shows."""
+
+    class Replica:
+        num_replicas_in_sync = 2
+
+        def all_reduce(self, how, count):
+            assert (how, float(count)) == (tf.distribute.ReduceOp.SUM, 4)
+            return count + 8
+
+    weighed = keras_private.weighed_by_samples(keras.Sequential)
+    assert [n for n, v in vars(weighed).items() if inspect.isfunction(v) and not hasattr(keras.Model, n)] == []
+    assert weighed.__name__ == "Sequential"
+    model = weighed([keras.Input((3, 2)), keras.layers.Flatten(), keras.layers.Dense(1, kernel_regularizer="l2")])
+    model.compile("sgd", "mse")
+    found = []
+    for replica in (None, Replica()):
+        monkeypatch.setattr(tf.distribute, "get_replica_context", lambda replica=replica: replica)
+        with tf.GradientTape() as tape:
+            loss = keras_private.loss_of_batch(model, X, Y, model(X), None)
+        found.append((float(loss), tape.gradient(loss, model.trainable_variables[0].value).numpy()))
+    assert found[0][0] == found[1][0]
+    np.testing.assert_allclose(found[1][1], found[0][1] * 2 * 4 / 12, rtol=1e-6)
+
+
 # Keras: optimizers
 
 

@@ -148,6 +148,33 @@ def loss_tracker(model: Any) -> Any:
     return model._loss_tracker
 
 
+def weighed_by_samples(cls: Any) -> Any:
+    """A model class that, under a distribution strategy, learns from every sample of a batch alike.
+
+    Keras means the loss over each replica's share and takes the mean of these, in which the samples of a small share
+    count for more. Here the gradient of a replica counts by its share of the samples; the loss that is shown is as it
+    was.
+    """
+    import tensorflow as tf
+
+    class WeighedBySamples(cls):
+        def _compute_loss(
+            self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+        ) -> Any:
+            loss = super()._compute_loss(x, y, y_pred, sample_weight, training)
+            replica = tf.distribute.get_replica_context()
+            if not training or replica is None or replica.num_replicas_in_sync == 1:
+                return loss
+            first = next(part for part in tf.nest.flatten(x) if part is not None)
+            samples = tf.cast(tf.shape(first)[0], loss.dtype)
+            of_all = replica.all_reduce(tf.distribute.ReduceOp.SUM, samples)
+            value = tf.stop_gradient(loss)
+            return value + replica.num_replicas_in_sync * samples / of_all * (loss - value)
+
+    WeighedBySamples.__name__ = cls.__name__
+    return WeighedBySamples
+
+
 def built_from_local_batch(cls: Any) -> Any:
     """A model class that `fit` builds, under a distribution strategy, from the batch of one of its replicas.
 

@@ -263,8 +263,16 @@ tfopt.run(tfopt.Recipe.load("r.yaml", **changes), sys.argv[1])
 """
 
 
+def uneven(folder):
+    """Batches of 63 and a last one of 4, of which two replicas get 32 and 31 samples, and 4 and none or 2 and 2."""
+    text = (folder / "r.yaml").read_text()
+    (folder / "r.yaml").write_text(text.replace("batch_size: 64", "batch_size: 63"))
+
+
 @pytest.mark.slow
-def test_two_devices_train_and_prune_to_the_weights_of_one(project):
+@pytest.mark.parametrize("evenly", [True, False])
+def test_two_devices_train_and_prune_to_the_weights_of_one(project, evenly):
+    _ = evenly or uneven(project)
     for out, more in (("one", []), ("two", ["mirrored"])):
         finished = subprocess.run(
             [sys.executable, "-c", MIRRORED, out, *more], cwd=project, capture_output=True, text=True, timeout=300
@@ -286,7 +294,9 @@ def same_weights(project, one, other):
 
 
 @pytest.mark.slow
-def test_two_workers_train_and_prune_to_the_weights_of_one_and_only_the_first_writes(project):
+@pytest.mark.parametrize("evenly", [True, False])
+def test_two_workers_train_and_prune_to_the_weights_of_one_and_only_the_first_writes(project, evenly):
+    _ = evenly or uneven(project)
     one, two = tfopt_run(project, "one"), tfopt_run(project, "two", "--workers", "2")
     assert two.stdout.count("train: runs") == 1
     assert two.stderr == ""

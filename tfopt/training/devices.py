@@ -18,7 +18,7 @@ import keras
 import tensorflow as tf
 
 from tfopt.errors import InputError, TrainingError
-from tfopt.keras_private import built_from_local_batch, limit_cluster_start
+from tfopt.keras_private import built_from_local_batch, limit_cluster_start, weighed_by_samples
 from tfopt.models.clone import in_precision
 from tfopt.recipe.runtime import Runtime
 from tfopt.training.cluster import cluster
@@ -85,9 +85,15 @@ class Devices:
             return
         with self.scope():
             copy = in_precision(model, precision)
+        own = type(copy)
+        if self.strategy is not None and self.strategy.num_replicas_in_sync > 1:
+            copy.__class__ = built_from_local_batch(weighed_by_samples(own))
         if self.workers > 1:
             copy.__class__ = _across_workers(type(copy))
-        yield copy
+        try:
+            yield copy
+        finally:
+            copy.__class__ = own
         model.set_weights(copy.get_weights())
 
     def optimizer(self, optimizer: Any) -> Any:
@@ -153,13 +159,13 @@ def _multi_worker(runtime: Runtime) -> Devices:
 
 
 def _across_workers(cls: type[keras.Model]) -> type[keras.Model]:
-    """A model class whose `fit` works under MultiWorkerMirroredStrategy.
+    """A model class whose `fit` works under MultiWorkerMirroredStrategy, besides what `training_copy` sets right.
 
-    Besides what `built_from_local_batch` sets right, Keras 3 has the values that a step logs reduced over an axis that
-    they do not have (github.com/keras-team/keras/issues/20585).
+    Keras 3 has the values that a step logs reduced over an axis that they do not have
+    (github.com/keras-team/keras/issues/20585).
     """
 
-    class AcrossWorkers(built_from_local_batch(cls)):  # type: ignore[misc]
+    class AcrossWorkers(cls):
         def train_step(self, data: Any) -> Any:
             return _as_vectors(super().train_step(data))
 

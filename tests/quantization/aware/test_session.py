@@ -269,6 +269,15 @@ def test_a_state_that_comes_after_the_last_epoch_is_taken_up(fitted, blobs):
     assert other.convert().content == content
 
 
+def test_the_callback_says_how_close_a_file_is_as_its_session_does(fitted, blobs):
+    _, aware = fitted
+    content = aware.convert().content
+    assert aware.likeness(content, blobs[0][:16]) == aware.aware.likeness(content, blobs[0][:16])
+    assert aware.likeness(content).agreement > 0.9
+    with pytest.raises(ModelError, match="no fit was run"):
+        QuantizationAware(blobs[0][:16]).likeness(content)
+
+
 def test_a_model_built_again_takes_the_ranges_whatever_its_names(fitted):
     model, aware = fitted
     again = unnamed()
