@@ -5,10 +5,11 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
-from tfopt.output_capture import captured, terminal
+from tfopt.output_capture import captured, followed, terminal
 
 
 def write_all():
@@ -160,3 +161,30 @@ def test_blocks_in_two_threads_leave_the_descriptors_as_they_were():
     for thread in threads:
         thread.join()
     assert (os.fstat(1).st_ino, os.fstat(2).st_ino) == before
+
+
+def test_a_followed_log_shows_what_is_added_to_it_and_what_takes_its_place(tmp_path):
+    log, shown = tmp_path / "run.log", []
+    log.write_text("of the last run\n")
+    with followed(log, shown.append):
+        with log.open("a") as file:
+            file.write("one\ntw")
+        wait_for(lambda: shown)
+        log.unlink()
+        with captured(log):
+            os.write(1, b"three\nfour")
+    assert shown == ["one", "tw", "three", "four"]
+
+
+def test_a_followed_log_may_not_be_there(tmp_path):
+    shown = []
+    with followed(tmp_path / "none" / "run.log", shown.append):
+        pass
+    assert shown == []
+
+
+def wait_for(done):
+    """Until a condition holds that another thread brings about."""
+    end = time.monotonic() + 20
+    while not done() and time.monotonic() < end:
+        time.sleep(0.01)

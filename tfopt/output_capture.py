@@ -109,30 +109,29 @@ def followed(log: Path, show: Callable[[str], None]) -> Iterator[None]:
         show: Called with each line, without its end.
     """
     ended = threading.Event()
-    reading = threading.Thread(target=_follow, args=(log, show, ended), daemon=True)
-    reading.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        reading.join()
-
-
-def _follow(log: Path, show: Callable[[str], None], ended: threading.Event) -> None:
     with contextlib.ExitStack() as stack:
-        file: IO[str] | None = None
-        rest, last = "", False
-        if log.exists():
-            file = stack.enter_context(log.open(errors="replace"))
+        file = stack.enter_context(log.open(errors="replace")) if log.exists() else None
+        if file:
             file.seek(0, os.SEEK_END)
+        reading = threading.Thread(target=_follow, args=(log, file, show, ended), daemon=True)
+        reading.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            reading.join()
+
+
+def _follow(log: Path, file: IO[str] | None, show: Callable[[str], None], ended: threading.Event) -> None:
+    with contextlib.ExitStack() as stack:
+        rest, last = "", False
         while not last:
             last = ended.wait(POLL_SECONDS)
-            text = file.read() if file else ""
-            if (file is None or not os.fstat(file.fileno()).st_nlink) and log.exists():
-                text += file.read() if file else ""
+            text = rest + (file.read() if file else "")
+            if (file is None or not os.fstat(file.fileno()).st_nlink) and log.exists():  # it was made anew
                 file = stack.enter_context(log.open(errors="replace"))
-                text += file.read()
-            *lines, rest = (rest + text).split("\n")
+                text += ("\n" if text and not text.endswith("\n") else "") + file.read()
+            *lines, rest = text.split("\n")
             for line in lines:
                 show(line)
         if rest:

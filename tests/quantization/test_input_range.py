@@ -152,6 +152,11 @@ def test_tables_and_ids_are_not_images():
             [keras.Input((70,), dtype=dtype), layers.Embedding(50, 4), layers.Flatten(), layers.Dense(6, "softmax")]
         )
         assert input_range_warnings(words, {words.inputs[0].name: ids.astype(dtype)}) == ()
+    norm = layers.BatchNormalization(momentum=0.5)
+    table = layers.Embedding(50, 4)
+    model = keras.Sequential([keras.Input((70,)), table, norm, layers.Flatten(), layers.Dense(6)])
+    norm.moving_variance.assign(np.full(4, 1e6))  # no other ids fit, which would be out of the table
+    assert input_range_warnings(model, {model.inputs[0].name: ids.astype("float32")}) == ()
 
 
 def test_a_table_that_was_standardized_in_training_and_is_not_in_calibration():

@@ -222,6 +222,23 @@ def test_a_frozen_layer_is_left_alone_unless_it_is_named(name):
     assert len(np.unique(model.get_layer("body").kernel.numpy())) < before["body"].size
 
 
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_a_rule_may_name_a_frozen_layer_or_keep_it_as_it_is(name):
+    def made():
+        return keras.Sequential(
+            [layers.Input((8,)), layers.Dense(8, name="body", trainable=False), layers.Dense(3, name="head")]
+        )
+
+    value = 0.5 if name == "MagnitudePruning" else 2
+    model = made()
+    assert warned(CALLBACKS[name](rules={"body": value}), model, (8,)) == []
+    assert len(np.unique(model.get_layer("body").kernel.numpy())) < 64
+    model = made()
+    before = model.get_layer("body").kernel.numpy()
+    assert len(warned(CALLBACKS[name](rules={"body": 0}), model, (8,))) == 1
+    np.testing.assert_array_equal(model.get_layer("body").kernel.numpy(), before)
+
+
 def test_a_model_that_does_not_train_has_nothing_to_prune():
     model = network(layers.Dense(8), SERIES)
     model.trainable = False

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from tfopt.models.layers import walk
 from tfopt.quantization.output_saturation import class_outputs, has_trained_bias, saturated, starved, suspicious
 from tfopt.quantization.training_statistics import FAR, NEAR, distance, inner_rescaling
 
@@ -90,7 +91,12 @@ def input_range_warnings(model: keras.Model, samples: Samples) -> tuple[str, ...
         At most one sentence for each input at fault; none where nothing points to it.
     """
     taken = {name: np.asarray(array[:LOOKED_AT]) for name, array in samples.items()}
-    floats = {name: array for name, array in taken.items() if array.dtype.kind == "f" and array.size}
+    ids = any(isinstance(place.layer, keras.layers.Embedding) for place in walk(model))
+    floats = {
+        name: array
+        for name, array in taken.items()
+        if array.dtype.kind == "f" and array.size and not (ids and np.array_equal(array, np.round(array)))
+    }
     if not floats or any(not np.isfinite(array).all() for array in floats.values()):
         return ()
     twice = inner_rescaling(model, taken, {n: x for n, x in floats.items() if _scaling(x) in (UNIT, SIGNED)})

@@ -15,7 +15,7 @@ from tfopt.models.constraints import SharedValueConstraint
 from tfopt.models.layers import Kernel, Rules, as_rules, by_rules
 from tfopt.models.requirements import check_weights
 from tfopt.sparsity.clustering import cluster
-from tfopt.sparsity.selection import UNASKED, choose_kernels
+from tfopt.sparsity.selection import UNASKED, choose_kernels, rules_on_trained
 
 __all__ = ["Clustering"]
 
@@ -83,9 +83,10 @@ class Clustering(ConstraintCallback):
         Raises:
             ModelError: A pattern matches no layer, or nothing is left to cluster.
         """
-        kernels, self.skipped = choose_kernels(model, self.only, self.skip, self.prunable)
+        kernels, self.skipped = choose_kernels(model, self.only, self.skip, self.prunable, self.rules)
         counts = {id(kernel.variable): self.clusters for kernel in kernels}
-        ruled = by_rules([kernel.place for kernel in kernels], self.rules)
+        rules = rules_on_trained(model, self.rules, self.skipped)
+        ruled = by_rules([kernel.place for kernel in kernels], rules)
         counts |= {id(k.variable): count for k, count in zip(kernels, ruled, strict=True) if count is not None}
         left = [kernel for kernel in kernels if not counts[id(kernel.variable)]]
         self.skipped += [(path, "left alone by a rule") for path in dict.fromkeys(k.place.path for k in left)]

@@ -15,7 +15,7 @@ from tfopt.sparsity.allocations import ALLOCATIONS
 from tfopt.sparsity.patterns import NOfM, Pattern, Unstructured, build_pattern
 from tfopt.sparsity.pruning_config import PruningConfig
 from tfopt.sparsity.schedules import ScheduleSettings
-from tfopt.sparsity.selection import choose_kernels
+from tfopt.sparsity.selection import choose_kernels, rules_on_trained
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ def plan_pruning(config: PruningConfig, model: keras.Model, total: int | None) -
     schedule, pattern = build_schedule(config, total), pattern_of(config)
     final = _final(config, schedule)
     rules = rules_of(config)
-    kernels, skipped = _large_enough(pattern, *choose_kernels(model, config.only, config.skip, config.prunable))
+    found = choose_kernels(model, config.only, config.skip, config.prunable, rules)
+    kernels, skipped = _large_enough(pattern, *found)
+    rules = rules_on_trained(model, rules, skipped)
     shares = allocate(kernels, _sparsity(config, final), config.allocation, rules)
     pairs = [(kernel, share) for kernel, share in zip(kernels, shares, strict=True) if share != 0 or not final]
     ruled = by_rules([kernel.place for kernel in kernels], rules)

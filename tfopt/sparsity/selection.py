@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import keras
 
@@ -12,6 +13,7 @@ from tfopt.models.layers import Kernel, LayerRef, matching, prunable, select, wa
 from tfopt.models.left_alone import has_kernel
 from tfopt.models.requirements import check_not_quantized
 
+T = TypeVar("T")
 UNKNOWN = "not a layer that TF-MOT prunes; `prunable` can name what to prune in it"
 FROZEN = "it does not train (trainable=False); naming it in `only` chooses it all the same"
 # The reasons that nobody asked for and that no default explains.
@@ -23,21 +25,24 @@ def choose_kernels(
     only: Sequence[str] = (),
     skip: Sequence[str] = (),
     weights: Mapping[str, Sequence[str]] | None = None,
+    rules: Sequence[tuple[Sequence[str], float]] = (),
 ) -> tuple[list[Kernel], list[tuple[str, str]]]:
     """The kernels to prune, each once, and the layers with kernels that are left alone, with the reason.
 
-    A layer that does not train is chosen only where `only` or `weights` names it.
+    A layer that does not train is chosen only where `only`, `weights` or a rule names it.
 
     Args:
         model: A built model.
         only: Layer patterns; empty means every layer of a class that TF-MOT prunes, and those of `weights`.
         skip: Layer patterns to leave dense.
         weights: Names of the weights to prune by layer pattern, for layers that tfopt does not know.
+        rules: Pairs of layer patterns and a number, of which 0 leaves a layer alone.
 
     Raises:
         ModelError: A pattern matches no layer, or none that can be pruned, or no layer is left to prune.
     """
     places = list(walk(model))
+    ruled = [pattern for patterns, value in rules if value for pattern in patterns]
     named = _named_weights(places, weights or {})
     _check_named([place for place in places if id(place.layer) not in named], only)
     selected = select(places, only, skip)
@@ -49,7 +54,8 @@ def choose_kernels(
         asked = any(place.matches(pattern) for pattern in only)
         own = named.get(id(place.layer)) or prunable(place, asked)
         wanted = id(place.layer) in chosen
-        frozen = wanted and not asked and id(place.layer) not in named and _is_frozen(place)
+        by_name = asked or id(place.layer) in named or any(place.matches(pattern) for pattern in ruled)
+        frozen = wanted and not by_name and _is_frozen(place)
         if wanted and not frozen:
             found.update({id(kernel.variable): kernel for kernel in own if id(kernel.variable) not in found})
         if has_kernel(place.layer) and not any(id(kernel.variable) in found for kernel in own):
@@ -59,6 +65,26 @@ def choose_kernels(
         why = "those with a kernel do not train" if frozen_only else "none has a kernel, or only/skip leave none"
         raise ModelError(f"no layer is left to prune: {why}.", ("only",))
     return list(found.values()), skipped
+
+
+def rules_on_trained(
+    model: keras.Model, rules: Sequence[tuple[Sequence[str], T]], skipped: Sequence[tuple[str, str]]
+) -> list[tuple[tuple[str, ...], T]]:
+    """The rules without the patterns that match nothing but layers which are left alone as they do not train.
+
+    Args:
+        model: The model of `choose_kernels`.
+        rules: Pairs of layer patterns and a value.
+        skipped: What `choose_kernels` has left alone, with the reasons.
+    """
+    alone = {path for path, reason in skipped if reason == FROZEN}
+    places = list(walk(model))
+
+    def counts(pattern: str) -> bool:
+        matched = [place.path for place in places if place.matches(pattern) and has_kernel(place.layer)]
+        return not matched or not alone.issuperset(matched)
+
+    return [(tuple(pattern for pattern in patterns if counts(pattern)), value) for patterns, value in rules]
 
 
 def all_kernels(model: keras.Model, weights: Mapping[str, Sequence[str]] | None = None) -> list[Kernel]:
