@@ -137,6 +137,18 @@ def test_the_least_error_per_byte_saved_comes_first_and_what_saves_nothing_last(
     assert all(s.error_per_byte == np.inf for s in found if not s.bytes_saved)
 
 
+def test_operations_between_layers_are_ranked_by_the_names_that_rules_take():
+    x = layers.Input((6,))
+    model = keras.Model(x, layers.Dense(3, name="head")(keras.ops.tanh(layers.Dense(4, name="body")(x))))
+    ranked = rank_layers(model, normal(20, 6), precisions=("int8",))
+    name = next(op.name for op in model.operations if type(op).__name__ == "Tanh")
+    assert {line.group.name: line.group.kind for line in ranked.layers} == {
+        "body": "FULLY_CONNECTED",
+        name: "TANH",
+        "head": "FULLY_CONNECTED",
+    }
+
+
 def test_the_bytes_saved_are_those_that_the_file_loses(prepared, found):
     for s in found:
         able = {i: s.precision for i in s.group.ops if quantizer.supports(prepared.source.ops[i], "none", s.precision)}

@@ -210,7 +210,7 @@ class Rule(Settings):
     """A precision for the layers that a pattern chooses."""
 
     layers: Patterns = Field(min_length=1)
-    """Layer patterns: paths, names or classes."""
+    """Layer patterns: paths, names or classes, of operations between layers too."""
     to: Precision
     """int4: kernels of 4 bits. int8. int16: activations of 16 bits with int8 kernels, slow. float: not quantized."""
 

@@ -40,6 +40,23 @@ def is_free(model):
     return all("call" not in vars(part) for part in (model, *(place.layer for place in walk(model))))
 
 
+# Rules
+
+
+def test_a_rule_keeps_an_operation_between_layers_in_float_in_training_and_in_the_file(blobs):
+    x, y = blobs
+    inputs = LAYERS.Input((8, 8, 1))
+    h = keras.ops.tanh(LAYERS.Dense(6, name="body")(LAYERS.Flatten()(inputs)))
+    model = compiled(keras.Model(inputs, LAYERS.Dense(4, name="head")(h)), optimizer=keras.optimizers.SGD(1e-3))
+    name = next(op.name for op in model.operations if type(op).__name__ == "Tanh")
+    aware = QuantizationAware(x[:32], rules=[{"layers": name, "to": "float"}])
+    model.fit(x, y, epochs=1, batch_size=128, verbose=0, callbacks=[aware])
+    made = aware.convert()
+    assert [kept.split(" ")[0] for kept in made.audit.floating] == ["TANH"]
+    assert made.skipped[0].reason.startswith("a rule keeps it so")
+    assert aware.aware.likeness(made.content, x[:64]).steps <= 1.01
+
+
 # Inputs
 
 
