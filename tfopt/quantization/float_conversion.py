@@ -28,6 +28,7 @@ from tfopt.models import signature
 from tfopt.models.layers import LayerRef, call_replaced, check_names, operations, walk
 from tfopt.output_capture import captured
 from tfopt.quantization.calibration_data import OPEN
+from tfopt.quantization.root_rewrite import bound_roots
 from tfopt.quantization.split_rewrite import cut_splits
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op, constants, read
@@ -166,6 +167,7 @@ def _named(content: bytes, traced: TracedModel, sample: Any) -> FloatModel:
     """The file with its signature, and with layer paths in the names of its tensors."""
     parsed = flatbuffer.parse(content)
     cut_splits(parsed)
+    bound_roots(parsed)
     _size(parsed.subgraphs[0], traced.inputs, sample)
     flatbuffer.with_signature(parsed, traced.inputs, traced.outputs)
     graph = parsed.subgraphs[0]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tfopt.tflite.flatbuffer import builtin_operator
+from tfopt.tflite.flatbuffer import builtin_operator, opcode_index
 
 
 def cut_splits(model: Any) -> None:
@@ -45,7 +45,7 @@ def _slice(model: Any, graph: Any, source: int, output: int, bounds: tuple[int, 
         for part, value, other in (("begin", begin, 0), ("end", end, 0), ("strides", 1, 1))
     ]
     op = schema.OperatorT()
-    op.opcodeIndex = _opcode(model, schema.BuiltinOperator.STRIDED_SLICE)
+    op.opcodeIndex = opcode_index(model, schema.BuiltinOperator.STRIDED_SLICE)
     op.inputs, op.outputs = np.array([source, *inputs], np.int32), np.array([output], np.int32)
     op.builtinOptionsType = schema.BuiltinOptions.StridedSliceOptions
     op.builtinOptions = schema.StridedSliceOptionsT()
@@ -61,15 +61,3 @@ def _constant(model: Any, graph: Any, name: str, values: list[int]) -> int:
     tensor.shape = np.array([len(values)], np.int32)
     graph.tensors.append(tensor)
     return len(graph.tensors) - 1
-
-
-def _opcode(model: Any, wanted: int) -> int:
-    """The index of an op among a file's op codes, added if missing."""
-    for index, code in enumerate(model.operatorCodes):
-        if builtin_operator(code) == wanted:
-            return index
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = wanted
-    code.version = 1
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1

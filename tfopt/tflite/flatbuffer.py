@@ -37,6 +37,18 @@ def builtin_operator(code: Any) -> int:
     return max(code.builtinCode, code.deprecatedBuiltinCode)
 
 
+def opcode_index(model: Any, wanted: int) -> int:
+    """The index of an op among a file's op codes, added if missing."""
+    for index, code in enumerate(model.operatorCodes):
+        if builtin_operator(code) == wanted:
+            return index
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = wanted
+    code.version = 1
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
 def pack(model: Any) -> bytes:
     """The bytes of a schema object; equal quantization parameters of tensors are written once."""
     builder = flatbuffers.Builder(1 << 16)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -85,6 +85,7 @@ class QuantizationScheme:
         averages: Outputs of ops that round halves away from the integer 0, which is not the value 0.
         nonzero: Inputs of ops that have no value, or no gradient, at 0.
         ends: Probabilities that the model outputs and whose logarithm its loss takes.
+        bounded: Bound by grid number of reciprocal roots of which ranges leave out the values at the bound.
         unrolled: Whether recurrent layers are unrolled: ops of their own for each time step.
     """
 
@@ -99,6 +100,7 @@ class QuantizationScheme:
     averages: frozenset[Point] = frozenset()
     nonzero: frozenset[Point] = frozenset()
     ends: frozenset[Point] = frozenset()
+    bounded: Mapping[int, float] = field(default_factory=dict)
     unrolled: bool = False
 
 
@@ -172,9 +174,16 @@ def make_scheme(prepared: PreparedModel, unrolled: bool = False) -> Quantization
         per_channel=per_channel,
         unseen=tuple(unseen),
         unrounded=(*_unrounded(trial, source, stored), *((name, _ON_TABLE) for name in on_tables)),
+        bounded={tensors[name]: bound for name, bound in _bounded(prepared).items() if name in tensors},
         unrolled=unrolled,
         **_by_op(source, matched),
     )
+
+
+def _bounded(prepared: PreparedModel) -> Mapping[str, float]:
+    """The bounds of reciprocal roots that calibration leaves out, by tensor name; samples are run only for such ops."""
+    both = {"MAXIMUM", "RSQRT"} <= {op.name for op in prepared.source.ops}
+    return prepared.extremes.bounded if both else {}
 
 
 def _by_op(source: FloatModel, matched: Mapping[str, Point]) -> dict[str, frozenset[Point]]:
