@@ -1,6 +1,13 @@
 """One example of every detail, with its JSON as `artifact.json` has it."""
 
-from tfopt.recipe.details.quantization import AccuracyStep, AccuracySteps, Audit, AuditRow, ConversionNotes
+from tfopt.recipe.details.quantization import (
+    AccuracyStep,
+    AccuracySteps,
+    Audit,
+    AuditRow,
+    ConversionNotes,
+    ConversionWarnings,
+)
 from tfopt.recipe.details.search import (
     FailedCandidate,
     FrontFile,
@@ -74,6 +81,7 @@ EXAMPLES = [
             }
         ],
     ),
+    (ConversionWarnings(("the int8 file is noisy",)), ["the int8 file is noisy"]),
     (ConversionNotes(("loops were unrolled",)), ["loops were unrolled"]),
     (
         Audit((AuditRow("conv", "CONV_2D", "int8", 352, 1280, 0.5, 0.25, 100),), ("SOFTMAX",), (), (), 0.5, 0.25),

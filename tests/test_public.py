@@ -102,8 +102,9 @@ def test_type_checkers_see_the_same_names_as_the_interpreter():
 def test_every_error_class_is_public():
     module = importlib.import_module("tfopt.errors")
     classes = {name for name, value in vars(module).items() if inspect.isclass(value) and issubclass(value, Exception)}
-    assert classes == set(ERRORS)
+    assert classes == {*ERRORS, "ConversionWarning"}
     assert classes <= set(tfopt.__all__)
+    assert issubclass(tfopt.ConversionWarning, UserWarning)
 
 
 @pytest.mark.parametrize(("name", "code"), ERRORS.items())

@@ -9,6 +9,7 @@ from .data.splits import Data as Data
 from .data.splits import Split as Split
 from .data.streams import Stream as Stream
 from .errors import ConversionError as ConversionError
+from .errors import ConversionWarning as ConversionWarning
 from .errors import DataError as DataError
 from .errors import GateError as GateError
 from .errors import InputError as InputError

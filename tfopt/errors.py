@@ -11,6 +11,8 @@ TfoptError            1  something tfopt could not do
 ├── StorageError      1  a full disk, a folder that cannot be written
 │   └── InUseError    1  ... one that another run holds
 └── GateError         3  every file was made, and one is not accurate enough
+
+ConversionWarning        a file that is poor, or that differs from Keras where no sample goes
 ```
 """
 
@@ -82,6 +84,10 @@ class TrainingError(TfoptError):
 
 class ConversionError(TfoptError):
     """A model that the converter, the quantizer or LiteRT refuses."""
+
+
+class ConversionWarning(UserWarning):
+    """A file that is there and has something to be known of it: noisy outputs, NaN where all inputs are zeros."""
 
 
 class StorageError(TfoptError):

@@ -34,6 +34,7 @@ def test_the_names_are_the_keys_of_the_record():
         "sparsity_log",
         "steps",
         "tune",
+        "warnings",
     ]
     assert set(BY_TYPE) == set(KINDS)
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.detail_examples import BY_TYPE
 from tfopt.recipe.artifact import Artifact, Skipped
-from tfopt.recipe.details.quantization import AccuracySteps, Audit, ConversionNotes
+from tfopt.recipe.details.quantization import AccuracySteps, Audit, ConversionNotes, ConversionWarnings
 from tfopt.recipe.details.search import SearchOutcome, TuningOutcome
 from tfopt.recipe.details.training import ChannelRemoval, SparsityRecords, TrainingHistory
 from tfopt.recipe.details.verification import CarriedOver, ClassScores
@@ -34,6 +34,7 @@ CASES = {
         "## made: on LiteRT against the Keras models",
     ),
     "classes": (with_details(ClassScores), "## int8: class by class"),
+    "warnings": (with_details(ConversionWarnings), "## made: warnings"),
     "notes": (with_details(ConversionNotes), "## made: how it was made"),
     "on_target": (
         replace(PLAIN, metrics={"arena_bytes": 5000, "tflm_max_error": 0.0}),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tfopt.pipeline.runner import Result
+    from tfopt.recipe.artifact import Artifact
 
 RecipeFile = Annotated[Path, typer.Argument(help="A YAML recipe, such as pipelines/digits.yaml.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder for results.")]
@@ -147,6 +148,7 @@ def show_result(console: Console, result: Result) -> None:
     from tfopt.report import console as screen
 
     console.print(screen.table(result.artifacts))
+    _show_warnings(console, result.artifacts)
     console.print(f"file    {relative_path(result.path)}", markup=False, highlight=False, soft_wrap=True)
     _show_reports(console, result.folder)
 
@@ -156,8 +158,17 @@ def show_folder(console: Console, folder: Path) -> None:
     from tfopt.report import console as screen
     from tfopt.report import summary
 
-    console.print(screen.table(summary.collect(folder)))
+    artifacts = summary.collect(folder)
+    console.print(screen.table(artifacts))
+    _show_warnings(console, artifacts)
     _show_reports(console, folder.resolve())
+
+
+def _show_warnings(console: Console, artifacts: dict[str, Artifact]) -> None:
+    from tfopt.report import summary
+
+    for warning in summary.warnings(artifacts):
+        console.print(f"warning {warning}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_reports(console: Console, folder: Path) -> None:

@@ -41,6 +41,7 @@ class Context:
         build: The recipe's model function, where it maps keras-tuner's hyperparameters to a model.
         recipe_folder: The recipe's folder, where relative paths are looked for first.
         trust: Whether saved Python code (a Lambda layer) may be loaded.
+        judged: Whether a later stage, or the one that this stage runs in, holds the result to a metric.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Context:
     devices: Any = None
     build: Callable[[Any], Any] | None = None
     recipe_folder: Path = Path()
+    judged: bool = False
 
     def find(self, written: Any) -> tuple[Any, dict[str, Any]]:
         """The object that a reference in the recipe names, `file.py:name`, and the arguments written with it."""
@@ -174,6 +176,10 @@ class Stage(Settings):
     def surroundings(self) -> tuple[str, ...]:
         """What the result depends on besides settings, data and code, such as the measured machine."""
         return ()
+
+    def judges(self) -> bool:
+        """Whether this stage holds its inputs to a metric, so that no other measure has to refuse them before."""
+        return False
 
     def settings(self) -> dict[str, Any]:
         """The settings in the content key: every field but the name and the place in the chain."""

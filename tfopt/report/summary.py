@@ -10,6 +10,7 @@ from typing import Any
 
 from tfopt.errors import InputError
 from tfopt.recipe.artifact import SOURCE, Artifact, Workspace
+from tfopt.recipe.details.quantization import ConversionWarnings
 from tfopt.report.markdown import table
 from tfopt.report.section import markdown, pages
 
@@ -44,6 +45,12 @@ def rows(artifacts: dict[str, Artifact]) -> list[Row]:
 def score_names(artifacts: Mapping[str, Artifact]) -> list[str]:
     """The names of the accuracy metrics, the gated one first."""
     return list(dict.fromkeys(name for artifact in artifacts.values() for name in artifact.scores)) or ["accuracy"]
+
+
+def warnings(artifacts: Mapping[str, Artifact]) -> list[str]:
+    """Every warning of a conversion, behind the name of its stage."""
+    kept = ((artifact.name, artifact.details.of(ConversionWarnings)) for artifact in artifacts.values())
+    return [f"{name}: {warning}" for name, found in kept if found for warning in found.warnings]
 
 
 def headers(scores: Sequence[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from tfopt.errors import ConversionError, ModelError
 from tfopt.recipe.artifact import TRAINED, Artifact, Format, storage_errors
-from tfopt.recipe.details.quantization import ConversionNotes
+from tfopt.recipe.details.quantization import notes_of
 from tfopt.recipe.details.training import TrainingHistory
 from tfopt.recipe.export import MODES, RANGES, TRAINED_RANGES, Export
 from tfopt.recipe.settings import OneOf
@@ -94,7 +94,7 @@ class Qat(Export, TrainingStage):
         aware = self.aware(context.data.calibration(self.samples, context.seed))
         history = self.fit(model, inputs, context, aware)
         trained = aware.aware.on(model)
-        conversion = trained.convert()
+        conversion = trained.finish("metric" if context.judged else "training")
         likeness = trained.likeness(conversion.content, context.data.test.choose(COMPARED, context.seed).x)
         figures = {"simulation_steps": likeness.steps, "simulation_agreement": likeness.agreement}
         note = (
@@ -120,5 +120,5 @@ class Qat(Export, TrainingStage):
             file.name,
             metrics={**sizes(file), **conversion.figures, **figures},
             skipped=conversion.skipped,
-            details=[TrainingHistory(history), ConversionNotes(conversion.notes), conversion.audit],
+            details=[TrainingHistory(history), *notes_of(conversion), conversion.audit],
         )

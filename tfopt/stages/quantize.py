@@ -12,7 +12,7 @@ from tfopt.errors import ConversionError, InputError, ModelError
 from tfopt.metrics import score_split
 from tfopt.recipe.artifact import Artifact, Format, storage_errors
 from tfopt.recipe.details.detail import Detail
-from tfopt.recipe.details.quantization import AccuracySteps, ConversionNotes
+from tfopt.recipe.details.quantization import AccuracySteps, notes_of
 from tfopt.recipe.details.training import TrainingHistory
 from tfopt.recipe.export import MODES, RANGES, TRAINED_RANGES, Export
 from tfopt.recipe.settings import OneOf, Settings
@@ -23,7 +23,8 @@ from tfopt.stages.training_stage import BatchSize, Distill, Optimizer
 
 if TYPE_CHECKING:
     from tfopt.quantization.accuracy_search import Outcome
-    from tfopt.quantization.conversion import Conversion, PreparedModel
+    from tfopt.quantization.conversion import Conversion
+    from tfopt.quantization.prepared_model import PreparedModel
 
 CHECKED_SAMPLES = 8
 # Size of the accuracy search's second calibration set, as a multiple of the first.
@@ -109,7 +110,9 @@ class Quantize(Export, Stage):
             # A range method for which a handful of samples is enough.
             ranges = next(name for name in (self.ranges, *RANGES) if RANGES[name].fewest <= CHECKED_SAMPLES)
             few = self.model_copy(update={"ranges": ranges})
-            convert_with_notes(model, few, context.data.calibration(CHECKED_SAMPLES, context.seed))
+            calibration = context.data.calibration(CHECKED_SAMPLES, context.seed)
+            # Of a handful of samples and a model that may not be trained yet, the noise says nothing.
+            convert_with_notes(model, few.model_copy(update={"least_snr_db": None}), calibration, "metric")
         except ConversionError as error:
             raise ModelError(str(error), ("mode",)) from error
 
@@ -151,7 +154,7 @@ class Quantize(Export, Stage):
         details: list[Detail] = []
         failed = None
         if self.max_drop is None:
-            converted = convert_with_notes(model, self, calibration)
+            converted = convert_with_notes(model, self, calibration, "metric" if context.judged else "snr")
         else:
             outcome = self._accuracy_search(
                 model, unroll_if_better(prepare(model, self, calibration)), inputs, context, details
@@ -162,7 +165,7 @@ class Quantize(Export, Stage):
         file = context.folder / "model.tflite"
         with storage_errors(file):
             file.write_bytes(converted.content)
-        details += [ConversionNotes(converted.notes), converted.audit]
+        details += [*notes_of(converted), converted.audit]
         return context.artifact(
             self,
             inputs,

@@ -13,7 +13,7 @@ from tfopt.models.attachment import AttachedCallback, refuse_combinations
 from tfopt.models.layers import replaced_by
 from tfopt.optimizers.closure import needs_closure
 from tfopt.quantization.aware.session import QATSession, check_settings
-from tfopt.quantization.conversion import Conversion
+from tfopt.quantization.conversion import Conversion, warn
 from tfopt.recipe.export import Export
 
 __all__ = ["QuantizationAware"]
@@ -142,11 +142,16 @@ class QuantizationAware(AttachedCallback):
         Args:
             model: A model of the same layers with the trained weights; the trained model itself if not given.
 
+        Warns:
+            ConversionWarning: The outputs are noisy: an SNR below 20 dB against the trained model in float.
+
         Raises:
             ModelError: There was no `fit` yet.
             ConversionError: LiteRT cannot run the file, or its outputs have nothing to do with the model's.
         """
-        return (self.aware if model is None else self.aware.on(model)).convert()
+        made = (self.aware if model is None else self.aware.on(model)).finish()
+        warn(made, stacklevel=3)
+        return made
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The ranges as arrays, to continue in another process with `set_state`."""

@@ -20,8 +20,8 @@ from tfopt.quantization import quantizer
 from tfopt.quantization.aware.tensor_matching import Point, match, parts
 from tfopt.quantization.aware.weight_matching import StoredKernel, operands, stored_kernels, unknown_kernels
 from tfopt.quantization.calibration import as_range
-from tfopt.quantization.conversion import PreparedModel
 from tfopt.quantization.float_conversion import FloatModel
+from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op, is_codebook, read
 

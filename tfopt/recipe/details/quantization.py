@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from tfopt.recipe.details.detail import Detail
 
@@ -20,6 +20,38 @@ class ConversionNotes(Detail):
     bare: ClassVar[bool] = True
 
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ConversionWarnings(Detail):
+    """What a user has to know of a file before it is used, such as that its outputs are noisy.
+
+    Args:
+        warnings: The warnings, sentences without a full stop.
+    """
+
+    name: ClassVar[str] = "warnings"
+    bare: ClassVar[bool] = True
+
+    warnings: tuple[str, ...]
+
+
+class ConversionRemarks(Protocol):
+    """What is told of a conversion."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings."""
+
+
+def notes_of(conversion: ConversionRemarks) -> list[Detail]:
+    """The notes of a conversion, and its warnings where there are any."""
+    found: list[Detail] = [ConversionNotes(conversion.notes)]
+    return [*found, ConversionWarnings(conversion.warnings)] if conversion.warnings else found
 
 
 @dataclass(frozen=True)
