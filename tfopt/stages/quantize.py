@@ -219,7 +219,7 @@ class Quantize(Export, Stage):
         stage = self._training_stage(model)
 
         def train() -> Conversion:
-            conversion, figures, history = stage.train(model, inputs, context)
+            conversion, figures, history = stage.train(model, inputs, replace(context, judged=True))
             details.append(TrainingHistory(history))
             return replace(conversion, figures={**conversion.figures, **figures})
 

@@ -57,6 +57,23 @@ def test_a_rule_keeps_an_operation_between_layers_in_float_in_training_and_in_th
     assert aware.aware.likeness(made.content, x[:64]).steps <= 1.01
 
 
+def test_a_file_that_is_noisy_after_training_is_there_with_a_warning_of_its_own():
+    keras.utils.set_random_seed(1)
+    inputs = LAYERS.Input((16,))
+    model = compiled(keras.Model(inputs, LAYERS.Dense(4)(keras.ops.log(inputs * inputs + 1e-2))))
+    x = np.random.default_rng(0).normal(size=(64, 16)).astype(np.float32)
+    aware = QuantizationAware(x)
+    model.fit(x, np.arange(64) % 4, epochs=1, batch_size=64, verbose=0, callbacks=[aware])
+    with pytest.warns(tfopt.ConversionWarning, match="the int8 file is noisy: SNR") as caught:
+        made = aware.convert()
+    assert [one.filename for one in caught if one.category is tfopt.ConversionWarning] == [__file__]
+    assert len(made.warnings) == 1
+    assert aware.aware.likeness(made.content, x).agreement > 0.9
+    aware.export = aware.aware.export = tfopt.Export(least_snr_db=20)
+    with pytest.raises(ConversionError, match="has to exceed 20"):
+        aware.convert()
+
+
 # Inputs
 
 
