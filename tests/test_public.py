@@ -105,6 +105,7 @@ def test_every_error_class_is_public():
     classes = {name for name, value in vars(module).items() if inspect.isclass(value) and issubclass(value, Exception)}
     assert classes == {*ERRORS, "TfoptWarning"}
     assert classes <= set(tfopt.__all__)
+    assert issubclass(tfopt.TfoptWarning, UserWarning)
 
 
 @pytest.mark.parametrize(("name", "code"), ERRORS.items())

@@ -11,6 +11,8 @@ TfoptError            1  something tfopt could not do
 ├── StorageError      1  a full disk, a folder that cannot be written
 │   └── InUseError    1  ... one that another run holds
 └── GateError         3  every file was made, and one is not accurate enough
+
+TfoptWarning             a result that is there, and something to be known of it
 ```
 """
 
@@ -113,7 +115,7 @@ class GateError(TfoptError):
 
 
 class TfoptWarning(UserWarning):
-    """Something that the user should know of, though it is no error."""
+    """Something to be known of a result that is there: one line with the cause and the way out."""
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

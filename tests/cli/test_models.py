@@ -104,6 +104,21 @@ def test_rules_on_the_command_line_reach_their_layers(command, files, tmp_path):
     assert "a rule keeps it so" in out
 
 
+def test_a_noisy_file_is_refused_or_with_the_users_word_shown_with_its_warning(command, tmp_path):
+    keras.utils.set_random_seed(1)
+    x = layers.Input((16,))
+    keras.Model(x, layers.Dense(3)(keras.ops.log(x * x + 1e-4))).save(tmp_path / "log.keras")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(64, 16)).astype(np.float32))
+    code, out, err = command("convert", "log.keras", "--data", "x.npy")
+    assert (code, len(err.splitlines()), list(tmp_path.glob("*.tflite"))) == (1, 1, [])
+    assert "has to exceed 10" in err
+    code, out, err = command("convert", "log.keras", "--data", "x.npy", "--least-snr", "-5")
+    assert (code, err) == (0, "")
+    [warning] = [line for line in out.splitlines() if line.startswith("warning")]
+    assert "the int8 file is noisy: SNR" in warning
+    assert "rules: [{layers: " in warning
+
+
 def test_a_mode_without_calibration_needs_no_data(command, files, tmp_path):
     assert command("convert", "model.keras", "--mode", "dynamic", "-o", "d.tflite")[0] == 0
     assert (tmp_path / "d.tflite").is_file()

@@ -117,6 +117,33 @@ def only_checks(out):
     return all(line.startswith("checking ") or line.endswith(": checked") for line in out.splitlines())
 
 
+NOISY = """
+import keras
+from keras import layers
+
+
+def build():
+    keras.utils.set_random_seed(1)
+    x = layers.Input((3,))
+    model = keras.Model(x, layers.Dense(2)(keras.ops.log(x * x + 1e-6)))
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    return model
+"""
+
+
+def test_a_warning_is_shown_by_a_run_by_the_next_that_reuses_the_file_and_by_the_report(cli, project):
+    (project / "noisy.py").write_text(NOISY)
+    x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    np.savez("noisy.npz", x_train=x, y_train=np.arange(40) % 2, x_test=x, y_test=np.arange(40) % 2)
+    write("noisy.yaml", "quantize: {mode: int8, least_snr_db: -100}", model="noisy.py:build", data="npz:noisy.npz")
+    shown = [cli("run", "noisy.yaml"), cli("run", "noisy.yaml"), cli("report", "saved_models/r")]
+    for code, out, _ in shown:
+        assert code == 0
+        [warning] = [line for line in out.splitlines() if line.startswith("warning:")]
+        assert warning.startswith("warning: quantize: the int8 file is noisy: SNR")
+    assert "1 warning" in shown[0][1]
+
+
 def test_a_run_shows_the_table_the_file_and_the_report(cli):
     code, out, err = cli("run", "ok.yaml")
     assert (code, err) == (0, "")

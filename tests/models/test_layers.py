@@ -3,7 +3,7 @@ import pytest
 from keras import layers
 
 from tfopt.errors import ModelError
-from tfopt.models.layers import kernels, prunable, select, walk
+from tfopt.models.layers import by_rules, kernels, operations, prunable, select, walk
 
 
 def paths(model):
@@ -154,6 +154,59 @@ def test_a_pattern_without_a_match_names_the_nearest_layer_and_all_of_them(knob)
         select(list(walk(encoder_model())), **{knob: ("haed",)})
     assert caught.value.field == (knob,)
     assert knob in str(caught.value)
+
+
+# Operations between layers
+
+
+def spectral_model():
+    """An inner model with an operation of its own, and operations around it."""
+    signal = layers.Input((6,))
+    inner = keras.Model(signal, keras.ops.log(keras.ops.abs(layers.Dense(4, name="one")(signal)) + 1), name="inner")
+    x = layers.Input((6,))
+    return keras.Model(x, layers.Dense(2, name="head")(keras.ops.exp(inner(x) * 2)))
+
+
+def test_operations_have_the_names_of_the_summary_behind_the_path_of_their_model():
+    model = spectral_model()
+    own = [operation.name for operation in model.operations if not isinstance(operation, layers.Layer)]
+    inner = [op.name for op in model.get_layer("inner").operations if not isinstance(op, layers.Layer)]
+    found = list(operations(model))
+    assert [place.path for place in found] == [*own, *(f"inner/{name}" for name in inner)]
+    assert [type(place.layer).__name__ for place in found] == ["Multiply", "Exp", "Absolute", "Add", "Log"]
+    assert not {place.path for place in found} & set(paths(model))
+
+
+@pytest.mark.parametrize(("pattern", "kinds"), [("Lo*", ["Log"]), ("inner", ["Absolute", "Add", "Log"])])
+def test_a_pattern_matches_an_operation_by_name_class_and_the_models_around(pattern, kinds):
+    assert [type(p.layer).__name__ for p in operations(spectral_model()) if p.matches(pattern)] == kinds
+
+
+@pytest.mark.parametrize("kind", ["sequential", "subclassed"])
+def test_other_models_have_layers_alone(kind):
+    class Own(keras.Model):
+        def call(self, x):
+            return x + 1
+
+    model = Own() if kind == "subclassed" else keras.Sequential([layers.Input((3,)), layers.Dense(2)])
+    assert list(operations(model)) == []
+
+
+@pytest.mark.parametrize("knob", ["only", "skip"])
+def test_a_pattern_that_names_an_operation_alone_says_so(knob, one_line):
+    model = spectral_model()
+    with pytest.raises(ModelError, match=r"'(only|skip)' matches exp\S* \(Exp\) alone, an operation") as caught:
+        select(list(walk(model)), between=list(operations(model)), **{knob: ("Exp",)})
+    assert caught.value.field == (knob,)
+    assert "inner/one" in one_line(caught)
+
+
+def test_a_rule_about_weights_that_names_an_operation_alone_says_so(one_line):
+    model = spectral_model()
+    with pytest.raises(ModelError, match="which has no weights") as caught:
+        by_rules(list(walk(model)), [(("head",), 0.5), (("Exp",), 0.1)], list(operations(model)))
+    assert caught.value.field == ("rules", 1, "layers")
+    one_line(caught)
 
 
 # What may be pruned

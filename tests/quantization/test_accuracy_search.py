@@ -203,6 +203,60 @@ def test_a_file_that_keeps_the_metric_as_asked_is_the_only_one_tried(fragile):
     assert len(told) == 1
 
 
+# Inputs, outputs and operations
+
+
+def spectral():
+    """The logarithm of squares, whose small values are all of what it tells, with classes of its own."""
+    keras.utils.set_random_seed(1)
+    x = layers.Input((12,), name="x")
+    model = keras.Model(x, layers.Dense(6, name="head")(keras.ops.log(x * x + 1e-5)))
+    return prepare(model, Export(), normal(50, 12))
+
+
+def reads_in_float():
+    """The first op has no form in integers, so that integer inputs are rounded for nothing."""
+    x = layers.Input((12,), name="x")
+    return prepare(keras.Model(x, layers.Dense(6)(keras.ops.exp(x))), Export(), normal(50, 12))
+
+
+def test_operations_that_lose_most_are_in_float_before_any_layer_is():
+    prepared, x = spectral(), normal(300, 12)
+    outcome = search(prepared, x)[0].keep()
+    assert outcome.step.met
+    assert [step.what.split(":")[0] for step in outcome.steps][-1] == "operations in float"
+    assert not any("worst" in step.what for step in outcome.steps)
+    assert dtypes(outcome) == {"head": "int8"}
+    assert agreement(prepared, outcome.conversion.content, x) >= 0.95
+
+
+def test_an_input_that_operations_in_float_read_is_in_float_unless_the_user_says_otherwise():
+    prepared, x = spectral(), normal(300, 12)
+    types = {}
+    for io in (None, "int8"):
+        outcome = search(prepared, x, **({"io": io} if io else {}))[0].keep()
+        [(types[io], _)] = read(outcome.conversion.content).inputs.values()
+    assert types == {None: "FLOAT32", "int8": "INT8"}
+
+
+@pytest.mark.parametrize("settings", [{}, {"io": "int8"}, {"io": "float32"}, {"target": "int_only"}])
+def test_inputs_in_float_are_tried_where_an_op_in_float_reads_them(settings):
+    found, asked = made_up(ready(reads_in_float(), normal(50, 12), **settings), lambda s: "FLOAT32" in str(s.inputs))
+    if settings.get("target"):
+        with pytest.raises(ConversionError, match="would stay in float"):
+            found.keep()
+    else:
+        outcome = found.keep()
+        assert outcome.step.met == (settings.get("io") != "int8")
+        assert any(step.what == "io: float32" for step in outcome.steps) == (not settings)
+    assert any("FLOAT32" in str(summary.inputs) for summary in asked) == (settings in ({}, {"io": "float32"}))
+
+
+def test_inputs_in_float_are_not_tried_where_they_change_nothing(digits):
+    outcome = made_up(digits[0], lambda summary: False)[0].keep()
+    assert "io: float32" not in [step.what for step in outcome.steps]
+
+
 # Calibration
 
 

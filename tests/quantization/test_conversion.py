@@ -8,7 +8,7 @@ from keras import layers
 
 import tfopt
 from tests.quantization import zoo
-from tfopt.errors import ConversionError, InputError, ModelError
+from tfopt.errors import ConversionError, InputError, ModelError, TfoptWarning
 from tfopt.quantization import convert, quantize_aware
 from tfopt.quantization.conversion import convert_with_notes
 from tfopt.quantization.validation import check_finite
@@ -112,6 +112,48 @@ def test_a_layer_that_differs_from_keras_a_little_is_found(one_line):
     with pytest.raises(ConversionError, match="something else than Keras") as caught:
         convert(model, "float32", zoo.normal(8, 4))
     one_line(caught)
+
+
+def saturated_root():
+    """A root that is infinite at 0, where Keras goes on with a number and LiteRT with NaN."""
+    x = layers.Input((4,))
+    return keras.Model(x, layers.Dense(3)(keras.ops.tanh(keras.ops.rsqrt(keras.ops.abs(x)))))
+
+
+@pytest.mark.parametrize("mode", ["float32", "float16", "dynamic"])
+@pytest.mark.parametrize("given", [True, False])
+def test_a_file_that_gives_nan_for_zeros_and_keras_a_number_has_a_warning_that_names_the_op(mode, given):
+    model = saturated_root()
+    name = next(op.name for op in model.operations if type(op).__name__ == "Rsqrt")
+    with pytest.warns(TfoptWarning, match=f"all inputs are 0 .*nan.*RSQRT of {name}") as caught:
+        convert(model, mode, zoo.normal(8, 4) if given else None)
+    assert len([one for one in caught if one.category is TfoptWarning]) == 1
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda x: keras.ops.log(x),  # Keras gives minus infinity as well
+        lambda x: keras.ops.divide_no_nan(x, x),
+        lambda x: layers.UnitNormalization()(x),
+    ],
+)
+def test_where_keras_and_the_file_agree_on_zeros_nothing_is_said(model, recwarn):
+    x = layers.Input((4,))
+    convert(keras.Model(x, layers.Dense(3)(model(x))), "float32", np.abs(zoo.normal(8, 4)) + 0.1)
+    assert not [one for one in recwarn if one.category is TfoptWarning]
+
+
+def test_a_model_that_takes_no_zeros_is_left_alone(recwarn):
+    class Picky(layers.Layer):
+        def call(self, x):
+            if tf.executing_eagerly() and not tf.reduce_any(x != 0):
+                raise ZeroDivisionError("nothing to see")
+            return x
+
+    x = layers.Input((4,))
+    convert(keras.Model(x, layers.Dense(3)(Picky()(x))), "float32", zoo.normal(8, 4))
+    assert not [one for one in recwarn if one.category is TfoptWarning]
 
 
 def test_a_model_that_computes_nan_is_refused():

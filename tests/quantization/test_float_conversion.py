@@ -8,7 +8,7 @@ from keras import layers
 
 from tests.quantization import zoo
 from tfopt.errors import ConversionError, ModelError
-from tfopt.models.layers import walk
+from tfopt.models.layers import operations, walk
 from tfopt.quantization.float_conversion import to_float
 from tfopt.tflite.file import read
 
@@ -149,7 +149,30 @@ def test_an_op_without_a_kernel_belongs_to_all_that_it_computes(converted):
     assert sorted(type(place.layer).__name__ for place in places) == ["Add", "ReLU"]
 
 
-def test_what_is_computed_between_layers_belongs_to_none(converted):
+def owned(model):
+    """The paths of the owners of each op."""
+    source = to_float(model)
+    return [(op.name, [place.path for place in places]) for op, places in zip(source.ops, source.owners, strict=True)]
+
+
+def test_operations_between_layers_own_what_they_compute():
+    x = layers.Input((6,))
+    inner = keras.Model(x, keras.ops.abs(layers.Dense(5, name="one")(x)), name="inner")
+    y = layers.Input((6,))
+    model = keras.Model(y, keras.ops.exp(layers.Dense(3, name="head")(inner(y))))
+    outer, within = model.operations[-1].name, inner.operations[-1].name
+    expected = [("FULLY_CONNECTED", ["inner/one"]), ("ABS", [f"inner/{within}"]), ("FULLY_CONNECTED", ["head"])]
+    assert owned(model) == [*expected, ("EXP", [outer])]
+
+
+def test_a_product_with_a_constant_belongs_to_its_operation_whatever_is_folded_into_it():
+    x = layers.Input((6,))
+    h = keras.ops.matmul(layers.Dense(5, name="one")(x), np.eye(5, 4, dtype=np.float32))
+    model = keras.Model(x, layers.BatchNormalization()(keras.ops.relu(h + 1)))
+    assert owned(model)[:2] == [("FULLY_CONNECTED", ["one"]), ("FULLY_CONNECTED", [model.operations[2].name])]
+
+
+def test_what_a_subclassed_model_computes_between_its_layers_belongs_to_none(converted):
     source = converted.prepared("subclassed with dicts").source
     assert [places for op, places in zip(source.ops, source.owners, strict=True) if op.name == "ADD"] == [()]
 
@@ -161,7 +184,14 @@ def test_tensor_names_show_the_paths_of_the_layers(converted):
 
 
 def calls(model):
-    return {place.path: vars(place.layer).get("call") for place in walk(model)}
+    return {place.path: vars(place.layer).get("call") for place in (*walk(model), *operations(model))}
+
+
+def test_operations_are_left_as_they_were():
+    x = layers.Input((6,))
+    model = keras.Model(x, keras.ops.exp(layers.Dense(3)(x)))
+    to_float(model)
+    assert list(calls(model).values()) == [None] * 3
 
 
 def test_layers_are_left_as_they_were(built):

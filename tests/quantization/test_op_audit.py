@@ -7,8 +7,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
 
 from tests.quantization.shared_conversions import Conversions
-from tfopt.quantization.conversion import convert_with_notes
-from tfopt.quantization.op_audit import audit, kernels, left_in_float, unpacked
+from tfopt.quantization.conversion import convert, convert_with_notes
+from tfopt.quantization.op_audit import audit, float_at_ends, kernels, left_in_float, unpacked
 from tfopt.recipe.export import MODES, Export
 from tfopt.tflite.file import read
 
@@ -232,3 +232,21 @@ def test_an_audit_of_the_float_file_itself_finds_no_difference(converted):
     source = converted.prepared("pruned", "float32").source
     for row in audit(source, source.content).rows:
         assert (row.bytes, row.zeros) == (row.float_bytes, row.float_zeros)
+
+
+# Ends
+
+
+@pytest.mark.parametrize(
+    ("build", "io", "expected"),
+    [
+        (lambda x: layers.Dense(3)(keras.ops.exp(x)), None, True),
+        (lambda x: layers.Dense(3)(keras.ops.exp(x)), "float32", False),
+        (lambda x: keras.ops.exp(layers.Dense(3)(x)), None, True),
+        (lambda x: layers.Dense(3)(keras.ops.exp(layers.Dense(3)(x))), None, False),
+    ],
+)
+def test_ends_in_integers_that_ops_in_float_read_or_make_are_found(build, io, expected):
+    x = layers.Input((4,))
+    content = convert(keras.Model(x, build(x)), "int8", samples(20)[:, 0, 0].repeat(2, -1), io=io)
+    assert float_at_ends(content) == expected

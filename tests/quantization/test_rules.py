@@ -9,8 +9,9 @@ from tests.quantization import zoo
 from tests.quantization.shared_conversions import Conversions
 from tfopt.errors import InputError, ModelError
 from tfopt.quantization import convert, quantizer
+from tfopt.quantization.conversion import convert_with_notes
 from tfopt.quantization.op_audit import kernels, unpacked
-from tfopt.recipe.export import Rule
+from tfopt.recipe.export import Export, Rule
 from tfopt.tflite.file import read
 
 
@@ -204,6 +205,60 @@ def test_int4_for_a_table_that_the_quantizer_leaves_at_int8_is_an_error():
     words = np.random.default_rng(0).integers(0, 30, (40, 5)).astype(np.int32)
     with pytest.raises(ModelError, match=r"'table' -> int4 would change nothing.*GATHER"):
         convert(model, "int8", words, rules=[{"layers": "table", "to": "int4"}])
+
+
+@pytest.fixture(scope="module")
+def between():
+    """A model with operations between its layers and inside of an inner model, its samples, and their names by class.
+
+    An activation is folded into the product before it.
+    """
+    keras.utils.set_random_seed(5)
+    x = layers.Input((6,))
+    inner = keras.Model(x, keras.ops.tanh(layers.Dense(5, name="one")(x)), name="inner")
+    y = layers.Input((6,))
+    h = keras.ops.matmul(inner(y), zoo.normal(5, 4))
+    h = keras.ops.sigmoid(layers.Dense(5, name="two")(keras.ops.relu(h)))
+    model = keras.Model(y, layers.Dense(3, name="head")(h))
+    every = (op for owner in (model, inner) for op in owner.operations if not isinstance(op, layers.Layer))
+    return model, zoo.normal(40, 6), {type(op).__name__: op.name for op in every}
+
+
+def floating(between, *patterns, **settings):
+    """The names of the ops that compute in float."""
+    model, samples, _ = between
+    rules = [{"layers": list(patterns), "to": "float"}] if patterns else []
+    return convert_with_notes(model, Export(mode="int8", rules=rules, **settings), samples).audit.floating
+
+
+@pytest.mark.parametrize(
+    ("kind", "op"), [("Tanh", "TANH"), ("Matmul", "FULLY_CONNECTED"), ("Sigmoid", "LOGISTIC"), ("inner/Tanh", "TANH")]
+)
+def test_a_rule_reaches_an_operation_between_layers_by_its_name_and_class(between, kind, op):
+    above, _, kind = kind.rpartition("/")
+    name = between[2][kind]
+    assert floating(between) == ()
+    for pattern in (f"{above}/{name}",) if above else (name, kind):
+        [found] = floating(between, pattern)
+        assert found.startswith(f"{op} ")
+
+
+def test_an_operation_that_is_folded_into_another_says_into_which(between, one_line):
+    with pytest.raises(ModelError, match=f"is folded into the op of {between[2]['Matmul']}. Name that") as caught:
+        floating(between, between[2]["Relu"])
+    one_line(caught)
+
+
+def test_int4_reaches_the_constant_of_an_operation(between):
+    model, samples, names = between
+    rules = [{"layers": names["Matmul"], "to": "int4"}]
+    rows = convert_with_notes(model, Export(mode="int8", rules=rules), samples).audit.rows
+    assert {row.layer: row.dtype for row in rows}[names["Matmul"]] == "int4"
+
+
+def test_a_misspelt_operation_gets_the_nearest_name(between):
+    with pytest.raises(ModelError, match=f"Did you mean '{between[2]['Matmul']}'"):
+        floating(between, between[2]["Matmul"].replace("mm", "m").replace("tm", "m"))
 
 
 @pytest.mark.parametrize("mode", ["int8", "int16x8", "dynamic", "weight_only"])

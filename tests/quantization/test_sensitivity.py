@@ -1,6 +1,7 @@
 """Sensitivity by layer, against a brute force on the Keras model itself."""
 
 import gzip
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -8,9 +9,9 @@ import pytest
 from keras import layers
 from sklearn.datasets import load_digits
 
-from tfopt.quantization import quantizer, rank_layers
+from tfopt.quantization import convert, quantizer, rank_layers
 from tfopt.quantization.conversion import prepare
-from tfopt.quantization.sensitivity import SCORED_SAMPLES, groups, measure
+from tfopt.quantization.sensitivity import SCORED_SAMPLES, groups, measure, measure_groups
 from tfopt.recipe.export import Export
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.interpreter import Runner
@@ -135,6 +136,39 @@ def test_the_least_error_per_byte_saved_comes_first_and_what_saves_nothing_last(
     assert ratios[0] == found[0].error / found[0].bytes_saved
     assert {s.group.kind for s in found if not s.bytes_saved} == {"MAX_POOL_2D", "RESHAPE"}
     assert all(s.error_per_byte == np.inf for s in found if not s.bytes_saved)
+
+
+def test_operations_between_layers_are_ranked_by_the_names_that_rules_take():
+    x = layers.Input((6,))
+    model = keras.Model(x, layers.Dense(3, name="head")(keras.ops.tanh(layers.Dense(4, name="body")(x))))
+    ranked = rank_layers(model, normal(20, 6), precisions=("int8",))
+    name = next(op.name for op in model.operations if type(op).__name__ == "Tanh")
+    assert {line.group.name: line.group.kind for line in ranked.layers} == {
+        "body": "FULLY_CONNECTED",
+        name: "TANH",
+        "head": "FULLY_CONNECTED",
+    }
+
+
+def test_what_makes_the_output_infinite_or_nan_loses_most_of_all():
+    """Squares that int8 takes for 0, before a logarithm."""
+    x = layers.Input((6,))
+    model = keras.Model(x, layers.Dense(3, name="head")(keras.ops.log(x * x + 1e-6)))
+    ranked = rank_layers(model, normal(60, 6), precisions=("int8",)).layers
+    worst = next(op.name for op in model.operations if type(op).__name__ == "Add")
+    assert [line.group.name for line in ranked if line.error == np.inf] == [worst]
+    assert not any(np.isnan(line.error) for line in ranked)
+
+
+@pytest.mark.parametrize("mode", ["dynamic", "weight_only"])
+def test_in_modes_of_kernels_alone_a_layer_is_quantized_as_in_the_mode(prepared, mode):
+    there = replace(prepared, export=Export(mode=mode))
+    group = next(group for group in groups(prepared.source) if group.name == "six")
+    [one] = measure_groups(there, [(group, "int8")])
+    content = convert(
+        prepared.model, mode, prepared.samples, rules=[{"layers": "*", "to": "float"}, {"layers": "six", "to": "int8"}]
+    )
+    assert one.error == pytest.approx(error(prepared, content), rel=1e-4)
 
 
 def test_the_bytes_saved_are_those_that_the_file_loses(prepared, found):

@@ -102,6 +102,14 @@ def test_the_zeros_of_a_pruned_model_stay(blobs):
     assert distinct(model) == [5, 5, 5]
 
 
+@pytest.mark.parametrize("settings", [{"only": ["Exp"]}, {"skip": ["Exp"]}, {"rules": {"Exp": 3}}])
+def test_a_pattern_that_names_an_operation_alone_says_that_it_has_no_weights(settings):
+    x = layers.Input((4,))
+    model = keras.Model(x, keras.ops.exp(layers.Dense(3, name="head")(x)))
+    with pytest.raises(ModelError, match=r"'Exp' of .* an operation between layers, which has no weights.*head"):
+        Clustering(4, **settings).choose(model)
+
+
 def test_rules_and_patterns_choose(blobs):
     model = compiled(network())
     clustering = Clustering(4, rules={"Dense": 6, "head": 0})

@@ -215,6 +215,14 @@ def test_a_pattern_that_matches_nothing_is_refused_before_training(blobs):
         fit(compiled(sequential()), blobs, [MagnitudePruning(sparsity=0.5, only=["hiden"])])
 
 
+@pytest.mark.parametrize("settings", [{"only": ["Exp"]}, {"skip": ["Exp"]}, {"rules": {"Exp": 0.5}}])
+def test_a_pattern_that_names_an_operation_alone_says_that_it_has_no_weights(settings):
+    x = layers.Input((4,))
+    model = keras.Model(x, keras.ops.exp(layers.Dense(3, name="head")(x)))
+    with pytest.raises(ModelError, match=r"'Exp' of .* an operation between layers, which has no weights.*head"):
+        MagnitudePruning(sparsity=0.5, **settings).choose(model, 8)
+
+
 def test_fits_before_and_after_the_callback_are_ordinary_ones_and_the_users_own_constraint_acts_before_the_mask(blobs):
     model, pruning, own = compiled(small()), MagnitudePruning(sparsity=0.75), keras.constraints.MaxNorm(0.1)
     before, head = model.get_config(), model.get_layer("head")

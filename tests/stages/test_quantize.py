@@ -1,6 +1,7 @@
 """Stage `quantize` through whole runs on small data, and what it refuses before any of them."""
 
 import json
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 import tfopt
-from tfopt.errors import GateError, InputError, RecipeError
+from tfopt.errors import ConversionError, GateError, InputError, RecipeError
+from tfopt.recipe.details.quantization import ConversionNotes, ConversionWarnings
 from tfopt.recipe.progress import Progress
 from tfopt.stages.quantize import Quantize
 from tfopt.tflite import interpreter
@@ -51,6 +53,15 @@ def fragile():
     kernel[0] = 0
     decide.set_weights([kernel, bias])
     return model
+
+
+def noisy():
+    """The logarithm of squares, whose small values are all of what it tells."""
+    keras.utils.set_random_seed(2)
+    x = layers.Input((12,), name="x")
+    model = keras.Model(x, layers.Dense(6, name="head")(keras.ops.log(x * x + 1e-5)))
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    return model
 '''
 
 DATA = '''
@@ -73,6 +84,10 @@ def load():
 
 def fragile():
     return _labelled(model.fragile)
+
+
+def noisy():
+    return _labelled(model.noisy)
 '''
 
 
@@ -99,6 +114,10 @@ def fragile(*stages):
     return recipe(*stages, model="model.py:fragile", data="data.py:fragile")
 
 
+def noisy(*stages):
+    return recipe(*stages, model="model.py:noisy", data="data.py:noisy")
+
+
 def refused(path):
     with pytest.raises(InputError) as caught:
         tfopt.run(path)
@@ -108,6 +127,66 @@ def refused(path):
 
 def dtypes(artifact):
     return {row["layer"]: row["dtype"] for row in artifact.details["audit"]["rows"]}
+
+
+# Noise
+
+
+def test_a_noisy_file_is_refused_with_the_rules_that_mend_it(one_line):
+    with pytest.raises(ConversionError, match="has to exceed 10") as caught:
+        tfopt.run(noisy("quantize: {mode: int8}"))
+    assert re.search(r"Most is lost in add\w*, multiply\w*: rules: .* would give", one_line(caught))
+    # Names of operations count on with every model that this process builds; their classes do not.
+    final = tfopt.run(noisy("quantize: {mode: int8, rules: [{layers: [Add, Multiply], to: float}]}")).final
+    assert final.metrics["calibration_snr_db"] > 20
+    assert final.details.of(ConversionWarnings) is None
+
+
+def test_with_the_users_word_a_noisy_file_is_there_with_a_warning():
+    result = tfopt.run(noisy("quantize: {mode: int8, least_snr_db: -100}"))
+    [warning] = result.final.details.of(ConversionWarnings).warnings
+    assert f"SNR {result.metrics['calibration_snr_db']:.1f} dB" in warning
+    assert f"- {warning}" in (result.folder / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        ("quantize: {mode: int8}", "verify: {max_drop: 0.99}"),
+        ("quantize: {mode: int8, max_drop: 0.99}",),
+        (
+            "quantize: {mode: int8, name: a}",
+            "quantize: {mode: dynamic, after: source}",
+            "verify: {max_drop: 0.99, after: a}",
+        ),
+    ],
+)
+def test_where_a_metric_judges_the_file_the_ratio_is_a_note(stages):
+    result = tfopt.run(noisy(*stages))
+    made = next(artifact for artifact in result.artifacts.values() if artifact.kind == "quantize")
+    assert made.metrics["calibration_snr_db"] < 10
+    assert any("the metric decides" in note for note in made.details.of(ConversionNotes).notes)
+    assert made.details.of(ConversionWarnings) is None
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        ("quantize: {mode: int8}", "verify: {}"),
+        (
+            "quantize: {mode: dynamic, name: a}",
+            "quantize: {mode: int8, after: source}",
+            "verify: {max_drop: 0.99, after: a}",
+        ),
+    ],
+)
+def test_a_stage_that_only_measures_or_judges_another_file_does_not_excuse_it(stages):
+    with pytest.raises(ConversionError, match="has to exceed 10"):
+        tfopt.run(noisy(*stages))
+
+
+def test_the_check_before_a_training_asks_for_no_ratio():
+    tfopt.validate(noisy("train: {epochs: 1}", "quantize: {mode: int8, least_snr_db: 60}"))
 
 
 # Files

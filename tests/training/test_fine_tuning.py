@@ -117,6 +117,15 @@ def test_the_optimizer_is_its_own_again_afterwards(data, tmp_path):
     assert type(keras.models.load_model(tmp_path / "m.keras").optimizer) is type(model.optimizer)
 
 
+@pytest.mark.parametrize("settings", [{"freeze": ("Exp",)}, {"rates": {"Exp": 0.1}}])
+def test_a_pattern_that_names_an_operation_alone_says_that_it_has_no_weights(settings):
+    x = layers.Input((4,))
+    model = keras.Model(x, keras.ops.exp(layers.Dense(3, name="head")(x)))
+    model.compile("sgd", "mse")
+    with pytest.raises(ModelError, match="an operation between layers, which has no weights"):
+        trainer.check_trainable(model, FitSettings(epochs=1, **settings))
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "sentence"),
     [

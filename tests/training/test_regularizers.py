@@ -132,6 +132,13 @@ def test_nothing_is_left_after_an_exception_in_the_block():
     assert model.losses == []
 
 
+def test_a_pattern_that_names_an_operation_alone_says_that_it_has_no_weights():
+    x = layers.Input((4,))
+    model = keras.Model(x, keras.ops.exp(layers.Dense(3, name="head")(x)))
+    with pytest.raises(ModelError, match="an operation between layers, which has no weights"):
+        chosen(model, Penalty(L1, L2, only=("Exp",)))
+
+
 def test_a_pattern_without_a_match_is_an_error_and_leaves_nothing():
     model = small_model()
     with pytest.raises(ModelError, match="'nowhere'"), attached(model, [Penalty(L1), Penalty(L2, only=("nowhere",))]):

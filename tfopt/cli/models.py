@@ -48,6 +48,10 @@ def convert(
     no_slim: Annotated[bool, typer.Option("--no-slim", help="Keep tensor names.")] = False,
     no_unroll: Annotated[bool, typer.Option("--no-unroll", help="Keep recurrent layers as loops, in float.")] = False,
     sparse: Annotated[bool, typer.Option("--sparse", help="For float32: TFLite's sparse format.")] = False,
+    least_snr: Annotated[
+        float | None,
+        typer.Option("--least-snr", help="Decibels of SNR that a quantized file has to exceed, 10 if not given."),
+    ] = None,
     samples: Samples = 200,
     trust: Trust = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Write over a file that is there.")] = False,
@@ -57,7 +61,8 @@ def convert(
     from tfopt.recipe.artifact import storage_errors
     from tfopt.recipe.export import Export
 
-    optional = {name: value for name, value in (("io", io), ("ranges", ranges)) if value is not None}
+    given = (("io", io), ("ranges", ranges), ("least_snr_db", least_snr))
+    optional: dict[str, Any] = {name: value for name, value in given if value is not None}
     settings: dict[str, Any] = {
         "mode": mode,
         "batch": int(batch) if batch.lstrip("-").isdigit() else batch,
@@ -132,6 +137,7 @@ def _show(converted: Conversion, file: Path) -> None:
     console = open_console()
     console.print(_audit_table(converted.audit.rows), markup=False)
     lines = [f"note  {note}" for note in converted.notes]
+    lines += [f"warning  {warning}" for warning in converted.warnings]
     lines += [f"left  {skipped.where}: {skipped.reason}" for skipped in converted.skipped]
     lines += [f"{name}  {value:,.6g}" for name, value in converted.figures.items()]
     lines += [f"file  {relative_path(file.resolve())}  {totals(converted)}"]

@@ -1,14 +1,15 @@
 """The layers of a Keras model with their paths, the kernels they own, and the patterns that choose among them.
 
 A pattern is a shell pattern (`fnmatch`): it chooses a layer if it matches the layer's path (`encoder/conv2d`), its
-name, its class (`Conv2D`), or the same of a layer that it lies in.
+name, its class (`Conv2D`), or the same of a layer that it lies in. Operations of functional models that are no layers
+(`keras.ops.log` called between them) have names and paths as layers do.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
@@ -41,11 +42,11 @@ ON_REQUEST: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class LayerRef:
-    """A layer and its path in a model.
+    """A layer, or an operation between layers, and its path in a model.
 
     Args:
         path: The names from the model down to the layer, joined by `/`; the model itself is left out.
-        layer: The Keras layer.
+        layer: The Keras layer or `keras.Operation`.
         above: The layers that contain it, outermost first, without the model.
     """
 
@@ -97,6 +98,20 @@ def walk(model: keras.Model) -> Iterator[LayerRef]:
     return below(model, "", ())
 
 
+def operations(model: keras.Model) -> Iterator[LayerRef]:
+    """Every operation between the layers of a model or of a functional model in it, each once."""
+    layers = list(walk(model))
+    seen = {id(model), *(id(place.layer) for place in layers)}
+    for owner, prefix, above in [
+        (model, "", ()),
+        *((place.layer, f"{place.path}/", (*place.above, place.layer)) for place in layers),
+    ]:
+        for operation in getattr(owner, "operations", ()):  # those of a functional model, its layers among them
+            if id(operation) not in seen:
+                seen.add(id(operation))
+                yield LayerRef(f"{prefix}{operation.name}", operation, above)
+
+
 def check_names(model: keras.Model) -> None:
     """Refuses names of a model and its layers that TensorFlow does not take.
 
@@ -141,13 +156,16 @@ def replaced_by(layer: Any) -> Any:
     return getattr(vars(layer).get("call"), "replaced_by", None)
 
 
-def matching(places: Sequence[LayerRef], pattern: str, setting: str) -> list[LayerRef]:
+def matching(
+    places: Sequence[LayerRef], pattern: str, setting: str, between: Iterable[LayerRef] = ()
+) -> list[LayerRef]:
     """The layers that a pattern matches.
 
     Args:
         places: The layers to choose from.
         pattern: A layer pattern.
         setting: Name of the setting that has the pattern, for the error.
+        between: Operations between the layers, for a setting that is about weights, which they do not have.
 
     Raises:
         ModelError: The pattern matches no layer; the error names the layers there are.
@@ -155,6 +173,13 @@ def matching(places: Sequence[LayerRef], pattern: str, setting: str) -> list[Lay
     chosen = [place for place in places if place.matches(pattern)]
     if not chosen:
         names = [place.path for place in places]
+        named = next((place for place in between if place.matches(pattern)), None)
+        if named is not None:
+            raise ModelError(
+                f"the pattern {pattern!r} of {setting!r} matches {named.path} ({type(named.layer).__name__}) alone, an "
+                f"operation between layers, which has no weights. Name a layer. Layers: {', '.join(names)}.",
+                (setting,),
+            )
         near = did_you_mean(pattern, names)
         there = f"{near} " if near.startswith("Did") else ""
         raise ModelError(
@@ -163,15 +188,18 @@ def matching(places: Sequence[LayerRef], pattern: str, setting: str) -> list[Lay
     return chosen
 
 
-def select(places: Sequence[LayerRef], only: Sequence[str] = (), skip: Sequence[str] = ()) -> list[LayerRef]:
+def select(
+    places: Sequence[LayerRef], only: Sequence[str] = (), skip: Sequence[str] = (), between: Sequence[LayerRef] = ()
+) -> list[LayerRef]:
     """The layers that some pattern of `only` matches (all, where it is empty) and none of `skip`.
 
     Raises:
-        ModelError: A pattern matches no layer; the error names the layers there are.
+        ModelError: A pattern matches no layer; the error names the layers there are, and the operation in `between`
+            that it does match.
     """
     for setting, patterns in (("only", only), ("skip", skip)):
         for pattern in patterns:
-            matching(places, pattern, setting)
+            matching(places, pattern, setting, between)
     chosen = [place for place in places if not only or any(place.matches(p) for p in only)]
     return [place for place in chosen if not any(place.matches(p) for p in skip)]
 
@@ -192,7 +220,9 @@ def as_rules(rules: Rules[T] | None) -> list[tuple[tuple[str, ...], T]]:
     raise InputError(f"rules is a dict of layer patterns and numbers, such as {{'head': 0}}. Received: {rules!r}.")
 
 
-def by_rules(places: Sequence[LayerRef], rules: Sequence[tuple[Sequence[str], T]]) -> list[T | None]:
+def by_rules(
+    places: Sequence[LayerRef], rules: Sequence[tuple[Sequence[str], T]], between: Sequence[LayerRef] = ()
+) -> list[T | None]:
     """The value of the last rule that matches each layer; None where none does.
 
     Raises:
@@ -202,7 +232,7 @@ def by_rules(places: Sequence[LayerRef], rules: Sequence[tuple[Sequence[str], T]
     for number, (patterns, value) in enumerate(rules):
         for pattern in patterns:
             try:
-                chosen = matching(places, pattern, "rules")
+                chosen = matching(places, pattern, "rules", between)
             except ModelError as error:
                 error.field = ("rules", number, "layers")
                 raise

@@ -191,6 +191,7 @@ class Plan:
             devices=self.devices or Devices(recipe.runtime),
             build=self._build_of(name),
             recipe_folder=recipe.folder,
+            judged=any(name in step.parents and step.stage.judges() for step in self.steps),
         )
 
     def _build_of(self, name: str) -> Callable[[Any], Any] | None:

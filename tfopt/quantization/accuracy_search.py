@@ -1,8 +1,9 @@
 """The accuracy search: quantize as far as the user's own metric, measured on LiteRT, allows.
 
 Starting from the requested settings, one step after the other is tried until the metric is kept: other calibration,
-then a higher precision for the most sensitive layers. Towards the smallest file it goes the other way: as many layers
-to int4 as the metric allows, those with the least error per byte saved first.
+inputs and outputs in float where ops in float read or make them, a higher precision for the operations without kernels
+that lose most, which costs no bytes, then for the most sensitive layers. Towards the smallest file it goes the other
+way: as many layers to int4 as the metric allows, those with the least error per byte saved first.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ import numpy as np
 
 from tfopt.errors import ConversionError, InputError, TrainingError
 from tfopt.quantization import quantizer
-from tfopt.quantization.conversion import Conversion, PreparedModel, finish
+from tfopt.quantization.conversion import Conversion, finish
+from tfopt.quantization.noise_sources import telling
+from tfopt.quantization.op_audit import float_at_ends
+from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.quantization.sensitivity import Sensitivity, measure
 from tfopt.recipe.details.quantization import AccuracyStep
 from tfopt.recipe.export import MODES, RANGES, TARGETS
 from tfopt.tflite import flatbuffer
+from tfopt.tflite.file import read
 
 
 @dataclass(frozen=True)
@@ -72,8 +77,9 @@ class AccuracySearch:
     ):
         self._score, self._drop, self._max_drop = score, drop, max_drop
         self._step, self._part = step, part
-        self._asked, self._more = prepared, more
+        self._asked, self._more = prepared.judged("metric"), more
         self._tried: list[tuple[AccuracyStep, _Choice, bytes]] = []
+        self._measured: dict[tuple[int, str, str], list[Sensitivity]] = {}
 
     def keep(self) -> Outcome:
         """Tries the requested settings, then one step after the other, until a file keeps the metric."""
@@ -122,6 +128,8 @@ class AccuracySearch:
         if not self._calibrations(start):
             return
         last = TARGETS[self._asked.export.target].highest_precision
+        if self._float_ends(last) or self._raise_operations(last):
+            return
         rungs = [("int4", "int8")] if MODES[self._asked.export.mode].weights == "int4" else []
         for measured, to in (*rungs, ("int8", last)):
             self._protect(self._ordered()[0][1], measured, to)
@@ -140,6 +148,34 @@ class AccuracySearch:
         more = replace(self._asked, samples=dict(self._more))
         return not self._try(f"calibration on {count} samples", replace(start, prepared=more)).met
 
+    def _float_ends(self, last: str) -> bool:
+        """Tries inputs and outputs in float where that changes anything; returns whether it keeps the metric."""
+        _, choice, content = self._ordered()[0]
+        if choice.prepared.export.io is not None or last != "float" or not float_at_ends(content):
+            return False
+        return self._try("io: float32", replace(choice, prepared=choice.prepared.with_io("float32"))).met
+
+    def _raise_operations(self, to: str) -> bool:
+        """Tries a higher precision for what has no kernel and loses most; returns whether it keeps the metric."""
+        choice = self._ordered()[0][1]
+        found = [s for s in telling(self._sensitivity(choice.prepared, "int8")) if not s.group.floats]
+        found = [s for s in found if self._may(s, choice, to)]
+        if not found:
+            return False
+        raised = {i: to for s in found for i in self._able(s, choice, to)}
+        names = ", ".join(s.group.name for s in found)
+        return self._try(f"operations in {to}: {names}", self._raised(choice, raised)).met
+
+    @staticmethod
+    def _raised(start: _Choice, kept: Mapping[int, str]) -> _Choice:
+        """A choice with other precisions; an input that an op in float reads is in float, unless the user said."""
+        prepared = start.prepared
+        inputs = read(prepared.source.content).inputs
+        ops = [prepared.source.ops[i] for i, to in kept.items() if to == "float"]
+        if prepared.export.io is None and any(tensor.name in inputs for op in ops for tensor in op.inputs):
+            prepared = prepared.with_io("float32")
+        return replace(start, prepared=prepared, precisions={**start.precisions, **kept})
+
     def _protect(self, start: _Choice, measured: str, to: str) -> None:
         """Raises the precision of the layers most sensitive to `measured` to `to`: as few as it takes."""
         ranked = [s for s in self._sensitivity(start.prepared, measured) if self._may(s, start, to)]
@@ -151,7 +187,7 @@ class AccuracySearch:
             kept = {i: to for s in ranked[:count] for i in self._able(s, start, to)}
             names = ", ".join(s.group.name for s in ranked[: min(count, 3)]) + (" ..." if count > 3 else "")
             what = f"{count} worst {'layer' if count == 1 else 'layers'} in {to}: {names}"
-            return self._try(what, replace(start, precisions={**start.precisions, **kept})).met
+            return self._try(what, self._raised(start, kept)).met
 
         fails, count = 0, 1
         while count < len(ranked) and not attempt(count):
@@ -185,12 +221,16 @@ class AccuracySearch:
                 chosen.append(extra)
 
     def _sensitivity(self, prepared: PreparedModel, precision: str) -> list[Sensitivity]:
-        return measure(prepared, (precision,), self._part)
+        key = (id(prepared.samples), prepared.export.ranges, precision)
+        if key not in self._measured:
+            self._measured[key] = measure(prepared, (precision,), self._part)
+        return self._measured[key]
 
     def _may(self, sensitivity: Sensitivity, start: _Choice, to: str) -> bool:
         """Whether a layer can get another precision: some op has that form, and no rule of the user's covers it."""
-        decided = start.prepared.assigned.precisions
-        return bool(self._able(sensitivity, start, to)) and not any(i in decided for i in sensitivity.group.ops)
+        decided, able = start.prepared.assigned.precisions, self._able(sensitivity, start, to)
+        has_it = all(start.precisions.get(i) == to for i in able)
+        return not has_it and not any(i in decided for i in sensitivity.group.ops)
 
     @staticmethod
     def _able(sensitivity: Sensitivity, start: _Choice, to: str) -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,12 +16,16 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tfopt.errors import ConversionError, DataError
 from tfopt.output_capture import captured
+from tfopt.quantization.root_rewrite import bounds
 from tfopt.recipe.export import RANGES
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op
 
 # A range narrower than this counts as empty.
 NOTHING = 2e-8
+# A reciprocal root counts as bounded from this share of its bound on; its bound stands out where it is this many times
+# the largest other value, which would be less than one step of 8 bits.
+AT_BOUND, STANDS_OUT = 0.999, 255
 # The scale of a sum is at least that of its operands divided by this.
 FINEST = 2**13
 T = TypeVar("T")
@@ -36,11 +40,13 @@ class ActivationExtremes:
         low: Smallest value of each tensor in each run, `(runs, tensors)`; a run is one sample, or one batch of a file
             with a fixed batch.
         high: Largest value, `(runs, tensors)`.
+        bounded: Bound by tensor name of reciprocal roots whose extremes leave out the values at their bound.
     """
 
     names: tuple[str, ...]
     low: np.ndarray
     high: np.ndarray
+    bounded: Mapping[str, float] = field(default_factory=dict)
 
     def ranges(self, method: str = "minmax") -> dict[str, dict[str, np.ndarray]]:
         """The range of each tensor, as litert-quantizer takes it.
@@ -170,6 +176,7 @@ class _Observer:
         details = self._interpreter.get_tensor_details()
         self._shapes = {detail["index"]: tuple(detail["shape"]) for detail in details}
         self._inputs = {entry.name.decode(): int(entry.tensorIndex) for entry in parsed.signatureDefs[0].inputs}
+        self._bounds = bounds(parsed)
         self._tensors = [
             (detail["index"], detail["name"])
             for detail in details
@@ -180,7 +187,7 @@ class _Observer:
         sizes = [int(d["shape"][0]) if len(d["shape"]) else 1 for d in self._interpreter.get_input_details()]
         step = max(sizes)
         count = len(next(iter(samples.values())))
-        low, high = [], []
+        low, high, within = [], [], []
         for start in range(0, count, step):
             chunk = np.arange(start, start + step) % count  # a file with a fixed batch takes nothing less
             for name, index in self._inputs.items():
@@ -189,6 +196,7 @@ class _Observer:
             extremes = [self._extremes(index) for index, _ in self._tensors]
             low.append([e[0] for e in extremes])
             high.append([e[1] for e in extremes])
+            within.append([self._largest_within(index, bound) for index, bound in self._bounds.items()])
         names = tuple(name for _, name in self._tensors)
         bad = np.argwhere(~np.isfinite(low) | ~np.isfinite(high))
         if len(bad):  # the quantizer would end the process
@@ -197,7 +205,28 @@ class _Observer:
                 f"an activation has no range, as it is not finite: {names[tensor]}, from calibration sample "
                 f"{sample * step} on."
             )
-        return ActivationExtremes(names, np.array(low), np.array(high))
+        return self._without_bounds(ActivationExtremes(names, np.array(low), np.array(high)), np.array(within))
+
+    def _largest_within(self, index: int, bound: float) -> float:
+        value = self._value(index)
+        return float(value[value < AT_BOUND * bound].max(initial=0))
+
+    def _without_bounds(self, extremes: ActivationExtremes, within: np.ndarray) -> ActivationExtremes:
+        """Leaves out the values that reciprocal roots of 0 have, which are multiplied by 0, where they stand out.
+
+        Args:
+            extremes: The extremes of all values.
+            within: Largest value of each bounded root that is not at its bound, `(runs, roots)`.
+        """
+        places = {index: place for place, (index, _) in enumerate(self._tensors)}
+        bounded = {}
+        for number, (index, bound) in enumerate(self._bounds.items()):
+            if index in places and 0 < within[:, number].max() * STANDS_OUT < bound:
+                place = places[index]
+                extremes.high[:, place] = within[:, number]
+                extremes.low[:, place] = np.minimum(extremes.low[:, place], extremes.high[:, place])
+                bounded[extremes.names[place]] = bound
+        return replace(extremes, bounded=bounded)
 
     def values(
         self, samples: Mapping[str, np.ndarray], kept: Callable[[np.ndarray], T], names: Container[str] | None

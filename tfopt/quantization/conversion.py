@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfopt.errors import ConversionError, DataError, InputError, ModelError, TfoptWarning
 from tfopt.metrics import compare_outputs
@@ -18,25 +17,25 @@ from tfopt.models.keras2.migration import Comparison
 from tfopt.models.layers import replaced_by, walk
 from tfopt.models.requirements import check_call, check_not_quantized
 from tfopt.output_capture import captured
-from tfopt.quantization import identities, quantizer, rules, validation
-from tfopt.quantization.calibration import ActivationExtremes, observe_extremes
+from tfopt.quantization import identities, noise_sources, validation
 from tfopt.quantization.calibration_data import collect_samples, match_inputs, random_samples
 from tfopt.quantization.converter_fallback import post_training
-from tfopt.quantization.float_conversion import FloatModel, to_float, trace
+from tfopt.quantization.float_conversion import to_float, trace
 from tfopt.quantization.input_range import input_range_warnings
 from tfopt.quantization.mask_rewrite import bring_near
-from tfopt.quantization.masks import Masks
-from tfopt.quantization.op_audit import audit, left_in_float
+from tfopt.quantization.op_audit import audit, is_quantized, left_in_float
 from tfopt.quantization.op_replacement import stay_in_float
+from tfopt.quantization.prepared_model import JudgedBy, PreparedModel
 from tfopt.quantization.refusals import check_batched, check_text, random_part
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit
 from tfopt.recipe.export import MODES, TARGETS, Export
 from tfopt.tflite import flatbuffer
-from tfopt.tflite.file import FileSummary, Op, read
+from tfopt.tflite.file import FileSummary, read
 from tfopt.tflite.interpreter import Runner
 
-CHECKED_SAMPLES = 8
+# Signal-to-noise ratio below which a file is said to be noisy.
+GOOD_SNR_DB = 20.0
 # A recurrent model is quantized entirely above this ratio; below it, its loops stay in float.
 RECURRENT_SNR_DB = 10.0
 _KEPT = "loops stay in float"
@@ -51,6 +50,7 @@ class Conversion:
         skipped: Ops that stayed in floating point although the mode quantizes, or that a rule could not reach.
         audit: Storage and computation of each op.
         notes: Remarks, such as on a route that failed and the one taken instead.
+        warnings: What a user has to know before the file is used, sentences without a full stop.
         figures: `calibration_snr_db` (decibels) and `calibration_max_error` against the float file on some of the
             samples, and measurements of the target's own runtime: `arena_bytes` and `tflm_max_error` for
             microcontrollers.
@@ -61,91 +61,8 @@ class Conversion:
     skipped: tuple[Skipped, ...]
     audit: Audit
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     figures: dict[str, float] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class PreparedModel:
-    """One float conversion, from which every quantized file is made.
-
-    Args:
-        model: The model, in float32.
-        source: The float file.
-        samples: Representative inputs `(samples, ...)` by input name.
-        export: Settings of the file.
-        notes: Remarks on the conversion and its comparison with Keras.
-        masks: The values that masks put out of play, whose constants the float file has near the others.
-        unmasked: Bytes of the float file as it was before that, where it was.
-        converted: The quantized file where TFLiteConverter had to make it, which takes no rules.
-        warnings: What may make every file poor.
-    """
-
-    model: keras.Model
-    source: FloatModel
-    samples: dict[str, np.ndarray]
-    export: Export
-    notes: tuple[str, ...] = ()
-    masks: Masks = field(default_factory=Masks)
-    unmasked: bytes | None = None
-    converted: bytes | None = None
-    warnings: tuple[str, ...] = ()
-
-    @cached_property
-    def extremes(self) -> ActivationExtremes:
-        """The extremes of each activation on the samples, measured once."""
-        found = observe_extremes(self.source.content, self.masks.clipped(self.samples))
-        return self.masks.on(self.unmasked, self.samples).bounded(found) if self.unmasked else found
-
-    @cached_property
-    def few(self) -> dict[str, np.ndarray]:
-        """A few samples, to compare outputs on."""
-        return {name: array[:CHECKED_SAMPLES] for name, array in self.samples.items()}
-
-    @cached_property
-    def expected(self) -> dict[str, np.ndarray]:
-        """The float file's outputs on the few samples."""
-        return Runner(self.unmasked or self.source.content)(self.few)
-
-    @property
-    def loops(self) -> tuple[Op, ...]:
-        """The loops of the float file."""
-        return tuple(op for op in self.source.ops if op.facts.loop)
-
-    def snr(self, content: bytes) -> float:
-        """The signal-to-noise ratio of a file's outputs against the float file's, in decibels; of several the worst."""
-        got = Runner(content)(self.few)
-        validation.check_finite(got)
-        return min(compare_outputs({name: self.expected[name]}, got)["snr_db"] for name in self.expected)
-
-    @cached_property
-    def assigned(self) -> rules.PrecisionAssignment:
-        """The rules, resolved."""
-        return rules.resolve(self.export.rules, self.source, self.export.mode)
-
-    def quantized(
-        self,
-        precisions: Mapping[int, str] | None = None,
-        algorithms: Mapping[int, str] | None = None,
-        ranges: str | None = None,
-    ) -> bytes:
-        """A quantized file with its tensor names, not yet checked.
-
-        Args:
-            precisions: Precision by op number, on top of the rules.
-            algorithms: Algorithm by op number, see `quantizer.quantize`.
-            ranges: A range method in `RANGES`; that of the export settings if not given.
-        """
-        mode = MODES[self.export.mode]
-        if not mode.quantizes:
-            return self.source.content
-        if self.converted is not None:
-            if precisions:
-                raise ConversionError("TFLiteConverter, which made the file, gives single layers no precision.")
-            return self.converted
-        found = self.extremes.ranges(ranges or self.export.ranges) if mode.static else None
-        given = {**self.assigned.precisions, **(precisions or {})}
-        return quantizer.quantize(self.source, mode.name, found, given, self.export.io, algorithms, self.export.scales)
 
 
 def convert(
@@ -173,13 +90,14 @@ def convert(
         custom_objects: Classes and functions that a model file is made of, by name.
         trust: Load Python code that a model file carries (a Lambda layer).
         **settings: Any other field of `tfopt.Export`: `io`, `rules`, `ranges`, `batch`, `target`, `unroll`,
-            `slim`, `sparse`.
+            `slim`, `sparse`, `least_snr_db`.
 
     Returns:
         The bytes of the file.
 
     Warns:
-        TfoptWarning: The samples seem to be scaled in another way than what the model was trained on.
+        TfoptWarning: The outputs are noisy (an SNR below 20 dB against the float file), rows of zeros give NaN, or the
+            samples seem to be scaled in another way than what the model was trained on.
 
     Raises:
         InputError: Settings that do not go together, no calibration samples, or a model that cannot be read.
@@ -188,16 +106,23 @@ def convert(
     export = Export(**{"mode": mode, **settings})
     comparison = Comparison(samples=lambda model: collect_samples(calibration, model))
     admitted = loading.as_keras3(model, custom_objects, trust, comparison)
-    converted = convert_with_notes(admitted, export, calibration)
-    for sentence in converted.warnings:
-        warnings.warn(sentence, TfoptWarning, stacklevel=2)
-    return converted.content
+    made = convert_with_notes(admitted, export, calibration)
+    warn(made, stacklevel=3)
+    return made.content
 
 
-def convert_with_notes(model: keras.Model, export: Export, calibration: Any = None) -> Conversion:
-    """`convert` with the ops that stayed in float, the audit of each op, and remarks."""
-    prepared = unroll_if_better(prepare(model, export, calibration))
+def convert_with_notes(
+    model: keras.Model, export: Export, calibration: Any = None, judged_by: JudgedBy = "snr"
+) -> Conversion:
+    """`convert` with the ops that stayed in float, the audit of each op, remarks and warnings."""
+    prepared = unroll_if_better(prepare(model, export, calibration)).judged(judged_by)
     return finish(prepared, prepared.quantized())
+
+
+def warn(made: Conversion, stacklevel: int = 2) -> None:
+    """Issues the warnings of a conversion as Python's, for functions that return the file alone."""
+    for warning in made.warnings:
+        warnings.warn(warning, TfoptWarning, stacklevel=stacklevel)
 
 
 def prepare(
@@ -312,14 +237,14 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
         if to == "float"
     }
     skipped = left_in_float(summary, mode, reasons) if mode.quantizes else ()
+    said = _Said()
     if mode.quantizes:
-        kernels = any(t.parameter and len(t.shape) > 1 and t.dtype != "FLOAT32" for t in summary.tensors)
-        if not kernels and not (mode.static and any(op.integers for op in summary.ops)):
+        if not is_quantized(summary):
             raise ConversionError(
                 f"nothing could be quantized to {mode.name}: the file would be the float one. "
                 f"Ops: {', '.join(dict.fromkeys(op.name for op in summary.ops))}."
             )
-        validation.check_snr(prepared.snr(content), mode)
+        said = _judged(prepared, content)
     looked = audit(source, content)
     validation.check_target(looked, target)
     content = (
@@ -328,8 +253,37 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     differences = compare_outputs(prepared.expected, Runner(content)(prepared.few))
     figures = {f"calibration_{name}": differences[name] for name in ("snr_db", "max_error")}
     figures |= validation.measure_on_target(target, content, prepared.few)
-    notes = (*prepared.notes, *_remarks(prepared, summary))
-    return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, notes, figures, prepared.warnings)
+    notes = (*prepared.notes, *_remarks(prepared, summary), *said.notes)
+    fault = validation.fault_at_zeros(prepared.model, source, content, prepared.few)
+    found = (*prepared.warnings, *said.warnings, *([fault] if fault else []))
+    return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, notes, found, figures)
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What there is to say of a file's noise."""
+
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def _judged(prepared: PreparedModel, content: bytes) -> _Said:
+    """Refuses a file of too much noise, or says of one how noisy it is, and which ops make it so.
+
+    Raises:
+        ConversionError: The signal-to-noise ratio is too low.
+    """
+    export, mode = prepared.export, MODES[prepared.export.mode]
+    snr = prepared.snr(content)
+    least = {"snr": mode.least_snr_db, "training": 0.0, "metric": -math.inf}[prepared.judged_by]
+    least = least if export.least_snr_db is None else export.least_snr_db
+    if snr > least and snr >= GOOD_SNR_DB:
+        return _Said()
+    if snr > least and prepared.judged_by == "metric":
+        return _Said(notes=(f"SNR {snr:.1f} dB against the float file; the metric decides",))
+    sources = noise_sources.find(prepared, snr)
+    validation.check_snr(snr, mode, least, sources)
+    return _Said(warnings=(f"the {mode.name} file is noisy: SNR {snr:.1f} dB against the float one{sources}.",))
 
 
 def _remarks(prepared: PreparedModel, summary: FileSummary) -> Iterator[str]:

@@ -6,6 +6,7 @@ Keras 3 model that argument gives a file whose variables are never initialised.
 
 Keras makes the names of a graph unique, so the layer `conv2d` may appear in it as `conv2d_1` while another is called
 that. Each layer is therefore traced inside a name scope of its own number, and the numbers become paths afterwards.
+Operations between the layers of a functional model are numbered as well.
 """
 
 from __future__ import annotations
@@ -24,19 +25,21 @@ import tensorflow as tf
 from tfopt.errors import ConversionError, ModelError
 from tfopt.keras_private import own_variables
 from tfopt.models import signature
-from tfopt.models.layers import LayerRef, call_replaced, check_names, walk
+from tfopt.models.layers import LayerRef, call_replaced, check_names, operations, walk
 from tfopt.output_capture import captured
 from tfopt.quantization import identities
 from tfopt.quantization.calibration_data import OPEN
 from tfopt.quantization.identities import Identities
 from tfopt.quantization.op_replacement import can_replace, ops_replaced
 from tfopt.quantization.refusals import check_text, explained
+from tfopt.quantization.root_rewrite import bound_roots
 from tfopt.quantization.split_rewrite import cut_splits
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op, constants, output_names, read
 
 _SCOPE = re.compile(r"layer\.(\d+)/")
-# What TensorFlow takes as the name of a scope.
+# TensorFlow's ops that become ops with a kernel.
+_PRODUCTS = {"MatMul", "BatchMatMulV2", "Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "Conv3D", "Einsum"}
 _BOLD = re.compile(r"\x1b\[\d*m")  # Keras writes its errors for a terminal
 
 
@@ -47,9 +50,9 @@ class FloatModel:
     Args:
         content: Bytes of the file.
         ops: The ops of the file, in order.
-        owners: For each op the layers that it computes, only the one with the kernel where there is one; empty for ops
-            between layers.
-        places: Every layer of the Keras model.
+        owners: For each op the layers and operations that it computes, only the one with the kernel where there is
+            one; empty for what a subclassed model computes between its layers.
+        places: Every layer of the Keras model, and every operation between layers of a functional one.
         loops: For each inner graph, the names of its inputs and, as the next entry, of its outputs.
         replaced: Whether ops were replaced that TFLite does not have (`op_replacement`).
     """
@@ -132,7 +135,8 @@ class TracedModel:
         inputs: Names of the inputs.
         outputs: Names of the outputs.
         results: Names of the ops that compute the outputs.
-        places: Every layer of the model; the ops of layer `i` are in the name scope `layer.i`.
+        places: Every layer of the model, then every operation between layers; the ops of number `i` are in the name
+            scope `layer.i`.
     """
 
     function: Any
@@ -171,8 +175,8 @@ def trace(model: keras.Model, sample: Any, batch: int | None, replaced: bool = F
 
 @contextlib.contextmanager
 def _scoped(model: keras.Model) -> Iterator[tuple[LayerRef, ...]]:
-    """Lets every layer compute in the name scope of its number within the block."""
-    places = tuple(walk(model))
+    """Lets every layer and operation compute in the name scope of its number within the block."""
+    places = (*walk(model), *operations(model))
     with contextlib.ExitStack() as stack:
         for number, place in enumerate(places):
             stack.enter_context(_in_scope(place.layer, f"layer.{number}/"))
@@ -193,6 +197,7 @@ def _named(content: bytes, traced: TracedModel, sample: Any) -> FloatModel:
     """The file with its signature, and with layer paths in the names of its tensors."""
     parsed = flatbuffer.parse(content)
     cut_splits(parsed)
+    bound_roots(parsed)
     _size(parsed.subgraphs[0], traced.inputs, sample)
     flatbuffer.with_signature(parsed, traced.inputs, traced.outputs)
     graph = parsed.subgraphs[0]
@@ -262,6 +267,8 @@ def _multiplied(
         places = [traced.places[int(number)] for number in _SCOPE.findall(operation.name)]
         if places and _has_kernel(places[-1].layer):
             return (places[-1],)
+        if operation.type in _PRODUCTS:  # with a constant of its own, as keras.ops.matmul may have
+            return tuple(places[-1:]) or own
         for tensor in operation.inputs:
             if tensor.op.name not in seen:
                 seen.add(tensor.op.name)
@@ -270,7 +277,7 @@ def _multiplied(
 
 
 def _has_kernel(layer: Any) -> bool:
-    return any(len(v.shape) > 1 for v in own_variables(layer))
+    return isinstance(layer, keras.Layer) and any(len(v.shape) > 1 for v in own_variables(layer))
 
 
 def _inputs(model: keras.Model, sample: Any, batch: int | None) -> list[tf.TensorSpec]:

@@ -249,7 +249,7 @@ def _clip(model: Any, graph: Any, raw: int, number: int, masked: Masked) -> Any:
     name = graph.tensors[number].name.decode()
     kind = schema.BuiltinOperator.MAXIMUM if masked.sign < 0 else schema.BuiltinOperator.MINIMUM
     op = schema.OperatorT()
-    op.opcodeIndex = flatbuffer.op_code(model, kind)
+    op.opcodeIndex = flatbuffer.opcode_index(model, kind)
     end = flatbuffer.add_constant(model, graph, f"{name}/end", np.array(masked.end, np.float32))
     op.inputs, op.outputs = np.array([raw, end], np.int32), np.array([number], np.int32)
     op.builtinOptionsType = schema.BuiltinOptions.MaximumMinimumOptions

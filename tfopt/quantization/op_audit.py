@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from ai_edge_litert import schema_py_generated as schema
+
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit, AuditRow
 from tfopt.recipe.export import Mode
+from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import FileSummary, Op, Tensor, read
 
 
@@ -70,6 +73,26 @@ def left_in_float(summary: FileSummary, mode: Mode, reasons: Mapping[str, str]) 
         why = f"{reason}: {then}" if reason else f"it has no form in mode {mode.name}, so {then}"
         found += [Skipped(name, why) for name in _names([op])]
     return tuple(found)
+
+
+def is_quantized(summary: FileSummary) -> bool:
+    """Whether some kernel of a file is stored in anything but float32."""
+    return any(t.parameter and len(t.shape) > 1 and t.dtype != "FLOAT32" for t in summary.tensors)
+
+
+def float_at_ends(content: bytes) -> bool:
+    """Whether some op in floating point reads an input of a file, or makes an output, that is in integers."""
+    parsed = flatbuffer.parse(content)
+    graph = parsed.subgraphs[0]
+    inputs, outputs = {int(i) for i in graph.inputs}, {int(i) for i in graph.outputs}
+    for op in graph.operators:
+        kind = flatbuffer.builtin_operator(parsed.operatorCodes[op.opcodeIndex])
+        into = kind == schema.BuiltinOperator.DEQUANTIZE and int(op.inputs[0]) in inputs
+        out_of = kind == schema.BuiltinOperator.QUANTIZE and int(op.outputs[0]) in outputs
+        floats = out_of and graph.tensors[int(op.inputs[0])].type == schema.TensorType.FLOAT32
+        if into or floats:
+            return True
+    return False
 
 
 def unpacked(ops: Iterable[Op]) -> dict[str, Tensor]:

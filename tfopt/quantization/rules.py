@@ -57,8 +57,7 @@ def _reach(pattern: str, to: str, source: FloatModel, mode: str) -> tuple[list[i
     own = [i for i in own if not source.ops[i].facts.border]
     if not own:
         raise ModelError(
-            f"the rule {pattern!r} -> {to} reaches no op: {_names(chosen)} {_are(chosen)} folded into the ops of other "
-            "layers, or nothing at inference. Name the layer with the kernel."
+            f"the rule {pattern!r} -> {to} reaches no op: {_names(chosen)} {_are(chosen)} {_folded(chosen, source)}."
         )
     # Where only kernels are quantized, ops without one stay as they are.
     kernels_alone = to == "int4" or not MODES[mode].static
@@ -82,6 +81,20 @@ def _where(source: FloatModel, index: int) -> str:
 def _names(places: Sequence[LayerRef]) -> str:
     paths = [place.path for place in places]
     return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+
+
+def _folded(chosen: Sequence[LayerRef], source: FloatModel) -> str:
+    """Where layers without an op of their own went, and the way out."""
+    hosts = {
+        place.path
+        for op, owners in zip(source.ops, source.owners, strict=True)
+        for name in (tensor.name for tensor in op.outputs)
+        if any(part.startswith(f"{place.path}/") for place in chosen for part in name.split(";"))
+        for place in owners
+    }
+    if hosts:
+        return f"folded into the op of {', '.join(sorted(hosts))}. Name that"
+    return "folded into the ops of other layers, or nothing at inference. Name the layer with the kernel"
 
 
 def _are(places: Sequence[LayerRef]) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 from tfopt.errors import ConversionError
 from tfopt.metrics import Outputs
 from tfopt.quantization import quantizer
-from tfopt.quantization.conversion import PreparedModel
 from tfopt.quantization.float_conversion import FloatModel
+from tfopt.quantization.prepared_model import PreparedModel
+from tfopt.recipe.export import MODES
 from tfopt.tflite.interpreter import Runner
 
 # Output errors average over samples and outputs, so a few samples rank layers as many do.
@@ -42,8 +43,9 @@ class Sensitivity:
 
     Args:
         group: The layer.
-        precision: `int8` or `int4`.
-        error: Power of the output's error over that of the output, 0 for no error; the mean over outputs.
+        precision: `int8` or `int4`; `int16` for activations of 16 bits.
+        error: Power of the output's error over that of the output, 0 for no error, infinite for an output that is not
+            finite; the mean over outputs.
         bytes_saved: Bytes that the kernels lose against float32.
         algorithm: Algorithm of the smaller error for the kernel's scale, `minmax` or `octav`.
     """
@@ -75,20 +77,33 @@ def measure(
         precisions: Precisions to try.
         part: Called with the finished fraction, 0-1.
     """
-    source, ranges = prepared.source, prepared.extremes.ranges(prepared.export.ranges)
+    work = [(group, precision) for group in groups(prepared.source) for precision in precisions]
+    return measure_groups(prepared, work, part)
+
+
+def measure_groups(
+    prepared: PreparedModel, work: Sequence[tuple[Group, str]], part: Callable[[float], None] = lambda done: None
+) -> list[Sensitivity]:
+    """`measure` of some groups, each at its precision.
+
+    In modes that do not quantize activations beforehand, kernels are quantized as in that mode.
+    """
+    source, mode = prepared.source, MODES[prepared.export.mode]
+    ranges = prepared.extremes.ranges(prepared.export.ranges) if mode.static else None
+    base = "none" if mode.static else mode.name
     samples = {name: array[:SCORED_SAMPLES] for name, array in prepared.samples.items()}
     expected = Runner(source.content)(samples)
     found = []
-    work = [(group, precision) for group in groups(source) for precision in precisions]
     for number, (group, precision) in enumerate(work):
-        able = {i: precision for i in group.ops if quantizer.supports(source.ops[i], "none", precision)}
+        able = {i: precision for i in group.ops if quantizer.supports(source.ops[i], base, precision)}
+        others = {} if mode.static else {i: "float" for i in range(len(source.ops)) if i not in able}
         tries = []
         for algorithm in ("minmax", "octav") if precision == "int4" else ("minmax",):
             if not able:
                 continue
             chosen = {i: algorithm for i in able if source.ops[i].kernels}
             try:
-                content = quantizer.quantize(source, "none", ranges, able, None, chosen)
+                content = quantizer.quantize(source, base, ranges, {**others, **able}, None, chosen)
                 error = _error(expected, Runner(content)(samples))
             except ConversionError:  # octav gives a channel of zeros a scale of 0, which XNNPACK does not take
                 continue
@@ -127,6 +142,7 @@ def _error(expected: Outputs, got: Outputs) -> float:
     shares = []
     for name, value in expected.items():
         power = float((value.astype(np.float64) ** 2).mean())
-        noise = float(((value.astype(np.float64) - got[name]) ** 2).mean())
+        with np.errstate(invalid="ignore"):
+            noise = float(((value.astype(np.float64) - got[name]) ** 2).mean())
         shares.append(noise / power if power else noise)
-    return float(np.mean(shares))
+    return float(np.mean(shares)) if np.isfinite(shares).all() else float("inf")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tfopt.tflite.flatbuffer import add_constant, builtin_operator, op_code
+from tfopt.tflite.flatbuffer import add_constant, builtin_operator, opcode_index
 
 
 def cut_splits(model: Any) -> None:
@@ -47,7 +47,7 @@ def _slice(model: Any, graph: Any, source: int, output: int, bounds: tuple[int, 
         for part, value, other in (("begin", begin, 0), ("end", end, 0), ("strides", 1, 1))
     ]
     op = schema.OperatorT()
-    op.opcodeIndex = op_code(model, schema.BuiltinOperator.STRIDED_SLICE)
+    op.opcodeIndex = opcode_index(model, schema.BuiltinOperator.STRIDED_SLICE)
     op.inputs, op.outputs = np.array([source, *inputs], np.int32), np.array([output], np.int32)
     op.builtinOptionsType = schema.BuiltinOptions.StridedSliceOptions
     op.builtinOptions = schema.StridedSliceOptionsT()

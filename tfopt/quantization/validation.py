@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 from tfopt.errors import ConversionError
 from tfopt.metrics import Outputs, compare_outputs
 from tfopt.models import clone, signature
+from tfopt.quantization.calibration import values_of
+from tfopt.quantization.float_conversion import FloatModel
 from tfopt.recipe.details.quantization import Audit
 from tfopt.recipe.export import Mode, Target
 from tfopt.tflite import flatbuffer
@@ -87,21 +90,63 @@ def _outputs(model: keras.Model, inputs: Mapping[str, np.ndarray]) -> dict[str, 
         raise ConversionError(f"the Keras model itself does not run on the samples: {describe(error)}") from error
 
 
-def check_snr(snr: float, mode: Mode) -> None:
-    """Refuses a quantized file whose outputs have nothing to do with those of the float file.
+def check_snr(snr: float, mode: Mode, least: float, sources: str = "") -> None:
+    """Refuses a quantized file whose outputs have little to do with those of the float file.
 
     Args:
         snr: Signal-to-noise ratio of the outputs against the float file's, in decibels.
-        mode: Mode of the file, which has the least ratio.
+        mode: Mode of the file.
+        least: The ratio that it has to exceed, in decibels; a file that outputs only 0 is at 0 dB.
+        sources: Where the noise comes from, to be appended to a sentence.
 
     Raises:
-        ConversionError: The ratio is too low; a file that outputs only 0 is at 0 dB.
+        ConversionError: The ratio is too low.
     """
-    if snr <= mode.least_snr_db:
+    if not snr > least:
         raise ConversionError(
-            f"the {mode.name} file gives something else than the float one: its error is as strong as its outputs "
-            f"(SNR {snr:.1f} dB). Take calibration samples that are preprocessed as for the model, or another mode."
+            f"the {mode.name} file gives something else than the float one (SNR {snr:.1f} dB, and it has to exceed "
+            f"{least:g}){sources}. Take calibration samples that are preprocessed as for the model, or another mode; "
+            f"least_snr_db: {math.ceil(snr) - 1} gives the file as it is."
         )
+
+
+def fault_at_zeros(model: keras.Model, source: FloatModel, content: bytes, samples: Mapping[str, np.ndarray]) -> str:
+    """What a file gives where all of its inputs are zeros and Keras gives a number: padding, silence, dead units.
+
+    Args:
+        model: The model.
+        source: The float file that the file was made from.
+        content: Bytes of the file.
+        samples: Inputs `(samples, ...)` by input name, for their shapes.
+
+    Returns:
+        A sentence without a full stop that names the op at fault; empty where there is no fault.
+    """
+    if any(array.dtype.kind not in "fiub" for array in samples.values()):
+        return ""
+    zeros = {name: np.zeros_like(array) for name, array in samples.items()}
+    try:
+        got, theirs = Runner(content)(zeros), _by_keras(model, {name: array[:1] for name, array in zeros.items()})
+    except Exception:  # a model need not take inputs that nobody gave
+        return ""
+    for name, value in theirs.items():
+        if np.isfinite(value).all() and not np.isfinite(got[name][: len(value)]).all():
+            return (
+                f"where all inputs are 0 the file gives {got[name].ravel()[0]} in output {name!r} and Keras does not: "
+                f"{_first_not_finite(source, zeros)}. Keep its input away from 0, such as by adding a small number"
+            )
+    return ""
+
+
+def _first_not_finite(source: FloatModel, samples: Mapping[str, np.ndarray]) -> str:
+    """The first op of a float file that makes values that are not finite, with the layers that it belongs to."""
+    sizes = [max(int(d["shape_signature"][0]), 1) for d in Runner(source.content).inputs.values()]
+    batch = {name: np.resize(array, (max(sizes), *array.shape[1:])) for name, array in samples.items()}
+    [finite] = values_of(source.content, [batch], lambda value: bool(np.isfinite(value).all()))
+    for op, places in zip(source.ops, source.owners, strict=True):
+        if any(not finite.get(tensor.name, True) for tensor in op.outputs):
+            return f"{op.name} of {', '.join(place.path for place in places) or op.outputs[0].name} is not finite"
+    return "an op is not finite"
 
 
 def check_target(looked: Audit, target: Target) -> None:

@@ -37,8 +37,8 @@ class Mode:
         weight_only: Whether integer kernels are dequantized before they are computed with.
         sparse: Whether LiteRT loads such kernels in TFLite's sparse format.
         by_converter: Whether TFLiteConverter can make such files too, as a fallback for the quantizer.
-        least_snr_db: Signal-to-noise ratio against the float file's outputs, in decibels, that a file has to exceed;
-            below it something went wrong.
+        least_snr_db: Signal-to-noise ratio against the float file's outputs, in decibels, that a file has to exceed
+            where neither a metric nor the user says otherwise.
         rank: Position in lists.
     """
 
@@ -50,7 +50,7 @@ class Mode:
     weight_only: bool = False
     sparse: bool = False
     by_converter: bool = False
-    least_snr_db: float = 0.0
+    least_snr_db: float = 10.0
     rank: int = 100
 
     @property
@@ -210,7 +210,7 @@ class Rule(Settings):
     """A precision for the layers that a pattern chooses."""
 
     layers: Patterns = Field(min_length=1)
-    """Layer patterns: paths, names or classes."""
+    """Layer patterns: paths, names or classes, of operations between layers too."""
     to: Precision
     """int4: kernels of 4 bits. int8. int16: activations of 16 bits with int8 kernels, slow. float: not quantized."""
 
@@ -252,6 +252,9 @@ class Export(Settings):
     """Leave out tensor names and the converter's notes, which no runtime reads; false keeps them for debuggers."""
     sparse: bool = False
     """For float32: store pruned kernels in TFLite's sparse format. A smaller raw file, at the same speed."""
+    least_snr_db: float | None = None
+    """Signal-to-noise ratio against the float file's outputs that the file has to exceed, in decibels; 10 if not given.
+    Where max_drop holds the file to a metric, no ratio is asked for unless it is given here."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Export:
@@ -279,6 +282,8 @@ class Export(Settings):
             raise ValueError(f"ranges is for modes that compute in integers, not for {self.mode}. Leave it out")
         if self.scales != "auto" and not mode.rules:
             raise ValueError(f"scales is for modes with integer kernels, not for {self.mode}. Leave it out")
+        if self.least_snr_db is not None and not mode.quantizes:
+            raise ValueError(f"least_snr_db is for modes that quantize, not for {self.mode}. Leave it out")
         if self.sparse and not mode.sparse:
             able = ", ".join(other.name for other in MODES.values() if other.sparse)
             raise ValueError(

@@ -42,6 +42,7 @@ class Context:
         recipe_folder: The recipe's folder, where relative paths are looked for first.
         trust: Whether saved Python code (a Lambda layer) may be loaded.
         told: Warnings for the user, each a line, which `artifact` puts into the result.
+        judged: Whether a later stage, or the one that this stage runs in, holds the result to a metric.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Context:
     build: Callable[[Any], Any] | None = None
     recipe_folder: Path = Path()
     told: list[str] = field(default_factory=list)
+    judged: bool = False
 
     def find(self, written: Any) -> tuple[Any, dict[str, Any]]:
         """The object that a reference in the recipe names, `file.py:name`, and the arguments written with it."""
@@ -184,6 +186,10 @@ class Stage(Settings):
     def surroundings(self) -> tuple[str, ...]:
         """What the result depends on besides settings, data and code, such as the measured machine."""
         return ()
+
+    def judges(self) -> bool:
+        """Whether this stage holds its inputs to a metric, so that no other measure has to refuse them before."""
+        return False
 
     def settings(self) -> dict[str, Any]:
         """The settings in the content key: every field but the name and the place in the chain."""

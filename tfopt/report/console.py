@@ -40,6 +40,8 @@ def summary(artifact: Artifact) -> str:
     words += [summary_tables.duration(m["latency_median_seconds"])] if "latency_median_seconds" in m else []
     words += [f"tensor arena {m['arena_bytes']:,.0f} B"] if "arena_bytes" in m else []
     words += [f"{len(artifact.skipped)} left as they were"] if artifact.skipped else []
+    count = len(artifact.warnings)
+    words += [f"{count} warning{'s' if count > 1 else ''}"] if count else []
     return ", ".join(words)
 
 

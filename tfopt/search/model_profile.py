@@ -15,7 +15,8 @@ from tfopt.data.splits import Split
 from tfopt.errors import ModelError
 from tfopt.metrics import Metric
 from tfopt.quantization import quantizer, sensitivity
-from tfopt.quantization.conversion import PreparedModel, finish, prepare, unroll_if_better
+from tfopt.quantization.conversion import finish, prepare, unroll_if_better
+from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.recipe.export import Export
 from tfopt.search.cost_model import Cost, CostModel
 from tfopt.search.pareto import Objective
@@ -118,7 +119,7 @@ class ModelProfile:
         return channel_shares, sum(c.flops for c in left) / max(sum(c.flops for c in whole), 1)
 
     def _measured(self) -> tuple[Cost, bytes]:
-        content = finish(self._prepared, self._prepared.quantized()).content
+        content = finish(self._prepared.judged("metric"), self._prepared.quantized()).content
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.tflite"
             file.write_bytes(content)

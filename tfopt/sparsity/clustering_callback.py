@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfopt.errors import InputError, ModelError
 from tfopt.models.attachment import ConstraintCallback, refuse_combinations
 from tfopt.models.constraints import SharedValueConstraint
-from tfopt.models.layers import Kernel, Rules, as_rules, by_rules
+from tfopt.models.layers import Kernel, Rules, as_rules, by_rules, operations
 from tfopt.models.requirements import check_weights
 from tfopt.sparsity.clustering import cluster
 from tfopt.sparsity.selection import UNASKED, choose_kernels, rules_on_trained
@@ -86,7 +86,7 @@ class Clustering(ConstraintCallback):
         kernels, self.skipped = choose_kernels(model, self.only, self.skip, self.prunable, self.rules)
         counts = {id(kernel.variable): self.clusters for kernel in kernels}
         rules = rules_on_trained(model, self.rules, self.skipped)
-        ruled = by_rules([kernel.place for kernel in kernels], rules)
+        ruled = by_rules([kernel.place for kernel in kernels], rules, list(operations(model)))
         counts |= {id(k.variable): count for k, count in zip(kernels, ruled, strict=True) if count is not None}
         left = [kernel for kernel in kernels if not counts[id(kernel.variable)]]
         self.skipped += [(path, "left alone by a rule") for path in dict.fromkeys(k.place.path for k in left)]

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfopt.errors import InputError, ModelError
-from tfopt.models.layers import Kernel, Rules, as_rules, by_rules
+from tfopt.models.layers import Kernel, Rules, as_rules, by_rules, operations
 from tfopt.sparsity.allocations import ALLOCATIONS
 from tfopt.sparsity.patterns import NOfM, Pattern, Unstructured, build_pattern
 from tfopt.sparsity.pruning_config import PruningConfig
@@ -58,9 +58,9 @@ def plan_pruning(config: PruningConfig, model: keras.Model, total: int | None) -
     found = choose_kernels(model, config.only, config.skip, config.prunable, rules)
     kernels, skipped = _large_enough(pattern, *found)
     rules = rules_on_trained(model, rules, skipped)
+    ruled = by_rules([kernel.place for kernel in kernels], rules, list(operations(model)))
     shares = allocate(kernels, _sparsity(config, final), config.allocation, rules)
     pairs = [(kernel, share) for kernel, share in zip(kernels, shares, strict=True) if share != 0 or not final]
-    ruled = by_rules([kernel.place for kernel in kernels], rules)
     dense = {k.place.path: rule for k, share, rule in zip(kernels, shares, ruled, strict=True) if share == 0}
     if final:
         reasons = {path: config.allocation if rule is None else "a rule" for path, rule in dense.items()}

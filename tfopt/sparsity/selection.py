@@ -9,7 +9,7 @@ import keras
 
 from tfopt.errors import ModelError
 from tfopt.keras_private import own_variables
-from tfopt.models.layers import Kernel, LayerRef, matching, prunable, select, walk
+from tfopt.models.layers import Kernel, LayerRef, matching, operations, prunable, select, walk
 from tfopt.models.left_alone import has_kernel
 from tfopt.models.requirements import check_not_quantized
 
@@ -41,11 +41,11 @@ def choose_kernels(
     Raises:
         ModelError: A pattern matches no layer, or none that can be pruned, or no layer is left to prune.
     """
-    places = list(walk(model))
+    places, between = list(walk(model)), list(operations(model))
     ruled = [pattern for patterns, value in rules if value for pattern in patterns]
-    named = _named_weights(places, weights or {})
+    named = _named_weights(places, weights or {}, between)
     _check_named([place for place in places if id(place.layer) not in named], only)
-    selected = select(places, only, skip)
+    selected = select(places, only, skip, between)
     check_not_quantized(selected)
     chosen = {id(place.layer) for place in selected}
     found: dict[int, Kernel] = {}
@@ -98,12 +98,14 @@ def all_kernels(model: keras.Model, weights: Mapping[str, Sequence[str]] | None 
         ModelError: A pattern matches no layer, or a layer has no weight of that name.
     """
     places = list(walk(model))
-    named = _named_weights(places, weights or {})
+    named = _named_weights(places, weights or {}, list(operations(model)))
     found = (k for place in places for k in named.get(id(place.layer)) or prunable(place, asked=True))
     return list({id(kernel.variable): kernel for kernel in found}.values())
 
 
-def _named_weights(places: Sequence[LayerRef], weights: Mapping[str, Sequence[str]]) -> dict[int, list[Kernel]]:
+def _named_weights(
+    places: Sequence[LayerRef], weights: Mapping[str, Sequence[str]], between: Sequence[LayerRef]
+) -> dict[int, list[Kernel]]:
     """The kernels that a user names, by the layer's identity; of several patterns the last one counts.
 
     Raises:
@@ -111,7 +113,7 @@ def _named_weights(places: Sequence[LayerRef], weights: Mapping[str, Sequence[st
     """
     found = {}
     for pattern, names in weights.items():
-        for place in matching(places, pattern, "prunable"):
+        for place in matching(places, pattern, "prunable", between):
             owned = {id(v): v for v in own_variables(place.layer)}
             by_name = {v.name: v for v in owned.values()}
             by_name |= {key: v for key, v in vars(place.layer).items() if id(v) in owned}

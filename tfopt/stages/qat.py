@@ -95,7 +95,7 @@ class Qat(Export, TrainingStage):
         aware = self.aware(context.data.calibration(self.samples, context.seed))
         history = self.fit(model, inputs, context, aware)
         trained = aware.aware.on(model)
-        conversion = trained.convert()
+        conversion = trained.finish("metric" if context.judged else "training")
         likeness = trained.likeness(conversion.content, context.data.test.choose(COMPARED, context.seed).x)
         figures = {"simulation_steps": likeness.steps, "simulation_agreement": likeness.agreement}
         note = (

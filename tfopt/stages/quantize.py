@@ -24,7 +24,8 @@ from tfopt.stages.training_stage import BatchSize, Distill, Optimizer
 
 if TYPE_CHECKING:
     from tfopt.quantization.accuracy_search import Outcome
-    from tfopt.quantization.conversion import Conversion, PreparedModel
+    from tfopt.quantization.conversion import Conversion
+    from tfopt.quantization.prepared_model import PreparedModel
 
 CHECKED_SAMPLES = 8
 # Size of the accuracy search's second calibration set, as a multiple of the first.
@@ -110,7 +111,9 @@ class Quantize(Export, Stage):
             # A range method for which a handful of samples is enough.
             ranges = next(name for name in (self.ranges, *RANGES) if RANGES[name].fewest <= CHECKED_SAMPLES)
             few = self.model_copy(update={"ranges": ranges})
-            convert_with_notes(model, few, context.data.calibration(CHECKED_SAMPLES, context.seed))
+            calibration = context.data.calibration(CHECKED_SAMPLES, context.seed)
+            # Of a handful of samples and a model that may not be trained yet, the noise says nothing.
+            convert_with_notes(model, few.model_copy(update={"least_snr_db": None}), calibration, "metric")
         except ConversionError as error:
             raise ModelError(str(error), ("mode",)) from error
 
@@ -152,7 +155,7 @@ class Quantize(Export, Stage):
         details: list[Detail] = []
         failed = None
         if self.max_drop is None:
-            converted = convert_with_notes(model, self, calibration)
+            converted = convert_with_notes(model, self, calibration, "metric" if context.judged else "snr")
         else:
             outcome = self._accuracy_search(
                 model, unroll_if_better(prepare(model, self, calibration)), inputs, context, details
@@ -218,7 +221,7 @@ class Quantize(Export, Stage):
         stage = self._training_stage(model)
 
         def train() -> Conversion:
-            conversion, figures, history = stage.train(model, inputs, context)
+            conversion, figures, history = stage.train(model, inputs, replace(context, judged=True))
             details.append(TrainingHistory(history))
             return replace(conversion, figures={**conversion.figures, **figures})
 

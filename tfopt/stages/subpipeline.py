@@ -15,6 +15,8 @@ from tfopt.recipe.stage import Context, Stage
 def run_stages(stages: Sequence[Stage], source: Artifact, context: Context, folder: Path, file: Path) -> Artifact:
     """Runs stages on an artifact; moves the last model file to `file` and removes what else they wrote.
 
+    The outer stage scores the result, so that its metric decides.
+
     Args:
         stages: The stages, each of which takes the result of the one before it.
         source: Artifact that the first stage takes.
@@ -31,7 +33,8 @@ def run_stages(stages: Sequence[Stage], source: Artifact, context: Context, fold
     for index, stage in enumerate(stages):
         own = folder / f"{index}-{stage.kind}"
         own.mkdir(parents=True)
-        inner = replace(context, name=stage.name or stage.kind, folder=own, artifacts=artifacts, progress=Progress())
+        name = stage.name or stage.kind
+        inner = replace(context, name=name, folder=own, artifacts=artifacts, progress=Progress(), judged=True)
         artifact = stage.run([artifact], inner)
         artifacts[artifact.name] = artifact
     if not stages:

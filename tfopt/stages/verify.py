@@ -52,6 +52,10 @@ class Verify(Stage):
         """The stage to compare with."""
         return {self.against: Need(("against",))} if self.against else {}
 
+    def judges(self) -> bool:
+        """With `max_drop`."""
+        return self.max_drop is not None
+
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Measures each file; a gate that is not met is in the result's `failed`."""
         from tfopt.models import signature

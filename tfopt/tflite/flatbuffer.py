@@ -37,6 +37,18 @@ def builtin_operator(code: Any) -> int:
     return max(code.builtinCode, code.deprecatedBuiltinCode)
 
 
+def opcode_index(model: Any, wanted: int) -> int:
+    """The index of an op among a file's op codes, added if missing."""
+    for index, code in enumerate(model.operatorCodes):
+        if builtin_operator(code) == wanted:
+            return index
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = wanted
+    code.version = 1
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
 def pack(model: Any) -> bytes:
     """The bytes of a schema object; equal quantization parameters of tensors are written once."""
     builder = flatbuffers.Builder(1 << 16)
@@ -105,18 +117,6 @@ def add_constant(model: Any, graph: Any, name: str, values: np.ndarray) -> int:
     tensor.shape = np.array(values.shape, np.int32)
     graph.tensors.append(tensor)
     return len(graph.tensors) - 1
-
-
-def op_code(model: Any, wanted: int) -> int:
-    """The number of a `BuiltinOperator` among the op codes of a parsed file, added if missing."""
-    for index, code in enumerate(model.operatorCodes):
-        if builtin_operator(code) == wanted:
-            return index
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = wanted
-    code.version = 1
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1
 
 
 def slim(content: bytes) -> bytes:

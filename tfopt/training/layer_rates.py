@@ -15,7 +15,7 @@ import keras
 
 from tfopt.errors import ModelError
 from tfopt.keras_private import optimized_variables, variable_index
-from tfopt.models.layers import LayerRef, matching, walk
+from tfopt.models.layers import LayerRef, matching, operations, walk
 
 
 @contextlib.contextmanager
@@ -33,7 +33,7 @@ def frozen(model: keras.Model, patterns: Sequence[str]) -> Iterator[None]:
     """
     places = list(walk(model))
     before = [(place.layer, place.layer.trainable) for place in places]
-    chosen = _matched(places, patterns, "freeze")
+    chosen = _matched(places, patterns, "freeze", list(operations(model)))
     try:
         for place in chosen:
             place.layer.trainable = False
@@ -45,8 +45,10 @@ def frozen(model: keras.Model, patterns: Sequence[str]) -> Iterator[None]:
             layer.trainable = trainable
 
 
-def _matched(places: Sequence[LayerRef], patterns: Sequence[str], setting: str) -> list[LayerRef]:
-    return [place for pattern in patterns for place in matching(places, pattern, setting)]
+def _matched(
+    places: Sequence[LayerRef], patterns: Sequence[str], setting: str, between: Sequence[LayerRef]
+) -> list[LayerRef]:
+    return [place for pattern in patterns for place in matching(places, pattern, setting, between)]
 
 
 @contextlib.contextmanager
@@ -86,9 +88,9 @@ def rated(model: keras.Model, rates: Mapping[str, float]) -> Iterator[None]:
 
 def factors_of(model: keras.Model, rates: Mapping[str, float]) -> dict[int, float]:
     """The factor of the learning rate of every weight that a pattern matches, by the variable's `id`."""
-    places = list(walk(model))
+    places, between = list(walk(model)), list(operations(model))
     found: dict[int, float] = {}
     for pattern, factor in rates.items():
-        for place in matching(places, pattern, "rates"):
+        for place in matching(places, pattern, "rates", between):
             found.update({id(variable): factor for variable in place.layer.trainable_variables})
     return found

@@ -25,7 +25,7 @@ import keras
 import numpy as np
 
 from tfopt.errors import ModelError
-from tfopt.models.layers import kernels, select, walk
+from tfopt.models.layers import LayerRef, kernels, operations, select, walk
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,11 @@ def chosen(model: keras.Model, penalty: Penalty) -> list[Any]:
     Raises:
         ModelError: A pattern matches no layer.
     """
-    return [kernel for place in select(list(walk(model)), penalty.only, penalty.skip) for kernel in kernels(place)]
+    return [kernel for place in _selected(model, penalty) for kernel in kernels(place)]
+
+
+def _selected(model: keras.Model, penalty: Penalty) -> list[LayerRef]:
+    return select(list(walk(model)), penalty.only, penalty.skip, list(operations(model)))
 
 
 def parts(model: keras.Model, penalty: Penalty) -> Iterator[tuple[Any, Any]]:
@@ -131,7 +135,7 @@ def parts(model: keras.Model, penalty: Penalty) -> Iterator[tuple[Any, Any]]:
                 yield kernel.variable, made(factor, -2 if before_last else -1)
     if not penalty.scale_l1:
         return
-    layers = [place.layer for place in select(list(walk(model)), penalty.only, penalty.skip)]
+    layers = [place.layer for place in _selected(model, penalty)]
     scales = [layer.gamma for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     if all(scale is None for scale in scales):
         raise ModelError("scale_l1 falls on BatchNormalizations with a scale, and none is chosen.", ("scale_l1",))

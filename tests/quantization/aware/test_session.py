@@ -41,6 +41,40 @@ def is_free(model):
     return all("call" not in vars(part) for part in (model, *(place.layer for place in walk(model))))
 
 
+# Rules
+
+
+def test_a_rule_keeps_an_operation_between_layers_in_float_in_training_and_in_the_file(blobs):
+    x, y = blobs
+    inputs = LAYERS.Input((8, 8, 1))
+    h = keras.ops.tanh(LAYERS.Dense(6, name="body")(LAYERS.Flatten()(inputs)))
+    model = compiled(keras.Model(inputs, LAYERS.Dense(4, name="head")(h)), optimizer=keras.optimizers.SGD(1e-3))
+    name = next(op.name for op in model.operations if type(op).__name__ == "Tanh")
+    aware = QuantizationAware(x[:32], rules=[{"layers": name, "to": "float"}])
+    model.fit(x, y, epochs=1, batch_size=128, verbose=0, callbacks=[aware])
+    made = aware.convert()
+    assert [kept.split(" ")[0] for kept in made.audit.floating] == ["TANH"]
+    assert made.skipped[0].reason.startswith("a rule keeps it so")
+    assert aware.aware.likeness(made.content, x[:64]).steps <= 1.01
+
+
+def test_a_file_that_is_noisy_after_training_is_there_with_a_warning_of_its_own():
+    keras.utils.set_random_seed(1)
+    inputs = LAYERS.Input((16,))
+    model = compiled(keras.Model(inputs, LAYERS.Dense(4)(keras.ops.log(inputs * inputs + 1e-2))))
+    x = np.random.default_rng(0).normal(size=(64, 16)).astype(np.float32)
+    aware = QuantizationAware(x)
+    model.fit(x, np.arange(64) % 4, epochs=1, batch_size=64, verbose=0, callbacks=[aware])
+    with pytest.warns(tfopt.TfoptWarning, match="the int8 file is noisy: SNR") as caught:
+        made = aware.convert()
+    assert [one.filename for one in caught if one.category is tfopt.TfoptWarning] == [__file__]
+    assert len(made.warnings) == 1
+    assert aware.aware.likeness(made.content, x).agreement > 0.9
+    aware.export = aware.aware.export = tfopt.Export(least_snr_db=20)
+    with pytest.raises(ConversionError, match="has to exceed 20"):
+        aware.convert()
+
+
 # Inputs
 
 

@@ -85,6 +85,15 @@ def test_only_and_skip(structure):
         RemovalOrder(structure, worth, "local", LayerLimits(only=("head",)))
 
 
+@pytest.mark.parametrize("limits", [{"only": ("Relu",)}, {"skip": ("Relu",)}])
+def test_a_pattern_that_names_an_operation_alone_says_that_it_has_no_weights(limits):
+    inputs = layers.Input((4,))
+    x = keras.ops.relu(layers.Dense(8, name="hidden")(inputs))
+    structure = read(keras.Model(inputs, layers.Dense(2, name="head")(x)))
+    with pytest.raises(ModelError, match="an operation between layers, which has no weights"):
+        RemovalOrder(structure, rising(structure), "local", LayerLimits(1, **limits))
+
+
 def test_what_is_tied_to_a_chosen_layer_goes_along():
     inputs = layers.Input((4,))
     x = layers.Dense(8, name="first")(inputs)

@@ -15,7 +15,7 @@ from tfopt.models.layers import replaced_by
 from tfopt.models.left_alone import warn_of
 from tfopt.optimizers.closure import needs_closure
 from tfopt.quantization.aware.session import QATSession, Resemblance, check_settings
-from tfopt.quantization.conversion import Conversion
+from tfopt.quantization.conversion import Conversion, warn
 from tfopt.recipe.export import Export
 
 __all__ = ["QuantizationAware"]
@@ -148,11 +148,16 @@ class QuantizationAware(AttachedCallback):
         Args:
             model: A model of the same layers with the trained weights; the trained model itself if not given.
 
+        Warns:
+            TfoptWarning: The outputs are noisy: an SNR below 20 dB against the trained model in float.
+
         Raises:
             ModelError: There was no `fit` yet.
             ConversionError: LiteRT cannot run the file, or its outputs have nothing to do with the model's.
         """
-        return (self.aware if model is None else self.aware.on(model)).convert()
+        made = (self.aware if model is None else self.aware.on(model)).finish()
+        warn(made, stacklevel=3)
+        return made
 
     def likeness(self, content: bytes, samples: Any = None) -> Resemblance:
         """How close a file is to the model as it was trained to compute; see `QATSession.likeness`.

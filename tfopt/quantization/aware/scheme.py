@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -19,9 +19,9 @@ from tfopt.quantization import quantizer
 from tfopt.quantization.aware.tensor_matching import Point, match, parts
 from tfopt.quantization.calibration import as_range
 from tfopt.quantization.codebook_ranges import codebook
-from tfopt.quantization.conversion import PreparedModel
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.masks import Masked
+from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.quantization.weight_matching import StoredKernel, operands, stored_kernels, unknown_kernels
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op, read
@@ -88,6 +88,7 @@ class QuantizationScheme:
         averages: Outputs of ops that round halves away from the integer 0, which is not the value 0.
         nonzero: Inputs of ops that have no value, or no gradient, at 0.
         ends: Probabilities that the model outputs and whose logarithm its loss takes.
+        bounded: Bound by grid number of reciprocal roots of which ranges leave out the values at the bound.
         unrolled: Whether recurrent layers are unrolled: ops of their own for each time step.
     """
 
@@ -102,6 +103,7 @@ class QuantizationScheme:
     averages: frozenset[Point] = frozenset()
     nonzero: frozenset[Point] = frozenset()
     ends: frozenset[Point] = frozenset()
+    bounded: Mapping[int, float] = field(default_factory=dict)
     unrolled: bool = False
 
 
@@ -176,6 +178,7 @@ def make_scheme(prepared: PreparedModel, unrolled: bool = False) -> Quantization
         per_channel=per_channel,
         unseen=tuple(unseen),
         unrounded=(*_unrounded(trial, source, stored), *((name, _ON_TABLE) for name in on_tables)),
+        bounded={tensors[name]: bound for name, bound in _bounded(prepared).items() if name in tensors},
         unrolled=unrolled,
         **_by_op(source, matched),
     )
@@ -190,6 +193,12 @@ def _masked(grid: Grid, prepared: PreparedModel) -> Grid:
         return replace(grid, masked=masked)
     ends = prepared.extremes.ranges()[grid.name]
     return replace(grid, fixed=(float(ends["min"].item()), float(ends["max"].item())))
+
+
+def _bounded(prepared: PreparedModel) -> Mapping[str, float]:
+    """The bounds of reciprocal roots that calibration leaves out, by tensor name; samples are run only for such ops."""
+    both = {"MAXIMUM", "RSQRT"} <= {op.name for op in prepared.source.ops}
+    return prepared.extremes.bounded if both else {}
 
 
 def _by_op(source: FloatModel, matched: Mapping[str, Point]) -> dict[str, frozenset[Point]]:

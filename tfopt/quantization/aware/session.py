@@ -26,7 +26,8 @@ from tfopt.quantization.aware.tensor_matching import parts
 from tfopt.quantization.calibration import as_range
 from tfopt.quantization.calibration_data import collect_samples
 from tfopt.quantization.codebook_ranges import codebook
-from tfopt.quantization.conversion import Conversion, PreparedModel, finish, prepare, unrolled
+from tfopt.quantization.conversion import Conversion, finish, prepare, unrolled, warn
+from tfopt.quantization.prepared_model import JudgedBy, PreparedModel
 from tfopt.quantization.weight_matching import stored_kernels
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.export import MODES, TRAINED_RANGES, Export
@@ -222,8 +223,21 @@ class QATSession:
     def convert(self) -> Conversion:
         """The file, with the trained ranges.
 
+        Warns:
+            TfoptWarning: The outputs are noisy: an SNR below 20 dB against the trained model in float.
+
         Raises:
             ConversionError: LiteRT cannot run the file, or its outputs have nothing to do with the model's.
+        """
+        made = self.finish()
+        warn(made, stacklevel=3)
+        return made
+
+    def finish(self, judged_by: JudgedBy = "training") -> Conversion:
+        """`convert` that leaves its warnings to the caller.
+
+        Args:
+            judged_by: What decides on noisy outputs; see `PreparedModel`.
         """
         attached = self.attached
         self.strip()
@@ -244,7 +258,7 @@ class QATSession:
                 None,
                 self.export.scales,
             )
-            conversion = finish(prepared, content)
+            conversion = finish(prepared.judged(judged_by), content)
         finally:
             for (variable, _), value in zip(operands, before, strict=True):
                 variable.assign(value)

@@ -25,7 +25,7 @@ from tfopt.quantization.aware.observers import RangeObserver
 from tfopt.quantization.aware.op_rewrite import computed, with_mask
 from tfopt.quantization.aware.scheme import Grid, KernelGrid, QuantizationScheme
 from tfopt.quantization.aware.tensor_matching import Part, Point, input_signature, parts, scope_of
-from tfopt.quantization.calibration import ActivationExtremes
+from tfopt.quantization.calibration import AT_BOUND, ActivationExtremes
 
 
 @dataclass
@@ -320,9 +320,8 @@ class Simulation:
             x = tf.cast(value, tf.float32)
             followed = self._observer.grids[number].fixed is None
             if followed and (not self._rounding or (frame.training and not self._frozen)):
-                frame.seen.setdefault(number, []).append(
-                    self._observer.extremes(_in_play(x, self._observer.grids[number]))
-                )
+                playing = self._within(number, _in_play(x, self._observer.grids[number]))
+                frame.seen.setdefault(number, []).append(self._observer.extremes(playing))
             if not self._rounding:
                 return value
             if point in self._plan.averages:
@@ -332,6 +331,11 @@ class Simulation:
                 rounded = fake_quant.away_from_zero(rounded, x)
             new = tf.cast(tf.ensure_shape(rounded, value.shape), value.dtype)
         return with_mask(new, value)
+
+    def _within(self, number: int, x: Any) -> Any:
+        """The values that count for a range: a reciprocal root at its bound is multiplied by 0 (see calibration)."""
+        bound = self._plan.bounded.get(number)
+        return x if bound is None else tf.where(x < AT_BOUND * bound, x, tf.zeros_like(x))
 
     # Values inside of a part
 

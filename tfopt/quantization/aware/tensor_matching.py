@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from tfopt.errors import ConversionError
 from tfopt.models import signature
-from tfopt.models.layers import call_replaced, walk
+from tfopt.models.layers import call_replaced, operations, walk
 from tfopt.output_capture import captured
 from tfopt.quantization.calibration import values_of
 from tfopt.tflite.file import read
@@ -71,17 +71,11 @@ class Point:
 
 def parts(model: keras.Model) -> tuple[Part, ...]:
     """All parts of a model, outermost first."""
-    found = [Part(0, model.name, model)]
-    layers = [(place.path, place.layer) for place in walk(model)]
-    for path, layer in layers:
-        found.append(Part(len(found), path, layer))
-    seen = {id(part.computes) for part in found}
-    for owner, prefix in [(model, ""), *((layer, f"{path}/") for path, layer in layers)]:
-        for operation in getattr(owner, "operations", ()):  # of functional models: such as the + of two tensors
-            if id(operation) not in seen:
-                seen.add(id(operation))
-                found.append(Part(len(found), f"{prefix}{operation.name}", operation))
-    return tuple(found)
+    places = (*walk(model), *operations(model))
+    return (
+        Part(0, model.name, model),
+        *(Part(number, place.path, place.layer) for number, place in enumerate(places, start=1)),
+    )
 
 
 def scope_of(root: str, number: int) -> str:

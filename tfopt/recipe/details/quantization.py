@@ -24,7 +24,7 @@ class ConversionNotes(Detail):
 
 @dataclass(frozen=True)
 class ConversionWarnings(Detail):
-    """What may make a result poor, such as calibration samples of another range than the model's inputs.
+    """What may make a result poor, such as noisy outputs, or calibration samples of another range than the model's.
 
     Args:
         warnings: The warnings, each a sentence or more.

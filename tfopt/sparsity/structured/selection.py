@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tfopt.errors import InputError, ModelError
-from tfopt.models.layers import matching, select, walk
+from tfopt.models.layers import matching, operations, select, walk
 from tfopt.models.requirements import check_not_quantized
 from tfopt.sparsity.structured.dependency_graph import CoupledGroups, DependencyGraph
 from tfopt.sparsity.structured.importance import normalized
@@ -155,9 +155,9 @@ class RemovalOrder:
 
 
 def _chosen(structure: DependencyGraph, limits: LayerLimits) -> set[CoupledGroups]:
-    places = list(walk(structure.model))
-    asked = {place.path for place in select(places, limits.only)}
-    left_out = {place.path for pattern in limits.skip for place in matching(places, pattern, "skip")}
+    places, between = list(walk(structure.model)), list(operations(structure.model))
+    asked = {place.path for place in select(places, limits.only, between=between)}
+    left_out = {place.path for pattern in limits.skip for place in matching(places, pattern, "skip", between)}
     return {
         family
         for family in structure.families

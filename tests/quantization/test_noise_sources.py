@@ -1,0 +1,223 @@
+"""What a noisy file says: the SNR, the ops that lose most, and rules that bring back what they say they do."""
+
+import re
+import warnings
+
+import keras
+import pytest
+from keras import layers, ops
+from ruamel.yaml import YAML
+
+import tfopt
+from tests.quantization import zoo
+from tfopt.errors import ConversionError, InputError, TfoptWarning
+from tfopt.quantization import convert, noise_sources
+from tfopt.quantization.conversion import convert_with_notes, finish, prepare
+from tfopt.recipe.export import Export
+from tfopt.tflite.file import read
+
+ANYTHING = -100.0
+
+
+def spectral(least=1e-4):
+    """The logarithm of squares, whose small values are all of what it tells; and samples."""
+    keras.utils.set_random_seed(1)
+    x = layers.Input((16,), name="x")
+    return keras.Model(x, layers.Dense(3, name="head")(ops.log(x * x + least))), zoo.normal(64, 16)
+
+
+def sequential(*parts):
+    keras.utils.set_random_seed(1)
+    return keras.Sequential([layers.Input((16,), name="x"), *parts])
+
+
+def loud_input():
+    """One input reaches a hundred times as far as the others, and counts for nothing."""
+    model = sequential(layers.Dense(8, name="body", use_bias=False), layers.Dense(3, name="head"))
+    kernel = model.layers[0].kernel.numpy()
+    kernel[0] = 0
+    model.layers[0].kernel.assign(kernel)
+    samples = zoo.normal(64, 16)
+    samples[:, 0] *= 300
+    return model, samples
+
+
+def loud_kernel():
+    """Some weights are thirty times the others, for an input that is small."""
+    model = sequential(layers.Dense(64, activation="relu", name="body"), layers.Dense(3, name="head"))
+    kernel, samples = model.layers[0].kernel.numpy(), zoo.normal(64, 16)
+    kernel[0] *= 30
+    model.layers[0].kernel.assign(kernel)
+    samples[:, 0] *= 0.01
+    return model, samples
+
+
+def said(net, mode="int8", **settings):
+    """The one warning of a file that is to be made whatever its noise is, and the file's SNR."""
+    model, samples = net
+    made = convert_with_notes(model, Export(mode=mode, least_snr_db=ANYTHING, **settings), samples)
+    [warning] = made.warnings
+    return warning, made.figures["calibration_snr_db"]
+
+
+def name_of(model, kind):
+    return next(op.name for op in model.operations if type(op).__name__ == kind)
+
+
+def remedy(text):
+    """The settings that a sentence asks for, and the SNR that it promises."""
+    rules, io, promised = re.search(r"(rules: \[.*\])( and io: float32)? would give ([\d.]+) dB", text).groups()
+    settings = YAML(typ="safe").load(rules)
+    return {**settings, **({"io": "float32"} if io else {})}, float(promised)
+
+
+NOISY = {
+    "spectrum": (spectral, "int8", {}),
+    "spectrum at its edge": (lambda: spectral(2e-2), "int8", {}),
+    "input": (loud_input, "int8", {}),
+    "while it runs": (loud_input, "dynamic", {}),
+    "kernel": (loud_kernel, "int4", {}),
+    "by a rule": (loud_kernel, "int8", {"rules": [{"layers": "*", "to": "int4"}]}),
+}
+
+
+@pytest.mark.parametrize("name", NOISY)
+def test_the_rules_that_a_warning_writes_give_what_they_promise(name):
+    build, mode, settings = NOISY[name]
+    (model, samples), given = build(), settings.get("rules", [])
+    text, before = said((model, samples), mode, **settings)
+    assert f"SNR {before:.1f} dB" in text
+    asked, promised = remedy(text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TfoptWarning)
+        made = convert_with_notes(model, Export(mode=mode, **{**asked, "rules": [*given, *asked["rules"]]}), samples)
+    assert made.figures["calibration_snr_db"] == pytest.approx(promised, abs=0.06)
+    assert promised >= 20 > before
+    assert made.warnings == ()
+
+
+def test_the_operations_that_lose_most_are_named_by_their_names_in_the_model():
+    model, samples = spectral()
+    text, _ = said((model, samples))
+    assert f"Most is lost in {name_of(model, 'Add')}, {name_of(model, 'Multiply')}: rules" in text
+
+
+def test_a_file_below_ten_decibels_is_refused_with_the_way_out(one_line):
+    model, samples = spectral()
+    with pytest.raises(ConversionError, match=r"SNR [\d.]+ dB, and it has to exceed 10") as caught:
+        convert(model, "int8", samples)
+    text = one_line(caught)
+    assert remedy(text)[1] > 20
+    least = float(re.search(r"least_snr_db: (-?\d+)", text)[1])
+    with pytest.warns(TfoptWarning, match="noisy"):
+        assert convert(model, "int8", samples, least_snr_db=least)
+
+
+def test_a_file_between_ten_and_twenty_is_a_warning_at_the_call_that_made_it():
+    model, samples = spectral(2e-2)
+    with pytest.warns(TfoptWarning, match=r"the int8 file is noisy: SNR 1\d\.\d dB") as caught:
+        convert(model, "int8", samples)
+    assert [one.filename for one in caught if one.category is TfoptWarning] == [__file__]
+
+
+def test_a_file_above_twenty_says_nothing(recwarn):
+    model, samples = spectral(0.3)
+    convert(model, "int8", samples)
+    assert not [one for one in recwarn if one.category is TfoptWarning]
+
+
+def test_the_users_own_limit_may_be_higher():
+    model, samples = spectral(2e-2)
+    with pytest.raises(ConversionError, match="has to exceed 25"):
+        convert(model, "int8", samples, least_snr_db=25)
+
+
+@pytest.mark.parametrize(("by", "least"), [("metric", None), ("training", None), ("metric", 5)])
+def test_where_something_else_judges_the_ratio_informs(by, least):
+    model, samples = spectral()
+    prepared = prepare(model, Export(mode="int8", least_snr_db=least), samples).judged(by)
+    made = finish(prepared, prepared.quantized())
+    assert (made.warnings == ()) == (by == "metric")
+    assert any("the metric decides" in note for note in made.notes) == (by == "metric")
+
+
+def test_a_limit_that_is_given_holds_beside_a_metric():
+    model, samples = spectral()
+    prepared = prepare(model, Export(mode="int8", least_snr_db=15), samples).judged("metric")
+    with pytest.raises(ConversionError, match="has to exceed 15"):
+        finish(prepared, prepared.quantized())
+
+
+def test_after_training_outputs_that_are_all_noise_are_refused():
+    model, samples = loud_input()
+    prepared = prepare(model, Export(mode="int8"), samples).judged("training")
+    with pytest.raises(ConversionError, match="has to exceed 0"):
+        finish(prepared, prepared.quantized())
+
+
+def test_inputs_and_outputs_stay_as_they_were_asked_for():
+    text, _ = said(loud_input(), io="int8")
+    assert "io: float32" not in text
+    assert "rules" not in text  # which would bring nothing without it
+
+
+def test_a_target_of_integers_is_offered_no_float():
+    text, _ = said(loud_input(), target="int_only")
+    assert "Most is lost in body" in text
+    assert "float]" not in text
+    assert "io:" not in text
+
+
+def test_rules_never_leave_a_file_without_integers():
+    model = sequential(layers.Lambda(ops.exp, name="exp"), layers.Dense(3, name="head"))
+    text, _ = said((model, zoo.normal(64, 16) * 4))
+    assert "Most is lost in head" in text
+    assert "rules" not in text
+
+
+def test_what_a_subclassed_model_computes_between_its_layers_is_named_by_its_op():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.head = layers.Dense(3)
+
+        def call(self, x):
+            return self.head(ops.log(x * x + 1e-3))
+
+    model, samples = Own(), zoo.normal(64, 16)
+    model(samples[:1])
+    text, _ = said((model, samples))
+    assert re.search(r"Most is lost in \S*add\S*, \S*mul\S*$", text)
+
+
+def test_of_many_layers_some_are_measured_and_the_operations_first(monkeypatch):
+    looked = []
+    measure = noise_sources.measure_groups
+
+    def watched(prepared, work):
+        looked.extend(group.name for group, _ in work)
+        return measure(prepared, work)
+
+    monkeypatch.setattr(noise_sources, "measure_groups", watched)
+    monkeypatch.setattr(noise_sources, "MOST", 3)
+    model, samples = spectral()
+    x = model.outputs[0]
+    for number in range(5):
+        x = layers.Dense(3, name=f"more_{number}")(x)
+    deep = keras.Model(model.inputs, x)
+    said((deep, samples))
+    assert len(looked) == 3
+    assert {name_of(deep, "Add"), name_of(deep, "Multiply")} <= set(looked)
+
+
+def test_where_nothing_is_quantized_there_is_no_limit_to_set(one_line):
+    with pytest.raises(InputError, match="least_snr_db is for modes that quantize") as caught:
+        tfopt.Export(mode="float32", least_snr_db=3)
+    one_line(caught)
+
+
+def test_float16_has_the_ratio_without_rules():
+    model, samples = spectral()
+    prepared = prepare(model, Export(mode="float16"), samples)
+    assert noise_sources.find(prepared, 15.0) == ""
+    assert read(prepared.quantized()).inputs

@@ -1,0 +1,133 @@
+"""Where the noise of a quantized file comes from, and the rules that would keep those ops out of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from tfopt.errors import ConversionError, ModelError
+from tfopt.quantization import quantizer
+from tfopt.quantization.float_conversion import FloatModel
+from tfopt.quantization.op_audit import is_quantized
+from tfopt.quantization.prepared_model import PreparedModel
+from tfopt.quantization.rules import resolve
+from tfopt.quantization.sensitivity import Group, Sensitivity, groups, measure_groups
+from tfopt.recipe.export import MODES, TARGETS, Rule
+from tfopt.tflite.file import read
+
+# Number of layers and operations that are quantized alone, at most and, of a large model, at least; and the bytes of
+# float files that are quantized for that in all.
+MOST, FEWEST, BYTES = 32, 8, 2**27
+# Number of names to tell, and of those that a rule takes.
+NAMED, RULED = 3, 6
+# Error from which on an op is named, a tenth of that of a file at 20 dB; where none makes as much, the share of the
+# largest error from which on it is.
+TELLING, SHARE = 1e-3, 0.1
+# Decibels that a rule has to bring to be worth writing, and those at which no more is needed.
+WORTH_DB, ENOUGH_DB = 3.0, 20.0
+
+
+def find(prepared: PreparedModel, snr: float) -> str:
+    """What loses most, and the rules that bring it back, to be appended to a sentence; empty where there are no rules.
+
+    Args:
+        prepared: The model and the settings of the file.
+        snr: The file's signal-to-noise ratio, in decibels.
+    """
+    if not MODES[prepared.export.mode].rules or prepared.converted is not None:
+        return ""
+    worst = loudest(prepared)
+    if not worst:
+        return ""
+    names = ", ".join(one.group.name for one in worst[:NAMED])
+    return f". Most is lost in {names}{_remedy(prepared, worst, snr)}"
+
+
+def loudest(prepared: PreparedModel) -> list[Sensitivity]:
+    """The layers and operations that lose most where each alone is quantized as in the file, the worst first."""
+    source = prepared.source
+    most = min(max(BYTES // len(source.content), FEWEST), MOST)
+    work = [(group, at) for group in _candidates(source) if (at := _precision(prepared, group)) != "float"]
+    return telling(measure_groups(prepared, work[:most]))
+
+
+def telling(measured: Iterable[Sensitivity]) -> list[Sensitivity]:
+    """Those that make much of a file's noise, the worst first."""
+    found = sorted(measured, key=lambda one: -one.error)
+    least = min(TELLING, SHARE * found[0].error) if found else 0.0
+    return [one for one in found if one.error > 0 and one.error >= least][:RULED]
+
+
+def _candidates(source: FloatModel) -> list[Group]:
+    """The layers and operations of a file without those that only move values; first those without a kernel.
+
+    It is these, such as squares, that have values of very different size.
+    """
+    computing = [g for g in groups(source) if any(not source.ops[i].facts.moves_data for i in g.ops)]
+    return sorted(computing, key=lambda group: bool(group.floats))
+
+
+def _precision(prepared: PreparedModel, group: Group) -> str:
+    """The precision that a group has in the file."""
+    mode, given = MODES[prepared.export.mode], prepared.assigned.precisions
+    asked = next((given[i] for i in group.ops if i in given), None)
+    four = any(quantizer.supports(prepared.source.ops[i], mode.name, "int4") for i in group.ops)
+    return asked or ("int4" if mode.weights == "int4" and four else mode.precision)
+
+
+def _remedy(prepared: PreparedModel, worst: Sequence[Sensitivity], snr: float) -> str:
+    """The shortest rules for the worst layers that are enough, else the best ones, where they are worth it."""
+    ruled: list[Rule] = []
+    best: tuple[float, str] = (snr + WORTH_DB, "")
+    for one in worst:
+        rule = _rule(prepared, one)
+        if rule is None:
+            continue
+        ruled.append(rule)
+        for io in (None, "float32") if _may_float(prepared) else (None,):
+            reached = _snr_with(prepared, ruled, io)
+            if reached > best[0] + (WORTH_DB if io else 0):
+                best = (reached, f": {_written(ruled)}{' and io: float32' if io else ''} would give {reached:.1f} dB")
+            if best[0] >= ENOUGH_DB and best[1]:
+                return best[1]
+    return best[1]
+
+
+def _rule(prepared: PreparedModel, one: Sensitivity) -> Rule | None:
+    """The rule that raises the precision of a group; None where it has no name, or the target no higher precision."""
+    places = [place for i in one.group.ops for place in prepared.source.owners[i]]
+    target = TARGETS[prepared.export.target]
+    to = "int8" if one.precision == "int4" else target.highest_precision
+    if not places or to == one.precision or to not in MODES[prepared.export.mode].rules:
+        return None
+    return Rule(layers=(places[0].path,), to=to)
+
+
+def _may_float(prepared: PreparedModel) -> bool:
+    """Whether inputs and outputs may be in float: the user has not said, and the target takes them."""
+    export = prepared.export
+    return export.io is None and MODES[export.mode].static and TARGETS[export.target].highest_precision == "float"
+
+
+def _snr_with(prepared: PreparedModel, ruled: Sequence[Rule], io: str | None) -> float:
+    """The signal-to-noise ratio of a file with more rules, in decibels; minus infinity where there is none."""
+    export, mode = prepared.export, MODES[prepared.export.mode]
+    ranges = prepared.extremes.ranges(export.ranges) if mode.static else None
+    try:
+        given = resolve([*export.rules, *ruled], prepared.source, mode.name).precisions
+        content = quantizer.quantize(prepared.source, mode.name, ranges, given, io or export.io, None, export.scales)
+        return prepared.snr(content) if is_quantized(read(content)) else -math.inf
+    except (ConversionError, ModelError):
+        return -math.inf
+
+
+def _written(ruled: Sequence[Rule]) -> str:
+    """Rules as a recipe has them, those of one precision together."""
+    by_precision: dict[str, list[str]] = {}
+    for rule in ruled:
+        by_precision.setdefault(rule.to, []).extend(rule.layers)
+    parts = (
+        f"{{layers: {names[0] if len(names) == 1 else '[' + ', '.join(names) + ']'}, to: {to}}}"
+        for to, names in by_precision.items()
+    )
+    return f"rules: [{', '.join(parts)}]"

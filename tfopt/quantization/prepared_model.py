@@ -1,0 +1,124 @@
+"""A model as it is converted to float32 once, from which every quantized file is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal
+
+import keras
+import numpy as np
+
+from tfopt.errors import ConversionError
+from tfopt.metrics import compare_outputs
+from tfopt.quantization import quantizer, rules, validation
+from tfopt.quantization.calibration import ActivationExtremes, observe_extremes
+from tfopt.quantization.float_conversion import FloatModel
+from tfopt.quantization.masks import Masks
+from tfopt.recipe.export import MODES, Export
+from tfopt.tflite.file import Op
+from tfopt.tflite.interpreter import Runner
+
+CHECKED_SAMPLES = 8
+JudgedBy = Literal["snr", "metric", "training"]
+
+
+@dataclass(frozen=True)
+class PreparedModel:
+    """One float conversion, from which every quantized file is made.
+
+    Args:
+        model: The model, in float32.
+        source: The float file.
+        samples: Representative inputs `(samples, ...)` by input name.
+        export: Settings of the file.
+        notes: Remarks on the conversion and its comparison with Keras.
+        masks: The values that masks put out of play, whose constants the float file has near the others.
+        unmasked: Bytes of the float file as it was before that, where it was.
+        warnings: What may make every file poor.
+        converted: The quantized file where TFLiteConverter had to make it, which takes no rules.
+        judged_by: What decides on outputs that are noisy: the SNR alone; a metric, beside which the SNR is a note; or
+            a training that had the noise in it, after which only outputs that are all noise are refused.
+    """
+
+    model: keras.Model
+    source: FloatModel
+    samples: dict[str, np.ndarray]
+    export: Export
+    notes: tuple[str, ...] = ()
+    masks: Masks = field(default_factory=Masks)
+    unmasked: bytes | None = None
+    warnings: tuple[str, ...] = ()
+    converted: bytes | None = None
+    judged_by: JudgedBy = "snr"
+
+    @cached_property
+    def extremes(self) -> ActivationExtremes:
+        """The extremes of each activation on the samples, measured once."""
+        found = observe_extremes(self.source.content, self.masks.clipped(self.samples))
+        return self.masks.on(self.unmasked, self.samples).bounded(found) if self.unmasked else found
+
+    @cached_property
+    def few(self) -> dict[str, np.ndarray]:
+        """A few samples, to compare outputs on."""
+        return {name: array[:CHECKED_SAMPLES] for name, array in self.samples.items()}
+
+    @cached_property
+    def expected(self) -> dict[str, np.ndarray]:
+        """The float file's outputs on the few samples."""
+        return Runner(self.unmasked or self.source.content)(self.few)
+
+    def with_io(self, io: str) -> PreparedModel:
+        """The same with another type of inputs and outputs."""
+        return self._like(replace(self, export=self.export.model_copy(update={"io": io})))
+
+    def judged(self, by: JudgedBy) -> PreparedModel:
+        """The same with something else that decides on noisy outputs."""
+        return self._like(replace(self, judged_by=by))
+
+    def _like(self, other: PreparedModel) -> PreparedModel:
+        """Another model of the same float file and samples, with what was measured of them already."""
+        known = ("extremes", "few", "expected", "assigned")
+        vars(other).update({name: vars(self)[name] for name in known if name in vars(self)})
+        return other
+
+    @property
+    def loops(self) -> tuple[Op, ...]:
+        """The loops of the float file."""
+        return tuple(op for op in self.source.ops if op.facts.loop)
+
+    def snr(self, content: bytes) -> float:
+        """The signal-to-noise ratio of a file's outputs against the float file's, in decibels; of several the worst."""
+        got = Runner(content)(self.few)
+        validation.check_finite(got)
+        return min(compare_outputs({name: self.expected[name]}, got)["snr_db"] for name in self.expected)
+
+    @cached_property
+    def assigned(self) -> rules.PrecisionAssignment:
+        """The rules, resolved."""
+        return rules.resolve(self.export.rules, self.source, self.export.mode)
+
+    def quantized(
+        self,
+        precisions: Mapping[int, str] | None = None,
+        algorithms: Mapping[int, str] | None = None,
+        ranges: str | None = None,
+    ) -> bytes:
+        """A quantized file with its tensor names, not yet checked.
+
+        Args:
+            precisions: Precision by op number, on top of the rules.
+            algorithms: Algorithm by op number, see `quantizer.quantize`.
+            ranges: A range method in `RANGES`; that of the export settings if not given.
+        """
+        mode = MODES[self.export.mode]
+        if not mode.quantizes:
+            return self.source.content
+        if self.converted is not None:
+            if precisions:
+                raise ConversionError("TFLiteConverter, which made the file, gives single layers no precision.")
+            return self.converted
+        found = self.extremes.ranges(ranges or self.export.ranges) if mode.static else None
+        given = {**self.assigned.precisions, **(precisions or {})}
+        return quantizer.quantize(self.source, mode.name, found, given, self.export.io, algorithms, self.export.scales)
