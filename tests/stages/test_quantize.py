@@ -95,6 +95,8 @@ def noisy():
 def project(tmp_path, monkeypatch):
     """A folder with a model and data, as the working directory."""
     monkeypatch.chdir(tmp_path)
+    for name in ("model", "data"):  # of another test's project
+        monkeypatch.delitem(sys.modules, name, raising=False)
     (tmp_path / "model.py").write_text(MODEL)
     (tmp_path / "data.py").write_text(DATA)
     yield tmp_path
