@@ -133,7 +133,9 @@ def _run(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | None,
         result = _made(recipe, Path(out).resolve(), progress, announce)
     finally:
         progress.close()
-    for name, artifact in result.artifacts.items() if result.leads else ():
+    if not result.leads:
+        return result
+    for name, artifact in result.artifacts.items():
         for sentence in artifact.warnings:
             warnings.warn(f"{name}: {sentence}", TfoptWarning, stacklevel=3)
     if failures := [artifact.failed for artifact in result.artifacts.values() if artifact.failed]:
