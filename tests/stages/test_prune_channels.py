@@ -83,7 +83,9 @@ def test_a_budget_that_the_model_meets_is_said_on_the_screen_and_in_the_report(r
             self.said.append(text)
 
     path = recipe("prune_channels: {keep: 100000, of: parameters, epochs: 1}", CUT % ", of: flops, name: half")
-    made = tfopt.run(path, out=path.parent / "out", progress=Steps()).artifacts
+    with pytest.warns(tfopt.TfoptWarning, match="prune_channels: nothing was removed"):
+        made = tfopt.run(path, out=path.parent / "out", progress=Steps()).artifacts
+    assert made["half"].warnings == ()
     [(where, reason)] = [(one.where, one.reason) for one in made["prune_channels"].skipped]
     assert (where, reason[:23]) == ("all layers", "nothing was removed: th")
     assert Steps.said[0] == reason

@@ -86,6 +86,7 @@ class PruneChannels(TrainingStage):
         x, y = chosen.x, chosen.y
         history: dict[str, list[float]] = {}
         skipped: tuple[tuple[str, str], ...] = ()
+        removed = False
         budgets = steps(whole, Budget(self.keep, self.of), self.rounds, x)
         for number, (budget, epochs) in enumerate(zip(budgets, self._epochs(), strict=True)):
             context.progress.step(f"round {number + 1} of {self.rounds}") if self.rounds > 1 else None
@@ -93,11 +94,14 @@ class PruneChannels(TrainingStage):
             removal = remove_to(model, budget, self.score, self.ranking, limits, x, y, context.loss, context.seed)
             model, skipped = removal.model, removal.skipped
             context.progress.step(str(removal.fit))
+            removed = removed or bool(removal.fit and removal.fit.drop)
             reestimate(model, x)
             folder = context.folder / f"round-{number + 1}"
             settings = replace(self.training(context), epochs=epochs)
             logs = self.fit(model, inputs, context, settings=settings, folder=folder)
             history = {name: [*history.get(name, []), *values] for name, values in logs.items()}
+        if not removed:
+            context.told.append(skipped[-1][1])
         for number in range(self.rounds):  # what stays are the logs
             shutil.rmtree(context.folder / f"round-{number + 1}" / BACKUP, ignore_errors=True)
         metrics = test_metrics(model, context)
