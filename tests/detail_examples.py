@@ -82,7 +82,6 @@ EXAMPLES = [
             }
         ],
     ),
-    (ConversionWarnings(("the int8 file is noisy",)), ["the int8 file is noisy"]),
     (ConversionNotes(("loops were unrolled",)), ["loops were unrolled"]),
     (ConversionWarnings(("the samples are of another range.",)), ["the samples are of another range."]),
     (

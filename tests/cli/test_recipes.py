@@ -137,9 +137,9 @@ def test_a_warning_is_shown_by_a_run_by_the_next_that_reuses_the_file_and_by_the
     np.savez("noisy.npz", x_train=x, y_train=np.arange(40) % 2, x_test=x, y_test=np.arange(40) % 2)
     write("noisy.yaml", "quantize: {mode: int8, least_snr_db: -100}", model="noisy.py:build", data="npz:noisy.npz")
     shown = [cli("run", "noisy.yaml"), cli("run", "noisy.yaml"), cli("report", "saved_models/r")]
-    for code, out, _ in shown:
+    for code, _, err in shown:
         assert code == 0
-        [warning] = [line for line in out.splitlines() if line.startswith("warning:")]
+        [warning] = [line for line in err.splitlines() if line.startswith("warning:")]
         assert warning.startswith("warning: quantize: the int8 file is noisy: SNR")
     assert "1 warning" in shown[0][1]
 

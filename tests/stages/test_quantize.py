@@ -148,7 +148,7 @@ def test_with_the_users_word_a_noisy_file_is_there_with_a_warning():
     result = tfopt.run(noisy("quantize: {mode: int8, least_snr_db: -100}"))
     [warning] = result.final.details.of(ConversionWarnings).warnings
     assert f"SNR {result.metrics['calibration_snr_db']:.1f} dB" in warning
-    assert f"- {warning}" in (result.folder / "report.md").read_text()
+    assert f"**WARNING** quantize: {warning}" in (result.folder / "report.md").read_text()
 
 
 @pytest.mark.parametrize(

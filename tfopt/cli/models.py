@@ -137,7 +137,6 @@ def _show(converted: Conversion, file: Path) -> None:
     console = open_console()
     console.print(_audit_table(converted.audit.rows), markup=False)
     lines = [f"note  {note}" for note in converted.notes]
-    lines += [f"warning  {warning}" for warning in converted.warnings]
     lines += [f"left  {skipped.where}: {skipped.reason}" for skipped in converted.skipped]
     lines += [f"{name}  {value:,.6g}" for name, value in converted.figures.items()]
     lines += [f"file  {relative_path(file.resolve())}  {totals(converted)}"]

@@ -58,7 +58,7 @@ class Masks:
             masked = self.tensors.get(name)
             if masked is not None and masked.end is not None:
                 (low if masked.sign < 0 else high)[:, column] = masked.end
-        return ActivationExtremes(extremes.names, low, high)
+        return replace(extremes, low=low, high=high)
 
     def on(self, content: bytes, samples: Mapping[str, np.ndarray]) -> Masks:
         """The masks with the ends of ranges for other samples.

@@ -76,8 +76,9 @@ def left_in_float(summary: FileSummary, mode: Mode, reasons: Mapping[str, str]) 
 
 
 def is_quantized(summary: FileSummary) -> bool:
-    """Whether some kernel of a file is stored in anything but float32."""
-    return any(t.parameter and len(t.shape) > 1 and t.dtype != "FLOAT32" for t in summary.tensors)
+    """Whether some kernel of a file is stored in anything but float32, or some op computes on integers."""
+    kernels = (t.parameter and len(t.shape) > 1 and t.dtype != "FLOAT32" for t in summary.tensors)
+    return any(kernels) or any(op.integers for op in summary.ops)
 
 
 def float_at_ends(content: bytes) -> bool:
