@@ -29,21 +29,21 @@ class Weighted(losses.Loss):
         return 5 * y * keras.ops.softplus(-p) + (1 - y) * keras.ops.softplus(p)
 
 
-OF_LOGITS = [
-    losses.BinaryCrossentropy(from_logits=True),
-    losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1),
-    losses.BinaryFocalCrossentropy(from_logits=True, apply_class_balancing=True),
-    {"binary_crossentropy": {"from_logits": True}},
-    functools.partial(losses.binary_crossentropy, from_logits=True),
-    binary,
-    Weighted(),
-    "hinge",
-    "squared_hinge",
-]
+OF_LOGITS = {
+    "cross entropy": losses.BinaryCrossentropy(from_logits=True),
+    "smoothed": losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1),
+    "focal": losses.BinaryFocalCrossentropy(from_logits=True, apply_class_balancing=True),
+    "settings": {"binary_crossentropy": {"from_logits": True}},
+    "partial": functools.partial(losses.binary_crossentropy, from_logits=True),
+    "function": binary,
+    "own class": Weighted(),
+    "hinge": "hinge",
+    "squared hinge": "squared_hinge",
+}
 OF_OTHERS = ["binary_crossentropy", "binary_focal_crossentropy", "mse", "mae", "huber", "log_cosh", "poisson"]
 
 
-@pytest.mark.parametrize("loss", OF_LOGITS, ids=str)
+@pytest.mark.parametrize("loss", OF_LOGITS.values(), ids=OF_LOGITS)
 def test_a_loss_of_logits_or_margins_decides_at_zero(loss):
     model = keras.Sequential([layers.Input((3,)), layers.Dense(1)])
     assert decisions_of(model, loss) == (("output", Decision(logits=True)),)
