@@ -18,7 +18,7 @@ from networks import lenet_5
 import tfopt
 from tfopt.metrics import METRICS
 from tfopt.quantization.accuracy_search import AccuracySearch
-from tfopt.quantization.conversion import prepare
+from tfopt.quantization.preparation import prepare
 from tfopt.recipe.export import Export
 from tfopt.tflite.interpreter import Runner
 

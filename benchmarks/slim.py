@@ -12,7 +12,7 @@ import tensorflow as tf
 from networks import NETWORKS, settle
 
 from tfopt.output_capture import captured
-from tfopt.quantization.conversion import prepare
+from tfopt.quantization.preparation import prepare
 from tfopt.recipe.export import Export
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.interpreter import Runner

@@ -8,7 +8,8 @@ import pytest
 
 from tests.quantization import zoo
 from tfopt.quantization import convert, modes
-from tfopt.quantization.conversion import finish, prepare
+from tfopt.quantization.conversion import finish
+from tfopt.quantization.preparation import prepare
 from tfopt.recipe import export
 from tfopt.recipe.export import MODES, TARGETS, Export, Io, Precision
 from tfopt.tflite.file import read

@@ -10,7 +10,8 @@ from tests.quantization import zoo
 from tfopt.cli import main
 from tfopt.errors import ConversionError, InputError, RecipeError
 from tfopt.quantization import validation
-from tfopt.quantization.conversion import finish, prepare
+from tfopt.quantization.conversion import finish
+from tfopt.quantization.preparation import prepare
 from tfopt.recipe import stage
 from tfopt.recipe.export import MODES, TARGETS, Export, Measurement
 

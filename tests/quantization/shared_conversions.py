@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from tfopt.quantization.conversion import finish, prepare, unroll_if_better
+from tfopt.quantization.conversion import finish
+from tfopt.quantization.preparation import prepare
+from tfopt.quantization.unrolling import unroll_if_better
 from tfopt.recipe.export import Export
 
 

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from tfopt.errors import ConversionError
 from tfopt.quantization import accuracy_search, quantizer
 from tfopt.quantization.accuracy_search import AccuracySearch
-from tfopt.quantization.conversion import prepare
+from tfopt.quantization.preparation import prepare
 from tfopt.quantization.sensitivity import Sensitivity, groups, measure
 from tfopt.recipe.export import Export
 from tfopt.tflite import flatbuffer

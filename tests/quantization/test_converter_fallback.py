@@ -16,9 +16,11 @@ from tfopt.errors import ConversionError
 from tfopt.metrics import compare_outputs
 from tfopt.output_capture import captured
 from tfopt.quantization import conversion, converter_fallback
-from tfopt.quantization.conversion import finish, prepare, unroll_if_better
+from tfopt.quantization.conversion import finish
 from tfopt.quantization.converter_fallback import post_training
 from tfopt.quantization.float_conversion import trace
+from tfopt.quantization.preparation import prepare
+from tfopt.quantization.unrolling import unroll_if_better
 from tfopt.recipe.export import Export
 from tfopt.tflite.file import read
 from tfopt.tflite.interpreter import Runner

@@ -6,9 +6,9 @@ import pytest
 from keras import layers, ops
 
 from tests.quantization.selecting_zoo import ZOO, lower, over_time
-from tfopt.quantization.conversion import prepare
 from tfopt.quantization.float_conversion import to_float
 from tfopt.quantization.mask_rewrite import bring_near
+from tfopt.quantization.preparation import prepare
 from tfopt.recipe.export import Export
 from tfopt.tflite.file import constants
 

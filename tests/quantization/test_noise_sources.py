@@ -12,7 +12,8 @@ import tfopt
 from tests.quantization import zoo
 from tfopt.errors import ConversionError, InputError, TfoptWarning
 from tfopt.quantization import convert, noise_sources
-from tfopt.quantization.conversion import convert_with_notes, finish, prepare
+from tfopt.quantization.conversion import convert_with_notes, finish
+from tfopt.quantization.preparation import prepare
 from tfopt.recipe.export import Export
 from tfopt.tflite.file import read
 

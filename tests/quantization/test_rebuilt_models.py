@@ -8,7 +8,7 @@ from keras import layers
 from tests.quantization import zoo
 from tfopt.errors import ConversionError, ModelError
 from tfopt.quantization import convert, convert_with_notes
-from tfopt.quantization.conversion import prepare
+from tfopt.quantization.preparation import prepare
 from tfopt.recipe.export import Export
 
 

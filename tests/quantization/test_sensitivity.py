@@ -10,7 +10,7 @@ from keras import layers
 from sklearn.datasets import load_digits
 
 from tfopt.quantization import convert, quantizer, rank_layers
-from tfopt.quantization.conversion import prepare
+from tfopt.quantization.preparation import prepare
 from tfopt.quantization.sensitivity import SCORED_SAMPLES, groups, measure, measure_groups
 from tfopt.recipe.export import Export
 from tfopt.tflite import flatbuffer

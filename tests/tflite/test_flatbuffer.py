@@ -9,7 +9,7 @@ from keras import layers
 
 from tests.quantization.shared_conversions import Conversions
 from tfopt.quantization import convert
-from tfopt.quantization.conversion import prepare
+from tfopt.quantization.preparation import prepare
 from tfopt.recipe.export import Export
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import read

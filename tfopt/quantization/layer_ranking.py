@@ -9,9 +9,10 @@ from typing import Any
 import keras
 
 from tfopt.quantization.calibration_data import random_samples
-from tfopt.quantization.conversion import prepare, unroll_if_better
+from tfopt.quantization.preparation import prepare
 from tfopt.quantization.refusals import check_text
 from tfopt.quantization.sensitivity import PRECISIONS, Sensitivity, measure
+from tfopt.quantization.unrolling import unroll_if_better
 from tfopt.recipe.export import Export
 
 

@@ -15,8 +15,10 @@ from tfopt.data.splits import Split
 from tfopt.errors import ModelError
 from tfopt.metrics import Metric
 from tfopt.quantization import quantizer, sensitivity
-from tfopt.quantization.conversion import finish, prepare, unroll_if_better
+from tfopt.quantization.conversion import finish
+from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import PreparedModel
+from tfopt.quantization.unrolling import unroll_if_better
 from tfopt.recipe.export import Export
 from tfopt.search.cost_model import Cost, CostModel
 from tfopt.search.pareto import Objective

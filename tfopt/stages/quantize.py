@@ -147,7 +147,9 @@ class Quantize(Export, Stage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Converts, with an accuracy search if `max_drop` is set, and writes the file."""
-        from tfopt.quantization.conversion import convert_with_notes, prepare, unroll_if_better
+        from tfopt.quantization.conversion import convert_with_notes
+        from tfopt.quantization.preparation import prepare
+        from tfopt.quantization.unrolling import unroll_if_better
         from tfopt.tflite.benchmark import sizes
 
         model = context.load(inputs[0])

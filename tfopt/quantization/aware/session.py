@@ -26,8 +26,10 @@ from tfopt.quantization.aware.tensor_matching import parts
 from tfopt.quantization.calibration import as_range
 from tfopt.quantization.calibration_data import collect_samples
 from tfopt.quantization.codebook_ranges import codebook
-from tfopt.quantization.conversion import Conversion, finish, prepare, unrolled, warn
+from tfopt.quantization.conversion import Conversion, finish, warn
+from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import JudgedBy, PreparedModel
+from tfopt.quantization.unrolling import unrolled
 from tfopt.quantization.weight_matching import stored_kernels
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.export import MODES, TRAINED_RANGES, Export

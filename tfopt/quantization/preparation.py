@@ -1,0 +1,110 @@
+"""The float conversion of a model, compared with Keras, from which its quantized files are made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import keras
+
+from tfopt.errors import ConversionError, DataError, InputError, ModelError
+from tfopt.models import clone
+from tfopt.models.layers import replaced_by, walk
+from tfopt.models.requirements import check_call, check_not_quantized
+from tfopt.output_capture import captured
+from tfopt.quantization import identities, validation
+from tfopt.quantization.calibration_data import collect_samples, match_inputs, random_samples
+from tfopt.quantization.float_conversion import to_float, trace
+from tfopt.quantization.input_range import input_range_warnings
+from tfopt.quantization.mask_rewrite import bring_near
+from tfopt.quantization.prepared_model import PreparedModel
+from tfopt.quantization.refusals import check_batched, check_text, random_part
+from tfopt.recipe.export import MODES, Export
+from tfopt.tflite.file import read
+from tfopt.tflite.interpreter import Runner
+
+
+def prepare(
+    model: keras.Model, export: Export, calibration: Any = None, original: keras.Model | None = None
+) -> PreparedModel:
+    """Converts a model to float32 and compares the file with it.
+
+    Args:
+        model: The model.
+        export: Settings of the file.
+        calibration: Representative inputs, as `convert` takes them.
+        original: The model to compare outputs with, where `model` is a rebuilt copy of it.
+
+    Raises:
+        InputError: No calibration samples for a mode that computes in integers, or samples that do not fit.
+        ConversionError: The model cannot be converted, or the file gives something else than Keras.
+    """
+    original = model if original is None else original
+    if replaced_by(model) is not None:
+        raise ModelError(
+            "the model computes on the grids of quantization-aware training. Take convert() of what quantize_aware "
+            "gave or of the callback; or let go of the model first, with strip() or detach(), also after a fit that "
+            "was interrupted."
+        )
+    check_call(model)
+    check_not_quantized(walk(model))
+    stateful = [place.path for place in walk(model) if getattr(place.layer, "stateful", False)]
+    if stateful:
+        raise ModelError(f"{stateful[0]} is stateful, and a file keeps no state. Build it with stateful=False.")
+    model = clone.in_float32(model)
+    calibration = collect_samples(calibration, model)
+    check_text(model, calibration)
+    if MODES[export.mode].static and calibration is None:
+        raise InputError(f"{export.mode} needs representative inputs: hand over calibration samples.", ("mode",))
+    given = calibration is not None
+    calibration = calibration if given else random_samples(model)
+    batch = None if export.batch == "any" else export.batch
+    source = to_float(model, calibration, batch, export.sparse)
+    runner = Runner(source.content)
+    check_batched(runner.outputs)
+    details = runner.inputs
+    names = [tensor.name for tensor in getattr(model, "inputs", None) or []] or list(details)
+    samples = match_inputs(calibration, names, details)
+    if MODES[export.mode].static and all(len(x) > 1 and x.min() == x.max() for x in samples.values()):
+        raise DataError("all calibration samples are one and the same value, which shows no ranges. Take real ones.")
+    prepared = PreparedModel(model, source, samples, export)
+    if MODES[export.mode].static:
+        prepared = _with_identities_and_masks_apart(prepared)
+    try:
+        error = validation.check_against_keras(original, prepared.few, prepared.expected)
+    except ConversionError as refused:
+        raise _of_randomness(prepared, batch) or refused from refused
+    if given and MODES[export.mode].static:
+        prepared = replace(prepared, warnings=input_range_warnings(original, samples))
+    if not clone.in_half(original):
+        return prepared
+    note = f"built again in float32; outputs of the model differ by {error:.2g} of their size"
+    return replace(prepared, notes=(*prepared.notes, note))
+
+
+def _with_identities_and_masks_apart(prepared: PreparedModel) -> PreparedModel:
+    """The model with what only selects, ids and masks, where no grid has to hold it."""
+    source = prepared.source
+    integers: tuple[str, ...] = ()
+    if prepared.export.io is None:
+        content, gone, integers = identities.with_integer_inputs(source.content)
+        owners = tuple(places for index, places in enumerate(source.owners) if index not in gone)
+        source = replace(source, content=content, ops=read(content).ops, owners=owners)
+    details = Runner(source.content).inputs
+    samples = {name: array.astype(details[name]["dtype"], copy=False) for name, array in prepared.samples.items()}
+    rewritten, masks = bring_near(source, samples)
+    return replace(
+        prepared,
+        source=rewritten,
+        samples=samples,
+        masks=masks,
+        unmasked=source.content,
+        notes=(*identities.remarks(source.inputs, integers, source.identities), *masks.remarks()),
+    )
+
+
+def _of_randomness(prepared: PreparedModel, batch: int | None) -> ConversionError | None:
+    """The refusal of a model whose outputs are random; None for any other."""
+    with captured():
+        sentence = random_part(prepared.model, lambda: trace(prepared.model, prepared.samples, batch))
+    return ConversionError(sentence) if sentence else None
