@@ -13,7 +13,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -232,26 +231,11 @@ def _cut_off(content: bytes, masks: Masks) -> bytes:
         for position, number in enumerate(op.outputs.tolist()):
             tensor = graph.tensors[number]
             masked = masks.tensors.get(tensor.name.decode())
-            if masked is None or masked.margin is None:
+            if masked is None or masked.margin is None or masked.end is None:
                 continue
-            raw = schema.TensorT()
-            raw.name, raw.type, raw.shape, raw.buffer = tensor.name + b"/raw", tensor.type, tensor.shape, 0
-            raw.shapeSignature = tensor.shapeSignature
-            graph.tensors.append(raw)
-            op.outputs[position] = len(graph.tensors) - 1
-            operators.append(_clip(model, graph, int(op.outputs[position]), number, masked))
+            raw = flatbuffer.add_activation(graph, f"{tensor.name.decode()}/raw", tensor)
+            op.outputs[position] = raw
+            kind = schema.BuiltinOperator.MAXIMUM if masked.sign < 0 else schema.BuiltinOperator.MINIMUM
+            operators.append(flatbuffer.limit(model, graph, (raw, number), kind, masked.end))
     graph.operators = operators
     return flatbuffer.pack(model)
-
-
-def _clip(model: Any, graph: Any, raw: int, number: int, masked: Masked) -> Any:
-    """A MAXIMUM or MINIMUM op from one tensor to another that cuts off at the end of a range."""
-    name = graph.tensors[number].name.decode()
-    kind = schema.BuiltinOperator.MAXIMUM if masked.sign < 0 else schema.BuiltinOperator.MINIMUM
-    op = schema.OperatorT()
-    op.opcodeIndex = flatbuffer.opcode_index(model, kind)
-    end = flatbuffer.add_constant(model, graph, f"{name}/end", np.array(masked.end, np.float32))
-    op.inputs, op.outputs = np.array([raw, end], np.int32), np.array([number], np.int32)
-    op.builtinOptionsType = schema.BuiltinOptions.MaximumMinimumOptions
-    op.builtinOptions = schema.MaximumMinimumOptionsT()
-    return op

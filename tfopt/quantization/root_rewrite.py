@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tfopt.tflite.flatbuffer import builtin_operator, opcode_index
+from tfopt.tflite.flatbuffer import add_activation, builtin_operator, limit, opcode_index
 
 # The smallest float32 of full precision; below it XNNPACK may take a number for 0.
 _TINY = float(np.finfo(np.float32).tiny)
@@ -37,7 +36,7 @@ def _bound(model: Any, graph: Any) -> None:
             continue
         least = np.float32(max(bound**-2, _TINY))
         floor = _floor(model, graph, root, least)
-        operators[-1:] = [floor, _op(model, schema.BuiltinOperator.RSQRT, floor.outputs, op.outputs)]
+        operators[-1:] = [floor, _root(model, int(floor.outputs[0]), int(op.outputs[0]))]
     read = {int(i) for op in operators for i in op.inputs} | {int(i) for i in graph.outputs}
     graph.operators = [op for op in operators if int(op.outputs[0]) not in roots or int(op.outputs[0]) in read]
 
@@ -74,27 +73,12 @@ def _scalar(model: Any, graph: Any, index: int) -> float | None:
 def _floor(model: Any, graph: Any, root: Any, least: np.float32) -> Any:
     """The MAXIMUM of a root's input and a constant, and its output as a new tensor of the root's shape and name."""
     like = graph.tensors[int(root.outputs[0])]
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(least.tobytes(), np.uint8)
-    model.buffers.append(buffer)
-    constant = _tensor(graph, like, b"/least", len(model.buffers) - 1, np.array([], np.int32))
-    floor = _tensor(graph, like, b"/bounded", 0, like.shape)
-    graph.tensors[floor].shapeSignature = like.shapeSignature
-    op = _op(model, schema.BuiltinOperator.MAXIMUM, [root.inputs[0], constant], [floor])
-    op.builtinOptionsType = schema.BuiltinOptions.MaximumMinimumOptions
-    op.builtinOptions = schema.MaximumMinimumOptionsT()
-    return op
+    floor = add_activation(graph, f"{like.name.decode()}/bounded", like)
+    return limit(model, graph, (int(root.inputs[0]), floor), schema.BuiltinOperator.MAXIMUM, float(least))
 
 
-def _op(model: Any, kind: int, inputs: Sequence[int], outputs: Sequence[int]) -> Any:
+def _root(model: Any, source: int, output: int) -> Any:
     op = schema.OperatorT()
-    op.opcodeIndex = opcode_index(model, kind)
-    op.inputs, op.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)
+    op.opcodeIndex = opcode_index(model, schema.BuiltinOperator.RSQRT)
+    op.inputs, op.outputs = np.array([source], np.int32), np.array([output], np.int32)
     return op
-
-
-def _tensor(graph: Any, like: Any, end: bytes, buffer: int, shape: np.ndarray) -> int:
-    tensor = schema.TensorT()
-    tensor.name, tensor.buffer, tensor.type, tensor.shape = like.name + end, buffer, like.type, shape
-    graph.tensors.append(tensor)
-    return len(graph.tensors) - 1

@@ -119,6 +119,35 @@ def add_constant(model: Any, graph: Any, name: str, values: np.ndarray) -> int:
     return len(graph.tensors) - 1
 
 
+def add_activation(graph: Any, name: str, like: Any) -> int:
+    """Adds a computed tensor of the type and shape of another to a graph of a parsed file; returns its number."""
+    tensor = schema.TensorT()
+    tensor.name, tensor.type, tensor.buffer = name.encode(), like.type, 0
+    tensor.shape, tensor.shapeSignature = like.shape, like.shapeSignature
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def limit(model: Any, graph: Any, ends: tuple[int, int], kind: int, value: float) -> Any:
+    """An op of a parsed file that limits a float tensor by a constant; the caller puts it into its place.
+
+    Args:
+        model: The parsed file.
+        graph: The graph that the op is for.
+        ends: Numbers of the tensor and of the limited one.
+        kind: `BuiltinOperator.MAXIMUM` for the least value, `MINIMUM` for the largest.
+        value: The limit.
+    """
+    source, output = ends
+    constant = add_constant(model, graph, f"{graph.tensors[output].name.decode()}/limit", np.array(value, np.float32))
+    op = schema.OperatorT()
+    op.opcodeIndex = opcode_index(model, kind)
+    op.inputs, op.outputs = np.array([source, constant], np.int32), np.array([output], np.int32)
+    op.builtinOptionsType = schema.BuiltinOptions.MaximumMinimumOptions
+    op.builtinOptions = schema.MaximumMinimumOptionsT()
+    return op
+
+
 def slim(content: bytes) -> bytes:
     """Removes what no runtime reads from a file: tensor names, and the converter's notes about itself.
 
