@@ -97,6 +97,13 @@ def test_seed_generators(model):
     assert keras_private.seed_generators(model.get_layer("last")) == []
 
 
+def test_logits_of():
+    logits = keras.ops.convert_to_tensor([[1.0, -2.0]])
+    for squash in (keras.activations.softmax, keras.activations.sigmoid):
+        assert keras_private.logits_of(squash(logits)) is logits
+    assert keras_private.logits_of(logits) is None
+
+
 @pytest.mark.parametrize("training", [True, False, None])
 def test_training_of_call(training):
     seen = []

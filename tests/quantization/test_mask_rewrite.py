@@ -103,3 +103,13 @@ def test_a_model_without_huge_constants_is_not_run():
         source,
         type(brought(model, np.ones((2, 4), "f"))[2])(),
     )
+
+
+@pytest.mark.parametrize("first", [0, 5000])
+def test_a_large_feature_of_later_samples_is_no_mask(first):
+    model = keras.Sequential([keras.Input((4,), name="x"), layers.Dense(3)])
+    x = np.random.default_rng(0).normal(size=(200, 4)).astype("float32")
+    x[:100, 1], x[100:, 1] = first, 5000 - first
+    source, rewritten, masks = brought(model, x)
+    assert rewritten is source
+    assert not masks.inputs

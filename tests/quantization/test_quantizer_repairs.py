@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 import tfopt
-from tests.quantization.selecting_zoo import draw, features
+from tests.quantization.selecting_zoo import draw, embedding, features, ids
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import read
 from tfopt.tflite.interpreter import Runner
@@ -64,3 +64,16 @@ def test_a_model_of_attention_alone_is_quantized():
     samples = draw().normal(size=(32, 6, 8)).astype("float32")
     content = tfopt.convert(model, "int8", calibration=samples)
     assert all(op.integers for op in read(content).ops)
+
+
+def test_an_input_that_ops_in_float_read_too_is_an_integer_beside_one_of_ids():
+    who, x = keras.Input((3,), name="who"), keras.Input((6,), name="x")
+    pooled = layers.GlobalAveragePooling1D()(embedding(500, mask_zero=True)(who))
+    model = keras.Model([who, x], [layers.Dense(3)(layers.Concatenate()([pooled, x])), ops.flip(x, -1)])
+    samples = {"who": ids(500, 3), "x": draw().normal(size=(64, 6)).astype("float32")}
+    content = tfopt.convert(model, "int8", calibration=samples)
+    assert {name: dtype for name, (dtype, _) in read(content).inputs.items()} == {"who": "FLOAT32", "x": "INT8"}
+    for delegate in (True, False):
+        got = Runner(content, delegate=delegate)(samples)
+        for mine, theirs in zip(got.values(), model(samples), strict=True):
+            assert np.abs(mine - np.asarray(theirs)).max() < 0.05 * np.abs(theirs).max()

@@ -103,10 +103,10 @@ def test_a_file_of_quantization_aware_training_does_too(name):
 def test_the_notes_say_what_was_done():
     model, x = ZOO["two inputs of numbers and ids"]()
     notes = convert_with_notes(model, Export(mode="int8"), x).notes
-    assert "input 'who' holds identities, such as ids: it is an integer, and not quantized" in notes
+    assert "input 'who' holds ids or the like: it is an integer, and not quantized" in notes
     model, x = ZOO["table of numbers and categories"]()
     notes = convert_with_notes(model, Export(mode="int8"), x).notes
-    assert any("such as ids: it stays in float32" in note for note in notes)
+    assert any("that of missing values: it stays in float32" in note for note in notes)
     model, x = ZOO["causal attention"]()
     notes = convert_with_notes(model, Export(mode="int8"), x).notes
     assert any(note.startswith("values that a mask puts out of play are at -") for note in notes)

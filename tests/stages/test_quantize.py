@@ -187,6 +187,12 @@ def test_a_stage_that_only_measures_or_judges_another_file_does_not_excuse_it(st
         tfopt.run(noisy(*stages))
 
 
+def test_a_noisy_file_does_not_outlive_the_gate_that_excused_it():
+    tfopt.run(noisy("quantize: {mode: int8}", "verify: {max_drop: 0.99}"))
+    with pytest.raises(ConversionError, match="has to exceed 10"):
+        tfopt.run(noisy("quantize: {mode: int8}"))
+
+
 def test_the_check_before_a_training_asks_for_no_ratio():
     tfopt.validate(noisy("train: {epochs: 1}", "quantize: {mode: int8, least_snr_db: 60}"))
 

@@ -152,6 +152,8 @@ class Plan:
                 runtime["workers"] = len(cluster()[0])
             code = [Ref.parse(one, recipe.folder).digest() for one in stage.code() if isinstance(one, str | Mapping)]
             inner = [[(part.kind, _version(part)) for part in stage.parts()], code] if stage.shared else []
+            if stage.gives == "tflite":  # what a noisy file comes to depends on who judges it
+                inner.append(self._judged(step.name))
             own = (stage.kind, _version(type(stage)), stage.settings(), stage.surroundings(), runtime, *inner)
             keys[step.name] = content_key(before, *own, recipe.seed, content)
         return keys
@@ -191,8 +193,12 @@ class Plan:
             devices=self.devices or Devices(recipe.runtime),
             build=self._build_of(name),
             recipe_folder=recipe.folder,
-            judged=any(name in step.parents and step.stage.judges() for step in self.steps),
+            judged=self._judged(name),
         )
+
+    def _judged(self, name: str) -> bool:
+        """Whether a later stage holds the result of the stage of that name to a metric."""
+        return any(name in step.parents and step.stage.judges() for step in self.steps)
 
     def _build_of(self, name: str) -> Callable[[Any], Any] | None:
         """The recipe's function from hyperparameters to the model, for a stage on the source model; None for others."""

@@ -145,7 +145,7 @@ class AccuracySearch:
         count = 0 if self._more is None else len(next(iter(self._more.values())))
         if self._more is None or count <= known:
             return True
-        more = replace(self._asked, samples=dict(self._more))
+        more = self._asked.with_samples(self._more)
         return not self._try(f"calibration on {count} samples", replace(start, prepared=more)).met
 
     def _float_ends(self, last: str) -> bool:

@@ -135,7 +135,10 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
         for given, reason in (
             (precisions or {}, "kept so for the metric"),
             (prepared.assigned.precisions, "a rule keeps it so"),
-            (dict.fromkeys(source.identities.ops, "float"), "it computes identities, such as ids"),
+            (
+                dict.fromkeys(source.identities.ops, "float"),
+                "it computes with ids, or with marks such as that of missing values",
+            ),
             (stay_in_float(source.ops), "its values are too small for integers"),
         )
         for i, to in given.items()

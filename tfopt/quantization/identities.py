@@ -144,6 +144,6 @@ def remarks(inputs: Iterable[str], integers: Iterable[str], identities: Identiti
     """
     for name in inputs:
         if name in integers:
-            yield f"input {name!r} holds identities, such as ids: it is an integer, and not quantized"
+            yield f"input {name!r} holds ids or the like: it is an integer, and not quantized"
         elif name in identities.tensors:
-            yield f"input {name!r} holds identities, such as ids: it stays in float32"
+            yield f"input {name!r} holds ids, or marks such as that of missing values: it stays in float32"

@@ -20,7 +20,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tfopt.errors import ConversionError
 from tfopt.metrics import compare_outputs
 from tfopt.quantization.float_conversion import FloatModel
-from tfopt.quantization.masks import Masked, Masks, Playing, in_play
+from tfopt.quantization.masks import Masked, Masks, batches, in_play
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op, output_names, read
 from tfopt.tflite.interpreter import Runner
@@ -33,7 +33,8 @@ _WEIGHT = 7.0
 _SHARE = 0.05
 # Least signal-to-noise ratio, in decibels, of the rewritten float file: far above what 8 bits reach.
 _SAME_DB = 45.0
-_TRIED_SAMPLES = 16
+# Runs of each kind, with and without values out of play, that the trial compares.
+_TRIED_RUNS = 8
 
 
 def bring_near(source: FloatModel, samples: Mapping[str, np.ndarray]) -> tuple[FloatModel, Masks]:
@@ -50,20 +51,15 @@ def bring_near(source: FloatModel, samples: Mapping[str, np.ndarray]) -> tuple[F
     if not seeds:
         return source, Masks()
     try:
-        few = {name: array[:_TRIED_SAMPLES] for name, array in samples.items()}
-        expected = Runner(source.content)(few)
-        if not all(np.isfinite(value).all() for value in expected.values()):
+        trial = _Trial(source, seeds, samples)
+        if not all(np.isfinite(value).all() for value in trial.expected.values()):
             return source, Masks()
-        limits: dict[str, float] = {}
-        for seed in seeds:
-            limits |= {name: min(seed.limit, limits.get(name, seed.limit)) for name in _path(source.ops, seed)}
-        playing = in_play(source.content, samples, limits)
-        together = _rewritten(source, seeds, playing, few, expected)
+        together = trial.rewritten(seeds)
         if together is not None:
             return together
         done, kept = (source, Masks()), list[_Seed]()
         for seed in seeds:  # one that does not only select shall not spoil it for the others
-            if (more := _rewritten(source, [*kept, seed], playing, few, expected)) is not None:
+            if (more := trial.rewritten([*kept, seed])) is not None:
                 done = more
                 kept.append(seed)
         return done
@@ -119,32 +115,59 @@ def _flips(op: Op, name: str) -> bool:
     return op.name == "SUB" and op.inputs[1].name == name
 
 
-def _rewritten(
-    source: FloatModel,
-    seeds: Sequence[_Seed],
-    playing: Mapping[str, Playing],
-    few: Mapping[str, np.ndarray],
-    expected: Mapping[str, np.ndarray],
-) -> tuple[FloatModel, Masks] | None:
-    """The file with the constants of some seeds brought near, and its masks; None where its outputs are others."""
-    masks, near = Masks(), dict[_Seed, float]()
-    final = set(output_names(source.content))
-    for seed in seeds:
-        path = _path(source.ops, seed)
-        seen = {name: playing[name] for name in path if name in playing}
-        if any(found.below and found.above for found in seen.values()):
+class _Trial:
+    """What it takes to try whether constants only select.
+
+    Args:
+        source: The float file.
+        seeds: The constants and inputs that may.
+        samples: Representative inputs `(samples, ...)` by input name.
+    """
+
+    def __init__(self, source: FloatModel, seeds: Sequence[_Seed], samples: Mapping[str, np.ndarray]):
+        self._source, self._final = source, set(output_names(source.content))
+        self._paths = {seed: _path(source.ops, seed) for seed in seeds}
+        limits: dict[str, float] = {}
+        for seed, path in self._paths.items():
+            limits |= {name: min(seed.limit, limits.get(name, seed.limit)) for name in path}
+        self._playing = in_play(source.content, samples, limits)
+        self._few = self._chosen(samples)
+        self.expected = Runner(source.content)(self._few)
+
+    def _chosen(self, samples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Some samples in which each seed puts values out of play, and some in which it does not."""
+        runs = batches(self._source.content, samples)
+        chosen = set(range(min(_TRIED_RUNS, len(runs))))
+        for path in self._paths.values():
+            out = set[int]()
+            for found in (self._playing[name] for name in path if name in self._playing):
+                out |= found.below | found.above
+            for some in (sorted(out), sorted(set(range(len(runs))) - out)):
+                chosen |= set(some[:: max(len(some) // _TRIED_RUNS, 1)][:_TRIED_RUNS])
+        return {name: np.concatenate([runs[number][name] for number in sorted(chosen)]) for name in samples}
+
+    def rewritten(self, seeds: Sequence[_Seed]) -> tuple[FloatModel, Masks] | None:
+        """The file with the constants of some seeds brought near, and its masks; None where its outputs are others."""
+        masks, near = Masks(), dict[_Seed, float]()
+        for seed in seeds:
+            path = dict(self._paths[seed])
+            seen = {name: self._playing[name] for name in path if name in self._playing}
+            if any(found.below and found.above for found in seen.values()):
+                return None
+            # The samples know better on which side.
+            path |= {
+                n: bool(found.above) - bool(found.below) for n, found in seen.items() if found.above or found.below
+            }
+            ends = {name: found.ends for name, found in seen.items()}
+            distance, tensors = _masked(self._source.ops, path, self._final, ends, seed)
+            near[seed] = distance
+            inputs = {seed.tensor: distance} if seed.op is None else {}
+            masks = Masks({**masks.tensors, **tensors}, {**masks.inputs, **inputs})
+        content = _with_constants(self._source, near)
+        got = Runner(_cut_off(content, masks))(masks.clipped(self._few))
+        if any(compare_outputs({name: self.expected[name]}, got)["snr_db"] < _SAME_DB for name in self.expected):
             return None
-        # The samples know better on which side.
-        path |= {name: found.above - found.below for name, found in seen.items() if found.above or found.below}
-        distance, tensors = _masked(source.ops, path, final, {name: found.ends for name, found in seen.items()}, seed)
-        near[seed] = distance
-        inputs = {seed.tensor: distance} if seed.op is None else {}
-        masks = Masks({**masks.tensors, **tensors}, {**masks.inputs, **inputs})
-    content = _with_constants(source, near)
-    got = Runner(_cut_off(content, masks))(masks.clipped(few))
-    if any(compare_outputs({name: expected[name]}, got)["snr_db"] < _SAME_DB for name in expected):
-        return None
-    return replace(source, content=content, ops=read(content).ops), masks
+        return replace(self._source, content=content, ops=read(content).ops), masks
 
 
 def _path(ops: Sequence[Op], seed: _Seed) -> dict[str, int]:

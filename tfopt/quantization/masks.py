@@ -89,18 +89,18 @@ class Playing:
     Args:
         low: The smallest value in play, infinite where there is none.
         high: The largest.
-        below: Whether values out of play lie below those in play.
-        above: Whether some lie above.
+        below: Numbers of the runs in which values out of play lie below those in play.
+        above: Numbers of the runs in which some lie above.
     """
 
     low: float = math.inf
     high: float = -math.inf
-    below: bool = False
-    above: bool = False
+    below: frozenset[int] = frozenset()
+    above: frozenset[int] = frozenset()
 
     def __or__(self, other: Playing) -> Playing:
         return Playing(
-            min(self.low, other.low), max(self.high, other.high), self.below or other.below, self.above or other.above
+            min(self.low, other.low), max(self.high, other.high), self.below | other.below, self.above | other.above
         )
 
     @property
@@ -120,20 +120,23 @@ def in_play(content: bytes, samples: Mapping[str, np.ndarray], limits: Mapping[s
     found: dict[str, Playing] = {}
     for limit in set(limits.values()):
 
-        def look(values: np.ndarray, limit: float = limit) -> Playing:
+        def look(values: np.ndarray, limit: float = limit) -> tuple[float, float, bool, bool]:
             out = np.abs(values) >= limit
             below, above = bool((values[out] < 0).any()), bool((values[out] > 0).any())
             inside = values[~out]
             ends = (float(inside.min()), float(inside.max())) if inside.size else (math.inf, -math.inf)
-            return Playing(*ends, below, above)
+            return *ends, below, above
 
         names = {name for name, own in limits.items() if own == limit}
-        for run in values_of(content, _batches(content, samples), look, names):
-            found |= {name: found.get(name, Playing()) | playing for name, playing in run.items()}
+        for number, run in enumerate(values_of(content, batches(content, samples), look, names)):
+            for name, (low, high, below, above) in run.items():
+                here = frozenset({number})
+                seen = Playing(low, high, here if below else frozenset(), here if above else frozenset())
+                found[name] = found.get(name, Playing()) | seen
     return found
 
 
-def _batches(content: bytes, samples: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+def batches(content: bytes, samples: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
     """The samples in batches of the file's size."""
     shapes = [shape for _, shape in read(content).inputs.values()]
     step = max((shape[0] for shape in shapes if shape), default=1)

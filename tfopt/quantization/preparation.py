@@ -98,7 +98,7 @@ def _with_identities_and_masks_apart(prepared: PreparedModel) -> PreparedModel:
         source=rewritten,
         samples=samples,
         masks=masks,
-        unmasked=source.content,
+        unmasked=source.content if masks.tensors else None,
         notes=(*identities.remarks(source.inputs, integers, source.identities), *masks.remarks()),
     )
 

@@ -35,7 +35,7 @@ class PreparedModel:
         export: Settings of the file.
         notes: Remarks on the conversion and its comparison with Keras.
         masks: The values that masks put out of play, whose constants the float file has near the others.
-        unmasked: Bytes of the float file as it was before that, where it was.
+        unmasked: Bytes of the float file as it was before that, where there are masks.
         warnings: What may make every file poor.
         converted: The quantized file where TFLiteConverter had to make it, which takes no rules.
         judged_by: What decides on outputs that are noisy: the SNR alone; a metric, beside which the SNR is a note; or
@@ -56,18 +56,24 @@ class PreparedModel:
     @cached_property
     def extremes(self) -> ActivationExtremes:
         """The extremes of each activation on the samples, measured once."""
-        found = observe_extremes(self.source.content, self.masks.clipped(self.samples))
-        return self.masks.on(self.unmasked, self.samples).bounded(found) if self.unmasked else found
+        return self.masks.bounded(observe_extremes(self.source.content, self.masks.clipped(self.samples)))
 
     @cached_property
     def few(self) -> dict[str, np.ndarray]:
-        """A few samples, to compare outputs on."""
-        return {name: array[:CHECKED_SAMPLES] for name, array in self.samples.items()}
+        """A few samples, spread over all, to compare outputs on."""
+        count = len(next(iter(self.samples.values())))
+        chosen = np.unique(np.linspace(0, count - 1, CHECKED_SAMPLES).round().astype(int))
+        return {name: array[chosen] for name, array in self.samples.items()}
 
     @cached_property
     def expected(self) -> dict[str, np.ndarray]:
         """The float file's outputs on the few samples."""
         return Runner(self.unmasked or self.source.content)(self.few)
+
+    def with_samples(self, samples: Mapping[str, np.ndarray]) -> PreparedModel:
+        """The same with other samples `(samples, ...)` by input name."""
+        masks = self.masks.on(self.unmasked or self.source.content, samples)
+        return replace(self, samples=dict(samples), masks=masks)
 
     def with_io(self, io: str) -> PreparedModel:
         """The same with another type of inputs and outputs."""

@@ -84,12 +84,12 @@ def quantize(
                 ranges = {**by_channel, **unused, **widen_empty_ranges(source.ops, ranges or {})}
                 ranges = {**ranges, **kernel_ranges(source, ranges, per_tensor)}
             content = bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)
+            floats = io == "float32" or mode == _NAMED_OPS_ALONE.name
+            held = source.identities.tensors & set(source.inputs)
+            return settled(content, floats, held if held and _mode(mode).static and not floats else None)
         except Exception as error:
             text = (str(error).strip() or noise.text().strip() or type(error).__name__).splitlines()[0]
             raise ConversionError(f"the quantizer refuses the model in mode {mode}: {text[:300]}") from error
-    floats = io == "float32" or mode == _NAMED_OPS_ALONE.name
-    held = source.identities.tensors & set(source.inputs)
-    return settled(content, floats, held if held and _mode(mode).static and not floats else None)
 
 
 def supports(op: Op, mode: str, precision: str, per_tensor: bool = False) -> bool:

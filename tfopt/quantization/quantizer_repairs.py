@@ -82,23 +82,26 @@ def _code(model: Any, op: Any) -> int:
 
 
 def _quantize_inputs(model: Any, float_inputs: set[str]) -> bool:
-    """Takes off the QUANTIZE op of each input that is read by it alone, so that the file takes the integers."""
+    """Lets the file take the integers that a QUANTIZE op makes of an input; what reads it in float is handed a copy."""
     graph = model.subgraphs[0]
     changed = False
     for entry in model.signatureDefs[0].inputs:
         index = entry.tensorIndex
         readers = [op for op in graph.operators if index in (int(i) for i in op.inputs)]
-        if entry.name.decode() in float_inputs or len(readers) != 1 or index in (int(i) for i in graph.outputs):
+        made = [op for op in readers if _code(model, op) == schema.BuiltinOperator.QUANTIZE]
+        if entry.name.decode() in float_inputs or not made:
             continue
-        [op] = readers
-        if _code(model, op) != schema.BuiltinOperator.QUANTIZE:
-            continue
-        integers = int(op.outputs[0])
-        graph.tensors[index].name, graph.tensors[integers].name = (
-            graph.tensors[integers].name,
-            graph.tensors[index].name,
-        )
-        graph.operators.remove(op)
+        integers = int(made[0].outputs[0])
+        own, quantized = graph.tensors[index], graph.tensors[integers]
+        own.name, quantized.name = quantized.name, own.name
+        if len(readers) > 1 or index in (int(i) for i in graph.outputs):
+            made[0].opcodeIndex = flatbuffer.opcode_index(model, schema.BuiltinOperator.DEQUANTIZE)
+            made[0].inputs, made[0].outputs = np.array([integers], np.int32), np.array([index], np.int32)
+            made[0].builtinOptionsType, made[0].builtinOptions = schema.BuiltinOptions.NONE, None
+            graph.operators.remove(made[0])
+            graph.operators.insert(0, made[0])
+        else:
+            graph.operators.remove(made[0])
         graph.inputs = np.array([integers if int(i) == index else int(i) for i in graph.inputs], np.int32)
         entry.tensorIndex = integers
         changed = True

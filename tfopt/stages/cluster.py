@@ -38,6 +38,7 @@ class Cluster(TrainingStage):
 
     kind: ClassVar[str] = "cluster"
     rank: ClassVar[int] = 7
+    version: ClassVar[int] = 2
 
     clusters: int = Field(ge=2)
     """How many distinct values each kernel may have, zero included."""

@@ -26,6 +26,7 @@ class Prune(PruningConfig, TrainingStage):
 
     kind: ClassVar[str] = "prune"
     rank: ClassVar[int] = 4
+    version: ClassVar[int] = 2
 
     @field_validator("schedule", mode="before")
     @classmethod

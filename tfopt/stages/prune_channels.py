@@ -26,6 +26,7 @@ class PruneChannels(TrainingStage):
 
     kind: ClassVar[str] = "prune_channels"
     rank: ClassVar[int] = 5
+    version: ClassVar[int] = 2
 
     keep: float = Field(gt=0)
     """Amount to keep of the model: a fraction below 1, or an absolute number of `of`; of milliseconds always a number.

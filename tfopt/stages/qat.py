@@ -39,6 +39,7 @@ class Qat(Export, TrainingStage):
 
     kind: ClassVar[str] = "qat"
     rank: ClassVar[int] = 9
+    version: ClassVar[int] = 2
     gives: ClassVar[Format] = "tflite"
 
     ranges: Annotated[str, OneOf(TRAINED_RANGES)] = "moving_average"

@@ -70,7 +70,7 @@ class Quantize(Export, Stage):
 
     kind: ClassVar[str] = "quantize"
     rank: ClassVar[int] = 10
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     gives: ClassVar[Format] = "tflite"
 
     samples: int = Field(200, ge=1)

@@ -92,6 +92,7 @@ class Search(Stage):
 
     kind: ClassVar[str] = "search"
     rank: ClassVar[int] = 8
+    version: ClassVar[int] = 2
     gives: ClassVar[Format] = "tflite"
     shared: ClassVar[bool] = True
 

@@ -37,6 +37,7 @@ class Train(TrainingStage):
 
     kind: ClassVar[str] = "train"
     rank: ClassVar[int] = 2
+    version: ClassVar[int] = 2
 
     early_stopping: EarlyStopping | None = None
     """Stop when the validation loss no longer falls; `{}` for the usual settings."""

@@ -31,6 +31,7 @@ class Verify(Stage):
 
     kind: ClassVar[str] = "verify"
     rank: ClassVar[int] = 11
+    version: ClassVar[int] = 2
     takes: ClassVar[Format] = "tflite"
     gives: ClassVar[Format] = "tflite"
     gathers: ClassVar[bool] = True
