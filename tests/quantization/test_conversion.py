@@ -203,9 +203,11 @@ def test_nothing_reaches_the_terminal_of_a_fresh_process(python, tmp_path):
     """Below Python: what the file descriptors 1 and 2 receive while all modes are converted."""
     code = f"""
 import os, sys
-import keras, numpy as np
+import keras, numpy as np, warnings
 from tfopt.recipe.export import MODES
+import tfopt
 from tfopt.quantization import convert
+warnings.simplefilter("ignore", tfopt.TfoptWarning)  # of four bits: tfopt's own words
 model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
 x = np.linspace(-1, 1, 32, dtype=np.float32).reshape(8, 4)
 saved = [os.dup(fd) for fd in (1, 2)]
