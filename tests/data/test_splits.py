@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfopt.data import sources
 from tfopt.data import splits as splits_module
-from tfopt.data.splits import Data, Split
+from tfopt.data.splits import Data, Reading, Split
+from tfopt.data.streams import Stream
 from tfopt.errors import DataError, InputError
 from tfopt.user_code import Ref
 
@@ -603,3 +605,14 @@ def test_a_pickle_in_the_place_of_arrays_is_one_line_with_the_way_out(tmp_path, 
         with pytest.raises(DataError, match=r"holds Python objects \(a pickle\).*np\.savez") as caught:
             read(path)
         assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("augment", [None, lambda x, y, seed: (x, y)], ids=["plain", "augmented"])
+def test_no_data_set_is_autotuned(augment):
+    x, y = np.zeros((20, 3), np.float32), np.zeros(20, np.int32)
+    reading = Reading(4, 0, 0, 2, augment)
+    pairs = tf.data.Dataset.from_tensor_slices((x, y)).batch(5)
+    for samples in (Split(x, y), Stream(pairs), Stream(lambda: pairs.as_numpy_iterator(), samples=20)):
+        made = [samples.batches(4), samples.training(reading)]
+        made += [samples.inputs()] if isinstance(samples, Stream) else []
+        assert [one.options().autotune.enabled for one in made] == [False] * len(made)

@@ -40,6 +40,15 @@ class Reading:
     augment: Augment | None = None
 
 
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The same data set without autotuning, for whose thread the end of every pass would wait, up to seconds."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
 class Samples(ABC):
     """Samples and their targets: `Split` has them in memory, `Stream` reads them batch by batch."""
 
@@ -126,7 +135,7 @@ class Split(Samples):
         """The batches in the order of the split."""
         import tensorflow as tf
 
-        return tf.data.Dataset.from_tensor_slices((self.x, self.y)).batch(size)
+        return untuned(tf.data.Dataset.from_tensor_slices((self.x, self.y)).batch(size))
 
     def training(self, reading: Reading) -> tf.data.Dataset:
         """Batches in an order that only the seed and the epoch's number decide.
@@ -150,7 +159,8 @@ class Split(Samples):
             x, y = tf.nest.map_structure(lambda tensor: tf.gather(tensor, index), arrays)
             return augment(x, y, tf.stack([tf.cast(seed, tf.int64), step])) if augment else (x, y)
 
-        return tf.data.Dataset.range(reading.first_epoch, reading.epochs).flat_map(indices).map(gather).prefetch(2)
+        epochs = tf.data.Dataset.range(reading.first_epoch, reading.epochs)
+        return untuned(epochs.flat_map(indices).map(gather).prefetch(2))
 
     def _rows(self) -> np.ndarray:
         """Indices of the samples that an epoch sees, `(n,)` int32."""

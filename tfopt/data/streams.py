@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.data.arrays import Arrays, Shapes, by_name, shape_inputs
-from tfopt.data.splits import CHUNK, Reading, Samples, Split
+from tfopt.data.splits import CHUNK, Reading, Samples, Split, untuned
 from tfopt.errors import DataError
 from tfopt.user_code import describe
 
@@ -83,12 +83,12 @@ class Stream(Samples):
         """The batches in the source's own order."""
         read = self._read().rebatch(size)
         if (count := self.samples) is None:
-            return self._fit(read)
+            return untuned(self._fit(read))
 
         def cut(index: Any, batch: Any) -> Any:
             return tf.nest.map_structure(lambda part: part[: tf.cast(count, tf.int64) - index * size], batch)
 
-        return self._fit(read.take(-(-count // size)).enumerate().map(cut))
+        return untuned(self._fit(read.take(-(-count // size)).enumerate().map(cut)))
 
     def training(self, reading: Reading) -> tf.data.Dataset:
         """Batches as the source gives them, from the first epoch to be read on."""
@@ -96,7 +96,6 @@ class Stream(Samples):
         steps = -(-len(self) // size)
         options = tf.data.Options()  # every worker reads the whole stream, and trains on its share
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-        options.autotune.enabled = False  # it reads further ahead the busier the machine is, batches of any size
         if isinstance(self.source, tf.data.Dataset):
             read = self._read().rebatch(size).repeat().skip(first * steps).take((epochs - first) * steps)
         else:
@@ -104,7 +103,7 @@ class Stream(Samples):
             def batches() -> Iterator[Any]:
                 for epoch in range(first, epochs):
                     of_epoch = self._read(epoch, reading.seed).rebatch(size).repeat().take(steps)
-                    yield from of_epoch.with_options(options).as_numpy_iterator()
+                    yield from untuned(of_epoch.with_options(options)).as_numpy_iterator()
 
             spec = tf.nest.map_structure(lambda s: tf.TensorSpec((None, *s.shape[1:]), s.dtype), self._spec)
             read = tf.data.Dataset.from_generator(batches, output_signature=spec)
@@ -114,7 +113,7 @@ class Stream(Samples):
             read = read.enumerate(first * steps).map(
                 lambda step, batch: augment(batch[0], batch[1], tf.stack([seed, step]))
             )
-        return read.prefetch(2)
+        return untuned(read.prefetch(2))  # autotuned it would read further ahead the busier the machine is
 
     def fitted(self, shapes: Shapes) -> Stream:
         """The stream with a missing channel axis of 1 added to its inputs.

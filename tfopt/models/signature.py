@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfopt.data.arrays import Arrays
-from tfopt.data.splits import CHUNK, Samples
+from tfopt.data.splits import CHUNK, Samples, untuned
 
 
 def inputs_of(model: Any) -> dict[str, tuple[int | None, ...]]:
@@ -60,8 +60,10 @@ def named_outputs(model: Any, outputs: Any) -> dict[str, Any]:
 
 def keras_outputs(model: Any, x: Arrays | Samples) -> dict[str, np.ndarray]:
     """A Keras model's outputs by name, each `(samples, ...)`."""
-    from tfopt.models import signature
+    import tensorflow as tf
 
     inputs = x.inputs() if isinstance(x, Samples) else x
-    outputs = signature.named_outputs(model, model.predict(inputs, batch_size=CHUNK, verbose=0))
+    if not isinstance(inputs, tf.data.Dataset):  # of arrays Keras makes one with autotuning
+        inputs = untuned(tf.data.Dataset.from_tensor_slices((inputs,)).batch(CHUNK))
+    outputs = named_outputs(model, model.predict(inputs, verbose=0))
     return {name: np.asarray(value) for name, value in outputs.items()}

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from tfopt.data.arrays import add_channel_axis
+from tfopt.data.splits import untuned
 from tfopt.errors import DataError
 from tfopt.models.keras2.random_inputs import MOST_NUMBERS, SIZES
 from tfopt.models.layers import walk
@@ -75,7 +76,7 @@ def _of_dataset(dataset: Any, model: keras.Model) -> Any:
     if takes and ranks == [rank - 1 for rank in takes]:
         dataset = dataset.batch(MOST)
     batches, count = [], 0
-    for batch in itertools.islice(dataset.as_numpy_iterator(), MOST):
+    for batch in itertools.islice(untuned(dataset).as_numpy_iterator(), MOST):
         batches.append(batch[0] if with_targets else batch)
         count += len(keras.tree.flatten(batches[-1])[0])
         if count >= MOST:
