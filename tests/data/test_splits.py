@@ -1,6 +1,7 @@
 import hashlib
 import inspect
 import pickle
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -603,3 +604,22 @@ def test_a_pickle_in_the_place_of_arrays_is_one_line_with_the_way_out(tmp_path, 
         with pytest.raises(DataError, match=r"holds Python objects \(a pickle\).*np\.savez") as caught:
             read(path)
         assert len(str(caught.value).splitlines()) == 1
+
+
+def test_of_a_broken_file_no_more_is_read_than_a_byte_to_say_what_it_is(tmp_path, monkeypatch):
+    path = tmp_path / "d.npz"
+    path.write_bytes(b"not an archive")
+
+    def whole(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Path, "read_bytes", whole)
+    with pytest.raises(DataError, match=r"not a whole \.npz file"):
+        sources.load(path)
+
+
+def test_what_cannot_be_opened_is_said_in_one_line(tmp_path):
+    (tmp_path / "d.npz").mkdir()
+    with pytest.raises(DataError, match=r"not a whole \.npz file") as caught:
+        sources.inputs(str(tmp_path / "d.npz"), {}, 4)
+    assert len(str(caught.value).splitlines()) == 1
