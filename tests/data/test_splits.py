@@ -593,19 +593,6 @@ def test_a_key_in_capitals_is_recognized(tmp_path):
             read(tmp_path / "d.npz")
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_a_pickle_in_the_place_of_arrays_is_one_line_with_the_way_out(tmp_path, whole):
-    path = tmp_path / "d.npz"
-    if whole:
-        path.write_bytes(pickle.dumps({"x_train": [1, 2]}))
-    else:
-        np.savez(path, **{**as_dict(), "x_train": np.array([[1], None], object)})
-    for read in (sources.load, lambda path: sources.inputs(str(path), {}, 4)):
-        with pytest.raises(DataError, match=r"holds Python objects \(a pickle\).*np\.savez") as caught:
-            read(path)
-        assert len(str(caught.value).splitlines()) == 1
-
-
 def test_of_a_broken_file_no_more_is_read_than_a_byte_to_say_what_it_is(tmp_path, monkeypatch):
     path = tmp_path / "d.npz"
     path.write_bytes(b"not an archive")
@@ -623,3 +610,16 @@ def test_what_cannot_be_opened_is_said_in_one_line(tmp_path):
     with pytest.raises(DataError, match=r"not a whole \.npz file") as caught:
         sources.inputs(str(tmp_path / "d.npz"), {}, 4)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_pickle_in_the_place_of_arrays_is_one_line_with_the_way_out(tmp_path, whole):
+    path = tmp_path / "d.npz"
+    if whole:
+        path.write_bytes(pickle.dumps({"x_train": [1, 2]}))
+    else:
+        np.savez(path, **{**as_dict(), "x_train": np.array([[1], None], object)})
+    for read in (sources.load, lambda path: sources.inputs(str(path), {}, 4)):
+        with pytest.raises(DataError, match=r"holds Python objects \(a pickle\).*np\.savez") as caught:
+            read(path)
+        assert len(str(caught.value).splitlines()) == 1
