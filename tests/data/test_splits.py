@@ -1,6 +1,7 @@
 import hashlib
 import inspect
 import pickle
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -592,6 +593,25 @@ def test_a_key_in_capitals_is_recognized(tmp_path):
     for read in (sources.load, lambda path: sources.inputs(str(path), {}, 4)):
         with pytest.raises(DataError, match=r"the data has no x_train\. Did you mean 'X_train' by it\?"):
             read(tmp_path / "d.npz")
+
+
+def test_of_a_broken_file_no_more_is_read_than_a_byte_to_say_what_it_is(tmp_path, monkeypatch):
+    path = tmp_path / "d.npz"
+    path.write_bytes(b"not an archive")
+
+    def whole(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Path, "read_bytes", whole)
+    with pytest.raises(DataError, match=r"not a whole \.npz file"):
+        sources.load(path)
+
+
+def test_what_cannot_be_opened_is_said_in_one_line(tmp_path):
+    (tmp_path / "d.npz").mkdir()
+    with pytest.raises(DataError, match=r"not a whole \.npz file") as caught:
+        sources.inputs(str(tmp_path / "d.npz"), {}, 4)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 import tfopt
-from tfopt.errors import InputError
+from tfopt.errors import InputError, ModelError
 from tfopt.keras_private import compiled_settings
 from tfopt.models import files, loading
 
@@ -83,6 +83,31 @@ def test_a_model_is_read_without_code_that_is_not_at_hand(settings, kind, tmp_pa
     tfopt.inspect(path)
 
 
+def three_outputs():
+    x = layers.Input((4,))
+    return keras.Model(x, [layers.Dense(3, name=name)(x) for name in ("one", "two", "three")])
+
+
+@pytest.mark.parametrize("kind", ["keras", "h5"])
+@pytest.mark.parametrize(
+    ("metrics", "left"),
+    [
+        (["mae", own, "mse"], {"one_mae", "three_mse"}),
+        ([[own], ["mae", OwnMetric()], None], {"two_mae"}),
+        ({"one": own, "two": ["mae", own], "three": "mse"}, {"two_mae", "three_mse"}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_metrics_stay_at_the_outputs_that_they_are_of(metrics, left, kind, tmp_path, elsewhere):
+    model = three_outputs()
+    model.compile("sgd", "mse", metrics=metrics)
+    model.save(tmp_path / f"model.{kind}")
+    read = files.load(tmp_path / f"model.{kind}")
+    x, y = np.ones((2, 4)), [np.zeros((2, 3))] * 3
+    logs = read.evaluate(x, y, verbose=0, return_dict=True)
+    assert {name for name in logs if "loss" not in name} == left
+
+
 def test_a_registered_loss_is_no_other(tmp_path):
     steps = registered()
     _, path = saved(tmp_path, "keras", loss=next(steps))
@@ -127,3 +152,32 @@ def test_a_recipe_brings_the_loss_that_the_file_lacks(tmp_path, elsewhere, one_l
     assert "no loss to train with. Write `loss:`" in one_line(caught)
     result = tfopt.run(recipe(path, loss="mse", metrics=["mse"]), out=tmp_path / "with")
     assert result.artifacts["prune"].metrics["sparsity"] == pytest.approx(0.5, abs=0.1)
+
+
+def loads(monkeypatch, *errors):
+    """Lets Keras fail in these ways, one after the other."""
+    left = iter(errors)
+
+    def fail(*_, **__):
+        raise next(left)
+
+    monkeypatch.setattr(keras.models, "load_model", fail)
+
+
+def test_of_a_file_that_does_not_load_without_its_settings_either_both_reasons_are_kept(tmp_path, monkeypatch):
+    _, path = saved(tmp_path, "keras", loss="mse")
+    first, second = ValueError("no such loss"), ValueError("weights of another shape")
+    loads(monkeypatch, first, second)
+    with pytest.raises(ModelError, match="weights of another shape") as caught:
+        files.load(path)
+    assert caught.value.__cause__ is second
+    assert second.__cause__ is first
+
+
+@pytest.mark.parametrize("kind", ["keras", "h5"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_a_file_without_settings_is_read_once(kind, tmp_path, monkeypatch):
+    keras.Sequential([layers.Input((4,)), layers.Dense(3)]).save(tmp_path / f"model.{kind}")
+    loads(monkeypatch, ValueError("broken"))
+    with pytest.raises(ModelError, match="broken"):
+        files.load(tmp_path / f"model.{kind}")

@@ -9,7 +9,7 @@ from keras import layers
 import tfopt
 from tests.quantization import zoo
 from tfopt.errors import ConversionError, InputError, ModelError, TfoptWarning
-from tfopt.quantization import convert, quantize_aware
+from tfopt.quantization import convert, quantize_aware, validation
 from tfopt.quantization.conversion import convert_with_notes
 from tfopt.quantization.validation import check_finite
 from tfopt.recipe.export import MODES, Export
@@ -127,7 +127,32 @@ def test_a_file_that_gives_nan_for_zeros_and_keras_a_number_has_a_warning_that_n
     name = next(op.name for op in model.operations if type(op).__name__ == "Rsqrt")
     with pytest.warns(TfoptWarning, match=f"all inputs are 0 .*nan.*RSQRT of {name}") as caught:
         convert(model, mode, zoo.normal(8, 4) if given else None)
-    assert len([one for one in caught if one.category is TfoptWarning]) == 1
+    [said] = [str(one.message) for one in caught if one.category is TfoptWarning]
+    assert said.endswith(".")
+
+
+def test_a_file_whose_op_at_fault_cannot_be_told_has_the_warning_still(monkeypatch):
+    def hidden(*_):
+        raise ConversionError("LiteRT cannot run the float file")
+
+    monkeypatch.setattr(validation, "values_of", hidden)
+    with pytest.warns(TfoptWarning, match="all inputs are 0 .*nan.*: an op is not finite"):
+        convert(saturated_root(), "float32", zoo.normal(8, 4))
+
+
+def test_keras_computes_zeros_only_where_the_file_gives_no_number(monkeypatch):
+    seen, by_keras = [], validation._by_keras
+
+    def look(model, samples):
+        seen.append(all(array.any() for array in samples.values()))
+        return by_keras(model, samples)
+
+    monkeypatch.setattr(validation, "_by_keras", look)
+    convert(keras.Sequential([layers.Input((4,)), layers.Dense(3)]), "float32", zoo.normal(8, 4))
+    assert seen == [True]
+    with pytest.warns(TfoptWarning, match="all inputs are 0"):
+        convert(saturated_root(), "float32", zoo.normal(8, 4))
+    assert seen == [True, True, False]
 
 
 @pytest.mark.parametrize(

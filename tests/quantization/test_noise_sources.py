@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 import tfopt
 from tests.quantization import zoo
 from tfopt.errors import ConversionError, InputError, TfoptWarning
-from tfopt.quantization import convert, noise_sources
+from tfopt.quantization import convert, noise_sources, quantize_aware
 from tfopt.quantization.conversion import convert_with_notes, finish
 from tfopt.quantization.preparation import prepare
 from tfopt.recipe.export import Export
@@ -95,6 +95,29 @@ def test_the_rules_that_a_warning_writes_give_what_they_promise(name):
     assert made.figures["calibration_snr_db"] == pytest.approx(promised, abs=0.06)
     assert promised >= 20 > before
     assert made.warnings == ()
+
+
+@pytest.mark.parametrize(("grid", "named"), [("x", "body"), ("body/", "middle, body"), ("head/", "head")])
+def test_of_a_trained_file_the_rules_give_what_they_promise_with_the_ranges_that_were_trained(grid, named):
+    """Calibrated ranges have nothing to do with what a range too narrow cuts off."""
+    parts = [layers.Dense(16, activation="relu", name="body"), layers.Dense(8, name="middle")]
+    model, samples = sequential(*parts, layers.Dense(3, name="head")), zoo.normal(64, 16)
+
+    def narrow(**settings):
+        aware = quantize_aware(model, "int8", samples, **settings)
+        aware.strip()
+        cut = [0.3 if one.name.startswith(grid) else 1.0 for one in aware.scheme.grids]
+        aware.observer.high.assign(aware.observer.high * cut)
+        return aware.finish()
+
+    made = narrow()
+    assert made.figures["calibration_snr_db"] < 20
+    assert f"Most is lost in {named}" in made.warnings[0]
+    asked, promised = remedy(made.warnings[0])
+    again = narrow(**asked)
+    assert again.figures["calibration_snr_db"] == pytest.approx(promised, abs=0.06)
+    assert promised > 20
+    assert again.warnings == ()
 
 
 def test_the_operations_that_lose_most_are_named_by_their_names_in_the_model():

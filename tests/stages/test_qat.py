@@ -26,6 +26,12 @@ def build():
     ])
 
 
+def adapted():
+    model = keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10, "softmax", name="head")])
+    model.get_layer("head").enable_lora(2)
+    return model
+
+
 def held():
     return keras.models.load_model(Path(__file__).with_name("held.keras"))
 """
@@ -192,3 +198,11 @@ def test_several_outputs_have_no_teacher(tmp_path):
     tfopt.validate(tmp_path / "auto.yaml")
     with pytest.raises(ModelError, match="several outputs cannot be distilled"):
         tfopt.validate(tmp_path / "asked.yaml")
+
+
+def test_a_kernel_that_training_does_not_round_is_in_the_report_of_the_stage_and_no_warning_beside_it(recipe, recwarn):
+    result = run(recipe("qat: {epochs: 1, batch_size: full, samples: 16}", build="adapted"))
+    [left] = [one for one in result.artifacts["qat"].skipped if one.where == "head"]
+    assert left.reason.startswith("training does not round its kernel")
+    assert left.reason in (result.folder / "report.md").read_text()
+    assert not [one for one in recwarn if "leaves head alone" in str(one.message)]

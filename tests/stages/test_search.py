@@ -12,10 +12,11 @@ from keras import layers
 import tfopt
 from tfopt.errors import GateError, InputError, RecipeError
 from tfopt.pipeline.plan import Plan
+from tfopt.recipe.details.quantization import ConversionWarnings
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe
 from tfopt.recipe.stage import read_stages
-from tfopt.stages.subpipeline import run_stages
+from tfopt.stages.subpipeline import run_stages, warnings_of
 
 
 def network(**compiled):
@@ -286,3 +287,54 @@ def test_epochs_are_spread_over_the_stages(epochs, weights, lengths):
     from tfopt.stages.search_candidates import _spread
 
     assert _spread(epochs, weights) == lengths
+
+
+def told(caught, of):
+    return [str(one.message) for one in caught if one.category is tfopt.TfoptWarning and of in str(one.message)]
+
+
+def test_what_is_to_be_known_of_the_files_of_the_front_is_a_warning_once(samples, tmp_path):
+    """The test split is scaled in another way than the samples that calibrate."""
+    x, y = samples
+    one, apart = tfopt.Split(x[:64], y[:64]), tfopt.Split(200 * x[64:128], y[64:128])
+    nothing = {"channels": False, "sparsity": False, "clusters": (0,), "bits": (8,)}
+    stage = tfopt.Search(within={"raw_bytes": "20 KB"}, trials=1, epochs=(1,), **nothing)
+    data = tfopt.Data(one, one, apart)
+    made = Recipe(name="apart", model=quick, data=lambda: data, stages=[stage])
+    with pytest.warns(tfopt.TfoptWarning, match="the test split") as caught:
+        result = tfopt.run(made, tmp_path)
+    [sentence] = result.artifacts["search"].warnings
+    assert told(caught, sentence) == [f"search: {sentence}"]
+    assert sentence in (result.folder / "report.md").read_text()
+
+
+class Loud(tfopt.Train):
+    """Warns of what its file is, in the way of a conversion and in that of a training."""
+
+    kind = "loud"
+    words: tuple[str, ...] = ()
+
+    def run(self, inputs, context):
+        context.told.append(f"{self.epochs} epochs.")
+        details = [ConversionWarnings(self.words)] if self.words else []
+        (context.folder / "model.keras").write_bytes(b"")
+        return context.artifact(self, inputs, "model.keras", details=details)
+
+
+def test_the_warnings_of_stages_within_a_stage_lie_beside_their_file(searched, tmp_path):
+    made, out, result = searched
+    context = Plan(made, out, Progress()).context("search", "key", tmp_path, result.artifacts)
+
+    def of(*stages):
+        run_stages(stages, result.artifacts["train"], context, tmp_path / "w", tmp_path / "7.keras")
+        return warnings_of(tmp_path / "7.keras")
+
+    assert of(Loud(epochs=1, words=("one.", "two.")), Loud(epochs=2, words=("two.",))) == [
+        "one.",
+        "two.",
+        "1 epochs.",
+        "2 epochs.",
+    ]
+    assert context.told == []
+    assert of(tfopt.Train(epochs=1, batch_size="full")) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["7.keras"]

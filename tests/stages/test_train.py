@@ -1,6 +1,7 @@
 """How a stage says what it trains with: batches, optimizers, penalties, learning rates."""
 
 import json
+import warnings
 
 import keras
 import numpy as np
@@ -183,3 +184,29 @@ def test_the_settings_of_a_recipe_in_python_are_checked_too():
     with pytest.raises(RecipeError, match="full for the whole training split"):
         tfopt.Train(epochs=1, batch_size="whole")
     assert json.loads(json.dumps(tfopt.Train(epochs=1, batch_size="full").settings()))["batch_size"] == "full"
+
+
+def test_warnings_in_a_training_are_those_of_the_run_and_others_stay_pythons(project):
+    """A stage of one's own may train with callbacks that have something to say."""
+
+    class Says(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            warnings.warn("the room is dark.", tfopt.TfoptWarning, stacklevel=2)
+            warnings.warn("an old name", DeprecationWarning, stacklevel=2)
+
+    class TrainAloud(tfopt.Train):
+        kind = "train_aloud"
+
+        def distillation(self, inputs, context):
+            return [Says()]
+
+    namespace = {}
+    exec(MODEL, namespace)
+    x, y = (np.load("data.npz")[name] for name in ("x_train", "y_train"))
+    stage = TrainAloud(epochs=2, batch_size="full")
+    made = tfopt.Recipe(name="aloud", model=namespace["build"], data=lambda: ((x, y), (x, y)), stages=[stage])
+    with pytest.warns(tfopt.TfoptWarning, match="^train_aloud: the room is dark.$") as caught:
+        result = tfopt.run(made)
+    assert [one.category for one in caught if "dark" in str(one.message)] == [tfopt.TfoptWarning]
+    assert [one for one in caught if "an old name" in str(one.message)]
+    assert result.final.warnings == ("the room is dark.",)

@@ -10,6 +10,7 @@ from keras import layers
 import tfopt
 from tfopt.errors import InputError, RecipeError, TfoptError
 from tfopt.recipe.recipe import Recipe
+from tfopt.training import trainer
 
 
 def network():
@@ -200,3 +201,16 @@ def test_it_goes_through_yaml(tmp_path):
     read = Recipe.load(file).stages[0]
     assert json.dumps(read.settings()) == json.dumps(stage.settings())
     assert read.space == stage.space
+
+
+def test_what_is_to_be_known_of_the_best_trial_is_a_warning_of_the_run_and_of_the_others_is_not(
+    data, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(trainer, "batches_warning", lambda model, settings, samples: f"{settings.batch_size} a batch.")
+    space = {"train.batch_size": {"choice": [192, 96]}}
+    stage = tfopt.Tune(stages=[short()], space=space, tuner="grid")
+    with pytest.warns(tfopt.TfoptWarning, match="tune: .* a batch"):
+        found = tfopt.run(recipe(data, stage, model=quick), tmp_path)
+    best = next(one for one in tuned(found)["trials"] if one["number"] == tuned(found)["best"])
+    [sentence] = found.artifacts["tune"].warnings
+    assert sentence == f"{best['values']['train.batch_size']} a batch."

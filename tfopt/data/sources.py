@@ -304,13 +304,22 @@ def _read_arrays(path: Path) -> Arrays:
         with file:
             return dict(file)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if "Object arrays" in str(error) or path.read_bytes()[:1] == pickle.PROTO:
+        if "Object arrays" in str(error) or _first_byte(path) == pickle.PROTO:
             raise DataError(
                 f"{path} holds Python objects (a pickle), which may run any code when they are read. Write plain "
                 "arrays of numbers with np.savez, each of samples of one shape.",
                 ("data",),
             ) from error
         raise DataError(f"{path} is not a whole {path.suffix} file: {describe(error)}", ("data",)) from error
+
+
+def _first_byte(path: Path) -> bytes:
+    """The first byte of a file; empty where the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(1)
+    except OSError:
+        return b""
 
 
 def _from_keras(name: str) -> Data:

@@ -19,6 +19,9 @@ class AttachedCallback(keras.callbacks.Callback):
     Keras does not tell its callbacks of an exception.
     """
 
+    quiet = False
+    """Whether it leaves what it would warn of to its owner, whose result says it."""
+
     def __enter__(self) -> Self:
         return self
 
@@ -42,7 +45,7 @@ class ConstraintCallback(AttachedCallback):
 
     def _tell(self, skipped: Sequence[tuple[str, str]]) -> None:
         """Warns of layers that are left alone, once for a model."""
-        if self._told is not self.model:
+        if self._told is not self.model and not self.quiet:
             self._told = self.model
             warn_of(type(self).__name__, skipped, stacklevel=4)
 

@@ -34,12 +34,14 @@ def restore(model: Any, path: Path, objects: Mapping[str, Any], trust: bool = Fa
     cls = type(model)
     if cls.compile is not keras.Model.compile or cls.compile_from_config is not keras.Model.compile_from_config:
         return
-    stored = _stored(path)
-    made = {name: _restored(name, stored.get(name), objects, trust) for name in _CODE}
+    settings = stored(path)
+    loss = settings.get("loss")
+    several = len(getattr(model, "outputs", None) or ()) > 1 or (isinstance(loss, list) and len(loss) > 1)
+    made = {name: _restored(name, settings.get(name), objects, trust, several) for name in _CODE}
     found = {name: value for name, value in made.items() if value is not None}
     if "loss" not in found:
         return
-    plain = {name: value for name, value in stored.items() if name not in _CODE and name != "optimizer_config"}
+    plain = {name: value for name, value in settings.items() if name not in _CODE and name != "optimizer_config"}
     takes = inspect.signature(model.compile).parameters
     try:
         model.compile(**{"optimizer": "adam", **{k: v for k, v in plain.items() if k in takes}, **found})
@@ -47,8 +49,8 @@ def restore(model: Any, path: Path, objects: Mapping[str, Any], trust: bool = Fa
         model.compile("adam", found["loss"])
 
 
-def _stored(path: Path) -> dict[str, Any]:
-    """The settings as the file has them."""
+def stored(path: Path) -> dict[str, Any]:
+    """The compile settings as a `.keras` or `.h5` file has them; empty where it has none."""
     if path.suffix == ".keras":
         with zipfile.ZipFile(path) as archive:
             return json.loads(archive.read("config.json")).get("compile_config") or {}
@@ -56,27 +58,42 @@ def _stored(path: Path) -> dict[str, Any]:
 
     with h5py.File(path) as file:
         settings = json.loads(file.attrs.get("training_config") or "{}")
-    return {**settings, "optimizer": settings.get("optimizer_config")}
+    return {**settings, "optimizer": settings.get("optimizer_config")} if settings else {}
 
 
-def _restored(setting: str, stored: Any, objects: Mapping[str, Any], trust: bool) -> Any:
-    """A setting made from its description; None where it names code that is not there."""
+def _restored(setting: str, written: Any, objects: Mapping[str, Any], trust: bool, several: bool = False) -> Any:
+    """A setting made from its description, of metrics those that are there; None where it is code that is not.
+
+    Args:
+        setting: Name of the setting.
+        written: Its description.
+        objects: Classes and functions that it may name.
+        trust: Load Python code that is stored in the file.
+        several: Whether a list has an entry for each output of the model, all of which keep their places.
+    """
     import keras
 
-    if stored is None:
+    if written is None:
         return None
     try:
-        if isinstance(stored, Mapping) and "class_name" in stored and "module" not in stored:  # in .h5 files
-            made = getattr(keras, _CODE[setting]).deserialize(stored, custom_objects=dict(objects))
+        if isinstance(written, Mapping) and "class_name" in written and "module" not in written:  # in .h5 files
+            made = getattr(keras, _CODE[setting]).deserialize(written, custom_objects=dict(objects))
         else:
-            made = keras.saving.deserialize_keras_object(stored, custom_objects=dict(objects), safe_mode=not trust)
+            made = keras.saving.deserialize_keras_object(written, custom_objects=dict(objects), safe_mode=not trust)
     except Exception:  # it runs the constructors of the user's classes
         made = None
     if made is not None and _all_known(setting, made):
         return made
-    if setting == "loss" or not isinstance(stored, list):
+    if setting == "loss":
         return None
-    return [part for part in (_restored(setting, one, objects, trust) for one in stored) if part is not None] or None
+    if isinstance(written, Mapping) and "class_name" not in written:
+        named = {name: _restored(setting, one, objects, trust) for name, one in written.items()}
+        return {name: part for name, part in named.items() if part is not None} or None
+    if not isinstance(written, list):
+        return None
+    parts = [_restored(setting, one, objects, trust) for one in written]
+    known = [part for part in parts if part is not None]
+    return (parts if several else known) if known else None
 
 
 def is_known(model: Any) -> bool:

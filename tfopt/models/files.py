@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -123,11 +122,19 @@ def _loaded(path: Path, objects: Mapping[str, Any], trust: bool) -> Any:
     settings = {"custom_objects": dict(objects), "safe_mode": not trust}
     if path.suffix != ".keras":
         settings["custom_objects"] = {**_legacy_layers(), **objects}
-    with contextlib.suppress(Exception):  # a loss, metric or optimizer may be one that is not at hand
+    first = None
+    try:
         model = keras.models.load_model(path, **settings)
         if compilation.is_known(model):
             return model
-    model = keras.models.load_model(path, compile=False, **settings)
+    except Exception as error:  # a loss, metric or optimizer may be one that is not at hand
+        if not compilation.stored(path):
+            raise
+        first = error
+    try:
+        model = keras.models.load_model(path, compile=False, **settings)
+    except Exception as error:
+        raise error from first
     compilation.restore(model, path, objects, trust)
     return model
 

@@ -70,7 +70,7 @@ def check_call(model: keras.Model) -> None:
     )
 
 
-def is_quantized(layer: Any) -> bool:
+def quantized_by_keras(layer: Any) -> bool:
     """Whether Keras has quantized a layer, by `quantize` or by the layer's dtype."""
     return getattr(layer, "quantization_mode", None) is not None
 
@@ -82,7 +82,7 @@ def check_not_quantized(places: Iterable[LayerRef]) -> None:
         ModelError: A layer is quantized.
     """
     for place in places:
-        if is_quantized(place.layer):
+        if quantized_by_keras(place.layer):
             raise ModelError(
                 f"Keras has quantized {place.path} ({type(place.layer).__name__}) to {place.layer.quantization_mode} "
                 "already. Give the model as it was before quantize()."

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,11 +25,12 @@ import tensorflow as tf
 from tfopt.errors import ConversionError, ModelError
 from tfopt.keras_private import own_variables
 from tfopt.models import signature
-from tfopt.models.layers import LayerRef, call_replaced, check_names, operations, walk
+from tfopt.models.layers import LayerRef, check_names, operations, walk
 from tfopt.output_capture import captured
 from tfopt.quantization import identities
 from tfopt.quantization.calibration_data import OPEN
 from tfopt.quantization.identities import Identities
+from tfopt.quantization.name_scopes import scoped
 from tfopt.quantization.op_replacement import can_replace, ops_replaced
 from tfopt.quantization.refusals import check_text, explained
 from tfopt.quantization.root_rewrite import bound_roots
@@ -168,29 +169,11 @@ def trace(model: keras.Model, sample: Any, batch: int | None, replaced: bool = F
         outputs.update({name: tensor.op.name for name, tensor in named.items()})
         return list(named.values())
 
-    with _scoped(model) as places, ops_replaced() if replaced else contextlib.nullcontext():
+    places = (*walk(model), *operations(model))
+    by_layer = scoped([place.layer for place in places], "layer")
+    with by_layer, ops_replaced() if replaced else contextlib.nullcontext():
         concrete = tf.function(function).get_concrete_function(*specs)
     return TracedModel(concrete, names, tuple(outputs), tuple(outputs.values()), places)
-
-
-@contextlib.contextmanager
-def _scoped(model: keras.Model) -> Iterator[tuple[LayerRef, ...]]:
-    """Lets every layer and operation compute in the name scope of its number within the block."""
-    places = (*walk(model), *operations(model))
-    with contextlib.ExitStack() as stack:
-        for number, place in enumerate(places):
-            stack.enter_context(_in_scope(place.layer, f"layer.{number}/"))
-        yield places
-
-
-def _in_scope(layer: Any, scope: str) -> contextlib.AbstractContextManager[None]:
-    original = layer.call
-
-    def call(*args: Any, **rest: Any) -> Any:
-        with tf.name_scope(scope):
-            return original(*args, **rest)
-
-    return call_replaced(layer, call)
 
 
 def _named(content: bytes, traced: TracedModel, sample: Any) -> FloatModel:
@@ -247,7 +230,7 @@ def _owners(op: Op, known: Mapping[str, Sequence[LayerRef]]) -> tuple[LayerRef, 
     places = tuple(dict.fromkeys(place for tensor in op.outputs for place in known.get(tensor.name, ())))
     if not op.kernels:
         return places
-    return tuple(place for place in places if _has_kernel(place.layer)) or places
+    return tuple(place for place in places if _may_hold_kernel(place.layer)) or places
 
 
 def _multiplied(
@@ -257,7 +240,7 @@ def _multiplied(
 
     A dense layer with a batch normalization after it is one op, which the converter names after the normalization.
     """
-    if op.facts.data_kernel_bias is None or not op.kernels or any(_has_kernel(place.layer) for place in own):
+    if op.facts.data_kernel_bias is None or not op.kernels or any(_may_hold_kernel(place.layer) for place in own):
         return own
     operations = {operation.name: operation for operation in traced.function.graph.get_operations()}
     parts = [part for tensor in op.outputs for part in origins.get(tensor.name, "").split(";")]
@@ -265,7 +248,7 @@ def _multiplied(
     seen = {operation.name for operation in waiting}
     for operation in waiting:  # grows in the loop
         places = [traced.places[int(number)] for number in _SCOPE.findall(operation.name)]
-        if places and _has_kernel(places[-1].layer):
+        if places and _may_hold_kernel(places[-1].layer):
             return (places[-1],)
         if operation.type in _PRODUCTS:  # with a constant of its own, as keras.ops.matmul may have
             return tuple(places[-1:]) or own
@@ -276,7 +259,7 @@ def _multiplied(
     return own
 
 
-def _has_kernel(layer: Any) -> bool:
+def _may_hold_kernel(layer: Any) -> bool:
     return isinstance(layer, keras.Layer) and any(len(v.shape) > 1 for v in own_variables(layer))
 
 

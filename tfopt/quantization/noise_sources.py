@@ -112,10 +112,11 @@ def _may_float(prepared: PreparedModel) -> bool:
 def _snr_with(prepared: PreparedModel, ruled: Sequence[Rule], io: str | None) -> float:
     """The signal-to-noise ratio of a file with more rules, in decibels; minus infinity where there is none."""
     export, mode = prepared.export, MODES[prepared.export.mode]
-    ranges = prepared.extremes.ranges(export.ranges) if mode.static else None
     try:
         given = resolve([*export.rules, *ruled], prepared.source, mode.name).precisions
-        content = quantizer.quantize(prepared.source, mode.name, ranges, given, io or export.io, None, export.scales)
+        content = quantizer.quantize(
+            prepared.source, mode.name, prepared.ranges(), given, io or export.io, None, export.scales
+        )
         return prepared.snr(content) if is_quantized(read(content)) else -math.inf
     except (ConversionError, ModelError):
         return -math.inf

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -40,6 +40,7 @@ class PreparedModel:
         converted: The quantized file where TFLiteConverter had to make it, which takes no rules.
         judged_by: What decides on outputs that are noisy: the SNR alone; a metric, beside which the SNR is a note; or
             a training that had the noise in it, after which only outputs that are all noise are refused.
+        trained: Ranges by tensor name that a training has set; None where the samples set them.
     """
 
     model: keras.Model
@@ -52,11 +53,22 @@ class PreparedModel:
     warnings: tuple[str, ...] = ()
     converted: bytes | None = None
     judged_by: JudgedBy = "snr"
+    trained: Mapping[str, Any] | None = None
 
     @cached_property
     def extremes(self) -> ActivationExtremes:
         """The extremes of each activation on the samples, measured once."""
         return self.masks.bounded(observe_extremes(self.source.content, self.masks.clipped(self.samples)))
+
+    def ranges(self, method: str | None = None) -> Mapping[str, Any] | None:
+        """The range of each tensor by name; None in modes that take none.
+
+        Args:
+            method: A range method in `RANGES`, for ranges of the samples; that of the export settings if not given.
+        """
+        if not MODES[self.export.mode].static:
+            return None
+        return self.extremes.ranges(method or self.export.ranges) if self.trained is None else self.trained
 
     @cached_property
     def few(self) -> dict[str, np.ndarray]:
@@ -80,6 +92,10 @@ class PreparedModel:
     def judged(self, by: JudgedBy) -> PreparedModel:
         """The same with something else that decides on noisy outputs."""
         return self._like(replace(self, judged_by=by))
+
+    def with_ranges(self, trained: Mapping[str, Any]) -> PreparedModel:
+        """The same with ranges that a training has set."""
+        return self._like(replace(self, trained=trained))
 
     def _like(self, other: PreparedModel) -> PreparedModel:
         """Another model of the same float file and samples, with what was measured of them already."""
@@ -123,6 +139,7 @@ class PreparedModel:
             if precisions:
                 raise ConversionError("TFLiteConverter, which made the file, gives single layers no precision.")
             return self.converted
-        found = self.extremes.ranges(ranges or self.export.ranges) if mode.static else None
-        given = {**self.assigned.precisions, **(precisions or {})}
-        return quantizer.quantize(self.source, mode.name, found, given, self.export.io, algorithms, self.export.scales)
+        given, export = {**self.assigned.precisions, **(precisions or {})}, self.export
+        return quantizer.quantize(
+            self.source, mode.name, self.ranges(ranges), given, export.io, algorithms, export.scales
+        )

@@ -10,10 +10,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfopt.errors import ConversionError, ModelError
-from tfopt.models.layers import call_replaced, walk
+from tfopt.models.layers import operations, walk
+from tfopt.quantization.name_scopes import scoped
 
 # Layers that look words or ids up in a table, or hash them.
 LOOKUPS = ("StringLookup", "IntegerLookup", "TextVectorization", "Hashing", "HashedCrossing")
@@ -161,35 +161,12 @@ def _of_trace(part: _Part | None, why: str, model: keras.Model) -> str:
 
 def _parts(model: keras.Model) -> list[_Part]:
     """The model, its layers, and the operations between them."""
-    layers = [_Part(place.path, place.layer) for place in walk(model)]
-    found = {id(part.computes): part for part in (_Part(model.name, model), *layers)}
-    for owner, prefix in [(model, ""), *((part.computes, f"{part.path}/") for part in layers)]:
-        for operation in getattr(owner, "operations", ()):
-            found.setdefault(id(operation), _Part(f"{prefix}{operation.name}", operation))
-    return list(found.values())
+    return [_Part(model.name, model), *(_Part(one.path, one.layer) for one in (*walk(model), *operations(model)))]
 
 
-@contextlib.contextmanager
-def _watched(parts: list[_Part], failing: list[_Part]) -> Iterator[None]:
+def _watched(parts: list[_Part], failing: list[_Part]) -> contextlib.AbstractContextManager[None]:
     """Lets every part compute in a name scope of its number within the block; those that raise go to `failing`."""
-
-    def watched(part: _Part, number: int) -> contextlib.AbstractContextManager[None]:
-        original = part.computes.call
-
-        def call(*args: Any, **rest: Any) -> Any:
-            with tf.name_scope(f"refused.{number}/"):
-                try:
-                    return original(*args, **rest)
-                except Exception:
-                    failing.append(part)  # the innermost first
-                    raise
-
-        return call_replaced(part.computes, call)
-
-    with contextlib.ExitStack() as stack:
-        for number, part in enumerate(parts):
-            stack.enter_context(watched(part, number))
-        yield
+    return scoped([part.computes for part in parts], "refused", lambda number: failing.append(parts[number]))
 
 
 def _ops(graph: Any) -> Iterator[tuple[str, str]]:

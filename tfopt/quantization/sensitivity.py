@@ -89,7 +89,7 @@ def measure_groups(
     In modes that do not quantize activations beforehand, kernels are quantized as in that mode.
     """
     source, mode = prepared.source, MODES[prepared.export.mode]
-    ranges = prepared.extremes.ranges(prepared.export.ranges) if mode.static else None
+    ranges = prepared.ranges()
     base = "none" if mode.static else mode.name
     samples = {name: array[:SCORED_SAMPLES] for name, array in prepared.samples.items()}
     expected = Runner(source.content)(samples)

@@ -120,29 +120,35 @@ def fault_at_zeros(model: keras.Model, source: FloatModel, content: bytes, sampl
         samples: Inputs `(samples, ...)` by input name, for their shapes.
 
     Returns:
-        A sentence without a full stop that names the op at fault; empty where there is no fault.
+        A sentence that names the op at fault; empty where there is no fault.
     """
     if any(array.dtype.kind not in "fiub" for array in samples.values()):
         return ""
     zeros = {name: np.zeros_like(array) for name, array in samples.items()}
     try:
-        got, theirs = Runner(content)(zeros), _by_keras(model, {name: array[:1] for name, array in zeros.items()})
+        got = Runner(content)(zeros)
+        if all(np.isfinite(value).all() for value in got.values()):
+            return ""
+        theirs = _by_keras(model, {name: array[:1] for name, array in zeros.items()})
     except Exception:  # a model need not take inputs that nobody gave
         return ""
     for name, value in theirs.items():
         if np.isfinite(value).all() and not np.isfinite(got[name][: len(value)]).all():
             return (
                 f"where all inputs are 0 the file gives {got[name].ravel()[0]} in output {name!r} and Keras does not: "
-                f"{_first_not_finite(source, zeros)}. Keep its input away from 0, such as by adding a small number"
+                f"{_first_not_finite(source, zeros)}. Keep its input away from 0, such as by adding a small number."
             )
     return ""
 
 
 def _first_not_finite(source: FloatModel, samples: Mapping[str, np.ndarray]) -> str:
     """The first op of a float file that makes values that are not finite, with the layers that it belongs to."""
-    sizes = [max(int(d["shape_signature"][0]), 1) for d in Runner(source.content).inputs.values()]
-    batch = {name: np.resize(array, (max(sizes), *array.shape[1:])) for name, array in samples.items()}
-    [finite] = values_of(source.content, [batch], lambda value: bool(np.isfinite(value).all()))
+    try:
+        sizes = [max(int(d["shape_signature"][0]), 1) for d in Runner(source.content).inputs.values()]
+        batch = {name: np.resize(array, (max(sizes), *array.shape[1:])) for name, array in samples.items()}
+        [finite] = values_of(source.content, [batch], lambda value: bool(np.isfinite(value).all()))
+    except (ConversionError, ValueError, RuntimeError):  # a file is not refused for want of a name in a warning
+        finite = {}
     for op, places in zip(source.ops, source.owners, strict=True):
         if any(not finite.get(tensor.name, True) for tensor in op.outputs):
             return f"{op.name} of {', '.join(place.path for place in places) or op.outputs[0].name} is not finite"

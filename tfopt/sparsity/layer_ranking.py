@@ -13,7 +13,7 @@ from tfopt.data.splits import Split
 from tfopt.metrics import Metric, find
 from tfopt.sparsity.selection import choose_kernels
 from tfopt.sparsity.sensitivity import SPARSITIES, Curve, check_target, measure, rules, suggest
-from tfopt.training.decisions import decided
+from tfopt.training.output_decisions import decided
 
 
 @dataclass(frozen=True)

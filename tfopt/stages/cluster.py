@@ -68,6 +68,7 @@ class Cluster(TrainingStage):
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains with the callback and saves."""
         model, clustering = context.load(inputs[0]), self._callback()
+        clustering.quiet = True  # `skipped` of the result says it
         history = self.fit(model, inputs, context, clustering)
         details = [TrainingHistory(history), DistinctValues(clustering.values())]
         return self.sparse_artifact(model, inputs, context, clustering.skipped, details)

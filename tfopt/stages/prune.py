@@ -73,6 +73,7 @@ class Prune(PruningConfig, TrainingStage):
         from tfopt.sparsity.sparsity_log import SparsityLog
 
         model, pruning = context.load(inputs[0]), self._callback()
+        pruning.quiet = True  # `skipped` of the result says it
         logged = not context.devices or context.devices.runtime.tensorboard
         log = SparsityLog(context.folder / "tensorboard" if logged else None, prunable=self.prunable)
         history = self.fit(model, inputs, context, pruning, log)

@@ -94,6 +94,7 @@ class Qat(Export, TrainingStage):
             The conversion, the agreement of the file with the model in training, and the history.
         """
         aware = self.aware(context.data.calibration(self.samples, context.seed))
+        aware.quiet = True  # the conversion says it
         history = self.fit(model, inputs, context, aware)
         trained = aware.aware.on(model)
         conversion = trained.finish("metric" if context.judged else "training")

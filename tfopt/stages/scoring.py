@@ -54,7 +54,7 @@ def metrics_of(model: Any, context: Context) -> list[Metric]:
     They are the recipe's, else those the model was compiled with that tfopt knows, else the usual ones of the loss.
     """
     from tfopt.models import signature
-    from tfopt.training.decisions import decided
+    from tfopt.training.output_decisions import decided
 
     outputs = signature.output_names(model) or list(signature.keras_outputs(model, context.data.test.few(1)))
     y = context.data.test.y

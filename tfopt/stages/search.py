@@ -23,6 +23,7 @@ from tfopt.stages.prune_channels import PruneChannels
 from tfopt.stages.quantize import Quantize
 from tfopt.stages.scoring import check_drop, gated, metrics_of
 from tfopt.stages.search_candidates import CandidateBuilder, shared_training_settings
+from tfopt.stages.subpipeline import warnings_of
 
 if TYPE_CHECKING:
     from tfopt.search.model_profile import ModelProfile
@@ -236,6 +237,7 @@ class Search(Stage):
         files = {point.number: builder.folder / f"{point.number}.tflite" for point in best}
         chosen = ranked(best, objective)[0]
         rows = tuple(builder.row(p, files[p.number], objective) for p in best)
+        context.told.extend(sentence for file in files.values() for sentence in warnings_of(file))
         with storage_errors(context.folder):
             (context.folder / "front").mkdir(exist_ok=True)
             for number, file in files.items():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -98,6 +99,23 @@ class Distill(Settings):
     model of values, trained on a mean error, has none."""
     weight: float = Field(0.5, ge=0, le=1)
     """How much the teacher counts, 0-1; the labels count for the rest."""
+
+
+@contextlib.contextmanager
+def _heard(told: list[str]) -> Iterator[None]:
+    """Adds the warnings of tfopt in the block to a list, in the place of Python's; others stay Python's."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **rest: Any) -> None:
+        if issubclass(category, TfoptWarning):
+            told.append(str(message))
+        else:
+            shown(message, category, *where, **rest)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", TfoptWarning)
+        warnings.showwarning = show
+        yield
 
 
 class TrainingStage(Stage):
@@ -252,6 +270,8 @@ class TrainingStage(Stage):
     ) -> dict[str, list[float]]:
         """Trains a model in place, as the settings say, with callbacks of the stage's own and the teacher's.
 
+        What issues a `tfopt.TfoptWarning` on the way has it shown with the result.
+
         Args:
             model: The model to train.
             inputs: The stage's inputs, of which the first is the teacher where no other is named.
@@ -269,8 +289,7 @@ class TrainingStage(Stage):
         every = [*callbacks, *self.distillation(inputs, context)]
         if sentence := trainer.batches_warning(model, settings, len(self.data(context).train)):
             context.told.append(sentence)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", TfoptWarning)  # the artifact says what they do
+        with _heard(context.told):
             return trainer.fit(model, self.data(context), settings, folder, every, self.listener(context))
 
     def sparse_artifact(

@@ -19,7 +19,7 @@ from tfopt.recipe.settings import PROBLEMS
 from tfopt.recipe.stage import Context, Need, Stage, read_stages
 from tfopt.search.tuning.ranges import ValueRange, set_value
 from tfopt.stages.scoring import gated, metrics_of, test_metrics
-from tfopt.stages.subpipeline import run_stages
+from tfopt.stages.subpipeline import run_stages, warnings_of
 from tfopt.stages.training_stage import TrainingStage
 
 if TYPE_CHECKING:
@@ -246,6 +246,7 @@ class Tune(Stage):
         if not own.exists():
             context.progress.step(f"trial {best.number} is run again: its model is not on this machine")
             self._train(inputs, context, tuning.trial(best))
+        context.told.extend(warnings_of(own))
         with storage_errors(context.folder):
             own.rename(context.folder / MODEL)
             for folder in (context.folder / "tuner").glob("trial_*"):

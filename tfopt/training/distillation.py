@@ -11,7 +11,7 @@ import keras
 from tfopt.errors import InputError, ModelError
 from tfopt.keras_private import loss_takes_training, penalty_in_loss, set_loss_takes_training
 from tfopt.models.attachment import AttachedCallback, refuse_combinations
-from tfopt.models.ending import last_activation
+from tfopt.models.last_activation import last_activation
 from tfopt.models.requirements import check_call, has_weights
 from tfopt.training.label_checks import loss_name
 

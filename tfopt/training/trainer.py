@@ -27,11 +27,11 @@ from tfopt.recipe.artifact import BACKUP
 from tfopt.training import regularizers
 from tfopt.training.checkpoint import EarlyStopping, EpochBackup, State
 from tfopt.training.closure_step import ClosureStep
-from tfopt.training.decisions import Decisions, at_thresholds, decisions_of, keras_metric
 from tfopt.training.devices import Devices
 from tfopt.training.fit_callbacks import Listener, Reseed, StopOnNaN, _Telling
 from tfopt.training.layer_rates import factors_of, frozen, rated
 from tfopt.training.learning_rate_finder import LearningRateFinder, with_rate
+from tfopt.training.output_decisions import Decisions, at_thresholds, decisions_of, keras_metric
 from tfopt.training.penalty_log import PenaltyLog
 from tfopt.training.validation_scores import ValidationScores
 

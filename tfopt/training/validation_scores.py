@@ -10,7 +10,7 @@ import keras
 from tfopt.data.splits import Samples, Split
 from tfopt.metrics import Metric, find, score_split
 from tfopt.models import signature
-from tfopt.training.decisions import decided
+from tfopt.training.output_decisions import decided
 
 __all__ = ["ValidationScores"]
 

@@ -375,9 +375,13 @@ def test_a_kernel_that_is_not_rounded_is_a_warning_unless_a_rule_keeps_it_so(blo
         return compiled(model)
 
     told = "QuantizationAware leaves head alone: training does not round its kernel, which the int8 file has in float"
+    aware = QuantizationAware(x[:16])
     with pytest.warns(TfoptWarning, match=told) as caught:
-        adapted().fit(x[:32], y[:32], verbose=0, callbacks=[QuantizationAware(x[:16])])
+        adapted().fit(x[:32], y[:32], verbose=0, callbacks=[aware])
     assert len([one for one in caught if one.category is TfoptWarning]) == 1
+    assert ("head", told.partition("alone: ")[2]) in [
+        (one.where, one.reason.removesuffix(" or in another form")) for one in aware.aware.skipped
+    ]
     with pytest.warns(TfoptWarning, match="quantize_aware leaves head alone"):
         quantize_aware(adapted(), "int8", x[:16]).strip()
     dense = [LAYERS.Flatten(), LAYERS.Dense(4, name="body"), LAYERS.Dense(4, name="head")]

@@ -106,9 +106,11 @@ class QuantizationAware(AttachedCallback):
         self._free_of_another()
         if self._aware is None or self._aware.model is not self.model:
             self._aware = self.on(self.model)
-            for sentence in self._aware.warnings:
-                warnings.warn(sentence, TfoptWarning, stacklevel=2)
-            warn_of(type(self).__name__, self._aware.left_alone)
+            told = self._aware.warnings  # of the model as it is before the training
+            if not self.quiet:
+                for sentence in told:
+                    warnings.warn(sentence, TfoptWarning, stacklevel=2)
+                warn_of(type(self).__name__, self._aware.left_alone)
         self._aware.holder, self._late = self, False
         self._aware.attach()
         self._aware.thaw()

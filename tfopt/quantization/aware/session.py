@@ -18,7 +18,6 @@ from tfopt.models.constraints import HeldConstraint, SharedValueConstraint, Zero
 from tfopt.models.layers import prunable, replaced_by, walk
 from tfopt.models.left_alone import has_kernel, warn_of
 from tfopt.models.requirements import check_call, check_weights
-from tfopt.quantization import quantizer
 from tfopt.quantization.aware import fake_quant
 from tfopt.quantization.aware.scheme import QuantizationScheme, distinct_constants, make_scheme
 from tfopt.quantization.aware.simulation import Simulation
@@ -197,13 +196,14 @@ class QATSession:
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """Tensors quantized by calibrated rather than trained ranges, as training does not see them."""
+        """What training leaves out: kernels that it does not round, and tensors whose ranges are calibrated ones."""
         hidden = "the model does not show this value: its range is that of the calibration samples"
         other = "the model computes this in another way in training: its range was not trained"
         whole, reached = self.parts, self._simulation.reached
         missed = [point for point in self.scheme.points if reached and point not in reached]
         where = [f"{whole[point.part].path}/{point.op or 'output'}" for point in missed]
         return (
+            *(Skipped(path, reason) for path, reason in self.left_alone),
             *(Skipped(name, hidden) for name in self.scheme.unseen),
             *(Skipped(name, reason) for name, reason in self.scheme.unrounded),
             *(Skipped(name, other) for name in where),
@@ -251,16 +251,9 @@ class QATSession:
                 variable.assign(fake_quant.table(tf.convert_to_tensor(variable.value), bits))
             prepared, unrolled = self._prepared()
             now = make_scheme(prepared, unrolled)
-            content = quantizer.quantize(
-                prepared.source,
-                self.export.mode,
-                {**self._ranges(prepared, now), **self._kernel_ranges(prepared, now)},
-                prepared.assigned.precisions,
-                self.export.io,
-                None,
-                self.export.scales,
-            )
-            conversion = finish(prepared.judged(judged_by), content)
+            ranges = {**self._ranges(prepared, now), **self._kernel_ranges(prepared, now)}
+            prepared = prepared.with_ranges(ranges).judged(judged_by)
+            conversion = finish(prepared, prepared.quantized())
         finally:
             for (variable, _), value in zip(operands, before, strict=True):
                 variable.assign(value)

@@ -14,7 +14,7 @@ from tfopt.metrics import METRICS, Decision, find, score_split
 from tfopt.models.signature import keras_outputs
 from tfopt.tflite.batch_interpreter import file_outputs
 from tfopt.training import trainer
-from tfopt.training.decisions import at_thresholds, decided, decides_at_zero, decisions_of
+from tfopt.training.output_decisions import at_thresholds, decided, decides_at_zero, decisions_of
 
 
 def binary(y, p):

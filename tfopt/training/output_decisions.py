@@ -15,7 +15,7 @@ from tfopt.losses import build_loss
 from tfopt.metrics import Decision, Metric
 from tfopt.metrics.decision import multi_hot
 from tfopt.models import signature
-from tfopt.models.ending import last_activation
+from tfopt.models.last_activation import last_activation
 from tfopt.training.label_checks import loss_name
 
 Decisions = tuple[tuple[str, Decision], ...]
