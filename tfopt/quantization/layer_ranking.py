@@ -23,8 +23,8 @@ class QuantizationSensitivity:
 
     Args:
         layers: Every layer at every precision with a form of it, the least error per byte saved first.
-        notes: Remarks on preparing the model, such as unrolling its loops, and on samples that seem to be of another scaling
-            than the model's training.
+        notes: Remarks on preparing the model, such as unrolling its loops, and on samples that seem to be of another
+            scaling than those of the training.
     """
 
     layers: tuple[Sensitivity, ...]

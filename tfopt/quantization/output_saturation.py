@@ -133,10 +133,10 @@ class _Sums:
 
     def add(self, logits: np.ndarray) -> None:
         """Adds a batch of logits `(samples, ..., classes)`."""
-        decisions = logits.reshape(len(logits), -1, logits.shape[-1] if self.exclusive else 1)
-        seen = decisions[:, _positions(decisions.shape[1])].astype(np.float32)
-        decisions = seen.reshape(-1, seen.shape[-1])
-        if not self.exclusive:
+        whole = logits.reshape(len(logits), -1, logits.shape[-1] if self.exclusive else 1)
+        seen = whole[:, _positions(whole.shape[1])].astype(np.float32)
+        decisions: np.ndarray = seen.reshape(-1, seen.shape[-1])
+        if not self.exclusive:  # each a decision between two
             decisions = np.concatenate([decisions, np.zeros_like(decisions)], axis=-1)
         ordered = np.partition(decisions, (-2, -1), axis=-1)
         exps = np.exp(decisions - ordered[:, -1:])
