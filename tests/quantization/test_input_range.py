@@ -1,6 +1,5 @@
 """Calibration samples of another range than what the model was trained on: said where it is so, and only there."""
 
-import tracemalloc
 import warnings
 
 import keras
@@ -14,9 +13,7 @@ from tfopt.errors import TfoptWarning
 from tfopt.quantization import input_range, rank_layers
 from tfopt.quantization.conversion import convert_with_notes
 from tfopt.quantization.input_range import input_range_warnings, splits_warning
-from tfopt.quantization.output_saturation import class_outputs
 from tfopt.quantization.preparation import prepare
-from tfopt.quantization.training_statistics import distance
 from tfopt.recipe.export import Export
 from tfopt.search.model_profile import ModelProfile, SearchBounds
 
@@ -82,17 +79,6 @@ def looked(monkeypatch):
     inner = input_range.inner_rescaling
     monkeypatch.setattr(input_range, "inner_rescaling", counted)
     return found
-
-
-def allocated(function, *arguments):
-    """The bytes that NumPy holds at most for the length of a call, after one that loads what is to be loaded."""
-    function(*arguments)
-    tracemalloc.start()
-    try:
-        function(*arguments)
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 def ranges_of(caught):
@@ -255,33 +241,7 @@ def test_inputs_that_a_model_does_not_take_are_no_error_and_the_others_tell(make
     assert said(model, "signed") == ()  # which it does not take either
 
 
-@pytest.mark.parametrize("axis", [-1, 1])
-def test_statistics_are_added_up_without_a_loss_of_digits(axis):
-    x = np.random.default_rng(0).normal([3e3, -1, 0.5], [1, 2, 1e-2], (37, 5, 7, 3)).astype(np.float32)
-    x = np.moveaxis(x, -1, axis)
-    inputs = keras.Input(x.shape[1:])
-    norm = layers.BatchNormalization(axis=axis, name="norm")
-    model = keras.Model(inputs, norm(inputs))
-    axes = tuple({0, 1, 2, 3} - {axis % 4})
-    exact = x.astype(np.float64)
-    norm.set_weights([*norm.get_weights()[:2], exact.mean(axes), exact.var(axes)])
-    assert distance(model, {inputs.name: x}).value < 1e-3
-    norm.moving_variance.assign(exact.var(axes) * np.e**2)
-    assert distance(model, {inputs.name: x}).value == pytest.approx(1, abs=1e-3)
-
-
-def test_activations_are_not_kept():
-    x = np.random.default_rng(0).random((64, 32, 32, 3)).astype(np.float32)
-    norm = layers.BatchNormalization()
-    model = keras.Sequential([keras.Input((32, 32, 3)), layers.Conv2D(16, 3), norm, layers.Flatten()])
-    norm.moving_mean.assign(np.ones(16))
-    assert allocated(distance, model, {model.inputs[0].name: x}) < 64 * 30 * 30 * 16
-    segments = [layers.Conv2D(16, 1, activation="softmax")]
-    model = keras.Sequential([keras.Input((32, 32, 3)), *segments])
-    assert allocated(class_outputs, model, {model.inputs[0].name: np.repeat(x, 2, 1)}) < 1.5 * (64 * 64 * 32 * 16 * 4)
-
-
-def test_other_scalings_are_made_one_at_a_time_and_only_where_samples_are_far():
+def test_other_scalings_are_made_one_at_a_time_and_only_where_samples_are_far(allocated):
     shape = (48, 48, 3)
     x = np.random.default_rng(0).random((64, *shape)).astype(np.float32)
     norm = layers.BatchNormalization()
@@ -292,33 +252,6 @@ def test_other_scalings_are_made_one_at_a_time_and_only_where_samples_are_far():
     pixels = x * 255
     assert len(input_range_warnings(model, {name: pixels})) == 1
     assert allocated(input_range_warnings, model, {name: pixels}) < 4.5 * x.nbytes
-
-
-@pytest.mark.parametrize("head", ["softmax", "sigmoid"])
-def test_positions_of_a_segmentation_are_classes_each_as_those_of_a_whole_image(head):
-    """Of more positions than are looked at, in columns of two kinds."""
-    logits = np.zeros((40, 40, 80, 6), np.float32)
-    logits[:, :, ::2, 0], logits[:, :, 1::2, 1] = 10, 20
-    inputs = keras.Input(logits.shape[1:])
-    model = keras.Model(inputs, layers.Activation(head)(inputs))
-    [found] = class_outputs(model, {inputs.name: logits})
-    if head == "softmax":
-        assert (found.margin in (10, 15, 20), found.classes) == (True, 6)
-        assert found.information == pytest.approx(np.log(2) / np.log(6), abs=0.01)
-    else:
-        assert (found.margin, found.classes) == (0, 2)
-
-
-def test_outputs_of_batches_are_those_of_all_samples():
-    logits = np.random.default_rng(0).normal(0, 5, (50, 7)).astype(np.float32)
-    inputs = keras.Input((7,))
-    [found] = class_outputs(keras.Model(inputs, layers.Softmax()(inputs)), {inputs.name: logits})
-    exact = logits.astype(np.float64)
-    ordered, odds = np.sort(exact), np.exp(exact) / np.exp(exact).sum(-1, keepdims=True)
-    entropies = -(odds * np.log(odds)).sum(-1)
-    whole = -(odds.mean(0) * np.log(odds.mean(0))).sum()
-    assert found.margin == pytest.approx(np.median(ordered[:, -1] - ordered[:, -2]), rel=1e-5)
-    assert found.information == pytest.approx((whole - entropies.mean()) / np.log(7), rel=1e-4)
 
 
 def test_logits_are_taken_for_classes_where_the_loss_takes_them():
@@ -432,7 +365,7 @@ def test_pixels_of_bytes_and_rows_of_pixels_in_another_scaling_are_said():
             assert "preprocess all alike" in splits_warning({"": one}, {"the test split": {"": other}})
 
 
-def test_splits_are_compared_on_a_few_samples():
+def test_splits_are_compared_on_a_few_samples(allocated):
     x = np.random.default_rng(0).random((2048, 256)).astype(np.float32)
     others = {what: {"": x[:64]} for what in ("the validation split", "the test split")}
     assert allocated(splits_warning, {"": x}, others) < x.nbytes / 4

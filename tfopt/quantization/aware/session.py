@@ -104,7 +104,8 @@ class QATSession:
             inputs = {names.get(name, name): number for name, number in known.scheme.inputs.items()}
             self.scheme = replace(known.scheme, inputs=inputs)
             self.left_alone = known.left_alone
-            vars(self).update({name: value for name, value in vars(known).items() if name == "warnings"})
+            if "warnings" in vars(known):  # which were said then
+                self.warnings = known.warnings
         kernels = [(grid, self._variable(grid)) for grid in self.scheme.kernels]
         with model.distribute_strategy.scope():
             self.observer = TRAINED_RANGES[ranges].observer(self.scheme.grids, kernels, momentum, rate)
