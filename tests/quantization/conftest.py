@@ -1,5 +1,7 @@
 """Fixtures of the tests of conversion."""
 
+import tracemalloc
+
 import keras
 import numpy as np
 import pytest
@@ -34,3 +36,19 @@ def pruned():
         kernel[np.abs(kernel) < np.quantile(np.abs(kernel), 0.8)] = 0
         layer.kernel.assign(kernel)
     return model, samples
+
+
+@pytest.fixture
+def allocated():
+    """The bytes that NumPy holds at most for the length of a call, after one that loads what is to be loaded."""
+
+    def measured(function, *arguments):
+        function(*arguments)
+        tracemalloc.start()
+        try:
+            function(*arguments)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    return measured

@@ -1,15 +1,21 @@
 """Calibration samples of another range than what the model was trained on: said where it is so, and only there."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 import tfopt
 from tfopt.errors import TfoptWarning
+from tfopt.quantization import input_range, rank_layers
 from tfopt.quantization.conversion import convert_with_notes
 from tfopt.quantization.input_range import input_range_warnings, splits_warning
+from tfopt.quantization.preparation import prepare
 from tfopt.recipe.export import Export
+from tfopt.search.model_profile import ModelProfile, SearchBounds
 
 SHAPE, CLASSES = (8, 8, 1), 8
 # From pixels of 0 to 255.
@@ -59,6 +65,24 @@ def normalized(scaling, *front):
 
 def said(model, scaling):
     return input_range_warnings(model, {model.inputs[0].name: SCALINGS[scaling](pixels()[0])})
+
+
+@pytest.fixture
+def looked(monkeypatch):
+    """The models that were looked at for a warning, in order."""
+    found = []
+
+    def counted(model, *arguments, **named):
+        found.append(model)
+        return inner(model, *arguments, **named)
+
+    inner = input_range.inner_rescaling
+    monkeypatch.setattr(input_range, "inner_rescaling", counted)
+    return found
+
+
+def ranges_of(caught):
+    return [str(one.message) for one in caught if "scaled in another way" in str(one.message)]
 
 
 @pytest.mark.parametrize("make", [classifier, normalized])
@@ -173,6 +197,63 @@ def test_a_table_that_was_standardized_in_training_and_is_not_in_calibration():
     assert "mean 0 and deviation 1" in sentence
 
 
+@keras.saving.register_keras_serializable("test_input_range")
+class Looked(layers.Layer):
+    """Looks the first column up in a table of as many rows, as a layer of a user's own may."""
+
+    def build(self, shape):
+        self.rows = self.add_weight(shape=(30, 2), name="rows", initializer="random_normal")
+
+    def call(self, x):
+        chosen = tf.gather(self.rows, tf.cast(x[..., 0], tf.int32))
+        return tf.concat([chosen, x[..., 1:]], axis=-1)
+
+
+def test_a_column_of_ids_that_a_layer_of_its_own_looks_up_is_never_changed():
+    generator = np.random.default_rng(0)
+    table = np.concatenate([np.arange(64)[:, None] % 30, generator.normal(5, 2, (64, 3))], axis=1).astype(np.float32)
+    norm = layers.BatchNormalization(name="norm")
+    model = keras.Sequential([keras.Input((4,)), Looked(name="looked"), norm, layers.Dense(3)])
+    hidden = model.get_layer("looked")
+    standard = np.concatenate([table[:, :1], (table[:, 1:] - 5) / 2], axis=1)
+    trained = hidden(standard).numpy()
+    norm.set_weights([*norm.get_weights()[:2], trained.mean(0), trained.var(0)])
+    name = model.inputs[0].name
+    assert input_range_warnings(model, {name: standard}) == ()
+    [sentence] = input_range_warnings(model, {name: table * [1, 100, 100, 100]})
+    assert "norm keeps fit inputs of mean 0 and deviation 1" in sentence
+    norm.moving_variance.assign(np.full(5, 1e6))  # nothing fits
+    assert input_range_warnings(model, {name: table}) == ()
+    convert_with_notes(model, Export(mode="int8"), table)
+
+
+@pytest.mark.parametrize("make", [classifier, normalized])
+def test_inputs_that_a_model_does_not_take_are_no_error_and_the_others_tell(make):
+    class NoSigns(layers.Layer):
+        def call(self, x):
+            tf.debugging.assert_non_negative(x)
+            return x
+
+    model = make("unit", NoSigns())
+    assert said(model, "unit") == ()
+    [sentence] = said(model, "pixels")
+    assert "inputs of 0 to 1" in sentence
+    assert said(model, "signed") == ()  # which it does not take either
+
+
+def test_other_scalings_are_made_one_at_a_time_and_only_where_samples_are_far(allocated):
+    shape = (48, 48, 3)
+    x = np.random.default_rng(0).random((64, *shape)).astype(np.float32)
+    norm = layers.BatchNormalization()
+    model = keras.Sequential([keras.Input(shape), norm, layers.GlobalAveragePooling2D(), layers.Dense(2)])
+    norm.set_weights([*norm.get_weights()[:2], np.full(3, 0.5), np.full(3, 1 / 12)])
+    name = model.inputs[0].name
+    assert allocated(input_range_warnings, model, {name: x}) < x.nbytes
+    pixels = x * 255
+    assert len(input_range_warnings(model, {name: pixels})) == 1
+    assert allocated(input_range_warnings, model, {name: pixels}) < 4.5 * x.nbytes
+
+
 def test_logits_are_taken_for_classes_where_the_loss_takes_them():
     model = classifier("unit", head=None)
     assert said(model, "pixels") == ()
@@ -205,6 +286,89 @@ def test_quantization_aware_training_warns_when_it_begins():
     model.compile("sgd", "sparse_categorical_crossentropy")
     with pytest.warns(TfoptWarning, match="scaled in another way"):
         model.fit(x / 255, y, epochs=1, verbose=0, callbacks=[tfopt.callbacks.QuantizationAware(x)])
+
+
+def test_a_conversion_looks_once_and_a_preparation_never(looked):
+    model, x = normalized("unit"), pixels()[0]
+    prepare(model, Export(mode="int8"), x)
+    assert looked == []
+    convert_with_notes(model, Export(mode="int8"), x)
+    assert looked == [model]
+
+
+def test_a_conversion_of_loops_looks_once(looked):
+    inputs = keras.Input((6, 8))
+    model = keras.Model(inputs, layers.Dense(3)(layers.SimpleRNN(4)(inputs)))
+    convert_with_notes(model, Export(mode="int8"), np.random.default_rng(0).random((16, 6, 8)).astype(np.float32))
+    assert looked == [model]
+
+
+def test_a_ranking_of_layers_says_it_of_samples_that_were_given_and_a_search_does_not_look(looked):
+    model, x = classifier("unit"), pixels()[0]
+    notes = rank_layers(model, x, precisions=("int8",)).notes
+    assert [note for note in notes if "scaled in another way" in note] == list(said(model, "pixels"))
+    looked.clear()
+    rank_layers(model, precisions=("int8",))
+    ModelProfile(model, SearchBounds((0.3, 1.0), (8,), (4,), (1.0, 1.0)), x)
+    assert looked == []
+
+
+def test_quantization_aware_training_says_it_once(looked):
+    model, (x, y) = classifier("unit"), pixels()
+    tfopt.quantization.QATSession(model, Export(mode="int8"), x)
+    assert looked == []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        aware = tfopt.quantization.quantize_aware(model, "int8", x)
+        aware.convert()
+        aware.strip()
+        aware.on(model).convert()
+    assert ranges_of(caught) == list(said(model, "pixels"))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    callback = tfopt.callbacks.QuantizationAware(x)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            model.fit(x / 255, y, epochs=1, verbose=0, callbacks=[callback])
+        callback.convert()
+    assert len(ranges_of(caught)) == 1
+
+
+def test_what_only_shows_after_the_training_is_said_with_the_file():
+    model = normalized("unit")
+    trained = model.get_weights()
+    norm = model.get_layer("norm")
+    norm.set_weights([*norm.get_weights()[:2], np.zeros(6), np.ones(6)])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        aware = tfopt.quantization.quantize_aware(model, "int8", pixels()[0])
+    assert ranges_of(caught) == []
+    aware.strip()
+    model.set_weights(trained)
+    with pytest.warns(TfoptWarning, match="scaled in another way"):
+        made = aware.convert()
+    assert sum("scaled in another way" in sentence for sentence in made.warnings) == 1
+
+
+def test_ids_of_other_reaches_are_no_other_scaling():
+    low, high = np.arange(120).reshape(40, 3) % 30, np.arange(120).reshape(40, 3) * 250 + 8
+    for dtype in ("int32", "int64", "uint8", "float32"):
+        for here, there in ((low, high), (high, low)):
+            assert splits_warning({"ids": here.astype(dtype)}, {"the test split": {"ids": there.astype(dtype)}}) is None
+    assert splits_warning({"": np.array([["a"]])}, {"the test split": {"": np.array([["b"]])}}) is None
+
+
+def test_pixels_of_bytes_and_rows_of_pixels_in_another_scaling_are_said():
+    x = pixels()[0]
+    for here, there in ((x.astype("uint8"), x / 255), (x.reshape(64, -1), x.reshape(64, -1) / 255)):
+        for one, other in ((here, there), (there, here)):
+            assert "preprocess all alike" in splits_warning({"": one}, {"the test split": {"": other}})
+
+
+def test_splits_are_compared_on_a_few_samples(allocated):
+    x = np.random.default_rng(0).random((2048, 256)).astype(np.float32)
+    others = {what: {"": x[:64]} for what in ("the validation split", "the test split")}
+    assert allocated(splits_warning, {"": x}, others) < x.nbytes / 4
 
 
 def test_splits_of_another_range_than_the_samples_that_calibrate():

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 import tfopt
 from tfopt.errors import ConversionError, GateError, InputError, RecipeError
+from tfopt.quantization import input_range
 from tfopt.recipe.details.quantization import ConversionNotes, ConversionWarnings
 from tfopt.recipe.progress import Progress
 from tfopt.stages.quantize import Quantize
@@ -445,6 +446,31 @@ def unit():
 """
 
 
+def of_ranges(data, *stages):
+    Path("ranges.py").write_text(RANGES)
+    lines = ["name: r", "model: ranges.py:build", f"data: ranges.py:{data}", "loss: sparse_categorical_crossentropy"]
+    Path("r.yaml").write_text("\n".join([*lines, "stages:", *(f"  - {stage}" for stage in stages), ""]))
+    return "r.yaml"
+
+
+@pytest.mark.parametrize(
+    "stage", ["quantize: {max_drop: 0.99}", "quantize: {max_drop: 0.99, goal: smallest}", "qat: {epochs: 1}"]
+)
+def test_each_way_to_a_file_says_once_that_calibration_is_of_another_range(stage):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tfopt.TfoptWarning)
+        final = tfopt.run(of_ranges("pixels", stage)).final
+    assert sum("seem to be scaled in another way" in sentence for sentence in final.warnings) == 1
+
+
+def test_the_check_before_a_training_does_not_look_at_ranges(monkeypatch):
+    def looked(*arguments):
+        raise AssertionError("a handful of samples and a model that is not trained show nothing")
+
+    monkeypatch.setattr(input_range, "walk", looked)
+    tfopt.validate(of_ranges("pixels", "quantize: {}", "qat: {epochs: 1, after: source}"))
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -456,9 +482,7 @@ def unit():
 def test_a_run_says_that_calibration_is_of_another_range(tmp_path, capfd, monkeypatch, data, words):
     from tfopt.cli import main
 
-    (tmp_path / "ranges.py").write_text(RANGES)
-    lines = ["name: r", "model: ranges.py:build", f"data: ranges.py:{data}", "stages:", "  - quantize: {}"]
-    (tmp_path / "r.yaml").write_text("\n".join([*lines, "loss: sparse_categorical_crossentropy", ""]))
+    of_ranges(data, "quantize: {}")
     monkeypatch.setattr("sys.argv", ["tfopt", "run", "r.yaml"])
     with pytest.raises(SystemExit, match="0"):
         main()

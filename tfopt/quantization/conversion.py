@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -16,6 +16,7 @@ from tfopt.models import loading
 from tfopt.models.keras2.migration import Comparison
 from tfopt.quantization import noise_sources, validation
 from tfopt.quantization.calibration_data import collect_samples
+from tfopt.quantization.input_range import input_range_warnings
 from tfopt.quantization.op_audit import audit, is_quantized, left_in_float
 from tfopt.quantization.op_replacement import stay_in_float
 from tfopt.quantization.preparation import prepare
@@ -107,7 +108,10 @@ def convert_with_notes(
 ) -> Conversion:
     """`convert` with the ops that stayed in float, the audit of each op, remarks and warnings."""
     prepared = unroll_if_better(prepare(model, export, calibration)).judged(judged_by)
-    return finish(prepared, prepared.quantized())
+    made = finish(prepared, prepared.quantized())
+    if not MODES[export.mode].static:
+        return made
+    return replace(made, warnings=(*input_range_warnings(model, prepared.samples), *made.warnings))
 
 
 def warn(made: Conversion, stacklevel: int = 2) -> None:
@@ -163,7 +167,7 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     figures |= validation.measure_on_target(target, content, prepared.few)
     notes = (*prepared.notes, *_remarks(prepared, summary), *said.notes)
     fault = validation.fault_at_zeros(prepared.model, source, content, prepared.few)
-    found = (*prepared.warnings, *said.warnings, *([fault] if fault else []))
+    found = (*said.warnings, *([fault] if fault else []))
     return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, notes, figures, found)
 
 

@@ -12,26 +12,40 @@ training gives, and the same samples in another scaling are near to it. The thre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import keras
 import numpy as np
 
 from tfopt.models.layers import walk
-from tfopt.quantization.output_saturation import class_outputs, has_trained_bias, saturated, starved, suspicious
+from tfopt.quantization.output_saturation import (
+    SATURATED,
+    STARVED,
+    class_outputs,
+    full,
+    has_trained_bias,
+    informed,
+    saturated,
+    starved,
+)
 from tfopt.quantization.training_statistics import FAR, NEAR, distance, inner_rescaling
 
 # Samples to look at, the fewest that tell something of classes, and those for a first look at these.
 LOOKED_AT = 64
 FEWEST = 32
 FEW = 8
+# Samples to look at in another scaling, of inputs of so many values that few samples show a deviation.
+FEW_LARGE, LARGE_VALUES = 16, 2**14
 # Quotient of the reaches of two inputs that are of different scalings: 127.5 for images and their signed form.
 APART = 30.0
 # Fewer values than this in a sample are a row of a table and no image.
 FEWEST_VALUES = 64
 
 Samples = Mapping[str, np.ndarray]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -99,47 +113,68 @@ def input_range_warnings(model: keras.Model, samples: Samples) -> tuple[str, ...
     }
     if not floats or any(not np.isfinite(array).all() for array in floats.values()):
         return ()
-    twice = inner_rescaling(model, taken, {n: x for n, x in floats.items() if _scaling(x) in (UNIT, SIGNED)})
+    small = {name: x for name, x in floats.items() if _scaling(x) in (UNIT, SIGNED)}
+    twice = _tried(partial(inner_rescaling, small=small), model, taken)
     if twice is not None:
         return (
             _sentence({twice.input: floats[twice.input]}, f"the model divides its inputs itself, in {twice.layer}"),
         )
-    others = _alternatives(floats)
-    here = distance(model, taken)
-    if here is not None:
-        if here.value < FAR:
-            return ()
-        found = {words: distance(model, {**taken, **changed}) for words, changed in others.items()}
-        near = {words: one.value for words, one in found.items() if one is not None and one.value < NEAR}
-        if not near:
-            return ()
-        best = sorted(near, key=near.__getitem__)[:2]
-        why = f"the statistics that {here.layer} keeps fit inputs of {' or of '.join(best)}"
-        return (_sentence(_changed(floats, others[best[0]]), why),)
-    return _by_outputs(model, taken, floats, others)
+    here = _tried(distance, model, taken)
+    if here is None:
+        return _by_outputs(model, taken, floats)
+    return () if here.value < FAR else _by_statistics(model, taken, floats, here.layer)
 
 
-def _by_outputs(model: keras.Model, taken: Samples, floats: Samples, others: Mapping[str, Samples]) -> tuple[str, ...]:
+def _tried(
+    measured: Callable[[keras.Model, Samples], Found | None], model: keras.Model, samples: Samples
+) -> Found | None:
+    """What is measured of a model on samples; None where it does not run on them."""
+    try:
+        return measured(model, samples)
+    except Exception:  # a model need not take inputs that nobody gave, such as indices out of a table
+        return None
+
+
+def _by_statistics(model: keras.Model, taken: Samples, floats: Samples, layer: str) -> tuple[str, ...]:
+    """The warning that a normalization gives rise to, from whose statistics the samples are far."""
+    near: dict[str, tuple[float, Samples]] = {}
+    count = FEW_LARGE if max(array[0].size for array in floats.values()) >= LARGE_VALUES else LOOKED_AT
+    taken = {name: array[:count] for name, array in taken.items()}
+    for words, changed in _alternatives({name: array[:count] for name, array in floats.items()}):
+        there = _tried(distance, model, {**taken, **changed})
+        if there is not None and there.value < NEAR:
+            near[words] = there.value, {name: floats[name] for name in changed}
+    if not near:
+        return ()
+    best = sorted(near, key=lambda words: near[words][0])[:2]
+    return (_sentence(near[best[0]][1], f"the statistics that {layer} keeps fit inputs of {' or of '.join(best)}"),)
+
+
+def _by_outputs(model: keras.Model, taken: Samples, floats: Samples) -> tuple[str, ...]:
     """The warning that outputs give rise to, for a model without a normalization that was trained."""
     images = {name: x for name, x in floats.items() if x[0].size >= FEWEST_VALUES and _scaling(x)}
     if not images or min(map(len, taken.values())) < FEWEST:
         return ()
-    if not suspicious(class_outputs(model, {name: array[:FEW] for name, array in taken.items()})):
-        return ()
-    here, names = class_outputs(model, taken), [one.words for one in LARGE]
     large = any(_scaling(x) in LARGE for x in images.values())
-    for words, changed in others.items():
-        changed = {name: array for name, array in changed.items() if name in images}
-        if not changed or large == (words in names) or not (large or has_trained_bias(model)):
+    if not large and not has_trained_bias(model):
+        return ()
+    few = _tried(class_outputs, model, {name: array[:FEW] for name, array in taken.items()}) or ()
+    if not (saturated(few, SATURATED / 2) if large else starved(few, 2 * STARVED)):
+        return ()
+    here = _tried(class_outputs, model, taken) or ()
+    if not (saturated(here) if large else starved(here)):
+        return ()
+    for words, changed in _alternatives(images):
+        if large == (words in [one.words for one in LARGE]):
             continue
-        there = class_outputs(model, {**taken, **changed})
-        if large and saturated(here, there, unit=words == UNIT.words):
+        there = _tried(class_outputs, model, {**taken, **changed}) or ()
+        if there and large and informed(there, unit=words == UNIT.words):
             why = f"its outputs are saturated by them, and not by inputs of {words}"
-        elif not large and starved(here, there):
+        elif there and not large and full(there):
             why = f"its outputs hardly depend on them, and do on inputs of {words}"
         else:
             continue
-        return (_sentence(_changed(floats, changed), why),)
+        return (_sentence({name: floats[name] for name in changed}, why),)
     return ()
 
 
@@ -150,23 +185,35 @@ def splits_warning(calibration: Mapping[str, np.ndarray], others: Mapping[str, M
         calibration: Inputs `(samples, ...)` by name.
         others: Such inputs, by the words for what they are, such as `the batches of training`.
     """
+    seen = {name: array[:LOOKED_AT] for name, array in calibration.items()}
+    reaches = {name: _reach(array) for name, array in seen.items()}
     for what, inputs in others.items():
-        for name, array in calibration.items():
-            here, there = _reach(array), _reach(inputs.get(name))
-            if here and there and max(here / there, there / here) >= APART:
+        for name, array in seen.items():
+            other = inputs.get(name)
+            if other is None or not reaches[name]:
+                continue
+            other = other[:LOOKED_AT]
+            there = _reach(other)
+            if there and max(reaches[name] / there, there / reaches[name]) >= APART and not _ids(array, other):
                 return (
                     f"the calibration samples{f' of {name!r}' if name else ''} are of {_words(array)}, and {what} of "
-                    f"{_words(inputs[name])}. A file is right for inputs scaled as those that calibrate it, and a "
+                    f"{_words(other)}. A file is right for inputs scaled as those that calibrate it, and a "
                     "model for inputs scaled as those that train it: preprocess all alike."
                 )
     return None
 
 
-def _reach(array: np.ndarray | None) -> float:
-    """The size of large values of an input in floats, whatever single ones stand out; 0 of an input that holds ids."""
-    if array is None or not array.size:
+def _reach(array: np.ndarray) -> float:
+    """The size of large values of an input, whatever single ones stand out; 0 of integers, but for pixels of 8 bits."""
+    pixels = array.dtype == np.uint8 and array.ndim > 2
+    if not array.size or not (array.dtype.kind == "f" or pixels):
         return 0.0
-    return float(np.quantile(np.abs(np.asarray(array, np.float32)), 0.99))
+    return float(np.quantile(np.abs(array.astype(np.float32, copy=False)), 0.99))
+
+
+def _ids(*arrays: np.ndarray) -> bool:
+    """Whether rows may hold ids in floats: whole numbers, one way and the other, which no scaling keeps."""
+    return all(array.ndim < 3 and np.array_equal(array, np.round(array)) for array in arrays)
 
 
 def _scaling(array: np.ndarray) -> Scaling | None:
@@ -174,30 +221,29 @@ def _scaling(array: np.ndarray) -> Scaling | None:
     return next((scaling for scaling in SCALINGS if scaling.fits(low, high)), None)
 
 
-def _alternatives(floats: Samples) -> dict[str, dict[str, np.ndarray]]:
-    """The inputs in each other scaling, by its words; those that are of no known one stand only in the last."""
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for name, array in floats.items():
-        own = _scaling(array)
-        if own is None or array[0].size < FEWEST_VALUES:
-            continue
-        unit = own.to_unit(array)
-        for other in SCALINGS:
-            if other is not own:
-                changed = found.setdefault(other.words, {})
-                changed[name] = other.from_unit(unit).astype(array.dtype)
+def _alternatives(floats: Samples) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """The inputs in each other scaling, after its words; those that are of no known one stand only in the last."""
+    scalings = {name: _scaling(array) for name, array in floats.items() if array[0].size >= FEWEST_VALUES}
+    for other in SCALINGS:
+        changed = {
+            name: other.from_unit(own.to_unit(floats[name])).astype(floats[name].dtype)
+            for name, own in scalings.items()
+            if own is not None and own is not other
+        }
+        if changed:
+            yield other.words, changed
     standard = {name: _standardized(array) for name, array in floats.items()}
-    return {**found, "mean 0 and deviation 1": standard}
+    changed = {name: array for name, array in standard.items() if not np.array_equal(array, floats[name])}
+    if changed:
+        yield "mean 0 and deviation 1", changed
 
 
 def _standardized(array: np.ndarray) -> np.ndarray:
-    """The samples with the mean 0 and the deviation 1 in each of the last axis."""
+    """The samples with the mean 0 and the deviation 1 in each of the last axis, but for what may be ids there."""
     axes = tuple(range(array.ndim - 1)) if array.ndim > 1 else (0,)
-    return ((array - array.mean(axes)) / np.maximum(array.std(axes), 1e-7)).astype(array.dtype)
-
-
-def _changed(floats: Samples, changed: Samples) -> Samples:
-    return {name: floats[name] for name in changed}
+    quantities = True if array.ndim > 3 else (array != np.round(array)).any(axes)
+    standard = (array - array.mean(axes)) / np.maximum(array.std(axes), 1e-7)
+    return np.where(quantities, standard, array).astype(array.dtype)
 
 
 def _words(array: np.ndarray) -> str:

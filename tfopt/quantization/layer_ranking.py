@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from tfopt.quantization.calibration_data import random_samples
+from tfopt.quantization.input_range import input_range_warnings
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.refusals import check_text
 from tfopt.quantization.sensitivity import PRECISIONS, Sensitivity, measure
@@ -22,7 +23,8 @@ class QuantizationSensitivity:
 
     Args:
         layers: Every layer at every precision with a form of it, the least error per byte saved first.
-        notes: Remarks on preparing the model, such as unrolling its loops.
+        notes: Remarks on preparing the model, such as unrolling its loops, and on samples that seem to be of another
+            scaling than those of the training.
     """
 
     layers: tuple[Sensitivity, ...]
@@ -61,4 +63,5 @@ def rank_layers(
     check_text(model)
     samples = random_samples(model) if calibration is None else calibration
     prepared = unroll_if_better(prepare(model, Export(mode="int8"), samples))
-    return QuantizationSensitivity(tuple(measure(prepared, precisions, part)), (*prepared.notes, *prepared.warnings))
+    told = () if calibration is None else input_range_warnings(model, prepared.samples)
+    return QuantizationSensitivity(tuple(measure(prepared, precisions, part)), (*prepared.notes, *told))

@@ -13,7 +13,8 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
@@ -30,6 +31,8 @@ INFORMED_UNIT, INFORMED = 0.15, 0.55
 # A network trained on 0-255 has at most 0.011 on 0-1 and up to 0.98 on its own range; an untrained one has as little on
 # 0-1, and up to 0.81 on 0-255.
 STARVED, FULL = 0.012, 0.9
+# Positions to look at in each sample, of those that a segmentation classifies.
+POSITIONS = 1000
 # Of fewer classes a network that was not trained can seem to know them by chance.
 FEWEST_CLASSES = 5
 
@@ -56,48 +59,37 @@ def class_outputs(model: keras.Model, samples: Mapping[str, np.ndarray]) -> tupl
         model: A built model.
         samples: Inputs `(samples, ...)` by name.
     """
-    parts = [_logits(model, signature.call(model, batch)) for batch in batches(model, samples)]
-    found = []
-    for name in parts[0] if parts else ():
-        logits = np.concatenate([part[name][0] for part in parts]).astype(np.float64)
-        logits = logits.reshape(-1, logits.shape[-1])
-        if not parts[0][name][1]:  # each a decision between two classes
-            logits = np.stack([logits.ravel(), np.zeros(logits.size)], axis=-1)
-        found.append(_measured(logits))
-    return tuple(found)
+    sums: dict[str, _Sums] = {}
+    for batch in batches(model, samples):
+        for name, (logits, exclusive) in _logits(model, signature.call(model, batch)).items():
+            sums.setdefault(name, _Sums(exclusive)).add(logits)
+    return tuple(one.measured() for one in sums.values())
 
 
-def suspicious(few: Sequence[ClassOutputs]) -> bool:
-    """Whether outputs on a few samples may be saturated or starved, which more samples have to show."""
-    return bool(few) and (
-        min(one.margin for one in few) > SATURATED / 2 or max(one.information for one in few) < 2 * STARVED
-    )
+def saturated(outputs: Sequence[ClassOutputs], least: float = SATURATED) -> bool:
+    """Whether every classifying output of a model is saturated: has a median margin of some size."""
+    return bool(outputs) and min(one.margin for one in outputs) >= least
 
 
-def saturated(here: Sequence[ClassOutputs], there: Sequence[ClassOutputs], unit: bool) -> bool:
-    """Whether samples saturate every classifying output of a model, and the same in another scaling do not.
+def informed(outputs: Sequence[ClassOutputs], unit: bool) -> bool:
+    """Whether outputs are not saturated and depend on the inputs, as after a training on inputs so scaled.
 
     Args:
-        here: The outputs on the samples.
-        there: The outputs on the same in the other scaling.
-        unit: Whether the other scaling is 0 to 1.
+        outputs: The outputs on the samples in another scaling than that which saturates them.
+        unit: Whether that is 0 to 1.
     """
     least = INFORMED_UNIT if unit else INFORMED
-    return min(one.margin for one in here) >= SATURATED and all(
-        one.margin < SATURATED and one.information >= least for one in there
-    )
+    return all(one.margin < SATURATED and one.information >= least for one in outputs)
 
 
-def starved(here: Sequence[ClassOutputs], there: Sequence[ClassOutputs]) -> bool:
-    """Whether the outputs of a model are the same for all samples, and are not in another scaling.
+def starved(outputs: Sequence[ClassOutputs], most: float = STARVED) -> bool:
+    """Whether every classifying output of a model is the same for all samples: has no more than some information."""
+    return bool(outputs) and all(one.classes >= FEWEST_CLASSES and one.information <= most for one in outputs)
 
-    Args:
-        here: The outputs on the samples.
-        there: The outputs on the same in the other scaling.
-    """
-    if any(one.classes < FEWEST_CLASSES or one.information > STARVED for one in here):
-        return False
-    return all(one.information >= FULL and one.margin < SATURATED for one in there)
+
+def full(outputs: Sequence[ClassOutputs]) -> bool:
+    """Whether outputs are sure of their classes, all of which come up, and are not saturated."""
+    return all(one.information >= FULL and one.margin < SATURATED for one in outputs)
 
 
 def has_trained_bias(model: keras.Model) -> bool:
@@ -123,13 +115,48 @@ def _logits(model: keras.Model, outputs: Mapping[str, object]) -> dict[str, tupl
     return found
 
 
-def _measured(logits: np.ndarray) -> ClassOutputs:
-    ordered = np.sort(logits, axis=-1)
-    exps = np.exp(logits - ordered[:, -1:])
-    probabilities = exps / exps.sum(-1, keepdims=True)
-    classes = logits.shape[-1]
-    information = (_entropy(probabilities.mean(0)) - _entropy(probabilities).mean()) / np.log(classes)
-    return ClassOutputs(float(np.median(ordered[:, -1] - ordered[:, -2])), float(information), classes)
+@dataclass
+class _Sums:
+    """What `ClassOutputs` are made of, added up batch by batch; no logits are kept.
+
+    Args:
+        exclusive: Whether classes exclude each other; if not, each is a decision between two.
+        margins: The margins `(decisions,)` of each batch.
+        probabilities: Sum of the probabilities of each class `(classes,)`.
+        entropy: Sum of the entropies of the decisions, in nats.
+    """
+
+    exclusive: bool
+    margins: list[np.ndarray] = field(default_factory=list)
+    probabilities: Any = 0.0
+    entropy: float = 0.0
+
+    def add(self, logits: np.ndarray) -> None:
+        """Adds a batch of logits `(samples, ..., classes)`."""
+        whole = logits.reshape(len(logits), -1, logits.shape[-1] if self.exclusive else 1)
+        seen = whole[:, _positions(whole.shape[1])].astype(np.float32)
+        decisions: np.ndarray = seen.reshape(-1, seen.shape[-1])
+        if not self.exclusive:  # each a decision between two
+            decisions = np.concatenate([decisions, np.zeros_like(decisions)], axis=-1)
+        ordered = np.partition(decisions, (-2, -1), axis=-1)
+        exps = np.exp(decisions - ordered[:, -1:])
+        probabilities = exps / exps.sum(-1, keepdims=True)
+        self.margins.append(ordered[:, -1] - ordered[:, -2])
+        self.probabilities = self.probabilities + probabilities.sum(0, dtype=np.float64)
+        self.entropy += float(_entropy(probabilities).sum(dtype=np.float64))
+
+    def measured(self) -> ClassOutputs:
+        """The margin and the information."""
+        margins, classes = np.concatenate(self.margins), len(self.probabilities)
+        entropy = _entropy(self.probabilities / len(margins)) - self.entropy / len(margins)
+        return ClassOutputs(float(np.median(margins)), float(entropy / np.log(classes)), classes)
+
+
+def _positions(count: int) -> np.ndarray | slice:
+    """The decisions to look at of a sample: all, or a part by chance, which does not follow the columns of an image."""
+    if count <= POSITIONS:
+        return slice(None)
+    return np.sort(np.random.default_rng(0).choice(count, POSITIONS, replace=False))
 
 
 def _entropy(probabilities: np.ndarray) -> np.ndarray:

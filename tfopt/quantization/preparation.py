@@ -15,7 +15,6 @@ from tfopt.output_capture import captured
 from tfopt.quantization import identities, validation
 from tfopt.quantization.calibration_data import collect_samples, match_inputs, random_samples
 from tfopt.quantization.float_conversion import to_float, trace
-from tfopt.quantization.input_range import input_range_warnings
 from tfopt.quantization.mask_rewrite import bring_near
 from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.quantization.refusals import check_batched, check_text, random_part
@@ -56,8 +55,7 @@ def prepare(
     check_text(model, calibration)
     if MODES[export.mode].static and calibration is None:
         raise InputError(f"{export.mode} needs representative inputs: hand over calibration samples.", ("mode",))
-    given = calibration is not None
-    calibration = calibration if given else random_samples(model)
+    calibration = random_samples(model) if calibration is None else calibration
     batch = None if export.batch == "any" else export.batch
     source = to_float(model, calibration, batch, export.sparse)
     runner = Runner(source.content)
@@ -74,8 +72,6 @@ def prepare(
         error = validation.check_against_keras(original, prepared.few, prepared.expected)
     except ConversionError as refused:
         raise _of_randomness(prepared, batch) or refused from refused
-    if given and MODES[export.mode].static:
-        prepared = replace(prepared, warnings=input_range_warnings(original, samples))
     if not clone.in_half(original):
         return prepared
     note = f"built again in float32; outputs of the model differ by {error:.2g} of their size"

@@ -36,7 +36,6 @@ class PreparedModel:
         notes: Remarks on the conversion and its comparison with Keras.
         masks: The values that masks put out of play, whose constants the float file has near the others.
         unmasked: Bytes of the float file as it was before that, where there are masks.
-        warnings: What may make every file poor.
         converted: The quantized file where TFLiteConverter had to make it, which takes no rules.
         judged_by: What decides on outputs that are noisy: the SNR alone; a metric, beside which the SNR is a note; or
             a training that had the noise in it, after which only outputs that are all noise are refused.
@@ -50,7 +49,6 @@ class PreparedModel:
     notes: tuple[str, ...] = ()
     masks: Masks = field(default_factory=Masks)
     unmasked: bytes | None = None
-    warnings: tuple[str, ...] = ()
     converted: bytes | None = None
     judged_by: JudgedBy = "snr"
     trained: Mapping[str, Any] | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -19,8 +20,8 @@ from tfopt.models.layers import call_replaced, walk
 FAR, NEAR = 2.5, 1.5
 # Fewer samples than this show no deviation.
 FEWEST = 8
-# Samples to run at once.
-BATCH = 16
+# Samples to run at once, and the values of inputs at most; a model keeps many times that while it runs.
+BATCH, BATCH_VALUES = 16, 2**20
 # A moving average begins at mean 0 and variance 1 and takes hundreds of steps to forget that; after a short training
 # the statistics of its inputs have only such a share in it.
 SHARES = (1.0, 0.9, 0.75, 0.5, 0.35, 0.2, 0.1)
@@ -70,19 +71,19 @@ def distance(model: keras.Model, samples: Mapping[str, np.ndarray]) -> Distance 
     """
     if min(map(len, samples.values())) < FEWEST:
         return None
-    trained = {id(place.layer): place for place in walk(model) if _statistics(place.layer) is not None}
-    seen: dict[int, list[np.ndarray]] = {}
+    trained = {id(place.layer): (place, *known) for place in walk(model) if (known := _statistics(place.layer))}
+    seen: dict[int, _Moments] = {}
 
     def reached(layer: Any, value: Any) -> None:
-        seen.setdefault(id(layer), []).append(keras.ops.convert_to_numpy(value))
+        seen.setdefault(id(layer), _Moments()).add(value, layer.axis)
         raise _Reached
 
-    _run(model, samples, [place.layer for place in trained.values()], reached)
+    _run(model, batches(model, samples), [place.layer for place, _, _ in trained.values()], reached)
     if not seen:
         return None
-    place = trained[next(iter(seen))]
-    mean, variance = _statistics(place.layer) or (np.zeros(1), np.ones(1))
-    return Distance(place.path, _gaussians(np.concatenate(seen[id(place.layer)]), place.layer, mean, variance))
+    first, moments = next(iter(seen.items()))
+    place, mean, variance = trained[first]
+    return Distance(place.path, _gaussians(moments, place.layer, mean, variance))
 
 
 def inner_rescaling(
@@ -116,21 +117,24 @@ def inner_rescaling(
                 raise _Reached
 
     if small:
-        first = {name: array[:1] for name, array in samples.items()}
+        first = itertools.islice(batches(model, samples), 1)
         _run(model, first, [place.layer for place in rescalings.values()], reached)
     return found[0] if found else None
 
 
 def _run(
-    model: keras.Model, samples: Mapping[str, np.ndarray], layers: list[Any], reached: Callable[[Any, Any], None]
+    model: keras.Model,
+    inputs: Iterable[Mapping[str, np.ndarray]],
+    layers: list[Any],
+    reached: Callable[[Any, Any], None],
 ) -> None:
-    """Runs the model on samples, in batches of its size, and tells of what goes into each of the layers."""
+    """Runs the model on batches of inputs, and tells of what goes into each of the layers."""
     if not layers:
         return
     with contextlib.ExitStack() as stack:
         for layer in layers:
             stack.enter_context(call_replaced(layer, _telling(layer, reached)))
-        for batch in batches(model, samples):
+        for batch in inputs:
             with contextlib.suppress(_Reached):
                 signature.call(model, batch)
 
@@ -146,10 +150,11 @@ def _telling(layer: Any, reached: Callable[[Any, Any], None]) -> Callable[..., A
 
 
 def batches(model: keras.Model, samples: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-    """The samples in batches of the size that the model takes, or of a few where it is open."""
+    """The samples in batches of the size that the model takes, or where it is open of a few, the fewer the larger."""
     count = len(next(iter(samples.values())))
     fixed = [tensor.shape[0] for tensor in getattr(model, "inputs", None) or () if tensor.shape[0]]
-    step = fixed[0] if fixed else min(count, BATCH)
+    values = sum(array[:1].size for array in samples.values())
+    step = fixed[0] if fixed else max(1, min(count, BATCH, BATCH_VALUES // max(values, 1)))
     for start in range(0, count if not fixed else count - step + 1, step):
         yield {name: array[start : start + step] for name, array in samples.items()}
 
@@ -169,13 +174,41 @@ def _statistics(layer: Any) -> tuple[np.ndarray, np.ndarray] | None:
     return None if fresh or not mean.size else (mean, variance)
 
 
-def _gaussians(values: np.ndarray, layer: Any, mean: np.ndarray, variance: np.ndarray) -> float:
+@dataclass
+class _Moments:
+    """The mean and variance of values by channel, added up batch by batch; no values are kept.
+
+    Args:
+        count: Values of a channel so far.
+        mean: Their mean `(channels,)`.
+        squares: Sum of the squares of their distances from the mean `(channels,)`.
+
+    References:
+        Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm for computing sample variances, 1979.
+    """
+
+    count: int = 0
+    mean: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    squares: np.ndarray = field(default_factory=lambda: np.zeros(1))
+
+    def add(self, values: Any, axis: int | Sequence[int] | None) -> None:
+        """Adds a batch, whose channels are on the axes that a normalization keeps."""
+        kept = {a % len(values.shape) for a in ((axis,) if isinstance(axis, int) else axis or ())}
+        axes = [a for a in range(len(values.shape)) if a not in kept]
+        count = int(np.prod([values.shape[a] for a in axes]))
+        mean, variance = (
+            np.asarray(keras.ops.convert_to_numpy(one), np.float64).ravel()
+            for one in keras.ops.moments(keras.ops.cast(values, "float32"), axes)
+        )
+        whole, shift = self.count + count, mean - self.mean
+        self.squares = self.squares + variance * count + shift**2 * (self.count * count / whole)
+        self.mean = self.mean + shift * (count / whole)
+        self.count = whole
+
+
+def _gaussians(moments: _Moments, layer: Any, mean: np.ndarray, variance: np.ndarray) -> float:
     """The distance of values from a normalization's mean and variance, see `Distance`."""
-    axis = layer.axis
-    kept = {a % values.ndim for a in ((axis,) if isinstance(axis, int) else axis or ())}
-    axes = tuple(a for a in range(values.ndim) if a not in kept)
-    values = values.astype(np.float64)
-    here, spread = values.mean(axes).ravel(), values.std(axes).ravel()
+    here, spread = moments.mean, np.sqrt(moments.squares / moments.count)
     averaged = isinstance(layer, keras.layers.BatchNormalization)
     return min(
         _apart(here, spread, mean / share, (variance - (1 - share)) / share)

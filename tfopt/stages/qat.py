@@ -104,7 +104,8 @@ class Qat(Export, TrainingStage):
             f"the file and the model as it was trained differ by at most {likeness.steps:.1f} steps of its grid "
             f"on {COMPARED} samples of the test split or all, and agree in {likeness.agreement:.1%} of the classes"
         )
-        return replace(conversion, notes=(*conversion.notes, note)), figures, history
+        told = (*aware.aware.warnings, *conversion.warnings)
+        return replace(conversion, notes=(*conversion.notes, note), warnings=told), figures, history
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains, converts and writes the file."""

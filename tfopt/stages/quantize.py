@@ -101,7 +101,9 @@ class Quantize(Export, Stage):
 
     def check(self, model: Any, context: Context) -> None:
         """Converts the model as it is, with a handful of samples: what the converter refuses, it refuses at once."""
-        from tfopt.quantization.conversion import convert_with_notes
+        from tfopt.quantization.conversion import finish
+        from tfopt.quantization.preparation import prepare
+        from tfopt.quantization.unrolling import unroll_if_better
 
         if self.max_drop is not None or self.metric:
             check_drop(self.max_drop, gated(self.metric, metrics_of(model, context)))
@@ -110,10 +112,11 @@ class Quantize(Export, Stage):
         try:
             # A range method for which a handful of samples is enough.
             ranges = next(name for name in (self.ranges, *RANGES) if RANGES[name].fewest <= CHECKED_SAMPLES)
-            few = self.model_copy(update={"ranges": ranges})
+            few = self.model_copy(update={"ranges": ranges, "least_snr_db": None})
             calibration = context.data.calibration(CHECKED_SAMPLES, context.seed)
             # Of a handful of samples and a model that may not be trained yet, the noise says nothing.
-            convert_with_notes(model, few.model_copy(update={"least_snr_db": None}), calibration, "metric")
+            prepared = unroll_if_better(prepare(model, few, calibration)).judged("metric")
+            finish(prepared, prepared.quantized())
         except ConversionError as error:
             raise ModelError(str(error), ("mode",)) from error
 
@@ -203,6 +206,7 @@ class Quantize(Export, Stage):
         """Runs the accuracy search; the history of a training for it goes into the details."""
         from tfopt.quantization.accuracy_search import AccuracySearch
         from tfopt.quantization.calibration_data import match_inputs
+        from tfopt.quantization.input_range import input_range_warnings
         from tfopt.tflite.interpreter import Runner
 
         score, drop = self._judges(model, context)
@@ -218,6 +222,8 @@ class Quantize(Export, Stage):
             part=context.progress.part,
         )
         outcome = contract.smallest() if self.goal else contract.keep()
+        told = (*input_range_warnings(model, prepared.samples), *outcome.conversion.warnings)
+        outcome = replace(outcome, conversion=replace(outcome.conversion, warnings=told))
         if not self.qat or outcome.step.met:
             return outcome
         stage = self._training_stage(model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -26,6 +27,7 @@ from tfopt.quantization.calibration import as_range
 from tfopt.quantization.calibration_data import collect_samples
 from tfopt.quantization.codebook_ranges import codebook
 from tfopt.quantization.conversion import Conversion, finish, warn
+from tfopt.quantization.input_range import input_range_warnings
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import JudgedBy, PreparedModel
 from tfopt.quantization.unrolling import unrolled
@@ -90,7 +92,7 @@ class QATSession:
             with distinct_constants(model):
                 prepared, unrolled = self._prepared()
                 self.scheme, self.samples = make_scheme(prepared, unrolled), prepared.samples
-                self.warnings, self.left_alone = prepared.warnings, self._without_a_grid(prepared)
+                self.left_alone = self._without_a_grid(prepared)
         else:
             if [type(part.computes) for part in self.parts] != [type(part.computes) for part in known.parts]:
                 raise ModelError("the model is of other layers than the one that was trained for quantization.")
@@ -100,7 +102,9 @@ class QATSession:
             self._calibration = self.samples
             inputs = {names.get(name, name): number for name, number in known.scheme.inputs.items()}
             self.scheme = replace(known.scheme, inputs=inputs)
-            self.warnings, self.left_alone = known.warnings, known.left_alone
+            self.left_alone = known.left_alone
+            if "warnings" in vars(known):  # which were said then
+                self.warnings = known.warnings
         kernels = [(grid, self._variable(grid)) for grid in self.scheme.kernels]
         with model.distribute_strategy.scope():
             self.observer = TRAINED_RANGES[ranges].observer(self.scheme.grids, kernels, momentum, rate)
@@ -108,6 +112,11 @@ class QATSession:
         self.attached = False
         self._started = False
         self._held: list[tuple[Any, HeldConstraint]] = []
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know of the calibration samples before the training, measured when it is first asked for."""
+        return input_range_warnings(self.model, self.samples)
 
     def attach(self) -> None:
         """Lets the model compute as its file will, from the ranges of the calibration samples on.
@@ -236,7 +245,7 @@ class QATSession:
         return made
 
     def finish(self, judged_by: JudgedBy = "training") -> Conversion:
-        """`convert` that leaves its warnings to the caller.
+        """`convert` that leaves its warnings to the caller, without those that were there before the training.
 
         Args:
             judged_by: What decides on noisy outputs; see `PreparedModel`.
@@ -254,12 +263,14 @@ class QATSession:
             ranges = {**self._ranges(prepared, now), **self._kernel_ranges(prepared, now)}
             prepared = prepared.with_ranges(ranges).judged(judged_by)
             conversion = finish(prepared, prepared.quantized())
+            told = () if vars(self).get("warnings") else input_range_warnings(self.model, self.samples)
         finally:
             for (variable, _), value in zip(operands, before, strict=True):
                 variable.assign(value)
             if attached:
                 self.attach()
-        return replace(conversion, skipped=(*conversion.skipped, *self.skipped))
+        skipped, told = (*conversion.skipped, *self.skipped), (*told, *conversion.warnings)
+        return replace(conversion, skipped=skipped, warnings=told)
 
     def on(self, model: keras.Model) -> QATSession:
         """A session for another model of the same layers, with the current ranges.
@@ -392,6 +403,10 @@ def quantize_aware(model: keras.Model, mode: str = "int8", calibration: Any = No
 
     Returns:
         The session, attached to the model.
+
+    Warns:
+        TfoptWarning: The samples seem to be scaled in another way than what the model was trained on; layers with a
+            kernel stay in float.
 
     Raises:
         InputError: Settings that do not go together, no calibration samples.
