@@ -59,13 +59,22 @@ def test_an_input_of_nothing_but_ids_is_an_integer():
     assert list(types("table of many categories").values()) == ["FLOAT32"]
 
 
+def test_ids_that_are_compared_with_the_0_of_padding_are_integers_too():
+    model, x = ZOO["padded ids with a mask"]()
+    made = read(prepare(model, Export(mode="int8"), x).quantized())
+    assert [dtype for dtype, _ in made.inputs.values()] == ["INT32"]
+    assert not [op.name for op in made.ops if op.name in ("CAST", "NOT_EQUAL") and op.inputs[0].dtype == "FLOAT32"]
+    made = read(prepare(model, Export(mode="int8"), x + 0.25).quantized())
+    assert [dtype for dtype, _ in made.inputs.values()] == ["FLOAT32"]
+
+
 def test_as_asked_all_inputs_are_floats():
     assert types("two inputs of numbers and ids", io="float32") == {"numbers": "FLOAT32", "who": "FLOAT32"}
 
 
 def test_other_inputs_beside_a_float_one_are_quantized():
     who, x = keras.Input((3,), name="who"), keras.Input((6,), name="x")
-    pooled = layers.GlobalAveragePooling1D()(embedding(500, mask_zero=True)(who))
+    pooled = layers.GlobalAveragePooling1D()(embedding(500)(ops.round(who)))
     model = keras.Model([who, x], layers.Dense(3)(layers.Concatenate()([pooled, x])))
     samples = {"who": ids(500, 3), "x": np.random.default_rng(0).normal(size=(64, 6)).astype("float32")}
     made = read(prepare(model, Export(mode="int8"), samples).quantized())
@@ -76,12 +85,12 @@ def test_a_cast_that_is_an_output_keeps_the_input_a_float():
     x = keras.Input((3,), name="x")
     y = ops.cast(x, "int32")
     content = to_float(keras.Model(x, [y, embedding(9)(y)])).content
-    assert with_integer_inputs(content) == (content, (), ())
+    assert with_integer_inputs(content, {"x": ids(9, 3)}) == (content, (), ())
 
 
 def test_the_cast_is_gone_with_an_integer_input():
     source = to_float(ZOO["ids without a dtype"]()[0])
-    content, gone, names = with_integer_inputs(source.content)
+    content, gone, names = with_integer_inputs(source.content, {source.inputs[0]: ids(9, 12)})
     assert [source.ops[i].name for i in gone] == ["CAST"]
     assert len(names) == 1
     assert "CAST" not in [op.name for op in read(content).ops]

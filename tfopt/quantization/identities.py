@@ -9,14 +9,15 @@ nothing but identities are made of its output, and what is before it is quantize
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tfopt.tflite import flatbuffer
-from tfopt.tflite.file import Op, Tensor, output_names, read
+from tfopt.tflite.file import Op, Tensor, constants, output_names, read
 
 _INTEGERS = {"INT32": schema.TensorType.INT32, "INT64": schema.TensorType.INT64}
 
@@ -97,34 +98,44 @@ def _floats(tensor: Tensor) -> bool:
     return tensor.dtype == "FLOAT32" and not tensor.bytes
 
 
-def with_integer_inputs(content: bytes) -> tuple[bytes, tuple[int, ...], tuple[str, ...]]:
-    """A float file whose inputs are integers where all that reads them are casts to one type of integers.
+def with_integer_inputs(
+    content: bytes, samples: Mapping[str, np.ndarray]
+) -> tuple[bytes, tuple[int, ...], tuple[str, ...]]:
+    """A float file whose inputs are integers where all that reads them takes them for integers.
+
+    That is casts to one type of integers, and beside them comparisons with whole numbers, such as the 0 of padding.
 
     Args:
         content: Bytes of the file, with a signature.
+        samples: Inputs `(samples, ...)` by input name; what is compared has to be whole numbers in them.
 
     Returns:
         The bytes, the numbers of the casts that are gone, and the names of the inputs that are integers now.
     """
-    summary, final = read(content), set(output_names(content))
+    summary, final, known = read(content), set(output_names(content)), constants(content)
     model = flatbuffer.parse(content)
     graph = model.subgraphs[0]
     outer = [(index, op) for index, op in enumerate(summary.ops) if not op.graph]
     gone: dict[int, int] = {}  # the casts, and the input in place of their output
     names = []
     for entry in model.signatureDefs[0].inputs:
-        own = graph.tensors[entry.tensorIndex]
+        own, name = graph.tensors[entry.tensorIndex], entry.name.decode()
         reading = [(index, op) for index, op in outer if any(t.name == own.name.decode() for t in op.inputs)]
-        casts = {op.outputs[0].dtype for _, op in reading if op.name == "CAST" and op.outputs[0].name not in final}
-        if own.type != schema.TensorType.FLOAT32 or own.name.decode() in final or not reading:
+        casts = [(index, op) for index, op in reading if op.name == "CAST" and op.outputs[0].name not in final]
+        compared = [(index, op) for index, op in reading if _compares_whole(op, known)]
+        types = {op.outputs[0].dtype for _, op in casts}
+        if own.type != schema.TensorType.FLOAT32 or own.name.decode() in final or len(types) != 1:
             continue
-        if len(casts) != 1 or not casts <= set(_INTEGERS) or any(op.name != "CAST" for _, op in reading):
+        if not types <= set(_INTEGERS) or len(casts) + len(compared) != len(reading):
             continue
-        if any(op.outputs[0].name in final for _, op in reading):
+        if compared and not np.array_equal(samples[name], np.round(samples[name])):
             continue
-        own.type = _INTEGERS[casts.pop()]
-        gone |= {index: entry.tensorIndex for index, _ in reading}
-        names.append(entry.name.decode())
+        kind = types.pop()
+        own.type = _INTEGERS[kind]
+        gone |= {index: entry.tensorIndex for index, _ in casts}
+        for index, _ in compared:
+            _compare_integers(model, graph, graph.operators[index], entry.tensorIndex, kind)
+        names.append(name)
     if not gone:
         return content, (), ()
     new = {int(graph.operators[index].outputs[0]): tensor for index, tensor in gone.items()}
@@ -132,6 +143,24 @@ def with_integer_inputs(content: bytes) -> tuple[bytes, tuple[int, ...], tuple[s
     for op in graph.operators:
         op.inputs = np.array([new.get(int(i), int(i)) for i in op.inputs], np.int32)
     return flatbuffer.pack(model), tuple(gone), tuple(names)
+
+
+def _compares_whole(op: Op, known: Mapping[str, np.ndarray]) -> bool:
+    """Whether an op compares something for equality with constant whole numbers of 32 bits."""
+    others = [known[tensor.name] for tensor in op.inputs if tensor.name in known]
+    if not op.facts.exact or op.facts.border or len(others) != 1:
+        return False
+    return bool((np.abs(others[0]) < 2**31).all() and np.array_equal(others[0], np.round(others[0])))
+
+
+def _compare_integers(model: Any, graph: Any, op: Any, source: int, kind: str) -> None:
+    """Gives a comparison the constant in integers."""
+    [other] = [int(i) for i in op.inputs if int(i) != source]
+    data = bytes(bytearray(model.buffers[graph.tensors[other].buffer].data))
+    values = np.frombuffer(data, np.float32).reshape(graph.tensors[other].shape)
+    name = f"{graph.tensors[other].name.decode()}/{kind.lower()}/{op.outputs[0]}"
+    new = flatbuffer.add_constant(model, graph, name, values.astype(kind.lower()))
+    op.inputs = np.array([new if int(i) == other else int(i) for i in op.inputs], np.int32)
 
 
 def remarks(inputs: Iterable[str], integers: Iterable[str], identities: Identities) -> Iterator[str]:

@@ -83,7 +83,7 @@ def _with_identities_and_masks_apart(prepared: PreparedModel) -> PreparedModel:
     source = prepared.source
     integers: tuple[str, ...] = ()
     if prepared.export.io is None:
-        content, gone, integers = identities.with_integer_inputs(source.content)
+        content, gone, integers = identities.with_integer_inputs(source.content, prepared.samples)
         owners = tuple(places for index, places in enumerate(source.owners) if index not in gone)
         source = replace(source, content=content, ops=read(content).ops, owners=owners)
     details = Runner(source.content).inputs

@@ -108,12 +108,12 @@ def rename(model: Any, new: Callable[[str], str]) -> dict[str, str]:
 
 
 def add_constant(model: Any, graph: Any, name: str, values: np.ndarray) -> int:
-    """Adds a constant of type int32 or float32 to a graph of a parsed file; returns its number."""
+    """Adds a constant of type float32, int32 or int64 to a graph of a parsed file; returns its number."""
     buffer, tensor = schema.BufferT(), schema.TensorT()
     buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
     model.buffers.append(buffer)
     tensor.name, tensor.buffer = name.encode(), len(model.buffers) - 1
-    tensor.type = schema.TensorType.FLOAT32 if values.dtype == np.float32 else schema.TensorType.INT32
+    tensor.type = getattr(schema.TensorType, values.dtype.name.upper())
     tensor.shape = np.array(values.shape, np.int32)
     graph.tensors.append(tensor)
     return len(graph.tensors) - 1
