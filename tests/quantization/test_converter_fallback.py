@@ -15,7 +15,7 @@ from tfopt import subprocesses
 from tfopt.errors import ConversionError
 from tfopt.metrics import compare_outputs
 from tfopt.output_capture import captured
-from tfopt.quantization import conversion, converter_fallback
+from tfopt.quantization import conversion, converter_fallback, unrolling
 from tfopt.quantization.conversion import finish
 from tfopt.quantization.converter_fallback import post_training
 from tfopt.quantization.float_conversion import trace
@@ -119,7 +119,7 @@ def test_loops_that_no_route_makes_well_stay_in_float(built, monkeypatch):
         raise ConversionError("the converter crashed")
 
     own = conversion.PreparedModel.snr
-    monkeypatch.setattr(conversion, "post_training", killed)
+    monkeypatch.setattr(unrolling, "post_training", killed)
     monkeypatch.setattr(conversion.PreparedModel, "snr", lambda flat, content: min(own(flat, content), 3.0))
     result = unroll_if_better(prepare(model, Export(), samples))
     assert result.notes[:3] == ("unrolled, the SNR is 3.0 dB", "unrolled, the converter crashed", "loops stay in float")

@@ -80,7 +80,9 @@ OPERATIONS = {
     "cumprod": lambda: behind(lambda x: ops.cumprod(x, -1)),
     "qr": lambda: behind(lambda x: ops.qr(ops.reshape(x, (-1, 1, 5)))[1]),
     "fft": lambda: behind(lambda x: ops.fft((x, x))[0]),
-    "search_sorted": lambda: behind(lambda x: ops.searchsorted(np.array([0.0, 1.0]), ops.reshape(x, (-1,)))),
+    "search_sorted": lambda: behind(
+        lambda x: ops.searchsorted(np.array([0.0, 1.0], np.float32), ops.reshape(x, (-1,)))
+    ),
 }
 NAMED = {
     "random": (lambda: behind(Sample(name="drawn")), r"layer 'drawn' \(Sample\) draws random numbers.*give the mean"),

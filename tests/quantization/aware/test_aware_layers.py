@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.quantization.aware.aware_nets import NETS, compiled
+from tests.quantization.aware.aware_nets import NETS, compiled, inputs_for
 from tfopt.callbacks import QuantizationAware
 from tfopt.tflite.interpreter import Runner
 
@@ -12,16 +12,6 @@ from tfopt.tflite.interpreter import Runner
 # own kernels are as far from each other there.
 DRIFT = {"masked_gru": 3, "attention": 8}
 ALWAYS = ("mixed",)
-
-
-def inputs_for(name, x):
-    if name not in ("embedding", "masked_lstm", "masked_gru"):
-        return x
-    words = np.clip(x[:, :, 0, 0] * 4 + 4, 1, 15).astype(np.int32)
-    if name != "embedding":
-        ends = np.random.default_rng(0).integers(4, 9, len(words))
-        words[np.arange(8) >= ends[:, None]] = 0
-    return words
 
 
 def between_kernels(content, x):

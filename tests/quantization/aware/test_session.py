@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tfopt
-from tests.quantization.aware.aware_nets import NETS, compiled, folded
+from tests.quantization.aware.aware_nets import NETS, compiled, folded, inputs_for
 from tfopt.callbacks import Clustering, MagnitudePruning, QuantizationAware
 from tfopt.errors import ConversionError, DataError, InputError, ModelError, TfoptWarning
 from tfopt.models.clone import in_precision
@@ -362,7 +362,7 @@ def test_a_file_that_has_nothing_to_do_with_the_model_is_refused(blobs):
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.sample(3)
 def test_of_the_layers_that_training_knows_none_is_left_alone(name, blobs):
-    assert QuantizationAware(blobs[0][:16]).on(NETS[name]()).left_alone == ()
+    assert QuantizationAware(inputs_for(name, blobs[0][:16])).on(NETS[name]()).left_alone == ()
 
 
 def test_a_kernel_that_is_not_rounded_is_a_warning_unless_a_rule_keeps_it_so(blobs):
