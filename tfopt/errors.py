@@ -117,6 +117,9 @@ class TrainingError(TfoptError):
 class ConversionError(TfoptError):
     """A model that the converter, the quantizer or LiteRT refuses."""
 
+    options: tuple[tuple[str, str], ...] = ()
+    """Settings in the message as a recipe has them, each with the options of the command that say the same."""
+
 
 class StorageError(TfoptError):
     """A folder that is in use, or that cannot be written."""
