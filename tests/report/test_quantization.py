@@ -99,6 +99,7 @@ def test_layers_that_spoil_the_model_alone_are_said_to_be_kept_out():
     fine = [line("body", "int8", 0.01), line("body", "int4", 0.09)]
     assert words.sensitivity_remarks(fine) == []
     spoiled = [line("head", "int4", 0.2), line("log", "int8", float("inf")), line("stem", "int8", 0.11)]
+    spoiled += [line("stem", "int4", 0.5)]  # which int8 would not save
     assert words.sensitivity_remarks([*fine, *spoiled]) == [
         "int8 of one of these alone leaves an SNR below 10 dB; keep them in float: log, stem",
         "int4 of one of these alone leaves an SNR below 10 dB; keep them in int8: head",

@@ -43,14 +43,17 @@ def sensitivity_cells(line: Sensitivity) -> tuple[str, ...]:
 
 
 def sensitivity_remarks(found: Sequence[Sensitivity]) -> list[str]:
-    """The layers that spoil the model where they alone are quantized, for each precision in a line."""
-    lines = []
+    """The layers that spoil the model where they alone are quantized, in a line for each precision to keep them in."""
+    lines: list[str] = []
+    told: set[str] = set()
     for precision, higher in (("int8", "float"), ("int4", "int8")):
-        names = [line.group.name for line in found if line.precision == precision and not line.error <= SPOILING]
+        own = (line for line in found if line.precision == precision and line.group.name not in told)
+        names = [line.group.name for line in own if line.error > SPOILING]
+        told |= set(names)
         if names:
             lines.append(
                 f"{precision} of one of these alone leaves an SNR below {SPOILED_DB:g} dB; keep them in {higher}: "
-                f"{', '.join(dict.fromkeys(names))}"
+                f"{', '.join(names)}"
             )
     return lines
 
