@@ -24,6 +24,36 @@ from pathlib import Path
 from typing import Any, Self
 
 Location = tuple[str | int, ...]
+# What the field, and TF-MOT, call what has another name here: spellings alone do not lead to it.
+OTHER_NAMES = {
+    "lr": "learning_rate",
+    "eta": "learning_rate",
+    "batch": "batch_size",
+    "bs": "batch_size",
+    "optim": "optimizer",
+    "opt": "optimizer",
+    "solver": "optimizer",
+    "wd": "weight_decay",
+    "criterion": "loss",
+    "temp": "temperature",
+    "include": "only",
+    "exclude": "skip",
+    "ignore": "skip",
+    "final_sparsity": "sparsity",
+    "target_sparsity": "sparsity",
+    "amount": "sparsity",
+    "begin_step": "begin",
+    "end_step": "end",
+    "pruning_schedule": "schedule",
+    "sparsity_schedule": "schedule",
+    "block_size": "block",
+    "block_pooling_type": "block_pooling",
+    "sparsity_m_by_n": "keep",
+    "number_of_clusters": "clusters",
+    "num_clusters": "clusters",
+}
+# What is no setting of its own but an argument of the optimizer.
+OPTIMIZER_ARGUMENTS = ("learning_rate", "weight_decay", "momentum", "clipnorm")
 
 
 class TfoptError(Exception):
@@ -32,6 +62,8 @@ class TfoptError(Exception):
     exit_code = 1
     log: Path | None = None
     """The log file with the libraries' output of the failed run."""
+    unexpected = False
+    """Whether it stands for an error that is not tfopt's own, whose traceback is at the end of the log."""
     in_cluster = False
     """Whether the process belongs to a dissolved cluster, for which libraries would wait when Python exits."""
 
@@ -85,6 +117,9 @@ class TrainingError(TfoptError):
 class ConversionError(TfoptError):
     """A model that the converter, the quantizer or LiteRT refuses."""
 
+    options: tuple[tuple[str, str], ...] = ()
+    """Settings in the message as a recipe has them, each with the options of the command that say the same."""
+
 
 class StorageError(TfoptError):
     """A folder that is in use, or that cannot be written."""
@@ -119,7 +154,13 @@ class TfoptWarning(UserWarning):
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """The sentence that helps after an unknown word: the nearest known one, or all of them."""
+    """The sentence that helps after an unknown word: the known one that means it, the nearest one, or all of them."""
     names = sorted(known)
+    plain = str(word).lower().replace("-", "_")
+    meant = OTHER_NAMES.get(plain, plain)
+    if meant in names:
+        return f"Did you mean {meant!r}?"
+    if meant in OPTIMIZER_ARGUMENTS and "optimizer" in names:
+        return f"It is the optimizer's: write optimizer: {{adam: {{{meant}: ...}}}}."
     near = difflib.get_close_matches(str(word), names, n=1)
     return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names)}."

@@ -1,6 +1,8 @@
 """The commands that work on a model file: convert, sensitivity, inspect."""
 
 import json
+import re
+import shlex
 import shutil
 
 import keras
@@ -112,11 +114,15 @@ def test_a_noisy_file_is_refused_or_with_the_users_word_shown_with_its_warning(c
     code, out, err = command("convert", "log.keras", "--data", "x.npy")
     assert (code, len(err.splitlines()), list(tmp_path.glob("*.tflite"))) == (1, 1, [])
     assert "has to exceed 10" in err
-    code, out, err = command("convert", "log.keras", "--data", "x.npy", "--least-snr", "-5")
+    least = re.search(r"(--least-snr -?\d+) gives", err)[1].split()
+    code, out, err = command("convert", "log.keras", "--data", "x.npy", *least)
     [warning] = err.splitlines()
     assert (code, "noisy" in out) == (0, False)
     assert warning.startswith("warning: the int8 file is noisy: SNR")
-    assert "rules: [{layers: " in warning
+    assert "rules: [" not in warning
+    options = shlex.split(re.search(r"(--rule .*) would give", warning)[1])
+    code, out, err = command("convert", "log.keras", "--data", "x.npy", "--out", "again.tflite", *options)
+    assert (code, err) == (0, "")
 
 
 def test_a_mode_without_calibration_needs_no_data(command, files, tmp_path):
@@ -171,6 +177,17 @@ def test_sensitivity_ranks_every_layer_with_a_kernel_in_a_table_and_as_json(comm
     page = (tmp_path / "s.html").read_text()
     assert "body" in page
     assert "Plotly.newPlot" in page
+
+
+def test_sensitivity_flags_the_layer_that_spoils_the_model(command, tmp_path):
+    keras.utils.set_random_seed(1)
+    x = layers.Input((16,))
+    keras.Model(x, layers.Dense(3)(keras.ops.log(x * x + 1e-4))).save(tmp_path / "log.keras")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(64, 16)).astype(np.float32))
+    code, out, _ = command("sensitivity", "log.keras", "--data", "x.npy")
+    assert code == 0
+    [line] = [line for line in out.splitlines() if "keep them in float: " in line]
+    assert "add" in line.partition("float: ")[2]
 
 
 def test_sensitivity_without_data_says_that_it_guessed(command, files):

@@ -28,6 +28,16 @@ class Boom(tfopt.Stage):
         raise RuntimeError("the sky fell")
 
 
+class Refusing(tfopt.Stage):
+    """Fails with an error of tfopt, after a library has printed."""
+
+    kind: ClassVar[str] = "refusing"
+
+    def run(self, inputs, context):
+        os.write(2, b"noise of a library\\n")
+        raise tfopt.ConversionError("there is no kernel")
+
+
 class Interrupted(tfopt.Stage):
     """Is stopped by hand."""
 
@@ -192,6 +202,13 @@ def test_a_stage_that_fails_is_exit_code_1_with_one_line_and_the_end_of_the_log(
     assert "noise 99 of a library" in rest
     assert rest[-1] == "RuntimeError: the sky fell"
     assert len(rest) <= 20
+
+
+def test_a_stage_that_fails_with_an_error_of_tfopt_is_one_line_and_nothing_of_the_log(cli):
+    write("r.yaml", "copy", "refusing")
+    code, _, err = cli("run", "r.yaml")
+    assert (code, err) == (1, "refusing: there is no kernel\n")
+    assert "noise of a library" in Path("saved_models/r/run.log").read_text()
 
 
 def test_an_interrupted_run_is_exit_code_130_and_says_how_to_go_on(cli, project):

@@ -89,6 +89,16 @@ def test_words_that_name_no_data_are_refused(tmp_path, text, telling):
 # Digits
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "folder/t.h5"])
+def test_a_file_of_another_kind_is_answered_with_the_ways_to_read_it(tmp_path, name, one_line):
+    with pytest.raises(DataError, match=r"np.savez.*file.py:function") as caught:
+        sources.resolve(name, tmp_path)
+    one_line(caught)
+    with pytest.raises(DataError, match=r"np.save, .*np.savez.*file.py:function") as caught:
+        sources.inputs(name, {}, 4)
+    one_line(caught)
+
+
 def test_digits_have_images_of_8_by_8_in_0_to_1():
     digits = sources.load("digits")
     assert digits.train.x.shape == (1297, 8, 8, 1)

@@ -14,7 +14,10 @@ from tfopt.errors import ConversionError, InputError, TfoptWarning
 from tfopt.quantization import convert, noise_sources, quantize_aware
 from tfopt.quantization.conversion import convert_with_notes, finish
 from tfopt.quantization.preparation import prepare
-from tfopt.recipe.export import Export
+from tfopt.quantization.remedies import NoiseSources, Remedy
+from tfopt.quantization.sensitivity import Group, Sensitivity
+from tfopt.quantization.validation import check_snr
+from tfopt.recipe.export import MODES, Export, Rule
 from tfopt.tflite.file import read
 
 ANYTHING = -100.0
@@ -85,13 +88,13 @@ NOISY = {
 @pytest.mark.parametrize("name", NOISY)
 def test_the_rules_that_a_warning_writes_give_what_they_promise(name):
     build, mode, settings = NOISY[name]
-    (model, samples), given = build(), settings.get("rules", [])
+    model, samples = build()
     text, before = said((model, samples), mode, **settings)
     assert f"SNR {before:.1f} dB" in text
     asked, promised = remedy(text)
     with warnings.catch_warnings():
         warnings.simplefilter("error", TfoptWarning)
-        made = convert_with_notes(model, Export(mode=mode, **{**asked, "rules": [*given, *asked["rules"]]}), samples)
+        made = convert_with_notes(model, Export(mode=mode, **asked), samples)
     assert made.figures["calibration_snr_db"] == pytest.approx(promised, abs=0.06)
     assert promised >= 20 > before
     assert made.warnings == ()
@@ -132,6 +135,7 @@ def test_a_file_below_ten_decibels_is_refused_with_the_way_out(one_line):
         convert(model, "int8", samples)
     text = one_line(caught)
     assert remedy(text)[1] > 20
+    assert "preprocessed" not in text  # the rules are the way out
     least = float(re.search(r"least_snr_db: (-?\d+)", text)[1])
     with pytest.warns(TfoptWarning, match="noisy"):
         assert convert(model, "int8", samples, least_snr_db=least)
@@ -243,5 +247,25 @@ def test_where_nothing_is_quantized_there_is_no_limit_to_set(one_line):
 def test_float16_has_the_ratio_without_rules():
     model, samples = spectral()
     prepared = prepare(model, Export(mode="float16"), samples)
-    assert noise_sources.find(prepared, 15.0) == ""
+    assert noise_sources.find(prepared, 15.0) == NoiseSources()
     assert read(prepared.quantized()).inputs
+
+
+def test_samples_are_doubted_only_where_no_rule_brings_the_ratio_back(one_line):
+    model = sequential(layers.Lambda(ops.exp, name="exp"), layers.Dense(3, name="head"))
+    with pytest.raises(ConversionError, match="preprocessed as for the model, or another mode; least_snr_db") as caught:
+        convert(model, "int8", zoo.normal(64, 16) * 4, least_snr_db=25)
+    assert "rules" not in one_line(caught)
+    some = Remedy((Rule(layers="head", to="float"),), None, 9.0)
+    with pytest.raises(ConversionError, match=r"would give 9\.0 dB\. Take calibration samples"):
+        check_snr(3.0, MODES["int8"], 10.0, NoiseSources(("head",), some))
+
+
+def test_an_operation_that_several_layers_share_is_named_once(monkeypatch):
+    model, samples = spectral()
+    prepared = prepare(model, Export(mode="int8"), samples)
+    shared = ("add_2, front", "square, front", "front")
+    groups = [Group(name, "ADD", (number,), 0) for number, name in enumerate(shared)]
+    worst = [Sensitivity(group, "int8", 1.0, 0, "minmax") for group in groups]
+    monkeypatch.setattr(noise_sources, "loudest", lambda prepared: worst)
+    assert noise_sources.find(prepared, 0.0).names == ("add_2", "front", "square")

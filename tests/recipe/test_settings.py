@@ -20,6 +20,10 @@ class Outer(Settings):
     """How large."""
     color: str = "red"
     """Which color."""
+    share: float | None = None
+    """How much."""
+    point: int | float = 0
+    """Where."""
     inner: Inner | None = None
     """More."""
     many: tuple[Inner, ...] = ()
@@ -52,6 +56,28 @@ def test_a_word_that_is_no_text_still_gets_an_answer(word):
     assert did_you_mean(word, ["train"]).startswith("Known")
 
 
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [
+        ("final_sparsity", ["initial_sparsity", "sparsity"], "sparsity"),
+        ("begin_step", ["begin", "end"], "begin"),
+        ("pruning_schedule", ["schedule", "prunable"], "schedule"),
+        ("number_of_clusters", ["clusters"], "clusters"),
+        ("LR", ["learning_rate", "momentum"], "learning_rate"),
+        ("batch", ["batch_size", "patches"], "batch_size"),
+        ("optim", ["optimizer", "only"], "optimizer"),
+    ],
+)
+def test_a_name_of_the_field_leads_to_the_one_that_means_it(word, known, meant):
+    assert did_you_mean(word, known) == f"Did you mean {meant!r}?"
+
+
+@pytest.mark.parametrize("word", ["lr", "learning_rate"])
+def test_the_learning_rate_is_looked_for_in_the_optimizer(word):
+    assert "optimizer: {adam: {learning_rate: ...}}" in did_you_mean(word, ["epochs", "optimizer"])
+    assert did_you_mean(word, ["epochs"]) == "Known: epochs."
+
+
 def test_right_values_are_kept():
     knobs = Outer(size=2, inner={"patience": 1})
     assert (knobs.size, knobs.color, knobs.inner.patience) == (2, "red", 1)
@@ -76,6 +102,24 @@ def test_an_impossible_value_is_shown_with_its_field(value):
     assert place == ("size",)
     assert sentence.startswith("outer.size: ")
     assert sentence.endswith(f"Received: {value!r}.")
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"share": "1%"}, "outer.share is a fraction: write 0.01 for 1%. Received: '1%'."),
+        ({"point": " 50 % "}, "outer.point is a fraction: write 0.5 for 50 %. Received: ' 50 % '."),
+        ({"point": "100%"}, "outer.point is a fraction: write 1.0 for 100%. Received: '100%'."),
+    ],
+)
+def test_a_percentage_is_answered_with_its_fraction(values, sentence):
+    [name] = values
+    assert problems(size=1, **values) == [((name,), sentence)]
+
+
+def test_a_percentage_of_a_whole_number_is_no_fraction():
+    [(_, sentence)] = problems(size="5%")
+    assert "fraction" not in sentence
 
 
 def test_a_validators_own_sentence_is_kept():

@@ -10,6 +10,7 @@ from keras import layers
 
 import tfopt
 from tfopt.quantization import convert_with_notes
+from tfopt.quantization.sensitivity import Group, Sensitivity
 from tfopt.recipe.export import Export
 from tfopt.report import quantization as words
 
@@ -89,3 +90,17 @@ def test_a_note_of_a_route_that_was_taken_is_in_the_report(x, tmp_path):
     )
     assert "## quantize: how it was made" in (result.folder / "report.md").read_text()
     assert "loops were unrolled" in (result.folder / "report.md").read_text()
+
+
+def test_layers_that_spoil_the_model_alone_are_said_to_be_kept_out():
+    def line(name, precision, error):
+        return Sensitivity(Group(name, "FULLY_CONNECTED", (0,), 4), precision, error, 0, "minmax")
+
+    fine = [line("body", "int8", 0.01), line("body", "int4", 0.09)]
+    assert words.sensitivity_remarks(fine) == []
+    spoiled = [line("head", "int4", 0.2), line("log", "int8", float("inf")), line("stem", "int8", 0.11)]
+    spoiled += [line("stem", "int4", 0.5)]  # which int8 would not save
+    assert words.sensitivity_remarks([*fine, *spoiled]) == [
+        "int8 of one of these alone leaves an SNR below 10 dB; keep them in float: log, stem",
+        "int4 of one of these alone leaves an SNR below 10 dB; keep them in int8: head",
+    ]

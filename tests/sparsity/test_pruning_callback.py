@@ -392,6 +392,8 @@ def test_signature_and_docstring_show_every_setting_with_the_default_that_it_has
 def test_an_unknown_setting_is_named_with_the_nearest_one():
     with pytest.raises(InputError, match="Did you mean 'sparsity'"):
         MagnitudePruning(sparcity=0.5)
+    with pytest.raises(InputError, match="Did you mean 'sparsity'"):  # TF-MOT's name
+        MagnitudePruning(final_sparsity=0.5)
 
 
 MIRRORED = """

@@ -9,7 +9,7 @@ import pytest
 
 import tfopt
 from tfopt.callbacks import LearningRateFinder
-from tfopt.errors import InputError, RecipeError
+from tfopt.errors import InputError, ModelError, RecipeError
 from tfopt.pipeline import runner
 from tfopt.pipeline.learning_rate import find_learning_rate
 from tfopt.training import trainer
@@ -103,6 +103,19 @@ def test_a_mistake_is_one_line_that_says_where(project, setting, words):
     assert words in message
     assert len(message.splitlines()) == 1
     assert not (project / "saved_models" / "r" / "train").exists()
+
+
+def test_a_loss_of_the_recipe_that_takes_logits_for_probabilities_is_named_at_its_line(project):
+    text = recipe("train: {epochs: 1}").replace("stages:", "loss: sparse_categorical_crossentropy\nstages:")
+    (project / "r.yaml").write_text(text)
+    with pytest.raises(ModelError, match=r"^r\.yaml:4: .*loss: \{sparse_categorical_crossentropy: \{from_logits: true"):
+        tfopt.run("r.yaml")
+    (project / "r.yaml").write_text(
+        text.replace(
+            "loss: sparse_categorical_crossentropy", "loss: {sparse_categorical_crossentropy: {from_logits: true}}"
+        )
+    )
+    tfopt.validate("r.yaml")
 
 
 @pytest.mark.parametrize("optimizer", ["sam", "adahessian", "newton_cg", "{proximal_adam: {l1: 0.001}}"])

@@ -276,6 +276,42 @@ def test_labels_that_do_not_fit_the_loss_are_refused(name, blobs):
         check_targets(build(loss), Data(split, split, split), None)
 
 
+def logits(*names):
+    """A compiled model whose outputs are logits, one or several, and data for it."""
+    x = layers.Input((3,))
+    outputs = {name: layers.Dense(1, name=name)(x) for name in names}
+    model = keras.Model(x, outputs if len(names) > 1 else outputs[names[0]])
+    model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
+    y = np.array([[0], [1]] * 4)
+    split = Split(5 * np.eye(8, 3, dtype=np.float32) - 2, dict.fromkeys(names, y) if len(names) > 1 else y)
+    return model, Data(split, split, split)
+
+
+@pytest.mark.parametrize("loss", ["binary_crossentropy", {"binary_crossentropy": {"label_smoothing": 0.1}}])
+def test_where_the_recipes_loss_takes_logits_for_probabilities_the_way_out_is_the_recipes(loss, one_line):
+    model, data = logits("spoken")
+    check_targets(model, data, None)
+    check_targets(model, data, {"binary_crossentropy": {"from_logits": True}})
+    with pytest.raises(ModelError, match="the recipe's loss takes them for probabilities") as caught:
+        check_targets(model, data, loss)
+    assert one_line(caught).endswith("write loss: {binary_crossentropy: {from_logits: true}}.")
+    assert caught.value.field == ("loss",)
+
+
+def test_of_several_outputs_the_way_out_names_the_one():
+    model, data = logits("spoken", "loud")
+    with pytest.raises(ModelError, match=r"write loss: \{loud: \{binary_crossentropy: \{from_logits: true\}\}\}"):
+        check_targets(model, data, {"loud": "binary_crossentropy"})
+
+
+def test_where_the_models_own_loss_takes_logits_for_probabilities_the_way_out_is_to_compile_it():
+    model, data = logits("spoken")
+    model.compile(loss="binary_crossentropy")
+    with pytest.raises(ModelError, match=r"the model's loss takes .* or compile it with from_logits=True") as caught:
+        check_targets(model, data, None)
+    assert caught.value.field == ("model",)
+
+
 @pytest.mark.parametrize(
     ("loss", "y"),
     [

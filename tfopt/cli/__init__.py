@@ -52,14 +52,14 @@ def _tfopt(
 
 
 def main() -> None:
-    """Runs the command: a TfoptError is one line and its exit code."""
+    """Runs the command: a TfoptError is one line and its exit code; an unexpected error has the end of its log too."""
     from tfopt.errors import TfoptError
 
     try:
         app()
     except TfoptError as error:
         sys.stderr.write(f"{error}\n")
-        if error.log and (lines := error.log.read_text(errors="replace").splitlines()[-LOG_TAIL:]):
+        if error.log and error.unexpected and (lines := error.log.read_text(errors="replace").splitlines()[-LOG_TAIL:]):
             sys.stderr.write(f"-- the end of {relative_path(error.log)} --\n" + "\n".join(lines) + "\n")
         if error.in_cluster:
             sys.stdout.flush()

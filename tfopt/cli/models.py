@@ -106,7 +106,7 @@ def _rule(text: str) -> dict[str, Any]:
 
 
 def _converted(model: Path, export: Export, data: str | None, samples: int, trust: bool) -> Conversion:
-    from tfopt.errors import InputError
+    from tfopt.errors import ConversionError, InputError
     from tfopt.output_capture import captured
     from tfopt.recipe.export import MODES
 
@@ -123,12 +123,24 @@ def _converted(model: Path, export: Export, data: str | None, samples: int, trus
 
         admitted = loading.load_any(model, trust=trust, comparison=Comparison(samples=inputs_of))
         inputs = inputs_of(admitted.model)
-        converted = convert_with_notes(admitted.model, export, inputs)
+        try:
+            converted = convert_with_notes(admitted.model, export, inputs)
+        except ConversionError as error:
+            raise error.reworded(_in_options(str(error), error.options)) from error
+    told = tuple(_in_options(warning, converted.options) for warning in converted.warnings)
+    converted = replace(converted, warnings=told)
     carried = admitted.carried
     if carried is None:
         return converted
-    told = f"carried over from {carried.origin}: outputs differ by {carried.max_error:.2g} where they reach "
-    return replace(converted, notes=(f"{told}{carried.scale:.2g}", *converted.notes))
+    origin = f"carried over from {carried.origin}: outputs differ by {carried.max_error:.2g} where they reach "
+    return replace(converted, notes=(f"{origin}{carried.scale:.2g}", *converted.notes))
+
+
+def _in_options(text: str, options: Iterable[tuple[str, str]]) -> str:
+    """A sentence with the settings of a recipe in it said as options of the command."""
+    for setting, option in options:
+        text = text.replace(setting, option)
+    return text
 
 
 def _show(converted: Conversion, file: Path) -> None:

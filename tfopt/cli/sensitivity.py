@@ -121,7 +121,7 @@ def _quantized(model: Path, data: str | None, samples: int, as_json: bool, plot:
         print_json(words.sensitivity_record(found.layers))
         return
     print_table(console, words.SENSITIVITY, [words.sensitivity_cells(line) for line in found.layers], left=3)
-    lines = [f"note  {note}" for note in found.notes]
+    lines = [f"note  {note}" for note in (*words.sensitivity_remarks(found.layers), *found.notes)]
     lines += ["on random inputs: give --data for a ranking that counts"] if data is None else []
     print_lines(console, lines, plot)
 

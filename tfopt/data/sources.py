@@ -58,6 +58,14 @@ def resolve(source: Any, folder: Path) -> Any:
         return source
     if scheme == "tfds" and rest:
         return source
+    suffix = Path(source).suffix
+    if not rest and suffix and suffix != ".py":
+        raise DataError(
+            f"tfopt does not read {suffix} files. Write the arrays x_train, y_train, x_test and y_test into an .npz "
+            "file with np.savez, or name a function that reads the file, as in file.py:function. "
+            f"Received: {source!r}.",
+            ("data",),
+        )
     if ":" not in source:
         raise DataError(
             "data is digits, file.npz, keras:mnist, tfds:mnist or file.py:function. "
@@ -140,6 +148,13 @@ def inputs(source: str, shapes: Mapping[str, tuple[int | None, ...]], count: int
         DataError: The file is missing or cut short, or the samples do not fit the model.
     """
     path = Path(os.path.expandvars(source))
+    if ":" not in source and path.suffix not in ("", ".py", ".npy", ".npz"):
+        raise DataError(
+            f"tfopt does not read {path.suffix} files. Write the inputs into a .npy file with np.save, or an .npz file "
+            "by input name with np.savez, or name a function that reads the file, as in file.py:function. "
+            f"Received: {source!r}.",
+            ("data",),
+        )
     if path.suffix not in (".npy", ".npz") or source.startswith("npz:"):
         return load(resolve(source, Path.cwd())).fitted(shapes).calibration(count, 0)
     arrays = _read_arrays(find_file(str(path), Path.cwd()))

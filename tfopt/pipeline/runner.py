@@ -259,7 +259,7 @@ def _named_failures(name: str, log: Path) -> Iterator[None]:
             raise StorageError(f"{name}: {why}. What was finished before is still there.") from error
         traceback.print_exc()
         failure = TfoptError(f"{name} failed: {describe(error)}. The whole story is in {log}.")
-        failure.log = log
+        failure.log, failure.unexpected = log, True
         raise failure from error
 
 

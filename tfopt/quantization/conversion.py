@@ -47,6 +47,7 @@ class Conversion:
             microcontrollers.
         warnings: What has to be known before the file is used, such as noisy outputs, or calibration samples of another
             range than the model's inputs.
+        options: Settings in the warnings as a recipe has them, each with the options of the command that say the same.
     """
 
     content: bytes
@@ -55,6 +56,7 @@ class Conversion:
     notes: tuple[str, ...] = ()
     figures: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
 
 
 def convert(
@@ -168,7 +170,7 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     notes = (*prepared.notes, *_remarks(prepared, summary), *said.notes)
     fault = validation.fault_at_zeros(prepared.model, source, content, prepared.few)
     found = (*said.warnings, *([fault] if fault else []))
-    return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, notes, figures, found)
+    return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, notes, figures, found, said.options)
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,7 @@ class _Said:
 
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
 
 
 def _judged(prepared: PreparedModel, content: bytes) -> _Said:
@@ -195,7 +198,8 @@ def _judged(prepared: PreparedModel, content: bytes) -> _Said:
         return _Said(notes=(f"SNR {snr:.1f} dB against the float file; the metric decides",))
     sources = noise_sources.find(prepared, snr)
     validation.check_snr(snr, mode, least, sources)
-    return _Said(warnings=(f"the {mode.name} file is noisy: SNR {snr:.1f} dB against the float one{sources}.",))
+    told = f"the {mode.name} file is noisy: SNR {snr:.1f} dB against the float one{sources}."
+    return _Said(warnings=(told,), options=sources.options)
 
 
 def _remarks(prepared: PreparedModel, summary: FileSummary) -> Iterator[str]:

@@ -10,6 +10,7 @@ from tfopt.quantization import quantizer
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.op_audit import is_quantized
 from tfopt.quantization.prepared_model import PreparedModel
+from tfopt.quantization.remedies import NoiseSources, Remedy
 from tfopt.quantization.rules import resolve
 from tfopt.quantization.sensitivity import Group, Sensitivity, groups, measure_groups
 from tfopt.recipe.export import MODES, TARGETS, Rule
@@ -27,20 +28,20 @@ TELLING, SHARE = 1e-3, 0.1
 WORTH_DB, ENOUGH_DB = 3.0, 20.0
 
 
-def find(prepared: PreparedModel, snr: float) -> str:
-    """What loses most, and the rules that bring it back, to be appended to a sentence; empty where there are no rules.
+def find(prepared: PreparedModel, snr: float) -> NoiseSources:
+    """What loses most, and the rules that bring it back; empty where the mode has no rules.
 
     Args:
         prepared: The model and the settings of the file.
         snr: The file's signal-to-noise ratio, in decibels.
     """
     if not MODES[prepared.export.mode].rules or prepared.converted is not None:
-        return ""
+        return NoiseSources()
     worst = loudest(prepared)
     if not worst:
-        return ""
-    names = ", ".join(one.group.name for one in worst[:NAMED])
-    return f". Most is lost in {names}{_remedy(prepared, worst, snr)}"
+        return NoiseSources()
+    names = (name for one in worst[:NAMED] for name in one.group.name.split(", "))  # an op may be of several layers
+    return NoiseSources(tuple(dict.fromkeys(names)), _remedy(prepared, worst, snr))
 
 
 def loudest(prepared: PreparedModel) -> list[Sensitivity]:
@@ -75,10 +76,10 @@ def _precision(prepared: PreparedModel, group: Group) -> str:
     return asked or ("int4" if mode.weights == "int4" and four else mode.precision)
 
 
-def _remedy(prepared: PreparedModel, worst: Sequence[Sensitivity], snr: float) -> str:
+def _remedy(prepared: PreparedModel, worst: Sequence[Sensitivity], snr: float) -> Remedy | None:
     """The shortest rules for the worst layers that are enough, else the best ones, where they are worth it."""
     ruled: list[Rule] = []
-    best: tuple[float, str] = (snr + WORTH_DB, "")
+    best, remedy = snr + WORTH_DB, None
     for one in worst:
         rule = _rule(prepared, one)
         if rule is None:
@@ -86,11 +87,11 @@ def _remedy(prepared: PreparedModel, worst: Sequence[Sensitivity], snr: float) -
         ruled.append(rule)
         for io in (None, "float32") if _may_float(prepared) else (None,):
             reached = _snr_with(prepared, ruled, io)
-            if reached > best[0] + (WORTH_DB if io else 0):
-                best = (reached, f": {_written(ruled)}{' and io: float32' if io else ''} would give {reached:.1f} dB")
-            if best[0] >= ENOUGH_DB and best[1]:
-                return best[1]
-    return best[1]
+            if reached > best + (WORTH_DB if io else 0):
+                best, remedy = reached, Remedy((*prepared.export.rules, *ruled), io, reached)
+            if best >= ENOUGH_DB and remedy:
+                return remedy
+    return remedy
 
 
 def _rule(prepared: PreparedModel, one: Sensitivity) -> Rule | None:
@@ -120,15 +121,3 @@ def _snr_with(prepared: PreparedModel, ruled: Sequence[Rule], io: str | None) ->
         return prepared.snr(content) if is_quantized(read(content)) else -math.inf
     except (ConversionError, ModelError):
         return -math.inf
-
-
-def _written(ruled: Sequence[Rule]) -> str:
-    """Rules as a recipe has them, those of one precision together."""
-    by_precision: dict[str, list[str]] = {}
-    for rule in ruled:
-        by_precision.setdefault(rule.to, []).extend(rule.layers)
-    parts = (
-        f"{{layers: {names[0] if len(names) == 1 else '[' + ', '.join(names) + ']'}, to: {to}}}"
-        for to, names in by_precision.items()
-    )
-    return f"rules: [{', '.join(parts)}]"

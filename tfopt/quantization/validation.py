@@ -14,6 +14,7 @@ from tfopt.metrics import Outputs, compare_outputs
 from tfopt.models import clone, signature
 from tfopt.quantization.calibration import values_of
 from tfopt.quantization.float_conversion import FloatModel
+from tfopt.quantization.remedies import NoiseSources
 from tfopt.recipe.details.quantization import Audit
 from tfopt.recipe.export import Mode, Target
 from tfopt.tflite import flatbuffer
@@ -90,24 +91,28 @@ def _outputs(model: keras.Model, inputs: Mapping[str, np.ndarray]) -> dict[str, 
         raise ConversionError(f"the Keras model itself does not run on the samples: {describe(error)}") from error
 
 
-def check_snr(snr: float, mode: Mode, least: float, sources: str = "") -> None:
+def check_snr(snr: float, mode: Mode, least: float, sources: NoiseSources) -> None:
     """Refuses a quantized file whose outputs have little to do with those of the float file.
 
     Args:
         snr: Signal-to-noise ratio of the outputs against the float file's, in decibels.
         mode: Mode of the file.
         least: The ratio that it has to exceed, in decibels; a file that outputs only 0 is at 0 dB.
-        sources: Where the noise comes from, to be appended to a sentence.
+        sources: Where the noise comes from.
 
     Raises:
         ConversionError: The ratio is too low.
     """
     if not snr > least:
-        raise ConversionError(
+        mended = sources.remedy is not None and sources.remedy.snr_db > least
+        way = "" if mended else "Take calibration samples that are preprocessed as for the model, or another mode; "
+        lower = math.ceil(snr) - 1
+        error = ConversionError(
             f"the {mode.name} file gives something else than the float one (SNR {snr:.1f} dB, and it has to exceed "
-            f"{least:g}){sources}. Take calibration samples that are preprocessed as for the model, or another mode; "
-            f"least_snr_db: {math.ceil(snr) - 1} gives the file as it is."
+            f"{least:g}){sources}. {way}least_snr_db: {lower} gives the file as it is."
         )
+        error.options = (*sources.options, (f"least_snr_db: {lower}", f"--least-snr {lower}"))
+        raise error
 
 
 def fault_at_zeros(model: keras.Model, source: FloatModel, content: bytes, samples: Mapping[str, np.ndarray]) -> str:

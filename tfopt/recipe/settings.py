@@ -23,6 +23,7 @@ PROBLEMS = "tfopt_problems"
 _SHAPES = {"tuple_type", "list_type", "dict_type", "model_type", "missing", "too_long", "too_short"}
 # The docstring entry for `**settings`, with its continuation lines.
 _SETTINGS_LINE = re.compile(r"^( +)\*\*settings: .*\n(?:\1 +.*\n)*", re.MULTILINE)
+_PERCENT = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*%\s*")
 C = TypeVar("C")
 _inside: ContextVar[bool] = ContextVar("_inside", default=False)
 
@@ -96,7 +97,8 @@ class Settings(BaseModel):
         except ValidationError as error:
             if not outermost:
                 raise
-            raise RecipeError([p for e in error.errors(include_url=False) for p in self._problems(e)]) from None
+            problems = [p for e in error.errors(include_url=False) for p in self._problems(e)]
+            raise RecipeError(list(dict.fromkeys(problems))) from None
         finally:
             _inside.reset(token)
 
@@ -118,6 +120,8 @@ class Settings(BaseModel):
             return location, f"{inside} has no field {location[-1]!r}. {did_you_mean(location[-1], known)}"
         if error["type"] == "missing":
             return location, f"{field} is missing. Write a value for it."
+        if sentence := _percent(owner, location, error):
+            return sentence
         message = error["msg"].removeprefix("Value error, ").rstrip(".")
         if error["type"] == "value_error":
             return location, f"{field}: {message}{'' if message.endswith('?') else '.'}"
@@ -127,6 +131,20 @@ class Settings(BaseModel):
             return location, f"{field} is written as in {location[0]}: {example}. Received: {received!r}."
         hint = " Write a fraction, such as 0.8 for 80%." if error.get("ctx", {}).get("lt") == 1 else ""
         return location, f"{field}: {message}. Received: {received!r}.{hint}"
+
+
+def _percent(owner: str, location: Location, error: Any) -> tuple[Location, str] | None:
+    """The problem of a percentage in the place of a fraction; None for any other."""
+    one_of_two = location[-1:] in (("int",), ("float",))  # the field takes either, and has an error for each
+    if error["type"] != "float_parsing" and not (error["type"] == "int_parsing" and one_of_two):
+        return None
+    if (match := _PERCENT.fullmatch(str(error["input"]))) is None:
+        return None
+    location = location[:-1] if one_of_two else location
+    field = ".".join([owner, *(str(part) for part in location)])
+    fraction = f"{float(match[1]) / 100:g}"
+    written = fraction if "." in fraction or "e" in fraction else f"{fraction}.0"
+    return location, f"{field} is a fraction: write {written} for {match[0].strip()}. Received: {error['input']!r}."
 
 
 def _fields_at(owner: type[BaseModel], location: Location) -> list[str]:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 AUDIT = ("layer", "op", "kernel", "bytes", "in float32", "zeros", "before", "values")
 SENSITIVITY = ("layer", "op", "to", "output error", "bytes saved", "error per byte")
+# Decibels below which the outputs of a file have little to do with those of the float one, and the error that is.
+SPOILED_DB = 10.0
+SPOILING = 10 ** (-SPOILED_DB / 10)
 
 
 def audit_cells(row: AuditRow) -> tuple[str, ...]:
@@ -37,6 +40,22 @@ def sensitivity_cells(line: Sensitivity) -> tuple[str, ...]:
     per_byte = f"{line.error_per_byte:.2e}" if line.bytes_saved else "-"
     name, kind = line.group.name, line.group.kind
     return (name, kind, line.precision, f"{line.error:.2e}", f"{line.bytes_saved:,}", per_byte)
+
+
+def sensitivity_remarks(found: Sequence[Sensitivity]) -> list[str]:
+    """The layers that spoil the model where they alone are quantized, in a line for each precision to keep them in."""
+    lines: list[str] = []
+    told: set[str] = set()
+    for precision, higher in (("int8", "float"), ("int4", "int8")):
+        own = (line for line in found if line.precision == precision and line.group.name not in told)
+        names = [line.group.name for line in own if line.error > SPOILING]
+        told |= set(names)
+        if names:
+            lines.append(
+                f"{precision} of one of these alone leaves an SNR below {SPOILED_DB:g} dB; keep them in {higher}: "
+                f"{', '.join(names)}"
+            )
+    return lines
 
 
 def sensitivity_record(found: Sequence[Sensitivity]) -> list[dict[str, Any]]:

@@ -49,7 +49,7 @@ def check_targets(model: keras.Model, data: Data, loss: Any) -> None:
         ModelError: The loss takes probabilities, and the model gives something else; or it is for an output that the
             model does not have.
     """
-    loss = build_loss(loss) or model.loss
+    of_recipe, loss = loss is not None, build_loss(loss) or model.loss
     shapes = signature.output_shapes(model)
     if isinstance(loss, Mapping) and (strangers := [name for name in loss if shapes and name not in shapes]):
         raise ModelError(
@@ -75,21 +75,31 @@ def check_targets(model: keras.Model, data: Data, loss: Any) -> None:
     outputs = {name: values.astype(np.float32) for name, values in outputs.items()}
     for output, own in by_output.items():
         if "crossentropy" in (loss_name(own) or "") and not _from_logits(own):
-            _check_probabilities(outputs[output], output if len(shapes) > 1 else None)
+            several = output if len(shapes) > 1 else None
+            _check_probabilities(outputs[output], several, loss_name(own) if of_recipe else None)
 
 
 def _from_logits(loss: Any) -> bool:
     return isinstance(loss, keras.losses.Loss) and bool(loss.get_config().get("from_logits"))
 
 
-def _check_probabilities(values: np.ndarray, output: str | None) -> None:
-    """Refuses outputs that a crossentropy takes for probabilities and that are none: training on them goes nowhere."""
+def _check_probabilities(values: np.ndarray, output: str | None, of_recipe: str | None) -> None:
+    """Refuses outputs that a crossentropy takes for probabilities and that are none: training on them goes nowhere.
+
+    Args:
+        values: Some outputs.
+        output: Name of the output where the model has several.
+        of_recipe: Name of the loss where it is the recipe's, which stands in the place of the model's own.
+    """
     if values.min() < 0 or values.max() > 1.001:
+        asked = f"{{{of_recipe}: {{from_logits: true}}}}"
+        asked = f"{{{output}: {asked}}}" if output else asked
+        way = f"write loss: {asked}" if of_recipe else "compile it with from_logits=True"
         raise ModelError(
             f"the model's outputs{f' {output!r}' if output else ''} go from {values.min():.3g} to {values.max():.3g}, "
-            "and the loss takes them for probabilities. End the model with a softmax or sigmoid, or compile it with "
-            "from_logits=True.",
-            ("model",),
+            f"and the {'recipe' if of_recipe else 'model'}'s loss takes them for probabilities. End the model with a "
+            f"softmax or sigmoid, or {way}.",
+            ("loss" if of_recipe else "model",),
         )
 
 
