@@ -209,12 +209,14 @@ def unlabelled(folder, stages, data="{p.py:load: {}}", model="p.py:build", metri
         "verify",
         "verify: {max_drop: 0.01}",
         "remove_dead",
+        "search: {max_drop: 0.1}",
+        "tune: {stages: [{train: {epochs: 1}}], space: {train.l2: [0.1, 0.2]}, trials: 1}",
     ],
 )
 def test_no_metric_is_taken_of_several_outputs_by_labels_without_names(stage, metrics, tmp_path):
     stages = ["quantize", stage] if stage.startswith("verify") else [stage]
     recipe = unlabelled(tmp_path, stages, "{p.py:load: {plain: true}}", metrics=metrics)
-    with pytest.raises(InputError, match="outputs features, head: give y_test as a dict by these names"):
+    with pytest.raises(InputError, match=r"outputs features, head: give y_(test|train) as a dict by these names"):
         tfopt.validate(recipe)
 
 
@@ -228,6 +230,17 @@ def test_no_metric_is_taken_of_several_outputs_by_labels_without_names(stage, me
 def test_a_metric_of_an_output_without_labels_is_refused(metrics, words, tmp_path):
     with pytest.raises(InputError, match=words):
         tfopt.validate(unlabelled(tmp_path, ["quantize", "verify"], metrics=metrics))
+
+
+def test_a_metric_of_the_only_output_by_its_name_counts(tmp_path):
+    recipe = unlabelled(tmp_path, ["quantize: {least_snr_db: 0}", "verify"], metrics="{head: [f1]}")
+    one = UNLABELLED.replace('{"features": features, "head": head} if named else [features, head]', "head")
+    (tmp_path / "p.py").write_text(one.replace('{"head": y}', "y"))
+    result = tfopt.run(recipe, tmp_path / "out")
+    assert 0 < result.metrics["head_f1"] < 1
+    recipe.write_text(recipe.read_text().replace("{head: [f1]}", "{heat: [f1]}"))
+    with pytest.raises(InputError, match="names the output 'heat', and the model's are head"):
+        tfopt.validate(recipe)
 
 
 def test_labels_of_none_of_the_outputs_are_refused(tmp_path):

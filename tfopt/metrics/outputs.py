@@ -26,7 +26,7 @@ def score_split(metric: Metric, targets: Samples, outputs: Outputs) -> float:
 
     Raises:
         DataError: The model does not have the metric's output, no output has targets, or the model has several and
-            `y` does not say which of them it is of.
+            neither `y` nor the metric says which of them is meant.
     """
     y = targets.y
     if metric.output is not None and metric.output not in outputs:
@@ -34,7 +34,8 @@ def score_split(metric: Metric, targets: Samples, outputs: Outputs) -> float:
             f"{metric.name} is of the output {metric.output!r}, and the model's outputs are {', '.join(outputs)}.",
             ("metrics",),
         )
-    check_named(y, outputs)
+    if metric.output is None:
+        check_named(y, outputs)
     if not isinstance(y, dict):
         name = metric.output or next(iter(outputs))
         return metric.value(y, outputs[name], name)

@@ -78,8 +78,10 @@ def rank_layers(
         ```
     """
     split = data if isinstance(data, Split) else Split(*data)
-    check_named(split.y, signature.output_names(model))
-    [scored] = decided([find(metric)], model, y=split.y)
+    wanted = find(metric)
+    if wanted.output is None:
+        check_named(split.y, signature.output_names(model))
+    [scored] = decided([wanted], model, y=split.y)
     if sparsities:
         check_target(target, max(sparsities))  # before any layer is measured
     kernels, skipped = choose_kernels(model, only, skip)

@@ -44,7 +44,8 @@ class ValidationScores(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Checks that the labels are of the model's outputs, and forgets how those of another model decided."""
-        check_named(self._split.y, signature.output_names(self.model))
+        if any(metric.output is None for metric in self._metrics):
+            check_named(self._split.y, signature.output_names(self.model))
         self._decided = []
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
