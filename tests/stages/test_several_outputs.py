@@ -186,7 +186,8 @@ def load(plain=False, streamed=False):
     if streamed:
         import tensorflow as tf
 
-        parts = {one: tf.data.Dataset.from_tensor_slices((x, {"head": y})).batch(16) for one in ("train", "validation", "test")}
+        rows = tf.data.Dataset.from_tensor_slices((x, {"head": y})).batch(16)
+        parts = dict.fromkeys(("train", "validation", "test"), rows)
     return parts | {"y_train": y, "y_test": y} if plain else parts
 """
 
