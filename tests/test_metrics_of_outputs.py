@@ -165,12 +165,14 @@ def test_outputs_of_a_file_are_those_of_its_model_name_by_name(two_sided, inputs
         np.testing.assert_allclose(actual[name], expected[name], rtol=1e-4, atol=1e-5)
 
 
-def test_one_target_array_is_scored_on_the_same_output_of_a_model_and_its_file(two_sided, inputs, tmp_path):
+def test_one_target_array_is_scored_on_the_output_that_the_metric_names_in_a_model_and_its_file(
+    two_sided, inputs, tmp_path
+):
     (tmp_path / "m.tflite").write_bytes(convert(two_sided, "float32"))
     expected, actual = keras_outputs(two_sided, inputs), file_outputs(tmp_path / "m.tflite", inputs)
     split = Split(inputs, expected["z"])
-    assert score_split(MSE, split, expected) == 0
-    assert score_split(MSE, split, actual) == pytest.approx(0, abs=1e-9)
+    assert score_split(MSE.of("z"), split, expected) == 0
+    assert score_split(MSE.of("z"), split, actual) == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("structure", ["sequential", "subclassed"])
@@ -244,3 +246,10 @@ def test_small_differences_are_not_lost_in_float32():
     a = np.full((1, 2), 1e4, np.float32)
     b = np.nextafter(a, np.float32(2e4))
     assert compare_outputs({"out": a}, {"out": b})["max_error"] == pytest.approx(float(b[0, 0]) - 1e4, rel=1e-9)
+
+
+def test_labels_without_names_score_none_of_several_outputs():
+    outputs = {"features": SCORES, "head": SCORES}
+    with pytest.raises(DataError, match="outputs features, head: give y as a dict by these names"):
+        score_split(ACCURACY, Split(SCORES, IDS), outputs)
+    assert score_split(ACCURACY, Split(SCORES, {"head": IDS}), outputs) == 0.75

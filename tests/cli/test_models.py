@@ -285,6 +285,16 @@ def test_a_mistake_about_pruning_is_one_line(command, labelled, tmp_path, argume
     assert len(err.splitlines()) == 1
 
 
+def test_pruning_by_labels_without_names_of_several_outputs_is_one_line(command, labelled, tmp_path):
+    x = layers.Input((8, 8, 1))
+    features = layers.Dense(4, name="features")(layers.Flatten()(x))
+    keras.Model(x, [features, layers.Dense(4, name="head")(features)]).save(tmp_path / "two.keras")
+    code, out, err = command("sensitivity", "two.keras", "--prune", "--data", "labelled.npz")
+    assert (code, out) == (2, "")
+    [line] = err.splitlines()
+    assert "outputs features, head: give y_test as a dict by these names" in line
+
+
 def test_inspect_says_what_is_float_among_integers(command, files):
     command("convert", "model.keras", "--data", "x.npy", "--rule", "head=float", "-o", "f.tflite")
     code, out, _ = command("inspect", "f.tflite")

@@ -570,3 +570,12 @@ def test_a_target_out_of_reach_is_refused_before_any_layer_is_measured(monkeypat
     monkeypatch.setattr(layer_ranking, "measure", lambda *arguments: pytest.fail("it takes minutes"))
     with pytest.raises(InputError, match="reach an overall"):
         rank_layers(made(perceptron), one_class(samples(perceptron, 10)), target=0.95, sparsities=GRID)
+
+
+def test_labels_without_names_rank_nothing_in_a_model_of_several_outputs(monkeypatch):
+    monkeypatch.setattr(layer_ranking, "measure", lambda *arguments: pytest.fail("it takes minutes"))
+    x = keras.Input((3,))
+    hidden = layers.Dense(4, name="features")(x)
+    model = keras.Model(x, [hidden, layers.Dense(2, name="head")(hidden)])
+    with pytest.raises(InputError, match="outputs features, head: give y as a dict by these names"):
+        rank_layers(model, (np.zeros((4, 3), np.float32), np.zeros(4, int)))

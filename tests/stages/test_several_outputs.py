@@ -168,6 +168,108 @@ def test_targets_without_names_are_asked_for_by_name(project):
         tfopt.validate(project / "q.yaml")
 
 
+UNLABELLED = """
+import keras
+import numpy as np
+from keras import layers
+
+def build(named=False):
+    x = layers.Input((3,))
+    features = layers.Dense(4, activation="relu", name="features")(x)
+    head = layers.Dense(2, activation="softmax", name="head")(features)
+    return keras.Model(x, {"features": features, "head": head} if named else [features, head])
+
+def load(plain=False, streamed=False):
+    x = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
+    y = (x[:, 0] > 0).astype(int)
+    parts = {"x_train": x, "y_train": {"head": y}, "x_test": x, "y_test": {"head": y}}
+    if streamed:
+        import tensorflow as tf
+
+        rows = tf.data.Dataset.from_tensor_slices((x, {"head": y})).batch(16)
+        parts = dict.fromkeys(("train", "validation", "test"), rows)
+    return parts | {"y_train": y, "y_test": y} if plain else parts
+"""
+
+
+def unlabelled(folder, stages, data="{p.py:load: {}}", model="p.py:build", metrics=None):
+    (folder / "p.py").write_text(UNLABELLED)
+    lines = ["name: r", f"model: {model}", f"data: {data}", "loss: {head: sparse_categorical_crossentropy}"]
+    lines += [f"metrics: {metrics}"] if metrics else []
+    (folder / "r.yaml").write_text("\n".join([*lines, "stages:", *(f"  - {stage}" for stage in stages)]))
+    return folder / "r.yaml"
+
+
+@pytest.mark.parametrize("metrics", [None, "{head: [accuracy]}", "[mse]"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "quantize: {max_drop: 0.01}",
+        "quantize: {metric: head_accuracy}",
+        "quantize: {max_drop: 0.01, goal: smallest}",
+        "verify",
+        "verify: {max_drop: 0.01}",
+        "remove_dead",
+        "search: {max_drop: 0.1}",
+        "tune: {stages: [{train: {epochs: 1}}], space: {train.l2: [0.1, 0.2]}, trials: 1}",
+    ],
+)
+def test_no_metric_is_taken_of_several_outputs_by_labels_without_names(stage, metrics, tmp_path):
+    stages = ["quantize", stage] if stage.startswith("verify") else [stage]
+    recipe = unlabelled(tmp_path, stages, "{p.py:load: {plain: true}}", metrics=metrics)
+    with pytest.raises(InputError, match=r"outputs features, head: give y_(test|train) as a dict by these names"):
+        tfopt.validate(recipe)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        ("{features: [mse]}", "names the output 'features', and y_test has only head. Give its labels, or leave"),
+        ("{feature: [mse]}", "names the output 'feature', and the model's are features, head"),
+    ],
+)
+def test_a_metric_of_an_output_without_labels_is_refused(metrics, words, tmp_path):
+    with pytest.raises(InputError, match=words):
+        tfopt.validate(unlabelled(tmp_path, ["quantize", "verify"], metrics=metrics))
+
+
+def test_a_metric_of_the_only_output_by_its_name_counts(tmp_path):
+    recipe = unlabelled(tmp_path, ["quantize: {least_snr_db: 0}", "verify"], metrics="{head: [f1]}")
+    one = UNLABELLED.replace('{"features": features, "head": head} if named else [features, head]', "head")
+    (tmp_path / "p.py").write_text(one.replace('{"head": y}', "y"))
+    result = tfopt.run(recipe, tmp_path / "out")
+    assert 0 < result.metrics["head_f1"] < 1
+    recipe.write_text(recipe.read_text().replace("{head: [f1]}", "{heat: [f1]}"))
+    with pytest.raises(InputError, match="names the output 'heat', and the model's are head"):
+        tfopt.validate(recipe)
+
+
+def test_labels_of_none_of_the_outputs_are_refused(tmp_path):
+    recipe = unlabelled(tmp_path, ["quantize", "verify"])
+    (tmp_path / "p.py").write_text(UNLABELLED.replace('{"head": y}', '{"heat": y}'))
+    with pytest.raises(InputError, match="outputs are features, head, and y_test has only heat"):
+        tfopt.validate(recipe)
+
+
+@pytest.mark.parametrize("model", ["{p.py:build: {named: true}}", "p.py:build"])
+@pytest.mark.parametrize(
+    ("stage", "data", "metrics", "scores"),
+    [
+        ("train: {epochs: 1}", "{}", "{head: [accuracy, f1]}", ["head_accuracy", "head_f1"]),
+        ("prune: {epochs: 1, sparsity: 0.5}", "{streamed: true}", None, ["head_accuracy"]),
+    ],
+)
+def test_an_output_without_labels_or_loss_takes_no_part_in_training(model, stage, data, metrics, scores, tmp_path):
+    stages = [stage, "quantize: {least_snr_db: 0}"]
+    result = tfopt.run(unlabelled(tmp_path, stages, f"{{p.py:load: {data}}}", model, metrics), tmp_path / "out")
+    trained = next(artifact for name, artifact in result.artifacts.items() if stage.startswith(name))
+    assert list(trained.scores) == scores
+    history = trained.details["history"]
+    assert np.isfinite(history["loss"]).all()
+    assert not [logged for logged in history if "features" in logged]
+    assert set(Runner(result.path).outputs) == {"features", "head"}
+
+
 @pytest.mark.slow
 def test_streams_of_named_inputs_train_and_quantize_too(project):
     streamed = (

@@ -10,6 +10,7 @@ from sklearn import metrics as sk
 
 import tfopt
 from tfopt.data.splits import Data, Split
+from tfopt.errors import InputError
 from tfopt.metrics import METRICS, Decision, find, score_split
 from tfopt.models.signature import keras_outputs
 from tfopt.tflite.batch_interpreter import file_outputs
@@ -159,6 +160,16 @@ def test_the_callback_scores_a_logit_at_zero():
     history = model.fit(x, y, verbose=0, callbacks=[scores]).history
     assert history["val_accuracy"] == [pytest.approx(AT_ZERO)]
     assert history["val_f1"] == [pytest.approx(sk.f1_score(y, x[:, 0] > 0))]
+
+
+def test_the_callback_refuses_labels_without_names_of_several_outputs_before_it_trains():
+    one, x, y = one_logit()
+    model = keras.Model(one.inputs, [one.outputs[0], one.outputs[0] * 2])
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    with pytest.raises(InputError, match="give y as a dict by these names"):
+        model.fit(x, [y, y], verbose=0, callbacks=[tfopt.callbacks.ValidationScores((x, y), ["f1"])])
+    assert all(np.array_equal(*pair) for pair in zip(before, model.get_weights(), strict=True))
 
 
 def test_layers_are_ranked_by_the_accuracy_at_zero():

@@ -325,3 +325,17 @@ def test_where_the_models_own_loss_takes_logits_for_probabilities_the_way_out_is
 def test_labels_that_fit_the_loss_pass(loss, y, blobs):
     split = Split(blobs[0][:2], y)
     check_targets(build(loss), Data(split, split, split), None)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_the_loss_of_one_of_several_outputs_keeps_its_weight(named, tmp_path):
+    x = layers.Input((3,))
+    first, second = layers.Dense(2, name="first")(x), layers.Dense(2, name="second")(x)
+    model = keras.Model(x, {"first": first, "second": second} if named else [first, second])
+    model.compile("sgd", {"second": "mse"}, loss_weights={"second": 0.25})
+    split = Split(np.ones((4, 3), np.float32), {"second": np.ones((4, 2), np.float32)})
+    untrained = model.get_layer("first").get_weights()
+    whole = np.mean((np.asarray(model(split.x)["second"] if named else model(split.x)[1]) - 1) ** 2)
+    history = trainer.fit(model, Data(split, split, split), FitSettings(epochs=1), tmp_path)
+    assert history["loss"] == [pytest.approx(0.25 * whole, rel=1e-4)]
+    assert all(np.array_equal(*pair) for pair in zip(untrained, model.get_layer("first").get_weights(), strict=True))

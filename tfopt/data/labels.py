@@ -1,11 +1,30 @@
-"""The classes of labels: their ids, and the weights that make all classes count the same."""
+"""Labels: which output they are of, their class ids, and the weights that make all classes count the same."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 
 from tfopt.data.arrays import Arrays
 from tfopt.errors import DataError
+
+
+def check_named(y: Arrays, outputs: Collection[str], what: str = "y") -> None:
+    """Checks that the labels of a model with several outputs say which of them they are of.
+
+    Args:
+        y: Labels `(samples, ...)`, or a dict of such by output.
+        outputs: The names of the model's outputs.
+        what: The name of the labels in the error, such as `y_test`.
+
+    Raises:
+        DataError: One array, and several outputs.
+    """
+    if not isinstance(y, dict) and len(outputs) > 1:
+        raise DataError(
+            f"the model has the outputs {', '.join(outputs)}: give {what} as a dict by these names.", ("data",)
+        )
 
 
 def label_ids(y: Arrays) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tfopt.data.labels import check_named
 from tfopt.data.splits import Samples
 from tfopt.errors import DataError
 from tfopt.metrics.labels import classes
@@ -24,7 +25,8 @@ def score_split(metric: Metric, targets: Samples, outputs: Outputs) -> float:
         outputs: The model's outputs `(samples, ...)` by name.
 
     Raises:
-        DataError: The model does not have the metric's output, or no output has targets.
+        DataError: The model does not have the metric's output, no output has targets, or the model has several and
+            neither `y` nor the metric says which of them is meant.
     """
     y = targets.y
     if metric.output is not None and metric.output not in outputs:
@@ -32,6 +34,8 @@ def score_split(metric: Metric, targets: Samples, outputs: Outputs) -> float:
             f"{metric.name} is of the output {metric.output!r}, and the model's outputs are {', '.join(outputs)}.",
             ("metrics",),
         )
+    if metric.output is None:
+        check_named(y, outputs)
     if not isinstance(y, dict):
         name = metric.output or next(iter(outputs))
         return metric.value(y, outputs[name], name)

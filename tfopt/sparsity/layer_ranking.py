@@ -9,8 +9,10 @@ from typing import Any
 import keras
 
 from tfopt.data.arrays import Arrays
+from tfopt.data.labels import check_named
 from tfopt.data.splits import Split
 from tfopt.metrics import Metric, find
+from tfopt.models import signature
 from tfopt.sparsity.selection import choose_kernels
 from tfopt.sparsity.sensitivity import SPARSITIES, Curve, check_target, measure, rules, suggest
 from tfopt.training.output_decisions import decided
@@ -62,7 +64,7 @@ def rank_layers(
 
     Raises:
         InputError: Sparsities that do not ascend, a target that they do not reach, or a metric that cannot be taken of
-            the outputs.
+            the outputs, or labels that do not say which of several outputs they are of.
         ModelError: A pattern matches no layer, or the model has nothing to prune.
 
     References:
@@ -76,7 +78,10 @@ def rank_layers(
         ```
     """
     split = data if isinstance(data, Split) else Split(*data)
-    [scored] = decided([find(metric)], model, y=split.y)
+    wanted = find(metric)
+    if wanted.output is None:
+        check_named(split.y, signature.output_names(model))
+    [scored] = decided([wanted], model, y=split.y)
     if sparsities:
         check_target(target, max(sparsities))  # before any layer is measured
     kernels, skipped = choose_kernels(model, only, skip)

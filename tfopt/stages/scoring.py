@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tfopt.errors import InputError
+from tfopt.errors import DataError, InputError
 from tfopt.keras_private import compiled_settings
 from tfopt.recipe.stage import Context
 
@@ -52,24 +52,44 @@ def metrics_of(model: Any, context: Context) -> list[Metric]:
     """The metrics to report of a model, the gated one first: of each output that has targets where there are several.
 
     They are the recipe's, else those the model was compiled with that tfopt knows, else the usual ones of the loss.
+
+    Raises:
+        DataError: The model has several outputs, and the labels do not say which of them they are of.
+        InputError: A metric is of an output that the model does not have, or that has no labels.
     """
+    from tfopt.data.labels import check_named
     from tfopt.models import signature
     from tfopt.training.output_decisions import decided
 
     outputs = signature.output_names(model) or list(signature.keras_outputs(model, context.data.test.few(1)))
     y = context.data.test.y
-    several = isinstance(y, dict) and len(outputs) > 1
-    scored = [name for name in outputs if name in y] if several else [None]
+    check_named(y, outputs, "y_test")
+    _check_outputs(context.metrics, outputs, y)
+    scored = [name for name in outputs if name in y] if len(outputs) > 1 else [None]
     found: list[Metric] = []
     for output in scored:
-        asked = [m for m in context.metrics if m.output in (None, output)]
+        asked = [m for m in context.metrics if m.output in (None, output or outputs[0])]
         for metric in asked or _usual_metrics(model, context, output):
             found.append(metric.of(output) if output and metric.output is None else metric)
-    strangers = [m for m in context.metrics if m.output is not None and m.output not in outputs]
-    if strangers or (context.metrics and not found):
-        wrong = strangers[0].output if strangers else context.metrics[0].name
-        raise InputError(f"metrics names the output {wrong!r}, and the model's are {', '.join(outputs)}.", ("metrics",))
     return decided(dict.fromkeys(found), model, context.loss, y)
+
+
+def _check_outputs(metrics: Sequence[Metric], outputs: Sequence[str], y: Any) -> None:
+    """Refuses metrics of outputs that are not there or have no labels, and labels of none of several outputs."""
+    labelled = [name for name in outputs if name in y] if len(outputs) > 1 else outputs
+    if not labelled:
+        raise DataError(f"the model's outputs are {', '.join(outputs)}, and y_test has only {', '.join(y)}.", ("data",))
+    for name in (metric.output for metric in metrics if metric.output is not None):
+        if name not in outputs:
+            raise InputError(
+                f"metrics names the output {name!r}, and the model's are {', '.join(outputs)}.", ("metrics",)
+            )
+        if name not in labelled:
+            raise InputError(
+                f"metrics names the output {name!r}, and y_test has only {', '.join(y)}. Give its labels, or leave its "
+                "metrics out.",
+                ("metrics",),
+            )
 
 
 def _usual_metrics(model: Any, context: Context, output: str | None) -> list[Metric]:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfopt.data.labels import check_named
 from tfopt.data.splits import CHUNK, Data, Split
 from tfopt.errors import DataError, ModelError
 from tfopt.losses import build_loss
@@ -60,14 +61,11 @@ def check_targets(model: keras.Model, data: Data, loss: Any) -> None:
     for output, own in by_output.items():
         name_of_loss = loss_name(own) or ""
         for name, split in seen.items():
-            labels = split.y.get(output) if isinstance(split.y, dict) else split.y if len(shapes) == 1 else None
-            if isinstance(split.y, dict) and labels is None:
-                raise DataError(
-                    f"the output {output!r} has a loss, and y_{name} has only {', '.join(split.y)}.", ("data",)
-                )
+            check_named(split.y, shapes, f"y_{name}")
+            labels = split.y.get(output) if isinstance(split.y, dict) else split.y
             if labels is None:
                 raise DataError(
-                    f"the model has the outputs {', '.join(shapes)}: give y_{name} as a dict by these names.", ("data",)
+                    f"the output {output!r} has a loss, and y_{name} has only {', '.join(split.y)}.", ("data",)
                 )
             what = f"y_{name}" if len(shapes) == 1 and not isinstance(split.y, dict) else f"y_{name}[{output!r}]"
             _check_one(what, labels, name_of_loss, shapes[output])

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
@@ -34,6 +34,9 @@ from tfopt.training.learning_rate_finder import LearningRateFinder, with_rate
 from tfopt.training.output_decisions import Decisions, at_thresholds, decisions_of, keras_metric
 from tfopt.training.penalty_log import PenaltyLog
 from tfopt.training.validation_scores import ValidationScores
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 @dataclass(frozen=True)
@@ -111,10 +114,13 @@ def fit(
         with settings.devices.scope():
             backup.restore_model(trained)
         trained.fit(
-            data.train.training(
-                Reading(settings.batch_size, settings.seed, state.epoch, settings.epochs, data.augment)
+            unscored_filled(
+                model,
+                data.train.training(
+                    Reading(settings.batch_size, settings.seed, state.epoch, settings.epochs, data.augment)
+                ),
             ),
-            validation_data=data.validation.batches(settings.batch_size),
+            validation_data=unscored_filled(model, data.validation.batches(settings.batch_size)),
             class_weight=weights,
             steps_per_epoch=steps,
             initial_epoch=settings.epochs if state.stopped else state.epoch,
@@ -135,6 +141,29 @@ def fit(
         )
         settings.devices.meet()
     return {name: [logs[name] for logs in state.history] for name in (state.history[0] if state.history else ())}
+
+
+def unscored_filled(model: keras.Model, batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Batches `(x, y)` with zeros as targets of the outputs that have none, which no loss and no metric reads.
+
+    Keras asks for targets of all of several outputs, also of those without a loss.
+
+    Args:
+        model: The model.
+        batches: The batches; where `y` is no dict they stay as they are.
+    """
+    import tensorflow as tf
+
+    targets = batches.element_spec[1]
+    missing = [name for name in signature.output_names(model) if isinstance(targets, dict) and name not in targets]
+    if not missing:
+        return batches
+
+    def filled(x: Any, y: Any) -> tuple[Any, Any]:
+        samples = tf.shape(next(iter(y.values())))[0]
+        return x, {**y, **{name: tf.zeros((samples, 1)) for name in missing}}
+
+    return batches.map(filled)
 
 
 def find_learning_rate(
@@ -163,7 +192,9 @@ def find_learning_rate(
             on_train_batch_end=lambda batch, logs: part(len(finder.rates) / finder.steps)
         )
         trained.fit(
-            data.train.training(Reading(settings.batch_size, settings.seed, 0, epochs, data.augment)),
+            unscored_filled(
+                model, data.train.training(Reading(settings.batch_size, settings.seed, 0, epochs, data.augment))
+            ),
             class_weight=class_weights(model, settings, data.train),
             steps_per_epoch=steps,
             epochs=epochs,
@@ -258,6 +289,11 @@ def compile_arguments(model: keras.Model, settings: FitSettings, steps_per_epoch
             "your own.",
             ("loss",),
         )
+    if isinstance(loss, Mapping):  # of outputs in a list Keras takes no dict but one of all of them
+        missing = [name for name in signature.output_names(model) if name not in loss]
+        loss = {**loss, **dict.fromkeys(missing)}
+        if isinstance(weights := own.get("loss_weights"), Mapping):
+            own["loss_weights"] = {**dict.fromkeys(loss, 1.0), **weights}
     own.update(
         optimizer=build_optimizer(spec, settings.decay_steps or settings.epochs * steps_per_epoch),
         loss=loss,

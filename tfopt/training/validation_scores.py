@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfopt.data.labels import check_named
 from tfopt.data.splits import Samples, Split
 from tfopt.metrics import Metric, find, score_split
 from tfopt.models import signature
@@ -42,7 +43,9 @@ class ValidationScores(keras.callbacks.Callback):
         self._decided: list[Metric] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Forgets how the outputs of another model decided."""
+        """Checks that the labels are of the model's outputs, and forgets how those of another model decided."""
+        if any(metric.output is None for metric in self._metrics):
+            check_named(self._split.y, signature.output_names(self.model))
         self._decided = []
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
