@@ -224,6 +224,21 @@ def test_determinism_and_the_models_regularizers_end_with_the_training(whole):
     assert all(v.regularizer is None for v in whole.model.trainable_variables)
 
 
+def test_a_training_step_is_traced_once(data, tmp_path):
+    traced = []
+
+    class Counted(keras.Model):
+        def train_step(self, batch):
+            traced.append(self)
+            return super().train_step(batch)
+
+    outer = build()
+    model = Counted(outer.inputs, outer.outputs)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    trainer.fit(model, data, FitSettings(epochs=2), tmp_path)
+    assert len(traced) == 1
+
+
 def test_full_batch_gradient_descent_on_a_linear_model_is_the_closed_form_step(tmp_path):
     """One step of gradient descent on the mean squared error: w - rate * 2/n X^T (Xw - y)."""
     generator = np.random.default_rng(0)

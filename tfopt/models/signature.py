@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,10 @@ import numpy as np
 
 from tfopt.data.arrays import Arrays
 from tfopt.data.splits import CHUNK, Samples, untuned
+from tfopt.keras_private import all_layers
+
+# What the largest output of a layer may take in inference, for all samples of a batch.
+ACTIVATION_BYTES = 64 * 2**20
 
 
 def inputs_of(model: Any) -> dict[str, tuple[int | None, ...]]:
@@ -64,6 +69,26 @@ def keras_outputs(model: Any, x: Arrays | Samples) -> dict[str, np.ndarray]:
 
     inputs = x.inputs() if isinstance(x, Samples) else x
     if not isinstance(inputs, tf.data.Dataset):  # of arrays Keras makes one with autotuning
-        inputs = untuned(tf.data.Dataset.from_tensor_slices((inputs,)).batch(CHUNK))
+        inputs = untuned(tf.data.Dataset.from_tensor_slices((inputs,)).batch(inference_batch(model)))
     outputs = named_outputs(model, model.predict(inputs, verbose=0))
     return {name: np.asarray(value) for name, value in outputs.items()}
+
+
+def inference_batch(model: Any) -> int:
+    """Samples at once in inference, at most `CHUNK`: so many that the largest output of a layer stays in 64 MB.
+
+    What a convolutional net holds of 256 large images is gigabytes, and takes as long a sample as of eight.
+    """
+    widest = max((_values(layer) for layer in all_layers(model)), default=1)
+    return max(1, min(CHUNK, ACTIVATION_BYTES // (4 * widest)))
+
+
+def _values(layer: Any) -> int:
+    """Number of values that a layer gives for a sample; 1 where it does not know, or is called in several places."""
+    import keras
+
+    try:
+        shapes = [tensor.shape[1:] for tensor in keras.tree.flatten(layer.output)]
+    except (AttributeError, ValueError):  # not built, or several outputs of several calls
+        return 1
+    return max((math.prod(side or 1 for side in shape) for shape in shapes), default=1)

@@ -234,6 +234,7 @@ def training_setup(
             arguments = compile_arguments(model, settings, steps_per_epoch)
             arguments["optimizer"] = devices.optimizer(change(arguments["optimizer"]))
             copy.compile(**{**arguments, **devices.compile_arguments()})
+            copy.optimizer.build(copy.trainable_variables)  # a step that makes its variables is traced twice
         stack.enter_context(rated(copy, settings.rates))
         yield copy
 
