@@ -6,9 +6,9 @@ on `tf.lite.Interpreter`; the Keras models are evaluated before and after prunin
 steps, with everything else that a run of it does: its checks, checkpoints, comparison with the Keras model, and report.
 Both sides begin with the same weights and have the same data, optimizer, batches and epochs.
 
-    lenet_5        20,000 images of MNIST, 3 epochs, 3 more of pruning to 80%, int8, 10,000 test images: training decides
+    lenet_5        20,000 images of MNIST, 3 epochs, 3 more of pruning to 80%, int8, 10,000 test images
     mobilenet_96   MobileNetV2, alpha 0.35, at 96 x 96: 512 images, one epoch, one of pruning, int8, 500 test images
-    mobilenet_224  a finished MobileNetV2 at 224 x 224: int8 of 100 samples, 500 test images: conversion and scoring decide
+    mobilenet_224  a finished MobileNetV2 at 224 x 224: evaluated, int8 with 100 samples, 500 test images
 
 Each job is a process of its own, from its start, imports included, to its end; the sides take turns. The labels of
 `mobilenet_224` are what its float model says, so that its accuracy is the share of samples on which the file agrees.
@@ -127,7 +127,9 @@ def prepare(name, folder):
         model.save(folder / "model.keras")
     layers = [layer.get_weights() for layer in model.layers]
     np.savez(folder / "weights.npz", **{f"{i}_{j}": w for i, all in enumerate(layers) for j, w in enumerate(all)})
-    np.savez(folder / "data.npz", **{f"{kind}_{s}": a for s, xy in data.items() for kind, a in zip("xy", xy)})
+    np.savez(
+        folder / "data.npz", **{f"{kind}_{s}": a for s, xy in data.items() for kind, a in zip("xy", xy, strict=True)}
+    )
 
 
 def started(model, folder):
@@ -197,6 +199,9 @@ def by_the_book(name, folder):
         model.fit(x, y, callbacks=[tfmot.sparsity.keras.UpdatePruningStep()], **fitted)
         before = model.evaluate(x_test, y_test, verbose=0)[1]
         model = tfmot.sparsity.keras.strip_pruning(model)
+    else:
+        model.compile(metrics=["accuracy"])
+        before = model.evaluate(x_test, y_test, verbose=0)[1]
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([sample[None]] for sample in x[:CALIBRATED])
