@@ -231,6 +231,34 @@ def test_set_loss_takes_training():
     assert told == [True], "_compute_loss_has_training_arg"
 
 
+def test_build_compiled_state():
+    own = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    own.compile("adam", "mse", metrics=["mae"])
+    symbolic = tuple(keras.KerasTensor((None, size), "float32") for size in (2, 1))
+    keras_private.build_compiled_state(own, symbolic)
+    assert own.optimizer.built, "_symbolic_build"
+    assert [variable.shape for variable in own.metrics[1].variables], "_symbolic_build"
+
+
+def test_step_functions_by():
+    own, made = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)]), []
+    own.compile("sgd", "mse")
+    own.make_train_function()
+    with keras_private.step_functions_by(own, lambda step: made.append(step) or "function"):
+        own.make_train_function()
+        own.make_test_function()
+        assert (own.train_function, own.test_function) == ("function", "function"), "_make_function"
+    assert made == [own.train_step, own.test_step]
+    assert (own.train_function, own.test_function) == (None, None)
+    own.make_train_function()
+    assert callable(own.train_function)
+
+
+def test_optionals_as_none(model):
+    missing = tf.experimental.Optional.empty(tf.TensorSpec(()))
+    assert keras_private.optionals_as_none(model, lambda batch: batch)((1, missing)) == (1, None)
+
+
 def test_penalty_in_loss(model):
     assert float(keras_private.penalty_in_loss(model, tf.constant([1.0, 2.0]))) == 3
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():

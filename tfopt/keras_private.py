@@ -138,6 +138,33 @@ def set_loss_takes_training(model: Any, takes: bool) -> None:
     model._compute_loss_has_training_arg = takes
 
 
+def build_compiled_state(model: Any, batch: Any) -> None:
+    """Makes the variables of the optimizer, the loss and the metrics of a compiled model.
+
+    Args:
+        model: The model.
+        batch: `(x, y)` or `(x, y, sample_weight)` in symbolic tensors.
+    """
+    model._symbolic_build(data_batch=batch)
+
+
+@contextlib.contextmanager
+def step_functions_by(model: Any, make: Callable[[Callable[[Any], Any]], Any]) -> Iterator[None]:
+    """In the block `make` turns the model's `train_step` and `test_step` into the functions that Keras calls."""
+    object.__setattr__(model, "_make_function", make)
+    model.train_function = model.test_function = None
+    try:
+        yield
+    finally:
+        object.__delattr__(model, "_make_function")
+        model.train_function = model.test_function = None
+
+
+def optionals_as_none(model: Any, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A step that takes the parts of a batch which Keras wrapped as missing as None."""
+    return model._autoconvert_optionals(step)
+
+
 def penalty_in_loss(model: Any, penalty: Any) -> Any:
     """A penalty scaled as Keras adds it to the loss: under a distribution strategy a replica's share."""
     return model._aggregate_additional_loss(penalty)

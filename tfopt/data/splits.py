@@ -49,6 +49,47 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options)
 
 
+def batches_of(arrays: Any, size: int) -> tf.data.Dataset:
+    """The batches of arrays `(samples, ...)`, nested in any way, in their order.
+
+    Args:
+        arrays: The arrays, which stay where they are in memory.
+        size: Samples of a batch.
+    """
+    import tensorflow as tf
+
+    count = len(tf.nest.flatten(arrays)[0])
+
+    def batch(number: Any) -> Any:
+        return rows_of(arrays, number * size, lambda array, first: array[first : first + size])
+
+    return untuned(tf.data.Dataset.range(-(-count // size)).map(batch).prefetch(2))
+
+
+def rows_of(arrays: Any, index: Any, choose: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Any:
+    """Some samples of arrays, nested in any way, as tensors: for the function of a `tf.data.Dataset.map`.
+
+    A data set that is given whole arrays copies them once as a tensor, and again as a part of its graph, each time that
+    it is read; here only what is chosen is copied.
+
+    Args:
+        arrays: The arrays `(samples, ...)`.
+        index: A tensor for `choose`.
+        choose: Gives the samples of an array for the value of `index`.
+    """
+    import tensorflow as tf
+
+    flat = [np.asarray(array) for array in tf.nest.flatten(arrays)]
+    types = [tf.as_dtype(array.dtype) for array in flat]
+
+    def chosen(index: np.ndarray) -> list[np.ndarray]:
+        return [choose(a, index).astype(t.as_numpy_dtype, copy=False) for a, t in zip(flat, types, strict=True)]
+
+    parts = tf.numpy_function(chosen, [index], types)
+    shaped = [tf.ensure_shape(part, (None, *array.shape[1:])) for part, array in zip(parts, flat, strict=True)]
+    return tf.nest.pack_sequence_as(arrays, shaped)
+
+
 class Samples(ABC):
     """Samples and their targets: `Split` has them in memory, `Stream` reads them batch by batch."""
 
@@ -133,9 +174,7 @@ class Split(Samples):
 
     def batches(self, size: int) -> tf.data.Dataset:
         """The batches in the order of the split."""
-        import tensorflow as tf
-
-        return untuned(tf.data.Dataset.from_tensor_slices((self.x, self.y)).batch(size))
+        return batches_of((self.x, self.y), size)
 
     def training(self, reading: Reading) -> tf.data.Dataset:
         """Batches in an order that only the seed and the epoch's number decide.
@@ -144,7 +183,6 @@ class Split(Samples):
         """
         import tensorflow as tf
 
-        arrays = tf.nest.map_structure(tf.convert_to_tensor, (self.x, self.y))
         rows = tf.convert_to_tensor(self._rows())
         seed, size, augment = reading.seed, reading.batch_size, reading.augment
         steps = -(-len(self) // size)
@@ -156,7 +194,7 @@ class Split(Samples):
             )
 
         def gather(index: Any, step: Any) -> Any:
-            x, y = tf.nest.map_structure(lambda tensor: tf.gather(tensor, index), arrays)
+            x, y = rows_of((self.x, self.y), index, lambda array, rows: array[rows])
             return augment(x, y, tf.stack([tf.cast(seed, tf.int64), step])) if augment else (x, y)
 
         epochs = tf.data.Dataset.range(reading.first_epoch, reading.epochs)

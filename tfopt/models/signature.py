@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfopt.data.arrays import Arrays
-from tfopt.data.splits import CHUNK, Samples, untuned
+from tfopt.data.splits import CHUNK, Samples, batches_of
 from tfopt.keras_private import all_layers
 
 # What the largest output of a layer may take in inference, for all samples of a batch.
@@ -68,8 +68,8 @@ def keras_outputs(model: Any, x: Arrays | Samples) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
     inputs = x.inputs() if isinstance(x, Samples) else x
-    if not isinstance(inputs, tf.data.Dataset):  # of arrays Keras makes one with autotuning
-        inputs = untuned(tf.data.Dataset.from_tensor_slices((inputs,)).batch(inference_batch(model)))
+    if not isinstance(inputs, tf.data.Dataset):  # of arrays Keras makes one that copies them, with autotuning
+        inputs = batches_of((inputs,), inference_batch(model))
     outputs = named_outputs(model, model.predict(inputs, verbose=0))
     return {name: np.asarray(value) for name, value in outputs.items()}
 

@@ -33,6 +33,7 @@ from tfopt.training.layer_rates import factors_of, frozen, rated
 from tfopt.training.learning_rate_finder import LearningRateFinder, with_rate
 from tfopt.training.output_decisions import Decisions, at_thresholds, decisions_of, keras_metric
 from tfopt.training.penalty_log import PenaltyLog
+from tfopt.training.step_functions import direct_steps
 from tfopt.training.validation_scores import ValidationScores
 
 if TYPE_CHECKING:
@@ -113,32 +114,30 @@ def fit(
         backup = EpochBackup(settings.devices.leaders(folder) / BACKUP, state, extra, settings.devices.leads)
         with settings.devices.scope():
             backup.restore_model(trained)
-        trained.fit(
-            unscored_filled(
-                model,
-                data.train.training(
-                    Reading(settings.batch_size, settings.seed, state.epoch, settings.epochs, data.augment)
-                ),
-            ),
-            validation_data=unscored_filled(model, data.validation.batches(settings.batch_size)),
-            class_weight=weights,
-            steps_per_epoch=steps,
-            initial_epoch=settings.epochs if state.stopped else state.epoch,
-            epochs=settings.epochs,
-            shuffle=False,  # the data has an order of its own for each epoch
-            verbose=0,
-            callbacks=[
-                Reseed(settings.seed),
-                StopOnNaN(),
-                ClosureStep(),
-                PenaltyLog(),
-                *([ValidationScores(data.validation, scores)] if scores else []),
-                *extra,
-                *_logs(settings, folder),
-                backup,
-                _Telling(listener or Listener()),
-            ],
-        )
+        reading = Reading(settings.batch_size, settings.seed, state.epoch, settings.epochs, data.augment)
+        batches = unscored_filled(model, data.train.training(reading))
+        with direct_steps(trained, batches):
+            trained.fit(
+                batches,
+                validation_data=unscored_filled(model, data.validation.batches(settings.batch_size)),
+                class_weight=weights,
+                steps_per_epoch=steps,
+                initial_epoch=settings.epochs if state.stopped else state.epoch,
+                epochs=settings.epochs,
+                shuffle=False,  # the data has an order of its own for each epoch
+                verbose=0,
+                callbacks=[
+                    Reseed(settings.seed),
+                    StopOnNaN(),
+                    ClosureStep(),
+                    PenaltyLog(),
+                    *([ValidationScores(data.validation, scores)] if scores else []),
+                    *extra,
+                    *_logs(settings, folder),
+                    backup,
+                    _Telling(listener or Listener()),
+                ],
+            )
         settings.devices.meet()
     return {name: [logs[name] for logs in state.history] for name in (state.history[0] if state.history else ())}
 
