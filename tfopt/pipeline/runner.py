@@ -151,6 +151,8 @@ def _made(recipe: Recipe, out: Path, progress: Progress, announce: bool) -> Resu
     if recipe.runtime.strategy == "multi_worker":
         seconds = recipe.runtime.start_timeout
         late = f"the other workers of TF_CONFIG did not all start within {seconds:g} s, or cannot be reached."
+        with captured():
+            plan.check_plain_data()
         with killed_after(seconds + GRACE_SECONDS, late), captured():
             plan.start()
     workspace = plan.workspace
@@ -224,6 +226,7 @@ def _fold(plan: Plan, announce: bool, printed: str) -> Result:
                 log.unlink(missing_ok=True)  # a run that has nothing to do keeps the log of the last one
                 log.write_text(printed + early.text())
             with captured(log):
+                plan.check_plain_data()
                 plan.start()
                 plan.check()
             checked = True

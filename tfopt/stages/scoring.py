@@ -74,6 +74,28 @@ def metrics_of(model: Any, context: Context) -> list[Metric]:
     return decided(dict.fromkeys(found), model, context.loss, y)
 
 
+def foreseen_metrics(asked: tuple[Metric, ...], loss: Any, compiled: Mapping[str, Any]) -> tuple[Metric, ...]:
+    """The metrics that `metrics_of` will find, as far as they are known before there is a model; empty if they are not.
+
+    Args:
+        asked: The recipe's metrics.
+        loss: The recipe's loss.
+        compiled: What the model is known to be compiled with; empty where nothing is.
+    """
+    from tfopt import metrics
+
+    if asked or not compiled:
+        return asked
+    names = compiled.get("metrics") or []
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return ()
+    if found := [metric for name in names if (metric := metrics.known(name)) is not None]:
+        return tuple(found)
+    loss = loss if loss is not None else compiled.get("loss")
+    return (metrics.default_metric(loss.lower()),) if isinstance(loss, str) else ()
+
+
 def _check_outputs(metrics: Sequence[Metric], outputs: Sequence[str], y: Any) -> None:
     """Refuses metrics of outputs that are not there or have no labels, and labels of none of several outputs."""
     labelled = [name for name in outputs if name in y] if len(outputs) > 1 else outputs
@@ -135,6 +157,23 @@ def gated(name: str | None, metrics: Sequence[Metric]) -> Metric:
             ("metric",),
         )
     return known[name]
+
+
+def check_gate(max_drop: float | None, name: str | None, metrics: Sequence[Metric]) -> None:
+    """Refuses a gate that cannot be met or looked at, before there is a model.
+
+    Args:
+        max_drop: The largest drop that is allowed.
+        name: The metric that the gate looks at; None for the first one.
+        metrics: The metrics that will be measured, without the names of outputs; empty where they are not known yet.
+
+    Raises:
+        InputError: No metric has that name, or `max_drop` of an accuracy is 1 or above.
+    """
+    if not metrics:
+        return
+    of_outputs = [metric for metric in metrics if name is not None and name.endswith(f"_{metric.name}")]
+    check_drop(max_drop, of_outputs[0] if of_outputs else gated(name, metrics))
 
 
 def check_drop(max_drop: float | None, metric: Metric) -> None:

@@ -11,8 +11,8 @@ from pydantic import Field
 from tfopt.metrics import compare_outputs, score_split
 from tfopt.recipe.artifact import TRAINED, Artifact, Format
 from tfopt.recipe.details.verification import ClassScores
-from tfopt.recipe.stage import Context, Need, Stage
-from tfopt.stages.scoring import check_drop, check_metrics, gated, metrics_of
+from tfopt.recipe.stage import Context, Need, Outlook, Stage
+from tfopt.stages.scoring import check_drop, check_gate, check_metrics, gated, metrics_of
 
 if TYPE_CHECKING:
     from tfopt.metrics import Metric
@@ -43,6 +43,10 @@ class Verify(Stage):
     """The metric that the gate looks at, if not the first one."""
     against: str | None = None
     """The stage to compare with, if not the usual one."""
+
+    def check_settings(self, outlook: Outlook) -> None:
+        """Checks the gate."""
+        check_gate(self.max_drop, self.metric, outlook.metrics)
 
     def check(self, model: Any, context: Context) -> None:
         """Checks the metrics and the gate."""
