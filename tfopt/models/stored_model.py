@@ -65,7 +65,7 @@ def check(path: Path, objects: Container[str] = (), trust: bool = False) -> Sequ
     refuse_foreign(path)
     if path.suffix not in FILES:
         raise ModelError(
-            f"{path} is not a model file. tfopt takes a .keras or .h5 file, or a SavedModel folder of Keras 2. "
+            f"a model is a .keras or .h5 file, or a SavedModel folder of Keras 2, and {path} is none of them. "
             f"Received: a file that begins with {_head(path)[:8]!r}.",
             ("model",),
         )
