@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import symtable
+import sys
 import tokenize
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,12 +51,43 @@ class SourceNames:
         return cls(frozenset(bound), certain, frozenset(s.get_name() for s in symbols if s.is_imported()))
 
 
-def check_defined(path: Path, name: str) -> None:
+def words(path: Path) -> set[str]:
+    """Every text that is written out in a Python file, such as the names that its entries of a registry have."""
+    tree = ast.parse(path.read_bytes())
+    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def check_module_defines(module: str, name: str) -> None:
+    """As `check_defined`, of a module that Python finds in a package or the working directory; nothing is imported.
+
+    Raises:
+        InputError: There is no such package, or the module's file does not define the name.
+    """
+    top, *inner = module.split(".")
+    if module in sys.modules:
+        return
+    try:
+        spec = importlib.util.find_spec(top)  # which imports nothing, where a name inside of it would
+    except ValueError:  # a module that says nothing of where it is from
+        return
+    if spec is None:
+        raise InputError(f"there is no module {module!r}. Python looks in the working directory and in packages.")
+    if spec.origin is None or not spec.origin.endswith(".py"):
+        return
+    place = Path(spec.origin).parent.joinpath(*inner) if inner else Path(spec.origin)
+    for file in (place, place.with_suffix(".py"), place / "__init__.py"):
+        if file.is_file() and not (file.parent / name.split(".")[0]).exists() and file.suffix == ".py":
+            check_defined(file, name, module)
+            return
+
+
+def check_defined(path: Path, name: str, called: str | None = None) -> None:
     """Refuses a name that a file certainly does not define.
 
     Args:
         path: A Python file.
         name: The name, with dots for an attribute of a class, which is left to the import.
+        called: The name of the file's module, if it is called so.
 
     Raises:
         InputError: The file does not define it, or is not Python.
@@ -68,9 +101,10 @@ def check_defined(path: Path, name: str) -> None:
         raise InputError(f"{path} does not import: {type(error).__name__}: {error}.") from error
     first = name.split(".")[0]
     if found.certain and first not in found.names:
-        public = [known for known in found.names - found.imported if not known.startswith("_")]
+        own = found.names if called else found.names - found.imported
+        public = [known for known in own if not known.startswith("_")]
         way = did_you_mean(first, public) if public else "It defines no function."
-        raise InputError(f"{path} has no {name!r}. {way}")
+        raise InputError(f"{called or path} has no {name!r}. {way}")
 
 
 def compiled_with(path: Path, function: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Nothing here but `folder_layers` imports TensorFlow: a download that failed is t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 import zlib
@@ -71,6 +72,8 @@ def check(path: Path, objects: Container[str] = (), trust: bool = False) -> Sequ
         )
     layers = list(_layers_in(_config(path)))
     refuse_code(path, layers, objects, trust)
+    if path.suffix == ".keras":
+        _check_members(path)
     return layers
 
 
@@ -148,17 +151,28 @@ def _refuse_mistaken(path: Path) -> None:
 
 
 def _text_in_archive(path: Path) -> bytes:
-    """The config in a `.keras` file whose members all are there and undamaged."""
+    """The config in a `.keras` file."""
+    with _archive(path) as archive:
+        names = archive.namelist()
+        if CONFIG not in names:
+            raise _not_whole(path, f"there is no {CONFIG} in it, but {', '.join(names[:4]) or 'nothing'}")
+        return archive.read(CONFIG)
+
+
+def _check_members(path: Path) -> None:
+    """Refuses a `.keras` file without weights, or with a member whose checksum does not hold."""
+    with _archive(path) as archive:
+        if not set(WEIGHTS) & set(archive.namelist()):
+            raise _not_whole(path, f"there are no weights in it, which are in {WEIGHTS[0]}")
+        if damaged := archive.testzip():
+            raise _not_whole(path, f"{damaged} in it is damaged")
+
+
+@contextlib.contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if CONFIG not in names:
-                raise _not_whole(path, f"there is no {CONFIG} in it, but {', '.join(names[:4]) or 'nothing'}")
-            if not set(WEIGHTS) & set(names):
-                raise _not_whole(path, f"there are no weights in it, which are in {WEIGHTS[0]}")
-            if damaged := archive.testzip():
-                raise _not_whole(path, f"{damaged} in it is damaged")
-            return archive.read(CONFIG)
+            yield archive
     except (zipfile.BadZipFile, EOFError) as error:
         raise _not_whole(path, "it is cut short, or damaged") from error
     except (zlib.error, RuntimeError) as error:

@@ -201,7 +201,9 @@ def validate(recipe: Recipe | str | os.PathLike[str]) -> list[Step]:
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     with captured():
-        Plan(recipe, Path(), Progress()).check()
+        plan = Plan(recipe, Path(), Progress())
+        plan.check_plain_data()
+        plan.check()
     return recipe.chain()
 
 

@@ -17,6 +17,7 @@ from tfopt.recipe.artifact import Artifact, Skipped
 from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.settings import Patterns, Settings
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
+from tfopt.stages.optimizer_names import check_optimizer
 from tfopt.stages.scoring import check_metrics, test_metrics
 
 if TYPE_CHECKING:
@@ -161,7 +162,8 @@ class TrainingStage(Stage):
         return rates
 
     def check_settings(self, outlook: Outlook) -> None:
-        """Checks that rare classes are made up for once."""
+        """Checks the optimizer's name, and that rare classes are made up for once."""
+        check_optimizer(self.optimizer)
         self._refuse_both()
 
     def _refuse_both(self) -> None:
