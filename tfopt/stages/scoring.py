@@ -165,15 +165,34 @@ def check_gate(max_drop: float | None, name: str | None, metrics: Sequence[Metri
     Args:
         max_drop: The largest drop that is allowed.
         name: The metric that the gate looks at; None for the first one.
-        metrics: The metrics that will be measured, without the names of outputs; empty where they are not known yet.
+        metrics: The metrics that will be measured, as far as they are known; outputs that are not among them may have
+            others, whose names begin with the output's.
 
     Raises:
-        InputError: No metric has that name, or `max_drop` of an accuracy is 1 or above.
+        InputError: No metric can have that name, or `max_drop` of an accuracy is 1 or above.
     """
-    if not metrics:
-        return
-    of_outputs = [metric for metric in metrics if name is not None and name.endswith(f"_{metric.name}")]
-    check_drop(max_drop, of_outputs[0] if of_outputs else gated(name, metrics))
+    if name is None:
+        first = metrics[:1] if all(metric.output is None for metric in metrics) else ()
+    else:
+        first = tuple(metric for metric in metrics if f"_{name}".endswith(f"_{metric.name}"))
+        if metrics and not first and not _is_metric(name):
+            gated(name, metrics)
+    for metric in first[:1]:
+        check_drop(max_drop, metric)
+
+
+def _is_metric(name: str) -> bool:
+    """Whether a name is that of a metric, or may be one with the name of an output in front."""
+    from tfopt import metrics
+
+    words = name.split("_")
+    for start in range(len(words)):
+        try:
+            metrics.find("_".join(words[start:]))
+        except InputError:
+            continue
+        return True
+    return False
 
 
 def check_drop(max_drop: float | None, metric: Metric) -> None:
