@@ -20,6 +20,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from tfopt.errors import InputError, did_you_mean
+from tfopt.source_names import check_defined, check_module_defines
 
 _DIGEST = "__tfopt_digest__"
 # What Keras writes around the cause of an error: for a terminal, before it and after it.
@@ -63,7 +64,7 @@ class Ref:
         `{file.py:name: {argument: value}}` gives it arguments.
 
         Raises:
-            InputError: `text` has neither form, or the file does not exist.
+            InputError: `text` has neither form, the file does not exist, or certainly does not define the name.
         """
         if isinstance(text, Mapping):
             return cls._with_arguments(text, folder)
@@ -71,9 +72,13 @@ class Ref:
         if not target or not all(part.isidentifier() for part in name.split(".")):
             raise InputError(f"a reference is written file.py:function or package.module:function. Received: {text!r}.")
         if target.endswith(".py"):
-            return cls(find_file(target, folder), name)
+            file = find_file(target, folder)
+            check_defined(file, name)
+            return cls(file, name)
         if "/" in target or not all(part.isidentifier() for part in target.split(".")):
             raise InputError(f"{target!r} is neither a .py file nor the name of a module. Received: {text!r}.")
+        with _importable(Path.cwd() / "_"):
+            check_module_defines(target, name)
         return cls(target, name)
 
     @classmethod
@@ -208,9 +213,7 @@ def _module_file(name: str) -> Path:
         except (ImportError, ValueError) as error:
             raise InputError(f"module {name!r} does not import: {describe(error)}") from error
     if spec is None or not spec.origin:
-        raise InputError(
-            f"there is no module {name!r}. Python looks for it from the working directory and in packages."
-        )
+        raise InputError(f"there is no module {name!r}. Python looks in the working directory and in packages.")
     return Path(spec.origin)
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfopt.data import sources
 from tfopt.data import splits as splits_module
+from tfopt.data.input_source import InputSource
 from tfopt.data.splits import Data, Reading, Split
 from tfopt.data.streams import Stream
 from tfopt.errors import DataError, InputError
@@ -95,7 +96,7 @@ def test_a_file_of_another_kind_is_answered_with_the_ways_to_read_it(tmp_path, n
         sources.resolve(name, tmp_path)
     one_line(caught)
     with pytest.raises(DataError, match=r"np.save, .*np.savez.*file.py:function") as caught:
-        sources.inputs(name, {}, 4)
+        InputSource(name).take({}, 4)
     one_line(caught)
 
 
@@ -600,7 +601,7 @@ def test_an_npz_file_needs_no_word_in_front(tmp_path):
 
 def test_a_key_in_capitals_is_recognized(tmp_path):
     np.savez(tmp_path / "d.npz", **{key.replace("x_", "X_"): array for key, array in as_dict().items()})
-    for read in (sources.load, lambda path: sources.inputs(str(path), {}, 4)):
+    for read in (sources.load, lambda path: InputSource(str(path)).take({}, 4)):
         with pytest.raises(DataError, match=r"the data has no x_train\. Did you mean 'X_train' by it\?"):
             read(tmp_path / "d.npz")
 
@@ -620,7 +621,7 @@ def test_of_a_broken_file_no_more_is_read_than_a_byte_to_say_what_it_is(tmp_path
 def test_what_cannot_be_opened_is_said_in_one_line(tmp_path):
     (tmp_path / "d.npz").mkdir()
     with pytest.raises(DataError, match=r"not a whole \.npz file") as caught:
-        sources.inputs(str(tmp_path / "d.npz"), {}, 4)
+        InputSource(str(tmp_path / "d.npz")).take({}, 4)
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -631,7 +632,7 @@ def test_a_pickle_in_the_place_of_arrays_is_one_line_with_the_way_out(tmp_path, 
         path.write_bytes(pickle.dumps({"x_train": [1, 2]}))
     else:
         np.savez(path, **{**as_dict(), "x_train": np.array([[1], None], object)})
-    for read in (sources.load, lambda path: sources.inputs(str(path), {}, 4)):
+    for read in (sources.load, lambda path: InputSource(str(path)).take({}, 4)):
         with pytest.raises(DataError, match=r"holds Python objects \(a pickle\).*np\.savez") as caught:
             read(path)
         assert len(str(caught.value).splitlines()) == 1

@@ -347,7 +347,7 @@ def test_custom_objects_and_trust_reach_the_file(tmp_path):
     assert loading.as_keras3(tmp_path / "m.keras", trust=True).count_params() == 8
 
 
-@pytest.mark.parametrize("source", [None, 3, b"TFL3", layers.Dense(2), "."])
+@pytest.mark.parametrize("source", [None, 3, b"TFL3", layers.Dense(2)])
 def test_what_is_no_model_is_refused_with_what_is(source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError, match=r"\.keras or \.h5 file or of a SavedModel folder\. Received: "):

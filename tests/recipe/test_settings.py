@@ -100,7 +100,7 @@ def test_a_missing_field_is_named():
 def test_an_impossible_value_is_shown_with_its_field(value):
     [(place, sentence)] = problems(size=value)
     assert place == ("size",)
-    assert sentence.startswith("outer.size: ")
+    assert sentence.startswith("outer.size is ")
     assert sentence.endswith(f"Received: {value!r}.")
 
 

@@ -1,8 +1,6 @@
 """The stage `search` from a recipe to the front, on a network that learns in a second."""
 
 import gzip
-import json
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -15,7 +13,7 @@ from tfopt.pipeline.plan import Plan
 from tfopt.recipe.details.quantization import ConversionWarnings
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe
-from tfopt.recipe.stage import read_stages
+from tfopt.recipe.stage import Outlook, read_stages
 from tfopt.stages.subpipeline import run_stages, warnings_of
 
 
@@ -241,16 +239,9 @@ def test_it_goes_through_yaml(tmp_path):
     assert Recipe.load(file).stages[1] == stage
 
 
-def test_workers_that_train_as_one_are_not_for_a_search(samples, tmp_path, monkeypatch):
-    config = {"cluster": {"worker": ["127.0.0.1:1"]}, "task": {"type": "worker", "index": 0}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-    stage = tfopt.Search(max_drop=0.1)
-    made = recipe(samples, TRAIN, stage)
-    plan = Plan(made, tmp_path, Progress())
-    context = plan.context("search", "", tmp_path, {})
-    devices = replace(context.devices, runtime=tfopt.Runtime(strategy="multi_worker"))
+def test_workers_that_train_as_one_are_not_for_a_search():
     with pytest.raises(InputError, match=r"tfopt search --workers 2"):
-        stage.check(plan.model, replace(context, devices=devices))
+        tfopt.Search(max_drop=0.1).check_settings(Outlook(tfopt.Runtime(strategy="multi_worker")))
 
 
 def test_a_teacher_that_no_stage_makes_is_found_in_the_recipe(samples):

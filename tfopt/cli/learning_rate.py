@@ -25,16 +25,20 @@ def learning_rate(
 ) -> None:
     """Find a learning rate: it is raised at every batch until the loss grows. The recipe's results stay as they are."""
     from tfopt.cli.models import check_folder
+    from tfopt.errors import InputError
     from tfopt.output_capture import captured
+    from tfopt.pipeline.learning_rate import check, find_learning_rate
 
+    if not 0 < low < high:
+        raise InputError(f"--low is above 0 and below --high. Received: --low {low:g} --high {high:g}.")
     if plot is not None:
         check_folder(plot)
     loaded = load(recipe, data, None)
+    check(loaded, stage)
     console = open_console()
     with progress_bar(console, "learning rate") as part:
         with captured():
             from tfopt.training.learning_rate_finder import LearningRateFinder
-        from tfopt.pipeline.learning_rate import find_learning_rate
         from tfopt.report import learning_rate as words
 
         finder = LearningRateFinder(low, high, steps)

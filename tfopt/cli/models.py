@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from tfopt.data.input_source import InputSource
     from tfopt.quantization.conversion import Conversion
     from tfopt.recipe.export import Export
 
@@ -96,6 +97,15 @@ def check_folder(file: Path) -> None:
         raise InputError(f"there is no folder {file.parent}. Make it, or name another file.")
 
 
+def check_files(model: Path, data: str | None, trust: bool) -> InputSource | None:
+    """Checks a model and the inputs for it before TensorFlow is imported, which takes seconds; returns the inputs."""
+    from tfopt.data.input_source import InputSource
+    from tfopt.models import stored_model
+
+    stored_model.check(model, trust=trust)
+    return None if data is None else InputSource(data, stored_model.input_shapes(model))
+
+
 def _rule(text: str) -> dict[str, Any]:
     from tfopt.errors import InputError
 
@@ -112,14 +122,14 @@ def _converted(model: Path, export: Export, data: str | None, samples: int, trus
 
     if MODES[export.mode].static and data is None:
         raise InputError(f"{export.mode} needs representative inputs: give --data, such as --data x_train.npy.")
+    source = check_files(model, data, trust)
     with captured():  # TensorFlow prints when it is imported
-        from tfopt.data import sources
         from tfopt.models import loading, signature
         from tfopt.models.keras2.migration import Comparison
         from tfopt.quantization.conversion import convert_with_notes
 
         def inputs_of(model: Any) -> Any:
-            return None if data is None else sources.inputs(data, signature.inputs_of(model), samples)
+            return None if source is None else source.take(signature.inputs_of(model), samples)
 
         admitted = loading.load_any(model, trust=trust, comparison=Comparison(samples=inputs_of))
         inputs = inputs_of(admitted.model)

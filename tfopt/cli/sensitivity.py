@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfopt.cli.models import ModelFile, Trust, check_folder
+from tfopt.cli.models import ModelFile, Trust, check_files, check_folder
 from tfopt.cli.screen import open_console, print_json, print_lines, print_table, progress_bar, write_plot
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ def sensitivity(
     if data is None:
         raise InputError("--prune scores labelled samples: give --data, such as --data npz:file.npz or keras:mnist.")
     wanted = TARGET if target is None else target
+    if not 0 < wanted < 1:
+        raise InputError(f"--target is a fraction of zeros between 0 and 1. Received: {wanted:g}.")
     asked = _Pruning(data, samples or PRUNED_SAMPLES, wanted, metric, tuple(only or ()), tuple(skip or ()))
     _prune(model, asked, as_json, plot, trust)
 
@@ -103,15 +105,15 @@ def sensitivity(
 def _quantized(model: Path, data: str | None, samples: int, as_json: bool, plot: Path | None, trust: bool) -> None:
     from tfopt.report import quantization as words
 
+    source = check_files(model, data, trust)
     console = open_console()
     with progress_bar(console, "sensitivity") as part:
-        from tfopt.data import sources
         from tfopt.models import loading, signature
         from tfopt.models.keras2.migration import Comparison
         from tfopt.quantization import rank_layers
 
         def inputs_of(model: Any) -> Any:
-            return None if data is None else sources.inputs(data, signature.inputs_of(model), samples)
+            return None if source is None else source.take(signature.inputs_of(model), samples)
 
         loaded = loading.as_keras3(model, trust=trust, comparison=Comparison(samples=inputs_of))
         inputs = inputs_of(loaded)
@@ -127,11 +129,15 @@ def _quantized(model: Path, data: str | None, samples: int, as_json: bool, plot:
 
 
 def _prune(model: Path, asked: _Pruning, as_json: bool, plot: Path | None, trust: bool) -> None:
+    from tfopt.models import stored_model
     from tfopt.report import pruning as words
 
+    stored_model.check(model, trust=trust)  # before TensorFlow is imported, which takes seconds
+    wanted = _metrics(asked.metric)
+    source = _source(asked.data)
     console = open_console()
     with progress_bar(console, "sensitivity") as part:
-        found = _pruned(model, asked, trust, part)
+        found = _pruned(model, asked, _labelled_data(source, stored_model.input_shapes(model)), wanted, trust, part)
     curves, suggestion, skipped = found.layers.curves, found.layers.suggestion, found.layers.skipped
     write_plot(plot, lambda: words.curves_plot(curves, suggestion, model.name, found.metric))
     if as_json:
@@ -147,24 +153,30 @@ def _prune(model: Path, asked: _Pruning, as_json: bool, plot: Path | None, trust
     print_lines(console, lines + words.stage_lines(suggestion, asked.target, asked.only, asked.skip), plot)
 
 
-def _pruned(model: Path, asked: _Pruning, trust: bool, part: Callable[[float], None]) -> _Pruned:
+def _pruned(
+    model: Path, asked: _Pruning, data: Data, metrics: tuple[Metric, ...], trust: bool, part: Callable[[float], None]
+) -> _Pruned:
     from tfopt.models import loading, signature
     from tfopt.models.keras2.migration import Comparison
     from tfopt.sparsity import rank_layers
-
-    data = _data(asked.data)
 
     def one_of(model: Any) -> Any:
         return data.fitted(signature.inputs_of(model)).train.few(1).inputs()
 
     loaded = loading.as_keras3(model, trust=trust, comparison=Comparison(samples=one_of))
-    split, metric = _labelled(loaded, data, asked)
+    split, metric = _labelled(loaded, data, metrics, asked.samples)
     found = rank_layers(loaded, split, metric, target=asked.target, only=asked.only, skip=asked.skip, part=part)
     return _Pruned(found, metric.name, len(split))
 
 
-def _data(source: str) -> Data:
-    """The labelled samples that `--data` names."""
+def _metrics(name: str | None) -> tuple[Metric, ...]:
+    from tfopt import metrics
+
+    return (metrics.find(name),) if name else ()
+
+
+def _source(source: str) -> Any:
+    """What `--data` names, resolved."""
     from tfopt.data import sources
     from tfopt.errors import InputError
 
@@ -173,18 +185,25 @@ def _data(source: str) -> Data:
             f"--prune scores labelled samples, and a .npy file has none: np.savez makes a file of x_train, y_train, "
             f"x_test and y_test. Received: {source!r}."
         )
-    return sources.load(sources.resolve(source, Path.cwd()))
+    return sources.resolve(source, Path.cwd())
 
 
-def _labelled(model: Any, data: Data, asked: _Pruning) -> tuple[Split, Metric]:
+def _labelled_data(source: Any, shapes: Mapping[str, tuple[int | None, ...]]) -> Data:
+    """The labelled samples of a resolved source, checked, and fitted to the model's shapes as far as they are known."""
+    from tfopt.data import sources
+
+    data = sources.load(source).fitted(shapes)
+    data.check()
+    return data
+
+
+def _labelled(model: Any, data: Data, wanted: tuple[Metric, ...], samples: int) -> tuple[Split, Metric]:
     """A seeded choice of validation samples, and the requested metric, else that of the model's loss."""
-    from tfopt import metrics
     from tfopt.models import signature
     from tfopt.recipe.stage import Context
     from tfopt.stages.scoring import metrics_of
 
-    wanted = (metrics.find(asked.metric),) if asked.metric else ()
     data = data.fitted(signature.inputs_of(model))
     data.check()
     [metric, *_] = metrics_of(model, Context("", "", Path(), data, 0, metrics=wanted))
-    return data.validation.choose(asked.samples, 0), metric
+    return data.validation.choose(samples, 0), metric

@@ -5,15 +5,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-import pickle
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tfopt.data.array_files import read_arrays
 from tfopt.data.arrays import Arrays, by_name, take
 from tfopt.data.splits import CHUNK, Data, Samples, Split, same_length
 from tfopt.errors import DataError, InputError, did_you_mean
@@ -75,6 +73,11 @@ def resolve(source: Any, folder: Path) -> Any:
     return Ref.parse(source, folder)
 
 
+def is_plain(source: Any) -> bool:
+    """Whether a resolved source is read without TensorFlow, whose import takes seconds: a file, or the digits."""
+    return isinstance(source, Path) or source == "digits"
+
+
 def fingerprint(source: Any, load: Callable[[], Data]) -> str:
     """sha256 that changes with the data: of the file, of the fixed set's name, else of the arrays themselves.
 
@@ -133,37 +136,6 @@ def load(source: Any) -> Data:
     except Exception as error:
         raise DataError(f"the data function failed: {describe(error)}", ("data",)) from error
     return as_data(value)
-
-
-def inputs(source: str, shapes: Mapping[str, tuple[int | None, ...]], count: int) -> Arrays:
-    """Inputs alone, for a command that needs no targets.
-
-    Args:
-        source: A `.npy` file of one array, a `.npz` file of arrays by input name, or what a recipe's `data` may be, of
-            which training samples are taken.
-        shapes: The model's input shapes by name, without the batch; empty where it does not know them.
-        count: Number of samples to take, a seeded choice.
-
-    Raises:
-        DataError: The file is missing or cut short, or the samples do not fit the model.
-    """
-    path = Path(os.path.expandvars(source))
-    if ":" not in source and path.suffix not in ("", ".py", ".npy", ".npz"):
-        raise DataError(
-            f"tfopt does not read {path.suffix} files. Write the inputs into a .npy file with np.save, or an .npz file "
-            "by input name with np.savez, or name a function that reads the file, as in file.py:function. "
-            f"Received: {source!r}.",
-            ("data",),
-        )
-    if path.suffix not in (".npy", ".npz") or source.startswith("npz:"):
-        return load(resolve(source, Path.cwd())).fitted(shapes).calibration(count, 0)
-    arrays = _read_arrays(find_file(str(path), Path.cwd()))
-    if isinstance(arrays, dict) and any(name.lower() == "x_train" for name in arrays):
-        return as_data(arrays).fitted(shapes).calibration(count, 0)
-    if isinstance(arrays, dict) and len(arrays) == 1:
-        [arrays] = arrays.values()
-    have = min(len(array) for array in by_name(arrays).values())
-    return take(arrays, np.sort(np.random.default_rng(0).permutation(have)[:count]))
 
 
 def as_data(value: Any) -> Data:
@@ -298,43 +270,12 @@ def _digits() -> Data:
 
 
 def _from_npz(path: Path) -> Data:
-    arrays = _read_arrays(path)
+    arrays = read_arrays(path)
     if isinstance(arrays, np.ndarray):
         raise DataError(
             f"{path} is one array. Write the four with np.savez: x_train, y_train, x_test, y_test.", ("data",)
         )
     return as_data(arrays)
-
-
-def _read_arrays(path: Path) -> Arrays:
-    """The array of a `.npy` file, or those of a `.npz` file by name.
-
-    Raises:
-        DataError: The file is cut short, or holds pickled objects.
-    """
-    try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            return file
-        with file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if "Object arrays" in str(error) or _first_byte(path) == pickle.PROTO:
-            raise DataError(
-                f"{path} holds Python objects (a pickle), which may run any code when they are read. Write plain "
-                "arrays of numbers with np.savez, each of samples of one shape.",
-                ("data",),
-            ) from error
-        raise DataError(f"{path} is not a whole {path.suffix} file: {describe(error)}", ("data",)) from error
-
-
-def _first_byte(path: Path) -> bytes:
-    """The first byte of a file; empty where the file cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(1)
-    except OSError:
-        return b""
 
 
 def _from_keras(name: str) -> Data:

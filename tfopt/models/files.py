@@ -1,25 +1,22 @@
-"""Model files and SavedModel folders: their layers, listed without running any of their code; loading and saving."""
+"""Loading of model files and SavedModel folders, and saving."""
 
 from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tfopt.errors import ModelError
-from tfopt.keras_private import compiled_settings, saved_model_message
-from tfopt.models import compilation
+from tfopt.keras_private import compiled_settings
+from tfopt.models import compilation, stored_model
 from tfopt.models.backend import keras_on_tensorflow
 from tfopt.models.keras2 import migration
-from tfopt.models.keras2.layer_config import code_in, tf_keras_library, wrapper_in
-from tfopt.models.keras2.migration import SAVED_MODEL, Comparison
+from tfopt.models.keras2.migration import Comparison
 from tfopt.models.loaded_model import LoadedModel
+from tfopt.models.stored_model import StoredLayer
 from tfopt.user_code import describe
-
-_KERAS = "_tf_keras_"
-_TFMOT = "tensorflow_model_optimization"
 
 
 def read(
@@ -36,34 +33,16 @@ def read(
     Raises:
         ModelError: The file cannot be read, holds code, or has a layer that cannot be migrated to Keras 3.
     """
-    layers = list(_stored_layers(path))
-    code = [(layer, why) for layer in layers if (why := code_in(layer.kind))]
-    for layer, why in code:
-        if path.is_dir() or layer.kind != "Lambda":
-            raise ModelError(f"{path} does not load: the layer {layer.name!r} ({layer.kind}) {why}.", ("model",))
-        if not trust:
-            raise ModelError(
-                f"{path} carries Python code in the Lambda layer {layer.name!r}, and loading it would run that code. "
-                "If the file is yours, write `trust: true` in the recipe, or --trust on the command line.",
-                ("model",),
-            )
-    _refuse_wrappers(path, layers, objects)
+    layers = stored_model.check(path, objects, trust)
     if path.is_dir():
+        stored_model.refuse_code(path, stored_model.folder_layers(path), objects, trust)
         carried = migration.migrate(migration.read(path, objects), f"the SavedModel {path.name}", objects, comparison)
         return LoadedModel(carried.model, carried)
     return _read_file(path, objects, trust, layers, comparison)
 
 
-def _refuse_wrappers(path: Path, layers: list[_Stored], objects: Mapping[str, Any]) -> None:
-    """Refuses a file with wrappers of TF-MOT, whose layers have their weights under other names."""
-    for layer in layers:
-        why = None if layer.kind in objects else wrapper_in(layer.kind)
-        if why and (layer.module.startswith(_TFMOT) or layer.module == "keras"):  # which is none, in a .h5 file
-            raise ModelError(f"{path} does not load: the layer {layer.name!r} ({layer.kind}) {why}.", ("model",))
-
-
 def _read_file(
-    path: Path, objects: Mapping[str, Any], trust: bool, layers: list[_Stored], comparison: Comparison | None
+    path: Path, objects: Mapping[str, Any], trust: bool, layers: Sequence[StoredLayer], comparison: Comparison | None
 ) -> LoadedModel:
     """The model as Keras 3 reads it, which keeps how it was compiled; migrated layer by layer where it does not."""
     before, origin = _as_keras2(path, objects), f"the Keras 2 file {path.name}"
@@ -139,52 +118,6 @@ def _loaded(path: Path, objects: Mapping[str, Any], trust: bool) -> Any:
     return model
 
 
-class _Stored(NamedTuple):
-    """A layer as a model file describes it."""
-
-    kind: str
-    name: str
-    module: str
-
-
-def _stored_layers(path: Path) -> Iterator[_Stored]:
-    """Every layer in a model file or SavedModel, read without running anything of it."""
-    if path.is_dir():
-        yield from _layers_in(_in_folder(path))
-        return
-    try:
-        if path.suffix == ".keras":
-            with zipfile.ZipFile(path) as archive:
-                config = json.loads(archive.read("config.json"))
-        else:
-            import h5py
-
-            with h5py.File(path) as file:
-                text = file.attrs.get("model_config")
-                if text is None:
-                    raise ModelError(f"{path} holds weights but no model. Save it with model.save.", ("model",))
-                config = json.loads(text)
-    except FileNotFoundError:
-        raise ModelError(f"there is no file {path}.", ("model",)) from None
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise ModelError(
-            f"{path} is not a whole {path.suffix} model: {describe(error)}. Save it again with model.save.", ("model",)
-        ) from error
-    yield from _layers_in(config)
-
-
-def _layers_in(config: Any) -> Iterator[_Stored]:
-    if isinstance(config, dict):
-        if "class_name" in config and isinstance(config.get("config"), dict):
-            name = config["config"].get("name") or config.get("name") or "?"
-            yield _Stored(config["class_name"], str(name), str(config.get("module") or "keras"))
-        for value in config.values():
-            yield from _layers_in(value)
-    elif isinstance(config, list):
-        for value in config:
-            yield from _layers_in(value)
-
-
 def _legacy_layers() -> dict[str, Any]:
     """Readers of the two layers that Keras 2 wrote in a way that Keras 3 refuses; what they make is Keras's own."""
     import keras
@@ -202,33 +135,6 @@ def _legacy_layers() -> dict[str, Any]:
             return keras.layers.BatchNormalization.from_config({**config, "axis": one})
 
     return {"DepthwiseConv2D": DepthwiseConv2D, "BatchNormalization": BatchNormalization}
-
-
-def _in_folder(folder: Path) -> list[Any]:
-    """The configs of a SavedModel's Keras layers, read without running anything of it."""
-    tf_keras_library()  # says how it is installed if it is not
-    from tf_keras.protobuf import saved_metadata_pb2  # type: ignore[import-untyped,unused-ignore]
-
-    saved, metadata = saved_model_message(), saved_metadata_pb2.SavedMetadata()
-    try:
-        saved.ParseFromString((folder / SAVED_MODEL).read_bytes())
-        objects = [node.user_object for node in saved.meta_graphs[0].object_graph_def.nodes]
-        if (folder / "keras_metadata.pb").exists():
-            metadata.ParseFromString((folder / "keras_metadata.pb").read_bytes())
-        # TensorFlow before 2.5 wrote them into the graph.
-        written = metadata.nodes or [one for one in objects if one.identifier.startswith(_KERAS)]
-        layers = [json.loads(one.metadata) for one in written]
-    except Exception as error:  # protobuf's own errors have no common public class
-        raise ModelError(
-            f"{folder} is not a whole SavedModel: {describe(error)}. Save it again with model.save.", ("model",)
-        ) from error
-    if not objects or not objects[0].identifier.startswith(_KERAS):
-        raise ModelError(
-            f"{folder} is a SavedModel without a Keras model in it: a tf.Module, or what Keras 3's model.export wrote. "
-            "Give the .keras file of the model.",
-            ("model",),
-        )
-    return layers
 
 
 def load(path: Path, custom_objects: Mapping[str, Any] | None = None, trust: bool = False) -> Any:

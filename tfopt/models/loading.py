@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tfopt import source_names
 from tfopt.errors import InputError, ModelError
-from tfopt.models import compilation, files
+from tfopt.models import compilation, files, stored_model
 from tfopt.models.backend import keras_on_tensorflow
 from tfopt.models.foreign_files import refuse_foreign
 from tfopt.models.keras2 import migration, reconstruction
 from tfopt.models.keras2.migration import SAVED_MODEL, Comparison
 from tfopt.models.loaded_model import LoadedModel
+from tfopt.models.stored_model import FILES
 from tfopt.user_code import Ref, describe, digest_callable, find_file
-
-FILES = (".keras", ".h5", ".hdf5")
 
 
 def resolve(source: Any, folder: Path) -> Any:
@@ -36,9 +36,7 @@ def resolve(source: Any, folder: Path) -> Any:
     if Path(text).suffix in FILES or (known and text):
         path = find_file(text, folder)
         if path.is_dir() and not (path / SAVED_MODEL).is_file():
-            raise ModelError(
-                f"{path} is a folder, not a model file: a SavedModel has a {SAVED_MODEL} in it. Name the model's own."
-            )
+            stored_model.check(path)
         return path
     if ":" not in text:
         refuse_foreign(Path(text))
@@ -100,6 +98,37 @@ def _own_classes(model: Any) -> dict[str, Any]:
     return {cls.__name__: cls for cls in classes if cls.__module__.split(".")[0] not in ("keras", "tf_keras")}
 
 
+def check_source(source: Any, trust: bool = False) -> None:
+    """Checks what can be told of a resolved source without Keras, which takes seconds to import: that a file is whole.
+
+    Args:
+        source: A path; of a reference to a function, or an object, nothing is checked.
+        trust: Load Python code that is stored in a file (a Lambda layer).
+
+    Raises:
+        ModelError: The file is damaged, is something else than a model, or holds code.
+    """
+    if isinstance(source, Path):
+        stored_model.check(source, trust=trust)
+
+
+def input_shapes(source: Any) -> dict[str, tuple[int | None, ...]]:
+    """The input shapes of a resolved source by name, as far as they are known without Keras; empty where they are not.
+
+    Raises:
+        ModelError: The file is damaged.
+    """
+    return stored_model.input_shapes(source) if isinstance(source, Path) else {}
+
+
+def compiled_with(source: Any) -> Mapping[str, Any]:
+    """The loss and metrics that a resolved source is compiled with, as far as they are plain to see without Keras."""
+    if isinstance(source, Path):
+        return compilation.stored(source) if source.is_file() else {}
+    found = isinstance(source, Ref) and isinstance(source.target, Path)
+    return source_names.compiled_with(source.target, source.name) if found else {}
+
+
 def build(source: Any, trust: bool = False) -> Any:
     """The Keras 3 model of a resolved source.
 
@@ -116,6 +145,7 @@ def build(source: Any, trust: bool = False) -> Any:
 
 def load_source(source: Any, trust: bool = False, comparison: Comparison | None = None) -> LoadedModel:
     """As `build`, together with the migration of a Keras 2 model."""
+    check_source(source, trust)
     keras = keras_on_tensorflow()
     from tfopt.models import requirements
 
@@ -220,6 +250,8 @@ def load_any(
     Raises:
         ModelError: `source` is none of these, cannot be read, or has a layer that cannot be migrated.
     """
+    if isinstance(source, str | os.PathLike):
+        stored_model.check(Path(source), custom_objects or {}, trust)  # before Keras is imported, which takes seconds
     keras = keras_on_tensorflow()
     if isinstance(source, keras.Model):
         return LoadedModel(source)
@@ -227,12 +259,7 @@ def load_any(
         carried = migration.migrate(source, custom_objects=custom_objects, comparison=comparison)
         return LoadedModel(carried.model, carried)
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        if not path.exists():
-            raise ModelError(f"there is no file {path}.", ("model",))
-        refuse_foreign(path)
-        if path.suffix in FILES or (path / SAVED_MODEL).is_file():
-            return files.read(path, custom_objects or {}, trust, comparison)
+        return files.read(Path(source), custom_objects or {}, trust, comparison)
     raise ModelError(
         "a model is a Keras 3 or tf_keras model, or the path of a .keras or .h5 file or of a SavedModel folder. "
         f"Received: {source!r:.80}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -70,6 +71,7 @@ def keras_outputs(model: Any, x: Arrays | Samples) -> dict[str, np.ndarray]:
     inputs = x.inputs() if isinstance(x, Samples) else x
     if not isinstance(inputs, tf.data.Dataset):  # of arrays Keras makes one that copies them, with autotuning
         inputs = batches_of((inputs,), inference_batch(model))
+        _trace_for_any_batch(model, inputs.element_spec)
     outputs = named_outputs(model, model.predict(inputs, verbose=0))
     return {name: np.asarray(value) for name, value in outputs.items()}
 
@@ -92,3 +94,17 @@ def _values(layer: Any) -> int:
     except (AttributeError, ValueError):  # not built, or several outputs of several calls
         return 1
     return max((math.prod(side or 1 for side in shape) for shape in shapes), default=1)
+
+
+def _trace_for_any_batch(model: Any, element: Any) -> None:
+    """Traces a model's prediction once, for batches of any size.
+
+    Keras traces it for the first batch, and once more for a last one that is smaller. A model that takes no open batch
+    is left to Keras.
+    """
+    replicas = getattr(getattr(model, "distribute_strategy", None), "num_replicas_in_sync", 1)
+    if replicas > 1 or model.steps_per_execution > 1 or model.run_eagerly:
+        return
+    model.make_predict_function()
+    with contextlib.suppress(Exception):  # a layer may be the user's own
+        model.predict_function.get_concrete_function([element])

@@ -12,7 +12,7 @@ from tfopt.output_capture import captured
 from tfopt.pipeline.plan import Plan
 from tfopt.recipe.artifact import SOURCE
 from tfopt.recipe.progress import Progress
-from tfopt.recipe.recipe import Recipe
+from tfopt.recipe.recipe import Recipe, Step
 from tfopt.stages.training_stage import TrainingStage
 
 if TYPE_CHECKING:
@@ -40,19 +40,11 @@ def find_learning_rate(
         InputError: There is no such stage, or something in the recipe, the model or the data cannot work.
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
+    step, trains = _trained_step(recipe, stage)
     with captured():
         from tfopt.training import trainer
 
         plan = Plan(recipe, Path(), Progress())
-        fitting = {
-            s.name: (s, s.stage) for s in plan.steps if isinstance(s.stage, TrainingStage) and s.parents == (SOURCE,)
-        }
-        if stage not in (fitting if stage is not None else (None,)) or not fitting:
-            raise InputError(
-                f"the finder takes a stage that trains the model the recipe starts from: {', '.join(fitting) or 'none'}"
-                f" in {recipe.name}. Received: {stage}."
-            )
-        step, trains = fitting[stage] if stage is not None else next(iter(fitting.values()))
         context = plan.context(step.name, "", Path(), {})
         try:
             trains.check(plan.model, context)
@@ -61,3 +53,31 @@ def find_learning_rate(
             raise recipe.located(error, step) from error
         trainer.find_learning_rate(plan.model, plan.data, settings, finder, part)
     return step.name
+
+
+def check(recipe: Recipe, stage: str | None = None) -> None:
+    """Checks what `find_learning_rate` is given as far as that can be told without TensorFlow.
+
+    Args:
+        recipe: The recipe.
+        stage: Name of the stage; the first that trains the recipe's model if None.
+
+    Raises:
+        InputError: There is no such stage, or something in the recipe, the model's file or the data cannot work.
+    """
+    _trained_step(recipe, stage)
+    with captured():
+        Plan(recipe, Path(), Progress()).check_plain_data()
+
+
+def _trained_step(recipe: Recipe, stage: str | None) -> tuple[Step, TrainingStage]:
+    """The stage to run the finder over: that of the name, or the first that trains the recipe's model."""
+    fitting = {
+        s.name: (s, s.stage) for s in recipe.chain() if isinstance(s.stage, TrainingStage) and s.parents == (SOURCE,)
+    }
+    if stage not in (fitting if stage is not None else (None,)) or not fitting:
+        raise InputError(
+            f"the finder takes a stage that trains the model the recipe starts from: {', '.join(fitting) or 'none'}"
+            f" in {recipe.name}. Received: {stage}."
+        )
+    return fitting[stage] if stage is not None else next(iter(fitting.values()))

@@ -16,6 +16,7 @@ import numpy as np
 from tfopt.errors import InputError, TfoptError
 from tfopt.metrics import METRICS, Metric, find_all
 from tfopt.models.backend import keras_on_tensorflow
+from tfopt.pipeline.early_checks import check_settings, is_own
 from tfopt.recipe.artifact import SOURCE, WORKERS, Artifact, Workspace, content_key, storage_errors
 from tfopt.recipe.details.detail import Details
 from tfopt.recipe.details.verification import CarriedOver
@@ -63,6 +64,25 @@ class Plan:
             self.metrics = find_all(recipe.metrics, recipe.folder)
         except InputError as error:
             raise recipe.located(error, field=("metrics",)) from error
+        check_settings(recipe, self.model_source, self.metrics, self.trust)
+
+    def check_plain_data(self) -> None:
+        """Checks data that is read without TensorFlow, and that it fits a model whose shapes are known without it.
+
+        Raises:
+            InputError: The data is missing, damaged, or does not fit the model.
+        """
+        from tfopt.data import sources
+        from tfopt.models import loading
+
+        if not sources.is_plain(self.data_source):
+            return
+        try:
+            data = self.raw_data
+            if shapes := loading.input_shapes(self.model_source):
+                data.fitted(shapes)
+        except InputError as error:
+            raise self.recipe.located(error) from error
 
     def start(self) -> None:
         """Makes the distribution strategy; workers of a cluster do it before anything else of TensorFlow.
@@ -230,8 +250,7 @@ class Plan:
                 models[step.name] = step.stage.preview(model, placed)
                 self.progress.checked(step.name)
             except InputError as error:
-                own = not error.field or error.field[0] in type(step.stage).model_fields
-                raise located(error, step if own else None) from error
+                raise located(error, step if is_own(error, step) else None) from error
 
     def source(self, key: str) -> Artifact:
         """Commits the model the recipe starts from, so that every stage finds it in the same form."""

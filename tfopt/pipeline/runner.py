@@ -151,6 +151,8 @@ def _made(recipe: Recipe, out: Path, progress: Progress, announce: bool) -> Resu
     if recipe.runtime.strategy == "multi_worker":
         seconds = recipe.runtime.start_timeout
         late = f"the other workers of TF_CONFIG did not all start within {seconds:g} s, or cannot be reached."
+        with captured():
+            plan.check_plain_data()
         with killed_after(seconds + GRACE_SECONDS, late), captured():
             plan.start()
     workspace = plan.workspace
@@ -199,7 +201,9 @@ def validate(recipe: Recipe | str | os.PathLike[str]) -> list[Step]:
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     with captured():
-        Plan(recipe, Path(), Progress()).check()
+        plan = Plan(recipe, Path(), Progress())
+        plan.check_plain_data()
+        plan.check()
     return recipe.chain()
 
 
@@ -224,6 +228,7 @@ def _fold(plan: Plan, announce: bool, printed: str) -> Result:
                 log.unlink(missing_ok=True)  # a run that has nothing to do keeps the log of the last one
                 log.write_text(printed + early.text())
             with captured(log):
+                plan.check_plain_data()
                 plan.start()
                 plan.check()
             checked = True

@@ -21,6 +21,21 @@ from tfopt.registry import Registry
 PROBLEMS = "tfopt_problems"
 # The types of a pydantic error over something else than a list or a dict.
 _SHAPES = {"tuple_type", "list_type", "dict_type", "model_type", "missing", "too_long", "too_short"}
+# What a value has to be by the type of pydantic's error, without its ending.
+_RULES = {
+    "float": "is a number, such as 0.1",
+    "int": "is a whole number",
+    "int_from_float": "is a whole number",
+    "bool": "is true or false",
+    "string": "is a word",
+    "finite_number": "is a finite number",
+    "greater_than": "is above {gt:g}",
+    "greater_than_equal": "is {ge:g} or above",
+    "less_than": "is below {lt:g}",
+    "less_than_equal": "is {le:g} or below",
+    "literal_error": "is {expected}",
+    "dict": "is a mapping, such as {{name: value}}",
+}
 # The docstring entry for `**settings`, with its continuation lines.
 _SETTINGS_LINE = re.compile(r"^( +)\*\*settings: .*\n(?:\1 +.*\n)*", re.MULTILINE)
 _PERCENT = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*%\s*")
@@ -130,7 +145,17 @@ class Settings(BaseModel):
             example = json.dumps(about.examples[0]).replace('"', "")
             return location, f"{field} is written as in {location[0]}: {example}. Received: {received!r}."
         hint = " Write a fraction, such as 0.8 for 80%." if error.get("ctx", {}).get("lt") == 1 else ""
+        if rule := _rule(error):
+            return location, f"{field} {rule}. Received: {received!r}.{hint}"
         return location, f"{field}: {message}. Received: {received!r}.{hint}"
+
+
+def _rule(error: Any) -> str | None:
+    """What a value has to be, in words for one who writes YAML; None where pydantic's own words have to do."""
+    rule = _RULES.get(error["type"].removesuffix("_type").removesuffix("_parsing"))
+    if rule is None or (error["type"] == "literal_error" and "expected" not in error["ctx"]):
+        return None
+    return rule.format(**error.get("ctx", {}))
 
 
 def _percent(owner: str, location: Location, error: Any) -> tuple[Location, str] | None:

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from tfopt.errors import Location, RecipeError, did_you_mean
 from tfopt.recipe.artifact import Artifact, Format
 from tfopt.recipe.progress import Progress
+from tfopt.recipe.runtime import Runtime
 from tfopt.recipe.settings import PROBLEMS, Settings, on_its_own
 from tfopt.registry import Registry
 
@@ -101,6 +102,19 @@ class Context:
 
 
 @dataclass(frozen=True)
+class Outlook:
+    """What is known of a run before its model is built and TensorFlow is imported.
+
+    Args:
+        runtime: The recipe's runtime settings.
+        metrics: The metrics that files will be scored by, the gated one first; empty where only the model tells.
+    """
+
+    runtime: Runtime
+    metrics: tuple[Metric, ...] = ()
+
+
+@dataclass(frozen=True)
 class Need:
     """An earlier result that a stage needs besides its inputs.
 
@@ -143,6 +157,16 @@ class Stage(Settings):
         """Registers a user's own stage under its kind; installed stages are found by walking their package."""
         if "kind" in cls.__dict__ and not cls.__module__.startswith("tfopt."):
             _enter(cls)
+
+    def check_settings(self, outlook: Outlook) -> None:
+        """Checks what can be told without the model and the data, before TensorFlow is imported.
+
+        Args:
+            outlook: What is known of the run.
+
+        Raises:
+            InputError: The settings cannot work; `field` is the one at fault.
+        """
 
     def check(self, model: Any, context: Context) -> None:
         """Checks that the stage can work, before any stage computes.

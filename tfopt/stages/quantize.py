@@ -16,10 +16,10 @@ from tfopt.recipe.details.quantization import AccuracySteps, ConversionNotes
 from tfopt.recipe.details.training import TrainingHistory
 from tfopt.recipe.export import MODES, RANGES, TRAINED_RANGES, Export
 from tfopt.recipe.settings import OneOf, Settings
-from tfopt.recipe.stage import Context, Stage
+from tfopt.recipe.stage import Context, Outlook, Stage
 from tfopt.stages.conversion_warnings import warning_details
 from tfopt.stages.qat import Qat
-from tfopt.stages.scoring import check_drop, gated, metrics_of
+from tfopt.stages.scoring import check_drop, check_gate, gated, metrics_of
 from tfopt.stages.training_stage import BatchSize, Distill, Optimizer
 
 if TYPE_CHECKING:
@@ -98,6 +98,11 @@ class Quantize(Export, Stage):
         if self.goal and "int4" not in mode.rules:
             raise ValueError(f"goal: smallest gives layers int4, which mode {self.mode} does not have")
         return self
+
+    def check_settings(self, outlook: Outlook) -> None:
+        """Checks the gate."""
+        if self.max_drop is not None or self.metric:
+            check_gate(self.max_drop, self.metric, outlook.metrics)
 
     def check(self, model: Any, context: Context) -> None:
         """Converts the model as it is, with a handful of samples: what the converter refuses, it refuses at once."""

@@ -74,6 +74,28 @@ def metrics_of(model: Any, context: Context) -> list[Metric]:
     return decided(dict.fromkeys(found), model, context.loss, y)
 
 
+def foreseen_metrics(asked: tuple[Metric, ...], loss: Any, compiled: Mapping[str, Any]) -> tuple[Metric, ...]:
+    """The metrics that `metrics_of` will find, as far as they are known before there is a model; empty if they are not.
+
+    Args:
+        asked: The recipe's metrics.
+        loss: The recipe's loss.
+        compiled: What the model is known to be compiled with; empty where nothing is.
+    """
+    from tfopt import metrics
+
+    if asked or not compiled:
+        return asked
+    names = compiled.get("metrics") or []
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return ()
+    if found := [metric for name in names if (metric := metrics.known(name)) is not None]:
+        return tuple(found)
+    loss = loss if loss is not None else compiled.get("loss")
+    return (metrics.default_metric(loss.lower()),) if isinstance(loss, str) else ()
+
+
 def _check_outputs(metrics: Sequence[Metric], outputs: Sequence[str], y: Any) -> None:
     """Refuses metrics of outputs that are not there or have no labels, and labels of none of several outputs."""
     labelled = [name for name in outputs if name in y] if len(outputs) > 1 else outputs
@@ -135,6 +157,42 @@ def gated(name: str | None, metrics: Sequence[Metric]) -> Metric:
             ("metric",),
         )
     return known[name]
+
+
+def check_gate(max_drop: float | None, name: str | None, metrics: Sequence[Metric]) -> None:
+    """Refuses a gate that cannot be met or looked at, before there is a model.
+
+    Args:
+        max_drop: The largest drop that is allowed.
+        name: The metric that the gate looks at; None for the first one.
+        metrics: The metrics that will be measured, as far as they are known; outputs that are not among them may have
+            others, whose names begin with the output's.
+
+    Raises:
+        InputError: No metric can have that name, or `max_drop` of an accuracy is 1 or above.
+    """
+    if name is None:
+        first = metrics[:1] if all(metric.output is None for metric in metrics) else ()
+    else:
+        first = tuple(metric for metric in metrics if f"_{name}".endswith(f"_{metric.name}"))
+        if metrics and not first and not _is_metric(name):
+            gated(name, metrics)
+    for metric in first[:1]:
+        check_drop(max_drop, metric)
+
+
+def _is_metric(name: str) -> bool:
+    """Whether a name is that of a metric, or may be one with the name of an output in front."""
+    from tfopt import metrics
+
+    words = name.split("_")
+    for start in range(len(words)):
+        try:
+            metrics.find("_".join(words[start:]))
+        except InputError:
+            continue
+        return True
+    return False
 
 
 def check_drop(max_drop: float | None, metric: Metric) -> None:

@@ -15,13 +15,13 @@ from tfopt.errors import InputError, RecipeError, did_you_mean
 from tfopt.recipe.artifact import JOURNAL, Artifact, Format, Skipped, content_key, storage_errors
 from tfopt.recipe.details.search import FailedCandidate, SearchObjective, SearchOutcome, TriedCandidate
 from tfopt.recipe.settings import PROBLEMS, Patterns, Settings, on_its_own
-from tfopt.recipe.stage import Context, Need, Stage
+from tfopt.recipe.stage import Context, Need, Outlook, Stage
 from tfopt.search.pareto import Objective, Point, front, ranked
 from tfopt.stages.cluster import Cluster
 from tfopt.stages.prune import Prune
 from tfopt.stages.prune_channels import PruneChannels
 from tfopt.stages.quantize import Quantize
-from tfopt.stages.scoring import check_drop, gated, metrics_of
+from tfopt.stages.scoring import check_drop, check_gate, gated, metrics_of
 from tfopt.stages.search_candidates import CandidateBuilder, shared_training_settings
 from tfopt.stages.subpipeline import warnings_of
 
@@ -185,16 +185,24 @@ class Search(Stage):
         raw_alone = self.within is not None and bool(self.within.raw_bytes) and not self.within.gzip_bytes
         return self.size or ("raw" if raw_alone else "gzip")
 
+    def check_settings(self, outlook: Outlook) -> None:
+        """Checks the gate, the training settings, and that candidates are what is spread."""
+        from tfopt.stages.train import Train
+
+        if outlook.runtime.strategy == "multi_worker":
+            raise InputError(
+                "a search spreads over candidates: tfopt search --workers 2, without strategy: multi_worker.",
+                ("runtime", "strategy"),
+            )
+        Train(epochs=1, **self.training).check_settings(outlook)
+        if self.max_drop is not None or self.metric:
+            check_gate(self.max_drop, self.metric, outlook.metrics)
+
     def check(self, model: Any, context: Context) -> None:
         """Checks the training settings, resolves the patterns, and checks that the budget can be met."""
         from tfopt.search.trial_store import check_storage
         from tfopt.stages.train import Train
 
-        if context.devices and context.devices.runtime.strategy == "multi_worker":
-            raise InputError(
-                "a search spreads over candidates: tfopt search --workers 2, without strategy: multi_worker.",
-                ("runtime", "strategy"),
-            )
         check_storage(context.devices.runtime.storage if context.devices else None)
         Train(epochs=1, **self.training).check(model, context)
         if self.max_drop is not None or self.metric:

@@ -16,7 +16,8 @@ from tfopt.errors import InputError, ModelError, TfoptWarning
 from tfopt.recipe.artifact import Artifact, Skipped
 from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.settings import Patterns, Settings
-from tfopt.recipe.stage import Context, Need, Stage
+from tfopt.recipe.stage import Context, Need, Outlook, Stage
+from tfopt.stages.optimizer_names import check_optimizer
 from tfopt.stages.scoring import check_metrics, test_metrics
 
 if TYPE_CHECKING:
@@ -160,6 +161,17 @@ class TrainingStage(Stage):
                 raise ValueError(f"factors of the learning rate are 0 or above. Received: {pattern}: {factor}")
         return rates
 
+    def check_settings(self, outlook: Outlook) -> None:
+        """Checks the optimizer's name, and that rare classes are made up for once."""
+        check_optimizer(self.optimizer)
+        self._refuse_both()
+
+    def _refuse_both(self) -> None:
+        if self.oversample and self.class_weight is not None:
+            raise InputError(
+                "oversample and class_weight both make up for rare classes. Leave one out.", ("oversample",)
+            )
+
     def check(self, model: Any, context: Context) -> None:
         """Builds the optimizer, resolves the patterns, and checks that the labels fit the loss."""
         from tfopt.training import label_checks, regularizers, trainer
@@ -198,10 +210,7 @@ class TrainingStage(Stage):
         data = context.data
         if not self.oversample:
             return data
-        if self.class_weight is not None:
-            raise InputError(
-                "oversample and class_weight both make up for rare classes. Leave one out.", ("oversample",)
-            )
+        self._refuse_both()
         if not isinstance(data.train, Split):
             raise InputError(
                 "oversample takes arrays in memory, and the training split is streamed. Write class_weight: balanced.",

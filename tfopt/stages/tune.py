@@ -16,9 +16,9 @@ from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.search import TuningOutcome
 from tfopt.recipe.recipe import free_name
 from tfopt.recipe.settings import PROBLEMS
-from tfopt.recipe.stage import Context, Need, Stage, read_stages
+from tfopt.recipe.stage import Context, Need, Outlook, Stage, read_stages
 from tfopt.search.tuning.ranges import ValueRange, set_value
-from tfopt.stages.scoring import gated, metrics_of, test_metrics
+from tfopt.stages.scoring import check_gate, gated, metrics_of, test_metrics
 from tfopt.stages.subpipeline import run_stages, warnings_of
 from tfopt.stages.training_stage import TrainingStage
 
@@ -166,27 +166,33 @@ class Tune(Stage):
         """The epochs of a trial."""
         return sum(stage.epochs for stage in self.stages if isinstance(stage, TrainingStage))
 
-    def check(self, model: Any, context: Context) -> None:
-        """Checks every stage, with both ends of every range, and makes the tuner."""
-        import tempfile
-
+    def check_settings(self, outlook: Outlook) -> None:
+        """Checks the tuner, the stages of a trial, and that trials are what is spread."""
         from tfopt.search.tuning.tuners import NAMES
 
-        gated(self.metric, metrics_of(model, context))
-        if context.devices and context.devices.runtime.strategy == "multi_worker":
+        if outlook.runtime.strategy == "multi_worker":
             raise InputError(
                 "trials are shared by keras-tuner's workers: tfopt search --workers 2, without strategy: multi_worker.",
                 ("runtime", "strategy"),
-            )
-        if not self.space and context.build is None:
-            raise InputError(
-                "there is nothing to tune: write a space, or put tune first, on a model function build(hp).", ("space",)
             )
         if self.tuner == "hyperband" and self.epochs < 2:
             raise InputError("hyperband gives trials a share of the epochs, and there are too few.", ("tuner",))
         if isinstance(self.tuner, str) and self.tuner not in NAMES and ":" not in self.tuner:
             raise InputError(
                 f"there is no tuner {self.tuner!r}. {did_you_mean(self.tuner, NAMES)} Or file.py:name.", ("tuner",)
+            )
+        check_gate(None, self.metric, outlook.metrics)
+        for stage in self.stages:
+            stage.check_settings(outlook)
+
+    def check(self, model: Any, context: Context) -> None:
+        """Checks every stage, with both ends of every range, and makes the tuner."""
+        import tempfile
+
+        gated(self.metric, metrics_of(model, context))
+        if not self.space and context.build is None:
+            raise InputError(
+                "there is nothing to tune: write a space, or put tune first, on a model function build(hp).", ("space",)
             )
         for name, span in self.space.items():
             for value in span.ends():

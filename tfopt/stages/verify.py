@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -11,8 +12,8 @@ from pydantic import Field
 from tfopt.metrics import compare_outputs, score_split
 from tfopt.recipe.artifact import TRAINED, Artifact, Format
 from tfopt.recipe.details.verification import ClassScores
-from tfopt.recipe.stage import Context, Need, Stage
-from tfopt.stages.scoring import check_drop, check_metrics, gated, metrics_of
+from tfopt.recipe.stage import Context, Need, Outlook, Stage
+from tfopt.stages.scoring import check_drop, check_gate, check_metrics, gated, metrics_of
 
 if TYPE_CHECKING:
     from tfopt.metrics import Metric
@@ -44,6 +45,10 @@ class Verify(Stage):
     against: str | None = None
     """The stage to compare with, if not the usual one."""
 
+    def check_settings(self, outlook: Outlook) -> None:
+        """Checks the gate."""
+        check_gate(self.max_drop, self.metric, outlook.metrics)
+
     def check(self, model: Any, context: Context) -> None:
         """Checks the metrics and the gate."""
         check_metrics(model, context)
@@ -59,19 +64,18 @@ class Verify(Stage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Measures each file; a gate that is not met is in the result's `failed`."""
-        from tfopt.models import signature
         from tfopt.tflite import batch_interpreter
 
         test = context.data.test
+        made_from = functools.cache(functools.partial(_predicted, context))  # several files may be of one model
         files: dict[str, dict[str, float]] = {}
         failures = []
         by_class: dict[str, Any] = {}
         for file in inputs:
             parent = context.artifacts[file.parents[0]]
             trained = file.folder / TRAINED
-            keras_model = context.load(replace(file, file=TRAINED) if trained.exists() else parent)
+            metrics, predicted = made_from(trained if trained.exists() else parent.path)
             outputs = batch_interpreter.file_outputs(file.path, test)
-            metrics = metrics_of(keras_model, context)
             gate = gated(self.metric, metrics)
             measured = {metric.name: score_split(metric, test, outputs) for metric in metrics}
             by_class |= {file.name: found} if (found := _by_class(metrics, test.y, outputs)) else {}
@@ -82,7 +86,7 @@ class Verify(Stage):
             drop = gate.drop(before, after)
             files[file.name] = {
                 **measured,
-                **compare_outputs(signature.keras_outputs(keras_model, test), outputs),
+                **compare_outputs(predicted, outputs),
                 "drop": drop,
             }
             if self.max_drop is not None and drop > self.max_drop:
@@ -100,6 +104,14 @@ class Verify(Stage):
             details=[ClassScores.from_json(by_class)] if by_class else [],
             failed=" ".join(failures) or None,
         )
+
+
+def _predicted(context: Context, path: Path) -> tuple[list[Metric], dict[str, Any]]:
+    """The metrics of the Keras model in a file, and its outputs for the test split by name."""
+    from tfopt.models import files, signature
+
+    model = files.load(path, custom_objects=context.custom_objects, trust=context.trust)
+    return metrics_of(model, context), signature.keras_outputs(model, context.data.test)
 
 
 def _baselines(file: Artifact, context: Context) -> list[Artifact]:

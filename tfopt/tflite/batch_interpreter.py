@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from tfopt.data.arrays import Arrays
@@ -19,11 +18,14 @@ from tfopt.output_capture import captured
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import parse
 from tfopt.tflite.interpreter import Runner, dequantize, quantize_samples
+from tfopt.tflite.open_batch import largest_activation, with_open_batch
 
-# Samples per batch; larger batches are no faster, as they no longer fit a core's cache.
-WIDTH = 64
-# Samples on which batched outputs are compared with those of batch size 1.
-COMPARED = 8
+# Bytes of a core's cache that the largest activation of a batch may take, and the bounds of a batch: below it the
+# work around an op shows, above it nothing is gained.
+CACHE_BYTES = 1 << 19
+NARROWEST, WIDEST = 8, 128
+# Samples, from all over the data, on which batched outputs are compared with those of batch size 1.
+COMPARED = 16
 # Fewest samples for which setting up more interpreters pays.
 WORTH_IT = 256
 
@@ -31,8 +33,8 @@ WORTH_IT = 256
 class BatchInterpreter:
     """Runs a `.tflite` on LiteRT over many samples, with inputs and outputs in the float model's units like `Runner`.
 
-    A file of batch size 1 is run in batches where its reshapes allow it and the first outputs prove to be the same: to
-    the bit where they are integers.
+    A file of batch size 1 is run in batches where its reshapes allow it and the outputs of some samples prove to be the
+    same: to the bit where they are integers.
 
     Args:
         source: The file, or its bytes.
@@ -44,13 +46,14 @@ class BatchInterpreter:
     """
 
     def __init__(self, source: Path | bytes, workers: int | None = None):
-        self._content = parse(source)[0]
-        self._runner = Runner(self._content)
+        self._content, model = parse(source)
+        self._runner = Runner(self._content, model=model)
+        self._width = _width(largest_activation(model))
+        self._model: Any = model
         self._most = workers or (
             len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         )
-        self._opened: bytes | None = None
-        self._runs: list[Any] = []
+        self._runs: list[_Run] = []
 
     def __call__(self, x: Any) -> dict[str, np.ndarray]:
         """Runs samples.
@@ -71,8 +74,9 @@ class BatchInterpreter:
         count = max(counts, default=0)
         if count < WORTH_IT or len(counts) > 1 or not set(inputs) <= set(arrays):
             return self._runner(x)
-        few = quantize_samples({name: arrays[name][:COMPARED] for name in inputs}, inputs)
-        runs = self._ready(few, min(self._most, -(-count // WIDTH)))
+        spread = np.linspace(0, count - 1, COMPARED).astype(int)
+        few = quantize_samples({name: np.asarray(arrays[name])[spread] for name in inputs}, inputs)
+        runs = self._ready(few, min(self._most, -(-count // NARROWEST)))
         parts = np.array_split(np.arange(count), len(runs))
         own = [{name: arrays[name][rows[0] : rows[-1] + 1] for name in inputs} for rows in parts]
         try:
@@ -85,51 +89,87 @@ class BatchInterpreter:
             for name, detail in self._runner.outputs.items()
         }
 
-    def _ready(self, few: Mapping[str, np.ndarray], count: int) -> list[Any]:
-        """The interpreters for `count` samples, batched if that gives the same outputs on the first samples."""
-        if self._opened is None:
-            opened = with_open_batch(self._content)
-            wide = _same(self._runner.quantized(few), _tried(opened, few, self._runner))
-            self._opened = opened if wide else b""
+    def _ready(self, few: Mapping[str, np.ndarray], count: int) -> list[_Run]:
+        """Up to `count` interpreters, batched if that gives the same outputs on the samples."""
+        if not self._runs:
+            self._runs.append(self._first(few))
+        first = self._runs[0]
         with captured():
             while len(self._runs) < count:
-                new = _Wide(self._opened, self._runner) if self._opened else Runner(self._content).quantized
-                self._runs.append(new)
+                self._runs.append(_Run(first.content, self._runner, first.width))
         return self._runs[:count]
 
+    def _first(self, few: Mapping[str, np.ndarray]) -> _Run:
+        """The interpreter that the others are like: of a wide batch, or of the file's own."""
+        expected = self._runner.quantized(few)
+        for time_major in (False, True):
+            model, self._model = self._model or flatbuffer.parse(self._content), None  # which opening changes
+            wide, found = _tried(with_open_batch(model, time_major), few, self._runner, self._width)
+            if wide is not None and _same(expected, found):
+                return wide
+        return _Run(self._content, self._runner, self._runner.batch)
 
-class _Wide:
-    """A file of open batch on LiteRT, run on `WIDTH` samples at once, in the file's own dtypes."""
 
-    def __init__(self, content: bytes, runner: Runner):
+class _Run:
+    """A file on LiteRT, run on so many samples at once, in the file's own dtypes.
+
+    Args:
+        content: The file.
+        runner: The file as it is, for its inputs and outputs.
+        width: Samples at once.
+    """
+
+    def __init__(self, content: bytes, runner: Runner, width: int):
+        self.content, self.width = content, width
         self._interpreter = Interpreter(model_content=content, num_threads=1)
-        for detail in runner.inputs.values():
-            self._interpreter.resize_tensor_input(detail["index"], [WIDTH, *detail["shape"][1:]])
-        self._interpreter.allocate_tensors()
         self._inputs = {name: detail["index"] for name, detail in runner.inputs.items()}
         self._outputs = {name: detail["index"] for name, detail in runner.outputs.items()}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._stateful = runner.stateful
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        count = len(next(iter(feeds.values())))
+        count, width, interpreter = len(next(iter(feeds.values()))), self.width, self._interpreter
+        self._take({name: (width, *feed.shape[1:]) for name, feed in feeds.items()})
         collected: dict[str, list[np.ndarray]] = {name: [] for name in self._outputs}
-        for start in range(0, count, WIDTH):
-            rows = np.arange(start, start + WIDTH) % count
-            self._interpreter.reset_all_variables()
+        for start in range(0, count, width):
+            if self._stateful:
+                interpreter.reset_all_variables()
+            rows: Any = slice(start, start + width)
+            if start + width > count:  # there are always so many
+                rows = np.arange(start, start + width) % count
             for name, index in self._inputs.items():
-                self._interpreter.set_tensor(index, feeds[name][rows])
-            self._interpreter.invoke()
+                interpreter.set_tensor(index, feeds[name][rows])
+            interpreter.invoke()
             for name, index in self._outputs.items():
-                collected[name].append(self._interpreter.get_tensor(index))
+                collected[name].append(interpreter.get_tensor(index))
         return {name: np.concatenate(values)[:count] for name, values in collected.items()}
 
+    def _take(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Sets the shapes of the inputs."""
+        if shapes == self._shapes:
+            return
+        for name, shape in shapes.items():
+            self._interpreter.resize_tensor_input(self._inputs[name], shape)
+        self._interpreter.allocate_tensors()
+        self._shapes = shapes
 
-def _tried(content: bytes, feeds: Mapping[str, np.ndarray], runner: Runner) -> dict[str, np.ndarray] | None:
-    """The outputs of a few samples in one batch; None where LiteRT refuses."""
+
+def _tried(
+    content: bytes, feeds: Mapping[str, np.ndarray], runner: Runner, width: int
+) -> tuple[_Run | None, dict[str, np.ndarray] | None]:
+    """A file of open batch, and its outputs for a few samples in one batch; None where LiteRT refuses."""
     try:
         with captured():
-            return _Wide(content, runner)(feeds)
+            run = _Run(content, runner, width)
+            return run, run(feeds)
     except (RuntimeError, ValueError):
-        return None
+        return None, None
+
+
+def _width(activation: int) -> int:
+    """How many samples to run at once: as many as a core's cache holds the largest activation of, a power of two."""
+    fitting = CACHE_BYTES // activation
+    return min(max(1 << max(fitting, 1).bit_length() - 1, NARROWEST), WIDEST)
 
 
 def _same(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray] | None) -> bool:
@@ -145,27 +185,6 @@ def _same(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray] | 
         ):
             return False
     return True
-
-
-def with_open_batch(content: bytes) -> bytes:
-    """The file with an open batch dimension: 1 becomes -1 in the constant shapes of its reshapes."""
-    model = flatbuffer.parse(content)
-    for graph in model.subgraphs:
-        for op in graph.operators:
-            code = model.operatorCodes[op.opcodeIndex]
-            if flatbuffer.builtin_operator(code) != schema.BuiltinOperator.RESHAPE or len(op.inputs) < 2:
-                continue
-            before, after = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
-            data = model.buffers[graph.tensors[op.inputs[1]].buffer].data
-            if data is None or before.shape is None or after.shape is None or not len(before.shape):
-                continue
-            shape = np.frombuffer(np.asarray(data, np.uint8).tobytes(), np.int32).copy()
-            if before.shape[0] == 1 and len(shape) and shape[0] == 1 and (shape != -1).all():
-                shape[0] = -1
-                model.buffers[graph.tensors[op.inputs[1]].buffer].data = np.frombuffer(shape.tobytes(), np.uint8)
-                if op.builtinOptions is not None:
-                    op.builtinOptions.newShape = shape
-    return flatbuffer.pack(model)
 
 
 def file_outputs(source: Path | bytes, x: Arrays | Samples) -> dict[str, np.ndarray]:

@@ -14,6 +14,9 @@ from tfopt.errors import ConversionError, DataError
 from tfopt.output_capture import captured
 from tfopt.tflite.file import parse
 
+# Numbers that are quantized at once, so that all that is done to them is done in a core's cache.
+CACHED_NUMBERS = 1 << 16
+
 
 class Runner:
     """Runs a `.tflite` on LiteRT in batches of its size, with inputs and outputs in the float model's units.
@@ -22,14 +25,15 @@ class Runner:
         source: The file, or its bytes.
         threads: CPU threads of the interpreter.
         delegate: Whether LiteRT may hand ops to XNNPACK, its default.
+        model: The schema object of the bytes, where they are parsed already.
 
     Raises:
         ModelError: The source is not a TFLite file.
         ConversionError: LiteRT cannot run the file; the error carries LiteRT's reason.
     """
 
-    def __init__(self, source: Path | bytes, threads: int = 1, delegate: bool = True):
-        content, model = parse(source)
+    def __init__(self, source: Path | bytes, threads: int = 1, delegate: bool = True, model: Any = None):
+        content, model = parse(source) if model is None else (source, model)
         try:
             with captured():
                 kind = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -48,7 +52,8 @@ class Runner:
             entry.name.decode(): outputs[entry.name.decode()] for entry in signature.outputs
         }
         first = next(iter(self.inputs.values()))["shape_signature"]
-        self._batch = max(int(first[0]), 1) if len(first) else 1  # -1: of any size
+        self.stateful = any(tensor.isVariable for graph in model.subgraphs for tensor in graph.tensors)
+        self.batch = max(int(first[0]), 1) if len(first) else 1  # -1: of any size
 
     def __call__(self, x: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs samples.
@@ -74,10 +79,11 @@ class Runner:
         """
         count = len(next(iter(feeds.values())))
         collected: dict[str, list[np.ndarray]] = {name: [] for name in self.outputs}
-        for start in range(0, count, self._batch):
-            chunk = np.arange(start, start + self._batch) % count  # a file of a fixed batch takes nothing less
+        for start in range(0, count, self.batch):
+            chunk = np.arange(start, start + self.batch) % count  # a file of a fixed batch takes nothing less
             try:
-                self._interpreter.reset_all_variables()  # a fused LSTM keeps its state from run to run
+                if self.stateful:  # a fused LSTM keeps its state from run to run
+                    self._interpreter.reset_all_variables()
                 result = self._runner(**{name: feed[chunk] for name, feed in feeds.items()})
             except (RuntimeError, ValueError) as error:
                 raise ConversionError(f"LiteRT cannot run the file: {str(error).strip().splitlines()[0]}") from error
@@ -123,7 +129,14 @@ def _quantized(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
     if not scale:
         return array.astype(dtype, copy=False)
     limits = np.iinfo(dtype)
-    return np.clip(np.round(array / np.float32(scale)) + zero_point, limits.min, limits.max).astype(dtype)
+    found = np.empty(array.shape, dtype)
+    rows = max(CACHED_NUMBERS // max(array[:1].size, 1), 1)
+    for start in range(0, len(array), rows):
+        steps = array[start : start + rows] / np.float32(scale)
+        np.rint(steps, out=steps)
+        steps += zero_point
+        found[start : start + rows] = np.clip(steps, limits.min, limits.max, out=steps)
+    return found
 
 
 def dequantize(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:

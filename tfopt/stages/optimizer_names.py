@@ -1,0 +1,39 @@
+"""The names that an optimizer may have, told from the sources of Keras and tfopt before either is imported."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tfopt.errors import InputError, did_you_mean
+from tfopt.source_names import SourceNames, words
+
+GROUP = "tfopt.optimizers"
+
+
+def check_optimizer(spec: Any) -> None:
+    """Refuses the name of an optimizer that there certainly is not; what can be told of the rest is told by Keras.
+
+    Args:
+        spec: An optimizer as a recipe has it: a name, `{name: {argument: value}}`, or an object, which is left alone.
+
+    Raises:
+        InputError: There is no optimizer of that name.
+    """
+    name = next(iter(spec)) if isinstance(spec, dict) and len(spec) == 1 else spec
+    if not isinstance(name, str) or "keras" in sys.modules or entry_points(group=GROUP):
+        return
+    of_keras, own = find_spec("keras"), find_spec(__name__.partition(".")[0])
+    if of_keras is None or of_keras.origin is None or own is None or own.origin is None:
+        return
+    listed = Path(of_keras.origin).parent / "optimizers" / "__init__.py"
+    if not listed.is_file() or not (found := SourceNames.of(listed)).certain:
+        return
+    mine = {word for file in (Path(own.origin).parent / "optimizers").glob("*.py") for word in words(file)}
+    known = {known.lower() for known in found.names if known[0].isupper() and "ptimizer" not in known}
+    if name.lower() not in {*mine, *(known.lower() for known in found.names)}:
+        near = known | {word for word in mine if word.isidentifier() and "_" in word}
+        raise InputError(f"there is no optimizer {name!r}. {did_you_mean(name.lower(), near)}", ("optimizer",))
