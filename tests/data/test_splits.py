@@ -647,3 +647,36 @@ def test_no_data_set_is_autotuned(augment):
         made = [samples.batches(4), samples.training(reading)]
         made += [samples.inputs()] if isinstance(samples, Stream) else []
         assert [one.options().autotune.enabled for one in made] == [False] * len(made)
+
+
+def test_batches_of_arrays_of_another_byte_order_are_of_this_machines():
+    x, y = np.arange(12, dtype=">f4").reshape(6, 2), np.arange(6, dtype=">i4")
+    split = Split(x, y)
+    for batches in (split.batches(4), split.training(Reading(4, 0, 0, 1))):
+        found = [
+            (a, b) for x_batch, y_batch in batches.as_numpy_iterator() for a, b in zip(x_batch, y_batch, strict=True)
+        ]
+        assert sorted((int(b), a.tolist()) for a, b in found) == [(i, [2 * i, 2 * i + 1]) for i in range(6)]
+
+
+READ = """
+import numpy as np, tensorflow as tf
+from tfopt.data.splits import Reading, Split
+
+def peak():
+    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
+
+split = Split(np.ones((100_000, 28, 28, 1), np.float32), np.ones(100_000, np.int32))
+for warm in (split.few(256), split):
+    before = peak()
+    for batches in (warm.batches(256), warm.training(Reading(256, 0, 0, 1))):
+        for batch in batches:
+            pass
+print((peak() - before) / split.x.nbytes)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's count of a process's memory")
+def test_reading_arrays_copies_no_more_than_a_few_batches(python):
+    assert float(python(READ).splitlines()[-1]) < 0.25

@@ -13,7 +13,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfopt.keras_private import all_layers
 from tfopt.recipe.artifact import storage_errors
+
+# The files of a checkpoint's weights: plain arrays, or Keras's own for layers that save themselves.
+VARIABLES, WEIGHTS = "variables.npz", "model.weights.h5"
+# The types that NumPy's files hold; it knows neither bfloat16 nor the floats of 8 bits.
+PLAIN = ("float16", "float32", "float64", "int", "uint", "bool")
 
 
 @dataclass
@@ -51,6 +57,42 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
         self.best_weights = [state[f"weight{index}"] for index in range(len(state) - 2)] or None
 
 
+def _variables(model: keras.Model) -> dict[str, Any] | None:
+    """The variables of a model and its optimizer by name; None where they are not all of its state."""
+    owners = [*all_layers(model), model.optimizer]
+    found = {
+        **{f"model{index}": variable for index, variable in enumerate(model.variables)},
+        **{f"optimizer{index}": variable for index, variable in enumerate(model.optimizer.variables)},
+    }
+    plain = all(keras.backend.standardize_dtype(variable.dtype).startswith(PLAIN) for variable in found.values())
+    return found if plain and all(map(_saved_as_keras_does, owners)) else None
+
+
+def _saved_as_keras_does(owner: Any) -> bool:
+    """Whether a layer or an optimizer leaves it to Keras how its state is saved."""
+    methods = (getattr(type(owner), name, None) for name in ("save_own_variables", "save_assets"))
+    return all(method is None or method.__module__.startswith("keras.") for method in methods)
+
+
+def _save(model: keras.Model, folder: Path) -> None:
+    """Writes weights and optimizer; Keras's own file of the same variables takes several times as long."""
+    variables = _variables(model)
+    if variables is None:
+        model.save_weights(folder / WEIGHTS)
+    else:
+        np.savez(folder / VARIABLES, **{n: keras.ops.convert_to_numpy(v) for n, v in variables.items()})
+
+
+def _restore(model: keras.Model, folder: Path) -> None:
+    """Reads what `_save` has written into a model whose optimizer is built."""
+    if not (folder / VARIABLES).exists():
+        model.load_weights(folder / WEIGHTS)
+        return
+    with np.load(folder / VARIABLES) as arrays:
+        for name, variable in (_variables(model) or {}).items():
+            variable.assign(arrays[name])
+
+
 class EpochBackup(keras.callbacks.Callback):
     """Writes a checkpoint of the whole training after each epoch, in one folder that appears by a rename.
 
@@ -74,7 +116,7 @@ class EpochBackup(keras.callbacks.Callback):
         """Restores weights and optimizer from the newest checkpoint, if there is one."""
         if self._newest:
             model.optimizer.build(model.trainable_variables)
-            model.load_weights(self._newest / "model.weights.h5")
+            _restore(model, self._newest)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Restores the state of the other callbacks, which they cleared when training began."""
@@ -94,7 +136,7 @@ class EpochBackup(keras.callbacks.Callback):
             new, final = self.folder / "new", self.folder / f"epoch-{epoch + 1:06d}"
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir(parents=True)
-            self.model.save_weights(new / "model.weights.h5")
+            _save(self.model, new)
             for index, other in enumerate(self.others):
                 np.savez(new / f"callback{index}.npz", **other.get_state())
             (new / "state.json").write_text(json.dumps(asdict(self.state)))

@@ -61,11 +61,8 @@ def _function(model: keras.Model, step: Callable[[Any], Any]) -> Callable[[Any],
         return compiled(iterator.get_next())
 
     def function(iterator: Any) -> Any:
-        if not isinstance(iterator, tf.data.Iterator):  # of `train_on_batch`, from a callback
-            return compiled(next(iter(iterator)))
-        try:
+        if isinstance(iterator, tf.data.Iterator):
             return on_next(iterator)
-        except tf.errors.OutOfRangeError:
-            raise StopIteration from None
+        return compiled(next(iter(iterator)))  # of `train_on_batch`, from a callback
 
     return function
