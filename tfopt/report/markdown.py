@@ -12,6 +12,7 @@ from tfopt.report.blocks import (
     Facts,
     Folded,
     Grid,
+    Group,
     Heading,
     InMarkdown,
     Link,
@@ -29,7 +30,7 @@ def lines(blocks: Iterable[Block]) -> list[str]:
     """The lines of blocks, with an empty one before each; what only a page can show has none."""
     found: list[str] = []
     for block in blocks:
-        if isinstance(block, Grid | Folded | InMarkdown):
+        if isinstance(block, Grid | Group | Folded | InMarkdown):
             found += lines(block.blocks)
         elif written := _lines(block):
             found += ["", *written]
@@ -45,9 +46,8 @@ def _lines(block: Block) -> list[str]:
         case Bullets():
             return [f"- {text(item)}" for item in block.items]
         case Facts():
-            return [
-                f"- {fact.name}: {fact.value}{f' ({text(fact.note)})' if fact.note else ''}" for fact in block.items
-            ]
+            notes = [f" ({text(fact.note)})" if fact.note else "" for fact in block.items]
+            return [f"- {fact.name}: {fact.value}{note}" for fact, note in zip(block.items, notes, strict=True)]
         case Callout():
             return [f"**{TONES[block.tone]}** {text(block.text)}"]
         case Table():
