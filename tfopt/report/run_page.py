@@ -14,8 +14,6 @@ from tfopt.report.page import Page, Part
 from tfopt.report.section import SECTIONS
 from tfopt.report.units import duration, share
 
-FILE = "report.html"
-
 
 def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measured: Measured) -> Page:
     """The page of a run.
@@ -28,22 +26,21 @@ def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measur
     """
     scores = tuple(dict.fromkeys(score for artifact in artifacts.values() for score in artifact.scores))
     baseline = baseline_of(artifacts)
-    final = next(reversed(measured), None)
-    figures = measured[final] if final else {}
+    final = next(reversed(list(measured)), None)
+    figures: Mapping[str, float] = measured[final] if final else {}
     gated = [gate.metric for artifact in artifacts.values() if (gate := artifact.details.of(AccuracyGate))]
     metric = next((score for score in (*gated, *scores) if score in figures), "")
-    intro: list[Block] = []
-    for section in ("gates", "warnings"):  # first of all what must not be missed
-        intro += [block for block in SECTIONS[section].blocks(artifacts) if isinstance(block, Callout)]
+    told = [(section, section.blocks(artifacts)) for section in SECTIONS.values()]
+    # First of all what must not be missed.
+    intro: list[Block] = [block for _, blocks in told for block in blocks if isinstance(block, Callout)]
     if final:
         drawn = Overview(artifacts, measured, metric, baseline, final).figure() if metric else None
         facts = _facts(artifacts[final], figures, metric, baseline)
         intro.append(Grid([*([drawn] if drawn else []), facts]))
     parts = [Part("models", "All models", [models])]
-    for section in SECTIONS.values():
-        blocks = [block for block in section.blocks(artifacts) if not isinstance(block, Callout)]
-        if blocks:
-            parts.append(Part(section.name, section.title, blocks))
+    for section, blocks in told:
+        if rest := [block for block in blocks if not isinstance(block, Callout)]:
+            parts.append(Part(section.name, section.title, rest))
     lead = sentence(baseline, figures, (metric,) if metric else ())
     return Page(
         name,

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tfopt.errors import InputError
-from tfopt.recipe.artifact import SOURCE, Artifact, Workspace
+from tfopt.recipe.artifact import PAGE, SOURCE, Artifact, Workspace
 from tfopt.report.blocks import Table
 from tfopt.report.markdown import table
 from tfopt.report.page import Page
-from tfopt.report.run_page import FILE, run_page
+from tfopt.report.run_page import run_page
 from tfopt.report.section import markdown
 from tfopt.report.units import duration
 
@@ -77,7 +77,7 @@ def write(artifacts: dict[str, Artifact], folder: Path) -> None:
     record = as_record(artifacts)
     (folder / "report.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
     (folder / "report.md").write_text(as_markdown(folder.name, artifacts))
-    (folder / FILE).write_text(as_page(folder.name, artifacts).html())
+    (folder / PAGE).write_text(as_page(folder.name, artifacts).html())
 
 
 def collect(folder: Path) -> dict[str, Artifact]:

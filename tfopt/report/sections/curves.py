@@ -8,6 +8,7 @@ from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.training import SparsityRecords, TrainingHistory
 from tfopt.report.blocks import Block, Figure, Grid, Heading, OnPage, Paragraph, Table
 from tfopt.report.charts import Backdrop, Line, Lines
+from tfopt.report.charts.chart import series_style
 from tfopt.report.section import Section
 from tfopt.report.sections.sparsity_log import by_epoch
 
@@ -52,7 +53,9 @@ def _chart(
     ]
     log = "loss" in name and all(value > 0 for line in lines for value in line.y if value is not None)
     label = f"{name} over the epochs of {', '.join(line.name for line in lines)}"
-    return Figure(Lines(label, lines, "epoch", name, log_y=log, whole_x=True, backdrops=schedules))
+    drawn = {line.style for line in lines} if name != "sparsity" else set[str]()
+    shaded = [one for one in schedules if one.style in drawn]
+    return Figure(Lines(label, lines, "epoch", name, log_y=log, whole_x=True, backdrops=shaded))
 
 
 def _schedules(artifacts: Mapping[str, Artifact], shown: Sequence[str]) -> list[Backdrop]:
@@ -75,8 +78,6 @@ def _shaded(schedules: Sequence[Backdrop]) -> list[Block]:
 
 
 def _styles(stages: Sequence[str]) -> dict[str, str]:
-    from tfopt.report.charts.chart import series_style
-
     return {stage: series_style(index) for index, stage in enumerate(stages)}
 
 
