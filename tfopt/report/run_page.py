@@ -1,0 +1,99 @@
+"""The page of a run, `report.html`: what it came to, one picture, and the sections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.details.verification import AccuracyGate
+from tfopt.report.baseline import Baseline, baseline_of
+from tfopt.report.blocks import Block, Callout, Fact, Facts, Folded, Grid, Link, Table
+from tfopt.report.headline import SameClass, sentence
+from tfopt.report.overview import Measured, Overview
+from tfopt.report.page import Page, Part
+from tfopt.report.section import SECTIONS
+from tfopt.report.units import duration, share
+
+# Warnings that are not folded.
+SHOWN = 4
+
+
+def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measured: Measured) -> Page:
+    """The page of a run.
+
+    Args:
+        name: The run's name.
+        artifacts: Its artifacts.
+        models: The table of its models.
+        measured: What was measured of each model, by its stage.
+    """
+    scores = tuple(dict.fromkeys(score for artifact in artifacts.values() for score in artifact.scores))
+    baseline = baseline_of(artifacts)
+    final = next(reversed(list(measured)), None)
+    figures: Mapping[str, float] = measured[final] if final else {}
+    gated = [gate.metric for artifact in artifacts.values() if (gate := artifact.details.of(AccuracyGate))]
+    metric = next((score for score in (*gated, *scores) if score in figures), "")
+    same_class = _same_class(artifacts[final], figures, baseline) if final else None
+    told = [(section, section.blocks(artifacts)) for section in SECTIONS.values()]
+    # First of all what must not be missed.
+    callouts = [block for _, blocks in told for block in blocks if isinstance(block, Callout)]
+    failures = [block for block in callouts if block.tone == "failure"]
+    warnings = [block for block in callouts if block.tone == "warning"]
+    intro: list[Block] = [*failures, *warnings[:SHOWN]]
+    if len(warnings) > SHOWN:
+        intro.append(Folded(f"{len(warnings) - SHOWN} more warnings", warnings[SHOWN:]))
+    if final:
+        drawn = Overview(artifacts, measured, metric, baseline, final).figure() if metric else None
+        facts = _facts(artifacts[final], figures, metric, baseline, same_class)
+        intro.append(Grid([*([drawn] if drawn else []), facts]))
+    parts = [Part("models", "All models", [models])]
+    for section, blocks in told:
+        if rest := [block for block in blocks if not isinstance(block, Callout)]:
+            parts.append(Part(section.name, section.title, rest))
+    lead = sentence(baseline, figures, (metric,) if metric else (), same_class)
+    return Page(
+        name,
+        lead,
+        intro,
+        parts,
+        "tfopt report",
+        ("The same for machines is in ", Link("report.json", "report.json"), "."),
+    )
+
+
+def _same_class(artifact: Artifact, figures: Mapping[str, float], baseline: Baseline | None) -> SameClass | None:
+    """How often the final file gives the class of the Keras model that it was made from."""
+    if "agreement" not in figures:
+        return None
+    parent = artifact.parents[0] if artifact.parents else ""
+    return SameClass(figures["agreement"], "" if baseline and parent == baseline.name else parent)
+
+
+def _facts(
+    artifact: Artifact,
+    figures: Mapping[str, float],
+    metric: str,
+    baseline: Baseline | None,
+    same_class: SameClass | None,
+) -> Facts:
+    """The figures of the final file, each beside that of the model one started from."""
+    path = f"{artifact.name}/{artifact.file}"
+    known: Mapping[str, float | None] = {}
+    if baseline:
+        known = {name: getattr(baseline, name) for name in ("raw_bytes", "gzip_bytes", "latency_median_seconds")}
+        known |= baseline.scores
+    shown: list[tuple[str, str, Callable[[float], str]]] = [
+        ("raw_bytes", "bytes", "{:,.0f}".format),
+        ("gzip_bytes", "bytes after gzip -9", "{:,.0f}".format),
+        (metric, metric, "{:.4f}".format),
+        ("latency_median_seconds", "median latency", duration),
+    ]
+    facts = []
+    for name, title, text in shown:
+        if name in figures:
+            before = known.get(name)
+            facts.append(Fact(title, text(figures[name]), "" if before is None else f"was {text(before)}"))
+    if same_class:
+        whose = f"as {same_class.stage}" if same_class.stage else "as before"
+        facts.append(Fact("same class", share(same_class.share), whose))
+    return Facts([Fact("the file", artifact.name, Link(path, path)), *facts])
