@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -12,13 +14,12 @@ from tfopt.metrics import compare_outputs, score_split
 from tfopt.recipe.artifact import TRAINED, Artifact, Format
 from tfopt.recipe.details.verification import ClassScores
 from tfopt.recipe.stage import Context, Need, Stage
+from tfopt.stages.changed_classes import MOST_CLASSES, ChangedClasses, classified, labels_of
 from tfopt.stages.scoring import check_drop, check_metrics, gated, metrics_of
 
 if TYPE_CHECKING:
-    from tfopt.metrics import Metric
-
-# Largest number of classes that are reported one by one.
-MOST_CLASSES = 100
+    from tfopt.data.splits import Samples
+    from tfopt.metrics import Metric, Outputs
 
 
 class Verify(Stage):
@@ -26,7 +27,8 @@ class Verify(Stage):
 
     The gate compares each file with the model that the last `train` stage before it made, or, where there is none, with
     the best Keras model that it descends from: what compression cost, pruning included. Agreement is with the Keras
-    model that the file was made from, the one that `qat` trained for its own.
+    model that the file was made from, the one that `qat` trained for its own; what changed class, and which samples,
+    is told against the model of the gate.
     """
 
     kind: ClassVar[str] = "verify"
@@ -46,6 +48,7 @@ class Verify(Stage):
 
     def check(self, model: Any, context: Context) -> None:
         """Checks the metrics and the gate."""
+        context.data.check_show()
         check_metrics(model, context)
         check_drop(self.max_drop, gated(self.metric, metrics_of(model, context)))
 
@@ -59,47 +62,72 @@ class Verify(Stage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Measures each file; a gate that is not met is in the result's `failed`."""
-        from tfopt.models import signature
-        from tfopt.tflite import batch_interpreter
-
         test = context.data.test
         files: dict[str, dict[str, float]] = {}
         failures = []
         by_class: dict[str, Any] = {}
+        changed = ChangedClasses(context)
+        outputs_of = _cached_outputs(context)
         for file in inputs:
-            parent = context.artifacts[file.parents[0]]
-            trained = file.folder / TRAINED
-            keras_model = context.load(replace(file, file=TRAINED) if trained.exists() else parent)
-            outputs = batch_interpreter.file_outputs(file.path, test)
-            metrics = metrics_of(keras_model, context)
+            origin = _origin(file, context)
+            metrics = metrics_of(context.load(origin), context)
             gate = gated(self.metric, metrics)
+            outputs = outputs_of(file)
             measured = {metric.name: score_split(metric, test, outputs) for metric in metrics}
             by_class |= {file.name: found} if (found := _by_class(metrics, test.y, outputs)) else {}
             candidates = [context.artifacts[self.against]] if self.against else _baselines(file, context)
-            scores = [(_score(gate, candidate, context), candidate.name) for candidate in candidates]
+            scores = [(_score(gate, one, test, outputs_of), one.name) for one in candidates]
             before, baseline = (max if gate.higher_is_better else min)(scores)
             after = measured[gate.name]
             drop = gate.drop(before, after)
-            files[file.name] = {
-                **measured,
-                **compare_outputs(signature.keras_outputs(keras_model, test), outputs),
-                "drop": drop,
-            }
+            files[file.name] = {**measured, **compare_outputs(outputs_of(origin), outputs), "drop": drop}
+            changed.add(file.name, baseline, metrics, outputs_of(context.artifacts[baseline]), outputs)
             if self.max_drop is not None and drop > self.max_drop:
                 failures.append(
                     f"{file.name} has {gate.name} {after:.4f} on LiteRT, {drop:.4f} worse than the "
                     f"{before:.4f} of {baseline}; the recipe allows {self.max_drop:g}."
                 )
+        last = inputs[-1]
         return context.artifact(
             self,
             inputs,
-            f"../{inputs[-1].name}/{inputs[-1].file}",
-            metrics=files[inputs[-1].name],
+            f"../{last.name}/{last.file}",
+            metrics=files[last.name],
             scores=tuple(measured),
             files=files,
-            details=[ClassScores.from_json(by_class)] if by_class else [],
+            details=[*([ClassScores.from_json(by_class)] if by_class else []), *changed.detail()],
             failed=" ".join(failures) or None,
         )
+
+
+def _origin(file: Artifact, context: Context) -> Artifact:
+    """The Keras model that a file was made from: the one that training for it has left beside it, or its parent."""
+    trained = file.folder / TRAINED
+    return replace(file, file=TRAINED, format="keras") if trained.exists() else context.artifacts[file.parents[0]]
+
+
+def _cached_outputs(context: Context) -> Callable[[Artifact], Outputs]:
+    """The outputs of a model or a file on the test split, as a function; the last few are kept.
+
+    The files of a recipe often have their Keras model, and the one that they are held against, in common.
+    """
+    from tfopt.models import signature
+    from tfopt.tflite import batch_interpreter
+
+    @functools.lru_cache(maxsize=3)
+    def computed(path: Path) -> Outputs:
+        artifact, test = known[path], context.data.test
+        if artifact.format == "tflite":
+            return batch_interpreter.file_outputs(path, test)
+        return signature.keras_outputs(context.load(artifact), test)
+
+    known: dict[Path, Artifact] = {}
+
+    def outputs_of(artifact: Artifact) -> Outputs:
+        known[artifact.path] = artifact
+        return computed(artifact.path)
+
+    return outputs_of
 
 
 def _baselines(file: Artifact, context: Context) -> list[Artifact]:
@@ -113,28 +141,17 @@ def _baselines(file: Artifact, context: Context) -> list[Artifact]:
     return [artifact for artifact in found if artifact.format == "keras"]
 
 
-def _score(metric: Any, artifact: Artifact, context: Context) -> float:
-    from tfopt.models import signature
-    from tfopt.tflite import batch_interpreter
-
-    if metric.name in artifact.metrics:
-        return artifact.metrics[metric.name]
-    test = context.data.test
-    if artifact.format == "tflite":
-        return score_split(metric, test, batch_interpreter.file_outputs(artifact.path, test))
-    return score_split(metric, test, signature.keras_outputs(context.load(artifact), test))
+def _score(metric: Metric, artifact: Artifact, test: Samples, outputs_of: Callable[[Artifact], Outputs]) -> float:
+    known = artifact.metrics.get(metric.name)
+    return score_split(metric, test, outputs_of(artifact)) if known is None else known
 
 
-def _by_class(metrics: Sequence[Metric], y: Any, outputs: Mapping[str, Any]) -> dict[str, Any]:
+def _by_class(metrics: Sequence[Metric], y: Any, outputs: Outputs) -> dict[str, Any]:
     """The scores of each class, for every classified output of at most `MOST_CLASSES` classes."""
     from tfopt.metrics import by_class
 
-    found: dict[str, Any] = {}
-    for output, decisions in dict.fromkeys(
-        (metric.output, metric.decisions) for metric in metrics if metric.of_classes
-    ):
-        name = output or next(iter(outputs))
-        labels = y[name] if isinstance(y, dict) else y
-        if outputs[name].shape[-1] <= MOST_CLASSES:
-            found[name] = by_class(labels, outputs[name], dict(decisions).get(name))
-    return found
+    return {
+        name: by_class(labels_of(y, name), outputs[name], decision)
+        for name, decision in classified(metrics, outputs)
+        if outputs[name].shape[-1] <= MOST_CLASSES
+    }
