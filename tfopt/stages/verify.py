@@ -12,7 +12,7 @@ from pydantic import Field
 
 from tfopt.metrics import compare_outputs, score_split
 from tfopt.recipe.artifact import TRAINED, Artifact, Format
-from tfopt.recipe.details.verification import ClassScores
+from tfopt.recipe.details.verification import AccuracyGate, ClassScores, GatedFile
 from tfopt.recipe.stage import Context, Need, Stage
 from tfopt.stages.changed_classes import MOST_CLASSES, ChangedClasses, classified, labels_of
 from tfopt.stages.scoring import check_drop, check_metrics, gated, metrics_of
@@ -66,6 +66,7 @@ class Verify(Stage):
         files: dict[str, dict[str, float]] = {}
         failures = []
         by_class: dict[str, Any] = {}
+        compared: dict[str, GatedFile] = {}
         changed = ChangedClasses(context)
         outputs_of = _cached_outputs(context)
         for file in inputs:
@@ -80,6 +81,7 @@ class Verify(Stage):
             before, baseline = (max if gate.higher_is_better else min)(scores)
             after = measured[gate.name]
             drop = gate.drop(before, after)
+            compared[file.name] = GatedFile(baseline, before, after, drop)
             files[file.name] = {**measured, **compare_outputs(outputs_of(origin), outputs), "drop": drop}
             changed.add(file.name, baseline, metrics, outputs_of(context.artifacts[baseline]), outputs)
             if self.max_drop is not None and drop > self.max_drop:
@@ -95,7 +97,11 @@ class Verify(Stage):
             metrics=files[last.name],
             scores=tuple(measured),
             files=files,
-            details=[*([ClassScores.from_json(by_class)] if by_class else []), *changed.detail()],
+            details=[
+                *([ClassScores.from_json(by_class)] if by_class else []),
+                AccuracyGate(gate.name, self.max_drop, compared),
+                *changed.detail(),
+            ],
             failed=" ".join(failures) or None,
         )
 
