@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfopt.data.arrays import take
-from tfopt.data.preview import MOST_BYTES, Preview, Show, previews
+from tfopt.data.preview import MOST_BYTES, Preview, previews
 from tfopt.errors import DataError
 from tfopt.metrics import class_changes
 from tfopt.recipe.details.verification import ClassChanges

@@ -7,7 +7,6 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-
 from tfopt.data.preview import Preview
 from tfopt.recipe.details.detail import Detail
 
