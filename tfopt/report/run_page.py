@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.verification import AccuracyGate
 from tfopt.report.baseline import Baseline, baseline_of
-from tfopt.report.blocks import Block, Callout, Fact, Facts, Grid, Link, Table
+from tfopt.report.blocks import Block, Callout, Fact, Facts, Folded, Grid, Link, Table
 from tfopt.report.headline import sentence
 from tfopt.report.overview import Measured, Overview
 from tfopt.report.page import Page, Part
 from tfopt.report.section import SECTIONS
 from tfopt.report.units import duration, share
+
+# Warnings that are not folded.
+SHOWN = 4
 
 
 def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measured: Measured) -> Page:
@@ -32,7 +35,12 @@ def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measur
     metric = next((score for score in (*gated, *scores) if score in figures), "")
     told = [(section, section.blocks(artifacts)) for section in SECTIONS.values()]
     # First of all what must not be missed.
-    intro: list[Block] = [block for _, blocks in told for block in blocks if isinstance(block, Callout)]
+    callouts = [block for _, blocks in told for block in blocks if isinstance(block, Callout)]
+    failures = [block for block in callouts if block.tone == "failure"]
+    warnings = [block for block in callouts if block.tone == "warning"]
+    intro: list[Block] = [*failures, *warnings[:SHOWN]]
+    if len(warnings) > SHOWN:
+        intro.append(Folded(f"{len(warnings) - SHOWN} more warnings", warnings[SHOWN:]))
     if final:
         drawn = Overview(artifacts, measured, metric, baseline, final).figure() if metric else None
         facts = _facts(artifacts[final], figures, metric, baseline)
