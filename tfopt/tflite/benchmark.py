@@ -92,7 +92,7 @@ def sizes(path: Path) -> dict[str, float]:
 
 def _latencies(
     path: Path, threads: int, seconds: float, shapes: Mapping[str, Sequence[int]]
-) -> tuple[np.ndarray, dict[str, float]]:
+) -> tuple[np.ndarray, dict[str, int]]:
     """Seconds of each run, without copying inputs and outputs; and the peaks of memory."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -126,7 +126,7 @@ def _latencies(
 
 
 def _spread(taken: np.ndarray) -> dict[str, Any]:
-    """How the latencies of all runs are spread, with a histogram without the slowest runs, which would be most of it."""
+    """The spread of the latency; the histogram is without the slowest runs, which would be most of its axis."""
     quantiles = {f"p{share}": float(np.quantile(taken, share / 100)) for share in QUANTILES}
     low, high = quantiles["p0"], max(quantiles["p99"], quantiles["p0"] + 1e-9)
     counts, edges = np.histogram(taken, BINS, (low, high))

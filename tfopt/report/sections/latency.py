@@ -43,9 +43,7 @@ def blocks(artifact: Artifact) -> list[Block]:
 def _figure(name: str, found: Latency) -> Figure:
     _, factor, unit = next(one for one in UNITS if found.edges[-1] >= one[0])
     edges = [edge * factor for edge in found.edges]
-    marks = [
-        (found.seconds[quantile] * factor, word) for quantile, word in (("p50", "median"),) if quantile in found.seconds
-    ]
+    marks = [(found.seconds["p50"] * factor, "median")] if "p50" in found.seconds else []
     chart = Histogram(f"Latency of {name}", [Outline(name, edges, found.counts)], unit, "runs", verticals=marks)
     slower = f" {found.above:,} slower ones are beyond it." if found.above else ""
     return Figure(chart, f"{name}: the latency of {found.runs:,} runs.{slower}")

@@ -35,9 +35,8 @@ def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
 def _changed(artifact: Artifact) -> list[LayerWeights]:
     """The layers with histograms that are not the same before and after."""
     weights = artifact.details.of(WeightsByLayer)
-    return (
-        [row for row in weights.rows if row.ends and row.before and _differ(row.before, row.after)] if weights else []
-    )
+    rows = weights.rows if weights else ()
+    return [row for row in rows if row.ends and row.before and _differ(row.before, row.after)]
 
 
 def _differ(before: WeightFigures, after: WeightFigures) -> bool:
