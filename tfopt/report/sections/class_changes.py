@@ -42,7 +42,7 @@ def blocks(artifact: Artifact) -> list[Block]:
         if each.moves:
             moves = [(str(one.before), str(one.after), f"{one.count:,}") for one in each.moves]
             found.append(Table(MOVES, moves, left=2, most=LISTED))
-        if each.confusion_before and len(each.classes) <= DRAWN:
+        if _draws(each):
             found.append(OnPage([Grid(_matrices(name, each))]))
         if each.samples:
             found.append(OnPage([Group(_samples(each, inputs))]))
@@ -65,15 +65,21 @@ def _verdict(found: OutputChanges) -> str:
     changed = found.values - found.same
     if not changed:
         return "."
-    either = changed - found.broken - found.mended
-    parts = [f"{found.broken:,} that {found.against} had right {_are(found.broken)} wrong now"]
-    parts.append(f"{found.mended:,} that it had wrong {_are(found.mended)} right")
-    parts += [f"{either:,} {_are(either)} wrong in another way"] if either else []
-    return f"; of the {changed:,} that changed {', '.join(parts)}."
+    parts = {
+        "from right to wrong": found.broken,
+        "from wrong to right": found.mended,
+        "from wrong to wrong": changed - found.broken - found.mended,
+    }
+    return f"; {changed:,} changed: {', '.join(f'{count:,} {word}' for word, count in parts.items() if count)}."
 
 
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"
+def drawn(artifact: Artifact) -> set[str]:
+    """The names of the files, and outputs, whose confusion matrices this section draws, before and after."""
+    return {name for name, found in _found(artifact.details.of(ClassChanges)) if _draws(found)}
+
+
+def _draws(found: OutputChanges) -> bool:
+    return bool(found.confusion_before) and found.same < found.values and len(found.classes) <= DRAWN
 
 
 def _matrices(name: str, found: OutputChanges) -> list[Block]:

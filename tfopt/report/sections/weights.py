@@ -9,7 +9,7 @@ from tfopt.report.charts import Bar, Bars
 from tfopt.report.section import Section
 
 HEADERS = ("layer", "kind", "precision", "parameters", "bytes", "scales", "zeros", "distinct values")
-# Layers that the chart shows, and rows up to which the page shows the table at once.
+# Layers that the chart shows, and rows up to which the page shows the table at once where something changed.
 DRAWN, OPEN = 12, 12
 
 
@@ -23,7 +23,8 @@ def blocks(artifact: Artifact) -> list[Block]:
     found: list[Block] = [Heading(f"{artifact.name}: weights by layer"), Paragraph(_totals(weights))]
     if chart := _chart(artifact.name, weights):
         found.append(OnPage([chart]))
-    return [*found, Folded(f"{len(rows)} layers", [table]) if len(rows) > OPEN else table]
+    shown = len(rows) <= OPEN and any(row.before and row.before != row.after for row in weights.rows)
+    return [*found, table if shown else Folded(f"{len(rows)} layers", [table])]
 
 
 def _totals(weights: WeightsByLayer) -> tuple[str, ...]:
