@@ -66,7 +66,8 @@ def timed(
             subprocesses.killing_signal(finished.returncode) or "it gave no reason"
         ]
         raise ConversionError(f"LiteRT could not be timed on {path}: {lines[-1]}")
-    return Measurement(**json.loads(finished.stdout.splitlines()[-1]))
+    found = json.loads(finished.stdout.splitlines()[-1])
+    return Measurement(latency=found.pop("latency"), figures=found)
 
 
 def input_names(path: Path) -> list[str]:
@@ -187,7 +188,7 @@ def main() -> None:
         "latency_p99_seconds": spread["seconds"]["p99"],
         **memory,  # noted before the file was read a second time for its sizes
     }
-    sys.stdout.write(json.dumps({"figures": figures, "latency": spread}) + "\n")
+    sys.stdout.write(json.dumps({**figures, "latency": spread}) + "\n")
 
 
 if __name__ == "__main__":
