@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.search import SearchOutcome
@@ -41,7 +42,7 @@ class Overview:
     baseline: Baseline | None
     final: str
 
-    @property
+    @cached_property
     def size(self) -> str:
         """The size that counts: that of a search's budget, else the file's own."""
         found = self.artifacts[self.final].details.of(SearchOutcome)
