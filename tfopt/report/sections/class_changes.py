@@ -25,7 +25,7 @@ from tfopt.report.charts import Matrix
 from tfopt.report.section import Section
 from tfopt.report.units import share
 
-MOVES = ("from class", "to class", "values")
+MOVES = ("from class", "to class", "count")
 # Classes up to which the confusion matrices are drawn, and moves that are listed.
 DRAWN, LISTED = 40, 12
 
@@ -102,14 +102,18 @@ def _samples(found: OutputChanges, inputs: Mapping[int, Mapping[str, Preview]]) 
 
 
 def _thumbnails(sample: ChangedSample, found: OutputChanges, inputs: Mapping[str, Preview]) -> list[Thumbnail]:
-    """A sample with its classes; of several inputs each is one, and the classes stand below the first."""
+    """A sample with its classes; of several inputs each is one, and the classes stand below the first.
+
+    Bare numbers are left out where another input can be looked at.
+    """
     lines = [
         f"{_classes(sample.before)} → {_classes(sample.after)}",
         f"is {_classes(sample.label)}; sample {sample.row:,}",
         *_sure(found.against, sample.before, sample.sure_before),
         *_sure("the file", sample.after, sample.sure_after),
     ]
-    shown = list(inputs.items()) or [("", Preview("text", f"sample {sample.row:,}"))]
+    telling = {caption: one for caption, one in inputs.items() if one.kind != "numbers"} or inputs
+    shown = list(telling.items()) or [("", Preview("text", f"sample {sample.row:,}"))]
     made = []
     for number, (caption, preview) in enumerate(shown):
         told = lines if not number else [f"{caption} of sample {sample.row:,}"]
