@@ -26,11 +26,13 @@ def load(folder: str | None = None):
     (texts, labels), (test_texts, test_labels) = read(Path(folder)) if folder else download()
     numbers = layers.TextVectorization(WORDS, output_sequence_length=LENGTH)
     numbers.adapt(texts)
+    words = numbers.get_vocabulary()
     return {
         "x_train": numbers(texts).numpy().astype(np.int32),
         "y_train": labels,
         "x_test": numbers(test_texts).numpy().astype(np.int32),
         "y_test": test_labels,
+        "show": lambda sentence: " ".join(words[number] for number in sentence if number),  # for the report
     }
 
 

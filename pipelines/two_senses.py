@@ -37,7 +37,12 @@ def load(images: str | None = None, sounds: str | None = None):
         speakers = np.tile([names.index(name) for name in own[f"speaker_{source}"]], times)
         parts[f"x_{split}"] = x
         parts[f"y_{split}"] = {"digit": digits, "speaker": speakers.astype(np.int32)}
-    return parts
+    return {**parts, "show": show}
+
+
+def show(sample):
+    """A pair for the report: the image, and the spectrogram as one, low tones at its foot."""
+    return {"image": sample["image"], "sound": sample["sound"].T[::-1]}
 
 
 def pairs(written, spoken, split, times):

@@ -1,5 +1,6 @@
 """One example of every detail, with its JSON as `artifact.json` has it."""
 
+from tfopt.data.preview import Preview
 from tfopt.recipe.details.quantization import (
     AccuracyStep,
     AccuracySteps,
@@ -17,6 +18,7 @@ from tfopt.recipe.details.search import (
     TuningOutcome,
     TuningTrial,
 )
+from tfopt.recipe.details.timing import Latencies, Latency
 from tfopt.recipe.details.training import (
     ChangedLayer,
     ChannelRemoval,
@@ -26,7 +28,19 @@ from tfopt.recipe.details.training import (
     SparsityRecords,
     TrainingHistory,
 )
-from tfopt.recipe.details.verification import AccuracyGate, CarriedOver, ClassFigures, ClassScores, GatedFile
+from tfopt.recipe.details.verification import (
+    AccuracyGate,
+    CarriedOver,
+    ChangedSample,
+    ClassChanges,
+    ClassFigures,
+    ClassMove,
+    ClassScores,
+    GatedFile,
+    OutputChanges,
+    ShownSample,
+)
+from tfopt.recipe.details.weights import LayerError, LayerWeights, QuantizationErrors, WeightFigures, WeightsByLayer
 
 STAGES = [{"prune": {"sparsity": 0.5, "epochs": 1}}, {"quantize": {}}]
 FRONT_JSON = {
@@ -61,6 +75,19 @@ ROW_JSON = {
     "float_zeros": 0.25,
     "values": 100,
 }
+
+FIGURES_JSON = {
+    "precision": "int8",
+    "parameters": 10,
+    "bytes": 13,
+    "kernels": 9,
+    "zeros": 3,
+    "values": 5,
+    "scale_bytes": 12,
+    "histogram": [0.25, 0.0, 0.5],
+}
+# One white pixel.
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
 
 EXAMPLES = [
     (TrainingHistory({"loss": [1.0, 0.5], "val_loss": [1.5, 0.75]}), {"loss": [1.0, 0.5], "val_loss": [1.5, 0.75]}),
@@ -193,6 +220,129 @@ EXAMPLES = [
                     "confusion": [[1, 1], [0, 1]],
                 }
             }
+        },
+    ),
+    (
+        ClassChanges(
+            {
+                "int8": {
+                    "digit": OutputChanges(
+                        against="train",
+                        values=4,
+                        same=3,
+                        broken=1,
+                        mended=0,
+                        classes=[0, 1],
+                        confusion_before=[[2, 0], [0, 2]],
+                        confusion_after=[[2, 0], [1, 1]],
+                        moves=(ClassMove(1, 0, 1),),
+                        samples=(ChangedSample(3, [1], [1], [0], 0.75, 0.5),),
+                    )
+                }
+            },
+            (ShownSample(3, {"image": Preview("image", PNG, 1, 1), "words": Preview("text", "a <good> film")}),),
+        ),
+        {
+            "files": {
+                "int8": {
+                    "digit": {
+                        "against": "train",
+                        "values": 4,
+                        "same": 3,
+                        "broken": 1,
+                        "mended": 0,
+                        "classes": [0, 1],
+                        "confusion_before": [[2, 0], [0, 2]],
+                        "confusion_after": [[2, 0], [1, 1]],
+                        "moves": [{"before": 1, "after": 0, "count": 1}],
+                        "samples": [
+                            {
+                                "row": 3,
+                                "label": [1],
+                                "before": [1],
+                                "after": [0],
+                                "sure_before": 0.75,
+                                "sure_after": 0.5,
+                            }
+                        ],
+                    }
+                }
+            },
+            "shown": [
+                {
+                    "row": 3,
+                    "inputs": {
+                        "image": {"kind": "image", "content": PNG, "width": 1, "height": 1},
+                        "words": {"kind": "text", "content": "a <good> film", "width": 0, "height": 0},
+                    },
+                }
+            ],
+        },
+    ),
+    (
+        WeightsByLayer(
+            rows=(
+                LayerWeights(
+                    "conv",
+                    "CONV_2D",
+                    WeightFigures("int8", 10, 13, 9, 3, 5, 12, (0.25, 0.0, 0.5)),
+                    WeightFigures("float32", 10, 40, 9, 0, None, 0, (0.5, 0.0, 0.5)),
+                    (-0.5, 0.5),
+                ),
+            ),
+            file_bytes=1000,
+        ),
+        {
+            "rows": [
+                {
+                    "layer": "conv",
+                    "kind": "CONV_2D",
+                    "after": FIGURES_JSON,
+                    "before": {
+                        **FIGURES_JSON,
+                        "precision": "float32",
+                        "bytes": 40,
+                        "zeros": 0,
+                        "values": None,
+                        "scale_bytes": 0,
+                        "histogram": [0.5, 0.0, 0.5],
+                    },
+                    "ends": [-0.5, 0.5],
+                }
+            ],
+            "file_bytes": 1000,
+            "others": 0,
+        },
+    ),
+    (
+        QuantizationErrors((LayerError("conv", "CONV_2D", "int8", 42.5, None),), 4, 1),
+        {
+            "rows": [
+                {
+                    "layer": "conv",
+                    "ops": "CONV_2D",
+                    "precision": "int8",
+                    "output_snr_db": 42.5,
+                    "weights_snr_db": None,
+                }
+            ],
+            "samples": 4,
+            "others": 1,
+        },
+    ),
+    (
+        Latencies({"int8": Latency(50, {"p50": 2e-5, "p99": 5e-5}, (1e-5, 3e-5, 5e-5), (40, 9), 1)}),
+        {
+            "files": {
+                "int8": {
+                    "runs": 50,
+                    "seconds": {"p50": 2e-5, "p99": 5e-5},
+                    "edges": [1e-5, 3e-5, 5e-5],
+                    "counts": [40, 9],
+                    "above": 1,
+                }
+            },
+            "threads": 1,
         },
     ),
 ]

@@ -171,16 +171,12 @@ def _counted(ops: Sequence[Op]) -> str:
 
 
 def _of_keras(model: Any, path: Path | None) -> ModelSummary:
-    from tfopt.keras_private import calls_of, own_variables
-    from tfopt.models.layers import LayerRef, walk
+    from tfopt.keras_private import calls_of
+    from tfopt.models.weight_statistics import layers_with_variables
 
-    seen: set[int] = set()
     parts = []
-    own = (LayerRef(model.name, model),) if own_variables(model) else ()
-    for place in (*own, *walk(model)):
+    for place, variables in layers_with_variables(model):
         layer = place.layer
-        variables = [v for v in own_variables(layer) if id(v) not in seen]
-        seen.update(id(v) for v in variables)
         arrays = [np.asarray(v) for v in variables]
         output = getattr(getattr(layer, "output", None), "shape", None) if calls_of(layer) else None
         parts.append(

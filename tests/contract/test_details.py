@@ -25,17 +25,21 @@ def test_the_names_are_the_keys_of_the_record():
         "audit",
         "by_class",
         "carried",
+        "class_changes",
         "distinct_values",
         "gate",
         "history",
+        "latencies",
         "layers",
         "notes",
+        "quantization_errors",
         "search",
         "sparsity",
         "sparsity_log",
         "steps",
         "tune",
         "warnings",
+        "weights",
     ]
     assert set(BY_TYPE) == set(KINDS)
 

@@ -11,8 +11,10 @@ from tests.report.html_page import check
 from tfopt.recipe.artifact import Artifact, Skipped
 from tfopt.recipe.details.quantization import AccuracySteps, Audit, ConversionNotes, ConversionWarnings
 from tfopt.recipe.details.search import SearchOutcome, TuningOutcome
+from tfopt.recipe.details.timing import Latencies
 from tfopt.recipe.details.training import ChannelRemoval, SparsityRecords, TrainingHistory
-from tfopt.recipe.details.verification import AccuracyGate, CarriedOver, ClassScores
+from tfopt.recipe.details.verification import AccuracyGate, CarriedOver, ClassChanges, ClassScores
+from tfopt.recipe.details.weights import QuantizationErrors, WeightsByLayer
 from tfopt.registry import Registry
 from tfopt.report import run_page, summary
 from tfopt.report import section as sections
@@ -36,17 +38,22 @@ CASES = {
         replace(PLAIN, files={"int8": {"agreement": 0.99, "drop": 0.01}}),
         "## made: on LiteRT against the Keras models",
     ),
+    "class_changes": (with_details(ClassChanges), "## int8: what changed class"),
     "classes": (with_details(ClassScores), "## int8: class by class"),
     "curves": (with_details(TrainingHistory, SparsityRecords), "## Trainings"),
     "sparsity": (with_details(SparsityRecords), "## made: sparsity while training"),
     "channels": (with_details(ChannelRemoval), "## made: channels removed"),
+    "weights": (with_details(WeightsByLayer), "## made: weights by layer"),
     "audit": (with_details(Audit), "## made: bytes by layer"),
+    "weight_histograms": (with_details(WeightsByLayer), "## made: histograms of weights"),
+    "quantization_errors": (with_details(QuantizationErrors), "## made: quantization error by layer"),
     "front": (with_details(SearchOutcome), "## made: the front"),
     "trials": (with_details(TuningOutcome), "## made: trials"),
     "on_target": (
         replace(PLAIN, metrics={"arena_bytes": 5000, "tflm_max_error": 0.0}),
         "## made: on LiteRT for Microcontrollers",
     ),
+    "latency": (with_details(Latencies), "## made: latency"),
     "notes": (with_details(ConversionNotes), "## made: how it was made"),
     "skipped": (replace(PLAIN, skipped=(Skipped("last", "no kernel"),)), "## made: left as it was"),
     "carried": (with_details(CarriedOver), "## made: carried over from a tf_keras model"),

@@ -69,8 +69,8 @@ def test_the_report_of_a_run_has_steps_bytes_and_notes(model, x, tmp_path):
     assert "## quantize: what each step bought" in text
     assert "| as asked |" in text
     assert "layers in int4" in text
-    assert "## quantize: bytes by layer" in text
-    assert "| wide | FULLY_CONNECTED | int4 |" in text
+    assert "## quantize: weights by layer" in text
+    assert "| wide | FULLY_CONNECTED | float32 → int4 |" in text
     record = json.loads((result.folder / "report.json").read_text())
     steps = record["artifacts"][-1]["details"]["steps"]
     assert [step["met"] for step in steps] == [True] * len(steps)

@@ -8,6 +8,9 @@ import pytest
 import tfopt
 from tfopt.errors import GateError, InputError
 from tfopt.pipeline.plan import Plan
+from tfopt.recipe.details.timing import Latencies
+from tfopt.recipe.details.verification import ClassChanges
+from tfopt.recipe.details.weights import QuantizationErrors, WeightsByLayer
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe
 from tfopt.tflite.interpreter import Runner
@@ -36,6 +39,7 @@ def load():
         sound = generator.normal(size=(count, 6)).astype(np.float32)
         parts[f"x_{split}"] = {"sound": sound, "image": image}
         parts[f"y_{split}"] = {"size": sound.sum(axis=1), "kind": y}
+    parts["show"] = lambda sample: {"seen": sample["image"], "heard": f"{sample['sound'][0]:.3f}"}
     return parts
 """
 OWN = """
@@ -110,6 +114,42 @@ def test_the_report_has_a_column_for_each_and_the_classes_of_the_one_that_has_so
     assert "Confusion matrix of int8" in result.page.read_text()
     by_class = result.artifacts["verify"].details["by_class"]["int8"]["kind"]
     assert np.sum(by_class["confusion"]) == 128
+
+
+def test_what_changed_class_is_told_by_output_against_the_model_of_the_gate(result):
+    changes = result.artifacts["verify"].details.of(ClassChanges)
+    [(output, found)] = changes.files["int8"].items()
+    assert (output, found.against, found.values) == ("kind", "train", 128)
+    labels = np.arange(128) % 4
+    after = np.array(found.confusion_after)
+    assert after.sum() == 128
+    assert np.trace(after) / 128 == pytest.approx(result.artifacts["verify"].metrics["kind_accuracy"])
+    assert np.trace(found.confusion_before) / 128 == pytest.approx(result.artifacts["train"].metrics["kind_accuracy"])
+    assert found.broken - found.mended == np.trace(found.confusion_before) - np.trace(after)
+    assert len(found.samples) == min(found.values - found.same, 24)
+    assert all(sample.label == [labels[sample.row]] for sample in found.samples)
+    for sample in changes.shown:
+        assert {caption: one.kind for caption, one in sample.inputs.items()} == {"seen": "image", "heard": "text"}
+
+
+def test_the_weights_of_each_layer_are_told_before_and_after(result):
+    train, prune, int8 = (result.artifacts[name].details.of(WeightsByLayer) for name in ("train", "prune", "int8"))
+    assert all(row.before is None for row in train.rows)
+    assert [row.before.bytes for row in prune.rows] == [row.after.bytes for row in train.rows]
+    assert [row.before.histogram for row in prune.rows] != [row.after.histogram for row in prune.rows]
+    zeros = sum(row.after.zeros for row in prune.rows) / sum(row.after.kernels for row in prune.rows)
+    assert zeros == pytest.approx(result.artifacts["prune"].metrics["sparsity"])
+    assert {row.after.precision for row in int8.rows} == {"int8"}
+    assert int8.file_bytes == result.artifacts["int8"].metrics["raw_bytes"]
+    assert {row.layer for row in int8.rows} == {row.layer for row in prune.rows}
+    errors = result.artifacts["int8"].details.of(QuantizationErrors)
+    assert {"kind", "size"} <= {row.layer for row in errors.rows}
+
+
+def test_the_spread_of_the_latency_is_that_of_the_figures(result):
+    spread = result.artifacts["benchmark"].details.of(Latencies).files["int8"]
+    assert spread.seconds["p50"] == result.artifacts["benchmark"].metrics["latency_median_seconds"]
+    assert spread.seconds["p99"] == result.artifacts["benchmark"].metrics["latency_p99_seconds"]
 
 
 def test_the_gate_looks_at_the_metric_that_it_names(project):

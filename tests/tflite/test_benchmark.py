@@ -10,7 +10,7 @@ from keras import layers
 from tfopt.errors import ConversionError
 from tfopt.quantization import convert
 from tfopt.tflite import benchmark
-from tfopt.tflite.benchmark import measure, sizes
+from tfopt.tflite.benchmark import measure, sizes, timed
 from tfopt.tflite.file import read
 
 SECONDS = 0.05
@@ -62,6 +62,38 @@ def test_peak_memory_is_that_of_the_measuring_process_and_not_of_the_one_that_st
     assert 10e6 < measured["float32"]["peak_memory_bytes"] < BALLAST
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells what a process takes from a moment on")
+def test_the_memory_of_a_file_is_what_it_adds_to_the_process(measured):
+    for found in measured.values():
+        assert 0 < found["model_memory_bytes"] < found["peak_memory_bytes"]
+
+
+def test_the_spread_has_every_run_in_its_histogram_or_above_it(folder):
+    found = timed(folder / "float32.tflite", seconds=SECONDS)
+    spread = found.latency
+    assert spread["runs"] == sum(spread["counts"]) + spread["above"] >= 30
+    assert len(spread["edges"]) == len(spread["counts"]) + 1
+    assert spread["edges"] == sorted(spread["edges"])
+    seconds = list(spread["seconds"].values())
+    assert seconds == sorted(seconds)
+    assert found.figures["latency_median_seconds"] == spread["seconds"]["p50"]
+
+
+def test_the_spread_of_known_latencies():
+    taken = np.concatenate([np.linspace(1, 2, 99), [1000.0]])
+    spread = benchmark._spread(taken)
+    assert spread["seconds"]["p0"] == 1
+    assert spread["seconds"]["p50"] == pytest.approx(np.median(taken))
+    assert spread["seconds"]["p100"] == 1000
+    assert spread["above"] == 1
+    assert spread["edges"][-1] == pytest.approx(np.quantile(taken, 0.99))
+
+
+def test_latencies_that_are_all_the_same_have_a_histogram():
+    spread = benchmark._spread(np.full(50, 1e-3))
+    assert sum(spread["counts"]) == 50
+
+
 def test_a_measurement_with_two_threads_runs(folder):
     assert measure(folder / "float32.tflite", threads=2, seconds=SECONDS)["latency_median_seconds"] > 0
 
@@ -93,7 +125,7 @@ import sys
 from pathlib import Path
 from tfopt.tflite import benchmark
 path = Path({str(folder / "int8.tflite")!r})
-taken = benchmark._latencies(path, 1, 0.01, {{}})
+taken, memory = benchmark._latencies(path, 1, 0.01, {{}})
 found = benchmark.sizes(path)
 heavy = {{"tensorflow", "keras", "tf_keras", "tensorflow_model_optimization"}} & set(sys.modules)
 print(len(taken) >= 30, found["raw_bytes"] > 0, sorted(heavy))
@@ -113,5 +145,8 @@ def test_the_command_prints_one_line_of_json(folder, monkeypatch, capsys):
         "sparsity",
         "latency_median_seconds",
         "latency_p90_seconds",
+        "latency_p99_seconds",
         "peak_memory_bytes",
+        *(["model_memory_bytes"] if sys.platform == "linux" else []),
+        "latency",
     }

@@ -11,6 +11,8 @@ from tfopt.errors import DataError
 
 Arrays = np.ndarray | dict[str, np.ndarray]
 Shapes = Mapping[str, tuple[int | None, ...]]
+# Distinct values are counted first in a sample of this size.
+_SAMPLE = 4096
 
 
 def take(arrays: Arrays, index: Any) -> Arrays:
@@ -70,3 +72,14 @@ def add_channel_axis(x: Any, shape: Sequence[int | None], what: str) -> Any:
     if len(have) != len(want) or any(None not in (n, m) and n != m for n, m in zip(want, have, strict=True)):
         raise DataError(f"{what} takes samples of shape {want}, and the data's have {given}.", ("data",))
     return x
+
+
+def count_distinct(values: np.ndarray, most: int) -> int | None:
+    """The number of distinct values of an array, zero included; None above `most`."""
+    values = values.ravel()
+    sample = values[values != 0]
+    sample = sample[:: -(-sample.size // _SAMPLE) or 1]
+    if np.unique(sample).size > most:
+        return None
+    count = int(np.unique(values).size)
+    return count if count <= most else None

@@ -142,17 +142,16 @@ def as_data(value: Any) -> Data:
     """Reads what a data function may return: a `Data`, a dict, or the train and the test split in a row.
 
     A split is a pair (x, y) of arrays, or whatever `tfopt.Stream` takes. The dict has `train`, `test` and, if wanted,
-    `validation`, or `x_train`, `y_train` and so on; and `augment`, as `Data` has it. Without a validation split the
-    training arrays give a tenth to it.
+    `validation`, or `x_train`, `y_train` and so on; and `augment` and `show`, as `Data` has them. Without a validation
+    split the training arrays give a tenth to it.
 
     Raises:
         DataError: `value` is none of these.
     """
     if isinstance(value, Data) and all(isinstance(split, Samples) for split in value.splits().values()):
         return value
-    augment = value.augment if isinstance(value, Data) else value.get("augment") if isinstance(value, Mapping) else None
-    if augment is not None and not callable(augment):
-        raise DataError(f"augment is a function of x, y and a seed. Received: {augment!r}.", ("data",))
+    augment = _function(value, "augment", "x, y and a seed")
+    show = _function(value, "show", "the inputs of one sample")
     if isinstance(value, Data):
         given: dict[str, Any] = dict(value.splits())
     elif isinstance(value, Mapping):
@@ -178,13 +177,21 @@ def as_data(value: Any) -> Data:
         if not isinstance(splits["train"], Split):
             raise DataError("a training split that is streamed needs a validation split beside it.", ("data",))
         splits["train"], splits["validation"] = _hold_out(splits["train"])
-    return Data(splits["train"], splits["validation"], splits["test"], augment)
+    return Data(splits["train"], splits["validation"], splits["test"], augment, show)
+
+
+def _function(value: Any, name: str, takes: str) -> Any:
+    """A function that data may have beside its splits; None where it has none."""
+    found = getattr(value, name) if isinstance(value, Data) else value.get(name) if isinstance(value, Mapping) else None
+    if found is not None and not callable(found):
+        raise DataError(f"{name} is a function of {takes}. Received: {found!r}.", ("data",))
+    return found
 
 
 def _by_name(value: Mapping[str, Any]) -> dict[str, Any]:
     """The splits of a dict, by the names of splits or of their arrays."""
     if "train" in value:
-        if wrong := [key for key in value if key not in (*SPLITS, "augment")]:
+        if wrong := [key for key in value if key not in (*SPLITS, "augment", "show")]:
             raise DataError(
                 f"the data has a {wrong[0]!r}, which is none of its splits. {did_you_mean(wrong[0], SPLITS)}", ("data",)
             )

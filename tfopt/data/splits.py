@@ -11,6 +11,7 @@ import numpy as np
 
 from tfopt.data.arrays import Arrays, Shapes, by_name, check_values, shape_inputs, take
 from tfopt.data.labels import label_ids
+from tfopt.data.preview import Show, previews
 from tfopt.errors import DataError
 
 if TYPE_CHECKING:
@@ -263,12 +264,16 @@ class Data:
         augment: Changes each training batch: `augment(x, y, seed)` gives `(x, y)`, in TensorFlow ops. All that is
             random in it comes from the seed, two integers for `tf.random.stateless_uniform` and its siblings, which
             are new at each step and the same at each run.
+        show: Shows a sample to people: `show(x)` takes the input of one sample, or its inputs by name, and gives text,
+            an image `(height, width)` or `(height, width, channels)`, or a dict of these by caption. Without it inputs
+            that are images are shown as such, and of all others their first numbers. Results do not depend on it.
     """
 
     train: Samples
     validation: Samples
     test: Samples
     augment: Augment | None = None
+    show: Show | None = None
 
     def splits(self) -> dict[str, Samples]:
         """The splits by name."""
@@ -309,6 +314,15 @@ class Data:
                     ("data",),
                 )
 
+    def check_show(self) -> None:
+        """Tries `show` on a sample of the test split.
+
+        Raises:
+            DataError: `show` fails, or gives neither text nor images.
+        """
+        if self.show is not None:
+            previews(self.test.few(1).x, self.show)
+
     def fitted(self, shapes: Shapes) -> Data:
         """The data with its inputs shaped as a model takes them: a missing channel axis of 1 is added.
 
@@ -321,7 +335,7 @@ class Data:
         if not shapes:
             return self
         train, validation, test = (split.fitted(shapes) for split in self.splits().values())
-        return Data(train, validation, test, self.augment)
+        return Data(train, validation, test, self.augment, self.show)
 
     def calibration(self, count: int, seed: int) -> Arrays:
         """A random choice of training inputs, `(count, ...)`: the representative dataset of quantization."""

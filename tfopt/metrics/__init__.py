@@ -5,6 +5,7 @@ Every metric is an entry in a file of its own; `METRICS` finds them by walking t
 
 from __future__ import annotations
 
+from tfopt.metrics.changes import class_changes
 from tfopt.metrics.decision import Decision
 from tfopt.metrics.labels import by_class, classes, labelled
 from tfopt.metrics.metric import Metric, MetricFamily, Score
@@ -20,6 +21,7 @@ __all__ = [
     "Outputs",
     "Score",
     "by_class",
+    "class_changes",
     "classes",
     "compare_outputs",
     "default_metric",

@@ -48,6 +48,8 @@ class Conversion:
         warnings: What has to be known before the file is used, such as noisy outputs, or calibration samples of another
             range than the model's inputs.
         options: Settings in the warnings as a recipe has them, each with the options of the command that say the same.
+        made: Summary of the file before its tensor names were removed.
+        prepared: The model that it was made from.
     """
 
     content: bytes
@@ -57,6 +59,8 @@ class Conversion:
     figures: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     options: tuple[tuple[str, str], ...] = ()
+    made: FileSummary | None = field(default=None, repr=False, compare=False)
+    prepared: PreparedModel | None = field(default=None, repr=False, compare=False)
 
 
 def convert(
@@ -170,7 +174,8 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     notes = (*prepared.notes, *_remarks(prepared, summary), *said.notes)
     fault = validation.fault_at_zeros(prepared.model, source, content, prepared.few)
     found = (*said.warnings, *([fault] if fault else []))
-    return Conversion(content, (*skipped, *prepared.assigned.skipped), looked, notes, figures, found, said.options)
+    skipped = (*skipped, *prepared.assigned.skipped)
+    return Conversion(content, skipped, looked, notes, figures, found, said.options, summary, prepared)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from tfopt.recipe.artifact import Artifact, Format
+from tfopt.recipe.details.timing import Latencies
 from tfopt.recipe.stage import Context, Stage
 
 
@@ -32,11 +33,20 @@ class Benchmark(Stage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Measures each file."""
-        from tfopt.tflite.benchmark import input_names, measure
+        from tfopt.tflite.benchmark import input_names, timed
 
         x = context.data.test.few(1).x
         arrays = x if isinstance(x, dict) else dict.fromkeys(input_names(inputs[0].path), x)
         shapes = {name: array.shape[1:] for name, array in arrays.items()}
-        files = {file.name: measure(file.path, self.threads, self.seconds, shapes) for file in inputs}
+        found = {file.name: timed(file.path, self.threads, self.seconds, shapes) for file in inputs}
+        latencies = {name: measured.latency for name, measured in found.items()}
+        files = {name: measured.figures for name, measured in found.items()}
         last = inputs[-1]
-        return context.artifact(self, inputs, f"../{last.name}/{last.file}", metrics=files[last.name], files=files)
+        return context.artifact(
+            self,
+            inputs,
+            f"../{last.name}/{last.file}",
+            metrics=files[last.name],
+            files=files,
+            details=[Latencies.from_json({"files": latencies, "threads": self.threads})],
+        )

@@ -67,8 +67,11 @@ class Cluster(TrainingStage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains with the callback and saves."""
+        from tfopt.models.weight_statistics import snapshot
+
         model, clustering = context.load(inputs[0]), self._callback()
+        before = snapshot(model)
         clustering.quiet = True  # `skipped` of the result says it
         history = self.fit(model, inputs, context, clustering)
         details = [TrainingHistory(history), DistinctValues(clustering.values())]
-        return self.sparse_artifact(model, inputs, context, clustering.skipped, details)
+        return self.sparse_artifact(model, inputs, context, clustering.skipped, details, before)

@@ -70,13 +70,15 @@ class Prune(PruningConfig, TrainingStage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains with the callback and saves."""
+        from tfopt.models.weight_statistics import snapshot
         from tfopt.sparsity.sparsity_log import SparsityLog
 
         model, pruning = context.load(inputs[0]), self._callback()
+        before = snapshot(model)
         pruning.quiet = True  # `skipped` of the result says it
         logged = not context.devices or context.devices.runtime.tensorboard
         log = SparsityLog(context.folder / "tensorboard" if logged else None, prunable=self.prunable)
         history = self.fit(model, inputs, context, pruning, log)
         records = SparsityRecords.from_json(log.history)
         details = [TrainingHistory(history), KernelSparsity(pruning.sparsity()), records]
-        return self.sparse_artifact(model, inputs, context, pruning.skipped, details)
+        return self.sparse_artifact(model, inputs, context, pruning.skipped, details, before)

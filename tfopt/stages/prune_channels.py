@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from tfopt.recipe.artifact import BACKUP, Artifact, Skipped
 from tfopt.recipe.details.training import ChannelRemoval, TrainingHistory
+from tfopt.recipe.details.weights import WeightsByLayer
 from tfopt.recipe.settings import OneOf, Patterns
 from tfopt.recipe.stage import Context
 from tfopt.sparsity.structured.importance import SCORES, score
@@ -76,13 +77,14 @@ class PruneChannels(TrainingStage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Removes channels, trains and saves, in `rounds` rounds."""
+        from tfopt.models.weight_statistics import compare, snapshot
         from tfopt.sparsity.structured.budget import Budget, steps
         from tfopt.sparsity.structured.dependency_graph import read
         from tfopt.sparsity.structured.flops import costs
         from tfopt.sparsity.structured.removal import as_rows, changes, reestimate, remove_to
 
         model = context.load(inputs[0])
-        whole = read(model)
+        whole, before = read(model), snapshot(model)
         chosen = context.data.train.choose(self.samples, context.seed, 0xC4A77)
         x, y = chosen.x, chosen.y
         history: dict[str, list[float]] = {}
@@ -116,6 +118,7 @@ class PruneChannels(TrainingStage):
             details=[
                 TrainingHistory(history),
                 ChannelRemoval.from_json(as_rows(changes(costs(whole), costs(read(model))))),
+                WeightsByLayer.from_json(compare(snapshot(model), before)),
             ],
         )
 

@@ -110,6 +110,7 @@ class Qat(Export, TrainingStage):
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains, converts and writes the file."""
         from tfopt.models import files
+        from tfopt.quantization.layer_report import layer_report
         from tfopt.tflite.benchmark import sizes
 
         model = context.load(inputs[0])
@@ -129,5 +130,6 @@ class Qat(Export, TrainingStage):
                 ConversionNotes(conversion.notes),
                 *warning_details(conversion, context.data.calibration(self.samples, context.seed), context, self.mode),
                 conversion.audit,
+                *layer_report(conversion),
             ],
         )

@@ -156,6 +156,7 @@ class Quantize(Export, Stage):
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Converts, with an accuracy search if `max_drop` is set, and writes the file."""
         from tfopt.quantization.conversion import convert_with_notes
+        from tfopt.quantization.layer_report import layer_report
         from tfopt.quantization.preparation import prepare
         from tfopt.quantization.unrolling import unroll_if_better
         from tfopt.tflite.benchmark import sizes
@@ -177,7 +178,7 @@ class Quantize(Export, Stage):
         with storage_errors(file):
             file.write_bytes(converted.content)
         details += [ConversionNotes(converted.notes), *warning_details(converted, calibration, context, self.mode)]
-        details.append(converted.audit)
+        details += [converted.audit, *layer_report(converted)]
         return context.artifact(
             self,
             inputs,

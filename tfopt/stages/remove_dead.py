@@ -10,6 +10,7 @@ from pydantic import Field
 from tfopt.metrics import compare_outputs
 from tfopt.recipe.artifact import Artifact, Skipped
 from tfopt.recipe.details.training import ChannelRemoval
+from tfopt.recipe.details.weights import WeightsByLayer
 from tfopt.recipe.stage import Context, Stage
 from tfopt.stages.scoring import check_metrics, test_metrics
 
@@ -37,6 +38,7 @@ class RemoveDead(Stage):
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Removes dead channels, compares the outputs on the test split with those before, and saves."""
         from tfopt.models import signature
+        from tfopt.models.weight_statistics import compare, snapshot
         from tfopt.sparsity.structured.dead import remove_dead
         from tfopt.sparsity.structured.removal import as_rows
 
@@ -53,5 +55,8 @@ class RemoveDead(Stage):
             metrics={**scores, **strayed, "removed": 1 - after / before},
             scores=tuple(scores),
             skipped=tuple(Skipped(where, reason) for where, reason in removal.skipped),
-            details=[ChannelRemoval.from_json(as_rows(removal.layers))],
+            details=[
+                ChannelRemoval.from_json(as_rows(removal.layers)),
+                WeightsByLayer.from_json(compare(snapshot(removal.model), snapshot(model))),
+            ],
         )

@@ -11,6 +11,7 @@ from pydantic import Field
 from tfopt.errors import InputError, did_you_mean
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.training import TrainingHistory
+from tfopt.recipe.details.weights import WeightsByLayer
 from tfopt.recipe.settings import Settings
 from tfopt.recipe.stage import Context
 from tfopt.stages.scoring import test_metrics
@@ -68,10 +69,13 @@ class Train(TrainingStage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains and saves."""
+        from tfopt.models.weight_statistics import compare, snapshot
+
         model = context.load(inputs[0])
         history = self.fit(model, inputs, context)
         metrics = test_metrics(model, context)
-        file, details = context.save(model), [TrainingHistory(history)]
+        details = [TrainingHistory(history), WeightsByLayer.from_json(compare(snapshot(model)))]
+        file = context.save(model)
         return context.artifact(self, inputs, file, metrics=metrics, scores=tuple(metrics), details=details)
 
 

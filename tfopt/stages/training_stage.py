@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, fi
 from tfopt.errors import InputError, ModelError, TfoptWarning
 from tfopt.recipe.artifact import Artifact, Skipped
 from tfopt.recipe.details.detail import Detail
+from tfopt.recipe.details.weights import WeightsByLayer
 from tfopt.recipe.settings import Patterns, Settings
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
 from tfopt.stages.optimizer_names import check_optimizer
@@ -22,6 +23,7 @@ from tfopt.stages.scoring import check_metrics, test_metrics
 
 if TYPE_CHECKING:
     from tfopt.data.splits import Data
+    from tfopt.models.weight_statistics import LayerSnapshot
     from tfopt.training.fit_callbacks import Listener
     from tfopt.training.trainer import FitSettings
 
@@ -308,6 +310,7 @@ class TrainingStage(Stage):
         context: Context,
         skipped: Sequence[tuple[str, str]],
         details: Sequence[Detail],
+        before: Sequence[LayerSnapshot],
     ) -> Artifact:
         """The artifact of a stage that prunes or clusters kernels: the saved model, with its metrics and sparsity.
 
@@ -317,7 +320,9 @@ class TrainingStage(Stage):
             context: The stage's context.
             skipped: Layers that were left alone, each with the reason.
             details: Further details for the report.
+            before: The weights of the model before it was trained.
         """
+        from tfopt.models.weight_statistics import compare, snapshot
         from tfopt.sparsity.magnitude import kernel_sparsity
 
         scores = test_metrics(model, context)
@@ -328,7 +333,7 @@ class TrainingStage(Stage):
             metrics={**scores, "sparsity": kernel_sparsity(model)},
             scores=tuple(scores),
             skipped=tuple(Skipped(where, reason) for where, reason in skipped),
-            details=details,
+            details=[*details, WeightsByLayer.from_json(compare(snapshot(model), before))],
         )
 
     def distillation(self, inputs: Sequence[Artifact], context: Context) -> list[Any]:

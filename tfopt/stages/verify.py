@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,13 +14,14 @@ from tfopt.metrics import compare_outputs, score_split
 from tfopt.recipe.artifact import TRAINED, Artifact, Format
 from tfopt.recipe.details.verification import AccuracyGate, ClassScores, GatedFile
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
+from tfopt.stages.changed_classes import MOST_CLASSES, ChangedClasses, classified, labels_of
 from tfopt.stages.scoring import check_drop, check_gate, check_metrics, gated, metrics_of
 
 if TYPE_CHECKING:
-    from tfopt.metrics import Metric
+    from tfopt.data.splits import Samples
+    from tfopt.metrics import Metric, Outputs
 
-# Largest number of classes that are reported one by one.
-MOST_CLASSES = 100
+    Predictions = Callable[[Artifact], tuple[list[Metric], Outputs]]
 
 
 class Verify(Stage):
@@ -27,7 +29,8 @@ class Verify(Stage):
 
     The gate compares each file with the model that the last `train` stage before it made, or, where there is none, with
     the best Keras model that it descends from: what compression cost, pruning included. Agreement is with the Keras
-    model that the file was made from, the one that `qat` trained for its own.
+    model that the file was made from, the one that `qat` trained for its own; what changed class, and which samples,
+    is told against the model of the gate.
     """
 
     kind: ClassVar[str] = "verify"
@@ -51,6 +54,7 @@ class Verify(Stage):
 
     def check(self, model: Any, context: Context) -> None:
         """Checks the metrics and the gate."""
+        context.data.check_show()
         check_metrics(model, context)
         check_drop(self.max_drop, gated(self.metric, metrics_of(model, context)))
 
@@ -64,61 +68,80 @@ class Verify(Stage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Measures each file; a gate that is not met is in the result's `failed`."""
-        from tfopt.tflite import batch_interpreter
-
         test = context.data.test
-        made_from = functools.cache(functools.partial(_predicted, context))  # several files may be of one model
         files: dict[str, dict[str, float]] = {}
         failures = []
         by_class: dict[str, Any] = {}
         compared: dict[str, GatedFile] = {}
-        gate_name = self.metric or ""
+        changed = ChangedClasses(context)
+        predicted_by = _cached_predictions(context)
         for file in inputs:
-            parent = context.artifacts[file.parents[0]]
-            trained = file.folder / TRAINED
-            metrics, predicted = made_from(trained if trained.exists() else parent.path)
-            outputs = batch_interpreter.file_outputs(file.path, test)
+            origin = _origin(file, context)
+            metrics, predicted = predicted_by(origin)
+            _, outputs = predicted_by(file)
             gate = gated(self.metric, metrics)
             measured = {metric.name: score_split(metric, test, outputs) for metric in metrics}
             by_class |= {file.name: found} if (found := _by_class(metrics, test.y, outputs)) else {}
             candidates = [context.artifacts[self.against]] if self.against else _baselines(file, context)
-            scores = [(_score(gate, candidate, context), candidate.name) for candidate in candidates]
+            scores = [(_score(gate, one, test, predicted_by), one.name) for one in candidates]
             before, baseline = (max if gate.higher_is_better else min)(scores)
             after = measured[gate.name]
             drop = gate.drop(before, after)
             compared[file.name] = GatedFile(baseline, before, after, drop)
-            gate_name = gate.name
-            files[file.name] = {
-                **measured,
-                **compare_outputs(predicted, outputs),
-                "drop": drop,
-            }
+            files[file.name] = {**measured, **compare_outputs(predicted, outputs), "drop": drop}
+            changed.add(file.name, baseline, metrics, predicted_by(context.artifacts[baseline])[1], outputs)
             if self.max_drop is not None and drop > self.max_drop:
                 failures.append(
                     f"{file.name} has {gate.name} {after:.4f} on LiteRT, {drop:.4f} worse than the "
                     f"{before:.4f} of {baseline}; the recipe allows {self.max_drop:g}."
                 )
+        last = inputs[-1]
         return context.artifact(
             self,
             inputs,
-            f"../{inputs[-1].name}/{inputs[-1].file}",
-            metrics=files[inputs[-1].name],
+            f"../{last.name}/{last.file}",
+            metrics=files[last.name],
             scores=tuple(measured),
             files=files,
             details=[
                 *([ClassScores.from_json(by_class)] if by_class else []),
-                AccuracyGate(gate_name, self.max_drop, compared),
+                AccuracyGate(gate.name, self.max_drop, compared),
+                *changed.detail(),
             ],
             failed=" ".join(failures) or None,
         )
 
 
-def _predicted(context: Context, path: Path) -> tuple[list[Metric], dict[str, Any]]:
-    """The metrics of the Keras model in a file, and its outputs for the test split by name."""
-    from tfopt.models import files, signature
+def _origin(file: Artifact, context: Context) -> Artifact:
+    """The Keras model that a file was made from: the one that training for it has left beside it, or its parent."""
+    trained = file.folder / TRAINED
+    return replace(file, file=TRAINED, format="keras") if trained.exists() else context.artifacts[file.parents[0]]
 
-    model = files.load(path, custom_objects=context.custom_objects, trust=context.trust)
-    return metrics_of(model, context), signature.keras_outputs(model, context.data.test)
+
+def _cached_predictions(context: Context) -> Predictions:
+    """The metrics of a Keras model, none of a file, and its outputs on the test split, as a function of the artifact.
+
+    The last few are kept: the files of a recipe often have their Keras model, and the one that they are held against,
+    in common.
+    """
+    from tfopt.models import signature
+    from tfopt.tflite import batch_interpreter
+
+    known: dict[Path, Artifact] = {}
+
+    @functools.lru_cache(maxsize=3)
+    def computed(path: Path) -> tuple[list[Metric], Outputs]:
+        artifact, test = known[path], context.data.test
+        if artifact.format == "tflite":
+            return [], batch_interpreter.file_outputs(path, test)
+        model = context.load(artifact)
+        return metrics_of(model, context), signature.keras_outputs(model, test)
+
+    def predicted_by(artifact: Artifact) -> tuple[list[Metric], Outputs]:
+        known[artifact.path] = artifact
+        return computed(artifact.path)
+
+    return predicted_by
 
 
 def _baselines(file: Artifact, context: Context) -> list[Artifact]:
@@ -132,28 +155,17 @@ def _baselines(file: Artifact, context: Context) -> list[Artifact]:
     return [artifact for artifact in found if artifact.format == "keras"]
 
 
-def _score(metric: Any, artifact: Artifact, context: Context) -> float:
-    from tfopt.models import signature
-    from tfopt.tflite import batch_interpreter
-
-    if metric.name in artifact.metrics:
-        return artifact.metrics[metric.name]
-    test = context.data.test
-    if artifact.format == "tflite":
-        return score_split(metric, test, batch_interpreter.file_outputs(artifact.path, test))
-    return score_split(metric, test, signature.keras_outputs(context.load(artifact), test))
+def _score(metric: Metric, artifact: Artifact, test: Samples, predicted_by: Predictions) -> float:
+    known = artifact.metrics.get(metric.name)
+    return score_split(metric, test, predicted_by(artifact)[1]) if known is None else known
 
 
-def _by_class(metrics: Sequence[Metric], y: Any, outputs: Mapping[str, Any]) -> dict[str, Any]:
+def _by_class(metrics: Sequence[Metric], y: Any, outputs: Outputs) -> dict[str, Any]:
     """The scores of each class, for every classified output of at most `MOST_CLASSES` classes."""
     from tfopt.metrics import by_class
 
-    found: dict[str, Any] = {}
-    for output, decisions in dict.fromkeys(
-        (metric.output, metric.decisions) for metric in metrics if metric.of_classes
-    ):
-        name = output or next(iter(outputs))
-        labels = y[name] if isinstance(y, dict) else y
-        if outputs[name].shape[-1] <= MOST_CLASSES:
-            found[name] = by_class(labels, outputs[name], dict(decisions).get(name))
-    return found
+    return {
+        name: by_class(labels_of(y, name), outputs[name], decision)
+        for name, decision in classified(metrics, outputs)
+        if outputs[name].shape[-1] <= MOST_CLASSES
+    }

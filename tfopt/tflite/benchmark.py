@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,36 @@ from tfopt import subprocesses
 from tfopt.errors import ConversionError
 
 WARM_UP_RUNS = 10
+# Percentiles of the latency that are kept, and bins of its histogram.
+QUANTILES, BINS = (0, 10, 50, 90, 99, 100), 40
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured of a file.
+
+    Args:
+        figures: `raw_bytes`, `gzip_bytes` (level 9), `parameters`, `nonzero_parameters`, `sparsity` (of the kernels),
+            `latency_median_seconds`, `latency_p90_seconds`, `latency_p99_seconds`, `peak_memory_bytes` (of the whole
+            process) and, on Linux, `model_memory_bytes` (what the file adds to it).
+        latency: The spread of the latency: `runs`, `seconds` by quantile, `edges` and `counts` of a histogram up to
+            the 99th percentile, and the number of runs `above` it.
+    """
+
+    figures: dict[str, float]
+    latency: dict[str, Any]
 
 
 def measure(
     path: Path, threads: int = 1, seconds: float = 1.0, shapes: Mapping[str, Sequence[int]] | None = None
 ) -> dict[str, float]:
+    """The figures of `timed`."""
+    return timed(path, threads, seconds, shapes).figures
+
+
+def timed(
+    path: Path, threads: int = 1, seconds: float = 1.0, shapes: Mapping[str, Sequence[int]] | None = None
+) -> Measurement:
     """Measures a file in a fresh process, which has loaded nothing but LiteRT.
 
     Args:
@@ -28,10 +54,6 @@ def measure(
         threads: CPU threads.
         seconds: Seconds to run the file, after a warm-up; at least 30 runs.
         shapes: Shapes of one sample by input name, for a file that leaves dimensions open.
-
-    Returns:
-        `raw_bytes`, `gzip_bytes` (level 9), `parameters`, `nonzero_parameters`, `sparsity` (of the kernels),
-        `latency_median_seconds`, `latency_p90_seconds`, `peak_memory_bytes` (of the whole process).
 
     Raises:
         ConversionError: The process failed; the error carries its last line.
@@ -44,7 +66,8 @@ def measure(
             subprocesses.killing_signal(finished.returncode) or "it gave no reason"
         ]
         raise ConversionError(f"LiteRT could not be timed on {path}: {lines[-1]}")
-    return json.loads(finished.stdout.splitlines()[-1])
+    found = json.loads(finished.stdout.splitlines()[-1])
+    return Measurement(latency=found.pop("latency"), figures=found)
 
 
 def input_names(path: Path) -> list[str]:
@@ -68,10 +91,13 @@ def sizes(path: Path) -> dict[str, float]:
     }
 
 
-def _latencies(path: Path, threads: int, seconds: float, shapes: Mapping[str, Sequence[int]]) -> np.ndarray:
-    """Seconds of each run, without copying inputs and outputs."""
+def _latencies(
+    path: Path, threads: int, seconds: float, shapes: Mapping[str, Sequence[int]]
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Seconds of each run, without copying inputs and outputs; and the peaks of memory."""
     from ai_edge_litert.interpreter import Interpreter
 
+    so_far, before = _peak_memory_bytes(), _forget_peak()
     interpreter = Interpreter(model_path=str(path), num_threads=threads)
     interpreter.allocate_tensors()
     signatures = interpreter.get_signature_list()
@@ -95,7 +121,34 @@ def _latencies(path: Path, threads: int, seconds: float, shapes: Mapping[str, Se
         start = time.perf_counter()
         interpreter.invoke()
         taken.append(time.perf_counter() - start)
-    return np.asarray(taken)
+    peak = _peak_memory_bytes()
+    memory = {"peak_memory_bytes": max(so_far, peak)} | ({"model_memory_bytes": peak - before} if before else {})
+    return np.asarray(taken), memory
+
+
+def _spread(taken: np.ndarray) -> dict[str, Any]:
+    """The spread of the latency; the histogram is without the slowest runs, which would be most of its axis."""
+    quantiles = {f"p{share}": float(np.quantile(taken, share / 100)) for share in QUANTILES}
+    low, high = quantiles["p0"], max(quantiles["p99"], quantiles["p0"] + 1e-9)
+    counts, edges = np.histogram(taken, BINS, (low, high))
+    above = len(taken) - int(counts.sum())
+    return {
+        "runs": len(taken),
+        "seconds": quantiles,
+        "edges": [float(f"{edge:.9g}") for edge in edges],
+        "counts": counts.tolist(),
+        "above": above,
+    }
+
+
+def _forget_peak() -> int:
+    """The memory of the process in bytes, from which its peak is counted from now on; 0 where that is not known."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1]) * 1024
+    except (OSError, StopIteration):  # not Linux, or not allowed
+        return 0
 
 
 def _sample(generator: np.random.Generator, detail: Any) -> np.ndarray:
@@ -126,15 +179,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--shapes", type=json.loads, default={}, help='such as {"image": [32, 32, 3]}')
     arguments = parser.parse_args()
-    taken = _latencies(arguments.file, arguments.threads, arguments.seconds, arguments.shapes)
-    peak = _peak_memory_bytes()  # before the file is read a second time for its sizes
-    result = {
+    taken, memory = _latencies(arguments.file, arguments.threads, arguments.seconds, arguments.shapes)
+    spread = _spread(taken)
+    figures = {
         **sizes(arguments.file),
-        "latency_median_seconds": float(np.median(taken)),
-        "latency_p90_seconds": float(np.quantile(taken, 0.9)),
-        "peak_memory_bytes": peak,
+        "latency_median_seconds": spread["seconds"]["p50"],
+        "latency_p90_seconds": spread["seconds"]["p90"],
+        "latency_p99_seconds": spread["seconds"]["p99"],
+        **memory,  # noted before the file was read a second time for its sizes
     }
-    sys.stdout.write(json.dumps(result) + "\n")
+    sys.stdout.write(json.dumps({**figures, "latency": spread}) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from tfopt.data.arrays import count_distinct
 from tfopt.errors import ModelError
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.ops import OpFacts, facts_of
@@ -28,9 +29,8 @@ _NUMPY: dict[str, Any] = {
     "INT64": np.int64,
     "BOOL": np.bool_,
 }
-# Distinct values are counted up to this many (8 bits), and first in a sample of this size.
+# Distinct values are counted up to this many (8 bits).
 CODEBOOK = 256
-_SAMPLE = 4096
 # Least mean number of weights per nonzero value of a codebook.
 _SHARED_BY = 2
 # Up to so many weights, equal ones are no chance.
@@ -283,7 +283,7 @@ def _tensor(model: Any, tensor: Any) -> Tensor:
     data = bytes(bytearray(buffer.data)) if buffer.data is not None else b""
     scales, zero_point = _grid(tensor)
     shape = tuple(int(n) for n in (tensor.shape if tensor.shape is not None else ()))
-    values = _values(data, dtype, shape)
+    values = stored_values(data, dtype, shape)
     size, zeros = values.size, int((values == zero_point).sum())
     if tensor.sparsity is not None:
         size, zeros = math.prod(shape), math.prod(shape) - size + zeros
@@ -296,20 +296,23 @@ def _tensor(model: Any, tensor: Any) -> Tensor:
         zeros=zeros,
         scales=len(scales),
         parameter=bool(len(data)) and (dtype.startswith("FLOAT") or len(scales) > 0),
-        distinct=_distinct(values),
+        distinct=count_distinct(values, CODEBOOK),
     )
 
 
-def _distinct(values: np.ndarray) -> int | None:
-    sample = values[values != 0]
-    sample = sample[:: -(-sample.size // _SAMPLE) or 1]
-    if np.unique(sample).size > CODEBOOK:
-        return None
-    count = int(np.unique(values).size)
-    return count if count <= CODEBOOK else None
+def tensor_type(tensor: Any) -> str:
+    """TFLite's name of the type of a schema tensor, such as `INT8`."""
+    return _names("TensorType").get(tensor.type, "?")
 
 
-def _values(data: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+def stored_values(data: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The values of a buffer, `(values,)`, as they are stored: those of 4 and 2 bits one by one.
+
+    Args:
+        data: The buffer's bytes.
+        dtype: TFLite's name of the type; one that NumPy does not have gives no values.
+        shape: Shape of the tensor.
+    """
     if dtype in ("INT4", "INT2"):  # packed, the low bits first
         bits = 4 if dtype == "INT4" else 2
         raw = np.frombuffer(data, np.uint8)[:, None] >> np.arange(0, 8, bits, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Details of comparisons and scores: a model converted from Keras 2, and the scores of each class."""
+"""Details of comparisons and scores: a model converted from Keras 2, scores of each class, and what changed class."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from tfopt.data.preview import Preview
 from tfopt.recipe.details.detail import Detail
 
 
@@ -104,3 +105,96 @@ class ClassScores(Detail):
     bare: ClassVar[bool] = True
 
     files: dict[str, dict[str, ClassFigures]]
+
+
+@dataclass(frozen=True)
+class ChangedSample:
+    """A sample of the test split to which two models give different classes.
+
+    Args:
+        row: Its place in the test split, from 0.
+        label: Its true classes: one, or any number where samples have any number of classes.
+        before: The classes that the model compared with gives.
+        after: The classes that the file gives.
+        sure_before: Probability, 0-1, that the model compared with gives its class; None for any number of classes.
+        sure_after: Probability, 0-1, that the file gives its class.
+    """
+
+    row: int
+    label: list[int]
+    before: list[int]
+    after: list[int]
+    sure_before: float | None = None
+    sure_after: float | None = None
+
+
+@dataclass(frozen=True)
+class ClassMove:
+    """How many values went from one class to another."""
+
+    before: int
+    after: int
+    count: int
+
+
+@dataclass(frozen=True)
+class OutputChanges:
+    """The classes that a file and another model give the test split, for one output.
+
+    Args:
+        against: Name of the stage that made the other model.
+        values: Number of values that were classified: one a sample, unless the output has more axes.
+        same: Those with the same class.
+        broken: Those that were right before and are wrong in the file.
+        mended: Those that were wrong before and are right in the file.
+        classes: Class ids of both confusion matrices.
+        confusion_before: Counts by true and given class of the other model; empty for very many classes, and where
+            samples have any number of classes.
+        confusion_after: Counts by true and given class of the file.
+        moves: Changes from class to class, the most frequent first, 50 at most.
+        samples: Samples that changed, 24 at most: those that broke first.
+    """
+
+    against: str
+    values: int
+    same: int
+    broken: int
+    mended: int
+    classes: list[int]
+    confusion_before: list[list[int]]
+    confusion_after: list[list[int]]
+    moves: tuple[ClassMove, ...]
+    samples: tuple[ChangedSample, ...]
+
+    @property
+    def share(self) -> float:
+        """The fraction of values with the same class, 0-1."""
+        return self.same / self.values if self.values else 1.0
+
+
+@dataclass(frozen=True)
+class ShownSample:
+    """The inputs of a sample of the test split, to be looked at.
+
+    Args:
+        row: Its place in the test split, from 0.
+        inputs: Pictures, text or numbers by input name or caption; the name of an only one may be empty.
+    """
+
+    row: int
+    inputs: dict[str, Preview]
+
+
+@dataclass(frozen=True)
+class ClassChanges(Detail):
+    """What changed class between the model that a file is held against and the file.
+
+    Args:
+        files: Changes by the name of the stage that made the file, then by output.
+        shown: The inputs of every listed sample, by row.
+    """
+
+    name: ClassVar[str] = "class_changes"
+
+    files: dict[str, dict[str, OutputChanges]]
+    shown: tuple[ShownSample, ...] = ()

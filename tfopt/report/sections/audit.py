@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.quantization import Audit
+from tfopt.recipe.details.weights import WeightsByLayer
 from tfopt.report.blocks import Block, Figure, Grid, Heading, Paragraph, Table
 from tfopt.report.charts import Bar, Bars
 from tfopt.report.quantization import AUDIT, audit_cells
@@ -18,6 +19,13 @@ def blocks(artifact: Artifact) -> list[Block]:
     audit = artifact.details.of(Audit)
     if not audit:
         return []
+    others = [
+        Paragraph(f"{what}: {', '.join(names)}.")
+        for names, what in ((audit.loops, "Loops"), (audit.flex, "Ops that LiteRT does not have"))
+        if names
+    ]
+    if artifact.details.of(WeightsByLayer):  # whose section has the same by layer
+        return [Heading(f"{artifact.name}: ops"), *others] if others else []
     shown: list[Block] = []
     largest = sorted(audit.rows, key=lambda row: -row.bytes)[:DRAWN]
     if len(largest) > 1 and any(row.bytes != row.float_bytes for row in largest):
@@ -29,10 +37,7 @@ def blocks(artifact: Artifact) -> list[Block]:
         left_out = f"; {rest} smaller ones are in the table" if rest else ""
         shown.append(Figure(chart, f"Bytes of weights and biases, the largest layer first{left_out}."))
     shown.append(Table(AUDIT, [audit_cells(row) for row in audit.rows], left=3))
-    found: list[Block] = [Heading(f"{artifact.name}: bytes by layer"), Grid(shown)]
-    for names, what in ((audit.loops, "Loops"), (audit.flex, "Ops that LiteRT does not have")):
-        found += [Paragraph(f"{what}: {', '.join(names)}.")] if names else []
-    return found
+    return [Heading(f"{artifact.name}: bytes by layer"), Grid(shown), *others]
 
 
 SECTION = Section("audit", "Bytes by layer", rank=34, of_artifact=blocks)

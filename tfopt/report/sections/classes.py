@@ -9,6 +9,7 @@ from tfopt.recipe.details.verification import ClassFigures, ClassScores
 from tfopt.report.blocks import Block, Figure, Folded, Grid, Group, Heading, OnPage, Paragraph, Table
 from tfopt.report.charts import Matrix
 from tfopt.report.section import Section
+from tfopt.report.sections import class_changes
 
 HEADERS = ("class", "precision", "recall", "F1", "test samples")
 CONFUSED = ("class", "taken for", "samples", "of the class")
@@ -21,7 +22,8 @@ FOLDED = 12
 def blocks(artifact: Artifact) -> list[Block]:
     """Which class is taken for which; precision, recall and F1 of every class; for each scored file."""
     found = list(_found(artifact))
-    matrices = [_confusion(name, each) for name, each in found if each.confusion]
+    elsewhere = class_changes.drawn(artifact)  # beside those of the model that the file is held against
+    matrices = [_confusion(name, each) for name, each in found if each.confusion and name not in elsewhere]
     shown: list[Block] = [OnPage([Grid(matrices)])] if matrices else []
     tables: list[Block] = []
     for name, each in found:

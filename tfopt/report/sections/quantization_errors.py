@@ -1,0 +1,80 @@
+"""Section on the error that quantization puts on each layer."""
+
+from __future__ import annotations
+
+from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.details.weights import LayerError, QuantizationErrors
+from tfopt.report.blocks import Block, Figure, Folded, Heading, OnPage, Paragraph, Table
+from tfopt.report.charts import Bar, Bars
+from tfopt.report.section import Section
+
+HEADERS = ("layer", "ops", "output", "SNR of the output", "SNR of the weights")
+# Layers that the chart shows; rows up to which the page shows the table at once.
+DRAWN, OPEN = 16, 12
+# Decibels below which an output is called noisy: an error of a tenth of the values.
+NOISY_DB = 20.0
+
+
+def blocks(artifact: Artifact) -> list[Block]:
+    """The SNR of each layer's outputs and weights in decibels, in the order in which they run."""
+    errors = artifact.details.of(QuantizationErrors)
+    if not errors or not errors.rows:
+        return []
+    found: list[Block] = [Heading(f"{artifact.name}: quantization error by layer"), Paragraph(_explained(errors))]
+    drawn = _drawn(errors)
+    if len(drawn) > 1:
+        found.append(OnPage([_figure(artifact.name, errors, drawn)]))
+    table = Table(HEADERS, [_cells(row) for row in errors.rows], left=3)
+    return [*found, Folded(f"{len(errors.rows)} layers", [table]) if len(errors.rows) > OPEN else table]
+
+
+def _explained(errors: QuantizationErrors) -> str:
+    measured = [(row.output_snr_db, row.layer) for row in errors.rows if row.output_snr_db is not None]
+    samples = f"{errors.samples} calibration sample{'s' if errors.samples > 1 else ''}"
+    said = (
+        f"Power of the values over that of their error against the float file, on {samples}: of a layer's outputs with "
+        f"all before it quantized too, and of its weights alone. More is better; below {NOISY_DB:g} dB the error is "
+        "above a tenth of the values."
+    )
+    if measured:
+        least, layer = min(measured)
+        said += f" The least: {least:.1f} dB after {layer}."
+    return said + (f" {errors.others} layers of smaller errors are left out." if errors.others else "")
+
+
+def _drawn(errors: QuantizationErrors) -> list[LayerError]:
+    """The layers of the largest errors, in the order in which they run."""
+    rows = [row for row in errors.rows if _least(row) is not None]
+    kept = sorted(range(len(rows)), key=lambda i: _least(rows[i]) or 0.0)[:DRAWN]
+    return [rows[i] for i in sorted(kept)]
+
+
+def _least(row: LayerError) -> float | None:
+    return min((db for db in (row.output_snr_db, row.weights_snr_db) if db is not None), default=None)
+
+
+def _figure(name: str, errors: QuantizationErrors, drawn: list[LayerError]) -> Figure:
+    bars = [
+        Bar(
+            row.layer,
+            (row.output_snr_db, row.weights_snr_db),
+            " / ".join(_db(db) for db in (row.output_snr_db, row.weights_snr_db)),
+            flagged=row.output_snr_db is not None and row.output_snr_db < NOISY_DB,
+        )
+        for row in drawn
+    ]
+    rest = len(errors.rows) - len(drawn)
+    left_out = f"; {rest} of smaller errors are in the table" if rest else ""
+    chart = Bars(f"Quantization error by layer of {name}", bars, ("outputs", "weights"), limit=NOISY_DB)
+    return Figure(chart, f"SNR in decibels, layers in the order in which they run{left_out}.")
+
+
+def _cells(row: LayerError) -> tuple[str, ...]:
+    return (row.layer, row.ops, row.precision, _db(row.output_snr_db), _db(row.weights_snr_db))
+
+
+def _db(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} dB"
+
+
+SECTION = Section("quantization_errors", "Quantization error by layer", rank=38, of_artifact=blocks)

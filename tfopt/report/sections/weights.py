@@ -1,0 +1,94 @@
+"""Section on the weights of each layer: bytes, zeros and distinct values, before a stage and after it."""
+
+from __future__ import annotations
+
+from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.details.weights import LayerWeights, WeightFigures, WeightsByLayer
+from tfopt.report.blocks import Block, Code, Figure, Folded, Heading, OnPage, Paragraph, Table
+from tfopt.report.charts import Bar, Bars
+from tfopt.report.section import Section
+
+HEADERS = ("layer", "kind", "precision", "parameters", "bytes", "scales", "zeros", "distinct values")
+# Layers that the chart shows, and rows up to which the page shows the table at once where something changed.
+DRAWN, OPEN = 12, 12
+
+
+def blocks(artifact: Artifact) -> list[Block]:
+    """Which layer is the largest, and a row for each layer; where something changed, from what to what."""
+    weights = artifact.details.of(WeightsByLayer)
+    if not weights or not weights.rows:
+        return []
+    rows = [_cells(row) for row in weights.rows]
+    table = Table(HEADERS, rows, left=3, rest="report.json has all")
+    found: list[Block] = [Heading(f"{artifact.name}: weights by layer"), Paragraph(_totals(weights))]
+    if chart := _chart(artifact.name, weights):
+        found.append(OnPage([chart]))
+    shown = len(rows) <= OPEN and any(row.before and row.before != row.after for row in weights.rows)
+    return [*found, table if shown else Folded(f"{len(rows)} layers", [table])]
+
+
+def _totals(weights: WeightsByLayer) -> tuple[str, ...]:
+    largest = weights.largest
+    if largest is None:
+        return ()
+    of_layers = sum(row.after.bytes for row in weights.rows)
+    scales = sum(row.after.scale_bytes for row in weights.rows)
+    own = largest.after.bytes + largest.after.scale_bytes
+    said = f" is the largest layer with {own:,} B, {own / max(of_layers + scales, 1):.0%} of all weights."
+    more = ""
+    if weights.file_bytes is not None and weights.overhead is not None:
+        more = (
+            f" The file's {weights.file_bytes:,} B are {of_layers:,} B of weights and biases, {scales:,} B of scales, "
+            f"and {weights.overhead:,} B of all else."
+        )
+    if weights.others:
+        more += f" {weights.others} smaller layers are left out."
+    return Code(largest.layer), said + more
+
+
+def _chart(name: str, weights: WeightsByLayer) -> Figure | None:
+    """The bytes of the largest layers; none where they did not change, or where there is one layer alone."""
+    changed = any(row.before and row.before.bytes != row.after.bytes for row in weights.rows)
+    if not changed or len(weights.rows) < 2:
+        return None
+    drawn = sorted(weights.rows, key=lambda row: -row.after.bytes)[:DRAWN]
+    bars = [
+        Bar(row.layer, (row.before.bytes if row.before else None, row.after.bytes), f"{_bytes(row)} B") for row in drawn
+    ]
+    rest = len(weights.rows) - len(drawn)
+    left_out = f"; {rest} smaller ones are in the table" if rest else ""
+    chart = Bars(f"Bytes by layer of {name}", bars, ("before", f"in {name}"))
+    return Figure(chart, f"Bytes of weights and biases, the largest layer first{left_out}.")
+
+
+def _cells(row: LayerWeights) -> tuple[str, ...]:
+    before, after = row.before, row.after
+    return (
+        row.layer,
+        row.kind,
+        _change(before.precision if before else None, after.precision),
+        _change(f"{before.parameters:,}" if before else None, f"{after.parameters:,}"),
+        _bytes(row),
+        f"{after.scale_bytes:,}" if after.scale_bytes else "-",
+        _change(_zeros(before) if before else None, _zeros(after)),
+        _change(_values(before) if before else None, _values(after)),
+    )
+
+
+def _bytes(row: LayerWeights) -> str:
+    return _change(f"{row.before.bytes:,}" if row.before else None, f"{row.after.bytes:,}")
+
+
+def _zeros(figures: WeightFigures) -> str:
+    return f"{figures.sparsity:.1%}" if figures.kernels else "-"
+
+
+def _values(figures: WeightFigures) -> str:
+    return "-" if not figures.kernels else "over 256" if figures.values is None else str(figures.values)
+
+
+def _change(before: str | None, after: str) -> str:
+    return after if before in (None, after) else f"{before} → {after}"
+
+
+SECTION = Section("weights", "Weights by layer", rank=30, of_artifact=blocks)
