@@ -106,6 +106,18 @@ class Plan:
 
         return self.raw_data.fitted(signature.inputs_of(self.model))
 
+    @cached_property
+    def data_digest(self) -> str:
+        """sha256 that changes with the data."""
+        from tfopt.data import sources
+
+        return sources.fingerprint(self.data_source, lambda: self.raw_data)
+
+    @property
+    def judged_by(self) -> tuple[Any, list[Any]]:
+        """What identifies the loss and the metrics in a content key."""
+        return _known_by(self.recipe.loss), [_metric_known_by(metric) for metric in self.metrics]
+
     @property
     def model(self) -> Any:
         """The Keras model the recipe starts from."""
@@ -136,13 +148,11 @@ class Plan:
 
     def keys(self) -> dict[str, str]:
         """The content key of every result by its stage's name, known before any of them is made."""
-        from tfopt.data import sources
         from tfopt.training.cluster import cluster
 
         recipe = self.recipe
-        scored = [_metric_known_by(metric) for metric in self.metrics]
-        keys = {SOURCE: content_key(SOURCE, self.model_digest, recipe.seed, _known_by(recipe.loss), scored)}
-        content = sources.fingerprint(self.data_source, lambda: self.raw_data)
+        keys = {SOURCE: content_key(SOURCE, self.model_digest, recipe.seed, *self.judged_by)}
+        content = self.data_digest
         for step in self.steps:
             stage = step.stage
             before = [(name, keys[name]) for name in (*step.parents, *stage.needs())]

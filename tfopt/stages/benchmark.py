@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -30,13 +31,17 @@ class Benchmark(Stage):
         """The machine that is measured."""
         return platform.machine(), platform.node()
 
-    def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
-        """Measures each file."""
+    def measure(self, file: Path, context: Context) -> dict[str, float]:
+        """Sizes, latency and memory of a file."""
         from tfopt.tflite.benchmark import input_names, measure
 
         x = context.data.test.few(1).x
-        arrays = x if isinstance(x, dict) else dict.fromkeys(input_names(inputs[0].path), x)
+        arrays = x if isinstance(x, dict) else dict.fromkeys(input_names(file), x)
         shapes = {name: array.shape[1:] for name, array in arrays.items()}
-        files = {file.name: measure(file.path, self.threads, self.seconds, shapes) for file in inputs}
+        return measure(file, self.threads, self.seconds, shapes)
+
+    def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
+        """Measures each file."""
+        files = {file.name: self.measure(file.path, context) for file in inputs}
         last = inputs[-1]
         return context.artifact(self, inputs, f"../{last.name}/{last.file}", metrics=files[last.name], files=files)
