@@ -105,10 +105,10 @@ def _scores(parent: Artifact, context: Context) -> dict[str, float]:
 
 def _of_float_file(plan: Plan, parent: Artifact, stage: Stage, context: Context) -> dict[str, float]:
     """The figures of the float32 file; of the one that the recipe makes, if it does."""
-    convert = Quantize(mode="float32")
+    convert = Quantize.model_validate({"mode": "float32"})
     if same := _same_file(plan.steps, parent, convert):
         file = context.artifacts[same.name]
-        for artifact in reversed(context.artifacts.values()):
+        for artifact in reversed(list(context.artifacts.values())):
             if LATENCY in artifact.files.get(same.name, {}):
                 measured = artifact.files[same.name]
                 return {name: value for name, value in measured.items() if name not in artifact.scores}

@@ -66,10 +66,6 @@ class FloatModel:
     replaced: bool = False
 
     def size(self, slim: bool) -> int:
-        """Size in bytes of the float32 file as it would be written, with tensor names or without."""
-        return len(flatbuffer.slim(self.content) if slim else flatbuffer.pack(flatbuffer.parse(self.content)))
-
-    def size(self, slim: bool) -> int:
         """Size in bytes of the float32 file as it would be written, without tensor names or with them."""
         return len(flatbuffer.slim(self.content) if slim else flatbuffer.pack(flatbuffer.parse(self.content)))
 

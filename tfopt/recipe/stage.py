@@ -120,8 +120,9 @@ class Stage(Settings):
     `version` to raise when its results change. One that sets `gathers` looks at every file of its format made before
     it, unless `after` names one; any other works on what the stage before it made. One that `trains` is run by every
     worker of a cluster. One that is `shared` lets other processes take part in its work; where it `has_chief`, one of
-    them hands the work out and does none. What a stage that `prepares` makes of a fresh model is no compression yet: the
-    last of such stages at the head of a recipe gives the baseline. Lists of stages are in the order of their `rank`, then of their names.
+    them hands the work out and does none. What a stage that `prepares` makes of a fresh model is not compressed yet: of
+    those at the head of a recipe the last gives the baseline. Lists of stages are in the order of their `rank`, then
+    of their names.
     """
 
     kind: ClassVar[str]

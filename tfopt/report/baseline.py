@@ -65,7 +65,7 @@ def against(figures: Mapping[str, float], before: Mapping[str, float]) -> dict[s
     Returns:
         By name: of a size or a latency how many times smaller it is, of a score the difference, after less before.
     """
-    found = {}
+    found: dict[str, float] = {}
     for name, was in before.items():
         if name not in figures:
             continue

@@ -49,7 +49,7 @@ def rows(artifacts: dict[str, Artifact]) -> list[Row]:
     for artifact in artifacts.values():
         for name, measured in artifact.files.items():
             merged.setdefault(name, {}).update(measured)
-    figures = merged[first] if first in merged else {}
+    figures = merged[first] if first else {}
     names = (*RATIOS, *score_names(artifacts))
     told = {name: value for name, value in figures.items() if name in names}
     return [
@@ -144,12 +144,7 @@ def as_record(artifacts: dict[str, Artifact]) -> dict[str, Any]:
 def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
     """The report for reading: the table, and every section that has something to say."""
     scores = score_names(artifacts)
-    told = [
-        [
-            f"{cell} ({remark})" if remark else cell
-            for cell, remark in zip(cells(row, scores), remarks(row, scores), strict=True)
-        ]
-        for row in rows(artifacts)
-    ]
+    pairs = [zip(cells(row, scores), remarks(row, scores), strict=True) for row in rows(artifacts)]
+    told = [[f"{cell} ({remark})" if remark else cell for cell, remark in row] for row in pairs]
     lines = [f"# {name}", "", *table(headers(scores), told)]
     return "\n".join([*lines, *markdown(artifacts), ""])
