@@ -28,9 +28,9 @@ class Baseline:
 
     name: str
     scores: Mapping[str, float]
-    raw_bytes: float | None
-    gzip_bytes: float | None
-    latency_median_seconds: float | None
+    raw_bytes: float | None = None
+    gzip_bytes: float | None = None
+    latency_median_seconds: float | None = None
 
 
 def baseline_of(artifacts: Mapping[str, Artifact]) -> Baseline | None:
@@ -46,7 +46,7 @@ def baseline_of(artifacts: Mapping[str, Artifact]) -> Baseline | None:
     for artifact in artifacts.values():
         if artifact.kind in ("train", "tune") and artifact.scores and artifact.parents in ((), (SOURCE,)):
             scores = {name: artifact.metrics[name] for name in artifact.scores}
-            return Baseline(artifact.name, scores, None, None, None)
+            return Baseline(artifact.name, scores)
     return None
 
 
@@ -74,11 +74,6 @@ def against(figures: Mapping[str, float], before: Mapping[str, float]) -> dict[s
         else:
             found[name] = figures[name] - was
     return found
-
-
-def ratio(times: float) -> str:
-    """How many times smaller, in the digits that count: `3.8x`, `0.95x`, `120x`."""
-    return f"{times:,.0f}x" if times >= 99.5 else f"{times:.1f}x" if times >= 1.05 else f"{times:.2f}x"
 
 
 def change(name: str, difference: float) -> str:

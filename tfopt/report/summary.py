@@ -1,4 +1,4 @@
-"""The summary of a run from its `artifact.json` files: `report.json`, `report.md` and pages with plots."""
+"""The summary of a run from its `artifact.json` files: `report.json`, `report.md` and `report.html`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from typing import Any
 
 from tfopt.errors import InputError
 from tfopt.recipe.artifact import SOURCE, Artifact, Workspace
-from tfopt.report.baseline import RATIOS, against, baseline_of, change, measured_baseline, ratio
+from tfopt.report.baseline import RATIOS, against, baseline_of, change, measured_baseline
+from tfopt.report.blocks import Table
 from tfopt.report.markdown import table
-from tfopt.report.section import markdown, pages
+from tfopt.report.page import Page
+from tfopt.report.run_page import FILE, run_page
+from tfopt.report.section import markdown
+from tfopt.report.units import duration, times
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,10 @@ def rows(artifacts: dict[str, Artifact]) -> list[Row]:
     for artifact in artifacts.values():
         for name, measured in artifact.files.items():
             merged.setdefault(name, {}).update(measured)
-    figures = merged[first] if first else {}
     names = (*RATIOS, *score_names(artifacts))
-    told = {name: value for name, value in figures.items() if name in names}
-    return [
-        Row(name, a.kind, a.format, merged[name], name == first, {} if name == first else against(merged[name], told))
-        for name, a in made.items()
-    ]
+    start = {name: value for name, value in merged[first].items() if name in names} if first else {}
+    changes = {name: {} if name == first else against(figures, start) for name, figures in merged.items()}
+    return [Row(name, a.kind, a.format, merged[name], name == first, changes[name]) for name, a in made.items()]
 
 
 def score_names(artifacts: Mapping[str, Artifact]) -> list[str]:
@@ -88,29 +89,23 @@ def cells(row: Row, scores: Sequence[str]) -> tuple[str, ...]:
 def remarks(row: Row, scores: Sequence[str]) -> tuple[str, ...]:
     """What a row's cells come to against the baseline, in the order of `cells`; empty where there is nothing to say."""
     a = row.against
-    sizes = (ratio(a[name]) if a.get(name, 1) != 1 else "" for name in RATIOS)
+    sizes = (times(a[name]) if a.get(name, 1) != 1 else "" for name in RATIOS)
     changes = (change(name, a[name]) if a.get(name) else "" for name in scores)
     return "baseline" if row.baseline else "", *changes, "", *sizes
 
 
-def duration(seconds: float) -> str:
-    """Seconds in the unit that reads best."""
-    scales = [(seconds * factor, unit) for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs"))]
-    value, unit = next((scale for scale in scales if scale[0] >= 0.9995), scales[-1])
-    return f"{value:.0f} {unit}" if value >= 99.95 else f"{value:.3g} {unit}"
+def told(row: Row, scores: Sequence[str]) -> tuple[str, ...]:
+    """A row's cells, each with what it comes to against the baseline in brackets."""
+    pairs = zip(cells(row, scores), remarks(row, scores), strict=True)
+    return tuple(f"{cell} ({remark})" if remark else cell for cell, remark in pairs)
 
 
 def write(artifacts: dict[str, Artifact], folder: Path) -> None:
-    """Writes the reports of a run into its folder, and the pages with plots beside them."""
+    """Writes the reports of a run into its folder."""
     record = as_record(artifacts)
     (folder / "report.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
     (folder / "report.md").write_text(as_markdown(folder.name, artifacts))
-    for page in pages().values():
-        html = page.html(folder.name, artifacts)
-        if html is None:
-            (folder / page.file).unlink(missing_ok=True)
-        else:
-            (folder / page.file).write_text(html)
+    (folder / FILE).write_text(as_page(folder.name, artifacts).html())
 
 
 def collect(folder: Path) -> dict[str, Artifact]:
@@ -144,7 +139,14 @@ def as_record(artifacts: dict[str, Artifact]) -> dict[str, Any]:
 def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
     """The report for reading: the table, and every section that has something to say."""
     scores = score_names(artifacts)
-    pairs = [zip(cells(row, scores), remarks(row, scores), strict=True) for row in rows(artifacts)]
-    told = [[f"{cell} ({remark})" if remark else cell for cell, remark in row] for row in pairs]
-    lines = [f"# {name}", "", *table(headers(scores), told)]
+    lines = [f"# {name}", "", *table(headers(scores), [told(row, scores) for row in rows(artifacts)])]
     return "\n".join([*lines, *markdown(artifacts), ""])
+
+
+def as_page(name: str, artifacts: dict[str, Artifact]) -> Page:
+    """The report as a page: what it came to, one picture, the table, and the sections."""
+    scores, models = score_names(artifacts), rows(artifacts)
+    shown = Table(headers(scores), [told(row, scores) for row in models])
+    # The bytes of the baseline are those of a file beside it: the picture has it from there.
+    measured = {row.stage: artifacts[row.stage].metrics if row.baseline else row.metrics for row in models}
+    return run_page(name, artifacts, shown, measured)

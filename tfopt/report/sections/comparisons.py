@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from tfopt.recipe.artifact import Artifact
-from tfopt.report.markdown import headed
+from tfopt.report.blocks import Block, Bullets, Heading
 from tfopt.report.section import Section
 
 
-def markdown(artifact: Artifact) -> list[str]:
+def blocks(artifact: Artifact) -> list[Block]:
     """A line for each file that a stage compared."""
-    compared = [f"- {sentence}" for sentence in comparisons(artifact)]
-    return headed(f"{artifact.name}: on LiteRT against the Keras models", *compared) if compared else []
+    compared = comparisons(artifact)
+    return [Heading(f"{artifact.name}: on LiteRT against the Keras models"), Bullets(compared)] if compared else []
 
 
 def comparisons(artifact: Artifact) -> list[str]:
@@ -25,4 +25,4 @@ def comparisons(artifact: Artifact) -> list[str]:
     return sentences
 
 
-SECTION = Section("comparisons", rank=25, of_artifact=markdown)
+SECTION = Section("comparisons", "On LiteRT against the Keras models", rank=12, of_artifact=blocks)

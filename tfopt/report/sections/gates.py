@@ -1,14 +1,15 @@
-"""Section on accuracy gates that were not met."""
+"""Section on accuracy gates that were not met, and what to try next."""
 
 from __future__ import annotations
 
 from tfopt.recipe.artifact import Artifact
+from tfopt.report.blocks import Block, Callout
 from tfopt.report.section import Section
 
 
-def markdown(artifact: Artifact) -> list[str]:
-    """The sentence of a gate that failed, in bold."""
-    return ["", f"**FAIL** {artifact.name}: {artifact.failed}"] if artifact.failed else []
+def blocks(artifact: Artifact) -> list[Block]:
+    """The sentence of a gate that failed."""
+    return [Callout("failure", f"{artifact.name}: {artifact.failed}")] if artifact.failed else []
 
 
-SECTION = Section("gates", rank=110, of_artifact=markdown)
+SECTION = Section("gates", "What failed", rank=5, of_artifact=blocks)
