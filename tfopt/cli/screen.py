@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,14 +15,19 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 120
 
 
-def open_console() -> Console:
-    """A console on a copy of standard output, which capturing does not redirect."""
+def open_console(stream: IO[str] | None = None) -> Console:
+    """A console on a copy of standard output, which capturing does not redirect, or on another stream.
+
+    In a pipe it is wide and draws no bars, whatever FORCE_COLOR says of colours. Rich reads NO_COLOR and TERM.
+    """
     from rich.console import Console
 
     from tfopt.output_capture import terminal
 
-    stream = terminal()
-    return Console(file=stream) if stream.isatty() else Console(file=stream, width=PIPE_WIDTH, soft_wrap=True)
+    stream = stream or terminal()
+    if stream.isatty():
+        return Console(file=stream)
+    return Console(file=stream, width=PIPE_WIDTH, soft_wrap=True, force_interactive=False)
 
 
 def relative_path(path: Path) -> Path:
@@ -89,19 +94,14 @@ def print_warnings(sentences: Iterable[str]) -> None:
 
 def print_json(record: Any) -> None:
     """Plain data on standard output."""
-    sys.stdout.write(json.dumps(record, indent=2) + "\n")
+    sys.stdout.write(json.dumps(record, indent=2, default=str) + "\n")
 
 
-def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> None:
-    """A table whose first `left` columns are words."""
-    from rich.table import Table
+def print_table(console: Console, headers: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> None:
+    """A table whose first `left` columns are words; no number in it is cut, however narrow the terminal."""
+    from tfopt.report.fitted_table import Cells, FittedTable
 
-    table = Table()
-    for index, header in enumerate(headers):
-        table.add_column(header, justify="left" if index < left else "right")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table, markup=False)
+    console.print(FittedTable(Cells(tuple(headers), tuple(tuple(row) for row in rows), left)))
 
 
 def print_lines(console: Console, lines: Sequence[str], plot: Path | None) -> None:
