@@ -21,6 +21,7 @@ from .errors import TfoptWarning as TfoptWarning
 from .errors import TrainingError as TrainingError
 from .inspection import inspect as inspect
 from .metrics import Metric as Metric
+from .pipeline.comparison import compare as compare
 from .pipeline.result import Result as Result
 from .pipeline.runner import run as run
 from .pipeline.runner import validate as validate

@@ -157,7 +157,7 @@ def inputs(source: str, shapes: Mapping[str, tuple[int | None, ...]], count: int
         )
     if path.suffix not in (".npy", ".npz") or source.startswith("npz:"):
         return load(resolve(source, Path.cwd())).fitted(shapes).calibration(count, 0)
-    arrays = _read_arrays(find_file(str(path), Path.cwd()))
+    arrays = read_arrays(find_file(str(path), Path.cwd()))
     if isinstance(arrays, dict) and any(name.lower() == "x_train" for name in arrays):
         return as_data(arrays).fitted(shapes).calibration(count, 0)
     if isinstance(arrays, dict) and len(arrays) == 1:
@@ -298,7 +298,7 @@ def _digits() -> Data:
 
 
 def _from_npz(path: Path) -> Data:
-    arrays = _read_arrays(path)
+    arrays = read_arrays(path)
     if isinstance(arrays, np.ndarray):
         raise DataError(
             f"{path} is one array. Write the four with np.savez: x_train, y_train, x_test, y_test.", ("data",)
@@ -306,7 +306,7 @@ def _from_npz(path: Path) -> Data:
     return as_data(arrays)
 
 
-def _read_arrays(path: Path) -> Arrays:
+def read_arrays(path: Path) -> Arrays:
     """The array of a `.npy` file, or those of a `.npz` file by name.
 
     Raises:

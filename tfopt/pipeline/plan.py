@@ -94,7 +94,7 @@ class Plan:
         """The data as it is loaded, checked for empty splits, unequal lengths and values that are not finite."""
         from tfopt.data import sources
 
-        with _seeded(self.recipe.seed):  # a random split is the same at every run
+        with seeded(self.recipe.seed):  # a random split is the same at every run
             loaded = sources.load(self.data_source)
         loaded.check()
         return loaded
@@ -310,7 +310,7 @@ def _known_by(loss: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Python's and NumPy's global generators seeded for the block, and put back after it."""
     before = random.getstate(), np.random.get_state()
     random.seed(seed)

@@ -70,6 +70,25 @@ def sizes(path: Path) -> dict[str, float]:
 
 def _latencies(path: Path, threads: int, seconds: float, shapes: Mapping[str, Sequence[int]]) -> np.ndarray:
     """Seconds of each run, without copying inputs and outputs."""
+    interpreter = opened(path, threads, shapes)
+    for _ in range(WARM_UP_RUNS):
+        interpreter.invoke()
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(taken) < 30 or (time.perf_counter() < end and len(taken) < 10_000):
+        taken.append(timed(interpreter))
+    return np.asarray(taken)
+
+
+def timed(interpreter: Any) -> float:
+    """Seconds of one run of an interpreter."""
+    start = time.perf_counter()
+    interpreter.invoke()
+    return time.perf_counter() - start
+
+
+def opened(path: Path, threads: int, shapes: Mapping[str, Sequence[int]]) -> Any:
+    """An interpreter of a file with random inputs in it, ready to run."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(path), num_threads=threads)
@@ -87,15 +106,7 @@ def _latencies(path: Path, threads: int, seconds: float, shapes: Mapping[str, Se
     generator = np.random.default_rng(0)
     for detail in interpreter.get_input_details():
         interpreter.set_tensor(detail["index"], _sample(generator, detail))
-    for _ in range(WARM_UP_RUNS):
-        interpreter.invoke()
-    taken: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(taken) < 30 or (time.perf_counter() < end and len(taken) < 10_000):
-        start = time.perf_counter()
-        interpreter.invoke()
-        taken.append(time.perf_counter() - start)
-    return np.asarray(taken)
+    return interpreter
 
 
 def _sample(generator: np.random.Generator, detail: Any) -> np.ndarray:
