@@ -24,8 +24,8 @@ def compare(
         str | None,
         typer.Option(
             "--data",
-            help="Labelled samples: an .npz file of x and y, or a recipe's data, of which the test split is taken. That "
-            "of the runs if not given.",
+            help="Labelled samples: an .npz file of x and y, or a recipe's data, of which the test split is taken. "
+            "That of the runs if not given.",
         ),
     ] = None,
     metric: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -114,9 +115,11 @@ def bootstrap_difference(
 
     samples = np.arange(count)
     observed = score(samples)
-    found = bootstrap(
-        (samples,), score, n_resamples=RESAMPLES, batch=BATCH, vectorized=False, method="percentile", rng=seed
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SciPy warns of draws without a value, which are left out below
+        found = bootstrap(
+            (samples,), score, n_resamples=RESAMPLES, batch=BATCH, vectorized=False, method="percentile", rng=seed
+        )
     drawn = found.bootstrap_distribution[np.isfinite(found.bootstrap_distribution)]
     if not len(drawn):
         return PairedDifference(observed, math.nan, math.nan, math.nan, BOOTSTRAP, confidence)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tfopt.errors import StorageError
+from tfopt.errors import StorageError, TfoptError
 from tfopt.pipeline.plan import Plan
 from tfopt.recipe.artifact import BASELINE, SOURCE, Artifact, Skipped, content_key
 from tfopt.recipe.recipe import Step
@@ -137,4 +137,4 @@ def _optional(left: list[Skipped], what: str) -> Iterator[None]:
     except (OSError, StorageError):
         raise
     except Exception as error:
-        left.append(Skipped(what, describe(error)))
+        left.append(Skipped(what, str(error) if isinstance(error, TfoptError) else describe(error)))

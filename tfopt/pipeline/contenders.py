@@ -144,8 +144,8 @@ def same_outputs(shapes: dict[str, list[tuple[int, ...]]]) -> None:
     for name, own in others:
         if own != first[1]:
             raise ModelError(
-                f"{first[0]} gives {_said(first[1])} and {name} gives {_said(own)}: models that are compared answer the "
-                "same question."
+                f"{first[0]} gives {_said(first[1])} and {name} gives {_said(own)}: models that are compared answer "
+                "the same question."
             )
 
 
@@ -175,8 +175,8 @@ def data_of_runs(found: Sequence[Contender]) -> Contender:
         prints = [sources.fingerprint(one.data_source, one.load_data) for one in (first, other)]
         if prints[0] != prints[1]:
             raise DataError(
-                f"{first.name} and {other.name} are of different data, {first.data_source} and {other.data_source}. Name "
-                "the samples to compare them on with --data."
+                f"{first.name} and {other.name} are of different data, {first.data_source} and {other.data_source}. "
+                "Name the samples to compare them on with --data."
             )
     return first
 

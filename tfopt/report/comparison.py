@@ -150,7 +150,7 @@ def differences(comparison: Comparison) -> Cells:
     rows = []
     for model in comparison.models[1:]:
         if found := model.difference:
-            interval = f"{change(metric, found.low)} to {change(metric, found.high)}"
+            interval = f"{change(metric, found.low).removesuffix(' points')} to {change(metric, found.high)}"
             rows.append((model.name, change(metric, found.difference), interval, f"{found.p:.3g}", verdict(found)))
     return Cells((f"against {first}", metric, f"{_confidence(comparison)} interval", "p", ""), tuple(rows))
 
