@@ -73,12 +73,12 @@ def test_a_wide_terminal_has_a_line_for_a_row_and_all_columns():
 
 
 def test_a_narrow_one_has_fewer_columns_and_then_lines_below_the_name():
-    cells = Cells(("layer", "bytes", "zeros"), (("first", "1,234,567", "55.0%"),))
+    cells = Cells(("layer", "bytes", "zeros"), (("the first", "1,234,567", "55.0%"),))
     fewer = drawn(FittedTable(cells, cells.without("zeros")), 24)
     assert "zeros" not in fewer
     assert "1,234,567" in fewer
-    assert drawn(FittedTable(cells, cells.without("zeros")), 16).splitlines() == [
-        "first",
+    assert drawn(FittedTable(cells, cells.without("zeros")), 20).splitlines() == [
+        "the first",
         "  bytes 1,234,567",
         "  zeros 55.0%",
     ]

@@ -167,9 +167,12 @@ class RichProgress(Progress):
 
     def epoch(self, epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
         """Moves the bar, and prints what Keras logged above it."""
-        for line in wrapped([f"epoch {epoch}/{epochs}", *_logs(logs)], self._console.width):
-            self._console.print(line, markup=False, highlight=False, style="dim")
+        self._lines(wrapped([f"epoch {epoch}/{epochs}", *_logs(logs)], self._console.width))
         self._update(completed=epoch, total=epochs, text=f"epoch {min(epoch + 1, epochs)}/{epochs}")
+
+    def _lines(self, lines: list[str]) -> None:
+        if lines:
+            self._console.print("\n".join(lines), markup=False, highlight=False, style="dim")
 
     def step(self, text: str) -> None:
         """Prints the step above the bar."""
@@ -187,8 +190,7 @@ class RichProgress(Progress):
         """Replaces the bar by a line."""
         self._drop()
         self._console.print(f"{self._label} [green]done[/] in {artifact.seconds:.1f} s", highlight=False)
-        for line in wrapped(words(artifact), self._console.width, between=", "):
-            self._console.print(line, markup=False, highlight=False, style="dim")
+        self._lines(wrapped(words(artifact), self._console.width, between=", "))
 
     def close(self) -> None:
         """Removes the bar."""
