@@ -122,7 +122,7 @@ def test_a_finished_epoch_stays_on_the_screen_with_all_that_was_logged(width):
         kept = " ".join(lines[start : start + 6])
         assert all(f"{name} {value:.4g}" in kept for name, value in logs.items())
     assert all(cell_len(line) <= width for line in lines)
-    bars = [line for line in lines if line.startswith("1/12 a-stage")]
+    bars = [line for line in lines if line.startswith("1/12 a-")]
     assert bars
     assert any("epoch 2/3" in bar for bar in bars)
 

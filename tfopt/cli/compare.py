@@ -10,7 +10,7 @@ import typer
 from tfopt.cli.answer import Answer, JsonOption
 from tfopt.cli.models import Trust, check_folder
 from tfopt.cli.recipes import SAVED_MODELS
-from tfopt.cli.screen import open_console, print_json, print_lines, progress_bar, write_plot
+from tfopt.cli.screen import open_console, print_json, print_lines, progress_bar, relative_path, write_page
 
 
 def compare(
@@ -55,7 +55,7 @@ def compare(
                 *models, data=data, metrics=tuple(metric or ()), seconds=seconds, threads=threads, out=out, trust=trust,
                 part=part,
             )  # fmt: skip
-        write_plot(page, lambda: words.page(found).html())
+        write_page(page, lambda: words.page(found))
     if as_json:
         print_json(words.record(found))
         return
@@ -63,4 +63,5 @@ def compare(
     console.print(FittedTable(table, table.without("p90")))
     console.print(FittedTable(paired))
     lines = [f"{found.title}; {words.BEST} is the best of a column", *words.sentences(found)]
-    print_lines(console, lines, page)
+    lines += [f"page  {relative_path(page.resolve())}"] if page is not None else []
+    print_lines(console, lines, None)

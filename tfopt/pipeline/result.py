@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.artifact import PAGE, Artifact
 from tfopt.tabular import Tabular
 
 # The figures of a model in a table of few columns, besides its scores; `Artifact.metrics` has all.
@@ -40,6 +40,11 @@ class Result(Tabular):
     def path(self) -> Path:
         """The last model file that was made."""
         return self.final.path
+
+    @property
+    def page(self) -> Path:
+        """The report for reading in a browser, `report.html`."""
+        return self.folder / PAGE
 
     @property
     def metrics(self) -> dict[str, float]:

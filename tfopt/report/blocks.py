@@ -181,6 +181,13 @@ class Grid(Block):
 
 
 @dataclass(frozen=True)
+class Group(Block):
+    """Blocks that stay together, such as one cell of a grid."""
+
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
 class Folded(Block):
     """Blocks that the page shows when asked for.
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Literal
 
 from tfopt.report.baseline import Baseline
-from tfopt.report.units import times
+from tfopt.report.units import share, times
 
+START = "the model you started from"
+Clause = tuple[Literal["than", "equal", "other"], str]
 # Fractions of samples, whose differences people call points.
-SHARES = ("accuracy", "balanced_accuracy", "top_")
+SHARES = re.compile(r"(^|_)(accuracy|top_\d+)$")
 # Ratios and differences below which two figures are called equal.
 EQUAL_RATIO, EQUAL_SCORE = 1.005, 5e-5
 
@@ -22,59 +26,63 @@ def sentence(baseline: Baseline | None, measured: Mapping[str, float], scores: t
         scores: Names of its accuracy metrics, the gated one first.
     """
     clauses = comparison(baseline, measured, scores) if baseline else []
-    text = ", ".join(clauses) + (" than the model you started from" if clauses else "")
+    differ, equal, other = ([what for tone, what in clauses if tone == own] for own in ("than", "equal", "other"))
+    text = f"{', '.join(differ)} than {START}" if differ else ""
+    if equal:
+        same = " and ".join(equal)
+        text = f"{text}, with equal {same}" if text else f"equal in {same} to {START}"
+    text += f"{', ' if text else ''}{', '.join(other)}" if other else ""
     if "agreement" in measured:
         text += f"{'; ' if text else ''}same class on {share(measured['agreement'])} of the test samples"
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
-def comparison(baseline: Baseline, measured: Mapping[str, float], scores: tuple[str, ...]) -> list[str]:
-    """The clauses against the model one started from: bytes, bytes after gzip, latency, the gated metric."""
-    pairs = (
-        (baseline.raw_bytes, "raw_bytes", ("smaller", "larger", "the same size"), ""),
-        (baseline.gzip_bytes, "gzip_bytes", ("", "larger", "the same size"), " after gzip"),
-        (baseline.latency_median_seconds, "latency_median_seconds", ("faster", "slower", "just as fast"), ""),
-    )
-    clauses = []
-    for before, name, words, suffix in pairs:
+def comparison(baseline: Baseline, measured: Mapping[str, float], scores: tuple[str, ...]) -> list[Clause]:
+    """The clauses against the model one started from: bytes, bytes after gzip, latency, the gated metric.
+
+    Returns:
+        Each clause with its tone: `than` for a comparison, `equal` for the name of what is the same, else `other`.
+    """
+    clauses: list[Clause] = []
+    said = ""  # "3.8x smaller, 11.6x after gzip" says the word once
+    for before, name, (better, worse, same), suffix in (
+        (baseline.raw_bytes, "raw_bytes", ("smaller", "larger", "size"), ""),
+        (baseline.gzip_bytes, "gzip_bytes", ("smaller", "larger", "size after gzip"), " after gzip"),
+        (baseline.latency_median_seconds, "latency_median_seconds", ("faster", "slower", "speed"), ""),
+    ):
         after = measured.get(name)
-        if before and after:
-            better, worse, same = words
-            ratio = before / after
-            if name == "gzip_bytes" and ratio > EQUAL_RATIO and not (clauses and "smaller" in clauses[0]):
-                better = "smaller"
-            word = better if ratio > EQUAL_RATIO else worse if ratio < 1 / EQUAL_RATIO else same
-            figure = "" if word == same else times(max(ratio, 1 / ratio))
-            clauses.append(" ".join(filter(None, (figure, word))) + suffix)
+        if not before or not after:
+            continue
+        ratio = before / after
+        if 1 / EQUAL_RATIO <= ratio <= EQUAL_RATIO:
+            clauses.append(("equal", same))
+            continue
+        word = better if ratio > 1 else worse
+        clauses.append(("than", times(max(ratio, 1 / ratio)) + ("" if word == said else f" {word}") + suffix))
+        said = word
     metric = next((name for name in scores if name in measured and name in baseline.scores), None)
     if metric is not None:
         clauses.append(change(metric, baseline.scores[metric], measured[metric]))
     return clauses
 
 
-def change(metric: str, before: float, after: float) -> str:
+def change(metric: str, before: float, after: float) -> Clause:
     """How a metric changed, in its own words: points of accuracy, else both values."""
     name, difference = metric.replace("_", " "), after - before
     if abs(difference) < EQUAL_SCORE:
-        return f"equal {name}"
+        return "equal", name
     better = higher_is_better(metric)
     worse = better is not None and (difference < 0) == better
     word = "worse" if worse else "better"
-    if _is_share(metric):
+    if SHARES.search(metric):
         plain = "accurate" if metric.split("_")[-1] == "accuracy" else f"{word} in {name}"
         direction = ("less " if worse else "more ") if plain == "accurate" else ""
         output = metric.removesuffix("accuracy").strip("_")
         where = f" in {output}" if plain == "accurate" and output else ""
-        return f"{abs(difference) * 100:.2f} points {direction}{plain}{where}"
-    values = f"{name} {after:.4g} instead of {before:.4g}"
-    return values if better is None else f"{word} in {name} ({after:.4g} instead of {before:.4g})"
-
-
-def share(value: float) -> str:
-    """A share of samples: 99.4%, and 100% only where it is all of them."""
-    if value == 1:
-        return "100%"
-    return f"{min(value, 0.9999):.2%}" if value > 0.9949 else f"{value:.1%}"
+        return "than", f"{abs(difference) * 100:.2f} points {direction}{plain}{where}"
+    if better is None:
+        return "other", f"{name} {after:.4g} instead of {before:.4g}"
+    return "than", f"{word} in {name} ({after:.4g} instead of {before:.4g})"
 
 
 def higher_is_better(metric: str) -> bool | None:
@@ -93,7 +101,3 @@ def higher_is_better(metric: str) -> bool | None:
         except InputError:
             continue
     return None
-
-
-def _is_share(metric: str) -> bool:
-    return metric.endswith("accuracy") or any(part in f"_{metric}" for part in ("_top_",))

@@ -12,6 +12,7 @@ from tfopt.report.blocks import (
     Facts,
     Folded,
     Grid,
+    Group,
     Heading,
     InMarkdown,
     Link,
@@ -29,7 +30,7 @@ def lines(blocks: Iterable[Block]) -> list[str]:
     """The lines of blocks, with an empty one before each; what only a page can show has none."""
     found: list[str] = []
     for block in blocks:
-        if isinstance(block, Grid | Folded | InMarkdown):
+        if isinstance(block, Grid | Group | Folded | InMarkdown):
             found += lines(block.blocks)
         elif written := _lines(block):
             found += ["", *written]
@@ -39,15 +40,14 @@ def lines(blocks: Iterable[Block]) -> list[str]:
 def _lines(block: Block) -> list[str]:
     match block:
         case Heading():
-            return [f"## {block.text}"]
+            return [f"## {text(block.text)}"]
         case Paragraph():
             return [text(block.text)]
         case Bullets():
             return [f"- {text(item)}" for item in block.items]
         case Facts():
-            return [
-                f"- {fact.name}: {fact.value}{f' ({text(fact.note)})' if fact.note else ''}" for fact in block.items
-            ]
+            notes = [f" ({text(fact.note)})" if fact.note else "" for fact in block.items]
+            return [f"- {fact.name}: {fact.value}{note}" for fact, note in zip(block.items, notes, strict=True)]
         case Callout():
             return [f"**{TONES[block.tone]}** {text(block.text)}"]
         case Table():
@@ -78,9 +78,15 @@ def text(given: Text) -> str:
     plain = " ".join(given.splitlines())
     match given:
         case Code():
-            return f"`{plain}`"
+            fence = "``" if "`" in plain else "`"
+            return f"{fence}{plain}{fence}"
         case Strong():
-            return f"**{plain}**"
+            return f"**{_escaped(plain)}**"
         case Link():
-            return f"[{plain}]({given.href})"
-    return plain
+            return f"[{_escaped(plain)}]({given.href})"
+    return _escaped(plain)
+
+
+def _escaped(plain: str) -> str:
+    """Words that are no HTML."""
+    return plain.replace("<", "\\<")

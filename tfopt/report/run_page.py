@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.details.verification import AccuracyGate
 from tfopt.report.baseline import Baseline, baseline_of
-from tfopt.report.blocks import Block, Callout, Fact, Facts, Grid, Link, Table
-from tfopt.report.headline import sentence, share
-from tfopt.report.overview import Measured, picture
+from tfopt.report.blocks import Block, Callout, Fact, Facts, Folded, Grid, Link, Table
+from tfopt.report.headline import sentence
+from tfopt.report.overview import Measured, Overview
 from tfopt.report.page import Page, Part
 from tfopt.report.section import SECTIONS
-from tfopt.report.units import duration
+from tfopt.report.units import duration, share
 
-FILE = "report.html"
+# Warnings that are not folded.
+SHOWN = 4
 
 
 def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measured: Measured) -> Page:
@@ -27,21 +29,26 @@ def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measur
     """
     scores = tuple(dict.fromkeys(score for artifact in artifacts.values() for score in artifact.scores))
     baseline = baseline_of(artifacts)
-    final = next(reversed(measured), None)
-    figures = measured[final] if final else {}
-    metric = next((score for score in scores if score in figures), "")
-    intro: list[Block] = []
-    for section in ("gates", "warnings"):  # first of all what must not be missed
-        intro += [block for block in SECTIONS[section].blocks(artifacts) if isinstance(block, Callout)]
+    final = next(reversed(list(measured)), None)
+    figures: Mapping[str, float] = measured[final] if final else {}
+    gated = [gate.metric for artifact in artifacts.values() if (gate := artifact.details.of(AccuracyGate))]
+    metric = next((score for score in (*gated, *scores) if score in figures), "")
+    told = [(section, section.blocks(artifacts)) for section in SECTIONS.values()]
+    # First of all what must not be missed.
+    callouts = [block for _, blocks in told for block in blocks if isinstance(block, Callout)]
+    failures = [block for block in callouts if block.tone == "failure"]
+    warnings = [block for block in callouts if block.tone == "warning"]
+    intro: list[Block] = [*failures, *warnings[:SHOWN]]
+    if len(warnings) > SHOWN:
+        intro.append(Folded(f"{len(warnings) - SHOWN} more warnings", warnings[SHOWN:]))
     if final:
-        drawn = picture(artifacts, measured, metric, baseline, final) if metric else None
+        drawn = Overview(artifacts, measured, metric, baseline, final).figure() if metric else None
         facts = _facts(artifacts[final], figures, metric, baseline)
         intro.append(Grid([*([drawn] if drawn else []), facts]))
     parts = [Part("models", "All models", [models])]
-    for section in SECTIONS.values():
-        blocks = [block for block in section.blocks(artifacts) if not isinstance(block, Callout)]
-        if blocks:
-            parts.append(Part(section.name, section.title, blocks))
+    for section, blocks in told:
+        if rest := [block for block in blocks if not isinstance(block, Callout)]:
+            parts.append(Part(section.name, section.title, rest))
     lead = sentence(baseline, figures, (metric,) if metric else ())
     return Page(
         name,
@@ -55,28 +62,22 @@ def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measur
 
 def _facts(artifact: Artifact, figures: Mapping[str, float], metric: str, baseline: Baseline | None) -> Facts:
     """The figures of the final file, each beside that of the model one started from."""
-    before = baseline
     path = f"{artifact.name}/{artifact.file}"
+    known: Mapping[str, float | None] = {}
+    if baseline:
+        known = {name: getattr(baseline, name) for name in ("raw_bytes", "gzip_bytes", "latency_median_seconds")}
+        known |= baseline.scores
+    shown: list[tuple[str, str, Callable[[float], str]]] = [
+        ("raw_bytes", "bytes", "{:,.0f}".format),
+        ("gzip_bytes", "bytes after gzip -9", "{:,.0f}".format),
+        (metric, metric, "{:.4f}".format),
+        ("latency_median_seconds", "median latency", duration),
+    ]
     facts = []
-    if "raw_bytes" in figures:
-        facts.append(Fact("bytes", f"{figures['raw_bytes']:,.0f}", _was(before and before.raw_bytes, "{:,.0f}")))
-    if "gzip_bytes" in figures:
-        facts.append(
-            Fact("bytes after gzip -9", f"{figures['gzip_bytes']:,.0f}", _was(before and before.gzip_bytes, "{:,.0f}"))
-        )
-    if metric:
-        facts.append(Fact(metric, f"{figures[metric]:.4f}", _was(before and before.scores.get(metric), "{:.4f}")))
-    if "latency_median_seconds" in figures:
-        value = before and before.latency_median_seconds
-        facts.append(
-            Fact(
-                "median latency", duration(figures["latency_median_seconds"]), f"was {duration(value)}" if value else ""
-            )
-        )
+    for name, title, text in shown:
+        if name in figures:
+            before = known.get(name)
+            facts.append(Fact(title, text(figures[name]), "" if before is None else f"was {text(before)}"))
     if "agreement" in figures:
         facts.append(Fact("same class", share(figures["agreement"]), "as the Keras model"))
-    return Facts([*facts, Fact("file", artifact.file.rsplit("/", 1)[-1], Link(path, path))])
-
-
-def _was(value: float | None, form: str) -> str:
-    return f"was {form.format(value)}" if value else ""
+    return Facts([*facts, Fact("file", artifact.name, Link(path, path))])

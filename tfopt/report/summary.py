@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tfopt.errors import InputError
-from tfopt.recipe.artifact import SOURCE, Artifact, Workspace
+from tfopt.recipe.artifact import PAGE, SOURCE, Artifact, Workspace
 from tfopt.report.baseline import RATIOS, against, baseline_of, change, measured_baseline
 from tfopt.report.blocks import Table
-from tfopt.report.markdown import table
+from tfopt.report.markdown import table, text
 from tfopt.report.page import Page
-from tfopt.report.run_page import FILE, run_page
+from tfopt.report.run_page import run_page
 from tfopt.report.section import markdown
 from tfopt.report.units import duration, times
 
@@ -105,7 +105,7 @@ def write(artifacts: dict[str, Artifact], folder: Path) -> None:
     record = as_record(artifacts)
     (folder / "report.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
     (folder / "report.md").write_text(as_markdown(folder.name, artifacts))
-    (folder / FILE).write_text(as_page(folder.name, artifacts).html())
+    (folder / PAGE).write_text(as_page(folder.name, artifacts).html())
 
 
 def collect(folder: Path) -> dict[str, Artifact]:
@@ -139,7 +139,7 @@ def as_record(artifacts: dict[str, Artifact]) -> dict[str, Any]:
 def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
     """The report for reading: the table, and every section that has something to say."""
     scores = score_names(artifacts)
-    lines = [f"# {name}", "", *table(headers(scores), [told(row, scores) for row in rows(artifacts)])]
+    lines = [f"# {text(name)}", "", *table(headers(scores), [told(row, scores) for row in rows(artifacts)])]
     return "\n".join([*lines, *markdown(artifacts), ""])
 
 

@@ -15,3 +15,10 @@ def times(ratio: float) -> str:
     if ratio >= 99.5:
         return f"{ratio:,.0f}x"
     return f"{ratio:.2f}x" if ratio < 1.095 else f"{ratio:.1f}x"
+
+
+def share(value: float) -> str:
+    """A share of samples: 99.4%, and 100% only where it is all of them."""
+    if value == 1:
+        return "100%"
+    return f"{min(value, 0.9999):.2%}" if value > 0.9949 else f"{value:.1%}"

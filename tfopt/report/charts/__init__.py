@@ -9,12 +9,13 @@ dark, each mark names its figures in a `title`, and the table beside it says the
 from tfopt.report.charts.bars import Bar, Bars
 from tfopt.report.charts.chart import Chart, Key
 from tfopt.report.charts.histogram import Histogram, Outline
-from tfopt.report.charts.lines import Line, Lines, Mark
+from tfopt.report.charts.lines import Backdrop, Line, Lines, Mark
 from tfopt.report.charts.matrix import Matrix
 from tfopt.report.charts.parallel import ParallelAxes, ParallelLine
 from tfopt.report.charts.scatter import Limit, Point, Scatter
 
 __all__ = [
+    "Backdrop",
     "Bar",
     "Bars",
     "Chart",

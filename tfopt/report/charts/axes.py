@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
@@ -81,7 +82,7 @@ def _linear_ticks(low: float, high: float, about: int) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(index * step, 12) for index in range(first, last + 1)]
+    return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
 
 
 def _log_ticks(low: float, high: float, about: int) -> list[float]:
@@ -107,6 +108,16 @@ def short(value: float) -> str:
     return f"{value:.6g}"
 
 
+def tick_names(values: Sequence[float]) -> list[str]:
+    """The texts of an axis's ticks, plain decimals with as many places as the finest of them."""
+    names = [short(value) for value in values]
+    if any(not name.lstrip("-").replace(".", "").isdigit() for name in names):
+        return names
+    places = max((len(name.partition(".")[2]) for name in names), default=0)
+    even = len(values) > 2 and len({round(b - a, 9) for a, b in itertools.pairwise(values)}) == 1
+    return [f"{value:.{places}f}" for value in values] if even else names
+
+
 @dataclass(frozen=True)
 class Frame:
     """The frame of a chart: its picture, its two scales, and the area between them."""
@@ -122,7 +133,7 @@ class Frame:
             add(self.svg, "line", text, style=style, x1=place, x2=place, y1=self.y.start, y2=self.y.end)
             left = place > (self.x.start + self.x.end) / 2
             anchor, shift = ("end", -5) if left else ("start", 5)
-            add(self.svg, "text", text=text, style="note", x=place + shift, y=self.y.end + 12, text_anchor=anchor)
+            add(self.svg, "text", text=text, style="note", x=place + shift, y=self.y.end - 5, text_anchor=anchor)
 
     def horizontal(self, at: float, text: str, style: str = "limit") -> None:
         """A line at a value of y, with its name."""
@@ -161,7 +172,8 @@ def frame(x: Axis, y: Axis, width: float, height: float) -> Frame:
     svg = canvas(width, height)
     bottom, top, right = height - 46, 26.0, width - 14
     upright = scale_of(y.values, bottom, top, y.log, include=y.include)
-    names = [(value, short(value)) for value in y.ticks(upright, 5)]
+    marked = y.ticks(upright, 5)
+    names = list(zip(marked, tick_names(marked), strict=True))
     left = 14 + CHARACTER * max((len(name) for _, name in names), default=1)
     level = scale_of(x.values, left, right, x.log, margin=0.03, include=x.include)
     add(svg, "text", text=y.title, style="axis", x=2, y=12)
@@ -170,11 +182,14 @@ def frame(x: Axis, y: Axis, width: float, height: float) -> Frame:
         add(svg, "line", style="grid", x1=left, x2=right, y1=place, y2=place)
         add(svg, "text", text=name, style="tick", x=left - 6, y=place + 4, text_anchor="end")
     add(svg, "line", style="base", x1=left, x2=right, y1=bottom, y2=bottom)
-    for value in x.ticks(level, 6):
-        place = level(value)
+    free = 0.0
+    marked = x.ticks(level, 6)
+    for value, name in zip(marked, tick_names(marked), strict=True):
+        place, half = level(value), CHARACTER * len(name) / 2
         add(svg, "line", style="base", x1=place, x2=place, y1=bottom, y2=bottom + 4)
-        if place < right - 2 * CHARACTER or not x.log:
-            anchor = "end" if place > right - CHARACTER else "middle"
-            add(svg, "text", text=short(value), style="tick", x=place, y=bottom + 17, text_anchor=anchor)
+        middle = min(place, width - half)
+        if middle - half >= free:
+            add(svg, "text", text=name, style="tick", x=middle, y=bottom + 18, text_anchor="middle")
+            free = middle + half + 6
     add(svg, "text", text=x.title, style="axis", x=(left + right) / 2, y=height - 6, text_anchor="middle")
     return Frame(svg, level, upright)

@@ -59,9 +59,8 @@ class Bars(Chart):
         row = 24 + (BAR + 2) * len(self.series) + 6
         svg = canvas(WIDTH, row * len(self.bars) + 4)
         values = [value for bar in self.bars for value in bar.values] + ([] if self.limit is None else [self.limit])
-        scale = scale_of(
-            values, 0.0, WIDTH, self.log, margin=0.1 if self.log else 0.0, include=() if self.log else (0,)
-        )
+        room, ends = (0.1, ()) if self.log else (0.0, (0.0,))
+        scale = scale_of(values, 0.0, WIDTH, self.log, margin=room, include=ends)
         zero = scale.start if self.log else scale(0)
         for index, bar in enumerate(self.bars):
             top = row * index + 16

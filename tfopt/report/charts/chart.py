@@ -11,14 +11,23 @@ from dataclasses import dataclass
 # Number of colours in the page's style sheet; lines beyond them are dashed.
 COLOURS = 8
 WIDTH = 520.0
+# Scale below which the texts of a wide chart cannot be read.
+READABLE = 0.85
 
 
 @dataclass(frozen=True)
 class Key:
-    """An entry of a legend: a name, and the classes of its marks."""
+    """An entry of a legend.
+
+    Args:
+        name: Its name.
+        style: The classes of its marks.
+        line: Whether its marks are on a line.
+    """
 
     name: str
     style: str
+    line: bool = True
 
 
 class Chart(ABC):
@@ -45,6 +54,8 @@ class Chart(ABC):
         drawn = self.draw()
         drawn.set("role", "img")
         drawn.set("aria-label", self.label)
+        if self.wide:
+            drawn.set("style", f"min-width: {float(drawn.get('viewBox', '0 0 0').split()[2]) * READABLE:.0f}px")
         return ET.tostring(drawn, encoding="unicode")
 
 

@@ -43,6 +43,23 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Backdrop:
+    """A share over the steps, shaded behind the lines from none at the foot to all at the top.
+
+    Args:
+        title: What it is.
+        x: The steps.
+        shares: The shares, 0-1.
+        style: Its classes in the style sheet.
+    """
+
+    title: str
+    x: Sequence[float]
+    shares: Sequence[float]
+    style: str
+
+
+@dataclass(frozen=True)
 class Lines(Chart):
     """Lines over a shared axis.
 
@@ -58,6 +75,7 @@ class Lines(Chart):
         verticals: Lines at a step, with their names, such as a limit.
         horizontals: Lines at a value, with their names.
         keyed: Whether the lines are in a legend.
+        backdrops: What is shaded behind the lines, such as a pruning schedule.
     """
 
     label: str
@@ -71,6 +89,7 @@ class Lines(Chart):
     verticals: Sequence[tuple[float, str]] = ()
     horizontals: Sequence[tuple[float, str]] = ()
     keyed: bool = True
+    backdrops: Sequence[Backdrop] = ()
 
     def styles(self) -> list[str]:
         """The classes of each line."""
@@ -89,6 +108,8 @@ class Lines(Chart):
         x = Axis(self.x_title, x_values, self.log_x, whole=self.whole_x)
         y = Axis(self.y_title, y_values + [mark.y for mark in marks], self.log_y, self.include)
         drawn = frame(x, y, WIDTH, 300)
+        for backdrop in self.backdrops:
+            _shade(drawn, backdrop)
         for at, text in self.horizontals:
             drawn.horizontal(at, text)
         for at, text in self.verticals:
@@ -96,6 +117,13 @@ class Lines(Chart):
         for line, style in zip(self.lines, self.styles(), strict=True):
             _draw(drawn, line, style, self.log_x, self.log_y)
         return drawn.svg
+
+
+def _shade(drawn: Frame, backdrop: Backdrop) -> None:
+    foot, whole = drawn.y.start, drawn.y.end - drawn.y.start
+    tops = [(drawn.x(x), foot + whole * share) for x, share in zip(backdrop.x, backdrop.shares, strict=True)]
+    corners = [(tops[0][0], foot), *tops, (tops[-1][0], foot)]
+    add(drawn.svg, "polygon", backdrop.title, style=f"backdrop {backdrop.style}", points=path_of(corners))
 
 
 def _draw(drawn: Frame, line: Line, style: str, log_x: bool, log_y: bool) -> None:

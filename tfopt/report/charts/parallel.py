@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tfopt.report.charts.axes import Scale, scale_of, short
+from tfopt.report.charts.axes import Scale, scale_of, tick_names
 from tfopt.report.charts.chart import Chart, add, canvas, path_of
 
 HEIGHT, TOP, SIDE = 340.0, 46.0, 70.0
 # Width between two axes, and characters of an axis's name and of a value's.
 BETWEEN = 150.0
 FITTING = 20
+# Different numbers up to which an axis is marked at each of them, and not at round ones.
+FEW = 5
 # Shades from the worst to the best, classes in the style sheet.
 SHADES = 5
 
@@ -74,6 +76,7 @@ class _Places:
 
     scale: Scale
     words: Sequence[str] | None
+    given: Sequence[float] = ()
 
     def place(self, value: Any) -> float:
         return self.scale(value if self.words is None else self.words.index(str(value)))
@@ -81,7 +84,8 @@ class _Places:
     def marks(self) -> list[tuple[float, str]]:
         if self.words is not None:
             return [(self.scale(index), word) for index, word in enumerate(self.words)]
-        return [(self.scale(value), short(value)) for value in self.scale.ticks(5)]
+        marked = self.given if len(self.given) <= FEW else self.scale.ticks(5)
+        return [(self.scale(value), name) for value, name in zip(marked, tick_names(marked), strict=True)]
 
 
 def _scale(values: Sequence[Any]) -> _Places:
@@ -91,7 +95,7 @@ def _scale(values: Sequence[Any]) -> _Places:
     bottom = HEIGHT - 24
     if len(numbers) == len(given):
         wide = bool(numbers) and min(numbers) > 0 and max(numbers) >= 5 * min(numbers)
-        return _Places(scale_of(numbers, bottom, TOP, log=wide), None)
+        return _Places(scale_of(numbers, bottom, TOP, log=wide), None, sorted(set(numbers)))
     words = list(dict.fromkeys(str(value) for value in given))
     return _Places(scale_of(range(len(words)), bottom, TOP), words)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,9 +89,8 @@ class Scatter(Chart):
         for limit in self.limits:
             (drawn.vertical if limit.axis == "x" else drawn.horizontal)(limit.at, limit.text)
         for way in self.stairs:
-            corners = [
-                corner for before, at in zip(way, way[1:], strict=False) for corner in (before, (at[0], before[1]))
-            ]
+            turns = [(before, (at[0], before[1])) for before, at in itertools.pairwise(way)]
+            corners = [corner for turn in turns for corner in turn]
             _way(drawn, [*corners, *way[-1:]], "line front")
         for way in self.steps:
             _way(drawn, way, "line step")
@@ -117,6 +117,7 @@ def _point(drawn: Frame, one: Point) -> None:
 
 def _names(drawn: Frame, points: Sequence[Point]) -> None:
     """Writes the names where they cover neither each other nor a point; a name without a place is left to the title."""
+    left_end, right_end, top_end, bottom_end = drawn.x.start, drawn.x.end + 12, drawn.y.end - 6, drawn.y.start
     taken = [(drawn.x(p.x) - 8, drawn.y(p.y) - 8, drawn.x(p.x) + 8, drawn.y(p.y) + 8) for p in points]
     for one in reversed(points):
         left, top, width = drawn.x(one.x), drawn.y(one.y), CHARACTER * len(one.label)
@@ -132,11 +133,9 @@ def _names(drawn: Frame, points: Sequence[Point]) -> None:
         )
         for anchor, x, y, begin in choices:
             box = (begin, y - LINE + 4, begin + width, y + 4)
-            inside = (
-                drawn.x.start <= box[0] and box[2] <= drawn.x.end and drawn.y.end <= box[1] and box[3] <= drawn.y.start
-            )
+            inside = left_end <= box[0] and box[2] <= right_end and top_end <= box[1] and box[3] <= bottom_end
             if inside and not any(_overlap(box, other) for other in taken):
-                add(drawn.svg, "text", text=one.label, style="name", x=x, y=y, text_anchor=anchor)
+                add(drawn.svg, "text", text=one.label, style="name halo", x=x, y=y, text_anchor=anchor)
                 taken.append(box)
                 break
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.quantization import AccuracySteps
-from tfopt.report.blocks import Block, Figure, Heading, Table
+from tfopt.report.blocks import Block, Figure, Grid, Heading, Table
 from tfopt.report.charts import Point, Scatter
 from tfopt.report.section import Section
 
@@ -34,8 +34,9 @@ def blocks(artifact: Artifact) -> list[Block]:
             log_x=True,
             steps=[[(one.x, one.y) for one in points]],
         )
-        found.append(Figure(chart, "The files in the order in which they were tried; red where the metric was lost."))
-    return [*found, Table(HEADERS, rows, left=1)]
+        figure = Figure(chart, "The files in the order in which they were tried; red where the metric was lost.")
+        return [*found, Grid([figure, Table(HEADERS, rows)])]
+    return [*found, Table(HEADERS, rows)]
 
 
 SECTION = Section("steps", "What each step bought", rank=8, of_artifact=blocks)

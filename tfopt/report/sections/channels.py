@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.training import ChangedLayer, ChannelRemoval
-from tfopt.report.blocks import Block, Code, Figure, Heading, Strong, Table, Text
+from tfopt.report.blocks import Block, Code, Figure, Grid, Heading, Strong, Table, Text
 from tfopt.report.charts import Bar, Bars
 from tfopt.report.section import Section
 
@@ -26,9 +26,9 @@ def blocks(artifact: Artifact) -> list[Block]:
     bars = [Bar(layer.path, layer.parameters, _change(layer.parameters)) for layer in largest]
     chart = Bars(f"Parameters by layer of {artifact.name}", bars, ("before", "after"))
     found: list[Block] = [Heading(f"{artifact.name}: channels removed")]
-    if len(bars) > 1:
-        found.append(Figure(chart, "Parameters, the largest layer first."))
-    return [*found, Table(HEADERS, [total, *rows], left=2)]
+    table = Table(HEADERS, [total, *rows], left=2)
+    drawn = [Figure(chart, "Parameters, the largest layer first.")] if len(bars) > 1 else []
+    return [*found, Grid([*drawn, table])]
 
 
 def _cells(layer: ChangedLayer) -> tuple[Text, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.verification import ClassFigures, ClassScores
-from tfopt.report.blocks import Block, Figure, Folded, Grid, Heading, OnPage, Paragraph, Table
+from tfopt.report.blocks import Block, Figure, Folded, Grid, Group, Heading, OnPage, Paragraph, Table
 from tfopt.report.charts import Matrix
 from tfopt.report.section import Section
 
@@ -23,12 +23,12 @@ def blocks(artifact: Artifact) -> list[Block]:
     found = list(_found(artifact))
     matrices = [_confusion(name, each) for name, each in found if each.confusion]
     shown: list[Block] = [OnPage([Grid(matrices)])] if matrices else []
+    tables: list[Block] = []
     for name, each in found:
         table = Table(HEADERS, _rows(each), rest="report.md has all")
-        long = len(each.classes) > FOLDED
-        shown += [Heading(f"{name}: class by class")]
-        shown += [Folded(f"{len(each.classes)} classes", [table]) if long else table]
-    return shown
+        folded = Folded(f"{len(each.classes)} classes", [table]) if len(each.classes) > FOLDED else table
+        tables.append(Group([Heading(f"{name}: class by class"), folded]))
+    return [*shown, Grid(tables)] if tables else shown
 
 
 def _rows(found: ClassFigures) -> list[tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tfopt.recipe.artifact import Artifact
 from tfopt.report.blocks import Block, Bullets, Heading
 from tfopt.report.section import Section
+from tfopt.report.units import share
 
 
 def blocks(artifact: Artifact) -> list[Block]:
@@ -17,7 +18,7 @@ def comparisons(artifact: Artifact) -> list[str]:
     """One sentence for each file that was compared with its Keras model."""
     sentences = []
     for name, m in artifact.files.items():
-        parts = [f"same class for {m['agreement']:.2%} of the test samples"] if "agreement" in m else []
+        parts = [f"same class for {share(m['agreement'])} of the test samples"] if "agreement" in m else []
         parts += [f"largest difference {m['max_error']:.3g}"] if "max_error" in m else []
         parts += [f"SNR {m['snr_db']:.1f} dB"] if "snr_db" in m else []
         parts += [f"drop {m['drop']:+.4f}"] if "drop" in m else []

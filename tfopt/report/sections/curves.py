@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.training import SparsityRecords, TrainingHistory
 from tfopt.report.blocks import Block, Figure, Grid, Heading, OnPage, Paragraph, Table
-from tfopt.report.charts import Line, Lines
+from tfopt.report.charts import Backdrop, Line, Lines
+from tfopt.report.charts.chart import series_style
 from tfopt.report.section import Section
 from tfopt.report.sections.sparsity_log import by_epoch
 
 # Trainings that the page draws, and figures of each: more of them cannot be told apart.
 DRAWN, FIGURES = 12, 8
-SPARSITY = "sparsity (fraction of zeros)"
 
 
 def histories(artifacts: Mapping[str, Artifact]) -> dict[str, Mapping[str, list[float]]]:
@@ -29,9 +29,9 @@ def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
         return []
     names = _names(logged)
     shown = list(logged)[:DRAWN]
-    charts = [_chart(logged, shown, name) for name in names[:FIGURES]]
-    charts += _pruned(artifacts, shown)
-    found: list[Block] = [Heading("Trainings"), OnPage([Grid(charts)])]
+    schedules = _schedules(artifacts, shown)
+    charts = [_chart(logged, shown, name, schedules) for name in names[:FIGURES]]
+    found: list[Block] = [Heading("Trainings"), OnPage([*_shaded(schedules), Grid(charts)])]
     if len(logged) > DRAWN:
         said = f"The first {DRAWN} of {len(logged)} trainings are drawn; the table has all."
         found.append(OnPage([Paragraph(said)]))
@@ -42,7 +42,9 @@ def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
     return [*found, Table(("stage", "epochs", *names), rows, caption="Their last epochs")]
 
 
-def _chart(logged: Mapping[str, Mapping[str, Sequence[float]]], shown: Sequence[str], name: str) -> Figure:
+def _chart(
+    logged: Mapping[str, Mapping[str, Sequence[float]]], shown: Sequence[str], name: str, schedules: Sequence[Backdrop]
+) -> Figure:
     """One figure of all trainings; the stages keep their colours from chart to chart."""
     lines = [
         Line(stage, range(1, len(values) + 1), values, style=style)
@@ -51,27 +53,31 @@ def _chart(logged: Mapping[str, Mapping[str, Sequence[float]]], shown: Sequence[
     ]
     log = "loss" in name and all(value > 0 for line in lines for value in line.y if value is not None)
     label = f"{name} over the epochs of {', '.join(line.name for line in lines)}"
-    return Figure(Lines(label, lines, "epoch", name, log_y=log, whole_x=True))
+    drawn = {line.style for line in lines} if name != "sparsity" else set[str]()
+    shaded = [one for one in schedules if one.style in drawn]
+    return Figure(Lines(label, lines, "epoch", name, log_y=log, whole_x=True, backdrops=shaded))
 
 
-def _pruned(artifacts: Mapping[str, Artifact], shown: Sequence[str]) -> list[Figure]:
-    """The schedules of the trainings that prune, on the same axis of epochs."""
-    logs = {stage: artifacts[stage].details.of(SparsityRecords) for stage in shown}
-    lines = []
+def _schedules(artifacts: Mapping[str, Artifact], shown: Sequence[str]) -> list[Backdrop]:
+    """The sparsity over the epochs of the trainings that prune."""
+    found = []
     for stage, style in _styles(shown).items():
-        if (log := logs[stage]) and log.records:
-            records = by_epoch(log.records)
-            epochs, shares = [record.epoch for record in records], [record.overall for record in records]
-            lines.append(Line(stage, epochs, shares, style=style))
-    if not lines:
-        return []
-    label = f"Sparsity over the epochs of {', '.join(line.name for line in lines)}"
-    return [Figure(Lines(label, lines, "epoch", SPARSITY, whole_x=True, include=(0.0,)))]
+        log = artifacts[stage].details.of(SparsityRecords)
+        records = by_epoch(log.records) if log else []
+        if len(records) > 1:
+            shares = [record.overall for record in records]
+            title = f"{stage}: sparsity from {shares[0]:.4f} to {shares[-1]:.4f}"
+            found.append(Backdrop(title, [record.epoch for record in records], shares, style))
+    return found
+
+
+def _shaded(schedules: Sequence[Backdrop]) -> list[Block]:
+    """What is shaded in the charts."""
+    said = "; ".join(one.title for one in schedules)
+    return [Paragraph(f"Shaded is the pruning schedule, 0 at the foot and 1 at the top. {said}.")] if said else []
 
 
 def _styles(stages: Sequence[str]) -> dict[str, str]:
-    from tfopt.report.charts.chart import series_style
-
     return {stage: series_style(index) for index, stage in enumerate(stages)}
 
 

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.search import FrontFile, SearchOutcome, TriedCandidate
-from tfopt.report.blocks import Block, Bullets, Code, Figure, Heading, Link, Paragraph, Strong, Table, Text
+from tfopt.report.blocks import Block, Bullets, Code, Figure, Grid, Group, Heading, Link, Paragraph, Strong, Table, Text
 from tfopt.report.charts import Key, Limit, Point, Scatter
 from tfopt.report.section import Section
 
 HEADERS = ("file", "metric", "on the test split", "raw", "gzip -9", "ms", "epochs")
 # Candidates that the chart draws besides those of the front, the best ones.
 DRAWN = 500
+# Distances from the best, in those of the middle one, beyond which a candidate is too far to be drawn.
+FAR = 5
 
 
 def blocks(artifact: Artifact) -> list[Block]:
@@ -25,23 +27,19 @@ def blocks(artifact: Artifact) -> list[Block]:
     headers = [metric if header == "metric" else header for header in HEADERS]
     notes = [f"candidate {one.number} failed: {one.error}" for one in found.failed]
     notes += [f"lost with their process and begun again: {found.lost}"] if found.lost else []
-    return [
-        Heading(f"{artifact.name}: the front"),
+    table = Table(headers, [_cells(row, row.number == found.chosen) for row in found.front], rest=f"{record} has all")
+    again = "The stages that make each file again, after what came before, are in "
+    said = [
         Paragraph(f"Chosen: {'; '.join(_reasons(found))}."),
-        *([_figure(found)] if found.tried else []),
-        Table(headers, [_cells(row, row.number == found.chosen) for row in found.front], rest=f"{record} has all"),
         Paragraph(f"The model it starts from has {metric} {found.before:.4f} on the validation split."),
         Paragraph(f"{len(found.tried)} trainings; {found.dropped} candidates over budget were thrown away untrained."),
-        Paragraph(
-            (
-                "The stages that make each file again, after what came before, are in ",
-                Link(record, record),
-                " under ",
-                Code("details.search.front"),
-                ".",
-            )
-        ),
         *([Bullets(notes)] if notes else []),
+        Paragraph((again, Link(record, record), " under ", Code("details.search.front"), ".")),
+    ]
+    return [
+        Heading(f"{artifact.name}: the front"),
+        Grid([*([_figure(found)] if found.tried else []), Group(said)]),
+        table,
     ]
 
 
@@ -89,7 +87,8 @@ def _figure(found: SearchOutcome) -> Figure:
     wish, metric, size = found.wish, found.metric, found.wish.size_name
     on_front = {one.number for one in found.front}
     better = _direction(found)
-    rest = sorted((one for one in found.tried if one.number not in on_front), key=lambda one: -better * one.score)
+    every = sorted((one for one in found.tried if one.number not in on_front), key=lambda one: -better * one.score)
+    rest = _near(every, better)[:DRAWN]
     slowest = max(one.milliseconds for one in found.tried) or 1.0
 
     def point(one: FrontFile | TriedCandidate, style: str) -> Point:
@@ -99,7 +98,7 @@ def _figure(found: SearchOutcome) -> Figure:
         )
         return Point(getattr(one, size), one.score, said, "", style, 3.5 + 4.5 * one.milliseconds / slowest)
 
-    points = [point(one, "faint") for one in rest[:DRAWN]] + [point(one, "s0") for one in found.front]
+    points = [point(one, "faint") for one in rest] + [point(one, "s0") for one in found.front]
     points += [point(one, "chosen") for one in found.front if one.number == found.chosen]
     limits = [Limit("x", limit, f"{limit:,.0f} B")] if (limit := getattr(wish, size)) else []
     if wish.max_drop is not None:
@@ -112,10 +111,19 @@ def _figure(found: SearchOutcome) -> Figure:
         log_x=True,
         stairs=[[(getattr(one, size), one.score) for one in _edge(found.front, size)]],
         limits=limits,
-        keys=(Key("tried", "faint"), Key("front", "s0"), Key("chosen", "chosen")),
+        keys=(Key("tried", "faint", line=False), Key("front", "s0"), Key("chosen", "chosen", line=False)),
     )
-    left_out = f" The {len(rest) - DRAWN} worst are left out." if len(rest) > DRAWN else ""
+    left_out = f" The {len(every) - len(rest)} worst are left out." if len(rest) < len(every) else ""
     return Figure(chart, f"Each file by its size and {metric}; the larger the point, the slower the file.{left_out}")
+
+
+def _near(ordered: Sequence[TriedCandidate], better: int) -> Sequence[TriedCandidate]:
+    """The candidates without the few that are so bad that the axis would show nothing but them."""
+    if not ordered:
+        return ordered
+    best, middle = better * ordered[0].score, better * ordered[len(ordered) // 2].score
+    kept = [one for one in ordered if best - better * one.score <= FAR * (best - middle)]
+    return kept if len(kept) >= 0.7 * len(ordered) else ordered
 
 
 def _direction(found: SearchOutcome) -> int:

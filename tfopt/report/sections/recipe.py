@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from tfopt.recipe.artifact import Artifact
-from tfopt.report.blocks import Block, Code, Heading, Link, Listing, OnPage, Paragraph
+from tfopt.report.blocks import Block, Code, Link, Listing, OnPage, Paragraph
 from tfopt.report.section import Section
 
 FILE = "recipe.yaml"
@@ -22,16 +22,17 @@ def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
     written = (folder / FILE).read_text()
     shown = FOLDERS.sub("…/", written)
     cut = ", which has the full paths" if shown != written else ""
-    again = Code(f"tfopt run {folder.name}/{FILE} --out …")
+    above = folder.parent.name
+    again = Code(f"tfopt run {above}/{folder.name}/{FILE} --out {above}")
     said = (
-        "Run again with ",
+        "To run it again: ",
         again,
-        ": stages that have not changed are reused. The file is ",
+        ". Stages that have not changed are reused. The file is ",
         Link(FILE, FILE),
         cut,
         ".",
     )
-    return [OnPage([Heading("Recipe"), Paragraph(said), Listing(shown, "yaml")])]
+    return [OnPage([Paragraph(said), Listing(shown, "yaml")])]
 
 
-SECTION = Section("recipe", "Recipe", rank=90, of_run=blocks)
+SECTION = Section("recipe", "Recipe", rank=190, of_run=blocks)

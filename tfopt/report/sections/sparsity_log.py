@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.training import SparsityRecord, SparsityRecords
-from tfopt.report.blocks import Block, Figure, Heading, Table
+from tfopt.report.blocks import Block, Figure, Grid, Heading, Table
 from tfopt.report.charts import Line, Lines
 from tfopt.report.section import Section
 
@@ -37,7 +37,7 @@ def blocks(artifact: Artifact) -> list[Block]:
         label = f"Sparsity of the kernels over the epochs of {artifact.name}"
         chart = Lines(label, lines, "epoch", "fraction of zeros", whole_x=True, include=(0.0,))
         caption = "The fraction of zeros at the end of each epoch."
-        found.append(Figure(chart, caption))
+        return [*found, Grid([Figure(chart, caption), Table(headers, rows)])]
     return [*found, Table(headers, rows)]
 
 
