@@ -111,7 +111,7 @@ def again(*stages, **fields):
 
 def test_a_run_leaves_each_result_in_its_folder_with_the_reports(project):
     result = tfopt.run(recipe(*CHAIN))
-    assert list(result.artifacts) == ["source", "a", "b", "c", "baseline"]
+    assert list(result.artifacts) == ["source", "baseline", "a", "b", "c"]
     assert result.reused == ()
     assert result.folder == project / "saved_models" / "r"
     reports = {"report.json", "report.md", "report.html", "recipe.yaml"}

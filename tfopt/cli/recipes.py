@@ -129,8 +129,6 @@ def report(
     open_page: Annotated[bool, typer.Option("--open", help="Open report.html in the browser.")] = False,
 ) -> None:
     """Write report.json, report.md and report.html again from the committed results, and show the table."""
-    import json
-
     from tfopt.recipe.artifact import PAGE, storage_errors
     from tfopt.report import summary
 
@@ -140,7 +138,7 @@ def report(
     with storage_errors(folder):
         summary.write(artifacts, folder.resolve())
     if json_only:
-        sys.stdout.write(json.dumps(summary.as_record(artifacts), indent=2, default=str) + "\n")
+        print_json(summary.as_record(artifacts))
     else:
         show_folder(open_console(), folder)
     if open_page:

@@ -95,8 +95,9 @@ def print_warnings(sentences: Iterable[str]) -> None:
 
 
 def print_json(record: Any) -> None:
-    """Plain data on standard output."""
-    sys.stdout.write(json.dumps(record, indent=2, default=str) + "\n")
+    """Plain data on standard output, with null for numbers that JSON does not have: infinite ones and NaN."""
+    plain = json.loads(json.dumps(record, default=str), parse_constant=lambda _: None)
+    sys.stdout.write(json.dumps(plain, indent=2) + "\n")
 
 
 def print_table(console: Console, headers: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> None:

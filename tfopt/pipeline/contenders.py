@@ -112,7 +112,7 @@ def _of_run(folder: Path, result: Result | None = None) -> Contender:
     if result is None:
         if not Workspace(folder).artifacts():
             raise InputError(f"{folder} holds no results. Run its recipe first, or name a model file.")
-        result = Result(summary.collect(folder), (), folder.resolve())
+        result = Result(summary.collect(folder.resolve()), (), folder.resolve())
     final = result.final
     return Contender(folder.name, final.path, final.format, folder.resolve())
 

@@ -19,7 +19,7 @@ from tfopt.pipeline import baseline
 from tfopt.pipeline.joiner import share, wait_to_lead
 from tfopt.pipeline.plan import Plan
 from tfopt.pipeline.result import Result
-from tfopt.recipe.artifact import BASELINE, JOURNAL, LOG, PARTIAL, WORKERS, Artifact, Workspace, storage_errors
+from tfopt.recipe.artifact import BASELINE, JOURNAL, LOG, PARTIAL, SOURCE, WORKERS, Artifact, Workspace, storage_errors
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe, Step
 from tfopt.search.tuning.roles import role_here
@@ -205,8 +205,8 @@ def _fold(plan: Plan, announce: bool, printed: str) -> Result:
             if step:
                 progress.done(found)
         artifacts[name] = found
-    artifacts[BASELINE] = _baseline(plan, keys, artifacts)
-    return Result(artifacts, tuple(reused), workspace.root)
+    before = _baseline(plan, keys, artifacts)
+    return Result({SOURCE: artifacts[SOURCE], BASELINE: before, **artifacts}, tuple(reused), workspace.root)
 
 
 def _baseline(plan: Plan, keys: Mapping[str, str], artifacts: Mapping[str, Artifact]) -> Artifact:
