@@ -1,5 +1,7 @@
 """The sentence at the top of a report: each figure only where it is known, and honest in both directions."""
 
+import math
+
 import pytest
 
 from tfopt.report.baseline import Baseline
@@ -60,6 +62,12 @@ def test_a_figure_that_the_start_does_not_have_is_not_said():
     assert said(baseline=bare).startswith("0.28 points less accurate than the model you started from;")
     assert said(baseline=None) == "Same class on 99.4% of the test samples."
     assert said(baseline=None, agreement=None) == ""
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0])
+def test_a_figure_that_is_no_number_is_not_said(value):
+    text = said(raw_bytes=value, latency_median_seconds=value, accuracy=math.nan)
+    assert text == "10.8x smaller after gzip than the model you started from; same class on 99.4% of the test samples."
 
 
 def test_all_samples_are_only_all_of_them():

@@ -87,6 +87,30 @@ def test_a_model_that_lost_channels_stands_at_its_own_size(page):
     assert "cut: accuracy 0.9200, 12,345 B in float32, by its parameters" in text
 
 
+def test_a_budget_after_gzip_is_shown_on_the_axis_of_bytes_after_gzip(page):
+    front = [
+        {"number": number, "file": f"front/{number}.tflite", "epochs": 2, "score": 0.95, "drop": 0.0, "meets": True}
+        | {
+            "raw_bytes": 9000 + number,
+            "gzip_bytes": size,
+            "milliseconds": 0.02,
+            "test": {"accuracy": 0.94},
+            "stages": [],
+        }
+        for number, size in ((1, 2000), (2, 2345))
+    ]
+    found = {"metric": "accuracy", "before": 0.96, "limits": {"gzip_bytes": 3000}, "chosen": 2, "front": front}
+    found |= {"wish": {"goal": "accurate", "size": "gzip", "gzip_bytes": 3000}, "tried": []}
+    artifacts = run()
+    details = {"search": found | {"failed": [], "lost": 0, "dropped": 0}}
+    artifacts["int8"] = replace(artifacts["int8"], kind="search", details=details)
+    chart = page(artifacts).find("svg", class_="chart")[0]
+    assert "bytes of the file after gzip -9" in chart.text
+    assert "budget 3,000 B" in chart.text
+    assert "front/1.tflite: accuracy 0.9400, 2,000 B" in chart.text
+    assert "int8: accuracy 0.9100, 2,345 B" in chart.text
+
+
 def test_a_run_of_which_the_start_is_not_known_has_its_figures_and_no_sentence_about_it(page):
     root = page(run(), baseline=None)
     assert root.find("p", class_="lead")[0].text == "Same class on 98.5% of the test samples."

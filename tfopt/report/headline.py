@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Literal
@@ -51,7 +52,7 @@ def comparison(baseline: Baseline, measured: Mapping[str, float], scores: tuple[
         (baseline.latency_median_seconds, "latency_median_seconds", ("faster", "slower", "speed"), ""),
     ):
         after = measured.get(name)
-        if not before or not after:
+        if not (before and after and math.isfinite(before / after) and before / after > 0):
             continue
         ratio = before / after
         if 1 / EQUAL_RATIO <= ratio <= EQUAL_RATIO:
@@ -61,7 +62,7 @@ def comparison(baseline: Baseline, measured: Mapping[str, float], scores: tuple[
         clauses.append(("than", times(max(ratio, 1 / ratio)) + ("" if word == said else f" {word}") + suffix))
         said = word
     metric = next((name for name in scores if name in measured and name in baseline.scores), None)
-    if metric is not None:
+    if metric is not None and math.isfinite(baseline.scores[metric] - measured[metric]):
         clauses.append(change(metric, baseline.scores[metric], measured[metric]))
     return clauses
 

@@ -80,4 +80,4 @@ def _facts(artifact: Artifact, figures: Mapping[str, float], metric: str, baseli
             facts.append(Fact(title, text(figures[name]), "" if before is None else f"was {text(before)}"))
     if "agreement" in figures:
         facts.append(Fact("same class", share(figures["agreement"]), "as the Keras model"))
-    return Facts([*facts, Fact("file", artifact.name, Link(path, path))])
+    return Facts([Fact("the file", artifact.name, Link(path, path)), *facts])
