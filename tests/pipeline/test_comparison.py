@@ -4,7 +4,7 @@ import gzip
 import json
 import subprocess
 import sys
-from pathlib import Path
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -152,7 +152,7 @@ def test_values_are_compared_by_their_error_and_the_smaller_one_is_the_best(fold
     y = classifier(1, activation="linear", loss="mse", seed=1).predict(x, verbose=0)[:, 0] + 0.01
     found = tfopt.compare(tmp_path / "0.tflite", tmp_path / "1.tflite", data=(x, y), seconds=0.01)
     assert found.metrics == {"mse": False}
-    assert found.best("mse") == (str(tmp_path / "1.tflite"),)
+    assert found.best("mse") == ("1.tflite",)
     assert found.models[1].difference.high < 0
     assert found.models[1].agreement is None
 
@@ -235,8 +235,18 @@ def test_the_best_of_a_column_are_all_that_are_equal_and_none_where_all_are():
     assert found.best("accuracy") == ("a", "b")
     assert found.best("bytes") == ()
     assert found.best("latency_median_seconds") == ("c",)
+    assert words.lead(found).endswith("In accuracy none differs from a beyond chance.")
     assert words.figures(found).rows[0][1] == "* 0.9000"
     assert not words.figures(found).rows[2][1].startswith(words.BEST)
+
+
+def test_latencies_within_the_noise_of_the_fastest_are_as_fast():
+    def timed(name, median, p90):
+        return replace(model(name, 0.9, 100, median), latency_p90_seconds=p90)
+
+    found = Comparison((timed("a", 1.0, 1.2), timed("b", 1.1, 1.9), timed("c", 1.3, 1.3)), {"accuracy": True}, 10, "d")
+    assert found.best("latency_median_seconds") == ("a", "b")
+    assert Comparison(found.models[:2], found.metrics, 10, "d").best("latency_median_seconds") == ()
 
 
 def test_the_record_and_the_page_have_every_model(folder):
@@ -262,5 +272,5 @@ def test_names_that_are_the_same_are_told_apart(folder, tmp_path):
     tfopt.run("a.yaml", tmp_path / "again")
     found = tfopt.compare("runs/a", tmp_path / "again" / "a", seconds=0.01)
     assert len({one.name for one in found.models}) == 2
-    assert all(Path(one.name).is_file() for one in found.models)
+    assert [one.name for one in found.models] == ["runs/a/quantize/model.tflite", "again/a/quantize/model.tflite"]
     assert found.models[1].difference.p == 1

@@ -62,6 +62,6 @@ def compare(
     table, paired = words.figures(found), words.differences(found)
     console.print(FittedTable(table, table.without("p90")))
     console.print(FittedTable(paired))
-    lines = [f"{found.title}; {words.BEST} is the best of a column", *words.sentences(found)]
+    lines = [words.lead(found), f"{words.BEST} is the best of a column", *words.sentences(found)]
     lines += [f"page  {relative_path(page.resolve())}"] if page is not None else []
     print_lines(console, lines, None)

@@ -16,6 +16,8 @@ from tfopt.recipe.artifact import Workspace
 from tfopt.recipe.recipe import Recipe
 
 KERAS = (".keras", ".h5", ".hdf5")
+# Longer names of files are shortened to the end of their path.
+LONGEST_NAME = 36
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,21 @@ def contenders(given: Sequence[Any], out: Path) -> list[Contender]:
         if any(one.path == other.path for other in found[:number]):
             raise InputError(f"{one.name} is named twice, and a model does not differ from itself. Name it once.")
     names = [one.name for one in found]
-    return [replace(one, name=str(one.path)) if names.count(one.name) > 1 else one for one in found]
+    return [replace(one, name=_told_apart(one, found)) if _unclear(one, names) else one for one in found]
+
+
+def _unclear(one: Contender, names: Sequence[str]) -> bool:
+    return names.count(one.name) > 1 or len(one.name) > LONGEST_NAME
+
+
+def _told_apart(one: Contender, found: Sequence[Contender]) -> str:
+    """The end of a model's path, as much of it as tells it from the others."""
+    parts = one.path.parts
+    for count in range(1, len(parts)):
+        others = [other.path.parts[-count:] for other in found if other is not one]
+        if parts[-count:] not in others:
+            return "/".join(parts[-count:])
+    return str(one.path)
 
 
 def _contender(given: Any, out: Path) -> Contender:

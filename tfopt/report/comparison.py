@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Marks the best of a column.
 BEST = "*"
+DIFFER = "differ"
+LATENCY = "latency_median_seconds"
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Comparison(Tabular):
     def best(self, figure: str) -> tuple[str, ...]:
         """The names of the models whose figure is the best; several where they are equal, none where all are.
 
+        Latencies are equal where the median of one is below the 90th percentile of the fastest.
+
         Args:
             figure: `bytes`, `gzip_bytes`, `latency_median_seconds`, or a metric.
         """
@@ -87,6 +91,12 @@ class Comparison(Tabular):
         if len(set(known.values())) < 2:
             return ()
         best = (max if self.metrics.get(figure, False) else min)(known.values())
+        if figure == LATENCY:  # what is within the noise of the fastest is as fast
+            best = max(
+                model.latency_p90_seconds or best for model in self.models if model.latency_median_seconds == best
+            )
+            found = tuple(name for name, value in known.items() if value <= best)
+            return found if len(found) < len(known) else ()
         return tuple(name for name, value in known.items() if value == best)
 
 
@@ -157,7 +167,7 @@ def differences(comparison: Comparison) -> Cells:
 
 def verdict(found: PairedDifference) -> str:
     """Whether the samples tell two models apart."""
-    return "differ" if found.p < 1 - found.confidence else "no difference seen"
+    return DIFFER if found.p < 1 - found.confidence else "no difference seen"
 
 
 def _confidence(comparison: Comparison) -> str:
@@ -187,9 +197,17 @@ def _point(comparison: Comparison, model: ComparedModel, metric: str) -> Point:
     return Point(model.bytes, score, title, model.name, "chosen" if model.name in comparison.best(metric) else "s0", 6)
 
 
+def lead(comparison: Comparison) -> str:
+    """What a comparison comes to, in two sentences: on what, and whether the models differ beyond chance."""
+    first, metric = comparison.models[0].name, next(iter(comparison.metrics))
+    apart = [model.name for model in comparison.models if model.difference and verdict(model.difference) == DIFFER]
+    told = f"In {metric} {', '.join(apart) or 'none'} differ{'s' if len(apart) < 2 else ''} from {first} beyond chance."
+    return f"{comparison.title}. {told}"
+
+
 def page(comparison: Comparison) -> Page:
     """The comparison as a page, with a picture of the metric against the bytes."""
-    from tfopt.report.blocks import Block, Bullets, Figure, Table
+    from tfopt.report.blocks import Block, Bullets, Figure, Paragraph, Table
     from tfopt.report.charts import Scatter
     from tfopt.report.page import Page, Part
 
@@ -200,9 +218,9 @@ def page(comparison: Comparison) -> Page:
     intro: list[Block] = [Figure(chart, f"{metric} against the size of the file.")]
     parts = [
         Part(
-            "figures", "Figures", [Table(table.headers, table.rows), Bullets([f"{BEST} marks the best of a column."])]
+            "figures", "Figures", [Table(table.headers, table.rows), Paragraph(f"{BEST} marks the best of a column.")]
         ),
         Part("differences", "Differences", [Table(paired.headers, paired.rows)]),
         Part("best", "Best at what", [Bullets(sentences(comparison))]),
     ]
-    return Page("Comparison", f"{comparison.title}.", intro, parts, "tfopt compare")
+    return Page("Comparison", lead(comparison), intro, parts, "tfopt compare")
