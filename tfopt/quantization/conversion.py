@@ -183,7 +183,7 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     notes = (*prepared.notes, *_remarks(prepared, summary), *said.notes)
     fault = validation.fault_at_zeros(prepared.model, source, content, prepared.few)
     found = (*said.warnings, *([fault] if fault else []))
-    left, before = (*skipped, *prepared.assigned.skipped), source.size(export.slim)
+    left, before = (*skipped, *prepared.assigned.skipped), source.slim_size if export.slim else source.size
     return Conversion(content, left, looked, notes, figures, found, said.options, before)
 
 

@@ -65,9 +65,15 @@ class FloatModel:
     loops: tuple[tuple[str, ...], ...] = ()
     replaced: bool = False
 
-    def size(self, slim: bool) -> int:
-        """Size in bytes of the float32 file as it would be written, without tensor names or with them."""
-        return len(flatbuffer.slim(self.content) if slim else flatbuffer.pack(flatbuffer.parse(self.content)))
+    @functools.cached_property
+    def slim_size(self) -> int:
+        """Size in bytes of the file without tensor names."""
+        return len(flatbuffer.slim(self.content))
+
+    @functools.cached_property
+    def size(self) -> int:
+        """Size in bytes of the file as it is written with tensor names."""
+        return len(flatbuffer.pack(flatbuffer.parse(self.content)))
 
     @functools.cached_property
     def inputs(self) -> tuple[str, ...]:
