@@ -34,7 +34,8 @@ class Detail:
         Raises:
             pydantic.ValidationError: The value is not of this kind.
         """
-        return _adapter(cls).validate_python({fields(cls)[0].name: value} if cls.bare else value)
+        kind: Any = cls
+        return _adapter(kind).validate_python({fields(cls)[0].name: value} if cls.bare else value)
 
 
 D = TypeVar("D", bound=Detail)
