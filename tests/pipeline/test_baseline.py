@@ -151,6 +151,7 @@ def test_what_cannot_be_measured_is_left_out_with_its_reason(monkeypatch, what):
     found = baseline_of(result.artifacts)
     assert (found.scores == {}) == (what == "scores")
     assert (found.raw_bytes is None) == (what != "scores")
+    assert f"## baseline: not measured\n\n- `{what}`: it cannot be done." in (result.folder / "report.md").read_text()
 
 
 def test_a_second_run_measures_nothing_and_other_metrics_or_another_timing_do(monkeypatch):

@@ -64,8 +64,7 @@ class Answer:
 
     def log(self, folder: Path) -> AbstractContextManager[None]:
         """Shows the log that is written to a folder, where it is asked for."""
-        console = open_console(sys.stderr if self.as_json else None)
-        return shown_log(console, folder if self.verbose else None)
+        return shown_log(open_console(error=self.as_json), folder if self.verbose else None)
 
     @contextmanager
     def errors(self) -> Iterator[None]:

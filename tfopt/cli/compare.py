@@ -44,7 +44,7 @@ def compare(
     from tfopt.report import comparison as words
     from tfopt.report.fitted_table import FittedTable
 
-    console = open_console()
+    console = open_console(error=as_json)
     with Answer(as_json).errors():
         from tfopt.pipeline.comparison import compare as run
 

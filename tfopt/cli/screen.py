@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 120
 
 
-def open_console(stream: IO[str] | None = None) -> Console:
-    """A console on a copy of standard output, which capturing does not redirect, or on another stream.
+def open_console(error: bool = False) -> Console:
+    """A console on a copy of standard output, or of the error stream, which capturing does not redirect.
 
     In a pipe it is wide and draws no bars, whatever FORCE_COLOR says of colours. Rich reads NO_COLOR and TERM.
     """
@@ -26,7 +26,7 @@ def open_console(stream: IO[str] | None = None) -> Console:
 
     from tfopt.output_capture import terminal
 
-    stream = stream or terminal()
+    stream = terminal(2 if error else 1)
     if stream.isatty():
         return Console(file=stream)
     return Console(file=stream, width=PIPE_WIDTH, soft_wrap=True, force_interactive=False)
@@ -42,10 +42,10 @@ def progress_bar(console: Console, what: str) -> Iterator[Callable[[float], None
     """Shows a progress bar and captures what libraries print; yields the function that sets the fraction, 0-1."""
     from rich.progress import Progress
 
-    from tfopt.output_capture import captured, terminal
+    from tfopt.output_capture import captured
 
     # Rich would take Python's streams and show what is written to them, where `captured` does not reach.
-    shown = terminal().isatty()
+    shown = console.file.isatty()
     with Progress(
         console=console, transient=True, disable=not shown, redirect_stdout=False, redirect_stderr=False
     ) as bar:
