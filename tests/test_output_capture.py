@@ -188,3 +188,17 @@ def wait_for(done):
     end = time.monotonic() + 20
     while not done() and time.monotonic() < end:
         time.sleep(0.01)
+
+
+ERRORS = """
+from tfopt.output_capture import captured, terminal
+
+beside = terminal(2)
+with captured() as kept:
+    print("to the error stream", file=beside, flush=True)
+assert kept.text() == "", kept.text()
+"""
+
+
+def test_a_copy_of_the_error_stream_is_out_of_its_reach(python):
+    python(ERRORS)

@@ -23,7 +23,8 @@ Workshop, plain functions on Keras models and the bytes of files, of use without
     data           a source in, the splits out
     optimizers     a name in, an optimizer out
 
-Foundation: `user_code`, `source_names`, `keras_private`, `output_capture`, `subprocesses`, `registry`, `errors`.
+Foundation: `user_code`, `source_names`, `keras_private`, `output_capture`, `subprocesses`, `registry`, `tabular`,
+`errors`.
 """
 
 import importlib as _importlib

@@ -21,7 +21,8 @@ from .errors import TfoptWarning as TfoptWarning
 from .errors import TrainingError as TrainingError
 from .inspection import inspect as inspect
 from .metrics import Metric as Metric
-from .pipeline.runner import Result as Result
+from .pipeline.comparison import compare as compare
+from .pipeline.result import Result as Result
 from .pipeline.runner import run as run
 from .pipeline.runner import validate as validate
 from .quantization import convert as convert

@@ -6,13 +6,14 @@ import gzip
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfopt.errors import ModelError
+from tfopt.tabular import Tabular
 
 if TYPE_CHECKING:
     from tfopt.tflite.file import FileSummary, Op
@@ -41,8 +42,8 @@ class PartSummary:
     zeros: int
 
 
-@dataclass(frozen=True)
-class ModelSummary:
+@dataclass(frozen=True, repr=False)
+class ModelSummary(Tabular):
     """A model's parts and totals.
 
     Args:
@@ -73,6 +74,16 @@ class ModelSummary:
     def zeros(self) -> int:
         """Number of weights and biases that are exactly 0."""
         return sum(part.zeros for part in self.parts)
+
+    @property
+    def title(self) -> str:
+        """The kind of file, its parameters and its size."""
+        size = f", {self.bytes:,} B, gzip -9 {self.gzip_bytes:,} B" if self.bytes is not None else ""
+        return f"{self.format}, {self.parameters:,} parameters, {self.zeros:,} of them zero{size}"
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each layer or op."""
+        return [asdict(part) for part in self.parts]
 
 
 def inspect(model: Any, trust: bool = False) -> ModelSummary:

@@ -138,14 +138,18 @@ def _follow(log: Path, file: IO[str] | None, show: Callable[[str], None], ended:
             show(rest)
 
 
-def terminal() -> IO[str]:
-    """A stream to where standard output goes now, which a later `captured` does not reach.
+def terminal(descriptor: int = 1) -> IO[str]:
+    """A stream to where standard output goes now, or the error stream, which a later `captured` does not reach.
 
-    A stdout that Python replaced (a notebook's, a test's) is out of its reach anyway and is returned as it is.
+    A stream that Python replaced (a notebook's, a test's) is out of its reach anyway and is returned as it is.
+
+    Args:
+        descriptor: 1 for standard output, 2 for the error stream.
     """
-    if _descriptor(sys.stdout) != 1:
-        return sys.stdout
-    return os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors="replace")
+    stream = sys.stdout if descriptor == 1 else sys.stderr
+    if _descriptor(stream) != descriptor:
+        return stream
+    return os.fdopen(os.dup(descriptor), "w", encoding=stream.encoding, errors="replace")
 
 
 def _flush() -> None:

@@ -111,10 +111,11 @@ def again(*stages, **fields):
 
 def test_a_run_leaves_each_result_in_its_folder_with_the_reports(project):
     result = tfopt.run(recipe(*CHAIN))
-    assert list(result.artifacts) == ["source", "a", "b", "c"]
+    assert list(result.artifacts) == ["source", "baseline", "a", "b", "c"]
     assert result.reused == ()
     assert result.folder == project / "saved_models" / "r"
-    names = {"source", "a", "b", "c", "report.json", "report.md", "recipe.yaml", "run.log", ".lock"}
+    reports = {"report.json", "report.md", "report.html", "recipe.yaml"}
+    names = {"source", "a", "b", "c", "baseline", *reports, "run.log", ".lock"}
     assert {path.name for path in result.folder.iterdir()} == names
     assert result.path == result.folder / "c" / "model.keras"
     assert result.final.seconds > 0

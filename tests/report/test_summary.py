@@ -110,7 +110,7 @@ def test_durations_are_never_in_powers_of_ten(seconds):
 def test_the_report_for_machines_is_json_with_rows_artifacts_and_versions(artifacts, tmp_path):
     summary.write(artifacts, tmp_path)
     record = json.loads((tmp_path / "report.json").read_text())
-    assert set(record) == {"rows", "passed", "artifacts"}
+    assert set(record) == {"rows", "passed", "artifacts", "baseline"}
     assert [row["stage"] for row in record["rows"]] == ["train", "prune", "int8"]
     assert record["artifacts"][2]["skipped"] == [{"where": "last/bias", "reason": "not a kernel"}]
     assert all(isinstance(artifact["environment"], dict) for artifact in record["artifacts"])

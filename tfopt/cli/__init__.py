@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tfopt.cli import learning_rate, models, recipes, searching, sensitivity, words
+from tfopt.cli import compare, learning_rate, models, recipes, searching, sensitivity, words
 from tfopt.cli.choices import Command
 from tfopt.cli.screen import relative_path
 
@@ -29,6 +29,7 @@ for _command in (
     models.convert,
     sensitivity.sensitivity,
     models.inspect,
+    compare.compare,
     recipes.report,
     recipes.clean,
     words.stages,

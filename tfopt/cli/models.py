@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import tempfile
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfopt.cli.screen import open_console, print_warnings, relative_path
+from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
+from tfopt.cli.screen import open_console, print_json, print_table, print_warnings, relative_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.console import Console
-    from rich.table import Table
 
     from tfopt.data.input_source import InputSource
     from tfopt.quantization.conversion import Conversion
@@ -30,6 +31,7 @@ DataOption = Annotated[
     ),
 ]
 Samples = Annotated[int, typer.Option("--samples", min=1, help="How many of them to take.")]
+LOG = "run.log"
 Trust = Annotated[bool, typer.Option("--trust", help="Load Python code that the file carries.")]
 
 
@@ -56,12 +58,11 @@ def convert(
     samples: Samples = 200,
     trust: Trust = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Write over a file that is there.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Convert a model to a .tflite, run it on LiteRT against the model, and show what became of each layer."""
-    from tfopt.errors import InputError
-    from tfopt.recipe.artifact import storage_errors
-    from tfopt.recipe.export import Export
-
     given = (("io", io), ("ranges", ranges), ("least_snr_db", least_snr))
     optional: dict[str, Any] = {name: value for name, value in given if value is not None}
     settings: dict[str, Any] = {
@@ -71,9 +72,32 @@ def convert(
         "slim": not no_slim,
         "unroll": not no_unroll,
         "sparse": sparse,
-        "rules": [_rule(text) for text in rule or ()],
         **optional,
     }
+    answer = Answer(as_json, quiet, verbose)
+    with answer.errors():
+        settings["rules"] = [_rule(text) for text in rule or ()]
+        file, converted = _write(model, settings, _Inputs(data, samples, trust), out, force, answer)
+        _show(converted, file, answer)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What a model is converted with, besides the settings of the file."""
+
+    data: str | None
+    samples: int
+    trust: bool
+
+
+def _write(
+    model: Path, settings: dict[str, Any], inputs: _Inputs, out: Path | None, force: bool, answer: Answer
+) -> tuple[Path, Conversion]:
+    """Converts a model and writes the file."""
+    from tfopt.errors import InputError
+    from tfopt.recipe.artifact import LOG, storage_errors
+    from tfopt.recipe.export import Export
+
     export = Export(**settings)
     file = out or Path(f"{model.name.removesuffix(model.suffix)}-{export.mode}.tflite")
     if file.exists() and not force:
@@ -81,12 +105,13 @@ def convert(
     if file.exists() and file.resolve() == model.resolve():
         raise InputError(f"{file} is the model itself. Name another file with --out.")
     check_folder(file)
-    converted = _converted(model, export, data, samples, trust)
+    with tempfile.TemporaryDirectory(prefix="tfopt-") as folder, answer.log(Path(folder)):
+        converted = _converted(model, export, inputs, Path(folder) / LOG)
     partial = file.with_name(f"{file.name}.partial")
     with storage_errors(file):
         partial.write_bytes(converted.content)
         partial.replace(file)
-    _show(converted, file)
+    return file, converted
 
 
 def check_folder(file: Path) -> None:
@@ -115,23 +140,23 @@ def _rule(text: str) -> dict[str, Any]:
     return {"layers": pattern, "to": precision}
 
 
-def _converted(model: Path, export: Export, data: str | None, samples: int, trust: bool) -> Conversion:
+def _converted(model: Path, export: Export, given: _Inputs, log: Path) -> Conversion:
     from tfopt.errors import ConversionError, InputError
     from tfopt.output_capture import captured
     from tfopt.recipe.export import MODES
 
-    if MODES[export.mode].static and data is None:
+    if MODES[export.mode].static and given.data is None:
         raise InputError(f"{export.mode} needs representative inputs: give --data, such as --data x_train.npy.")
-    source = check_files(model, data, trust)
-    with captured():  # TensorFlow prints when it is imported
+    source = check_files(model, given.data, given.trust)
+    with captured(log):  # TensorFlow prints when it is imported
         from tfopt.models import loading, signature
         from tfopt.models.keras2.migration import Comparison
         from tfopt.quantization.conversion import convert_with_notes
 
         def inputs_of(model: Any) -> Any:
-            return None if source is None else source.take(signature.inputs_of(model), samples)
+            return None if source is None else source.take(signature.inputs_of(model), given.samples)
 
-        admitted = loading.load_any(model, trust=trust, comparison=Comparison(samples=inputs_of))
+        admitted = loading.load_any(model, trust=given.trust, comparison=Comparison(samples=inputs_of))
         inputs = inputs_of(admitted.model)
         try:
             converted = convert_with_notes(admitted.model, export, inputs)
@@ -153,11 +178,18 @@ def _in_options(text: str, options: Iterable[tuple[str, str]]) -> str:
     return text
 
 
-def _show(converted: Conversion, file: Path) -> None:
-    from tfopt.report.quantization import totals
+def _show(converted: Conversion, file: Path, answer: Answer) -> None:
+    from tfopt.report.quantization import conversion_record, totals
 
+    if not answer.plain:
+        if answer.as_json:
+            print_json({"file": str(file.resolve()), **conversion_record(converted)})
+        else:
+            print_path(file.resolve())
+        print_warnings(converted.warnings)
+        return
     console = open_console()
-    console.print(_audit_table(converted.audit.rows), markup=False)
+    _print_audit(console, converted.audit.rows)
     lines = [f"note  {note}" for note in converted.notes]
     lines += [f"left  {skipped.where}: {skipped.reason}" for skipped in converted.skipped]
     lines += [f"{name}  {value:,.6g}" for name, value in converted.figures.items()]
@@ -167,17 +199,10 @@ def _show(converted: Conversion, file: Path) -> None:
     print_warnings(converted.warnings)
 
 
-def _audit_table(rows: Iterable[Any]) -> Table:
-    from rich.table import Table
-
+def _print_audit(console: Console, rows: Iterable[Any]) -> None:
     from tfopt.report.quantization import AUDIT, audit_cells
 
-    table = Table()
-    for index, header in enumerate(AUDIT):
-        table.add_column(header, justify="right" if index > 1 else "left")
-    for row in rows:
-        table.add_row(*audit_cells(row))
-    return table
+    print_table(console, AUDIT, [audit_cells(row) for row in rows], left=2)
 
 
 def _show_audit(console: Console, file: Path, slim: bool) -> None:
@@ -188,7 +213,7 @@ def _show_audit(console: Console, file: Path, slim: bool) -> None:
     artifact = Artifact.read(file.resolve().parent)
     looked = artifact.details.of(Audit) if artifact and artifact.path == file.resolve() else None
     if looked:
-        console.print(_audit_table(looked.rows), markup=False)
+        _print_audit(console, looked.rows)
         share = f"zeros in kernels {looked.sparsity:.1%}, before {looked.float_sparsity:.1%}"
         console.print(share, markup=False, highlight=False)
     elif slim:
@@ -198,22 +223,31 @@ def _show_audit(console: Console, file: Path, slim: bool) -> None:
 def inspect(
     file: Annotated[Path, typer.Argument(help="A .keras, .h5 or .tflite file, or a SavedModel of Keras 2.")],
     trust: Annotated[bool, typer.Option("--trust", help="Load Python code that the file carries.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what is in a model file: layers or ops, dtypes, bytes, zeros."""
-    from rich.table import Table
-
     from tfopt.inspection import inspect as look
 
-    contents = look(file, trust)
-    numbers = ("dtype", "output", "parameters", "bytes", "zeros")
-    table = Table("op" if contents.format == "tflite" else "layer", "kind")
-    for header in numbers:
-        table.add_column(header, justify="right")
+    with Answer(as_json).errors():
+        contents = look(file, trust)
+    if as_json:
+        print_json({"file": str(file), **asdict(contents)})
+        return
+    headers = (
+        "op" if contents.format == "tflite" else "layer",
+        "kind",
+        "dtype",
+        "output",
+        "parameters",
+        "bytes",
+        "zeros",
+    )
+    rows = []
     for part in contents.parts:
         share = f"{part.zeros / part.parameters:.1%}" if part.parameters else "-"
-        table.add_row(part.name, part.kind, part.dtype, part.shape, f"{part.parameters:,}", f"{part.bytes:,}", share)
+        rows.append((part.name, part.kind, part.dtype, part.shape, f"{part.parameters:,}", f"{part.bytes:,}", share))
     console = open_console()
-    console.print(table, markup=False)
+    print_table(console, headers, rows, left=2)
     _show_audit(console, file, slim=contents.format == "tflite" and not any(part.name for part in contents.parts))
     total = f"{contents.parameters:,} parameters, {contents.zeros:,} of them zero"
     if contents.bytes is not None:  # a SavedModel is a folder

@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfopt.cli.screen import open_console, print_warnings, relative_path, shown_later, shown_log
+from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
+from tfopt.cli.screen import open_console, print_json, print_warnings, relative_path, shown_later
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tfopt.pipeline.runner import Result
+    from tfopt.pipeline.result import Result
     from tfopt.recipe.artifact import Artifact
+    from tfopt.recipe.recipe import Recipe
 
 RecipeFile = Annotated[Path, typer.Argument(help="A YAML recipe, such as pipelines/digits.yaml.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder for results.")]
 DataOption = Annotated[
     str | None, typer.Option("--data", help="Data to use instead of the recipe's, such as mnist.npz or keras:mnist.")
-]
-VerboseOption = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Show what libraries and your own code print; run.log has it as well.")
 ]
 SAVED_MODELS = Path("saved_models")
 
@@ -39,26 +38,44 @@ def run(
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Train with so many processes on this machine (multi_worker).")
     ] = 1,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Run a recipe. Running again goes on from where it stopped, and reuses what has not changed."""
+    answer = Answer(as_json, quiet, verbose)
+    with answer.errors():
+        loaded = load(recipe, data, seed, strategy)
+        if workers > 1:
+            raise typer.Exit(_launch(recipe, workers, strategy, open_console()))
+        execute(loaded, out, answer)
+
+
+def execute(recipe: Recipe, out: Path, answer: Answer, join: bool = False) -> None:
+    """Runs a recipe and shows its result, that of a gate that was not met too.
+
+    Args:
+        recipe: The recipe.
+        out: The folder for results.
+        answer: What is printed.
+        join: Take part in the work of another process that runs it.
+
+    Raises:
+        TfoptError: What the run raises.
+    """
     from tfopt.errors import GateError
     from tfopt.pipeline import runner
-    from tfopt.report import console as screen
+    from tfopt.pipeline.result import Result
 
     console = open_console()
-    loaded = load(recipe, data, seed, strategy)
-    if workers > 1:
-        raise typer.Exit(_launch(recipe, workers, strategy, console))
     try:
-        with shown_later(), shown_log(console, out / loaded.name if verbose else None):
-            result = runner.run(loaded, out, screen.progress(console))
-        if not result.leads:
-            return
-    except GateError:
-        show_folder(console, out / loaded.name)
+        with shown_later(), answer.log(out / recipe.name):
+            result = runner.run(recipe, out, answer.progress(console), join)
+    except GateError as error:
+        show_result(console, Result(error.artifacts, (), error.folder), answer)
         raise
-    show_result(console, result)
+    if result.leads:
+        show_result(console, result, answer)
 
 
 def _launch(recipe: Path, workers: int, strategy: str | None, console: Console) -> int:
@@ -84,12 +101,18 @@ def validate(
     recipe: RecipeFile,
     data: DataOption = None,
     quick: Annotated[bool, typer.Option("--quick", help="The words and the chain only; loads no model.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check a recipe without computing: its words, its chain, its model, data and patterns."""
     from tfopt.pipeline import runner
 
-    loaded = load(recipe, data, None)
-    steps = loaded.chain() if quick else runner.validate(loaded)
+    with Answer(as_json).errors():
+        loaded = load(recipe, data, None)
+        steps = loaded.chain() if quick else runner.validate(loaded)
+    if as_json:
+        chain = [{"name": step.name, "kind": step.stage.kind, "parents": step.parents} for step in steps]
+        print_json({"recipe": str(recipe), "name": loaded.name, "steps": chain})
+        return
     console = open_console()
     for step in steps:
         console.print(f"{step.name}  <- {', '.join(step.parents)}", markup=False, highlight=False)
@@ -106,8 +129,6 @@ def report(
     open_page: Annotated[bool, typer.Option("--open", help="Open report.html in the browser.")] = False,
 ) -> None:
     """Write report.json, report.md and report.html again from the committed results, and show the table."""
-    import json
-
     from tfopt.recipe.artifact import PAGE, storage_errors
     from tfopt.report import summary
 
@@ -117,7 +138,7 @@ def report(
     with storage_errors(folder):
         summary.write(artifacts, folder.resolve())
     if json_only:
-        sys.stdout.write(json.dumps(summary.as_record(artifacts), indent=2, default=str) + "\n")
+        print_json(summary.as_record(artifacts))
     else:
         show_folder(open_console(), folder)
     if open_page:
@@ -166,12 +187,21 @@ def load(
     return Recipe.load(recipe, **changes)
 
 
-def show_result(console: Console, result: Result) -> None:
-    """Shows the table of a run, its file and its reports."""
+def show_result(console: Console, result: Result, answer: Answer) -> None:
+    """Shows the table of a run, its file and its reports; or its record, or the path of its file."""
     from tfopt.report import console as screen
+    from tfopt.report import summary
 
-    console.print(screen.table(result.artifacts))
+    if answer.as_json:
+        where = {"file": str(result.path), "folder": str(result.folder), "reused": result.reused}
+        print_json({**where, **summary.as_record(result.artifacts)})
+    elif answer.quiet:
+        print_path(result.path)
+    else:
+        console.print(screen.table(result.artifacts))
     _show_warnings(result.artifacts)
+    if not answer.plain:
+        return
     console.print(f"file    {relative_path(result.path)}", markup=False, highlight=False, soft_wrap=True)
     _show_reports(console, result.folder)
 

@@ -17,14 +17,19 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 120
 
 
-def open_console() -> Console:
-    """A console on a copy of standard output, which capturing does not redirect."""
+def open_console(error: bool = False) -> Console:
+    """A console on a copy of standard output, or of the error stream, which capturing does not redirect.
+
+    In a pipe it is wide and draws no bars, whatever FORCE_COLOR says of colours. Rich reads NO_COLOR and TERM.
+    """
     from rich.console import Console
 
     from tfopt.output_capture import terminal
 
-    stream = terminal()
-    return Console(file=stream) if stream.isatty() else Console(file=stream, width=PIPE_WIDTH, soft_wrap=True)
+    stream = terminal(2 if error else 1)
+    if stream.isatty():
+        return Console(file=stream)
+    return Console(file=stream, width=PIPE_WIDTH, soft_wrap=True, force_interactive=False)
 
 
 def relative_path(path: Path) -> Path:
@@ -37,10 +42,10 @@ def progress_bar(console: Console, what: str) -> Iterator[Callable[[float], None
     """Shows a progress bar and captures what libraries print; yields the function that sets the fraction, 0-1."""
     from rich.progress import Progress
 
-    from tfopt.output_capture import captured, terminal
+    from tfopt.output_capture import captured
 
     # Rich would take Python's streams and show what is written to them, where `captured` does not reach.
-    shown = terminal().isatty()
+    shown = console.file.isatty()
     with Progress(
         console=console, transient=True, disable=not shown, redirect_stdout=False, redirect_stderr=False
     ) as bar:
@@ -90,20 +95,16 @@ def print_warnings(sentences: Iterable[str]) -> None:
 
 
 def print_json(record: Any) -> None:
-    """Plain data on standard output."""
-    sys.stdout.write(json.dumps(record, indent=2) + "\n")
+    """Plain data on standard output, with null for numbers that JSON does not have: infinite ones and NaN."""
+    plain = json.loads(json.dumps(record, default=str), parse_constant=lambda _: None)
+    sys.stdout.write(json.dumps(plain, indent=2) + "\n")
 
 
-def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> None:
-    """A table whose first `left` columns are words."""
-    from rich.table import Table
+def print_table(console: Console, headers: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> None:
+    """A table whose first `left` columns are words; no number in it is cut, however narrow the terminal."""
+    from tfopt.report.fitted_table import Cells, FittedTable
 
-    table = Table()
-    for index, header in enumerate(headers):
-        table.add_column(header, justify="left" if index < left else "right")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table, markup=False)
+    console.print(FittedTable(Cells(tuple(headers), tuple(tuple(row) for row in rows), left)))
 
 
 def print_lines(console: Console, lines: Sequence[str], plot: Path | None) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tfopt.cli.recipes import SAVED_MODELS, DataOption, Out, RecipeFile, VerboseOption, load, show_folder, show_result
-from tfopt.cli.screen import open_console, shown_later, shown_log
+from tfopt.cli.answer import Answer, VerboseOption
+from tfopt.cli.recipes import SAVED_MODELS, DataOption, Out, RecipeFile, execute, load
+from tfopt.cli.screen import open_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,25 +37,15 @@ def search(
     One of them runs the stages; at a search all work on its candidates. They may come and go: what a lost one was
     training is begun again by another.
     """
-    from tfopt.errors import GateError, InputError
-    from tfopt.pipeline import runner
-    from tfopt.report import console as screen
+    from tfopt.errors import InputError
 
-    console = open_console()
     loaded = load(recipe, data, seed, storage=storage)
     if not any(stage.shared for stage in loaded.stages):
         raise InputError(f"{recipe} has no stage whose work can be shared, such as search. Use: tfopt run {recipe}")
     if workers > 1:
-        raise typer.Exit(_launch(workers, any(stage.has_chief for stage in loaded.stages), console))
+        raise typer.Exit(_launch(workers, any(stage.has_chief for stage in loaded.stages), open_console()))
     signal.signal(signal.SIGTERM, _stop)
-    try:
-        with shown_later(), shown_log(console, out / loaded.name if verbose else None):
-            result = runner.run(loaded, out, screen.progress(console), join=True)
-    except GateError:
-        show_folder(console, out / loaded.name)
-        raise
-    if result.leads:
-        show_result(console, result)
+    execute(loaded, out, Answer(verbose=verbose), join=True)
 
 
 def _stop(number: int, _: object) -> None:

@@ -114,7 +114,7 @@ class Plan:
         """The data as it is loaded, checked for empty splits, unequal lengths and values that are not finite."""
         from tfopt.data import sources
 
-        with _seeded(self.recipe.seed):  # a random split is the same at every run
+        with seeded(self.recipe.seed):  # a random split is the same at every run
             loaded = sources.load(self.data_source)
         loaded.check()
         return loaded
@@ -125,6 +125,18 @@ class Plan:
         from tfopt.models import signature
 
         return self.raw_data.fitted(signature.inputs_of(self.model))
+
+    @cached_property
+    def data_digest(self) -> str:
+        """sha256 that changes with the data."""
+        from tfopt.data import sources
+
+        return sources.fingerprint(self.data_source, lambda: self.raw_data)
+
+    @property
+    def judged_by(self) -> tuple[Any, list[Any]]:
+        """What identifies the loss and the metrics in a content key."""
+        return _known_by(self.recipe.loss), [_metric_known_by(metric) for metric in self.metrics]
 
     @property
     def model(self) -> Any:
@@ -156,13 +168,11 @@ class Plan:
 
     def keys(self) -> dict[str, str]:
         """The content key of every result by its stage's name, known before any of them is made."""
-        from tfopt.data import sources
         from tfopt.training.cluster import cluster
 
         recipe = self.recipe
-        scored = [_metric_known_by(metric) for metric in self.metrics]
-        keys = {SOURCE: content_key(SOURCE, self.model_digest, recipe.seed, _known_by(recipe.loss), scored)}
-        content = sources.fingerprint(self.data_source, lambda: self.raw_data)
+        keys = {SOURCE: content_key(SOURCE, self.model_digest, recipe.seed, *self.judged_by)}
+        content = self.data_digest
         for step in self.steps:
             stage = step.stage
             before = [(name, keys[name]) for name in (*step.parents, *stage.needs())]
@@ -319,7 +329,7 @@ def _known_by(loss: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Python's and NumPy's global generators seeded for the block, and put back after it."""
     before = random.getstate(), np.random.get_state()
     random.seed(seed)

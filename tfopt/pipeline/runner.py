@@ -9,15 +9,17 @@ import shutil
 import traceback
 import uuid
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from tfopt.errors import GateError, InputError, InUseError, StorageError, TfoptError, TfoptWarning
 from tfopt.output_capture import captured
+from tfopt.pipeline import baseline
 from tfopt.pipeline.joiner import share, wait_to_lead
 from tfopt.pipeline.plan import Plan
-from tfopt.recipe.artifact import JOURNAL, LOG, PAGE, PARTIAL, WORKERS, Artifact, Workspace, storage_errors
+from tfopt.pipeline.result import Result
+from tfopt.recipe.artifact import BASELINE, JOURNAL, LOG, PARTIAL, SOURCE, WORKERS, Artifact, Workspace, storage_errors
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe, Step
 from tfopt.search.tuning.roles import role_here
@@ -29,47 +31,6 @@ from tfopt.user_code import describe
 GRACE_SECONDS = 15
 # Errors of the operating system where a folder cannot be written or the disk is full.
 NO_PLACE = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT)
-
-
-@dataclass(frozen=True)
-class Result:
-    """The results of a run.
-
-    Args:
-        artifacts: Every result by its stage's name, the source model first.
-        reused: Names of the stages whose committed result was used.
-        folder: The recipe's folder, with all results and the reports.
-        leads: Whether this process made the results; a worker that does not lead found them.
-    """
-
-    artifacts: dict[str, Artifact]
-    reused: tuple[str, ...]
-    folder: Path
-    leads: bool = True
-
-    @property
-    def final(self) -> Artifact:
-        """The artifact of the last model file that was made."""
-        made = [a for a in self.artifacts.values() if not a.files]
-        return made[-1]
-
-    @property
-    def path(self) -> Path:
-        """The last model file that was made."""
-        return self.final.path
-
-    @property
-    def page(self) -> Path:
-        """The report for reading in a browser, `report.html`."""
-        return self.folder / PAGE
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Metrics of the last model file, by its own stage and by those that measured it after."""
-        merged = dict(self.final.metrics)
-        for artifact in self.artifacts.values():
-            merged.update(artifact.files.get(self.final.name, {}))
-        return merged
 
 
 def run(
@@ -249,7 +210,22 @@ def _fold(plan: Plan, announce: bool, printed: str) -> Result:
             if step:
                 progress.done(found)
         artifacts[name] = found
-    return Result(artifacts, tuple(reused), workspace.root)
+    before = _baseline(plan, keys, artifacts)
+    return Result({SOURCE: artifacts[SOURCE], BASELINE: before, **artifacts}, tuple(reused), workspace.root)
+
+
+def _baseline(plan: Plan, keys: Mapping[str, str], artifacts: Mapping[str, Artifact]) -> Artifact:
+    """The baseline of the run, measured once all results are there: what stages have measured is not repeated."""
+    key = baseline.key(plan, keys)
+    if found := plan.workspace.find(BASELINE, key):
+        return found
+    plan.progress.measuring(baseline.starting_point(plan))
+    log = plan.workspace.root / LOG
+    with captured(log), _named_failures(BASELINE, log):
+        plan.start()
+        found = baseline.measure(plan, key, artifacts)
+    plan.progress.done(found)
+    return found
 
 
 @contextlib.contextmanager

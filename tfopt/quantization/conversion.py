@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import keras
@@ -25,6 +25,7 @@ from tfopt.quantization.unrolling import unroll_if_better
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit
 from tfopt.recipe.export import MODES, TARGETS, Export
+from tfopt.tabular import Tabular
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import FileSummary, read
 from tfopt.tflite.interpreter import Runner
@@ -33,8 +34,8 @@ from tfopt.tflite.interpreter import Runner
 GOOD_SNR_DB = 20.0
 
 
-@dataclass(frozen=True)
-class Conversion:
+@dataclass(frozen=True, repr=False)
+class Conversion(Tabular):
     """A finished file.
 
     Args:
@@ -50,6 +51,7 @@ class Conversion:
         options: Settings in the warnings as a recipe has them, each with the options of the command that say the same.
         made: Summary of the file before its tensor names were removed.
         prepared: The model that it was made from.
+        float_bytes: Size in bytes of the model's float32 file; 0 where it is not known.
     """
 
     content: bytes
@@ -61,6 +63,17 @@ class Conversion:
     options: tuple[tuple[str, str], ...] = ()
     made: FileSummary | None = field(default=None, repr=False, compare=False)
     prepared: PreparedModel | None = field(default=None, repr=False, compare=False)
+    float_bytes: int = 0
+
+    @property
+    def title(self) -> str:
+        """The size of the file, and of the float32 one."""
+        before = f", {self.float_bytes:,} B in float32" if self.float_bytes else ""
+        return f"{len(self.content):,} B{before}"
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each op with a kernel."""
+        return [asdict(row) for row in self.audit.rows]
 
 
 def convert(
@@ -174,8 +187,8 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     notes = (*prepared.notes, *_remarks(prepared, summary), *said.notes)
     fault = validation.fault_at_zeros(prepared.model, source, content, prepared.few)
     found = (*said.warnings, *([fault] if fault else []))
-    skipped = (*skipped, *prepared.assigned.skipped)
-    return Conversion(content, skipped, looked, notes, figures, found, said.options, summary, prepared)
+    left, before = (*skipped, *prepared.assigned.skipped), source.slim_size if export.slim else source.size
+    return Conversion(content, left, looked, notes, figures, found, said.options, before, summary, prepared)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,16 @@ class FloatModel:
     replaced: bool = False
 
     @functools.cached_property
+    def slim_size(self) -> int:
+        """Size in bytes of the file without tensor names."""
+        return len(flatbuffer.slim(self.content))
+
+    @functools.cached_property
+    def size(self) -> int:
+        """Size in bytes of the file as it is written with tensor names."""
+        return len(flatbuffer.pack(flatbuffer.parse(self.content)))
+
+    @functools.cached_property
     def inputs(self) -> tuple[str, ...]:
         """Names of the file's inputs."""
         return tuple(read(self.content).inputs)

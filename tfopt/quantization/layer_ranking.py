@@ -15,10 +15,11 @@ from tfopt.quantization.refusals import check_text
 from tfopt.quantization.sensitivity import PRECISIONS, Sensitivity, measure
 from tfopt.quantization.unrolling import unroll_if_better
 from tfopt.recipe.export import Export
+from tfopt.tabular import Tabular
 
 
-@dataclass(frozen=True)
-class QuantizationSensitivity:
+@dataclass(frozen=True, repr=False)
+class QuantizationSensitivity(Tabular):
     """The sensitivity of each layer to being quantized alone.
 
     Args:
@@ -29,6 +30,25 @@ class QuantizationSensitivity:
 
     layers: tuple[Sensitivity, ...]
     notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """How many layers were measured."""
+        return f"{len({line.group.name for line in self.layers})} layers, the least error per byte saved first"
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each layer at each precision."""
+        return [
+            {
+                "layer": line.group.name,
+                "op": line.group.kind,
+                "precision": line.precision,
+                "error": line.error,
+                "bytes_saved": line.bytes_saved,
+                "error_per_byte": line.error_per_byte,
+            }
+            for line in self.layers
+        ]
 
 
 def rank_layers(

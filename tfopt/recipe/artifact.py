@@ -25,6 +25,7 @@ from tfopt.recipe.details.quantization import ConversionWarnings
 Format = Literal["keras", "tflite"]
 RECORD = "artifact.json"
 SOURCE = "source"
+BASELINE = "baseline"
 TRAINED = "trained.keras"  # the Keras model of a `.tflite` of quantization-aware training
 PARTIAL = ".partial"
 OLD = ".old"
@@ -37,7 +38,7 @@ LOG = "run.log"
 JOURNAL = ".journal"
 PACKAGES = ("tfopt", "tensorflow", "keras", "tensorflow-model-optimization", "ai-edge-litert", "litert-quantizer")
 PAGE = "report.html"
-RESERVED = (LOG, "recipe.yaml", "report.json", "report.md", PAGE)
+RESERVED = (BASELINE, LOG, "recipe.yaml", "report.json", "report.md", PAGE)
 
 
 def content_key(*parts: Any) -> str:

@@ -37,5 +37,8 @@ class Progress:
     def done(self, artifact: Artifact) -> None:
         """A stage is committed."""
 
+    def measuring(self, name: str) -> None:
+        """The model that the run is compared with, that of the stage `name`, is measured; `done` has the result."""
+
     def close(self) -> None:
         """The run has ended, successfully or not."""

@@ -134,7 +134,9 @@ class Stage(Settings):
     `version` to raise when its results change. One that sets `gathers` looks at every file of its format made before
     it, unless `after` names one; any other works on what the stage before it made. One that `trains` is run by every
     worker of a cluster. One that is `shared` lets other processes take part in its work; where it `has_chief`, one of
-    them hands the work out and does none. Lists of stages are in the order of their `rank`, then of their names.
+    them hands the work out and does none. What a stage that `prepares` makes of a fresh model is not compressed yet: of
+    those at the head of a recipe the last gives the baseline. Lists of stages are in the order of their `rank`, then
+    of their names.
     """
 
     kind: ClassVar[str]
@@ -145,6 +147,7 @@ class Stage(Settings):
     trains: ClassVar[bool] = False
     shared: ClassVar[bool] = False
     has_chief: ClassVar[bool] = False
+    prepares: ClassVar[bool] = False
     rank: ClassVar[int] = 100
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -214,6 +217,10 @@ class Stage(Settings):
     def judges(self) -> bool:
         """Whether this stage holds its inputs to a metric, so that no other measure has to refuse them before."""
         return False
+
+    def measure(self, file: Path, context: Context) -> dict[str, float]:
+        """The figures that this stage takes of a `.tflite` besides its scores, such as sizes; empty where none."""
+        return {}
 
     def settings(self) -> dict[str, Any]:
         """The settings in the content key: every field but the name and the place in the chain."""

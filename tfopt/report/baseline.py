@@ -1,23 +1,29 @@
-"""The model one starts from, which every result is compared with."""
+"""The model that a run starts from, and how its results compare with it."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tfopt.recipe.artifact import SOURCE, Artifact
+from tfopt.errors import InputError
+from tfopt.metrics import find
+from tfopt.recipe.artifact import BASELINE, SOURCE, Artifact
+
+# Figures of which a ratio tells how much less a model takes.
+RATIOS = ("raw_bytes", "gzip_bytes", "nonzero_parameters", "latency_median_seconds")
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """The model one starts from.
+    """The model that a run starts from.
 
     Args:
-        name: Name of its artifact.
-        scores: Its metrics on the test split by name.
-        raw_bytes: Size of its float32 file in bytes; None where it was not converted.
-        gzip_bytes: Size of that file after gzip -9 in bytes.
-        latency_median_seconds: Median latency of that file in seconds.
+        name: Name of the stage that made it; `source` for the recipe's model.
+        scores: Its metrics on the test split by name, the gated one first.
+        raw_bytes: Size of its float32 `.tflite` in bytes; None where it was not measured.
+        gzip_bytes: Size of that file after gzip -9 in bytes; None where it was not measured.
+        latency_median_seconds: Median latency of that file in seconds; None where it was not measured.
     """
 
     name: str
@@ -28,18 +34,59 @@ class Baseline:
 
 
 def baseline_of(artifacts: Mapping[str, Artifact]) -> Baseline | None:
-    """The model one starts from: the first trained one, else the source; None where it was not scored."""
-    scored = [a for a in artifacts.values() if a.format == "keras" and a.scores and not a.files]
-    first = next((a for a in scored if a.kind == SOURCE), scored[0] if scored else None)
-    if first is None:
-        return None
-    measured: dict[str, float] = {}
-    for name, artifact in artifacts.items():
-        if artifact.kind == "quantize" and artifact.parents[:1] == (first.name,):
-            found = dict(artifact.metrics)
-            for other in artifacts.values():
-                found.update(other.files.get(name, {}))
-            if name == "float32":
-                measured = found
-    sizes = {key: measured.get(key) for key in ("raw_bytes", "gzip_bytes", "latency_median_seconds")}
-    return Baseline(first.name, {name: first.metrics[name] for name in first.scores}, **sizes)
+    """The baseline of a run; None where the run measured none, as runs of older versions did.
+
+    Of such a run it is the result of a training that comes first, with its scores alone.
+    """
+    if artifact := measured_baseline(artifacts):
+        m = artifact.metrics
+        scores = {name: m[name] for name in artifact.scores}
+        figures = (m.get(name) for name in ("raw_bytes", "gzip_bytes", "latency_median_seconds"))
+        return Baseline(artifact.parents[0], scores, *figures)
+    for artifact in artifacts.values():
+        if artifact.kind in ("train", "tune") and artifact.scores and artifact.parents in ((), (SOURCE,)):
+            scores = {name: artifact.metrics[name] for name in artifact.scores}
+            return Baseline(artifact.name, scores)
+    return None
+
+
+def measured_baseline(artifacts: Mapping[str, Artifact]) -> Artifact | None:
+    """The artifact with what was measured of the baseline; None where there is none."""
+    return next((artifact for artifact in artifacts.values() if artifact.kind == BASELINE), None)
+
+
+def against(figures: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    """A model's figures against those of the baseline, of those that both have.
+
+    Args:
+        figures: The model's figures by name.
+        before: The baseline's figures by name; those that are neither a size nor a latency are scores.
+
+    Returns:
+        By name: of a size or a latency how many times smaller it is, of a score the difference, after less before.
+    """
+    found: dict[str, float] = {}
+    for name, was in before.items():
+        if name not in figures:
+            continue
+        if name in RATIOS:
+            found |= {name: was / figures[name]} if figures[name] else {}
+        else:
+            found[name] = figures[name] - was
+    return found
+
+
+def change(name: str, difference: float) -> str:
+    """The change of a score: `-0.28 points` of one that is a fraction, else the difference itself."""
+    points = is_fraction(name)
+    text = f"{100 * difference:+.2f} points" if points else f"{difference:+.4g}"
+    return text.replace("-0.00 ", "+0.00 ")
+
+
+def is_fraction(name: str) -> bool:
+    """Whether a score is a fraction whose changes are told in points, such as an accuracy."""
+    parts = name.split("_")
+    for start in range(len(parts)):  # that of one of several outputs has the output's name in front
+        with contextlib.suppress(InputError):
+            return find("_".join(parts[start:])).of_classes
+    return False

@@ -7,42 +7,62 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
+from rich.table import Column
 
-from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.artifact import BASELINE, Artifact
 from tfopt.recipe.progress import Progress
 from tfopt.report import summary as summary_tables
+from tfopt.report.fitted_table import Cells, FittedTable, wrapped
 
 # Largest number of metrics in the terminal's table; report.md has all.
 MOST_SCORES = 3
+# Width of a progress bar, and of what a line has besides the stage's name: the bar, the epoch, the time, and spaces.
+BAR, REST_OF_BAR = 20, 48
 
 
-def table(artifacts: dict[str, Artifact]) -> Table:
-    """The run's rows as a Rich table."""
-    rows = summary_tables.rows(artifacts)
+def table(artifacts: dict[str, Artifact]) -> FittedTable:
+    """The run's rows, below each figure what it comes to against the baseline; for any width of a terminal."""
     scores = summary_tables.score_names(artifacts)[:MOST_SCORES]
-    result = Table()
-    for index, header in enumerate(summary_tables.headers(scores)):
-        result.add_column(header, justify="right" if index else "left")
-    for row in rows:
-        result.add_row(*summary_tables.cells(row, scores))
-    return result
+    *headers, latency = summary_tables.headers(scores)
+    rows = []
+    for row in summary_tables.rows(artifacts):
+        pairs = zip(summary_tables.cells(row, scores), summary_tables.remarks(row, scores), strict=True)
+        rows.append(tuple(f"{cell}\n{remark}" if remark else cell for cell, remark in pairs))
+    whole = Cells((*headers, latency), tuple(rows))
+    medians = Cells((*headers, "median"), tuple((*row[:-1], _median(row[-1])) for row in rows))
+    fewer = medians.without("non-zero")
+    return FittedTable(whole, medians, fewer, fewer.without("sparsity"))
+
+
+def _median(latency: str) -> str:
+    """The cell of the latency without its 90th percentile."""
+    figure, newline, remark = latency.partition("\n")
+    return figure.split(" / ")[0] + newline + remark
 
 
 def summary(artifact: Artifact) -> str:
     """The result of a stage in a few words."""
+    return ", ".join(words(artifact))
+
+
+def words(artifact: Artifact) -> list[str]:
+    """The parts of `summary`."""
     m = artifact.metrics
-    words = [f"{name} {m[name]:.4f}" for name in artifact.scores]
-    words += [f"sparsity {m['sparsity']:.4f}"] if "sparsity" in m and artifact.format == "keras" else []
-    words += [f"{m['raw_bytes']:,.0f} B"] if "raw_bytes" in m else []
-    words += [summary_tables.duration(m["latency_median_seconds"])] if "latency_median_seconds" in m else []
-    words += [f"tensor arena {m['arena_bytes']:,.0f} B"] if "arena_bytes" in m else []
-    words += [f"{len(artifact.skipped)} left as they were"] if artifact.skipped else []
+    found = [f"{name} {m[name]:.4f}" for name in artifact.scores]
+    found += [f"sparsity {m['sparsity']:.4f}"] if "sparsity" in m and artifact.format == "keras" else []
+    found += [f"{m['raw_bytes']:,.0f} B"] if "raw_bytes" in m else []
+    found += [summary_tables.duration(m["latency_median_seconds"])] if "latency_median_seconds" in m else []
+    found += [f"tensor arena {m['arena_bytes']:,.0f} B"] if "arena_bytes" in m else []
+    if artifact.kind == BASELINE:
+        found += [f"no {one.where}: {one.reason}" for one in artifact.skipped]
+    elif artifact.skipped:
+        found.append(f"{len(artifact.skipped)} left as they were")
     count = len(artifact.warnings)
-    words += [f"{count} warning{'s' if count > 1 else ''}"] if count else []
-    return ", ".join(words)
+    found += [f"{count} warning{'s' if count > 1 else ''}"] if count else []
+    return found
 
 
 class PlainProgress(Progress):
@@ -80,7 +100,11 @@ class PlainProgress(Progress):
         """Prints an epoch with the remaining time."""
         before = self._epochs_before = epoch - 1 if self._epochs_before is None else self._epochs_before
         left = (time.monotonic() - self._started) / (epoch - before) * (epochs - epoch)
-        self._line(f"  epoch {epoch}/{epochs}  {_logs(logs)}  {left:.0f} s left")
+        self._line("  ".join([f"  epoch {epoch}/{epochs}", *_logs(logs), f"{left:.0f} s left"]))
+
+    def measuring(self, name: str) -> None:
+        """Prints which model the results are compared with."""
+        self._line(f"{BASELINE}: {name}")
 
     def step(self, text: str) -> None:
         """Prints the step."""
@@ -97,9 +121,10 @@ class RichProgress(Progress):
 
     def __init__(self, console: Console):
         self._console = console
+        room = max(console.width - REST_OF_BAR, 10)
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", max_width=room)),
+            BarColumn(BAR),
             TextColumn("{task.fields[text]}"),
             TimeRemainingColumn(),
         )
@@ -119,7 +144,12 @@ class RichProgress(Progress):
 
     def stage(self, name: str, kind: str, index: int, count: int) -> None:
         """Draws a bar."""
-        self._label = f"[bold]{index}/{count}[/] {name}"
+        self._label = f"[bold]{index}/{count}[/] {escape(name)}"
+        self._begin()
+
+    def measuring(self, name: str) -> None:
+        """Draws a bar."""
+        self._label = f"{BASELINE} {escape(name)}"
         self._begin()
 
     def _begin(self) -> None:
@@ -129,15 +159,20 @@ class RichProgress(Progress):
 
     def reused(self, name: str, kind: str, index: int, count: int) -> None:
         """Prints that the result is reused."""
-        self._console.print(f"[bold]{index}/{count}[/] {name} [dim]reused[/]")
+        self._console.print(f"[bold]{index}/{count}[/] {escape(name)} [dim]reused[/]")
 
     def batch(self, epoch: int, epochs: int, done: float) -> None:
         """Moves the bar within the epoch."""
         self._update(completed=epoch + done, total=epochs)
 
     def epoch(self, epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
-        """Moves the bar, with what Keras logged."""
-        self._update(completed=epoch, total=epochs, text=f"epoch {epoch}/{epochs}  {_logs(logs)}")
+        """Moves the bar, and prints what Keras logged above it."""
+        self._lines(wrapped([f"epoch {epoch}/{epochs}", *_logs(logs)], self._console.width))
+        self._update(completed=epoch, total=epochs, text=f"epoch {min(epoch + 1, epochs)}/{epochs}")
+
+    def _lines(self, lines: list[str]) -> None:
+        if lines:
+            self._console.print("\n".join(lines), markup=False, highlight=False, style="dim")
 
     def step(self, text: str) -> None:
         """Prints the step above the bar."""
@@ -154,7 +189,8 @@ class RichProgress(Progress):
     def done(self, artifact: Artifact) -> None:
         """Replaces the bar by a line."""
         self._drop()
-        self._console.print(f"{self._label} [green]done[/] in {artifact.seconds:.1f} s  [dim]{summary(artifact)}[/]")
+        self._console.print(f"{self._label} [green]done[/] in {artifact.seconds:.1f} s", highlight=False)
+        self._lines(wrapped(words(artifact), self._console.width, between=", "))
 
     def close(self) -> None:
         """Removes the bar."""
@@ -168,9 +204,9 @@ class RichProgress(Progress):
 
 
 def progress(console: Console) -> Progress:
-    """Bars on a terminal, lines in a pipe or file."""
-    return RichProgress(console) if console.is_terminal else PlainProgress(console)
+    """Bars on a terminal, lines in a pipe or file, and on a terminal that cannot move its cursor."""
+    return RichProgress(console) if console.is_interactive else PlainProgress(console)
 
 
-def _logs(logs: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {float(value):.4g}" for name, value in logs.items())
+def _logs(logs: Mapping[str, float]) -> list[str]:
+    return [f"{name} {float(value):.4g}" for name, value in logs.items()]

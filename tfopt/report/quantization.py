@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tfopt.recipe.details.quantization import AuditRow
 from tfopt.report.blocks import Block, Bullets, Figure, Table
 from tfopt.report.charts import Bar, Bars
 from tfopt.report.page import Page, Part
+from tfopt.report.units import times
 
 if TYPE_CHECKING:
     from tfopt.quantization.conversion import Conversion
@@ -34,11 +36,26 @@ def audit_cells(row: AuditRow) -> tuple[str, ...]:
 def totals(converted: Conversion) -> str:
     """One line about a conversion: its size, ops in float, loops, and zeros in kernels."""
     looked = converted.audit
-    words = [f"{len(converted.content):,} B"]
+    after, before = len(converted.content), converted.float_bytes
+    smaller = before > after
+    words = [f"{before:,} -> {after:,} B ({times(before / after)})" if smaller else f"{after:,} B"]
     words += [f"{len(looked.floating)} ops in float"] if looked.floating else ["no op in float"]
     words += [f"{len(looked.loops)} loops"] if looked.loops else []
     words += [f"zeros in kernels {looked.sparsity:.1%}, before {looked.float_sparsity:.1%}"]
     return ", ".join(words)
+
+
+def conversion_record(converted: Conversion) -> dict[str, Any]:
+    """A conversion as JSON."""
+    return {
+        "bytes": len(converted.content),
+        "float32_bytes": converted.float_bytes,
+        "figures": converted.figures,
+        "skipped": [asdict(one) for one in converted.skipped],
+        "notes": converted.notes,
+        "warnings": converted.warnings,
+        "audit": converted.audit.to_json(),
+    }
 
 
 def sensitivity_cells(line: Sensitivity) -> tuple[str, ...]:

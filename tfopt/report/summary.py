@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tfopt.errors import InputError
 from tfopt.recipe.artifact import PAGE, SOURCE, Artifact, Workspace
+from tfopt.report.baseline import RATIOS, against, baseline_of, change, measured_baseline
 from tfopt.report.blocks import Table
 from tfopt.report.markdown import table, text
 from tfopt.report.page import Page
 from tfopt.report.run_page import run_page
 from tfopt.report.section import markdown
-from tfopt.report.units import duration
+from tfopt.report.units import duration, times
 
 
 @dataclass(frozen=True)
@@ -26,23 +27,36 @@ class Row:
         stage: The name of the stage that made it.
         kind: Kind of that stage.
         format: `keras` or `tflite`.
-        metrics: Measured values by name.
+        metrics: Measured values by name; of the baseline the sizes and latency of its float32 file among them.
+        baseline: Whether it is the model that the run starts from.
+        against: Its figures against the baseline's by name: how many times smaller a size or a latency is, and the
+            difference of a score.
     """
 
     stage: str
     kind: str
     format: str
     metrics: dict[str, float]
+    baseline: bool = False
+    against: dict[str, float] = field(default_factory=dict)
 
 
 def rows(artifacts: dict[str, Artifact]) -> list[Row]:
-    """One row for each stage that made a model; stages that only measure add to the rows of those models."""
-    made = {name: a for name, a in artifacts.items() if not a.files and a.kind != SOURCE}
+    """One row for each stage that made a model; stages that only measure add to the rows of those models.
+
+    The source model has a row where it is the baseline.
+    """
+    before = measured_baseline(artifacts)
+    first = before.parents[0] if before else None
+    made = {name: a for name, a in artifacts.items() if not a.files and (a.kind != SOURCE or name == first)}
     merged = {name: dict(artifact.metrics) for name, artifact in made.items()}
     for artifact in artifacts.values():
         for name, measured in artifact.files.items():
             merged.setdefault(name, {}).update(measured)
-    return [Row(name, a.kind, a.format, merged[name]) for name, a in made.items()]
+    names = (*RATIOS, *score_names(artifacts))
+    start = {name: value for name, value in merged[first].items() if name in names} if first else {}
+    changes = {name: {} if name == first else against(figures, start) for name, figures in merged.items()}
+    return [Row(name, a.kind, a.format, merged[name], name == first, changes[name]) for name, a in made.items()]
 
 
 def score_names(artifacts: Mapping[str, Artifact]) -> list[str]:
@@ -70,6 +84,20 @@ def cells(row: Row, scores: Sequence[str]) -> tuple[str, ...]:
         f"{m['nonzero_parameters']:,.0f}" if "nonzero_parameters" in m else "-",
         latency,
     )
+
+
+def remarks(row: Row, scores: Sequence[str]) -> tuple[str, ...]:
+    """What a row's cells come to against the baseline, in the order of `cells`; empty where there is nothing to say."""
+    a = row.against
+    sizes = (times(a[name]) if a.get(name, 1) != 1 else "" for name in RATIOS)
+    changes = (change(name, a[name]) if a.get(name) else "" for name in scores)
+    return "baseline" if row.baseline else "", *changes, "", *sizes
+
+
+def told(row: Row, scores: Sequence[str]) -> tuple[str, ...]:
+    """A row's cells, each with what it comes to against the baseline in brackets."""
+    pairs = zip(cells(row, scores), remarks(row, scores), strict=True)
+    return tuple(f"{cell} ({remark})" if remark else cell for cell, remark in pairs)
 
 
 def write(artifacts: dict[str, Artifact], folder: Path) -> None:
@@ -102,8 +130,10 @@ def collect(folder: Path) -> dict[str, Artifact]:
 
 
 def as_record(artifacts: dict[str, Artifact]) -> dict[str, Any]:
-    """The report as JSON: the rows, and every artifact with the versions that made it."""
+    """The report as JSON: the rows, the baseline, and every artifact with the versions that made it."""
+    found = baseline_of(artifacts)
     return {
+        "baseline": asdict(found) if found else None,
         "rows": [asdict(row) for row in rows(artifacts)],
         "passed": not any(a.failed for a in artifacts.values()),
         "artifacts": [{**asdict(a), "folder": a.folder.name} for a in artifacts.values()],
@@ -113,12 +143,14 @@ def as_record(artifacts: dict[str, Artifact]) -> dict[str, Any]:
 def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
     """The report for reading: the table, and every section that has something to say."""
     scores = score_names(artifacts)
-    lines = [f"# {text(name)}", "", *table(headers(scores), [cells(row, scores) for row in rows(artifacts)])]
+    lines = [f"# {text(name)}", "", *table(headers(scores), [told(row, scores) for row in rows(artifacts)])]
     return "\n".join([*lines, *markdown(artifacts), ""])
 
 
 def as_page(name: str, artifacts: dict[str, Artifact]) -> Page:
     """The report as a page: what it came to, one picture, the table, and the sections."""
     scores, models = score_names(artifacts), rows(artifacts)
-    shown = Table(headers(scores), [cells(row, scores) for row in models])
-    return run_page(name, artifacts, shown, {row.stage: row.metrics for row in models})
+    shown = Table(headers(scores), [told(row, scores) for row in models])
+    # The bytes of the baseline are those of a file beside it: the picture has it from there.
+    measured = {row.stage: artifacts[row.stage].metrics if row.baseline else row.metrics for row in models}
+    return run_page(name, artifacts, shown, measured)

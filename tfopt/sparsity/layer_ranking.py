@@ -15,11 +15,12 @@ from tfopt.metrics import Metric, find
 from tfopt.models import signature
 from tfopt.sparsity.selection import choose_kernels
 from tfopt.sparsity.sensitivity import SPARSITIES, Curve, check_target, measure, rules, suggest
+from tfopt.tabular import Tabular
 from tfopt.training.output_decisions import decided
 
 
-@dataclass(frozen=True)
-class PruningSensitivity:
+@dataclass(frozen=True, repr=False)
+class PruningSensitivity(Tabular):
     """The sensitivity of each layer to being pruned alone.
 
     Args:
@@ -37,6 +38,24 @@ class PruningSensitivity:
     def ranking(self) -> tuple[str, ...]:
         """The layers' paths, the least sensitive first."""
         return tuple(sorted(self.suggestion, key=lambda path: -self.suggestion[path]))
+
+    @property
+    def title(self) -> str:
+        """How many layers were measured, and the score of the whole model."""
+        before = f", {self.curves[0].baseline:.4f} before" if self.curves else ""
+        return f"the score with each of {len(self.curves)} layers pruned alone{before}"
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each layer, with its score at each sparsity, and the sparsity that is suggested."""
+        return [
+            {
+                "layer": curve.layer,
+                "weights": curve.weights,
+                **{f"{sparsity:g}": score for sparsity, score in zip(curve.sparsities, curve.scores, strict=True)},
+                "suggested": self.suggestion.get(curve.layer),
+            }
+            for curve in self.curves
+        ]
 
 
 def rank_layers(

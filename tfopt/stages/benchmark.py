@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from typing import ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from tfopt.recipe.artifact import Artifact, Format
 from tfopt.recipe.details.timing import Latencies
 from tfopt.recipe.stage import Context, Stage
+
+if TYPE_CHECKING:
+    from tfopt.tflite.benchmark import Measurement
 
 
 class Benchmark(Stage):
@@ -31,14 +35,21 @@ class Benchmark(Stage):
         """The machine that is measured."""
         return platform.machine(), platform.node()
 
-    def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
-        """Measures each file."""
+    def measure(self, file: Path, context: Context) -> dict[str, float]:
+        """Sizes, latency and memory of a file."""
+        return self._timed(file, context).figures
+
+    def _timed(self, file: Path, context: Context) -> Measurement:
         from tfopt.tflite.benchmark import input_names, timed
 
         x = context.data.test.few(1).x
-        arrays = x if isinstance(x, dict) else dict.fromkeys(input_names(inputs[0].path), x)
+        arrays = x if isinstance(x, dict) else dict.fromkeys(input_names(file), x)
         shapes = {name: array.shape[1:] for name, array in arrays.items()}
-        found = {file.name: timed(file.path, self.threads, self.seconds, shapes) for file in inputs}
+        return timed(file, self.threads, self.seconds, shapes)
+
+    def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
+        """Measures each file."""
+        found = {file.name: self._timed(file.path, context) for file in inputs}
         latencies = {name: measured.latency for name, measured in found.items()}
         files = {name: measured.figures for name, measured in found.items()}
         last = inputs[-1]

@@ -38,6 +38,7 @@ class Train(TrainingStage):
 
     kind: ClassVar[str] = "train"
     rank: ClassVar[int] = 2
+    prepares: ClassVar[bool] = True
     version: ClassVar[int] = 2
 
     early_stopping: EarlyStopping | None = None

@@ -43,6 +43,7 @@ class Tune(Stage):
 
     kind: ClassVar[str] = "tune"
     rank: ClassVar[int] = 3
+    prepares: ClassVar[bool] = True
     version: ClassVar[int] = 2
     shared: ClassVar[bool] = True
     has_chief: ClassVar[bool] = True

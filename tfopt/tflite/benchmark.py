@@ -95,9 +95,30 @@ def _latencies(
     path: Path, threads: int, seconds: float, shapes: Mapping[str, Sequence[int]]
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Seconds of each run, without copying inputs and outputs; and the peaks of memory."""
+    so_far, before = _peak_memory_bytes(), _forget_peak()
+    interpreter = opened(path, threads, shapes)
+    for _ in range(WARM_UP_RUNS):
+        interpreter.invoke()
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(taken) < 30 or (time.perf_counter() < end and len(taken) < 10_000):
+        taken.append(run_seconds(interpreter))
+    peak = _peak_memory_bytes()
+    memory = {"peak_memory_bytes": max(so_far, peak)} | ({"model_memory_bytes": peak - before} if before else {})
+    return np.asarray(taken), memory
+
+
+def run_seconds(interpreter: Any) -> float:
+    """Seconds of one run of an interpreter."""
+    start = time.perf_counter()
+    interpreter.invoke()
+    return time.perf_counter() - start
+
+
+def opened(path: Path, threads: int, shapes: Mapping[str, Sequence[int]]) -> Any:
+    """An interpreter of a file with random inputs in it, ready to run."""
     from ai_edge_litert.interpreter import Interpreter
 
-    so_far, before = _peak_memory_bytes(), _forget_peak()
     interpreter = Interpreter(model_path=str(path), num_threads=threads)
     interpreter.allocate_tensors()
     signatures = interpreter.get_signature_list()
@@ -113,17 +134,7 @@ def _latencies(
     generator = np.random.default_rng(0)
     for detail in interpreter.get_input_details():
         interpreter.set_tensor(detail["index"], _sample(generator, detail))
-    for _ in range(WARM_UP_RUNS):
-        interpreter.invoke()
-    taken: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(taken) < 30 or (time.perf_counter() < end and len(taken) < 10_000):
-        start = time.perf_counter()
-        interpreter.invoke()
-        taken.append(time.perf_counter() - start)
-    peak = _peak_memory_bytes()
-    memory = {"peak_memory_bytes": max(so_far, peak)} | ({"model_memory_bytes": peak - before} if before else {})
-    return np.asarray(taken), memory
+    return interpreter
 
 
 def _spread(taken: np.ndarray) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.artifact import BASELINE, Artifact
 from tfopt.report.blocks import Block, Bullets, Code, Folded, Heading, Text
 from tfopt.report.section import Section
 
@@ -15,7 +15,8 @@ def blocks(artifact: Artifact) -> list[Block]:
     lines: list[Text] = [(Code(one.where), f": {one.reason}") for one in artifact.skipped]
     if not lines:
         return []
-    found: list[Block] = [Heading(f"{artifact.name}: left as it was"), Bullets(lines[:SHOWN])]
+    what = "not measured" if artifact.kind == BASELINE else "left as it was"
+    found: list[Block] = [Heading(f"{artifact.name}: {what}"), Bullets(lines[:SHOWN])]
     if len(lines) > SHOWN:
         found.append(Folded(f"{len(lines) - SHOWN} more", [Bullets(lines[SHOWN:])]))
     return found

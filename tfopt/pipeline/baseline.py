@@ -1,0 +1,140 @@
+"""The baseline of a run: the model that it starts from, measured so that every result is compared with it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from tfopt.errors import StorageError, TfoptError
+from tfopt.pipeline.plan import Plan
+from tfopt.recipe.artifact import BASELINE, SOURCE, Artifact, Skipped, content_key
+from tfopt.recipe.recipe import Step
+from tfopt.recipe.stage import Context, Stage
+from tfopt.stages.quantize import Quantize
+from tfopt.user_code import describe
+
+# To raise when what is measured of a baseline changes.
+VERSION = 1
+LATENCY = "latency_median_seconds"
+
+
+def starting_point(plan: Plan) -> str:
+    """The name of the result that a run starts from.
+
+    It is the source model, where that is a file or the recipe does not begin with training it. Of a fresh model it is
+    what the leading stages that train it, choose its hyperparameters or replace its head make of it; so too of a file
+    whose head is replaced, as its own answers are others.
+    """
+    before, replaced = SOURCE, False
+    for step in plan.steps:
+        if step.parents != (before,) or not step.stage.prepares:
+            break
+        before, replaced = step.name, replaced or type(step.stage).preview is not Stage.preview
+    return SOURCE if isinstance(plan.model_source, Path) and not replaced else before
+
+
+def key(plan: Plan, keys: Mapping[str, str]) -> str:
+    """The content key of a run's baseline.
+
+    Args:
+        plan: The plan of the recipe.
+        keys: Content key of every result, by the name of its stage.
+    """
+    stage = _measuring(plan)
+    measured = [stage.kind, type(stage).version, stage.settings(), stage.surroundings()] if stage else []
+    of = keys[starting_point(plan)]
+    return content_key(BASELINE, VERSION, of, measured, *plan.judged_by, plan.recipe.seed, plan.data_digest)
+
+
+def measure(plan: Plan, own_key: str, artifacts: Mapping[str, Artifact]) -> Artifact:
+    """Measures and commits the baseline: its scores, and where the recipe times files, its float32 file.
+
+    What stages have measured already is taken from them. What cannot be measured is left out, with the reason.
+
+    Args:
+        plan: The plan of the recipe.
+        own_key: The content key of the baseline.
+        artifacts: Every result of the run by its stage's name.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    start = time.monotonic()
+    parent = artifacts[starting_point(plan)]
+    context = plan.context(BASELINE, own_key, plan.workspace.begin(BASELINE, own_key), artifacts)
+    left: list[Skipped] = []
+    figures = {name: parent.metrics[name] for name in (*parent.scores, "sparsity") if name in parent.metrics}
+    scores = parent.scores
+    if not scores:
+        with _optional(left, "scores"):
+            found = _scores(parent, context)
+            figures, scores = figures | found, tuple(found)
+    if stage := _measuring(plan):
+        with _optional(left, "float32 file"):
+            figures = {**_of_float_file(plan, parent, stage, context), **figures}
+    made = Artifact(
+        BASELINE,
+        BASELINE,
+        context.folder,
+        f"../{parent.name}/{parent.file}",
+        parent.format,
+        own_key,
+        (parent.name,),
+        metrics=figures,
+        scores=scores,
+        files={parent.name: figures},
+        skipped=tuple(left),
+    )
+    return plan.workspace.commit(replace(made, seconds=time.monotonic() - start))
+
+
+def _measuring(plan: Plan) -> Stage | None:
+    """The last stage of the recipe that takes figures of files besides their scores."""
+    able = [step.stage for step in plan.steps if type(step.stage).measure is not Stage.measure]
+    return able[-1] if able else None
+
+
+def _scores(parent: Artifact, context: Context) -> dict[str, float]:
+    from tfopt.stages.scoring import test_metrics
+
+    return test_metrics(context.load(parent), context)
+
+
+def _of_float_file(plan: Plan, parent: Artifact, stage: Stage, context: Context) -> dict[str, float]:
+    """The figures of the float32 file; of the one that the recipe makes, if it does."""
+    convert = Quantize.model_validate({"mode": "float32"})
+    if same := _same_file(plan.steps, parent, convert):
+        file = context.artifacts[same.name]
+        for artifact in reversed(list(context.artifacts.values())):
+            if LATENCY in artifact.files.get(same.name, {}):
+                measured = artifact.files[same.name]
+                return {name: value for name, value in measured.items() if name not in artifact.scores}
+        return stage.measure(file.path, context)
+    file = convert.run([parent], context)
+    try:
+        return stage.measure(file.path, context)
+    finally:
+        file.path.unlink()
+
+
+def _same_file(steps: list[Step], parent: Artifact, convert: Quantize) -> Step | None:
+    """The step of the recipe that makes this very file of the model."""
+    for step in steps:
+        kind, settings = step.stage.kind, step.stage.settings()
+        if step.parents == (parent.name,) and (kind, settings) == (convert.kind, convert.settings()):
+            return step
+    return None
+
+
+@contextlib.contextmanager
+def _optional(left: list[Skipped], what: str) -> Iterator[None]:
+    """A measurement that a run can do without: where it fails, its reason is kept."""
+    try:
+        yield
+    except (OSError, StorageError):
+        raise
+    except Exception as error:
+        left.append(Skipped(what, str(error) if isinstance(error, TfoptError) else describe(error)))
