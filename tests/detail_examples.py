@@ -26,7 +26,7 @@ from tfopt.recipe.details.training import (
     SparsityRecords,
     TrainingHistory,
 )
-from tfopt.recipe.details.verification import CarriedOver, ClassFigures, ClassScores
+from tfopt.recipe.details.verification import AccuracyGate, CarriedOver, ClassFigures, ClassScores, GatedFile
 
 STAGES = [{"prune": {"sparsity": 0.5, "epochs": 1}}, {"quantize": {}}]
 FRONT_JSON = {
@@ -169,6 +169,14 @@ EXAMPLES = [
     (
         CarriedOver("a tf_keras model", 1e-7, 12.5),
         {"from": "a tf_keras model", "max_error": 1e-7, "scale": 12.5},
+    ),
+    (
+        AccuracyGate("accuracy", 0.01, {"int8": GatedFile("train", 0.95, 0.9, 0.05)}),
+        {
+            "metric": "accuracy",
+            "max_drop": 0.01,
+            "files": {"int8": {"baseline": "train", "before": 0.95, "after": 0.9, "drop": 0.05}},
+        },
     ),
     (
         ClassScores(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tfopt.cli.recipes import DataOption, RecipeFile, load
-from tfopt.cli.screen import open_console, print_json, print_lines, progress_bar, write_plot
+from tfopt.cli.screen import open_console, print_json, print_lines, progress_bar, write_page
 
 
 def learning_rate(
@@ -21,7 +21,7 @@ def learning_rate(
     steps: Annotated[int, typer.Option("--steps", help="Batches to train, from the first to the last.")] = 100,
     data: DataOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the lines.")] = False,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Write a plot to this .html file.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Write a page with a chart to this .html file.")] = None,
 ) -> None:
     """Find a learning rate: it is raised at every batch until the loss grows. The recipe's results stay as they are."""
     from tfopt.cli.models import check_folder
@@ -39,7 +39,7 @@ def learning_rate(
 
         finder = LearningRateFinder(low, high, steps)
         record = words.rates_record(find_learning_rate(loaded, finder, stage, part), finder)
-    write_plot(plot, lambda: words.rates_plot(loaded.name, record))
+    write_page(plot, lambda: words.rates_page(loaded.name, record))
     if as_json:
         print_json(record)
         return

@@ -97,15 +97,22 @@ def validate(
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="A recipe's folder, such as saved_models/digits.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(help="A recipe such as pipelines/digits.yaml, or its folder, saved_models/digits."),
+    ],
+    out: Out = SAVED_MODELS,
     json_only: Annotated[bool, typer.Option("--json", help="Print report.json instead of the table.")] = False,
+    open_page: Annotated[bool, typer.Option("--open", help="Open report.html in the browser.")] = False,
 ) -> None:
-    """Write report.json and report.md again from the committed results, and show the table."""
+    """Write report.json, report.md and report.html again from the committed results, and show the table."""
     import json
 
-    from tfopt.recipe.artifact import storage_errors
+    from tfopt.recipe.artifact import PAGE, storage_errors
     from tfopt.report import summary
 
+    if folder.suffix in (".yaml", ".yml") and folder.is_file():
+        folder = out / load(folder, None, None).name
     artifacts = summary.collect(folder)
     with storage_errors(folder):
         summary.write(artifacts, folder.resolve())
@@ -113,6 +120,16 @@ def report(
         sys.stdout.write(json.dumps(summary.as_record(artifacts), indent=2, default=str) + "\n")
     else:
         show_folder(open_console(), folder)
+    if open_page:
+        _open(folder.resolve() / PAGE)
+
+
+def _open(page: Path) -> None:
+    """Opens a page in the browser, if there is one; its path has been told."""
+    import webbrowser
+
+    if not webbrowser.open(page.as_uri()):
+        sys.stderr.write(f"no browser is found on this machine. The page is {relative_path(page)}.\n")
 
 
 def clean(
@@ -175,9 +192,7 @@ def _show_warnings(artifacts: Mapping[str, Artifact]) -> None:
 
 
 def _show_reports(console: Console, folder: Path) -> None:
-    from tfopt.report.section import pages
+    from tfopt.recipe.artifact import PAGE
 
-    files = {"report": "report.md", **{name: page.file for name, page in pages().items()}}
-    for word, path in ((word, folder / file) for word, file in files.items()):
-        if path.exists():
-            console.print(f"{word:8}{relative_path(path)}", markup=False, highlight=False, soft_wrap=True)
+    if (page := folder / PAGE).exists():
+        console.print(f"report  {relative_path(page)}", markup=False, highlight=False, soft_wrap=True)

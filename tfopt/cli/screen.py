@@ -1,4 +1,4 @@
-"""Output of the commands: console, progress bar, tables, JSON and plots."""
+"""Output of the commands: console, progress bar, tables, JSON and pages."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from tfopt.report.page import Page
 
 PIPE_WIDTH = 120
 
@@ -47,13 +49,13 @@ def progress_bar(console: Console, what: str) -> Iterator[Callable[[float], None
             yield lambda done: bar.update(task, completed=done)
 
 
-def write_plot(file: Path | None, page: Callable[[], str]) -> None:
+def write_page(file: Path | None, page: Callable[[], Page]) -> None:
     """Writes a page if a file is given."""
     from tfopt.recipe.artifact import storage_errors
 
     if file is not None:
         with storage_errors(file):
-            file.write_text(page())
+            file.write_text(page().html())
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tfopt.cli.models import ModelFile, Trust, check_folder
-from tfopt.cli.screen import open_console, print_json, print_lines, print_table, progress_bar, write_plot
+from tfopt.cli.screen import open_console, print_json, print_lines, print_table, progress_bar, write_page
 
 if TYPE_CHECKING:
     from tfopt.data.splits import Data, Split
@@ -78,7 +78,7 @@ def sensitivity(
         list[str] | None, typer.Option("--skip", help="With --prune: a pattern of layers to leave dense.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Write a plot to this .html file.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Write a page with a chart to this .html file.")] = None,
     trust: Trust = False,
 ) -> None:
     """Rank every layer by what quantizing it alone costs for each byte saved; or show what pruning it alone costs."""
@@ -116,7 +116,7 @@ def _quantized(model: Path, data: str | None, samples: int, as_json: bool, plot:
         loaded = loading.as_keras3(model, trust=trust, comparison=Comparison(samples=inputs_of))
         inputs = inputs_of(loaded)
         found = rank_layers(loaded, inputs, part=part)
-    write_plot(plot, lambda: words.sensitivity_plot(found.layers, model.name))
+    write_page(plot, lambda: words.sensitivity_page(found.layers, model.name, found.notes))
     if as_json:
         print_json(words.sensitivity_record(found.layers))
         return
@@ -133,7 +133,7 @@ def _prune(model: Path, asked: _Pruning, as_json: bool, plot: Path | None, trust
     with progress_bar(console, "sensitivity") as part:
         found = _pruned(model, asked, trust, part)
     curves, suggestion, skipped = found.layers.curves, found.layers.suggestion, found.layers.skipped
-    write_plot(plot, lambda: words.curves_plot(curves, suggestion, model.name, found.metric))
+    write_page(plot, lambda: words.curves_page(curves, suggestion, model.name, found.metric, asked.target))
     if as_json:
         print_json(words.curves_record(curves, suggestion, found.metric, asked.target, skipped))
         return

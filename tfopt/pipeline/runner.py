@@ -17,7 +17,7 @@ from tfopt.errors import GateError, InputError, InUseError, StorageError, TfoptE
 from tfopt.output_capture import captured
 from tfopt.pipeline.joiner import share, wait_to_lead
 from tfopt.pipeline.plan import Plan
-from tfopt.recipe.artifact import JOURNAL, LOG, PARTIAL, WORKERS, Artifact, Workspace, storage_errors
+from tfopt.recipe.artifact import JOURNAL, LOG, PAGE, PARTIAL, WORKERS, Artifact, Workspace, storage_errors
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe, Step
 from tfopt.search.tuning.roles import role_here
@@ -57,6 +57,11 @@ class Result:
     def path(self) -> Path:
         """The last model file that was made."""
         return self.final.path
+
+    @property
+    def page(self) -> Path:
+        """The report for reading in a browser, `report.html`."""
+        return self.folder / PAGE
 
     @property
     def metrics(self) -> dict[str, float]:

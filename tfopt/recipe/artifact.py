@@ -36,7 +36,8 @@ WORKERS = ".workers"
 LOG = "run.log"
 JOURNAL = ".journal"
 PACKAGES = ("tfopt", "tensorflow", "keras", "tensorflow-model-optimization", "ai-edge-litert", "litert-quantizer")
-RESERVED = (LOG, "recipe.yaml", "report.json", "report.md")
+PAGE = "report.html"
+RESERVED = (LOG, "recipe.yaml", "report.json", "report.md", PAGE)
 
 
 def content_key(*parts: Any) -> str:

@@ -1,9 +1,13 @@
-"""The result of a learning rate finder as JSON, lines and a plot of the loss over the learning rate."""
+"""The result of a learning rate finder as JSON, lines and a page with the loss over the learning rate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from tfopt.report.blocks import Figure, Grid, Table
+from tfopt.report.charts import Line, Lines, Mark
+from tfopt.report.page import Page
 
 if TYPE_CHECKING:
     from tfopt.training.learning_rate_finder import LearningRateFinder
@@ -30,21 +34,23 @@ def rates_lines(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def rates_plot(title: str, record: Mapping[str, Any]) -> str:
-    """A page with a plot of a record: the smoothed loss over the learning rate, and a mark at the suggestion."""
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    figure.add_scatter(x=record["rates"], y=record["losses"], mode="lines", name="loss, smoothed")
-    for rate, word in ((record["suggestion"], "steepest"), (record["lowest_loss_at"], "lowest")):
-        at = min(range(len(record["rates"])), key=lambda index: abs(record["rates"][index] - rate))
-        figure.add_scatter(
-            x=[rate], y=[record["losses"][at]], mode="markers", marker_size=12, name=f"{word}: {rate:.1e}"
-        )
-    figure.update_layout(
-        title=f"{title}: loss over the learning rate of {record['stage']}",
-        xaxis={"type": "log", "title": "learning rate", "exponentformat": "e"},
-        yaxis={"title": "loss, smoothed"},
-        template="plotly_white",
+def rates_page(title: str, record: Mapping[str, Any]) -> Page:
+    """A page of a record: the smoothed loss over the learning rate, and marks at the steepest and the lowest place."""
+    rates, losses, stage = record["rates"], record["losses"], record["stage"]
+    marks, rows = [], []
+    for word, rate in (("steepest", record["suggestion"]), ("lowest", record["lowest_loss_at"])):
+        at = min(range(len(rates)), key=lambda index: abs(rates[index] - rate))
+        marks.append(Mark(rates[at], losses[at], f"{word}: {rate:.1e}, loss {losses[at]:.4g}"))
+        rows.append((word, f"{rate:.1e}", f"{losses[at]:.4g}"))
+    chart = Lines(
+        f"Smoothed loss over the learning rate of {stage}; it falls most steeply at {record['suggestion']:.1e}",
+        [Line("loss, smoothed", rates, losses, marks)],
+        "learning rate",
+        "loss, smoothed",
+        log_x=True,
+        verticals=[(record["suggestion"], f"{record['suggestion']:.1e}")],
     )
-    return str(figure.to_html(include_plotlyjs=True, full_html=True))
+    blocks = [Figure(chart, "The diamonds are where the loss falls most steeply, and where it is lowest.")]
+    lines = rates_lines(record)
+    table = Table(("place", "learning rate", "loss"), rows)
+    return Page(title, f"{'; '.join(lines)}.", [Grid([*blocks, table])], kicker="tfopt learning-rate")

@@ -1,4 +1,4 @@
-"""Pruning sensitivity as tables, JSON and plots, and the prune stage of a recipe that it suggests."""
+"""Pruning sensitivity as tables, JSON and a page, and the prune stage of a recipe that it suggests."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tfopt.report.blocks import Figure, Listing, Table
+from tfopt.report.charts import Line, Lines, Mark
+from tfopt.report.page import Page, Part
+
 if TYPE_CHECKING:
     from tfopt.sparsity.sensitivity import Curve
 
 EPOCHS = 10
 PLAIN = re.compile(r"[A-Za-z_][\w./-]*")
-COLORS = ("#2a78b5", "#e0762f", "#3a9a5b", "#b5417b", "#7a5fc0", "#a8862b", "#2fa3a8", "#6b747d")
+# Layers that are drawn, those with the most weights.
+DRAWN = 24
 
 
 def rounded(sparsity: float) -> float:
@@ -85,50 +90,34 @@ def _word(text: str) -> str:
     return text if PLAIN.fullmatch(text) and text.lower() not in ("true", "false", "null") else json.dumps(text)
 
 
-def curves_plot(curves: Sequence[Curve], suggestion: Mapping[str, float], title: str, metric: str) -> str:
-    """A page with a plot: the metric over the sparsity of each layer, and a mark at the sparsity that is suggested."""
-    import numpy as np
-    import plotly.graph_objects as go
+def curves_page(
+    curves: Sequence[Curve], suggestion: Mapping[str, float], title: str, metric: str, target: float
+) -> Page:
+    """A page: the metric over the sparsity of each layer, and a mark at the sparsity that is suggested."""
+    baseline = curves[0].baseline
+    drawn = sorted(curves, key=lambda curve: -curve.weights)[:DRAWN]
+    lines = [_line(curve, suggestion[curve.layer], baseline) for curve in curves if curve in drawn]
+    label = f"{metric} over the sparsity of each of {len(lines)} layers, pruned alone and without training"
+    chart = Lines(
+        label, lines, "fraction of the layer's weights set to zero", metric, horizontals=[(baseline, UNPRUNED)]
+    )
+    left_out = len(curves) - len(drawn)
+    caption = "Each layer is pruned alone, without training; the diamond is the sparsity that is suggested."
+    caption += (
+        f" The {len(drawn)} layers with the most weights are drawn, {left_out} are in the table." if left_out else ""
+    )
+    rows = [curve_cells(curve, suggestion[curve.layer]) for curve in curves]
+    parts = [
+        Part("layers", "Every layer", [Table(curve_headers(curves), rows, most=len(rows))]),
+        Part("stage", "The stage for a recipe", [Listing("\n".join(stage_lines(suggestion, target)), "yaml")]),
+    ]
+    lead = f"What pruning one layer alone costs, and the sparsities that together reach {target:g}."
+    return Page(title, lead, [Figure(chart, caption)], parts, "tfopt sensitivity --prune")
 
-    figure = go.Figure()
-    baseline, top = curves[0].baseline, max(curve.sparsities[-1] for curve in curves)
-    figure.add_scatter(
-        name="nothing pruned",
-        x=[0, top],
-        y=[baseline, baseline],
-        mode="lines",
-        line={"color": "#8a949e", "width": 1.5, "dash": "dash"},
-        hovertemplate="nothing pruned: %{y:.4f}<extra></extra>",
-    )
-    for index, curve in enumerate(curves):
-        color, dash = COLORS[index % len(COLORS)], ("solid", "dot", "dashdot")[index // len(COLORS) % 3]
-        x, y, point = (0.0, *curve.sparsities), (baseline, *curve.scores), suggestion[curve.layer]
-        figure.add_scatter(
-            name=curve.layer,
-            legendgroup=curve.layer,
-            x=x,
-            y=y,
-            mode="lines+markers",
-            line={"color": color, "width": 2, "dash": dash},
-            marker={"size": 5},
-            hovertemplate=f"{curve.layer} ({curve.weights:,} weights)<br>%{{x:.4g}} pruned: %{{y:.4f}}<extra></extra>",
-        )
-        figure.add_scatter(
-            legendgroup=curve.layer,
-            x=[point],
-            y=[float(np.interp(point, x, y))],
-            mode="markers",
-            marker={"color": color, "size": 14, "symbol": "diamond", "line": {"color": "white", "width": 1.5}},
-            hovertemplate=f"{curve.layer}<br>suggested: {rounded(point):.4f}<extra></extra>",
-            showlegend=False,
-        )
-    figure.update_layout(
-        title=f"{title}: what pruning one layer alone costs",
-        template="plotly_white",
-        height=max(520, 22 * len(curves) + 200),
-        legend={"title": "layer (diamond: suggested)"},
-        margin={"l": 20, "r": 30, "t": 70},
-    )
-    figure.update_xaxes(title="fraction of the layer's weights set to zero, without training", range=[-0.02, 1.0])
-    figure.update_yaxes(title=metric, automargin=True)
-    return str(figure.to_html(include_plotlyjs=True, full_html=True))
+
+def _line(curve: Curve, suggested: float, baseline: float) -> Line:
+    xs, ys = (0.0, *curve.sparsities), (baseline, *curve.scores)
+    after = next((place for place in range(1, len(xs)) if suggested <= xs[place]), len(xs) - 1)
+    share = (suggested - xs[after - 1]) / (xs[after] - xs[after - 1])
+    at = ys[after - 1] + min(max(share, 0.0), 1.0) * (ys[after] - ys[after - 1])
+    return Line(curve.layer, xs, ys, [Mark(suggested, at, f"{curve.layer}: {rounded(suggested):.4f} is suggested")])

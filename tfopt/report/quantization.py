@@ -1,4 +1,4 @@
-"""Audits and sensitivity rankings of quantization as tables, JSON and plots."""
+"""Audits and sensitivity rankings of quantization as tables, JSON and a page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfopt.recipe.details.quantization import AuditRow
+from tfopt.report.blocks import Block, Bullets, Figure, Table
+from tfopt.report.charts import Bar, Bars
+from tfopt.report.page import Page, Part
 
 if TYPE_CHECKING:
     from tfopt.quantization.conversion import Conversion
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
 
 AUDIT = ("layer", "op", "kernel", "bytes", "in float32", "zeros", "before", "values")
 SENSITIVITY = ("layer", "op", "to", "output error", "bytes saved", "error per byte")
+PRECISIONS = ("int8", "int4")
+# Layers that are drawn.
+DRAWN = 40
 # Decibels below which the outputs of a file have little to do with those of the float one, and the error that is.
 SPOILED_DB = 10.0
 SPOILING = 10 ** (-SPOILED_DB / 10)
@@ -74,42 +80,22 @@ def sensitivity_record(found: Sequence[Sensitivity]) -> list[dict[str, Any]]:
     ]
 
 
-def sensitivity_plot(found: Sequence[Sensitivity], title: str) -> str:
-    """A page with a plot of a ranking: for each layer the error per byte at each precision, the most robust on top."""
-    import plotly.graph_objects as go
-
+def sensitivity_page(found: Sequence[Sensitivity], title: str, notes: Sequence[str] = ()) -> Page:
+    """A page of a ranking: for each layer the error per byte at each precision, the most robust on top."""
     kept = [line for line in found if line.bytes_saved]
     names = list(dict.fromkeys(line.group.name for line in kept))
-    figure = go.Figure()
-    for name in names:  # a line between the precisions of a layer
-        ends = [line.error_per_byte for line in kept if line.group.name == name]
-        figure.add_scatter(
-            x=[min(ends), max(ends)],
-            y=[name, name],
-            mode="lines",
-            line={"color": "#c5ccd3", "width": 3},
-            showlegend=False,
-        )
-    for precision, color in (("int8", "#2a78b5"), ("int4", "#e0762f")):
-        own = [line for line in kept if line.precision == precision]
-        figure.add_scatter(
-            name=precision,
-            mode="markers",
-            marker={"color": color, "size": 13},
-            y=[line.group.name for line in own],
-            x=[line.error_per_byte for line in own],
-            customdata=[(line.group.kind, line.error, line.bytes_saved) for line in own],
-            hovertemplate="%{y} (%{customdata[0]})<br>error %{customdata[1]:.3g}, saves %{customdata[2]:,} B"
-            "<br>%{x:.3g} per byte<extra></extra>",
-        )
-    figure.update_layout(
-        title=f"{title}: what quantizing one layer alone costs",
-        template="plotly_white",
-        height=max(320, 34 * len(names) + 180),
-        legend={"title": "quantized to", "orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        margin={"l": 20, "r": 30, "t": 110},
-    )
-    label = "power of the output error over that of the output, per byte saved; less is better"
-    figure.update_xaxes(type="log", title=label, exponentformat="e", dtick=1)
-    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], automargin=True)
-    return str(figure.to_html(include_plotlyjs=True, full_html=True))
+    spoiling = {line.group.name for line in kept if line.error > SPOILING}
+    bars = []
+    for name in names[-DRAWN:]:
+        own = {line.precision: line.error_per_byte for line in kept if line.group.name == name}
+        text = ", ".join(f"{precision} {error:.2e}" for precision, error in own.items())
+        bars.append(Bar(name, [own.get(precision) for precision in PRECISIONS], text, name in spoiling))
+    caption = "Power of the output's error over that of the output, for each byte saved: shorter is better."
+    caption += f" The {DRAWN} that lose most are drawn; the table has all." if len(names) > DRAWN else ""
+    label = f"Error per byte of {len(bars)} layers, each quantized alone, in int8 and in int4"
+    drawn = [Figure(Bars(label, bars, PRECISIONS, log=True), caption)] if bars else []
+    table = Table(SENSITIVITY, [sensitivity_cells(line) for line in found], left=3, most=len(found))
+    said = [*sensitivity_remarks(found), *notes]
+    intro: list[Block] = [Bullets(said)] if said else []
+    lead = "What quantizing one layer alone costs, the most robust first."
+    return Page(title, lead, [*intro, *drawn], [Part("layers", "Every layer", [table])], "tfopt sensitivity")

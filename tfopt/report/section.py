@@ -2,46 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.registry import Registry
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page with plots beside `report.md`.
-
-    Args:
-        file: File name in the run's folder, such as `curves.html`.
-        html: Makes the page from the run's name and its artifacts; None where there is nothing to show.
-    """
-
-    file: str
-    html: Callable[[str, Mapping[str, Artifact]], str | None]
+from tfopt.report.blocks import Block
+from tfopt.report.markdown import lines
 
 
 @dataclass(frozen=True)
 class Section:
     """A part of the report of a run. It is about the run, or about each of its artifacts.
 
-    Both functions return lines of Markdown that begin with an empty one, or none where they have nothing to say.
+    Both functions return the blocks of `report.md` and of `report.html`, or none where they have nothing to say.
 
     Args:
-        name: Name of the section in the registry and on the terminal.
-        rank: Position in `report.md`. Neighbouring sections about artifacts are written artifact by artifact.
-        of_run: Makes the lines from all artifacts, for a section about the run.
-        of_artifact: Makes the lines from one artifact, for a section about each artifact.
-        page: A page with plots that belongs to the section.
+        name: Name of the section in the registry, and its anchor on the page.
+        title: Its title on the page and in the table of contents.
+        rank: Position in both. `report.md` has neighbouring sections about artifacts artifact by artifact.
+        of_run: Makes the blocks from all artifacts, for a section about the run.
+        of_artifact: Makes the blocks from one artifact, for a section about each artifact.
     """
 
     name: str
+    title: str
     rank: int = 100
-    of_run: Callable[[Mapping[str, Artifact]], list[str]] | None = None
-    of_artifact: Callable[[Artifact], list[str]] | None = None
-    page: Page | None = None
+    of_run: Callable[[Mapping[str, Artifact]], Sequence[Block]] | None = None
+    of_artifact: Callable[[Artifact], Sequence[Block]] | None = None
+
+    def blocks(self, artifacts: Mapping[str, Artifact]) -> list[Block]:
+        """The blocks about a whole run."""
+        if self.of_run:
+            return list(self.of_run(artifacts))
+        of_one = self.of_artifact
+        return [block for artifact in artifacts.values() for block in of_one(artifact)] if of_one else []
 
 
 SECTIONS = Registry("tfopt.report.sections", Section)
@@ -49,17 +45,11 @@ SECTIONS = Registry("tfopt.report.sections", Section)
 
 def markdown(artifacts: Mapping[str, Artifact]) -> list[str]:
     """The lines of all sections."""
-    lines: list[str] = []
+    found: list[str] = []
     for about_run, neighbours in groupby(SECTIONS.values(), lambda section: section.of_artifact is None):
         sections = list(neighbours)
-        if about_run:
-            lines += [line for section in sections if section.of_run for line in section.of_run(artifacts)]
-            continue
-        for artifact in artifacts.values():
-            lines += [line for section in sections if section.of_artifact for line in section.of_artifact(artifact)]
-    return lines
-
-
-def pages() -> dict[str, Page]:
-    """The pages of all sections, by the section's name."""
-    return {name: section.page for name, section in SECTIONS.items() if section.page}
+        shares = [artifacts] if about_run else [{name: artifact} for name, artifact in artifacts.items()]
+        for share in shares:
+            for section in sections:
+                found += lines(section.blocks(share))
+    return found

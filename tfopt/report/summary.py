@@ -1,4 +1,4 @@
-"""The summary of a run from its `artifact.json` files: `report.json`, `report.md` and pages with plots."""
+"""The summary of a run from its `artifact.json` files: `report.json`, `report.md` and `report.html`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tfopt.errors import InputError
-from tfopt.recipe.artifact import SOURCE, Artifact, Workspace
+from tfopt.recipe.artifact import PAGE, SOURCE, Artifact, Workspace
+from tfopt.report.blocks import Table
 from tfopt.report.markdown import table
-from tfopt.report.section import markdown, pages
+from tfopt.report.page import Page
+from tfopt.report.run_page import run_page
+from tfopt.report.section import markdown
+from tfopt.report.units import duration
 
 
 @dataclass(frozen=True)
@@ -68,24 +72,12 @@ def cells(row: Row, scores: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def duration(seconds: float) -> str:
-    """Seconds in the unit that reads best."""
-    scales = [(seconds * factor, unit) for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs"))]
-    value, unit = next((scale for scale in scales if scale[0] >= 0.9995), scales[-1])
-    return f"{value:.0f} {unit}" if value >= 99.95 else f"{value:.3g} {unit}"
-
-
 def write(artifacts: dict[str, Artifact], folder: Path) -> None:
-    """Writes the reports of a run into its folder, and the pages with plots beside them."""
+    """Writes the reports of a run into its folder."""
     record = as_record(artifacts)
     (folder / "report.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
     (folder / "report.md").write_text(as_markdown(folder.name, artifacts))
-    for page in pages().values():
-        html = page.html(folder.name, artifacts)
-        if html is None:
-            (folder / page.file).unlink(missing_ok=True)
-        else:
-            (folder / page.file).write_text(html)
+    (folder / PAGE).write_text(as_page(folder.name, artifacts).html())
 
 
 def collect(folder: Path) -> dict[str, Artifact]:
@@ -119,3 +111,10 @@ def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
     scores = score_names(artifacts)
     lines = [f"# {name}", "", *table(headers(scores), [cells(row, scores) for row in rows(artifacts)])]
     return "\n".join([*lines, *markdown(artifacts), ""])
+
+
+def as_page(name: str, artifacts: dict[str, Artifact]) -> Page:
+    """The report as a page: what it came to, one picture, the table, and the sections."""
+    scores, models = score_names(artifacts), rows(artifacts)
+    shown = Table(headers(scores), [cells(row, scores) for row in models])
+    return run_page(name, artifacts, shown, {row.stage: row.metrics for row in models})

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from tfopt.metrics import compare_outputs, score_split
 from tfopt.recipe.artifact import TRAINED, Artifact, Format
-from tfopt.recipe.details.verification import ClassScores
+from tfopt.recipe.details.verification import AccuracyGate, ClassScores, GatedFile
 from tfopt.recipe.stage import Context, Need, Stage
 from tfopt.stages.scoring import check_drop, check_metrics, gated, metrics_of
 
@@ -66,6 +66,8 @@ class Verify(Stage):
         files: dict[str, dict[str, float]] = {}
         failures = []
         by_class: dict[str, Any] = {}
+        compared: dict[str, GatedFile] = {}
+        gate_name = self.metric or ""
         for file in inputs:
             parent = context.artifacts[file.parents[0]]
             trained = file.folder / TRAINED
@@ -80,6 +82,8 @@ class Verify(Stage):
             before, baseline = (max if gate.higher_is_better else min)(scores)
             after = measured[gate.name]
             drop = gate.drop(before, after)
+            compared[file.name] = GatedFile(baseline, before, after, drop)
+            gate_name = gate.name
             files[file.name] = {
                 **measured,
                 **compare_outputs(signature.keras_outputs(keras_model, test), outputs),
@@ -97,7 +101,10 @@ class Verify(Stage):
             metrics=files[inputs[-1].name],
             scores=tuple(measured),
             files=files,
-            details=[ClassScores.from_json(by_class)] if by_class else [],
+            details=[
+                *([ClassScores.from_json(by_class)] if by_class else []),
+                AccuracyGate(gate_name, self.max_drop, compared),
+            ],
             failed=" ".join(failures) or None,
         )
 

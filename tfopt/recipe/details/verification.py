@@ -32,6 +32,46 @@ class CarriedOver(Detail):
 
 
 @dataclass(frozen=True)
+class GatedFile:
+    """What a gate compared of one file.
+
+    Args:
+        baseline: Name of the stage whose model the file was compared with.
+        before: The metric of that model.
+        after: The metric of the file on LiteRT.
+        drop: How much worse the file is; negative if it is better.
+    """
+
+    baseline: str
+    before: float
+    after: float
+    drop: float
+
+
+@dataclass(frozen=True)
+class AccuracyGate(Detail):
+    """An accuracy gate, and what it found.
+
+    Args:
+        metric: Name of the metric.
+        max_drop: How much worse a file may be; None where the stage only measures.
+        files: What was compared, by the name of the stage that made the file.
+    """
+
+    name: ClassVar[str] = "gate"
+
+    metric: str
+    max_drop: float | None
+    files: dict[str, GatedFile]
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the files that are too much worse."""
+        limit = self.max_drop
+        return () if limit is None else tuple(name for name, file in self.files.items() if file.drop > limit)
+
+
+@dataclass(frozen=True)
 class ClassFigures:
     """The scores of each class of one output on the test split; lists have one value per class.
 

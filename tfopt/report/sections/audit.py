@@ -4,20 +4,35 @@ from __future__ import annotations
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.quantization import Audit
-from tfopt.report.markdown import headed, table
+from tfopt.report.blocks import Block, Figure, Grid, Heading, Paragraph, Table
+from tfopt.report.charts import Bar, Bars
 from tfopt.report.quantization import AUDIT, audit_cells
 from tfopt.report.section import Section
 
+# The largest ops, which the chart shows.
+DRAWN = 16
 
-def markdown(artifact: Artifact) -> list[str]:
+
+def blocks(artifact: Artifact) -> list[Block]:
     """A row for each op with a kernel; and loops and TensorFlow ops, if there are any."""
     audit = artifact.details.of(Audit)
     if not audit:
         return []
-    lines = headed(f"{artifact.name}: bytes by layer", *table(AUDIT, map(audit_cells, audit.rows), left=len(AUDIT)))
+    shown: list[Block] = []
+    largest = sorted(audit.rows, key=lambda row: -row.bytes)[:DRAWN]
+    if len(largest) > 1 and any(row.bytes != row.float_bytes for row in largest):
+        bars = [
+            Bar(row.layer, (row.float_bytes, row.bytes), f"{row.float_bytes:,} → {row.bytes:,} B") for row in largest
+        ]
+        chart = Bars(f"Bytes by layer of {artifact.name}", bars, ("in float32", f"in {artifact.name}"))
+        rest = len(audit.rows) - len(largest)
+        left_out = f"; {rest} smaller ones are in the table" if rest else ""
+        shown.append(Figure(chart, f"Bytes of weights and biases, the largest layer first{left_out}."))
+    shown.append(Table(AUDIT, [audit_cells(row) for row in audit.rows], left=3))
+    found: list[Block] = [Heading(f"{artifact.name}: bytes by layer"), Grid(shown)]
     for names, what in ((audit.loops, "Loops"), (audit.flex, "Ops that LiteRT does not have")):
-        lines += ["", f"{what}: {', '.join(names)}."] if names else []
-    return lines
+        found += [Paragraph(f"{what}: {', '.join(names)}.")] if names else []
+    return found
 
 
-SECTION = Section("audit", rank=50, of_artifact=markdown)
+SECTION = Section("audit", "Bytes by layer", rank=34, of_artifact=blocks)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.verification import CarriedOver
-from tfopt.report.markdown import headed
+from tfopt.report.blocks import Block, Bullets, Heading
 from tfopt.report.section import Section
 
 
-def markdown(artifact: Artifact) -> list[str]:
+def blocks(artifact: Artifact) -> list[Block]:
     """The largest difference of its outputs from the original's."""
     carried = artifact.details.of(CarriedOver)
     if not carried:
         return []
     error = f"{carried.max_error:.3g}, of values up to {carried.scale:.3g}"
-    return headed(
-        f"{artifact.name}: carried over from {carried.origin}",
-        f"- largest difference of the outputs in Keras 3: {error}",
-    )
+    heading = Heading(f"{artifact.name}: carried over from {carried.origin}")
+    return [heading, Bullets([f"largest difference of the outputs in Keras 3: {error}"])]
 
 
-SECTION = Section("carried", rank=20, of_artifact=markdown)
+SECTION = Section("carried", "Carried over from Keras 2", rank=80, of_artifact=blocks)

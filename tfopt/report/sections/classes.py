@@ -2,70 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.verification import ClassFigures, ClassScores
-from tfopt.report.markdown import headed, table
-from tfopt.report.section import Page, Section
+from tfopt.report.blocks import Block, Figure, Folded, Grid, Group, Heading, OnPage, Paragraph, Table
+from tfopt.report.charts import Matrix
+from tfopt.report.section import Section
 
-FILE = "confusion.html"
 HEADERS = ("class", "precision", "recall", "F1", "test samples")
+CONFUSED = ("class", "taken for", "samples", "of the class")
+# Classes up to which the whole confusion matrix is drawn, and pairs that are listed for more.
+DRAWN, PAIRS = 40, 30
+# Classes from which on the page folds their table.
+FOLDED = 12
 
 
-def markdown(artifact: Artifact) -> list[str]:
-    """Precision, recall and F1 of every class, for each scored file."""
-    lines: list[str] = []
-    for name, found in _found(artifact):
-        columns = zip(found.classes, found.precision, found.recall, found.f1, found.support, strict=True)
-        rows = [
-            (str(label), *(f"{share:.4f}" for share in (precision, recall, f1)), f"{support:,}")
-            for label, precision, recall, f1, support in columns
-        ]
-        lines += headed(f"{name}: class by class", *table(HEADERS, rows))
-        if found.confusion:
-            lines += ["", f"Which is taken for which: [{FILE}]({FILE})."]
-    return lines
+def blocks(artifact: Artifact) -> list[Block]:
+    """Which class is taken for which; precision, recall and F1 of every class; for each scored file."""
+    found = list(_found(artifact))
+    matrices = [_confusion(name, each) for name, each in found if each.confusion]
+    shown: list[Block] = [OnPage([Grid(matrices)])] if matrices else []
+    tables: list[Block] = []
+    for name, each in found:
+        table = Table(HEADERS, _rows(each), rest="report.md has all")
+        folded = Folded(f"{len(each.classes)} classes", [table]) if len(each.classes) > FOLDED else table
+        tables.append(Group([Heading(f"{name}: class by class"), folded]))
+    return [*shown, Grid(tables)] if tables else shown
 
 
-def page(title: str, artifacts: Mapping[str, Artifact]) -> str | None:
-    """The confusion matrix of each file; None where nothing was classified."""
-    found = [each for artifact in artifacts.values() for each in _found(artifact) if each[1].confusion]
-    if not found:
-        return None
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
+def _rows(found: ClassFigures) -> list[tuple[str, ...]]:
+    columns = zip(found.classes, found.precision, found.recall, found.f1, found.support, strict=True)
+    return [
+        (str(label), *(f"{share:.4f}" for share in (precision, recall, f1)), f"{support:,}")
+        for label, precision, recall, f1, support in columns
+    ]
 
-    columns = min(len(found), 2)
-    rows = -(-len(found) // columns)
-    titles = [name for name, _ in found]
-    figure = make_subplots(rows=rows, cols=columns, subplot_titles=titles, vertical_spacing=0.2 / rows)
-    for index, (_, each) in enumerate(found):
-        labels = [str(label) for label in each.classes]
-        counts = each.confusion
-        shares = [[count / max(sum(row), 1) for count in row] for row in counts]
-        figure.add_trace(
-            go.Heatmap(
-                z=shares,
-                x=labels,
-                y=labels,
-                text=counts,
-                texttemplate="%{text}" if len(labels) <= 20 else None,
-                hovertemplate="class %{y} taken for %{x}: %{text}, %{z:.1%}<extra></extra>",
-                colorscale="Blues",
-                zmin=0,
-                zmax=1,
-                showscale=False,
-            ),
-            row=index // columns + 1,
-            col=index % columns + 1,
-        )
-    figure.update_xaxes(title_text="taken for", type="category")
-    figure.update_yaxes(title_text="class", type="category", autorange="reversed")
-    figure.update_layout(
-        title=f"{title}: which class is taken for which, test split", template="plotly_white", height=120 + 520 * rows
+
+def _confusion(name: str, found: ClassFigures) -> Block:
+    """The confusion matrix; of many classes, or of hardly any errors, the most confused pairs as a table as well."""
+    names = [str(label) for label in found.classes]
+    pairs = sorted(
+        (
+            (count, row, column)
+            for row, counts in enumerate(found.confusion)
+            for column, count in enumerate(counts)
+            if row != column and count
+        ),
+        key=lambda pair: (-pair[0], pair[1:]),
     )
-    return str(figure.to_html(include_plotlyjs=True, full_html=True))
+    rows = [
+        (names[row], names[column], f"{count:,}", f"{count / max(sum(found.confusion[row]), 1):.1%}")
+        for count, row, column in pairs
+    ]
+    if not rows:
+        table: Block = Paragraph(f"{name}: no sample is taken for another class.")
+    else:
+        table = Table(CONFUSED, rows, left=2, caption=f"{name}: most confused", most=PAIRS)
+    if len(names) > DRAWN:
+        return Grid([table])
+    chart = Matrix(f"Confusion matrix of {name}", names, found.confusion, "class", "taken for")
+    figure = Figure(chart, f"{name}: which class is taken for which, on the test split.", _folded(table))
+    return figure
+
+
+def _folded(table: Block) -> Table | None:
+    return table if isinstance(table, Table) else None
 
 
 def _found(artifact: Artifact) -> Iterator[tuple[str, ClassFigures]]:
@@ -76,4 +78,4 @@ def _found(artifact: Artifact) -> Iterator[tuple[str, ClassFigures]]:
             yield (file if len(outputs) == 1 else f"{file}, {output}"), found
 
 
-SECTION = Section("classes", rank=30, of_artifact=markdown, page=Page(FILE, page))
+SECTION = Section("classes", "Class by class", rank=16, of_artifact=blocks)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from tfopt.recipe.artifact import Artifact
-from tfopt.report.markdown import headed
+from tfopt.report.blocks import Block, Bullets, Heading
 from tfopt.report.section import Section
+from tfopt.report.units import share
 
 
-def markdown(artifact: Artifact) -> list[str]:
+def blocks(artifact: Artifact) -> list[Block]:
     """A line for each file that a stage compared."""
-    compared = [f"- {sentence}" for sentence in comparisons(artifact)]
-    return headed(f"{artifact.name}: on LiteRT against the Keras models", *compared) if compared else []
+    compared = comparisons(artifact)
+    return [Heading(f"{artifact.name}: on LiteRT against the Keras models"), Bullets(compared)] if compared else []
 
 
 def comparisons(artifact: Artifact) -> list[str]:
     """One sentence for each file that was compared with its Keras model."""
     sentences = []
     for name, m in artifact.files.items():
-        parts = [f"same class for {m['agreement']:.2%} of the test samples"] if "agreement" in m else []
+        parts = [f"same class for {share(m['agreement'])} of the test samples"] if "agreement" in m else []
         parts += [f"largest difference {m['max_error']:.3g}"] if "max_error" in m else []
         parts += [f"SNR {m['snr_db']:.1f} dB"] if "snr_db" in m else []
         parts += [f"drop {m['drop']:+.4f}"] if "drop" in m else []
@@ -25,4 +26,4 @@ def comparisons(artifact: Artifact) -> list[str]:
     return sentences
 
 
-SECTION = Section("comparisons", rank=25, of_artifact=markdown)
+SECTION = Section("comparisons", "On LiteRT against the Keras models", rank=12, of_artifact=blocks)

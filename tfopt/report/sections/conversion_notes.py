@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.quantization import ConversionNotes
-from tfopt.report.markdown import headed
+from tfopt.report.blocks import Block, Bullets, Heading
 from tfopt.report.section import Section
 
 
-def markdown(artifact: Artifact) -> list[str]:
+def blocks(artifact: Artifact) -> list[Block]:
     """A line for each note of the conversion."""
     kept = artifact.details.of(ConversionNotes)
     if not kept or not kept.notes:
         return []
-    return headed(f"{artifact.name}: how it was made", *(f"- {note}" for note in kept.notes))
+    return [Heading(f"{artifact.name}: how it was made"), Bullets(kept.notes)]
 
 
-SECTION = Section("notes", rank=35, of_artifact=markdown)
+SECTION = Section("notes", "How files were made", rank=70, of_artifact=blocks)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from tfopt.recipe.artifact import Artifact
+from tfopt.report.blocks import Block, Callout
 from tfopt.report.section import Section
 
 
-def markdown(artifact: Artifact) -> list[str]:
-    """A paragraph in bold for each warning."""
-    return [line for text in artifact.warnings for line in ("", f"**WARNING** {artifact.name}: {text}")]
+def blocks(artifact: Artifact) -> list[Block]:
+    """A paragraph for each warning."""
+    return [Callout("warning", f"{artifact.name}: {sentence}") for sentence in artifact.warnings]
 
 
-SECTION = Section("warnings", rank=15, of_artifact=markdown)
+SECTION = Section("warnings", "Warnings", rank=6, of_artifact=blocks)

@@ -1,15 +1,19 @@
-"""Section with training curves: loss and metrics over the epochs, of all stages together."""
+"""Section with training curves: loss and metrics over the epochs, and the sparsity of those that prune."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from tfopt.recipe.artifact import Artifact
-from tfopt.recipe.details.training import TrainingHistory
-from tfopt.report.markdown import headed, table
-from tfopt.report.section import Page, Section
+from tfopt.recipe.details.training import SparsityRecords, TrainingHistory
+from tfopt.report.blocks import Block, Figure, Grid, Heading, OnPage, Paragraph, Table
+from tfopt.report.charts import Backdrop, Line, Lines
+from tfopt.report.charts.chart import series_style
+from tfopt.report.section import Section
+from tfopt.report.sections.sparsity_log import by_epoch
 
-FILE = "curves.html"
+# Trainings that the page draws, and figures of each: more of them cannot be told apart.
+DRAWN, FIGURES = 12, 8
 
 
 def histories(artifacts: Mapping[str, Artifact]) -> dict[str, Mapping[str, list[float]]]:
@@ -18,53 +22,63 @@ def histories(artifacts: Mapping[str, Artifact]) -> dict[str, Mapping[str, list[
     return {name: history.values for name, history in found.items() if history and history.values}
 
 
-def markdown(artifacts: Mapping[str, Artifact]) -> list[str]:
-    """The figures of the last epoch of each training, side by side; empty for fewer than two."""
+def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
+    """A chart for each figure with a line per stage, and the figures of the last epoch of each, side by side."""
     logged = histories(artifacts)
-    if len(logged) < 2:
+    if not logged:
         return []
     names = _names(logged)
+    shown = list(logged)[:DRAWN]
+    schedules = _schedules(artifacts, shown)
+    charts = [_chart(logged, shown, name, schedules) for name in names[:FIGURES]]
+    found: list[Block] = [Heading("Trainings"), OnPage([*_shaded(schedules), Grid(charts)])]
+    if len(logged) > DRAWN:
+        said = f"The first {DRAWN} of {len(logged)} trainings are drawn; the table has all."
+        found.append(OnPage([Paragraph(said)]))
     rows = []
     for stage, history in logged.items():
         epochs = max(len(values) for values in history.values())
-        rows.append((stage, str(epochs), *(f"{history[name][-1]:.4g}" if name in history else "-" for name in names)))
-    lines = headed("Trainings", f"Their last epochs; the curves are in [{FILE}]({FILE}).", "")
-    return lines + table(("stage", "epochs", *names), rows)
+        rows.append((stage, str(epochs), *(f"{history[name][-1]:.4g}" if history.get(name) else "-" for name in names)))
+    return [*found, Table(("stage", "epochs", *names), rows, caption="Their last epochs")]
 
 
-def page(title: str, artifacts: Mapping[str, Artifact]) -> str | None:
-    """A plot for each logged figure, with a line per stage; None for fewer than two trainings."""
-    logged = histories(artifacts)
-    if len(logged) < 2:
-        return None
-    from plotly.colors import qualitative
-    from plotly.subplots import make_subplots
+def _chart(
+    logged: Mapping[str, Mapping[str, Sequence[float]]], shown: Sequence[str], name: str, schedules: Sequence[Backdrop]
+) -> Figure:
+    """One figure of all trainings; the stages keep their colours from chart to chart."""
+    lines = [
+        Line(stage, range(1, len(values) + 1), values, style=style)
+        for stage, style in _styles(shown).items()
+        if (values := logged[stage].get(name))
+    ]
+    log = "loss" in name and all(value > 0 for line in lines for value in line.y if value is not None)
+    label = f"{name} over the epochs of {', '.join(line.name for line in lines)}"
+    drawn = {line.style for line in lines} if name != "sparsity" else set[str]()
+    shaded = [one for one in schedules if one.style in drawn]
+    return Figure(Lines(label, lines, "epoch", name, log_y=log, whole_x=True, backdrops=shaded))
 
-    names = _names(logged)
-    figure = make_subplots(rows=len(names), cols=1, subplot_titles=names, vertical_spacing=0.25 / len(names))
-    for number, (stage, history) in enumerate(logged.items()):
-        colour = qualitative.Dark24[number % len(qualitative.Dark24)]
-        for row, name in enumerate(names, start=1):
-            if not (values := history.get(name)):
-                continue
-            figure.add_scatter(
-                x=list(range(1, len(values) + 1)),
-                y=values,
-                name=stage,
-                legendgroup=stage,
-                showlegend=row == 1,
-                mode="lines+markers",
-                line_color=colour,
-                row=row,
-                col=1,
-            )
-    for row, name in enumerate(names, start=1):
-        figure.update_yaxes(type="log" if "loss" in name and _positive(logged, name) else "linear", row=row, col=1)
-    figure.update_xaxes(title_text="epoch", row=len(names), col=1)
-    figure.update_layout(
-        title=f"{title}: how its trainings went", template="plotly_white", height=120 + 280 * len(names)
-    )
-    return str(figure.to_html(include_plotlyjs=True, full_html=True))
+
+def _schedules(artifacts: Mapping[str, Artifact], shown: Sequence[str]) -> list[Backdrop]:
+    """The sparsity over the epochs of the trainings that prune."""
+    found = []
+    for stage, style in _styles(shown).items():
+        log = artifacts[stage].details.of(SparsityRecords)
+        records = by_epoch(log.records) if log else []
+        if len(records) > 1:
+            shares = [record.overall for record in records]
+            title = f"{stage}: sparsity from {shares[0]:.4f} to {shares[-1]:.4f}"
+            found.append(Backdrop(title, [record.epoch for record in records], shares, style))
+    return found
+
+
+def _shaded(schedules: Sequence[Backdrop]) -> list[Block]:
+    """What is shaded in the charts."""
+    said = "; ".join(one.title for one in schedules)
+    return [Paragraph(f"Shaded is the pruning schedule, 0 at the foot and 1 at the top. {said}.")] if said else []
+
+
+def _styles(stages: Sequence[str]) -> dict[str, str]:
+    return {stage: series_style(index) for index, stage in enumerate(stages)}
 
 
 def _names(logged: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
@@ -73,8 +87,4 @@ def _names(logged: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
     return [name for name in names if f"val_{name}" not in names or name == "loss"]
 
 
-def _positive(logged: Mapping[str, Mapping[str, Sequence[float]]], name: str) -> bool:
-    return all(value > 0 for history in logged.values() for value in history.get(name, ()))
-
-
-SECTION = Section("curves", rank=10, of_run=markdown, page=Page(FILE, page))
+SECTION = Section("curves", "Trainings", rank=20, of_run=blocks)

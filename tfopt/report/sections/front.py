@@ -2,45 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.search import FrontFile, SearchOutcome, TriedCandidate
-from tfopt.report.markdown import headed, table
-from tfopt.report.section import Page, Section
+from tfopt.report.blocks import Block, Bullets, Code, Figure, Grid, Group, Heading, Link, Paragraph, Strong, Table, Text
+from tfopt.report.charts import Key, Limit, Point, Scatter
+from tfopt.report.section import Section
 
-FILE = "front.html"
 HEADERS = ("file", "metric", "on the test split", "raw", "gzip -9", "ms", "epochs")
+# Candidates that the chart draws besides those of the front, the best ones.
+DRAWN = 500
+# Distances from the best, in those of the middle one, beyond which a candidate is too far to be drawn.
+FAR = 5
 
 
-def markdown(artifact: Artifact) -> list[str]:
+def blocks(artifact: Artifact) -> list[Block]:
     """The files of the front, which one was chosen and why, and what was tried."""
     found = artifact.details.of(SearchOutcome)
     if not found:
         return []
     metric = found.metric
     record = f"{artifact.name}/artifact.json"
-    lines = headed(
-        f"{artifact.name}: the front",
-        f"The plot is in [{FILE}]({FILE}). The stages that make each file again, after what came before, are in "
-        f"[{record}]({record}) under `details.search.front`.",
-        "",
-    )
     headers = [metric if header == "metric" else header for header in HEADERS]
-    lines += table(headers, [_cells(row, row.number == found.chosen) for row in found.front])
-    lines += ["", f"Chosen: {'; '.join(_reasons(found))}."]
-    lines += [f"The model it starts from has {metric} {found.before:.4f} on the validation split."]
-    lines += [f"{len(found.tried)} trainings; {found.dropped} candidates over budget were thrown away untrained."]
-    notes = [f"- candidate {one.number} failed: {one.error}" for one in found.failed]
-    if found.lost:
-        notes.append(f"- lost with their process and begun again: {found.lost}")
-    lines += ["", *notes] if notes else []
-    return lines
+    notes = [f"candidate {one.number} failed: {one.error}" for one in found.failed]
+    notes += [f"lost with their process and begun again: {found.lost}"] if found.lost else []
+    table = Table(headers, [_cells(row, row.number == found.chosen) for row in found.front], rest=f"{record} has all")
+    again = "The stages that make each file again, after what came before, are in "
+    said = [
+        Paragraph(f"Chosen: {'; '.join(_reasons(found))}."),
+        Paragraph(f"The model it starts from has {metric} {found.before:.4f} on the validation split."),
+        Paragraph(f"{len(found.tried)} trainings; {found.dropped} candidates over budget were thrown away untrained."),
+        *([Bullets(notes)] if notes else []),
+        Paragraph((again, Link(record, record), " under ", Code("details.search.front"), ".")),
+    ]
+    return [
+        Heading(f"{artifact.name}: the front"),
+        Grid([*([_figure(found)] if found.tried else []), Group(said)]),
+        table,
+    ]
 
 
-def _cells(row: FrontFile, chosen: bool) -> tuple[str, ...]:
-    name = f"**{row.file}**" if chosen else row.file
+def _cells(row: FrontFile, chosen: bool) -> tuple[Text, ...]:
+    name = Strong(row.file) if chosen else row.file
     test = ", ".join(f"{value:.4f}" for value in row.test.values())
     sizes = (f"{row.raw_bytes:,.0f} B", f"{row.gzip_bytes:,.0f} B")
     return (name, f"{row.score:.4f}", test, *sizes, _milliseconds(row), str(row.epochs))
@@ -65,25 +69,8 @@ def _reasons(found: SearchOutcome) -> list[str]:
     return said
 
 
-def _milliseconds(row: FrontFile) -> str:
+def _milliseconds(row: FrontFile | TriedCandidate) -> str:
     return f"{row.milliseconds:.3g}"
-
-
-def page(title: str, artifacts: Mapping[str, Artifact]) -> str | None:
-    """A plot for each stage that searched; None where none did."""
-    details = {name: artifact.details.of(SearchOutcome) for name, artifact in artifacts.items()}
-    searched = {name: found for name, found in details.items() if found}
-    if not searched:
-        return None
-    from plotly.subplots import make_subplots
-
-    figure = make_subplots(rows=len(searched), cols=1, subplot_titles=[f"{title}: {name}" for name in searched])
-    for row, found in enumerate(searched.values(), start=1):
-        _draw(figure, row, found)
-    figure.update_layout(
-        template="plotly_white", height=100 + 560 * len(searched), legend={"orientation": "h", "y": -0.12}
-    )
-    return str(figure.to_html(include_plotlyjs=True, full_html=True))
 
 
 def _edge(front: Sequence[FrontFile], size: str) -> list[FrontFile]:
@@ -95,56 +82,54 @@ def _edge(front: Sequence[FrontFile], size: str) -> list[FrontFile]:
     return kept
 
 
-def _draw(figure: Any, row: int, found: SearchOutcome) -> None:
+def _figure(found: SearchOutcome) -> Figure:
     """Every file by its size and its metric, the larger the slower; the front as a line, the limits dashed."""
     wish, metric, size = found.wish, found.metric, found.wish.size_name
     on_front = {one.number for one in found.front}
-    slowest = max(one.milliseconds for one in found.tried)
-    rest = [one for one in found.tried if one.number not in on_front]
-    chosen = [one for one in found.front if one.number == found.chosen]
+    better = _direction(found)
+    every = sorted((one for one in found.tried if one.number not in on_front), key=lambda one: -better * one.score)
+    rest = _near(every, better)[:DRAWN]
+    slowest = max(one.milliseconds for one in found.tried) or 1.0
 
-    def add(points: Sequence[FrontFile | TriedCandidate], name: str, colour: str, **more: Any) -> None:
-        said = [
-            f"candidate {one.number}, {one.epochs} epochs<br>{metric} {one.score:.4f}<br>"
-            f"{one.raw_bytes:,.0f} B, {one.gzip_bytes:,.0f} B gzip<br>{one.milliseconds:.3g} ms"
-            for one in points
-        ]
-        marker = {"color": colour, "size": [7 + 9 * one.milliseconds / slowest for one in points]}
-        figure.add_scatter(
-            x=[getattr(one, size) for one in points],
-            y=[one.score for one in points],
-            name=name,
-            hovertext=said,
-            hoverinfo="text",
-            showlegend=row == 1,
-            row=row,
-            col=1,
-            **{"mode": "markers", **more, "marker": marker | more.get("marker", {})},
+    def point(one: FrontFile | TriedCandidate, style: str) -> Point:
+        said = (
+            f"candidate {one.number}, {one.epochs} epochs: {metric} {one.score:.4f}, {one.raw_bytes:,.0f} B, "
+            f"{one.gzip_bytes:,.0f} B gzip, {_milliseconds(one)} ms"
         )
+        return Point(getattr(one, size), one.score, said, "", style, 3.5 + 4.5 * one.milliseconds / slowest)
 
-    add(rest, "tried", "#b0b8c4", opacity=0.7)
-    add(found.front, "front", "#2a6fb0")
-    edge = _edge(found.front, size)  # the other files of the front are there for their latency
-    figure.add_scatter(
-        x=[getattr(one, size) for one in edge],
-        y=[one.score for one in edge],
-        mode="lines",
-        line={"shape": "hv", "width": 1.5, "color": "#2a6fb0"},
-        hoverinfo="skip",
-        showlegend=False,
-        row=row,
-        col=1,
+    points = [point(one, "faint") for one in rest] + [point(one, "s0") for one in found.front]
+    points += [point(one, "chosen") for one in found.front if one.number == found.chosen]
+    limits = [Limit("x", limit, f"{limit:,.0f} B")] if (limit := getattr(wish, size)) else []
+    if wish.max_drop is not None:
+        limits.append(Limit("y", found.before - better * wish.max_drop, f"max_drop {wish.max_drop:g}"))
+    chart = Scatter(
+        f"{metric} against bytes of {len(found.tried)} files that were tried, {len(found.front)} of them on the front",
+        points,
+        f"bytes, {wish.size}",
+        f"{metric} on the validation split",
+        log_x=True,
+        stairs=[[(getattr(one, size), one.score) for one in _edge(found.front, size)]],
+        limits=limits,
+        keys=(Key("tried", "faint", line=False), Key("front", "s0"), Key("chosen", "chosen", line=False)),
     )
-    add(chosen, "chosen", "#d1495b", marker={"symbol": "star", "size": 18})
-    if limit := getattr(wish, size):
-        figure.add_vline(x=limit, line_dash="dash", line_color="#888", row=row, col=1)
-    if wish.max_drop is not None and found.front:
-        one = found.front[0]
-        better = 1 if (found.before - one.score) * one.drop >= 0 else -1
-        floor = found.before - better * wish.max_drop
-        figure.add_hline(y=floor, line_dash="dash", line_color="#888", row=row, col=1)
-    figure.update_xaxes(type="log", title_text=f"bytes, {wish.size}", row=row, col=1)
-    figure.update_yaxes(title_text=f"{metric} on the validation split", row=row, col=1)
+    left_out = f" The {len(every) - len(rest)} worst are left out." if len(rest) < len(every) else ""
+    return Figure(chart, f"Each file by its size and {metric}; the larger the point, the slower the file.{left_out}")
 
 
-SECTION = Section("front", rank=65, of_artifact=markdown, page=Page(FILE, page))
+def _near(ordered: Sequence[TriedCandidate], better: int) -> Sequence[TriedCandidate]:
+    """The candidates without the few that are so bad that the axis would show nothing but them."""
+    if not ordered:
+        return ordered
+    best, middle = better * ordered[0].score, better * ordered[len(ordered) // 2].score
+    kept = [one for one in ordered if best - better * one.score <= FAR * (best - middle)]
+    return kept if len(kept) >= 0.7 * len(ordered) else ordered
+
+
+def _direction(found: SearchOutcome) -> int:
+    """1 where a larger metric is the better one, else -1."""
+    apart = [one for one in found.front if one.drop]
+    return 1 if not apart or (found.before - apart[0].score) * apart[0].drop >= 0 else -1
+
+
+SECTION = Section("front", "Search", rank=40, of_artifact=blocks)

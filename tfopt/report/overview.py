@@ -1,0 +1,154 @@
+"""The first picture of a report: the metric against the bytes, the stages as steps from the start to the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.details.search import SearchOutcome
+from tfopt.recipe.details.training import ChannelRemoval
+from tfopt.recipe.details.verification import AccuracyGate
+from tfopt.report.baseline import Baseline
+from tfopt.report.blocks import Figure
+from tfopt.report.charts import Key, Limit, Point, Scatter
+from tfopt.report.headline import higher_is_better
+
+Measured = Mapping[str, Mapping[str, float]]
+Place = tuple[float, float]
+# Models that the picture shows, the last ones.
+SHOWN = 24
+# Kinds of stages that leave the number of parameters as it is.
+SAME_SHAPE = ("train", "prune", "cluster", "distill", "qat")
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What the picture is made of.
+
+    Args:
+        artifacts: The artifacts of the run.
+        measured: What was measured of each model, by its stage.
+        metric: The metric that counts.
+        baseline: The model one started from.
+        final: The stage of the final file.
+    """
+
+    artifacts: Mapping[str, Artifact]
+    measured: Measured
+    metric: str
+    baseline: Baseline | None
+    final: str
+
+    def figure(self) -> Figure | None:
+        """The picture; None where fewer than two models have both figures."""
+        files, models = self._files(), self._models()
+        start = self._start()
+        points = [start] if start and (start.x, start.y) not in files.values() else []
+        points += [
+            self._point(name, place, "hollow s7", "in float32, by its parameters") for name, place in models.items()
+        ]
+        points += self._front()
+        points += [self._point(name, place, "s0") for name, place in files.items() if name != self.final]
+        points += [self._point(self.final, files[self.final], "chosen")] if self.final in files else []
+        if len(points) < 2:
+            return None
+        places = models | files
+        steps = [way for name in places if len(way := self._way(name, places, start)) > 1]
+        hollow = [Key("a Keras model, at the size of its float32 file", "s7 hollow", line=False)] if models else []
+        chart = Scatter(
+            f"{self.metric} against bytes of {', '.join(point.label for point in points if point.label)}",
+            points,
+            "bytes of the file",
+            self.metric,
+            log_x=True,
+            steps=steps,
+            limits=self._limits(),
+            keys=[*hollow, Key("a file", "s0", line=False), Key("the chosen file", "chosen", line=False)],
+            height=350,
+        )
+        return Figure(chart, "Step by step from the model you started from to the file.")
+
+    def _point(self, name: str, place: Place, style: str, note: str = "") -> Point:
+        size, score = place
+        said = f"{name}: {self.metric} {score:.4f}, {size:,.0f} B{f' {note}' if note else ''}"
+        return Point(size, score, said, name, style, 6)
+
+    def _start(self) -> Point | None:
+        base = self.baseline
+        if base is None or base.raw_bytes is None or self.metric not in base.scores:
+            return None
+        return self._point("start", (base.raw_bytes, base.scores[self.metric]), "s7")
+
+    def _files(self) -> dict[str, Place]:
+        """The files with both figures."""
+        shown = list(self.measured.items())[-SHOWN:]
+        return {
+            name: (figures["raw_bytes"], figures[self.metric])
+            for name, figures in shown
+            if "raw_bytes" in figures and self.metric in figures
+        }
+
+    def _models(self) -> dict[str, Place]:
+        """The Keras models on the way, at the size that their weights have in float32."""
+        base, found = self.baseline, dict[str, Place]()
+        if base is None or base.raw_bytes is None:
+            return {}
+        for name, artifact in list(self.artifacts.items())[-SHOWN:]:
+            share = self._parameters(artifact) if artifact.format == "keras" and name != base.name else None
+            if share is not None and self.metric in artifact.metrics:
+                found[name] = (base.raw_bytes * share, artifact.metrics[self.metric])
+        return found
+
+    def _parameters(self, artifact: Artifact) -> float | None:
+        """The fraction of the start's parameters that a model has; None where it is not known."""
+        share = 1.0
+        while self.baseline and artifact.name != self.baseline.name:
+            removal = artifact.details.of(ChannelRemoval)
+            if removal and removal.layers:
+                before, after = (sum(layer.parameters[index] for layer in removal.layers) for index in (0, 1))
+                share *= after / before if before else 1.0
+            elif artifact.kind not in SAME_SHAPE:
+                return None
+            if not artifact.parents or artifact.parents[0] not in self.artifacts:
+                return None
+            artifact = self.artifacts[artifact.parents[0]]
+        return share
+
+    def _front(self) -> list[Point]:
+        """The other files of a search's front, on the test split."""
+        found = self.artifacts[self.final].details.of(SearchOutcome)
+        rest = [one for one in found.front if one.number != found.chosen and self.metric in one.test] if found else []
+        return [
+            Point(
+                one.raw_bytes,
+                one.test[self.metric],
+                f"{one.file}: {self.metric} {one.test[self.metric]:.4f}, {one.raw_bytes:,.0f} B",
+                style="s0",
+                size=4,
+            )
+            for one in rest[-SHOWN:]
+        ]
+
+    def _way(self, name: str, places: Mapping[str, Place], start: Point | None) -> Sequence[Place]:
+        """The line to a model from the nearest one that it was made of and that has a place, else from the start."""
+        at = self.artifacts[name]
+        while at.parents and at.parents[0] in self.artifacts:
+            at = self.artifacts[at.parents[0]]
+            if at.name in places:
+                return [places[at.name], places[name]]
+        return [(start.x, start.y), places[name]] if start else [places[name]]
+
+    def _limits(self) -> list[Limit]:
+        """The budget of a search, in bytes of the file, and the least metric that the gate lets pass."""
+        found = []
+        for artifact in self.artifacts.values():
+            outcome = artifact.details.of(SearchOutcome)
+            if outcome and outcome.wish.raw_bytes is not None:
+                found.append(Limit("x", outcome.wish.raw_bytes, f"budget {outcome.wish.raw_bytes:,.0f} B"))
+            gate = artifact.details.of(AccuracyGate)
+            if gate and gate.max_drop is not None and gate.metric == self.metric and self.final in gate.files:
+                sign = 1 if higher_is_better(gate.metric) is not False else -1
+                least = gate.files[self.final].before - sign * gate.max_drop
+                found.append(Limit("y", least, f"max_drop {gate.max_drop:g}"))
+        return found

@@ -1,0 +1,75 @@
+"""The page of a run, `report.html`: what it came to, one picture, and the sections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.details.verification import AccuracyGate
+from tfopt.report.baseline import Baseline, baseline_of
+from tfopt.report.blocks import Block, Callout, Fact, Facts, Grid, Link, Table
+from tfopt.report.headline import sentence
+from tfopt.report.overview import Measured, Overview
+from tfopt.report.page import Page, Part
+from tfopt.report.section import SECTIONS
+from tfopt.report.units import duration, share
+
+
+def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measured: Measured) -> Page:
+    """The page of a run.
+
+    Args:
+        name: The run's name.
+        artifacts: Its artifacts.
+        models: The table of its models.
+        measured: What was measured of each model, by its stage.
+    """
+    scores = tuple(dict.fromkeys(score for artifact in artifacts.values() for score in artifact.scores))
+    baseline = baseline_of(artifacts)
+    final = next(reversed(list(measured)), None)
+    figures: Mapping[str, float] = measured[final] if final else {}
+    gated = [gate.metric for artifact in artifacts.values() if (gate := artifact.details.of(AccuracyGate))]
+    metric = next((score for score in (*gated, *scores) if score in figures), "")
+    told = [(section, section.blocks(artifacts)) for section in SECTIONS.values()]
+    # First of all what must not be missed.
+    intro: list[Block] = [block for _, blocks in told for block in blocks if isinstance(block, Callout)]
+    if final:
+        drawn = Overview(artifacts, measured, metric, baseline, final).figure() if metric else None
+        facts = _facts(artifacts[final], figures, metric, baseline)
+        intro.append(Grid([*([drawn] if drawn else []), facts]))
+    parts = [Part("models", "All models", [models])]
+    for section, blocks in told:
+        if rest := [block for block in blocks if not isinstance(block, Callout)]:
+            parts.append(Part(section.name, section.title, rest))
+    lead = sentence(baseline, figures, (metric,) if metric else ())
+    return Page(
+        name,
+        lead,
+        intro,
+        parts,
+        "tfopt report",
+        ("The same for machines is in ", Link("report.json", "report.json"), "."),
+    )
+
+
+def _facts(artifact: Artifact, figures: Mapping[str, float], metric: str, baseline: Baseline | None) -> Facts:
+    """The figures of the final file, each beside that of the model one started from."""
+    path = f"{artifact.name}/{artifact.file}"
+    known: Mapping[str, float | None] = {}
+    if baseline:
+        known = {name: getattr(baseline, name) for name in ("raw_bytes", "gzip_bytes", "latency_median_seconds")}
+        known |= baseline.scores
+    shown: list[tuple[str, str, Callable[[float], str]]] = [
+        ("raw_bytes", "bytes", "{:,.0f}".format),
+        ("gzip_bytes", "bytes after gzip -9", "{:,.0f}".format),
+        (metric, metric, "{:.4f}".format),
+        ("latency_median_seconds", "median latency", duration),
+    ]
+    facts = []
+    for name, title, text in shown:
+        if name in figures:
+            before = known.get(name)
+            facts.append(Fact(title, text(figures[name]), "" if before is None else f"was {text(before)}"))
+    if "agreement" in figures:
+        facts.append(Fact("same class", share(figures["agreement"]), "as the Keras model"))
+    return Facts([*facts, Fact("file", artifact.name, Link(path, path))])
