@@ -22,8 +22,8 @@ RUNTIMES = Path(__file__).parent / "runtimes"
 STRICT = ("-std=c++17", "-Wall", "-Wextra", "-Wshadow", "-Werror", "-O0", f"-I{RUNTIMES}")
 # A libtensorflowlite_c to run the C++ snippet on, instead of on a record of LiteRT.
 LIBRARY = os.environ.get("TFOPT_TFLITE_C")
-# Another release's kernels may round a value of 8 bits to the next step.
-ONE_STEP = 0.006
+# Another release's kernels may round inner values of 8 bits to other steps.
+A_STEP_OR_TWO = 0.01
 quick = ("int8", "float32")
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ to compile with")
@@ -85,7 +85,7 @@ def test_the_python_snippet_runs_as_a_program(made, tmp_path):
 
 
 def test_a_plain_cast_is_what_the_snippet_saves_from(made):
-    content, found, x = made("digits", "int8")
+    content, _, x = made("digits", "int8")
     cast = Runner(content).quantized({"pixels": x["pixels"].astype(np.int8)})
     right = Runner(content)(x)
     cast, right = (next(iter(outputs.values())) for outputs in (cast, right))
@@ -148,7 +148,7 @@ def test_the_cpp_snippet_runs_on_tensorflow_lite_itself(made, tmp_path, kind, mo
             path = tmp_path / "record" / f"got.{number}.{recording.key(end.name)}"
             values = np.frombuffer(path.read_bytes(), np.float32)
             difference = np.abs(values - expected[end.name][number].ravel()).max()
-            assert difference <= ONE_STEP, end.name
+            assert difference <= A_STEP_OR_TWO, end.name
 
 
 @needs_compiler
