@@ -1,6 +1,5 @@
-"""What every section of a report keeps to: it says nothing without its detail, and well-formed Markdown with it."""
+"""What every section of a report keeps to: nothing without its detail, well-formed Markdown and HTML with it."""
 
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -8,15 +7,18 @@ from pathlib import Path
 import pytest
 
 from tests.detail_examples import BY_TYPE
+from tests.report.html_page import check
 from tfopt.recipe.artifact import Artifact, Skipped
 from tfopt.recipe.details.quantization import AccuracySteps, Audit, ConversionNotes, ConversionWarnings
 from tfopt.recipe.details.search import SearchOutcome, TuningOutcome
 from tfopt.recipe.details.training import ChannelRemoval, SparsityRecords, TrainingHistory
-from tfopt.recipe.details.verification import CarriedOver, ClassScores
+from tfopt.recipe.details.verification import AccuracyGate, CarriedOver, ClassScores
 from tfopt.registry import Registry
+from tfopt.report import run_page, summary
 from tfopt.report import section as sections
-from tfopt.report import summary
-from tfopt.report.section import SECTIONS, Section, pages
+from tfopt.report.markdown import lines
+from tfopt.report.page import Page, Part
+from tfopt.report.section import SECTIONS, Section
 
 PLAIN = Artifact("made", "mine", Path("run/made"), "model.tflite", "tflite", "k")
 
@@ -25,40 +27,47 @@ def with_details(*kinds):
     return replace(PLAIN, details=[BY_TYPE[kind] for kind in kinds])
 
 
-# What each section tells of, and its heading.
+# What each section tells of, and the first line of its Markdown.
 CASES = {
-    "curves": (with_details(TrainingHistory), "## Trainings"),
+    "gates": (replace(with_details(AccuracyGate), failed="too bad."), "**FAIL** made: too bad."),
     "warnings": (with_details(ConversionWarnings), "**WARNING** made: the samples are of another range."),
-    "carried": (with_details(CarriedOver), "## made: carried over from a tf_keras model"),
+    "steps": (with_details(AccuracySteps), "## made: what each step bought"),
     "comparisons": (
         replace(PLAIN, files={"int8": {"agreement": 0.99, "drop": 0.01}}),
         "## made: on LiteRT against the Keras models",
     ),
     "classes": (with_details(ClassScores), "## int8: class by class"),
-    "notes": (with_details(ConversionNotes), "## made: how it was made"),
+    "curves": (with_details(TrainingHistory, SparsityRecords), "## Trainings"),
+    "sparsity": (with_details(SparsityRecords), "## made: sparsity while training"),
+    "channels": (with_details(ChannelRemoval), "## made: channels removed"),
+    "audit": (with_details(Audit), "## made: bytes by layer"),
+    "front": (with_details(SearchOutcome), "## made: the front"),
+    "trials": (with_details(TuningOutcome), "## made: trials"),
     "on_target": (
         replace(PLAIN, metrics={"arena_bytes": 5000, "tflm_max_error": 0.0}),
         "## made: on LiteRT for Microcontrollers",
     ),
-    "steps": (with_details(AccuracySteps), "## made: what each step bought"),
-    "audit": (with_details(Audit), "## made: bytes by layer"),
-    "sparsity": (with_details(SparsityRecords), "## made: sparsity while training"),
-    "channels": (with_details(ChannelRemoval), "## made: channels removed"),
-    "front": (with_details(SearchOutcome), "## made: the front"),
-    "trials": (with_details(TuningOutcome), "## made: trials"),
-    "gates": (replace(PLAIN, failed="too bad."), "**FAIL** made: too bad."),
+    "notes": (with_details(ConversionNotes), "## made: how it was made"),
     "skipped": (replace(PLAIN, skipped=(Skipped("last", "no kernel"),)), "## made: left as it was"),
+    "carried": (with_details(CarriedOver), "## made: carried over from a tf_keras model"),
+    "recipe": (PLAIN, None),
     "versions": (replace(PLAIN, environment={"python": "3.13"}), "## Made with"),
 }
-PAGES = {"curves": "curves.html", "classes": "confusion.html", "front": "front.html", "trials": "tuning.html"}
+# A section of the page alone, on a file beside the artifacts.
+PAGE_ONLY = "recipe"
 
 each = pytest.mark.parametrize("name", CASES)
 
 
-def lines_of(section, artifact):
-    """Of an artifact and another one like it, which takes two for what compares them."""
-    artifacts = {artifact.name: artifact, "again": replace(artifact, name="again")}
-    return section.of_run(artifacts) if section.of_run else section.of_artifact(artifact)
+@pytest.fixture
+def found(tmp_path):
+    """The blocks of a section about an artifact in a folder with a recipe."""
+
+    def found(name, artifact):
+        (tmp_path / "recipe.yaml").write_text("name: mine\nmodel: /home/me/projects/digits.py:build\n")
+        return SECTIONS[name].blocks({artifact.name: replace(artifact, folder=tmp_path / "made")})
+
+    return found
 
 
 def test_the_sections_are_in_the_order_of_the_report_and_each_has_a_case():
@@ -74,25 +83,72 @@ def test_a_section_is_about_the_run_or_about_each_artifact(name):
 
 
 @each
-def test_a_section_without_its_detail_says_nothing(name):
-    if name == "versions":
-        pytest.skip("every artifact has an environment")
-    assert lines_of(SECTIONS[name], PLAIN) == []
+def test_a_section_without_its_detail_says_nothing(name, found):
+    if name in ("versions", PAGE_ONLY):
+        pytest.skip("every run has an environment and a recipe")
+    assert found(name, PLAIN) == []
 
 
 @each
-def test_a_section_with_its_detail_is_well_formed_markdown_with_its_heading(name):
+def test_a_section_with_its_detail_is_well_formed_markdown_with_its_heading(name, found):
     artifact, heading = CASES[name]
-    lines = lines_of(SECTIONS[name], artifact)
-    assert lines[:2] == ["", heading]
-    assert all("\n" not in line for line in lines)
-    for at, line in enumerate(lines):
+    written = lines(found(name, artifact))
+    if name == PAGE_ONLY:
+        assert written == []
+        return
+    assert written[:2] == ["", heading]
+    assert all("\n" not in line for line in written)
+    for at, line in enumerate(written):
         if line.startswith("#"):
-            assert (lines[at - 1], lines[at + 1]) == ("", "")
+            assert (written[at - 1], written[at + 1]) == ("", "")
         if set(line) == {"|", "-", ":"} or set(line) == {"|", "-"}:  # below the headers of a table
-            rows = [lines[at - 1], *_until_empty(lines[at + 1 :])]
-            assert lines[at - 2] == ""
+            rows = [written[at - 1], *_until_empty(written[at + 1 :])]
+            assert written[at - 2] == ""
             assert {row.count("|") for row in rows if row.startswith("|")} == {line.count("|")}
+
+
+@each
+def test_a_section_with_its_detail_is_a_part_of_a_page(name, found):
+    section, (artifact, heading) = SECTIONS[name], CASES[name]
+    blocks = found(name, artifact)
+    assert blocks
+    root = check(Page("mine", parts=[Part(name, section.title, blocks)]).html())
+    [part] = root.find("section", id=name)
+    assert part.find("h2")[0].text == section.title
+    words = (heading or "").lstrip("# ").removeprefix("**FAIL** made: ").removeprefix("**WARNING** made: ")
+    assert words in part.text
+    assert len(part.text) > len(section.title)
+
+
+@each
+def test_a_text_of_a_section_is_never_taken_for_markup(name, found):
+    artifact, _ = CASES[name]
+    mean = "<script>alert(1)</script>|`&amp;"
+    blocks = found(name, replace(_renamed(artifact, mean), name=mean))
+    text = Page(mean, parts=[Part(name, SECTIONS[name].title, blocks)]).html()
+    root = check(text)
+    assert "<script>" not in text
+    assert root.find("h1")[0].text == mean
+    assert root.find("section", id=name)
+
+
+def _renamed(artifact, name):
+    """The artifact with every word of its details replaced."""
+
+    def changed(value):
+        if isinstance(value, dict):
+            return {key: changed(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [changed(each) for each in value]
+        return name if isinstance(value, str) and value not in ("raw", "gzip", "accurate", "00") else value
+
+    return replace(
+        artifact,
+        details={key: changed(value) for key, value in artifact.details.items()},
+        skipped=tuple(Skipped(name, name) for _ in artifact.skipped),
+        environment=dict.fromkeys(artifact.environment, name),
+        failed=artifact.failed and name,
+    )
 
 
 def _until_empty(lines):
@@ -100,43 +156,28 @@ def _until_empty(lines):
 
 
 @each
-def test_a_value_of_ones_own_under_the_name_of_a_detail_is_left_alone(name):
+def test_a_value_of_ones_own_under_the_name_of_a_detail_is_left_alone(name, found):
     own = replace(PLAIN, details=dict.fromkeys(CASES[name][0].details, "mine"))
-    if name != "versions":
-        assert lines_of(SECTIONS[name], own) == []
+    if name not in ("versions", PAGE_ONLY):
+        assert found(name, own) == []
 
 
-def test_the_pages_have_the_names_that_links_go_to():
-    assert {name: page.file for name, page in pages().items()} == PAGES
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_html_that_needs_no_network_or_there_is_none(name):
-    page, (artifact, _) = SECTIONS[name].page, CASES[name]
-    assert page.html("mine", {"made": PLAIN}) is None
-    text = page.html("mine", {"made": artifact, "again": replace(artifact, name="again")})
-    assert text.lstrip().startswith(("<!doctype html>", "<html>"))
-    assert text.rstrip().endswith("</html>")
-    assert not re.search(r'<script[^>]+src="http', text)
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_written_and_taken_away_with_what_it_shows(name, tmp_path):
-    artifact, _ = CASES[name]
-    summary.write({"made": artifact, "again": replace(artifact, name="again")}, tmp_path)
-    assert sorted(path.name for path in tmp_path.glob("*.html")) == [PAGES[name]]
-    summary.write({"made": PLAIN}, tmp_path)
-    assert not list(tmp_path.glob("*.html"))
+def test_the_recipe_on_the_page_tells_nothing_of_the_machine(found):
+    text = Page("mine", parts=[Part("recipe", "Recipe", found("recipe", PLAIN))]).html()
+    assert "model: …/digits.py:build" in text
+    assert "/home/me" not in text
 
 
 OWN = """
-from tfopt.report.markdown import headed
-from tfopt.report.section import Page, Section
+from tfopt.report.blocks import Heading, Paragraph
+from tfopt.report.section import Section
 
 SECTION = Section(
     "weather",
-    of_artifact=lambda artifact: headed(f"{artifact.name}: the weather", artifact.details.get("weather", "fair")),
-    page=Page("weather.html", lambda title, artifacts: f"<html>{title}</html>"),
+    "The weather",
+    of_artifact=lambda artifact: [
+        Heading(f"{artifact.name}: the weather"), Paragraph(artifact.details.get("weather", "fair"))
+    ],
 )
 """
 
@@ -149,7 +190,9 @@ def own_section(tmp_path, monkeypatch):
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "weather.py").write_text(OWN)
     monkeypatch.setattr(folder, "__path__", [*folder.__path__, str(tmp_path / "more")])
-    monkeypatch.setattr(sections, "SECTIONS", Registry(folder.__name__, Section))
+    registry = Registry(folder.__name__, Section)
+    monkeypatch.setattr(sections, "SECTIONS", registry)
+    monkeypatch.setattr(run_page, "SECTIONS", registry)
     yield
     sys.modules.pop(f"{folder.__name__}.weather", None)
 
@@ -162,6 +205,8 @@ def test_a_new_section_is_one_new_file(own_section, tmp_path):
     summary.write(artifacts, tmp_path)
     text = (tmp_path / "report.md").read_text()
     headings = [line for line in text.splitlines() if line.startswith("## ")]
-    assert headings == ["## made: the weather", "## made: left as it was", "## other: the weather", "## Made with"]
+    assert headings == ["## made: left as it was", "## made: the weather", "## other: the weather", "## Made with"]
     assert "\n\nrain\n" in text
-    assert (tmp_path / "weather.html").read_text() == f"<html>{tmp_path.name}</html>"
+    [part] = check((tmp_path / "report.html").read_text()).find("section", id="weather")
+    assert [heading.text for heading in part.find("h3")] == ["made: the weather", "other: the weather"]
+    assert "rain" in part.text

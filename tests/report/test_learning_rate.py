@@ -1,7 +1,8 @@
-"""What the terminal and the plot show of a learning rate finder."""
+"""What the terminal and the page show of a learning rate finder."""
 
 from types import SimpleNamespace
 
+from tests.report.html_page import check
 from tfopt.report import learning_rate as words
 
 
@@ -14,6 +15,9 @@ def test_what_the_finder_found_is_said_in_two_lines_and_drawn():
         "learning rate of train: 1.0e-02, where the loss falls most steeply",
         "the loss is smallest at 1.0e-01; the test ended at 1.0e+00",
     ]
-    page = words.rates_plot("mine", record)
-    assert "steepest: 1.0e-02" in page
-    assert "loss over the learning rate of train" in page
+    root = check(words.rates_page("mine", record).html())
+    [chart] = root.find("svg", class_="chart")
+    assert [mark.text for mark in chart.find("polygon")] == ["steepest: 1.0e-02, loss 1", "lowest: 1.0e-01, loss 0.5"]
+    [line] = chart.find("polyline")
+    assert len(line.attributes["points"].split()) == 4
+    assert "learning rate of train: 1.0e-02, where the loss falls most steeply" in root.text

@@ -1,12 +1,12 @@
 """The curves of pruned layers in words and pictures, and the stage that comes of them."""
 
 import json
-import re
 
 import pytest
 from ruamel.yaml import YAML
 
 import tfopt
+from tests.report.html_page import check
 from tfopt.report import pruning as words
 from tfopt.sparsity.sensitivity import Curve
 
@@ -77,17 +77,19 @@ def test_patterns_and_names_that_yaml_would_read_as_something_else_come_back_as_
     assert made.skip == ("[!b]*",)
 
 
-def test_the_plot_has_a_line_for_each_layer_the_baseline_and_a_mark_on_each_line():
-    page = words.curves_plot(CURVES, {"stem": 0.25, "nest/lstm_cell": 0.7}, "model.keras", "accuracy")
-    assert not re.findall(r"<script[^>]+src=", page)
-    start = page.index("[", page.index('"', page.rindex("Plotly.newPlot(") + len("Plotly.newPlot(") + 60))
-    traces, _ = json.JSONDecoder().raw_decode(page, start)
-    flat, stem, stem_mark, cell, cell_mark = traces
-    assert (flat["y"], flat["line"]["dash"]) == ([0.96125, 0.96125], "dash")
-    assert (stem["name"], stem["x"], stem["y"]) == ("stem", [0.0, 0.5, 0.9], [0.96125, 0.95, 0.8])
-    assert stem_mark["x"] == [0.25]
-    assert stem_mark["y"] == pytest.approx([(0.96125 + 0.95) / 2])
-    assert cell["name"] == "nest/lstm_cell"
-    assert cell_mark["y"] == pytest.approx([0.93])
-    assert stem["line"]["color"] == stem_mark["marker"]["color"] != cell["line"]["color"]
-    assert "accuracy" in page
+def test_the_page_has_a_line_for_each_layer_the_baseline_and_a_mark_on_each_line():
+    root = check(words.curves_page(CURVES, {"stem": 0.25, "nest/lstm_cell": 0.7}, "m.keras", "accuracy", 0.3).html())
+    [chart] = root.find("svg", class_="chart")
+    stem, cell = chart.find("polyline")
+    assert (stem.text, cell.text) == ("stem", "nest/lstm_cell")
+    marks = chart.find("polygon")
+    assert [mark.text for mark in marks] == ["stem: 0.2500 is suggested", "nest/lstm_cell: 0.7000 is suggested"]
+    for line, mark, share in ((stem, marks[0], 0.5), (cell, marks[1], 0.5)):  # in the middle of a straight piece
+        points = [tuple(map(float, point.split(","))) for point in line.attributes["points"].split()]
+        before, after = points[:2] if mark is marks[0] else points[1:]
+        top = tuple(map(float, mark.attributes["points"].split()[0].split(",")))
+        middle = [(a + b) * share for a, b in zip(before, after, strict=True)]
+        assert (top[0], top[1] + 7) == pytest.approx(middle, abs=0.2)
+    assert "nothing pruned" in chart.text
+    assert len(root.find("tbody")[0].find("tr")) == 2
+    assert "- prune:" in root.find("pre")[0].text

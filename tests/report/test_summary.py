@@ -142,7 +142,7 @@ def test_the_report_for_reading_has_the_table_the_gates_and_what_was_left_alone(
     assert "| int8 | 0.9100 |" in text
     assert "int8 is 0.02 worse." in text
     assert "`last/bias`: not a kernel" in text
-    assert "98.50%" in text
+    assert "98.5%" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in table} == {len(summary.headers(["accuracy"])) + 1}
 

@@ -76,7 +76,7 @@ def test_the_best_of_the_trials_goes_on(result):
     text = (result.folder / "report.md").read_text()
     assert "## tune: trials" in text
     assert "The best of 3, with `accuracy` on the validation split" in text
-    assert "learning_rate" in (result.folder / "tuning.html").read_text()
+    assert "accuracy of 2 trials and their values" in result.page.read_text()
 
 
 def test_the_best_model_is_that_of_its_stages_run_alone(result, data, tmp_path):

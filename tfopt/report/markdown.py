@@ -40,7 +40,7 @@ def lines(blocks: Iterable[Block]) -> list[str]:
 def _lines(block: Block) -> list[str]:
     match block:
         case Heading():
-            return [f"## {block.text}"]
+            return [f"## {text(block.text)}"]
         case Paragraph():
             return [text(block.text)]
         case Bullets():
@@ -78,9 +78,15 @@ def text(given: Text) -> str:
     plain = " ".join(given.splitlines())
     match given:
         case Code():
-            return f"`{plain}`"
+            fence = "``" if "`" in plain else "`"
+            return f"{fence}{plain}{fence}"
         case Strong():
-            return f"**{plain}**"
+            return f"**{_escaped(plain)}**"
         case Link():
-            return f"[{plain}]({given.href})"
-    return plain
+            return f"[{_escaped(plain)}]({given.href})"
+    return _escaped(plain)
+
+
+def _escaped(plain: str) -> str:
+    """Words that are no HTML."""
+    return plain.replace("<", "\\<")

@@ -54,7 +54,7 @@ class Overview:
         if len(points) < 2:
             return None
         places = models | files
-        steps = [way for name in places if len(way := self._way(name, places, start)) > 1]
+        steps = [way for name in places if len(set(way := self._way(name, places, start))) > 1]
         hollow = [Key("a Keras model, at the size of its float32 file", "s7 hollow", line=False)] if models else []
         chart = Scatter(
             f"{self.metric} against bytes of {', '.join(point.label for point in points if point.label)}",

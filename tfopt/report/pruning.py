@@ -98,14 +98,11 @@ def curves_page(
     drawn = sorted(curves, key=lambda curve: -curve.weights)[:DRAWN]
     lines = [_line(curve, suggestion[curve.layer], baseline) for curve in curves if curve in drawn]
     label = f"{metric} over the sparsity of each of {len(lines)} layers, pruned alone and without training"
-    chart = Lines(
-        label, lines, "fraction of the layer's weights set to zero", metric, horizontals=[(baseline, UNPRUNED)]
-    )
+    x_title = "fraction of the layer's weights set to zero"
+    chart = Lines(label, lines, x_title, metric, horizontals=[(baseline, "nothing pruned")])
     left_out = len(curves) - len(drawn)
     caption = "Each layer is pruned alone, without training; the diamond is the sparsity that is suggested."
-    caption += (
-        f" The {len(drawn)} layers with the most weights are drawn, {left_out} are in the table." if left_out else ""
-    )
+    caption += f" The {len(drawn)} largest layers are drawn, {left_out} more are in the table." if left_out else ""
     rows = [curve_cells(curve, suggestion[curve.layer]) for curve in curves]
     parts = [
         Part("layers", "Every layer", [Table(curve_headers(curves), rows, most=len(rows))]),

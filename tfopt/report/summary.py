@@ -11,7 +11,7 @@ from typing import Any
 from tfopt.errors import InputError
 from tfopt.recipe.artifact import PAGE, SOURCE, Artifact, Workspace
 from tfopt.report.blocks import Table
-from tfopt.report.markdown import table
+from tfopt.report.markdown import table, text
 from tfopt.report.page import Page
 from tfopt.report.run_page import run_page
 from tfopt.report.section import markdown
@@ -109,7 +109,7 @@ def as_record(artifacts: dict[str, Artifact]) -> dict[str, Any]:
 def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
     """The report for reading: the table, and every section that has something to say."""
     scores = score_names(artifacts)
-    lines = [f"# {name}", "", *table(headers(scores), [cells(row, scores) for row in rows(artifacts)])]
+    lines = [f"# {text(name)}", "", *table(headers(scores), [cells(row, scores) for row in rows(artifacts)])]
     return "\n".join([*lines, *markdown(artifacts), ""])
 
 

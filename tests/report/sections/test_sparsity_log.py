@@ -7,6 +7,7 @@ import pytest
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.report import summary
+from tfopt.report.markdown import lines
 from tfopt.report.sections import sparsity_log
 
 
@@ -30,8 +31,8 @@ def records(epochs, kernels=2, per_epoch=1):
 
 def rows(log):
     """The cells of the table, headers first."""
-    lines = [line for line in sparsity_log.markdown(artifact(log)) if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|---")]
+    found = [line for line in lines(sparsity_log.blocks(artifact(log))) if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in found if not line.startswith("|---")]
 
 
 def test_a_row_for_each_epoch_and_a_column_for_each_kernel():
@@ -65,7 +66,7 @@ def test_many_kernels_are_told_by_their_least_their_median_and_their_largest():
 
 @pytest.mark.parametrize("log", [None, []])
 def test_a_stage_that_kept_no_record_has_no_section(log):
-    assert sparsity_log.markdown(artifact(log)) == []
+    assert sparsity_log.blocks(artifact(log)) == []
 
 
 def test_the_report_holds_the_table():

@@ -82,7 +82,7 @@ def _linear_ticks(low: float, high: float, about: int) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(index * step, 12) for index in range(first, last + 1)]
+    return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
 
 
 def _log_ticks(low: float, high: float, about: int) -> list[float]:
@@ -114,7 +114,7 @@ def tick_names(values: Sequence[float]) -> list[str]:
     if any(not name.lstrip("-").replace(".", "").isdigit() for name in names):
         return names
     places = max((len(name.partition(".")[2]) for name in names), default=0)
-    even = len({round(b - a, 9) for a, b in itertools.pairwise(values)}) <= 1
+    even = len(values) > 2 and len({round(b - a, 9) for a, b in itertools.pairwise(values)}) == 1
     return [f"{value:.{places}f}" for value in values] if even else names
 
 

@@ -35,4 +35,4 @@ def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
     return [OnPage([Paragraph(said), Listing(shown, "yaml")])]
 
 
-SECTION = Section("recipe", "Recipe", rank=90, of_run=blocks)
+SECTION = Section("recipe", "Recipe", rank=190, of_run=blocks)

@@ -15,4 +15,4 @@ def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
     return [Heading("Made with"), *(Paragraph(line) for line in made if line)]
 
 
-SECTION = Section("versions", "Made with", rank=95, of_run=blocks)
+SECTION = Section("versions", "Made with", rank=200, of_run=blocks)

@@ -1,0 +1,246 @@
+"""The page of a run: what stands on top, what it holds at most, and what it costs to write."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from tests.report.html_page import check, parse
+from tests.report.made_up import artifact, large, run
+from tfopt.recipe.artifact import Skipped
+from tfopt.report import summary
+from tfopt.report.baseline import Baseline
+from tfopt.report.blocks import (
+    Bullets,
+    Callout,
+    Code,
+    Fact,
+    Facts,
+    Figure,
+    Folded,
+    Gallery,
+    Grid,
+    Group,
+    Heading,
+    InMarkdown,
+    Link,
+    Listing,
+    OnPage,
+    Paragraph,
+    Strong,
+    Table,
+    Thumbnail,
+)
+from tfopt.report.charts import Line, Lines
+from tfopt.report.markdown import lines
+from tfopt.report.page import Page, Part
+
+START = Baseline("train", {"accuracy": 0.93}, 49_380.0, 23_450.0, 0.0025)
+
+
+@pytest.fixture
+def page(monkeypatch):
+    """The root of the page of a run that starts from a model of which all is known."""
+
+    def page(artifacts, name="digits", baseline=START):
+        monkeypatch.setattr("tfopt.report.run_page.baseline_of", lambda artifacts: baseline)
+        return check(summary.as_page(name, artifacts).html())
+
+    return page
+
+
+def test_the_sentence_stands_on_top(page):
+    root = page(run())
+    assert root.find("h1")[0].text == "digits"
+    assert root.find("p", class_="lead")[0].text == (
+        "4.0x smaller, 10.0x after gzip, 2.0x faster, 2.00 points less accurate than the model you started from; "
+        "same class on 98.5% of the test samples."
+    )
+
+
+def test_the_chosen_file_has_its_path_its_bytes_and_what_they_were(page):
+    [facts] = page(run()).find("dl", class_="facts")
+    assert "bytes 12,345 was 49,380" in facts.text
+    assert "accuracy 0.9100 was 0.9300" in facts.text
+    assert "median latency 1.25 ms was 2.5 ms" in facts.text
+    [link] = facts.find("a")
+    assert (link.attributes["href"], link.text) == ("int8/model.tflite", "int8/model.tflite")
+
+
+def test_the_picture_has_every_model_as_a_step_to_the_file(page):
+    chart = page(run()).find("svg", class_="chart")[0]
+    names = [name.text for name in chart.find("text", class_="name halo")]
+    assert sorted(names) == ["float32", "int8", "prune"]  # the start is where its float32 file is
+    marks = [mark.text for mark in chart.find("circle") + chart.find("path")]
+    assert "prune: accuracy 0.9150, 49,380 B in float32, by its parameters" in marks
+    assert "int8: accuracy 0.9100, 12,345 B" in marks
+    assert len(chart.find("polyline", class_="line step")) == 2  # start to prune, prune to int8
+    assert "max_drop 0.05" in chart.text
+
+
+def test_a_model_that_lost_channels_stands_at_its_own_size(page):
+    layers = [{"path": "a", "kind": "Conv2D", "channels": [8, 4], "parameters": [1000, 250], "flops": [8, 4]}]
+    cut = artifact("cut", "prune_channels", parents=("train",), metrics={"accuracy": 0.92}, details={"layers": layers})
+    text = page(run() | {"cut": cut}).text
+    assert "cut: accuracy 0.9200, 12,345 B in float32, by its parameters" in text
+
+
+def test_a_run_of_which_the_start_is_not_known_has_its_figures_and_no_sentence_about_it(page):
+    root = page(run(), baseline=None)
+    assert root.find("p", class_="lead")[0].text == "Same class on 98.5% of the test samples."
+    assert "was" not in root.find("dl", class_="facts")[0].text
+
+
+def test_a_run_without_files_has_a_page(page):
+    only = {name: one for name, one in run().items() if one.format == "keras"}
+    assert "prune" in page(only).text
+    assert page({"source": artifact("source", "source")}).find("section", id="models")
+
+
+def test_a_gate_that_failed_is_said_first_in_red_and_in_words_with_what_to_try_next(page):
+    root = page(run("int8 has accuracy 0.9100, 0.0200 worse.", max_drop=0.01))
+    main = root.find("main")[0]
+    [callout] = root.find("p", class_="callout failure")
+    assert main.children[1] is callout
+    assert callout.text == "Failed verify: int8 has accuracy 0.9100, 0.0200 worse."
+    [gate] = root.find("section", id="gates")
+    assert "Where int8 lost it: prune +0.0150, int8 +0.0050. Most of it goes with prune." in gate.text
+    assert "a lower sparsity , or more epochs to recover in" in gate.text
+    assert root.find("dl", class_="facts")[0].find("a")  # the file is there all the same
+
+
+def test_the_stage_that_loses_most_decides_what_to_try_next(page):
+    artifacts = run("worse.", max_drop=0.01)
+    artifacts["prune"] = replace(artifacts["prune"], metrics={"accuracy": 0.929, "sparsity": 0.8})
+    steps = [{"what": "dense in float", "bytes": 9000, "score": 0.915, "drop": 0.0145, "met": False}]
+    [gate] = page(artifacts).find("section", id="gates")
+    assert "Most of it goes with int8" in gate.text
+    assert "max_drop in the quantize stage" in gate.text
+    artifacts["int8"] = replace(artifacts["int8"], details={"steps": steps})
+    [gate] = page(artifacts).find("section", id="gates")
+    assert "int8 tried 1 files; the drop of the best, dense in float, is +0.0145" in gate.text
+    assert "max_drop in the quantize stage" not in gate.text
+    assert "qat: auto" in gate.text
+
+
+def test_the_contents_lead_to_every_section(page):
+    root = page(run())
+    links = [link.attributes["href"] for link in root.find("nav")[0].find("a")]
+    assert links == [f"#{section.attributes['id']}" for section in root.find("section")]
+
+
+def test_names_of_layers_and_stages_are_never_taken_for_markup(page):
+    mean = "<script>alert(1)</script>"
+    artifacts = run(failed=mean)
+    artifacts["prune"] = replace(artifacts["prune"], skipped=(Skipped(mean, mean),))
+    artifacts |= {mean: artifact(mean, "quantize", "tflite", ("prune",), metrics={"raw_bytes": 1.0, "accuracy": 0.5})}
+    root = page(artifacts, mean)
+    assert root.find("h1")[0].text == mean
+    assert mean in root.find("section", id="skipped")[0].text
+    markdown = summary.as_markdown(mean, artifacts)
+    assert not [line for line in markdown.splitlines() if re.search(r"(?<!\\)<script>", re.sub("`[^`]*`", "", line))]
+
+
+MOST_BYTES = 2_000_000
+
+
+def test_a_page_of_a_very_large_run_is_not_too_large_and_says_what_is_left_out(page):
+    artifacts = large()
+    text = summary.as_page("large", artifacts).html()
+    assert len(text.encode()) < MOST_BYTES
+    root = check(text)
+    assert "184 smaller ones are in the table" in root.text
+    assert "are drawn; the table has all" in root.text
+    assert "The best 300 of 450 are drawn." in root.text
+    assert "more hyperparameters are in the table" in root.text
+    assert "more rows are left out here" in root.text
+    assert len(root.find("section", id="classes")[0].find("svg", class_="chart")) == 0
+    assert "most confused" in root.text
+
+
+def test_a_page_is_made_without_a_script_or_a_fetch_and_has_both_schemes():
+    text = summary.as_page("digits", run()).html()
+    assert "<script" not in text
+    assert text.count("prefers-color-scheme: dark") == 1
+    colours = [re.findall(r"--[\w-]+(?=: #)", part) for part in text.split("prefers-color-scheme: dark")]
+    assert set(colours[1]) >= set(colours[0])
+
+
+def contrast(one, other):
+    def luminance(colour):
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_stand_out_from_their_ground(scheme):
+    style = parse(Page("p").html()).find("style")[0].text
+    parts = style.split("@media screen and (prefers-color-scheme: dark)")
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6})", parts[scheme == "dark"].split("@media")[0]))
+    pairs = [("ink", "paper"), ("soft", "paper"), ("accent", "paper"), ("fail", "fail-ground"), ("warn", "warn-ground")]
+    pairs += [("ink", "sheet"), ("fail", "paper"), ("on-strong", "s0"), ("ink", "track")]
+    assert {
+        pair: contrast(*(colours[name] for name in pair))
+        for pair in pairs
+        if contrast(*(colours[name] for name in pair)) < 4.5
+    } == {}
+    marks = [(f"s{index}", "paper") for index in range(8)]
+    assert all(contrast(*(colours[name] for name in pair)) >= 3 for pair in marks)
+
+
+CHART = Lines("what is seen", [Line("a", [1, 2], [3, 4])], "x", "y")
+BLOCKS = {
+    "heading": (Heading("words"), "h3", ["## words"]),
+    "paragraph": (Paragraph(("some ", Code("words"), Strong(" and "), Link("more", "a.json"))), "p", ["some `words`** and **[more](a.json)"]),
+    "bullets": (Bullets(["words", ("a", Code("b"))]), "ul", ["- words", "- a`b`"]),
+    "failure": (Callout("failure", "words"), "p", ["**FAIL** words"]),
+    "warning": (Callout("warning", "words"), "p", ["**WARNING** words"]),
+    "table": (Table(("words", "n"), [("a|b", "1")]), "table", ["| words | n |", "|---|---:|", "| a\\|b | 1 |"]),
+    "facts": (Facts([Fact("words", "1 B", "was 2")]), "dl", ["- words: 1 B (was 2)"]),
+    "listing": (Listing("words: <1>\n", "yaml"), "pre", ["```yaml", "words: <1>", "```"]),
+    "figure": (Figure(CHART, "words", Table(("a", "b"), [("1", "2")])), "figure", []),
+    "gallery": (Gallery([Thumbnail(["words"], b"png", "a digit"), Thumbnail(["b"], text="text")]), "img", []),
+    "grid": (Grid([Paragraph("words")]), "div", ["words"]),
+    "group": (Group([Paragraph("words")]), "p", ["words"]),
+    "folded": (Folded("more", [Paragraph("words")]), "details", ["words"]),
+    "on_page": (OnPage([Paragraph("words")]), "p", []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_block_is_an_element_of_the_page_and_lines_of_markdown(name):
+    block, tag, expected = BLOCKS[name]
+    [part] = check(Page("p", parts=[Part("a", "A", [block])]).html()).find("section")
+    assert part.find(tag)
+    assert "words" in part.text
+    assert [line for line in lines([block]) if line] == expected
+
+
+def test_a_block_for_markdown_alone_is_not_on_the_page():
+    block = InMarkdown([Paragraph("words")])
+    assert lines([block]) == ["", "words"]
+    assert "words" not in check(Page("p", parts=[Part("a", "A", [block])]).html()).text
+
+
+def test_a_heading_that_repeats_its_section_is_left_out_on_the_page():
+    [part] = check(Page("p", parts=[Part("a", "A", [Heading("A"), Heading("B")])]).html()).find("section")
+    assert [heading.text for heading in part.find("h3")] == ["B"]
+
+
+def test_a_table_says_how_many_rows_it_leaves_out():
+    table = Table(("n",), [(str(index),) for index in range(1500)], most=20, rest="all.csv has all")
+    [part] = check(Page("p", parts=[Part("a", "A", [table])]).html()).find("section")
+    assert len(part.find("tbody")[0].find("tr")) == 20
+    assert "1,480 more rows are left out here; all.csv has all." in part.text
+
+
+def test_jinja_is_imported_with_the_first_page_and_not_before():
+    code = "import sys, tfopt.report.summary, tfopt.cli, tfopt.pipeline; print('jinja2' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
