@@ -15,6 +15,7 @@ import numpy as np
 from tfopt.errors import ModelError
 
 if TYPE_CHECKING:
+    from tfopt.recipe.details.usage import Usage
     from tfopt.tflite.file import FileSummary, Op
 
 
@@ -54,6 +55,7 @@ class ModelSummary:
         parts: Layers or ops, in order.
         remarks: Notable facts about a `.tflite`: ops in float among integers, loops, ops that LiteRT does not
             have, kernels that are stored sparse.
+        usage: How a `.tflite` is fed and read; `tfopt.snippet` makes the code of it.
     """
 
     format: str
@@ -63,6 +65,7 @@ class ModelSummary:
     outputs: tuple[str, ...]
     parts: tuple[PartSummary, ...]
     remarks: tuple[str, ...] = ()
+    usage: Usage | None = None
 
     @property
     def parameters(self) -> int:
@@ -120,6 +123,7 @@ def inspect(model: Any, trust: bool = False) -> ModelSummary:
 
 
 def _of_tflite(source: Path | bytes) -> ModelSummary:
+    from tfopt.deployment.file_usage import recorded_usage, usage
     from tfopt.tflite.file import read
 
     summary = read(source)
@@ -148,7 +152,8 @@ def _of_tflite(source: Path | bytes) -> ModelSummary:
 
     sizes = summary.bytes, summary.gzip_bytes
     ends = lines(summary.inputs), lines(summary.outputs)
-    return ModelSummary("tflite", *sizes, *ends, tuple(parts), tuple(_remarks(summary)))
+    found = recorded_usage(source) if isinstance(source, Path) else usage(source)
+    return ModelSummary("tflite", *sizes, *ends, tuple(parts), tuple(_remarks(summary)), found)
 
 
 def _remarks(summary: FileSummary) -> Iterator[str]:

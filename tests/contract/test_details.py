@@ -35,6 +35,7 @@ def test_the_names_are_the_keys_of_the_record():
         "sparsity_log",
         "steps",
         "tune",
+        "usage",
         "warnings",
     ]
     assert set(BY_TYPE) == set(KINDS)

@@ -12,6 +12,7 @@ from tfopt.recipe.artifact import Artifact, Skipped
 from tfopt.recipe.details.quantization import AccuracySteps, Audit, ConversionNotes, ConversionWarnings
 from tfopt.recipe.details.search import SearchOutcome, TuningOutcome
 from tfopt.recipe.details.training import ChannelRemoval, SparsityRecords, TrainingHistory
+from tfopt.recipe.details.usage import Usage
 from tfopt.recipe.details.verification import AccuracyGate, CarriedOver, ClassScores
 from tfopt.registry import Registry
 from tfopt.report import run_page, summary
@@ -47,6 +48,7 @@ CASES = {
         replace(PLAIN, metrics={"arena_bytes": 5000, "tflm_max_error": 0.0}),
         "## made: on LiteRT for Microcontrollers",
     ),
+    "usage": (with_details(Usage), "## made: how to feed and read the file"),
     "notes": (with_details(ConversionNotes), "## made: how it was made"),
     "skipped": (replace(PLAIN, skipped=(Skipped("last", "no kernel"),)), "## made: left as it was"),
     "carried": (with_details(CarriedOver), "## made: carried over from a tf_keras model"),

@@ -9,6 +9,7 @@ from keras import layers
 
 import tfopt
 from tfopt.deployment import usage
+from tfopt.models.preparation import preparation
 
 
 def senses():
@@ -81,6 +82,6 @@ def made():
     def make(kind, mode):
         content = converted(kind, mode)
         model, x = build(kind)
-        return content, usage(content, model), x
+        return content, usage(content, preparation(model)), x
 
     return make

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.usage import ClassRule, TensorUsage, Usage
 from tfopt.recipe.export import TARGETS
 
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
     from tfopt.tflite.file import FileSummary, Op
 
 
-def usage(source: Path | bytes, model: Any = None, metrics: Sequence[Metric] = ()) -> Usage:
+def usage(
+    source: Path | bytes, steps: Mapping[str, tuple[str, ...]] | None = None, metrics: Sequence[Metric] = ()
+) -> Usage:
     """How a file is fed and read.
 
     Args:
         source: The `.tflite`, or its bytes.
-        model: The Keras model that it was made of, which tells what it does to its inputs itself.
+        steps: What the model does to each input before anything else, in words (`models.preparation`).
         metrics: The metrics that the model is judged by, which tell how its outputs decide on classes.
 
     Raises:
@@ -37,10 +40,7 @@ def usage(source: Path | bytes, model: Any = None, metrics: Sequence[Metric] = (
     decided = [replace(end, decides=_decides(end, graph, file)) for end in outputs]
     if metrics:
         decided = [replace(end, decides=_judged(end, metrics, len(outputs))) for end in decided]
-    if model is not None:
-        from tfopt.deployment.preparation import preparation
-
-        steps = preparation(model)
+    if steps:
         inputs = tuple(replace(end, preparation=steps.get(end.name, ())) for end in inputs)
     return Usage(
         inputs=inputs,
@@ -50,6 +50,20 @@ def usage(source: Path | bytes, model: Any = None, metrics: Sequence[Metric] = (
         ops=tuple(dict.fromkeys(op.name for op in summary.ops)),
         not_on_tflm=next(_against_tflm(summary, inputs), ""),
     )
+
+
+def recorded_usage(file: Path) -> Usage:
+    """How a file is fed and read: as its run has recorded it, with more than the file tells, else from the file.
+
+    Raises:
+        ModelError: It is not a complete TFLite file.
+    """
+    artifact = Artifact.read(file.resolve().parent)
+    if artifact is not None and artifact.path == file.resolve() and artifact.unchanged:
+        found = artifact.details.of(Usage)
+        if found is not None:
+            return with_arena(found, artifact.metrics)
+    return usage(file)
 
 
 def with_arena(found: Usage, figures: Mapping[str, float]) -> Usage:

@@ -80,11 +80,13 @@ def snippet(source: str | Path | bytes | Usage, language: str = "python", file: 
     """
     chosen = chosen_language(language)
     if not isinstance(source, Usage):
-        from tfopt.deployment.file_usage import usage
+        from tfopt.deployment.file_usage import recorded_usage, usage
 
-        path = None if isinstance(source, bytes) else Path(source)
-        file = file or (path.name if path else None)
-        source = usage(source if path is None else path)  # type: ignore[arg-type]
+        if isinstance(source, bytes):
+            source = usage(source)
+        else:
+            file = file or Path(source).name
+            source = recorded_usage(Path(source))
     return chosen.code(source, file or "model.tflite")
 
 

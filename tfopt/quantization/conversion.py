@@ -14,6 +14,7 @@ from tfopt.errors import ConversionError, TfoptWarning
 from tfopt.metrics import compare_outputs
 from tfopt.models import loading
 from tfopt.models.keras2.migration import Comparison
+from tfopt.models.preparation import preparation
 from tfopt.quantization import noise_sources, validation
 from tfopt.quantization.calibration_data import collect_samples
 from tfopt.quantization.input_range import input_range_warnings
@@ -48,6 +49,7 @@ class Conversion:
         warnings: What has to be known before the file is used, such as noisy outputs, or calibration samples of another
             range than the model's inputs.
         options: Settings in the warnings as a recipe has them, each with the options of the command that say the same.
+        preparation: What the model does to each of its inputs before anything else, in words.
     """
 
     content: bytes
@@ -57,6 +59,7 @@ class Conversion:
     figures: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     options: tuple[tuple[str, str], ...] = ()
+    preparation: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def convert(
@@ -110,7 +113,7 @@ def convert_with_notes(
 ) -> Conversion:
     """`convert` with the ops that stayed in float, the audit of each op, remarks and warnings."""
     prepared = unroll_if_better(prepare(model, export, calibration)).judged(judged_by)
-    made = finish(prepared, prepared.quantized())
+    made = replace(finish(prepared, prepared.quantized()), preparation=preparation(model))
     if not MODES[export.mode].static:
         return made
     return replace(made, warnings=(*input_range_warnings(model, prepared.samples), *made.warnings))
