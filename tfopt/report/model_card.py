@@ -20,7 +20,7 @@ from tfopt.report.blocks import Block, Bullets, Listing, Paragraph, Table
 from tfopt.report.markdown import lines
 from tfopt.report.sections.recipe import FILE, FOLDERS
 from tfopt.report.sections.usage import recorded
-from tfopt.report.units import duration
+from tfopt.report.units import duration, share
 
 # The hub's name for a license that nobody has chosen yet.
 LICENSE = "# The license is yours to choose: https://huggingface.co/docs/hub/repositories-licenses\nlicense: unknown\n"
@@ -162,7 +162,9 @@ def _measured_on(artifact: Artifact, artifacts: Mapping[str, Artifact], figures:
     if "arena_bytes" in figures:
         words.append(f"Tensor arena on LiteRT for Microcontrollers: {figures['arena_bytes']:,.0f} B.")
     if "agreement" in figures:
-        words.append(f"Same class as the Keras model that it was made of: {figures['agreement']:.2%} of the samples.")
+        words.append(
+            f"Same class as the Keras model that it was made of: {share(figures['agreement'])} of the samples."
+        )
     return " ".join(words)
 
 

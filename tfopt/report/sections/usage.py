@@ -19,10 +19,10 @@ def blocks(artifact: Artifact) -> list[Block]:
     rows = [(side, *name.split(": ", 1), meaning) for side, name, meaning in described(found)]
     name = artifact.path.name
     entries = [entry for entry in SNIPPETS.values() if not entry.reason(found)]
-    languages = " or ".join(entry.name for entry in entries)
     codes: list[Block] = [Folded(entry.about, [Listing(entry.code(found, name), entry.syntax)]) for entry in entries]
     command = f"tfopt inspect {artifact.folder.parent.name}/{artifact.folder.name}/{artifact.file} --snippet python"
-    said = ("The code that does it: ", Code(command), f"; there is {languages}.")
+    others = [entry.name for entry in entries if entry.name != "python"]
+    said = ("The code that does it: ", Code(command), f"; or {', '.join(others)}." if others else ".")
     return [
         Heading(f"{artifact.name}: how to feed and read the file"),
         Table(("", "name", "type and shape", "what the numbers are"), rows, left=4),
