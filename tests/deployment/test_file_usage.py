@@ -1,6 +1,7 @@
 """What is read of a file: names, grids, what decides, and what keeps TFLM from running it; and the words for it."""
 
 import dataclasses
+import hashlib
 import json
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_a_file_in_a_run_is_told_as_it_was_recorded_until_it_is_changed(made, tm
     file.write_bytes(content)
     artifact = Artifact("int8", "quantize", folder, "model.tflite", "tflite", "k", details=[found])
     artifact = dataclasses.replace(artifact, metrics={"arena_bytes": 4992.0})
-    digest = __import__("hashlib").sha256(content).hexdigest()
+    digest = hashlib.sha256(content).hexdigest()
     dataclasses.replace(artifact, digest=digest).write()
     assert recorded_usage(file) == dataclasses.replace(found, arena_bytes=4992)
     other, _, _ = made("digits", "float32")
@@ -121,7 +122,7 @@ def test_the_numbers_of_an_output_and_its_decision_are_said_in_words():
     assert output_meaning(end) == "x = 0.00390625 * (q + 128); x from 0 to 0.9961"
     assert decision(end).startswith("the class, 0 to 9, is the place of the largest number; integers are compared")
     assert decision(dataclasses.replace(INT8, decides=ClassRule("each", 1, 0.0))) == "above 0 is yes"
-    assert decision(dataclasses.replace(INT8, decides=ClassRule("each", 3))) == "each of 3 classes is a yes above 0.5"
+    assert decision(dataclasses.replace(INT8, decides=ClassRule("each", 3))) == "each of 3 classes above 0.5 is a yes"
 
 
 def test_identifiers_are_valid_and_apart():

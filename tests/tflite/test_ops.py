@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib.util
+import re
+from pathlib import Path
 
 import keras
 import numpy as np
