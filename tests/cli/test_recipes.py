@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tfopt
 from tests.own_stages import COPY_AND_GATE
 from tfopt.cli import main
 from tfopt.recipe import stage
@@ -160,7 +161,7 @@ def test_a_run_shows_the_table_the_file_and_the_report(cli):
     assert "[1/2] a: runs" in out
     assert "accuracy" in out
     assert "file    saved_models/r/b/model.keras" in out
-    assert "report  saved_models/r/report.md" in out
+    assert "report  saved_models/r/report.html" in out
 
 
 def test_a_second_run_says_what_it_reused(cli):
@@ -189,7 +190,7 @@ def test_a_gate_that_is_not_met_is_exit_code_3_with_the_table_and_one_line(cli):
         assert code == 3
         assert err == "not accurate enough\n"
         assert "0.4000" in out
-        assert "report.md" in out
+        assert "report.html" in out
 
 
 def test_a_stage_that_fails_is_exit_code_1_with_one_line_and_the_end_of_the_log(cli):
@@ -485,17 +486,46 @@ def test_inspect_shows_the_layers_of_a_model(cli):
     assert "8 parameters" in out
 
 
-def test_report_shows_the_table_and_writes_both_files_again(cli, project):
+def test_report_shows_the_table_and_writes_all_files_again(cli, project):
     cli("run", "ok.yaml")
     folder = project / "saved_models" / "r"
     before = json.loads((folder / "report.json").read_text())
     (folder / "report.json").unlink()
     (folder / "report.md").unlink()
+    (folder / "report.html").unlink()
     code, out, err = cli("report", "saved_models/r")
     assert (code, err) == (0, "")
     assert "0.5000" in out
     assert json.loads((folder / "report.json").read_text()) == before
     assert (folder / "report.md").is_file()
+    assert "0.5000" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("named", ["saved_models/r", "ok.yaml"], ids=["folder", "recipe"])
+@pytest.mark.parametrize("browser", [True, False], ids=["browser", "no_browser"])
+def test_report_opens_the_page_where_there_is_a_browser_and_tells_its_path(cli, project, monkeypatch, named, browser):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or browser)
+    cli("run", "ok.yaml")
+    code, out, err = cli("report", "--open", named)
+    page = project / "saved_models" / "r" / "report.html"
+    assert code == 0
+    assert "report  saved_models/r/report.html" in out
+    assert opened == [page.resolve().as_uri()]
+    assert err == ("" if browser else "no browser is found on this machine. The page is saved_models/r/report.html.\n")
+
+
+def test_report_of_a_recipe_looks_where_its_results_are(cli):
+    cli("run", "ok.yaml", "--out", "elsewhere")
+    assert cli("report", "ok.yaml", "--out", "elsewhere")[0] == 0
+    code, out, err = cli("report", "ok.yaml")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+
+
+def test_the_result_of_a_run_names_its_page(project):
+    result = tfopt.run("ok.yaml", "out")
+    assert result.page == (project / "out" / "r" / "report.html").resolve()
+    assert result.page.is_file()
 
 
 def test_report_json_is_what_the_file_holds(cli, project):

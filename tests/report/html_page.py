@@ -113,6 +113,6 @@ def _check_reading(root):
         assert image.attributes["alt"]
     for table in root.find("table"):
         assert all(head.attributes["scope"] in ("col", "row") for head in table.find("th"))
-    for box in root.find("div", class_="scroll"):
+    for box in root.find("div", class_="scroll") + root.find("div", class_="scroll tall"):
         assert box.attributes["tabindex"] == "0"
         assert box.attributes["aria-label"]

@@ -1,9 +1,11 @@
 """The sentence at the top of a report: each figure only where it is known, and honest in both directions."""
 
+import math
+
 import pytest
 
 from tfopt.report.baseline import Baseline
-from tfopt.report.headline import change, higher_is_better, sentence
+from tfopt.report.headline import SameClass, change, higher_is_better, sentence
 
 START = Baseline("train", {"accuracy": 0.9806, "mae": 0.5}, 607_120, 565_849, 15.9e-6)
 AFTER = {
@@ -15,8 +17,10 @@ AFTER = {
 }
 
 
-def said(scores=("accuracy",), baseline=START, **figures):
-    return sentence(baseline, {name: value for name, value in (AFTER | figures).items() if value is not None}, scores)
+def said(scores=("accuracy",), baseline=START, stage="", **figures):
+    known = {name: value for name, value in (AFTER | figures).items() if value is not None}
+    same_class = SameClass(known.pop("agreement"), stage) if "agreement" in known else None
+    return sentence(baseline, known, scores, same_class)
 
 
 def test_everything_that_is_known_is_said():
@@ -60,6 +64,19 @@ def test_a_figure_that_the_start_does_not_have_is_not_said():
     assert said(baseline=bare).startswith("0.28 points less accurate than the model you started from;")
     assert said(baseline=None) == "Same class on 99.4% of the test samples."
     assert said(baseline=None, agreement=None) == ""
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0])
+def test_a_figure_that_is_no_number_is_not_said(value):
+    text = said(raw_bytes=value, latency_median_seconds=value, accuracy=math.nan)
+    assert text == "10.8x smaller after gzip than the model you started from; same class on 99.4% of the test samples."
+
+
+def test_the_model_that_a_class_is_the_same_as_is_named_where_it_is_not_the_start():
+    text = said(stage="prune", agreement=1.0)
+    assert text.endswith(
+        "than the model you started from; same class as the Keras model of prune on 100% of the test samples."
+    )
 
 
 def test_all_samples_are_only_all_of_them():

@@ -20,4 +20,4 @@ def test_what_the_finder_found_is_said_in_two_lines_and_drawn():
     assert [mark.text for mark in chart.find("polygon")] == ["steepest: 1.0e-02, loss 1", "lowest: 1.0e-01, loss 0.5"]
     [line] = chart.find("polyline")
     assert len(line.attributes["points"].split()) == 4
-    assert "learning rate of train: 1.0e-02, where the loss falls most steeply" in root.text
+    assert "Learning rate of train: 1.0e-02, where the loss falls most steeply" in root.text

@@ -56,7 +56,7 @@ def test_the_sentence_stands_on_top(page):
     assert root.find("h1")[0].text == "digits"
     assert root.find("p", class_="lead")[0].text == (
         "4.0x smaller, 10.0x after gzip, 2.0x faster, 2.00 points less accurate than the model you started from; "
-        "same class on 98.5% of the test samples."
+        "same class as the Keras model of prune on 98.5% of the test samples."
     )
 
 
@@ -87,9 +87,35 @@ def test_a_model_that_lost_channels_stands_at_its_own_size(page):
     assert "cut: accuracy 0.9200, 12,345 B in float32, by its parameters" in text
 
 
+def test_a_budget_after_gzip_is_shown_on_the_axis_of_bytes_after_gzip(page):
+    front = [
+        {"number": number, "file": f"front/{number}.tflite", "epochs": 2, "score": 0.95, "drop": 0.0, "meets": True}
+        | {
+            "raw_bytes": 9000 + number,
+            "gzip_bytes": size,
+            "milliseconds": 0.02,
+            "test": {"accuracy": 0.94},
+            "stages": [],
+        }
+        for number, size in ((1, 2000), (2, 2345))
+    ]
+    found = {"metric": "accuracy", "before": 0.96, "limits": {"gzip_bytes": 3000}, "chosen": 2, "front": front}
+    found |= {"wish": {"goal": "accurate", "size": "gzip", "gzip_bytes": 3000}, "tried": []}
+    artifacts = run()
+    details = {"search": found | {"failed": [], "lost": 0, "dropped": 0}}
+    artifacts["int8"] = replace(artifacts["int8"], kind="search", details=details)
+    chart = page(artifacts).find("svg", class_="chart")[0]
+    assert "bytes of the file after gzip -9" in chart.text
+    assert "budget 3,000 B" in chart.text
+    assert "front/1.tflite: accuracy 0.9400, 2,000 B" in chart.text
+    assert "int8: accuracy 0.9100, 2,345 B" in chart.text
+
+
 def test_a_run_of_which_the_start_is_not_known_has_its_figures_and_no_sentence_about_it(page):
     root = page(run(), baseline=None)
-    assert root.find("p", class_="lead")[0].text == "Same class on 98.5% of the test samples."
+    assert (
+        root.find("p", class_="lead")[0].text == "Same class as the Keras model of prune on 98.5% of the test samples."
+    )
     assert "was" not in root.find("dl", class_="facts")[0].text
 
 
@@ -185,19 +211,15 @@ def test_texts_stand_out_from_their_ground(scheme):
     colours = dict(re.findall(r"--([\w-]+): (#\w{6})", parts[scheme == "dark"].split("@media")[0]))
     pairs = [("ink", "paper"), ("soft", "paper"), ("accent", "paper"), ("fail", "fail-ground"), ("warn", "warn-ground")]
     pairs += [("ink", "sheet"), ("fail", "paper"), ("on-strong", "s0"), ("ink", "track")]
-    assert {
-        pair: contrast(*(colours[name] for name in pair))
-        for pair in pairs
-        if contrast(*(colours[name] for name in pair)) < 4.5
-    } == {}
-    marks = [(f"s{index}", "paper") for index in range(8)]
-    assert all(contrast(*(colours[name] for name in pair)) >= 3 for pair in marks)
+    poor = {pair: ratio for pair in pairs if (ratio := contrast(*(colours[name] for name in pair))) < 4.5}
+    assert poor == {}
+    assert all(contrast(colours[f"s{index}"], colours["paper"]) >= 3 for index in range(8))
 
 
 CHART = Lines("what is seen", [Line("a", [1, 2], [3, 4])], "x", "y")
 BLOCKS = {
     "heading": (Heading("words"), "h3", ["## words"]),
-    "paragraph": (Paragraph(("some ", Code("words"), Strong(" and "), Link("more", "a.json"))), "p", ["some `words`** and **[more](a.json)"]),
+    "paragraph": (Paragraph(("a ", Code("words"), Strong("b"), Link("c", "d"))), "p", ["a `words`**b**[c](d)"]),
     "bullets": (Bullets(["words", ("a", Code("b"))]), "ul", ["- words", "- a`b`"]),
     "failure": (Callout("failure", "words"), "p", ["**FAIL** words"]),
     "warning": (Callout("warning", "words"), "p", ["**WARNING** words"]),

@@ -55,7 +55,7 @@ def write_page(file: Path | None, page: Callable[[], Page]) -> None:
 
     if file is not None:
         with storage_errors(file):
-            file.write_text(page().html())
+            file.write_text(page().html(), encoding="utf-8", errors="replace")
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from tfopt.report.baseline import Baseline
@@ -17,13 +19,38 @@ SHARES = re.compile(r"(^|_)(accuracy|top_\d+)$")
 EQUAL_RATIO, EQUAL_SCORE = 1.005, 5e-5
 
 
-def sentence(baseline: Baseline | None, measured: Mapping[str, float], scores: tuple[str, ...]) -> str:
+@dataclass(frozen=True)
+class SameClass:
+    """How often a file gives the class that another model gives.
+
+    Args:
+        share: The fraction of the test samples, 0-1.
+        stage: The stage that made the other model; empty for the model one started from.
+    """
+
+    share: float
+    stage: str = ""
+
+    @property
+    def words(self) -> str:
+        """The clause of the sentence."""
+        whose = f" as the Keras model of {self.stage}" if self.stage else ""
+        return f"same class{whose} on {share(self.share)} of the test samples"
+
+
+def sentence(
+    baseline: Baseline | None,
+    measured: Mapping[str, float],
+    scores: tuple[str, ...],
+    same_class: SameClass | None = None,
+) -> str:
     """The sentence, each clause only where its figures are known; empty where none are.
 
     Args:
         baseline: The model one started from.
         measured: What was measured of the final file.
         scores: Names of its accuracy metrics, the gated one first.
+        same_class: How often it gives the same class as another model.
     """
     clauses = comparison(baseline, measured, scores) if baseline else []
     differ, equal, other = ([what for tone, what in clauses if tone == own] for own in ("than", "equal", "other"))
@@ -32,8 +59,8 @@ def sentence(baseline: Baseline | None, measured: Mapping[str, float], scores: t
         same = " and ".join(equal)
         text = f"{text}, with equal {same}" if text else f"equal in {same} to {START}"
     text += f"{', ' if text else ''}{', '.join(other)}" if other else ""
-    if "agreement" in measured:
-        text += f"{'; ' if text else ''}same class on {share(measured['agreement'])} of the test samples"
+    if same_class:
+        text += f"{'; ' if text else ''}{same_class.words}"
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
@@ -51,7 +78,7 @@ def comparison(baseline: Baseline, measured: Mapping[str, float], scores: tuple[
         (baseline.latency_median_seconds, "latency_median_seconds", ("faster", "slower", "speed"), ""),
     ):
         after = measured.get(name)
-        if not before or not after:
+        if not (before and after and math.isfinite(before / after) and before / after > 0):
             continue
         ratio = before / after
         if 1 / EQUAL_RATIO <= ratio <= EQUAL_RATIO:
@@ -61,7 +88,7 @@ def comparison(baseline: Baseline, measured: Mapping[str, float], scores: tuple[
         clauses.append(("than", times(max(ratio, 1 / ratio)) + ("" if word == said else f" {word}") + suffix))
         said = word
     metric = next((name for name in scores if name in measured and name in baseline.scores), None)
-    if metric is not None:
+    if metric is not None and math.isfinite(baseline.scores[metric] - measured[metric]):
         clauses.append(change(metric, baseline.scores[metric], measured[metric]))
     return clauses
 

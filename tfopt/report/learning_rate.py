@@ -53,4 +53,5 @@ def rates_page(title: str, record: Mapping[str, Any]) -> Page:
     blocks = [Figure(chart, "The diamonds are where the loss falls most steeply, and where it is lowest.")]
     lines = rates_lines(record)
     table = Table(("place", "learning rate", "loss"), rows)
-    return Page(title, f"{'; '.join(lines)}.", [Grid([*blocks, table])], kicker="tfopt learning-rate")
+    lead = "; ".join(lines)
+    return Page(title, f"{lead[0].upper()}{lead[1:]}.", [Grid([*blocks, table])], kicker="tfopt learning-rate")

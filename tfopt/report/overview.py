@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.search import SearchOutcome
@@ -16,6 +17,7 @@ from tfopt.report.headline import higher_is_better
 
 Measured = Mapping[str, Mapping[str, float]]
 Place = tuple[float, float]
+SIZES = {"raw_bytes": "bytes of the file", "gzip_bytes": "bytes of the file after gzip -9"}
 # Models that the picture shows, the last ones.
 SHOWN = 24
 # Kinds of stages that leave the number of parameters as it is.
@@ -40,6 +42,17 @@ class Overview:
     baseline: Baseline | None
     final: str
 
+    @cached_property
+    def size(self) -> str:
+        """The size that counts: that of a search's budget, else the file's own."""
+        found = self.artifacts[self.final].details.of(SearchOutcome)
+        return found.wish.size_name if found and getattr(found.wish, found.wish.size_name) else "raw_bytes"
+
+    @property
+    def base(self) -> float | None:
+        """The size of the model one started from."""
+        return getattr(self.baseline, self.size) if self.baseline else None
+
     def figure(self) -> Figure | None:
         """The picture; None where fewer than two models have both figures."""
         files, models = self._files(), self._models()
@@ -59,7 +72,7 @@ class Overview:
         chart = Scatter(
             f"{self.metric} against bytes of {', '.join(point.label for point in points if point.label)}",
             points,
-            "bytes of the file",
+            SIZES[self.size],
             self.metric,
             log_x=True,
             steps=steps,
@@ -75,29 +88,28 @@ class Overview:
         return Point(size, score, said, name, style, 6)
 
     def _start(self) -> Point | None:
-        base = self.baseline
-        if base is None or base.raw_bytes is None or self.metric not in base.scores:
+        if self.base is None or self.baseline is None or self.metric not in self.baseline.scores:
             return None
-        return self._point("start", (base.raw_bytes, base.scores[self.metric]), "s7")
+        return self._point("start", (self.base, self.baseline.scores[self.metric]), "s7")
 
     def _files(self) -> dict[str, Place]:
         """The files with both figures."""
         shown = list(self.measured.items())[-SHOWN:]
         return {
-            name: (figures["raw_bytes"], figures[self.metric])
+            name: (figures[self.size], figures[self.metric])
             for name, figures in shown
-            if "raw_bytes" in figures and self.metric in figures
+            if self.size in figures and self.metric in figures
         }
 
     def _models(self) -> dict[str, Place]:
         """The Keras models on the way, at the size that their weights have in float32."""
-        base, found = self.baseline, dict[str, Place]()
-        if base is None or base.raw_bytes is None:
+        found: dict[str, Place] = {}
+        if self.baseline is None or self.base is None or self.size != "raw_bytes":
             return {}
         for name, artifact in list(self.artifacts.items())[-SHOWN:]:
-            share = self._parameters(artifact) if artifact.format == "keras" and name != base.name else None
+            share = self._parameters(artifact) if artifact.format == "keras" and name != self.baseline.name else None
             if share is not None and self.metric in artifact.metrics:
-                found[name] = (base.raw_bytes * share, artifact.metrics[self.metric])
+                found[name] = (self.base * share, artifact.metrics[self.metric])
         return found
 
     def _parameters(self, artifact: Artifact) -> float | None:
@@ -121,9 +133,9 @@ class Overview:
         rest = [one for one in found.front if one.number != found.chosen and self.metric in one.test] if found else []
         return [
             Point(
-                one.raw_bytes,
+                getattr(one, self.size),
                 one.test[self.metric],
-                f"{one.file}: {self.metric} {one.test[self.metric]:.4f}, {one.raw_bytes:,.0f} B",
+                f"{one.file}: {self.metric} {one.test[self.metric]:.4f}, {getattr(one, self.size):,.0f} B",
                 style="s0",
                 size=4,
             )
@@ -144,8 +156,8 @@ class Overview:
         found = []
         for artifact in self.artifacts.values():
             outcome = artifact.details.of(SearchOutcome)
-            if outcome and outcome.wish.raw_bytes is not None:
-                found.append(Limit("x", outcome.wish.raw_bytes, f"budget {outcome.wish.raw_bytes:,.0f} B"))
+            if outcome and (budget := getattr(outcome.wish, self.size)):
+                found.append(Limit("x", budget, f"budget {budget:,.0f} B"))
             gate = artifact.details.of(AccuracyGate)
             if gate and gate.max_drop is not None and gate.metric == self.metric and self.final in gate.files:
                 sign = 1 if higher_is_better(gate.metric) is not False else -1

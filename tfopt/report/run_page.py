@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.verification import AccuracyGate
 from tfopt.report.baseline import Baseline, baseline_of
-from tfopt.report.blocks import Block, Callout, Fact, Facts, Grid, Link, Table
-from tfopt.report.headline import sentence
+from tfopt.report.blocks import Block, Callout, Fact, Facts, Folded, Grid, Link, Table
+from tfopt.report.headline import SameClass, sentence
 from tfopt.report.overview import Measured, Overview
 from tfopt.report.page import Page, Part
 from tfopt.report.section import SECTIONS
 from tfopt.report.units import duration, share
+
+# Warnings that are not folded.
+SHOWN = 4
 
 
 def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measured: Measured) -> Page:
@@ -30,18 +33,24 @@ def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measur
     figures: Mapping[str, float] = measured[final] if final else {}
     gated = [gate.metric for artifact in artifacts.values() if (gate := artifact.details.of(AccuracyGate))]
     metric = next((score for score in (*gated, *scores) if score in figures), "")
+    same_class = _same_class(artifacts[final], figures, baseline) if final else None
     told = [(section, section.blocks(artifacts)) for section in SECTIONS.values()]
     # First of all what must not be missed.
-    intro: list[Block] = [block for _, blocks in told for block in blocks if isinstance(block, Callout)]
+    callouts = [block for _, blocks in told for block in blocks if isinstance(block, Callout)]
+    failures = [block for block in callouts if block.tone == "failure"]
+    warnings = [block for block in callouts if block.tone == "warning"]
+    intro: list[Block] = [*failures, *warnings[:SHOWN]]
+    if len(warnings) > SHOWN:
+        intro.append(Folded(f"{len(warnings) - SHOWN} more warnings", warnings[SHOWN:]))
     if final:
         drawn = Overview(artifacts, measured, metric, baseline, final).figure() if metric else None
-        facts = _facts(artifacts[final], figures, metric, baseline)
+        facts = _facts(artifacts[final], figures, metric, baseline, same_class)
         intro.append(Grid([*([drawn] if drawn else []), facts]))
     parts = [Part("models", "All models", [models])]
     for section, blocks in told:
         if rest := [block for block in blocks if not isinstance(block, Callout)]:
             parts.append(Part(section.name, section.title, rest))
-    lead = sentence(baseline, figures, (metric,) if metric else ())
+    lead = sentence(baseline, figures, (metric,) if metric else (), same_class)
     return Page(
         name,
         lead,
@@ -52,7 +61,21 @@ def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measur
     )
 
 
-def _facts(artifact: Artifact, figures: Mapping[str, float], metric: str, baseline: Baseline | None) -> Facts:
+def _same_class(artifact: Artifact, figures: Mapping[str, float], baseline: Baseline | None) -> SameClass | None:
+    """How often the final file gives the class of the Keras model that it was made from."""
+    if "agreement" not in figures:
+        return None
+    parent = artifact.parents[0] if artifact.parents else ""
+    return SameClass(figures["agreement"], "" if baseline and parent == baseline.name else parent)
+
+
+def _facts(
+    artifact: Artifact,
+    figures: Mapping[str, float],
+    metric: str,
+    baseline: Baseline | None,
+    same_class: SameClass | None,
+) -> Facts:
     """The figures of the final file, each beside that of the model one started from."""
     path = f"{artifact.name}/{artifact.file}"
     known: Mapping[str, float | None] = {}
@@ -70,6 +93,7 @@ def _facts(artifact: Artifact, figures: Mapping[str, float], metric: str, baseli
         if name in figures:
             before = known.get(name)
             facts.append(Fact(title, text(figures[name]), "" if before is None else f"was {text(before)}"))
-    if "agreement" in figures:
-        facts.append(Fact("same class", share(figures["agreement"]), "as the Keras model"))
-    return Facts([*facts, Fact("file", artifact.name, Link(path, path))])
+    if same_class:
+        whose = f"as {same_class.stage}" if same_class.stage else "as before"
+        facts.append(Fact("same class", share(same_class.share), whose))
+    return Facts([Fact("the file", artifact.name, Link(path, path)), *facts])

@@ -78,11 +78,15 @@ def cells(row: Row, scores: Sequence[str]) -> tuple[str, ...]:
 def write(artifacts: dict[str, Artifact], folder: Path) -> None:
     """Writes the reports of a run into its folder."""
     record = as_record(artifacts)
-    (folder / "report.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
-    (folder / "report.md").write_text(as_markdown(folder.name, artifacts))
-    (folder / PAGE).write_text(as_page(folder.name, artifacts).html())
+    texts = {
+        "report.json": json.dumps(record, indent=2, default=str) + "\n",
+        "report.md": as_markdown(folder.name, artifacts),
+        PAGE: as_page(folder.name, artifacts).html(),
+    }
     if card := as_model_card(folder.name, artifacts):
-        (folder / CARD).write_text(card)
+        texts[CARD] = card
+    for name, content in texts.items():
+        (folder / name).write_text(content, encoding="utf-8", errors="replace")
 
 
 def collect(folder: Path) -> dict[str, Artifact]:

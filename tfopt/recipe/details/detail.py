@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -33,10 +34,17 @@ class Detail:
         Raises:
             pydantic.ValidationError: The value is not of this kind.
         """
-        return TypeAdapter(cls).validate_python({fields(cls)[0].name: value} if cls.bare else value)
+        kind: Any = cls
+        return _adapter(kind).validate_python({fields(cls)[0].name: value} if cls.bare else value)
 
 
 D = TypeVar("D", bound=Detail)
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """What checks values of a kind, made once: a report reads each detail many times."""
+    return TypeAdapter(kind)
 
 
 class Details(dict[str, Any]):

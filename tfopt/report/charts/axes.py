@@ -133,14 +133,14 @@ class Frame:
             add(self.svg, "line", text, style=style, x1=place, x2=place, y1=self.y.start, y2=self.y.end)
             left = place > (self.x.start + self.x.end) / 2
             anchor, shift = ("end", -5) if left else ("start", 5)
-            add(self.svg, "text", text=text, style="note", x=place + shift, y=self.y.end - 5, text_anchor=anchor)
+            add(self.svg, "text", text=text, style="note halo", x=place + shift, y=self.y.end - 5, text_anchor=anchor)
 
     def horizontal(self, at: float, text: str, style: str = "limit") -> None:
         """A line at a value of y, with its name."""
         if self.y.holds(at):
             place = self.y(at)
             add(self.svg, "line", text, style=style, x1=self.x.start, x2=self.x.end, y1=place, y2=place)
-            add(self.svg, "text", text=text, style="note", x=self.x.end - 2, y=place - 5, text_anchor="end")
+            add(self.svg, "text", text=text, style="note halo", x=self.x.end - 2, y=place - 5, text_anchor="end")
 
 
 @dataclass(frozen=True)
