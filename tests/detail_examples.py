@@ -28,6 +28,7 @@ from tfopt.recipe.details.training import (
     SparsityRecords,
     TrainingHistory,
 )
+from tfopt.recipe.details.usage import ClassRule, TensorUsage, Usage
 from tfopt.recipe.details.verification import (
     AccuracyGate,
     CarriedOver,
@@ -88,6 +89,16 @@ FIGURES_JSON = {
 }
 # One white pixel.
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
+TENSOR_JSON = {
+    "name": "image",
+    "place": 0,
+    "dtype": "int8",
+    "shape": [1, 8, 8, 1],
+    "scale": 0.0625,
+    "zero_point": -128,
+    "preparation": ["divides by 16 (Rescaling)"],
+    "decides": None,
+}
 
 EXAMPLES = [
     (TrainingHistory({"loss": [1.0, 0.5], "val_loss": [1.5, 0.75]}), {"loss": [1.0, 0.5], "val_loss": [1.5, 0.75]}),
@@ -203,6 +214,35 @@ EXAMPLES = [
             "metric": "accuracy",
             "max_drop": 0.01,
             "files": {"int8": {"baseline": "train", "before": 0.95, "after": 0.9, "drop": 0.05}},
+        },
+    ),
+    (
+        Usage(
+            (TensorUsage("image", 0, "int8", (1, 8, 8, 1), 0.0625, -128, ("divides by 16 (Rescaling)",)),),
+            (TensorUsage("digit", 0, "int8", (1, 10), 0.00390625, -128, (), ClassRule("largest", 10)),),
+            "serving_default",
+            False,
+            ("CONV_2D", "SOFTMAX"),
+            "",
+            4992,
+        ),
+        {
+            "inputs": [TENSOR_JSON],
+            "outputs": [
+                {
+                    **TENSOR_JSON,
+                    "name": "digit",
+                    "shape": [1, 10],
+                    "scale": 0.00390625,
+                    "preparation": [],
+                    "decides": {"rule": "largest", "count": 10, "threshold": 0.5},
+                }
+            ],
+            "signature": "serving_default",
+            "stateful": False,
+            "ops": ["CONV_2D", "SOFTMAX"],
+            "not_on_tflm": "",
+            "arena_bytes": 4992,
         },
     ),
     (

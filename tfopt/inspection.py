@@ -16,6 +16,7 @@ from tfopt.errors import ModelError
 from tfopt.tabular import Tabular
 
 if TYPE_CHECKING:
+    from tfopt.recipe.details.usage import Usage
     from tfopt.tflite.file import FileSummary, Op
 
 
@@ -55,6 +56,7 @@ class ModelSummary(Tabular):
         parts: Layers or ops, in order.
         remarks: Notable facts about a `.tflite`: ops in float among integers, loops, ops that LiteRT does not
             have, kernels that are stored sparse.
+        usage: How a `.tflite` is fed and read; `tfopt.snippet` makes the code of it.
     """
 
     format: str
@@ -64,6 +66,7 @@ class ModelSummary(Tabular):
     outputs: tuple[str, ...]
     parts: tuple[PartSummary, ...]
     remarks: tuple[str, ...] = ()
+    usage: Usage | None = None
 
     @property
     def parameters(self) -> int:
@@ -131,6 +134,7 @@ def inspect(model: Any, trust: bool = False) -> ModelSummary:
 
 
 def _of_tflite(source: Path | bytes) -> ModelSummary:
+    from tfopt.deployment.file_usage import recorded_usage, usage
     from tfopt.tflite.file import read
 
     summary = read(source)
@@ -159,7 +163,8 @@ def _of_tflite(source: Path | bytes) -> ModelSummary:
 
     sizes = summary.bytes, summary.gzip_bytes
     ends = lines(summary.inputs), lines(summary.outputs)
-    return ModelSummary("tflite", *sizes, *ends, tuple(parts), tuple(_remarks(summary)))
+    found = recorded_usage(source) if isinstance(source, Path) else usage(source)
+    return ModelSummary("tflite", *sizes, *ends, tuple(parts), tuple(_remarks(summary)), found)
 
 
 def _remarks(summary: FileSummary) -> Iterator[str]:

@@ -38,6 +38,7 @@ def test_the_names_are_the_keys_of_the_record():
         "sparsity_log",
         "steps",
         "tune",
+        "usage",
         "warnings",
         "weights",
     ]

@@ -13,6 +13,7 @@ from tfopt.recipe.details.quantization import AccuracySteps, Audit, ConversionNo
 from tfopt.recipe.details.search import SearchOutcome, TuningOutcome
 from tfopt.recipe.details.timing import Latencies
 from tfopt.recipe.details.training import ChannelRemoval, SparsityRecords, TrainingHistory
+from tfopt.recipe.details.usage import Usage
 from tfopt.recipe.details.verification import AccuracyGate, CarriedOver, ClassChanges, ClassScores
 from tfopt.recipe.details.weights import QuantizationErrors, WeightsByLayer
 from tfopt.registry import Registry
@@ -54,6 +55,7 @@ CASES = {
         "## made: on LiteRT for Microcontrollers",
     ),
     "latency": (with_details(Latencies), "## made: latency"),
+    "usage": (with_details(Usage), "## made: how to feed and read the file"),
     "notes": (with_details(ConversionNotes), "## made: how it was made"),
     "skipped": (replace(PLAIN, skipped=(Skipped("last", "no kernel"),)), "## made: left as it was"),
     "carried": (with_details(CarriedOver), "## made: carried over from a tf_keras model"),

@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib.util
+import re
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -322,3 +324,18 @@ def test_ops_with_graphs_of_their_own_are_control_flow():
         assert any("subgraph" in field.lower() for field in fields)
     loop = chain(layers.Input((6, 3)), layers.LSTM(5))
     assert [op.name for op in read(convert(loop, "float32")).ops if op.facts.loop] == ["WHILE"]
+
+
+def test_the_ops_that_tflm_is_said_to_have_are_those_of_its_package():
+    package = pytest.importorskip("tflite_micro")
+    library = next(Path(package.__file__).parent.rglob("_runtime.so")).read_bytes()
+    names = {name for name in vars(schema.BuiltinOperator) if name.isupper() or name[:1].isupper()}
+    there = {name for name in names if f"Register_{name}Ev".encode() in library}
+    assert {name for name in names if facts_of(name).micro} == there - {"CUSTOM"}
+
+
+def test_the_methods_of_tflms_resolver_are_called_as_tflm_calls_them():
+    header = Path(__file__).parents[1] / "deployment/runtimes/tensorflow/lite/micro/micro_mutable_op_resolver.h"
+    methods = {f"Add{name}" for name in re.findall(r"^  METHOD\((\w+)\)", header.read_text(), re.MULTILINE)}
+    names = (name for name in vars(schema.BuiltinOperator) if name[:1].isupper())
+    assert {facts_of(name).micro for name in names} - {None} == methods

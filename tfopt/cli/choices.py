@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from typing import Any
 
 from typer.core import TyperCommand
 
 _REGISTRY = re.compile(r"\{([A-Z_]+)\}")
+# The modules of registries that are not in `tfopt.recipe.export`.
+_ELSEWHERE = {"SNIPPETS": "tfopt.deployment.snippet"}
 
 
 class Command(TyperCommand):
@@ -23,7 +26,7 @@ class Command(TyperCommand):
 
 
 def _names(registry: str) -> str:
-    from tfopt.recipe import export
     from tfopt.recipe.settings import either
 
-    return either(getattr(export, registry))
+    place = importlib.import_module(_ELSEWHERE.get(registry, "tfopt.recipe.export"))
+    return either(getattr(place, registry))

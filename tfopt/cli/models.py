@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
+from tfopt.cli.feeding import conversion_lines, print_snippet, usage_lines
 from tfopt.cli.screen import open_console, print_json, print_table, print_warnings, relative_path
 
 if TYPE_CHECKING:
@@ -194,6 +195,7 @@ def _show(converted: Conversion, file: Path, answer: Answer) -> None:
     lines += [f"left  {skipped.where}: {skipped.reason}" for skipped in converted.skipped]
     lines += [f"{name}  {value:,.6g}" for name, value in converted.figures.items()]
     lines += [f"file  {relative_path(file.resolve())}  {totals(converted)}"]
+    lines += conversion_lines(converted.content, converted.preparation, file)
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     print_warnings(converted.warnings)
@@ -223,11 +225,17 @@ def _show_audit(console: Console, file: Path, slim: bool) -> None:
 def inspect(
     file: Annotated[Path, typer.Argument(help="A .keras, .h5 or .tflite file, or a SavedModel of Keras 2.")],
     trust: Annotated[bool, typer.Option("--trust", help="Load Python code that the file carries.")] = False,
+    snippet: Annotated[
+        str | None, typer.Option("--snippet", help="Print the code that runs a .tflite instead: {SNIPPETS}.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what is in a model file: layers or ops, dtypes, bytes, zeros."""
+    """Show what is in a model file: layers or ops, dtypes, bytes, zeros, how to feed it."""
     from tfopt.inspection import inspect as look
 
+    if snippet is not None:
+        print_snippet(file, snippet)
+        return
     with Answer(as_json).errors():
         contents = look(file, trust)
     if as_json:
@@ -252,8 +260,9 @@ def inspect(
     total = f"{contents.parameters:,} parameters, {contents.zeros:,} of them zero"
     if contents.bytes is not None:  # a SavedModel is a folder
         total += f"; {contents.bytes:,} B, gzip -9 {contents.gzip_bytes:,} B"
-    for line in (f"in   {', '.join(contents.inputs)}", f"out  {', '.join(contents.outputs)}"):
-        console.print(line, markup=False, highlight=False)
+    ends = [f"in   {', '.join(contents.inputs)}", f"out  {', '.join(contents.outputs)}"]
+    for line in usage_lines(contents.usage, file) if contents.usage else ends:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for remark in contents.remarks:
         console.print(remark, markup=False, highlight=False)
     console.print(total, markup=False, highlight=False)

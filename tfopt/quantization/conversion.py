@@ -14,6 +14,7 @@ from tfopt.errors import ConversionError, TfoptWarning
 from tfopt.metrics import compare_outputs
 from tfopt.models import loading
 from tfopt.models.keras2.migration import Comparison
+from tfopt.models.preparation import preparation
 from tfopt.quantization import noise_sources, validation
 from tfopt.quantization.calibration_data import collect_samples
 from tfopt.quantization.input_range import input_range_warnings
@@ -52,6 +53,7 @@ class Conversion(Tabular):
         made: Summary of the file before its tensor names were removed.
         prepared: The model that it was made from.
         float_bytes: Size in bytes of the model's float32 file; 0 where it is not known.
+        preparation: What the model does to each of its inputs before anything else, in words.
     """
 
     content: bytes
@@ -64,6 +66,7 @@ class Conversion(Tabular):
     made: FileSummary | None = field(default=None, repr=False, compare=False)
     prepared: PreparedModel | None = field(default=None, repr=False, compare=False)
     float_bytes: int = 0
+    preparation: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -127,7 +130,7 @@ def convert_with_notes(
 ) -> Conversion:
     """`convert` with the ops that stayed in float, the audit of each op, remarks and warnings."""
     prepared = unroll_if_better(prepare(model, export, calibration)).judged(judged_by)
-    made = finish(prepared, prepared.quantized())
+    made = replace(finish(prepared, prepared.quantized()), preparation=preparation(model))
     if not MODES[export.mode].static:
         return made
     return replace(made, warnings=(*input_range_warnings(model, prepared.samples), *made.warnings))

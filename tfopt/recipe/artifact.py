@@ -38,7 +38,8 @@ LOG = "run.log"
 JOURNAL = ".journal"
 PACKAGES = ("tfopt", "tensorflow", "keras", "tensorflow-model-optimization", "ai-edge-litert", "litert-quantizer")
 PAGE = "report.html"
-RESERVED = (BASELINE, LOG, "recipe.yaml", "report.json", "report.md", PAGE)
+CARD = "model_card.md"
+RESERVED = (BASELINE, LOG, "recipe.yaml", "report.json", "report.md", PAGE, CARD)
 
 
 def content_key(*parts: Any) -> str:
@@ -102,6 +103,11 @@ class Artifact:
     def path(self) -> Path:
         """The model file."""
         return Path(os.path.normpath(self.folder / self.file))
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the model file is the one that was committed."""
+        return self.path.is_file() and self.digest == _sha256(self.path)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -187,7 +193,7 @@ class Workspace:
     def find(self, name: str, key: str) -> Artifact | None:
         """The committed artifact of that name, if it has this key and its file is unchanged."""
         artifact = Artifact.read(self.root / name)
-        return artifact if artifact and artifact.key == key and artifact.digest == _sha256(artifact.path) else None
+        return artifact if artifact and artifact.key == key and artifact.unchanged else None
 
     def begun(self, name: str, key: str) -> bool:
         """Whether a partial folder of that key exists."""
@@ -235,11 +241,20 @@ def _sha256(path: Path) -> str:
 
 def environment() -> dict[str, str]:
     """Machine and versions that results depend on."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
+    found = {"python": platform.python_version(), "machine": platform.machine(), **_processor()}
     for package in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+def _processor() -> dict[str, str]:
+    """The name of the processor, where Linux tells it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return {"processor": line.partition(":")[2].strip()}
+    return {}
 
 
 @contextlib.contextmanager

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tfopt.errors import InputError
-from tfopt.recipe.artifact import PAGE, SOURCE, Artifact, Workspace
+from tfopt.recipe.artifact import CARD, PAGE, SOURCE, Artifact, Workspace
 from tfopt.report.baseline import RATIOS, against, baseline_of, change, measured_baseline
 from tfopt.report.blocks import Table
+from tfopt.report.headline import sentence
 from tfopt.report.markdown import table, text
+from tfopt.report.model_card import model_card
 from tfopt.report.page import Page
 from tfopt.report.run_page import run_page
 from tfopt.report.section import markdown
@@ -108,6 +110,8 @@ def write(artifacts: dict[str, Artifact], folder: Path) -> None:
         "report.md": as_markdown(folder.name, artifacts),
         PAGE: as_page(folder.name, artifacts).html(),
     }
+    if card := as_model_card(folder.name, artifacts):
+        texts[CARD] = card
     for name, content in texts.items():
         (folder / name).write_text(content, encoding="utf-8", errors="replace")
 
@@ -145,6 +149,15 @@ def as_markdown(name: str, artifacts: dict[str, Artifact]) -> str:
     scores = score_names(artifacts)
     lines = [f"# {text(name)}", "", *table(headers(scores), [told(row, scores) for row in rows(artifacts)])]
     return "\n".join([*lines, *markdown(artifacts), ""])
+
+
+def as_model_card(name: str, artifacts: dict[str, Artifact]) -> str | None:
+    """The model card of the last file, for the Hugging Face hub; None for a run without one."""
+    scores, models = score_names(artifacts), rows(artifacts)
+    shown = Table(headers(scores), [cells(row, scores) for row in models])
+    measured = {row.stage: row.metrics for row in models}
+    lead = sentence(baseline_of(artifacts), next(reversed(measured.values()), {}), tuple(scores))
+    return model_card(name, artifacts, measured, shown, lead)
 
 
 def as_page(name: str, artifacts: dict[str, Artifact]) -> Page:

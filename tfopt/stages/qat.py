@@ -17,6 +17,7 @@ from tfopt.recipe.settings import OneOf
 from tfopt.recipe.stage import Context
 from tfopt.stages.conversion_warnings import warning_details
 from tfopt.stages.training_stage import TrainingStage
+from tfopt.stages.usage_record import usage_detail
 
 if TYPE_CHECKING:
     import keras
@@ -131,5 +132,6 @@ class Qat(Export, TrainingStage):
                 *warning_details(conversion, context.data.calibration(self.samples, context.seed), context, self.mode),
                 conversion.audit,
                 *layer_report(conversion),
+                usage_detail(file, model, context, conversion.figures),
             ],
         )

@@ -21,6 +21,7 @@ from tfopt.stages.conversion_warnings import warning_details
 from tfopt.stages.qat import Qat
 from tfopt.stages.scoring import check_drop, check_gate, gated, metrics_of
 from tfopt.stages.training_stage import BatchSize, Distill, Optimizer
+from tfopt.stages.usage_record import usage_detail
 
 if TYPE_CHECKING:
     from tfopt.quantization.accuracy_search import Outcome
@@ -178,7 +179,7 @@ class Quantize(Export, Stage):
         with storage_errors(file):
             file.write_bytes(converted.content)
         details += [ConversionNotes(converted.notes), *warning_details(converted, calibration, context, self.mode)]
-        details += [converted.audit, *layer_report(converted)]
+        details += [converted.audit, *layer_report(converted), usage_detail(file, model, context, converted.figures)]
         return context.artifact(
             self,
             inputs,

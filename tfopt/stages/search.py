@@ -24,6 +24,7 @@ from tfopt.stages.quantize import Quantize
 from tfopt.stages.scoring import check_drop, check_gate, gated, metrics_of
 from tfopt.stages.search_candidates import CandidateBuilder, shared_training_settings
 from tfopt.stages.subpipeline import warnings_of
+from tfopt.stages.usage_record import usage_detail
 
 if TYPE_CHECKING:
     from tfopt.search.model_profile import ModelProfile
@@ -277,7 +278,7 @@ class Search(Stage):
             metrics={**scores, **sizes(file)},
             scores=tuple(scores),
             skipped=tuple(Skipped(where, reason) for where, reason in builder.profile.skipped),
-            details=[outcome],
+            details=[outcome, usage_detail(file, context.load(inputs[0]), context, {})],
             failed=None if chosen.meets(objective) else f"{context.name}: {failure}",
         )
 

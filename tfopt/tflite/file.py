@@ -192,7 +192,7 @@ def _summary(content: bytes, model: Any) -> FileSummary:
         for op in graph.operators or []:
             code = model.operatorCodes[op.opcodeIndex]
             inputs = tuple(tensors[number, i] for i in op.inputs if i >= 0)
-            ops.append(Op(_op_name(code), inputs, tuple(tensors[number, i] for i in op.outputs), number))
+            ops.append(Op(op_name(code), inputs, tuple(tensors[number, i] for i in op.outputs), number))
     constants: dict[int, Tensor] = {}
     for number, graph in enumerate(model.subgraphs):
         for index, tensor in enumerate(graph.tensors):
@@ -262,7 +262,8 @@ def _names(enum: str) -> dict[int, str]:
     return {value: key for key, value in vars(getattr(schema, enum)).items() if isinstance(value, int)}
 
 
-def _op_name(code: Any) -> str:
+def op_name(code: Any) -> str:
+    """The name of an operator code: the schema's, or that of a custom op."""
     if code.customCode:
         return str(code.customCode, "utf-8", "replace")
     return _names("BuiltinOperator").get(flatbuffer.builtin_operator(code), "?")

@@ -1,0 +1,54 @@
+"""The lines and the code with which commands say how a `.tflite` is fed and read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfopt.recipe.details.usage import Usage
+
+
+def usage_lines(found: Usage, file: Path) -> Iterator[str]:
+    """What each input takes and each output gives, and the command that prints the code."""
+    from tfopt.deployment.words import described
+
+    for side, name, meaning in described(found):
+        yield f"{side:4} {name}: {meaning}"
+    yield f"code tfopt inspect {file} --snippet python; {_others(found)}"
+
+
+def conversion_lines(content: bytes, preparation: Mapping[str, tuple[str, ...]], file: Path) -> Iterator[str]:
+    """`usage_lines` of a file that was just converted."""
+    from tfopt.deployment.file_usage import usage
+
+    return usage_lines(usage(content, preparation), file)
+
+
+def print_snippet(file: Path, language: str) -> None:
+    """Prints the code for a file, and nothing else.
+
+    Raises:
+        InputError: There is no such language, or the file is no `.tflite`, or there is no code for it.
+    """
+    from tfopt.deployment.snippet import chosen_language, snippet
+    from tfopt.errors import InputError
+
+    chosen_language(language)
+    if not file.is_file() or file.suffix in (".keras", ".h5", ".hdf5"):
+        raise InputError(f"there is code for a .tflite file alone: convert the model first. Received: {file}.")
+    sys.stdout.write(snippet(file, language))
+
+
+def languages() -> dict[str, Any]:
+    """The languages that there is code in, by name."""
+    from tfopt.deployment.snippet import SNIPPETS
+
+    return dict(SNIPPETS)
+
+
+def _others(found: Usage) -> str:
+    names = [name for name, entry in languages().items() if name != "python" and not entry.reason(found)]
+    return f"or {', '.join(names)}" if names else "no other language"

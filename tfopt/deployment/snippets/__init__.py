@@ -1,0 +1,1 @@
+"""The languages of snippets, one a file."""
