@@ -58,6 +58,17 @@ def mobilenet_v2(k, size=96):
     return k.applications.MobileNetV2((size, size, 3), weights=None, classes=10, classifier_activation=None)
 
 
+def chain(count):
+    """A chain of so many small Dense layers, whose steps cost little beside what is done for each layer."""
+
+    def build(k):
+        layers = k.layers
+        first = layers.Input((32,)) if k is keras else layers.InputLayer((32,))
+        return k.Sequential([first, *(layers.Dense(32, activation="relu") for _ in range(count - 1)), layers.Dense(10)])
+
+    return build
+
+
 # What `MagnitudePruning` takes besides a sparsity
 PATTERNS = {
     "per layer": {},
@@ -73,6 +84,7 @@ CASES = {
     "digits": (digits, (8, 8, 1), 32, 20, 40, 100),
     "lenet_300_100": (lenet_300_100, (784,), 64, 20, 40, 100),
     "mobilenet_v2": (mobilenet_v2, (96, 96, 3), 32, 2, 10, 10),
+    **{f"layers_{count}": (chain(count), (32,), 32, 20, 40, 100) for count in (1, 10, 100)},
 }
 
 

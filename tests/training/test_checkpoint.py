@@ -47,19 +47,19 @@ def state(model):
 
 
 @pytest.mark.parametrize(
-    ("more", "file"),
-    [((layers.Dropout(0.5),), VARIABLES), ((Counting(),), WEIGHTS), ((Half(),), WEIGHTS)],
+    ("make", "file"),
+    [(lambda: layers.Dropout(0.5), VARIABLES), (Counting, WEIGHTS), (Half, WEIGHTS)],
     ids=["variables", "own state", "bfloat16"],
 )
-def test_the_state_of_model_and_optimizer_comes_back(more, file, tmp_path):
-    model = network(*more)
+def test_the_state_of_model_and_optimizer_comes_back(make, file, tmp_path):
+    model = network(make())
     model.fit(np.ones((8, 2)), np.ones((8, 1)), batch_size=2, verbose=0)
     backup = EpochBackup(tmp_path, State(), ())
     backup.set_model(model)
     backup.on_epoch_end(0, {"loss": 1.0})
     assert (tmp_path / "epoch-000001" / file).exists()
 
-    other = network(*(type(layer).from_config(layer.get_config()) for layer in more))
+    other = network(make())
     assert state(other) != state(model)
     restored = State()
     EpochBackup(tmp_path, restored, ()).restore_model(other)
