@@ -29,6 +29,7 @@ from tfopt.models.layers import LayerRef, check_names, operations, walk
 from tfopt.output_capture import captured
 from tfopt.quantization import identities
 from tfopt.quantization.calibration_data import OPEN
+from tfopt.quantization.freezing import FrozenConverter
 from tfopt.quantization.identities import Identities
 from tfopt.quantization.name_scopes import scoped
 from tfopt.quantization.op_replacement import can_replace, ops_replaced
@@ -111,7 +112,7 @@ def _converted(model: keras.Model, sample: Any, batch: int | None, sparse: bool,
     with captured() as noise:
         try:
             traced = trace(model, sample, batch, replaced)
-            converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.function])
+            converter = FrozenConverter([traced.function])
             if sparse:
                 converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
             content = converter.convert()
