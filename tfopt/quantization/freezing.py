@@ -14,8 +14,8 @@ from typing import Any
 import tensorflow as tf
 
 
-class FrozenConverter(tf.lite.TFLiteConverter):  # type: ignore[misc]
-    """`TFLiteConverter` for one concrete function; `FrozenConverter([function]).convert()` gives the same bytes."""
+class FrozenConverter(tf.lite.TFLiteConverter):
+    """`TFLiteConverter` for one concrete function; `from_concrete_functions([function]).convert()` gives the same bytes."""
 
     def _freeze_concrete_function(self) -> tuple[Any, list[Any], list[Any], Any]:
         """The graph with its variables as constants, its inputs, its outputs, and the function that they come from."""
