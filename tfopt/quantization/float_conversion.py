@@ -30,7 +30,7 @@ from tfopt.output_capture import captured
 from tfopt.quantization import identities
 from tfopt.quantization.calibration_data import OPEN
 from tfopt.quantization.clustered_kernels import codebook
-from tfopt.quantization.freezing import FrozenConverter
+from tfopt.quantization.freezing import FrozenConverter, give_back_memory
 from tfopt.quantization.identities import Identities
 from tfopt.quantization.name_scopes import scoped
 from tfopt.quantization.op_replacement import can_replace, ops_replaced
@@ -122,6 +122,7 @@ def _converted(model: keras.Model, sample: Any, batch: int | None, sparse: bool,
             if sparse:
                 converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
             content = converter.convert()
+            give_back_memory()
         except (ModelError, ConversionError):
             raise
         except Exception as error:

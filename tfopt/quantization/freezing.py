@@ -9,6 +9,8 @@ All names here are private to TensorFlow. Where a release has others, its own fr
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from typing import Any
 
 import tensorflow as tf
@@ -33,3 +35,12 @@ class FrozenConverter(tf.lite.TFLiteConverter):
         held = {placeholder.ref() for _, placeholder in function.graph.captures}
         inputs = [tensor for tensor in function.inputs if tensor.ref() not in held]
         return graph, inputs, list(function.outputs), function
+
+
+def give_back_memory() -> None:
+    """Hands to the system what was freed: glibc keeps the converter's copies of the weights for the process.
+
+    Where the C library has no such call, nothing is done.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
