@@ -17,7 +17,7 @@ import tensorflow as tf
 
 
 class FrozenConverter(tf.lite.TFLiteConverter):
-    """`TFLiteConverter` for one concrete function; `from_concrete_functions([function]).convert()` gives the same bytes."""
+    """`TFLiteConverter` of one concrete function, with the same bytes."""
 
     def _freeze_concrete_function(self) -> tuple[Any, list[Any], list[Any], Any]:
         """The graph with its variables as constants, its inputs, its outputs, and the function that they come from."""
