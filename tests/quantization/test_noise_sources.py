@@ -222,9 +222,9 @@ def test_of_many_layers_some_are_measured_and_the_operations_first(monkeypatch):
     looked = []
     measure = noise_sources.measure_groups
 
-    def watched(prepared, work):
+    def watched(prepared, work, **settings):
         looked.extend(group.name for group, _ in work)
-        return measure(prepared, work)
+        return measure(prepared, work, **settings)
 
     monkeypatch.setattr(noise_sources, "measure_groups", watched)
     monkeypatch.setattr(noise_sources, "MOST", 3)

@@ -160,7 +160,7 @@ class _Hidden(Exception):
 
 class _Observer:
     def __init__(self, content: bytes, resolver: Any):
-        parsed = flatbuffer.parse(content)
+        parsed = flatbuffer.view(content)
         graph, buffers = parsed.subgraphs[0], parsed.buffers
         constant = {i for i, t in enumerate(graph.tensors) if buffers[t.buffer].data is not None}
         # A loop hands on values that nothing after it reads, and LiteRT gives those no memory.

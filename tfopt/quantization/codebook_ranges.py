@@ -17,17 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from tfopt.models.layers import Kernel, prunable
+from tfopt.quantization.clustered_kernels import codebook
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.weight_matching import stored_kernels
-from tfopt.tflite.file import Op, is_codebook
-
-
-def codebook(kernel: Kernel) -> bool:
-    """Whether a kernel is clustered: it has few distinct values, but is not all zeros."""
-    weights = np.asarray(kernel.variable.value.numpy())
-    kept = weights[weights != 0]
-    return kept.size > 0 and is_codebook(np.unique(kept).size, kept.size)
+from tfopt.tflite.file import Op
 
 
 def codebook_ranges(source: FloatModel) -> dict[str, Any]:
@@ -39,7 +32,7 @@ def codebook_ranges(source: FloatModel) -> dict[str, Any]:
     Returns:
         `min` and `max` by kernel name, of the kernel's size along its channels and of size 1 along all other axes.
     """
-    if not any(codebook(kernel) for place in source.places for kernel in prunable(place, asked=True)):
+    if not source.clustered:
         return {}
     found: dict[str, Any] = {}
     for one in stored_kernels(source):

@@ -130,7 +130,7 @@ def convert_with_notes(
 ) -> Conversion:
     """`convert` with the ops that stayed in float, the audit of each op, remarks and warnings."""
     prepared = unroll_if_better(prepare(model, export, calibration)).judged(judged_by)
-    made = replace(finish(prepared, prepared.quantized()), preparation=preparation(model))
+    made = replace(finish(prepared, prepared.file), preparation=preparation(model))
     if not MODES[export.mode].static:
         return made
     return replace(made, warnings=(*input_range_warnings(model, prepared.samples), *made.warnings))
@@ -172,19 +172,20 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     }
     skipped = left_in_float(summary, mode, reasons) if mode.quantizes else ()
     said = _Said()
-    if mode.quantizes:
-        if not is_quantized(summary):
-            raise ConversionError(
-                f"nothing could be quantized to {mode.name}: the file would be the float one. "
-                f"Ops: {', '.join(dict.fromkeys(op.name for op in summary.ops))}."
-            )
-        said = _judged(prepared, content)
+    if mode.quantizes and not is_quantized(summary):
+        raise ConversionError(
+            f"nothing could be quantized to {mode.name}: the file would be the float one. "
+            f"Ops: {', '.join(dict.fromkeys(op.name for op in summary.ops))}."
+        )
     looked = audit(source, content)
-    validation.check_target(looked, target)
     content = (
         validation.check_slim(content, prepared.few) if export.slim else flatbuffer.pack(flatbuffer.parse(content))
     )
-    differences = compare_outputs(prepared.expected, Runner(content)(prepared.few))
+    got = Runner(content)(prepared.few)
+    if mode.quantizes:
+        said = _judged(prepared, prepared.snr_of(got))
+    validation.check_target(looked, target)
+    differences = compare_outputs(prepared.expected, got)
     figures = {f"calibration_{name}": differences[name] for name in ("snr_db", "max_error")}
     figures |= validation.measure_on_target(target, content, prepared.few)
     notes = (*prepared.notes, *_remarks(prepared, summary), *said.notes)
@@ -203,14 +204,17 @@ class _Said:
     options: tuple[tuple[str, str], ...] = ()
 
 
-def _judged(prepared: PreparedModel, content: bytes) -> _Said:
+def _judged(prepared: PreparedModel, snr: float) -> _Said:
     """Refuses a file of too much noise, or says of one how noisy it is, and which ops make it so.
+
+    Args:
+        prepared: The prepared model that the file was made from.
+        snr: The file's signal-to-noise ratio, in decibels.
 
     Raises:
         ConversionError: The signal-to-noise ratio is too low.
     """
     export, mode = prepared.export, MODES[prepared.export.mode]
-    snr = prepared.snr(content)
     least = {"snr": mode.least_snr_db, "training": 0.0, "metric": -math.inf}[prepared.judged_by]
     least = least if export.least_snr_db is None else export.least_snr_db
     if snr > least and snr >= GOOD_SNR_DB:

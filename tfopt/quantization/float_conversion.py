@@ -25,10 +25,12 @@ import tensorflow as tf
 from tfopt.errors import ConversionError, ModelError
 from tfopt.keras_private import own_variables
 from tfopt.models import signature
-from tfopt.models.layers import LayerRef, check_names, operations, walk
+from tfopt.models.layers import LayerRef, check_names, operations, prunable, walk
 from tfopt.output_capture import captured
 from tfopt.quantization import identities
 from tfopt.quantization.calibration_data import OPEN
+from tfopt.quantization.clustered_kernels import codebook
+from tfopt.quantization.freezing import FrozenConverter, give_back_memory
 from tfopt.quantization.identities import Identities
 from tfopt.quantization.name_scopes import scoped
 from tfopt.quantization.op_replacement import can_replace, ops_replaced
@@ -91,9 +93,14 @@ class FloatModel:
         return constants(self.content)
 
     @functools.cached_property
+    def clustered(self) -> bool:
+        """Whether some kernel of the Keras model is clustered."""
+        return any(codebook(kernel) for place in self.places for kernel in prunable(place, asked=True))
+
+    @functools.cached_property
     def unused_inputs(self) -> tuple[str, ...]:
         """The names of the inputs that no output depends on."""
-        graph = flatbuffer.parse(self.content).subgraphs[0]
+        graph = flatbuffer.view(self.content).subgraphs[0]
         taken = {int(i) for op in graph.operators for i in op.inputs} | {int(i) for i in graph.outputs}
         return tuple(graph.tensors[int(i)].name.decode() for i in graph.inputs if int(i) not in taken)
 
@@ -121,10 +128,11 @@ def _converted(model: keras.Model, sample: Any, batch: int | None, sparse: bool,
     with captured() as noise:
         try:
             traced = trace(model, sample, batch, replaced)
-            converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.function])
+            converter = FrozenConverter.from_concrete_functions([traced.function])
             if sparse:
                 converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
             content = converter.convert()
+            give_back_memory()
         except (ModelError, ConversionError):
             raise
         except Exception as error:

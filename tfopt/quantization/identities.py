@@ -113,6 +113,8 @@ def with_integer_inputs(
         The bytes, the numbers of the casts that are gone, and the names of the inputs that are integers now.
     """
     summary, final, known = read(content), set(output_names(content)), constants(content)
+    if not any(op.name == "CAST" for op in summary.ops):
+        return content, (), ()
     model = flatbuffer.parse(content)
     graph = model.subgraphs[0]
     outer = [(index, op) for index, op in enumerate(summary.ops) if not op.graph]

@@ -9,7 +9,7 @@ from tfopt.errors import ConversionError, ModelError
 from tfopt.quantization import quantizer
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.op_audit import is_quantized
-from tfopt.quantization.prepared_model import PreparedModel
+from tfopt.quantization.prepared_model import CHECKED_SAMPLES, PreparedModel
 from tfopt.quantization.remedies import NoiseSources, Remedy
 from tfopt.quantization.rules import resolve
 from tfopt.quantization.sensitivity import Group, Sensitivity, groups, measure_groups
@@ -49,7 +49,7 @@ def loudest(prepared: PreparedModel) -> list[Sensitivity]:
     source = prepared.source
     most = min(max(BYTES // len(source.content), FEWEST), MOST)
     work = [(group, at) for group in _candidates(source) if (at := _precision(prepared, group)) != "float"]
-    return telling(measure_groups(prepared, work[:most]))
+    return telling(measure_groups(prepared, work[:most], count=CHECKED_SAMPLES))
 
 
 def telling(measured: Iterable[Sensitivity]) -> list[Sensitivity]:

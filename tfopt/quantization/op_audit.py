@@ -83,7 +83,7 @@ def is_quantized(summary: FileSummary) -> bool:
 
 def float_at_ends(content: bytes) -> bool:
     """Whether some op in floating point reads an input of a file, or makes an output, that is in integers."""
-    parsed = flatbuffer.parse(content)
+    parsed = flatbuffer.view(content)
     graph = parsed.subgraphs[0]
     inputs, outputs = {int(i) for i in graph.inputs}, {int(i) for i in graph.outputs}
     for op in graph.operators:

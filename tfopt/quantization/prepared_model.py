@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tfopt.errors import ConversionError
-from tfopt.metrics import compare_outputs
+from tfopt.metrics import Outputs, compare_outputs
 from tfopt.quantization import quantizer, rules, validation
 from tfopt.quantization.calibration import ActivationExtremes, observe_extremes
 from tfopt.quantization.float_conversion import FloatModel
@@ -89,15 +89,19 @@ class PreparedModel:
 
     def judged(self, by: JudgedBy) -> PreparedModel:
         """The same with something else that decides on noisy outputs."""
-        return self._like(replace(self, judged_by=by))
+        return self._like(replace(self, judged_by=by), "file")
+
+    def with_notes(self, notes: Iterable[str]) -> PreparedModel:
+        """The same with other remarks."""
+        return self._like(replace(self, notes=tuple(notes)), "file")
 
     def with_ranges(self, trained: Mapping[str, Any]) -> PreparedModel:
         """The same with ranges that a training has set."""
         return self._like(replace(self, trained=trained))
 
-    def _like(self, other: PreparedModel) -> PreparedModel:
+    def _like(self, other: PreparedModel, *also: str) -> PreparedModel:
         """Another model of the same float file and samples, with what was measured of them already."""
-        known = ("extremes", "few", "expected", "assigned")
+        known = ("extremes", "few", "expected", "assigned", *also)
         vars(other).update({name: vars(self)[name] for name in known if name in vars(self)})
         return other
 
@@ -108,7 +112,10 @@ class PreparedModel:
 
     def snr(self, content: bytes) -> float:
         """The signal-to-noise ratio of a file's outputs against the float file's, in decibels; of several the worst."""
-        got = Runner(content)(self.few)
+        return self.snr_of(Runner(content)(self.few))
+
+    def snr_of(self, got: Outputs) -> float:
+        """`snr` of a file's outputs on the few samples."""
         validation.check_finite(got)
         return min(compare_outputs({name: self.expected[name]}, got)["snr_db"] for name in self.expected)
 
@@ -116,6 +123,11 @@ class PreparedModel:
     def assigned(self) -> rules.PrecisionAssignment:
         """The rules, resolved."""
         return rules.resolve(self.export.rules, self.source, self.export.mode)
+
+    @cached_property
+    def file(self) -> bytes:
+        """The quantized file of the export settings, with its tensor names, not yet checked; made once."""
+        return self.quantized()
 
     def quantized(
         self,

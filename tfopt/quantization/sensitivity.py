@@ -82,16 +82,19 @@ def measure(
 
 
 def measure_groups(
-    prepared: PreparedModel, work: Sequence[tuple[Group, str]], part: Callable[[float], None] = lambda done: None
+    prepared: PreparedModel,
+    work: Sequence[tuple[Group, str]],
+    part: Callable[[float], None] = lambda done: None,
+    count: int = SCORED_SAMPLES,
 ) -> list[Sensitivity]:
-    """`measure` of some groups, each at its precision.
+    """`measure` of some groups, each at its precision, on `count` samples.
 
     In modes that do not quantize activations beforehand, kernels are quantized as in that mode.
     """
     source, mode = prepared.source, MODES[prepared.export.mode]
     ranges = prepared.ranges()
     base = "none" if mode.static else mode.name
-    samples = {name: array[:SCORED_SAMPLES] for name, array in prepared.samples.items()}
+    samples = {name: array[:count] for name, array in prepared.samples.items()}
     expected = Runner(source.content)(samples)
     found = []
     for number, (group, precision) in enumerate(work):

@@ -52,12 +52,12 @@ def unroll_if_better(prepared: PreparedModel) -> PreparedModel:
     for route in (_by_quantizer, _by_converter):
         try:
             flat = route(flat)
-            snr = flat.snr(flat.quantized())
+            snr = flat.snr(flat.file)
             if snr >= RECURRENT_SNR_DB:
                 how = "by TFLiteConverter, " if flat.converted else ""
                 loop = f"{len(prepared.source.content):,} B"
                 note = f"loops were unrolled and quantized, {how}SNR {snr:.1f} dB; with loops, in float32, it is {loop}"
-                return replace(flat, notes=(*tried, note))
+                return flat.with_notes((*tried, note))
             tried.append(f"unrolled, the SNR is {snr:.1f} dB")
         except ConversionError as error:
             tried.append(f"unrolled, {error}")

@@ -47,7 +47,7 @@ class BatchInterpreter:
 
     def __init__(self, source: Path | bytes, workers: int | None = None):
         self._content, model = parse(source)
-        self._runner = Runner(self._content, model=model)
+        self._runner = Runner(self._content)
         self._width = _width(largest_activation(model))
         self._model: Any = model
         self._most = workers or (

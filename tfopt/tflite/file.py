@@ -172,7 +172,7 @@ def read(source: Path | bytes) -> FileSummary:
     """
     content, model = parse(source)
     try:
-        return _summary(content, model)
+        return _kept_summary(content) if len(content) <= flatbuffer.KEPT_BYTES else _summary(content, model)
     except (
         ArithmeticError,
         AttributeError,
@@ -181,6 +181,11 @@ def read(source: Path | bytes) -> FileSummary:
         ValueError,
     ) as error:  # of offsets that lead astray
         raise _cut_short(str(source) if isinstance(source, Path) else "the file") from error
+
+
+@functools.lru_cache(maxsize=flatbuffer.KEPT)
+def _kept_summary(content: bytes) -> FileSummary:
+    return _summary(content, flatbuffer.view(content))
 
 
 def _summary(content: bytes, model: Any) -> FileSummary:
@@ -233,10 +238,23 @@ def tensor_details(tensor: Any) -> dict[str, Any]:
 
 
 def parse(source: Path | bytes) -> tuple[bytes, Any]:
-    """The bytes of a file and its schema object.
+    """The bytes of a file and its schema object, for reading only.
 
     Raises:
         ModelError: The source is not a complete TFLite file.
+    """
+    content = load(source)
+    try:
+        return content, flatbuffer.view(content)
+    except Exception as error:  # the generated reader fails in whatever way a cut-off offset makes it
+        raise _cut_short(str(source) if isinstance(source, Path) else "the file") from error
+
+
+def load(source: Path | bytes) -> bytes:
+    """The bytes of a file that has the mark of a TFLite file.
+
+    Raises:
+        ModelError: The file cannot be read, or has no such mark.
     """
     name = str(source) if isinstance(source, Path) else "the file"
     try:
@@ -247,10 +265,7 @@ def parse(source: Path | bytes) -> tuple[bytes, Any]:
         raise ModelError(
             f"{name} is not a TFLite file: the mark TFL3 is missing. Give one that a converter has written."
         )
-    try:
-        return content, flatbuffer.parse(content)
-    except Exception as error:  # the generated reader fails in whatever way a cut-off offset makes it
-        raise _cut_short(name) from error
+    return content
 
 
 def _cut_short(name: str) -> ModelError:

@@ -13,6 +13,8 @@ from ai_edge_litert import schema_py_generated as schema
 SIGNATURE = "serving_default"
 # Written by the converter about itself; no runtime reads it.
 _CONVERSION_NOTES = b"CONVERSION_METADATA"
+# Of a conversion, the float file and the quantized one are read many times.
+KEPT, KEPT_BYTES = 2, 2**26
 
 
 def parse(content: bytes) -> Any:
@@ -26,6 +28,16 @@ def parse(content: bytes) -> Any:
             buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
             buffer.offset = buffer.size = 0
     return model
+
+
+def view(content: bytes) -> Any:
+    """`parse` for readers, who change nothing: files that were read last are kept as long as they are small."""
+    return _kept(content) if len(content) <= KEPT_BYTES else parse(content)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _kept(content: bytes) -> Any:
+    return parse(content)
 
 
 def builtin_operator(code: Any) -> int:
@@ -83,6 +95,21 @@ def with_signature(model: Any, inputs: Sequence[str], outputs: Sequence[str]) ->
     signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
     signature.inputs, signature.outputs = entries(inputs, graph.inputs), entries(outputs, graph.outputs)
     model.signatureDefs = [signature]
+
+
+def signature_names(content: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of a file's inputs and of its outputs, in the order of its first signature; nothing else is read."""
+    signature = schema.Model.GetRootAs(content, 0).SignatureDefs(0)
+    inputs = (signature.Inputs(index) for index in range(signature.InputsLength()))
+    outputs = (signature.Outputs(index) for index in range(signature.OutputsLength()))
+    return tuple(entry.Name().decode() for entry in inputs), tuple(entry.Name().decode() for entry in outputs)
+
+
+def has_state(content: bytes) -> bool:
+    """Whether a file has variables, which keep their values from run to run; nothing else is read."""
+    model = schema.Model.GetRootAs(content, 0)
+    graphs = (model.Subgraphs(index) for index in range(model.SubgraphsLength()))
+    return any(graph.Tensors(index).IsVariable() for graph in graphs for index in range(graph.TensorsLength()))
 
 
 def rename(model: Any, new: Callable[[str], str]) -> dict[str, str]:

@@ -12,7 +12,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tfopt.data.arrays import add_channel_axis
 from tfopt.errors import ConversionError, DataError
 from tfopt.output_capture import captured
-from tfopt.tflite.file import parse
+from tfopt.tflite import flatbuffer
+from tfopt.tflite.file import load, parse
 
 # Numbers that are quantized at once, so that all that is done to them is done in a core's cache.
 CACHED_NUMBERS = 1 << 16
@@ -32,8 +33,8 @@ class Runner:
         ConversionError: LiteRT cannot run the file; the error carries LiteRT's reason.
     """
 
-    def __init__(self, source: Path | bytes, threads: int = 1, delegate: bool = True, model: Any = None):
-        content, model = parse(source) if model is None else (source, model)
+    def __init__(self, source: Path | bytes, threads: int = 1, delegate: bool = True):
+        content = parse(source)[0] if isinstance(source, Path) else load(source)
         try:
             with captured():
                 kind = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -43,16 +44,15 @@ class Runner:
                 self._interpreter.allocate_tensors()
                 self._runner = self._interpreter.get_signature_runner()
         except (RuntimeError, ValueError) as error:
+            parse(content)  # a damaged file is said to be one
             raise ConversionError(f"LiteRT cannot load the file: {str(error).strip().splitlines()[0]}") from error
         # The runner sorts by name; a model's first output is the first of its signature.
         inputs, outputs = self._runner.get_input_details(), self._runner.get_output_details()
-        signature = model.signatureDefs[0]
-        self.inputs: dict[str, Any] = {entry.name.decode(): inputs[entry.name.decode()] for entry in signature.inputs}
-        self.outputs: dict[str, Any] = {
-            entry.name.decode(): outputs[entry.name.decode()] for entry in signature.outputs
-        }
+        taken, given = flatbuffer.signature_names(content)
+        self.inputs: dict[str, Any] = {name: inputs[name] for name in taken}
+        self.outputs: dict[str, Any] = {name: outputs[name] for name in given}
         first = next(iter(self.inputs.values()))["shape_signature"]
-        self.stateful = any(tensor.isVariable for graph in model.subgraphs for tensor in graph.tensors)
+        self.stateful = flatbuffer.has_state(content)
         self.batch = max(int(first[0]), 1) if len(first) else 1  # -1: of any size
 
     def __call__(self, x: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tfopt.quantization import quantizer
 from tfopt.quantization.aware.tensor_matching import Point, match, parts
 from tfopt.quantization.calibration import as_range
-from tfopt.quantization.codebook_ranges import codebook
+from tfopt.quantization.clustered_kernels import codebook
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.masks import Masked
 from tfopt.quantization.prepared_model import PreparedModel
@@ -268,7 +268,7 @@ class _Trial:
 
     def __init__(self, content: bytes, names: list[str]):
         self._names = names
-        parsed = flatbuffer.parse(content)
+        parsed = flatbuffer.view(content)
         graph = parsed.subgraphs[0]
         self._tensors = {tensor.name.decode(): tensor for tensor in reversed(graph.tensors)}
         self._borders: dict[str, Any] = {}

@@ -25,7 +25,7 @@ from tfopt.quantization.aware.simulation import Simulation
 from tfopt.quantization.aware.tensor_matching import parts
 from tfopt.quantization.calibration import as_range
 from tfopt.quantization.calibration_data import collect_samples
-from tfopt.quantization.codebook_ranges import codebook
+from tfopt.quantization.clustered_kernels import codebook
 from tfopt.quantization.conversion import Conversion, finish, warn
 from tfopt.quantization.input_range import input_range_warnings
 from tfopt.quantization.preparation import prepare

@@ -111,14 +111,19 @@ def match(model: keras.Model, content: bytes, samples: Mapping[str, np.ndarray])
     chunks, marks = _of_file(content, samples)
     points, there = _of_model(model, chunks)
     found: dict[str, Point] = {}
+    counts, there = there[:, 0, 0], there[:, :, 1:]
+    sizes = np.abs(there).max(axis=2, keepdims=True)
     for name in marks[0]:
         here = np.stack([mark[name] for mark in marks])  # (chunks, numbers)
-        size = np.abs(there[:, :, 1:]).max(axis=2, keepdims=True) + np.abs(here[:, 1:]).max(axis=1)[None, :, None]
+        rows = np.flatnonzero(counts == here[0, 0])
+        if not rows.size:
+            continue
+        size = sizes[rows] + np.abs(here[:, 1:]).max(axis=1)[None, :, None]
         with np.errstate(invalid="ignore"):
-            apart = (np.maximum(np.abs(there - here)[:, :, 1:] - 1e-9, 0) / (size + 1e-30)).max(axis=(1, 2))
-        apart = np.where(np.isnan(apart) | (there[:, 0, 0] != here[0, 0]), np.inf, apart)
+            apart = (np.maximum(np.abs(there[rows] - here[:, 1:]) - 1e-9, 0) / (size + 1e-30)).max(axis=(1, 2))
+        apart = np.where(np.isnan(apart), np.inf, apart)
         if apart.min() <= CLOSE:  # of small values a tanh is close as well
-            same = np.flatnonzero(apart <= max(AS_CLOSE * apart.min(), EXACT))
+            same = rows[apart <= max(AS_CLOSE * apart.min(), EXACT)]
             found[name] = _chosen([points[i] for i in same], name)
     return found
 

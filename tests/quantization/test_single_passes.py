@@ -1,0 +1,65 @@
+"""What a conversion does once: one measurement of ranges, one quantized file, one reading of its bytes."""
+
+import keras
+import numpy as np
+from keras import layers
+
+from tfopt.quantization import prepared_model
+from tfopt.quantization.conversion import convert_with_notes
+from tfopt.recipe.export import Export
+from tfopt.tflite import flatbuffer
+from tfopt.tflite.file import read
+from tfopt.tflite.interpreter import Runner
+
+
+def recurrent():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6, 3))
+    model = keras.Model(inputs, layers.Dense(2)(layers.GRU(4)(inputs)))
+    return model, np.random.default_rng(0).normal(size=(16, 6, 3)).astype("float32")
+
+
+def counted(monkeypatch, module, name):
+    calls, whole = [], getattr(module, name)
+
+    def watched(*args, **settings):
+        calls.append(args)
+        return whole(*args, **settings)
+
+    monkeypatch.setattr(module, name, watched)
+    return calls
+
+
+def test_an_unrolled_model_is_measured_and_quantized_once(monkeypatch):
+    model, x = recurrent()
+    measured = counted(monkeypatch, prepared_model, "observe_extremes")
+    quantized = counted(monkeypatch, prepared_model.quantizer, "quantize")
+    made = convert_with_notes(model, Export(mode="int8", least_snr_db=20.0), x)
+    assert any("unrolled and quantized" in note for note in made.notes)
+    assert made.figures["calibration_snr_db"] >= 20  # none of the files are for the sources of noise
+    assert len(measured) == len(quantized) == 1
+
+
+def test_a_view_is_kept_and_a_parse_is_not():
+    model, x = recurrent()
+    content = convert_with_notes(model, Export(mode="float32"), x).content
+    assert flatbuffer.view(content) is flatbuffer.view(content)
+    assert flatbuffer.parse(content) is not flatbuffer.view(content)
+    assert read(content) is read(bytes(bytearray(content)))
+
+
+def test_large_files_are_not_kept(monkeypatch):
+    model, x = recurrent()
+    content = convert_with_notes(model, Export(mode="float32"), x).content
+    monkeypatch.setattr(flatbuffer, "KEPT_BYTES", 10)
+    assert flatbuffer.view(content) is not flatbuffer.view(content)
+    assert read(content) == read(content)
+    assert read(content) is not read(content)
+
+
+def test_names_are_those_of_the_signature_in_its_order():
+    one, two = keras.Input((3,), name="zebra"), keras.Input((3,), name="ant")
+    model = keras.Model([one, two], layers.Dense(2, name="last")(one + two))
+    content = convert_with_notes(model, Export(mode="float32")).content
+    assert flatbuffer.signature_names(content)[0] == ("zebra", "ant")
+    assert tuple(Runner(content).inputs) == ("zebra", "ant")
