@@ -192,7 +192,8 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     fault = validation.fault_at_zeros(prepared.model, source, content, prepared.few)
     found = (*said.warnings, *([fault] if fault else []))
     left, before = (*skipped, *prepared.assigned.skipped), source.slim_size if export.slim else source.size
-    return Conversion(content, left, looked, notes, figures, found, said.options, before, summary, prepared)
+    made = Conversion(content, left, looked, notes, figures, found, said.options)
+    return replace(made, made=summary, prepared=prepared, float_bytes=before)
 
 
 @dataclass(frozen=True)
