@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tfopt.recipe.artifact import Artifact
-from tfopt.recipe.details.verification import AccuracyGate
+from tfopt.recipe.details.verification import AccuracyGate, ClassChanges
 from tfopt.report.baseline import Baseline, baseline_of
 from tfopt.report.blocks import Block, Callout, Fact, Facts, Folded, Grid, Link, Table
 from tfopt.report.headline import SameClass, sentence
@@ -33,7 +33,7 @@ def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measur
     figures: Mapping[str, float] = measured[final] if final else {}
     gated = [gate.metric for artifact in artifacts.values() if (gate := artifact.details.of(AccuracyGate))]
     metric = next((score for score in (*gated, *scores) if score in figures), "")
-    same_class = _same_class(artifacts[final], figures, baseline) if final else None
+    same_class = _same_class(artifacts, final, figures, baseline) if final else None
     told = [(section, section.blocks(artifacts)) for section in SECTIONS.values()]
     # First of all what must not be missed.
     callouts = [block for _, blocks in told for block in blocks if isinstance(block, Callout)]
@@ -61,8 +61,17 @@ def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measur
     )
 
 
-def _same_class(artifact: Artifact, figures: Mapping[str, float], baseline: Baseline | None) -> SameClass | None:
-    """How often the final file gives the class of the Keras model that it was made from."""
+def _same_class(
+    artifacts: Mapping[str, Artifact], final: str, figures: Mapping[str, float], baseline: Baseline | None
+) -> SameClass | None:
+    """How often the final file gives the class of the model that it is held against, else of the one it was made of."""
+    artifact = artifacts[final]
+    for changes in (one.details.of(ClassChanges) for one in artifacts.values()):
+        outputs = list(changes.files.get(final, {}).values()) if changes else []
+        if outputs and (values := sum(output.values for output in outputs)):
+            against = outputs[0].against
+            stage = "" if baseline and against == baseline.name else against
+            return SameClass(sum(output.same for output in outputs) / values, stage)
     if "agreement" not in figures:
         return None
     parent = artifact.parents[0] if artifact.parents else ""
