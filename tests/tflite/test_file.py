@@ -13,7 +13,7 @@ from tests.quantization.shared_conversions import Conversions
 from tfopt.errors import ModelError
 from tfopt.quantization import convert
 from tfopt.tflite import flatbuffer
-from tfopt.tflite.file import _values, read
+from tfopt.tflite.file import read, stored_values
 
 MODES = ("float32", "float16", "dynamic", "int8")
 
@@ -222,7 +222,7 @@ def hand_made(added, data, dtype, shape, scale=(), zero_point=()):
     ],
 )
 def test_bytes_of_every_dtype_become_values(data, dtype, shape, expected):
-    assert _values(data, dtype, shape).tolist() == expected
+    assert stored_values(data, dtype, shape).tolist() == expected
 
 
 def test_zeros_of_an_int8_tensor_are_those_at_its_zero_point(added):
