@@ -274,3 +274,27 @@ def test_names_that_are_the_same_are_told_apart(folder, tmp_path):
     assert len({one.name for one in found.models}) == 2
     assert [one.name for one in found.models] == ["runs/a/quantize/model.tflite", "again/a/quantize/model.tflite"]
     assert found.models[1].difference.p == 1
+
+
+def test_several_outputs_have_metrics_of_their_own_whoever_made_the_file(tmp_path):
+    x = np.random.default_rng(3).normal(size=(48, 6)).astype(np.float32)
+    for seed in (0, 1):
+        keras.utils.set_random_seed(seed)
+        given = keras.layers.Input((6,))
+        outputs = {
+            "kind": keras.layers.Dense(3, "softmax", name="kind")(given),
+            "size": keras.layers.Dense(1, name="size")(given),
+        }
+        model = keras.Model(given, outputs)
+        model.compile(loss={"kind": "sparse_categorical_crossentropy", "size": "mse"})
+        (tmp_path / f"{seed}.tflite").write_bytes(tfopt.convert(model, "float32"))
+    model.save(tmp_path / "model.keras")
+    truth = model.predict(x, verbose=0)
+    y = {"kind": truth["kind"].argmax(1), "size": truth["size"][:, 0]}
+    files = (tmp_path / "0.tflite", tmp_path / "1.tflite")
+    for models in (files, (*files, tmp_path / "model.keras")):
+        found = tfopt.compare(*models, data=(x, y), seconds=0.01)
+        assert found.metrics == {"kind_accuracy": True, "size_mse": False}
+        assert found.models[1].scores == {"kind_accuracy": 1.0, "size_mse": pytest.approx(0, abs=1e-9)}
+        assert found.models[1].difference.method == MCNEMAR
+        assert found.models[1].difference.difference == pytest.approx(1 - found.models[0].scores["kind_accuracy"])
