@@ -11,6 +11,8 @@ from tfopt.report.section import Section
 HEADERS = ("layer", "ops", "output", "SNR of the output", "SNR of the weights")
 # Layers that the chart shows; rows up to which the page shows the table at once.
 DRAWN, OPEN = 16, 12
+# Rows of the table on the page.
+LISTED = 100
 # Decibels below which an output is called noisy: an error of a tenth of the values.
 NOISY_DB = 20.0
 
@@ -24,7 +26,7 @@ def blocks(artifact: Artifact) -> list[Block]:
     drawn = _drawn(errors)
     if len(drawn) > 1:
         found.append(OnPage([_figure(artifact.name, errors, drawn)]))
-    table = Table(HEADERS, [_cells(row) for row in errors.rows], left=3)
+    table = Table(HEADERS, [_cells(row) for row in errors.rows], left=3, most=LISTED)
     return [*found, Folded(f"{len(errors.rows)} layers", [table]) if len(errors.rows) > OPEN else table]
 
 

@@ -11,6 +11,8 @@ from tfopt.report.section import Section
 HEADERS = ("layer", "kind", "precision", "parameters", "bytes", "scales", "zeros", "distinct values")
 # Layers that the chart shows, and rows up to which the page shows the table at once where something changed.
 DRAWN, OPEN = 12, 12
+# Rows of the table on the page.
+LISTED = 100
 
 
 def blocks(artifact: Artifact) -> list[Block]:
@@ -19,7 +21,7 @@ def blocks(artifact: Artifact) -> list[Block]:
     if not weights or not weights.rows:
         return []
     rows = [_cells(row) for row in weights.rows]
-    table = Table(HEADERS, rows, left=3, rest="report.json has all")
+    table = Table(HEADERS, rows, left=3, most=LISTED)
     found: list[Block] = [Heading(f"{artifact.name}: weights by layer"), Paragraph(_totals(weights))]
     if chart := _chart(artifact.name, weights):
         found.append(OnPage([chart]))
