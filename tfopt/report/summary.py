@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfopt.errors import InputError
-from tfopt.recipe.artifact import CARD, PAGE, SOURCE, Artifact, Workspace
+from tfopt.recipe.artifact import BASELINE, CARD, PAGE, SOURCE, Artifact, Workspace
 from tfopt.report.baseline import RATIOS, against, baseline_of, change, measured_baseline
 from tfopt.report.blocks import Table
 from tfopt.report.headline import sentence
@@ -122,7 +122,8 @@ def collect(folder: Path) -> dict[str, Artifact]:
     Raises:
         InputError: The folder has no artifacts.
     """
-    artifacts = {artifact.name: artifact for artifact in Workspace(folder).artifacts()}
+    made = sorted(Workspace(folder).artifacts(), key=lambda artifact: artifact.kind not in (SOURCE, BASELINE))
+    artifacts = {artifact.name: artifact for artifact in made}
     try:  # a stage that the recipe no longer has leaves its folder behind
         last = json.loads((folder / "report.json").read_text())
         artifacts = {name: artifacts[name] for name in (a["name"] for a in last["artifacts"]) if name in artifacts}
