@@ -20,7 +20,9 @@ def blocks(artifact: Artifact) -> list[Block]:
     name = artifact.path.name
     entries = [entry for entry in SNIPPETS.values() if not entry.reason(found)]
     codes: list[Block] = [Folded(entry.about, [Listing(entry.code(found, name), entry.syntax)]) for entry in entries]
-    command = f"tfopt inspect {artifact.folder.parent.name}/{artifact.folder.name}/{artifact.file} --snippet python"
+    run = artifact.folder.parent
+    path = "/".join(filter(None, (run.parent.name, run.name, artifact.folder.name, artifact.file)))
+    command = f"tfopt inspect {path} --snippet python"
     others = [entry.name for entry in entries if entry.name != "python"]
     said = ("The code that does it: ", Code(command), f"; or {', '.join(others)}." if others else ".")
     return [
