@@ -209,11 +209,12 @@ EXAMPLES = [
         {"from": "a tf_keras model", "max_error": 1e-7, "scale": 12.5},
     ),
     (
-        AccuracyGate("accuracy", 0.01, {"int8": GatedFile("train", 0.95, 0.9, 0.05)}),
+        AccuracyGate("accuracy", 0.01, {"int8": GatedFile("train", 0.95, 0.9, 0.05)}, {"train": {"accuracy": 0.95}}),
         {
             "metric": "accuracy",
             "max_drop": 0.01,
             "files": {"int8": {"baseline": "train", "before": 0.95, "after": 0.9, "drop": 0.05}},
+            "models": {"train": {"accuracy": 0.95}},
         },
     ),
     (

@@ -11,6 +11,7 @@ from pathlib import Path
 from tfopt.errors import StorageError, TfoptError
 from tfopt.pipeline.plan import Plan
 from tfopt.recipe.artifact import BASELINE, SOURCE, Artifact, Skipped, content_key
+from tfopt.recipe.details.verification import AccuracyGate
 from tfopt.recipe.recipe import Step
 from tfopt.recipe.stage import Context, Stage
 from tfopt.stages.quantize import Quantize
@@ -100,6 +101,10 @@ def _measuring(plan: Plan) -> Stage | None:
 def _scores(parent: Artifact, context: Context) -> dict[str, float]:
     from tfopt.stages.scoring import test_metrics
 
+    for artifact in context.artifacts.values():
+        gate = artifact.details.of(AccuracyGate)
+        if gate and parent.name in gate.models:  # a stage has run the model over the same samples
+            return gate.models[parent.name]
     return test_metrics(context.load(parent), context)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,24 +40,25 @@ class ChangedClasses:
         self._context = context
         self._files: dict[str, dict[str, dict[str, Any]]] = {}
 
-    def add(self, file: str, against: str, metrics: Sequence[Metric], before: Outputs, after: Outputs) -> None:
+    def add(
+        self, file: str, against: str, metrics: Sequence[Metric], before: Callable[[], Outputs], after: Outputs
+    ) -> None:
         """Compares a file with the model that it is held against.
 
         Args:
             file: Name of the stage that made the file.
             against: Name of the stage that made the model.
             metrics: The metrics of the file, which say what outputs are classes.
-            before: The model's outputs on the test split.
+            before: Gives the model's outputs on the test split; called where an output is of classes.
             after: The file's outputs on the test split.
         """
         y = self._context.data.test.y
+        decisions = list(classified(metrics, after))
+        old = before() if decisions else {}
         found = {
-            name: {
-                "against": against,
-                **class_changes(labels_of(y, name), before[name], after[name], decision, MOST_CLASSES),
-            }
-            for name, decision in classified(metrics, after)
-            if name in before and before[name].shape == after[name].shape
+            name: {"against": against, **class_changes(labels_of(y, name), old[name], after[name], way, MOST_CLASSES)}
+            for name, way in decisions
+            if name in old and old[name].shape == after[name].shape
         }
         if found:
             self._files[file] = found

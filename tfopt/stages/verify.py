@@ -73,6 +73,7 @@ class Verify(Stage):
         failures = []
         by_class: dict[str, Any] = {}
         compared: dict[str, GatedFile] = {}
+        models: dict[str, dict[str, float]] = {}
         changed = ChangedClasses(context)
         predicted_by = _cached_predictions(context)
         for file in inputs:
@@ -81,6 +82,8 @@ class Verify(Stage):
             _, outputs = predicted_by(file)
             gate = gated(self.metric, metrics)
             measured = {metric.name: score_split(metric, test, outputs) for metric in metrics}
+            if origin.name != file.name:
+                models[origin.name] = {metric.name: score_split(metric, test, predicted) for metric in metrics}
             by_class |= {file.name: found} if (found := _by_class(metrics, test.y, outputs)) else {}
             candidates = [context.artifacts[self.against]] if self.against else _baselines(file, context)
             scores = [(_score(gate, one, test, predicted_by), one.name) for one in candidates]
@@ -89,7 +92,8 @@ class Verify(Stage):
             drop = gate.drop(before, after)
             compared[file.name] = GatedFile(baseline, before, after, drop)
             files[file.name] = {**measured, **compare_outputs(predicted, outputs), "drop": drop}
-            changed.add(file.name, baseline, metrics, predicted_by(context.artifacts[baseline])[1], outputs)
+            held_to = functools.partial(_outputs_of, predicted_by, context.artifacts[baseline])
+            changed.add(file.name, baseline, metrics, held_to, outputs)
             if self.max_drop is not None and drop > self.max_drop:
                 failures.append(
                     f"{file.name} has {gate.name} {after:.4f} on LiteRT, {drop:.4f} worse than the "
@@ -105,7 +109,7 @@ class Verify(Stage):
             files=files,
             details=[
                 *([ClassScores.from_json(by_class)] if by_class else []),
-                AccuracyGate(gate.name, self.max_drop, compared),
+                AccuracyGate(gate.name, self.max_drop, compared, models),
                 *changed.detail(),
             ],
             failed=" ".join(failures) or None,
@@ -155,9 +159,13 @@ def _baselines(file: Artifact, context: Context) -> list[Artifact]:
     return [artifact for artifact in found if artifact.format == "keras"]
 
 
+def _outputs_of(predicted_by: Predictions, artifact: Artifact) -> Outputs:
+    return predicted_by(artifact)[1]
+
+
 def _score(metric: Metric, artifact: Artifact, test: Samples, predicted_by: Predictions) -> float:
     known = artifact.metrics.get(metric.name)
-    return score_split(metric, test, predicted_by(artifact)[1]) if known is None else known
+    return score_split(metric, test, _outputs_of(predicted_by, artifact)) if known is None else known
 
 
 def _by_class(metrics: Sequence[Metric], y: Any, outputs: Outputs) -> dict[str, Any]:

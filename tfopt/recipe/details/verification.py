@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -57,6 +57,7 @@ class AccuracyGate(Detail):
         metric: Name of the metric.
         max_drop: How much worse a file may be; None where the stage only measures.
         files: What was compared, by the name of the stage that made the file.
+        models: Every score of the Keras models that the files were made from, by the name of the stage that made them.
     """
 
     name: ClassVar[str] = "gate"
@@ -64,6 +65,7 @@ class AccuracyGate(Detail):
     metric: str
     max_drop: float | None
     files: dict[str, GatedFile]
+    models: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def failed(self) -> tuple[str, ...]:
