@@ -18,8 +18,8 @@ from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe
 from tfopt.report import summary
 from tfopt.report.baseline import against, baseline_of, change, is_fraction
-from tfopt.stages.benchmark import Benchmark
 from tfopt.stages.quantize import Quantize
+from tfopt.tflite import benchmark
 
 MODEL = '''
 import keras
@@ -118,14 +118,14 @@ def test_where_files_are_timed_the_float32_file_of_the_baseline_is_too():
 
 def test_a_float32_file_of_the_recipe_is_not_made_and_timed_again(monkeypatch):
     made, timed = [], []
-    for cls, method, seen in ((Quantize, "run", made), (Benchmark, "measure", timed)):
-        before = getattr(cls, method)
+    for room, method, seen in ((Quantize, "run", made), (benchmark, "timed", timed)):
+        before = getattr(room, method)
 
         def counted(*arguments, _before=before, _seen=seen):
             _seen.append(1)
             return _before(*arguments)
 
-        monkeypatch.setattr(cls, method, counted)
+        monkeypatch.setattr(room, method, counted)
     result = tfopt.run(recipe(TRAIN, "quantize: {name: float32, mode: float32}", "benchmark: {seconds: 0.01}"))
     assert (len(made), len(timed)) == (1, 1)
     measured = result.artifacts["benchmark"].files["float32"]

@@ -14,8 +14,8 @@ from tfopt.errors import ConversionError, DataError, InputError, ModelError
 from tfopt.output_capture import captured
 from tfopt.quantization import convert
 from tfopt.targets import microcontrollers
-from tfopt.tflite.file import parse, read
-from tfopt.tflite.flatbuffer import pack, with_signature
+from tfopt.tflite.file import read
+from tfopt.tflite.flatbuffer import pack, parse, with_signature
 from tfopt.tflite.interpreter import Runner
 
 needs_tflm = pytest.mark.skipif(
@@ -60,7 +60,7 @@ def two_sided():
 
 def edited(content, change):
     """The file after a change to its schema object."""
-    model = parse(content)[1]
+    model = parse(content)
     change(model)
     return pack(model)
 
