@@ -14,8 +14,9 @@ from tfopt.errors import ConversionError, DataError, InputError, ModelError
 from tfopt.output_capture import captured
 from tfopt.quantization import convert
 from tfopt.targets import microcontrollers
-from tfopt.tflite.file import read
-from tfopt.tflite.flatbuffer import pack, parse, with_signature
+from tfopt.tflite import flatbuffer
+from tfopt.tflite.file import parse, read
+from tfopt.tflite.flatbuffer import pack, with_signature
 from tfopt.tflite.interpreter import Runner
 
 needs_tflm = pytest.mark.skipif(
@@ -52,7 +53,7 @@ def two_sided():
     keras.utils.set_random_seed(6)
     b, a = layers.Input((3,), name="b"), layers.Input((3,), name="a")
     y, z = layers.Dense(3, name="y")(a), layers.Subtract(name="z")([b, a])
-    found = parse(convert(keras.Model([b, a], [y, z]), "float32"))[1]
+    found = flatbuffer.parse(convert(keras.Model([b, a], [y, z]), "float32"))
     signature = found.signatureDefs[0]
     signature.inputs, signature.outputs = signature.inputs[::-1], signature.outputs[::-1]
     return pack(found)
@@ -60,7 +61,7 @@ def two_sided():
 
 def edited(content, change):
     """The file after a change to its schema object."""
-    model = parse(content)
+    model = flatbuffer.parse(content)
     change(model)
     return pack(model)
 
@@ -171,7 +172,7 @@ def test_a_file_of_a_fixed_batch_runs_any_number_of_samples(model, files, count)
     concrete = predict.get_concrete_function(tf.TensorSpec((4, 12, 12, 2)))
     with captured():
         content = tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
-    signed = parse(content)[1]
+    signed = flatbuffer.parse(content)
     with_signature(signed, ["image"], ["chances"])
     got = microcontrollers.run(pack(signed), samples(count)).outputs["chances"]
     expected = microcontrollers.run(files["float32"], samples(count)).outputs["chances"]
