@@ -402,7 +402,8 @@ def test_convert_and_inspect_say_how_to_feed_the_file_and_print_the_code(command
     code, out, err = command("inspect", "my m.tflite")
     assert code == 0, err
     assert [line for line in out.splitlines() if re.match(r"(in|out|code) ", line)] == fed
-    for language, first in (("python", '"""Runs my m.tflite'), ("c++", "// Runs"), ("kotlin", "// Runs"), ("tflm", "//")):
+    first_lines = {"python": '"""Runs my m.tflite', "c++": "// Runs", "kotlin": "// Runs", "tflm": "//"}
+    for language, first in first_lines.items():
         code, out, err = command("inspect", "my m.tflite", "--snippet", language)
         assert (code, err) == (0, "")
         assert out.startswith(first)
