@@ -6,7 +6,7 @@ from sklearn import metrics as sk
 
 from tfopt.data.splits import Split
 from tfopt.errors import InputError
-from tfopt.metrics import METRICS, Metric, by_class, find, find_all, score_split
+from tfopt.metrics import METRICS, Metric, by_class, find, find_all, output_and_metric, score_split
 
 # Six samples of three classes: class 2 is found once in three, class 0 always.
 IDS = np.array([0, 0, 1, 2, 2, 2])
@@ -145,3 +145,21 @@ def test_a_metric_of_an_output_looks_at_it_alone():
     assert score_split(METRICS["accuracy"].of("digit"), split, outputs) == pytest.approx(4 / 6)
     with pytest.raises(InputError, match="'size', and the model's outputs are age, digit"):
         score_split(Metric("m", lambda y, o: 0.0).of("size"), split, outputs)
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"),
+    [
+        ("accuracy", ("", "accuracy")),
+        ("digit_accuracy", ("digit", "accuracy")),
+        ("left_balanced_accuracy", ("left", "balanced_accuracy")),
+        ("on_the_left_f1_macro", ("on_the_left", "f1_macro")),
+        ("digit_top_5", ("digit", "top_5")),
+        ("digit_top_0", ("", None)),
+        ("of_my_own", ("", None)),
+        ("file.py:accuracy", ("", None)),
+    ],
+)
+def test_the_name_of_a_score_says_its_output_and_its_metric(score, expected):
+    output, metric = output_and_metric(score)
+    assert (output, metric and metric.name) == expected

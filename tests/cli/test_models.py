@@ -392,21 +392,22 @@ def test_data_show_how_long_the_inputs_of_a_keras_2_model_are(command, tmp_path)
 
 def test_convert_and_inspect_say_how_to_feed_the_file_and_print_the_code(command, made):
     folder, _, _, _ = made
-    code, out, err = command("convert", folder / "model.keras", "--data", folder / "x.npy", "-o", "m.tflite")
+    code, out, err = command("convert", folder / "model.keras", "--data", folder / "x.npy", "-o", "my m.tflite")
     assert code == 0, err
     fed = [line for line in out.splitlines() if re.match(r"(in|out|code) ", line)]
     assert len(fed) == 3
     assert re.match(r"in   \w+: int8 1x8x8x1: round\(x / [\d.]+\) [-+] \d+, clipped to -128\.\.127; x from ", fed[0])
     assert "the class, 0 to 3, is the place of the largest number" in fed[1]
-    assert fed[2] == "code tfopt inspect m.tflite --snippet python; or c++, kotlin, tflm"
-    code, out, err = command("inspect", "m.tflite")
+    assert fed[2] == "code tfopt inspect 'my m.tflite' --snippet python; or c++, kotlin, tflm"
+    code, out, err = command("inspect", "my m.tflite")
     assert code == 0, err
     assert [line for line in out.splitlines() if re.match(r"(in|out|code) ", line)] == fed
-    for language, first in (("python", '"""Runs m.tflite'), ("c++", "// Runs"), ("kotlin", "// Runs"), ("tflm", "//")):
-        code, out, err = command("inspect", "m.tflite", "--snippet", language)
+    first_lines = {"python": '"""Runs my m.tflite', "c++": "// Runs", "kotlin": "// Runs", "tflm": "//"}
+    for language, first in first_lines.items():
+        code, out, err = command("inspect", "my m.tflite", "--snippet", language)
         assert (code, err) == (0, "")
         assert out.startswith(first)
-        assert out == tfopt.snippet("m.tflite", language)
+        assert out == tfopt.snippet("my m.tflite", language)
 
 
 def test_a_snippet_that_cannot_be_is_one_line(command, made):

@@ -17,7 +17,7 @@ from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe
 from tfopt.report import summary
-from tfopt.report.baseline import against, baseline_of, change, is_fraction
+from tfopt.report.baseline import against, baseline_of, change
 from tfopt.stages.quantize import Quantize
 from tfopt.tflite import benchmark
 
@@ -240,4 +240,3 @@ def test_sizes_are_told_as_ratios_and_scores_as_differences():
 )
 def test_changes_of_fractions_are_told_in_points(name, difference, text):
     assert change(name, difference) == text
-    assert is_fraction(name) == text.endswith("points")

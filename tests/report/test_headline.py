@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from tfopt.report.baseline import Baseline
-from tfopt.report.headline import SameClass, change, higher_is_better, sentence
+from tfopt.report.baseline import Baseline, change
+from tfopt.report.headline import SameClass, score_clause, sentence
 
 START = Baseline("train", {"accuracy": 0.9806, "mae": 0.5}, 607_120, 565_849, 15.9e-6)
 AFTER = {
@@ -90,20 +90,25 @@ def test_all_samples_are_only_all_of_them():
         ("accuracy", 0.9, 0.95, ("than", "5.00 points more accurate")),
         ("digit_accuracy", 0.9767, 0.9733, ("than", "0.34 points less accurate in digit")),
         ("top_5", 0.9, 0.8, ("than", "10.00 points worse in top 5")),
+        ("balanced_accuracy", 0.9, 0.85, ("than", "5.00 points worse in balanced accuracy")),
+        ("left_balanced_accuracy", 0.9, 0.85, ("than", "5.00 points worse in balanced accuracy of left")),
+        ("f1_macro", 0.9, 0.85, ("than", "5.00 points worse in f1 macro")),
+        ("left_precision", 0.85, 0.9, ("than", "5.00 points better in precision of left")),
         ("mae", 0.5, 0.55, ("than", "worse in mae (0.55 instead of 0.5)")),
-        ("size_mae", 0.5, 0.4, ("than", "better in size mae (0.4 instead of 0.5)")),
+        ("size_mae", 0.5, 0.4, ("than", "better in mae of size (0.4 instead of 0.5)")),
         ("r2", 0.9, 0.8, ("than", "worse in r2 (0.8 instead of 0.9)")),
-        ("roc_auc", 0.8, 0.9, ("than", "better in roc auc (0.9 instead of 0.8)")),
+        ("roc_auc", 0.8, 0.9, ("than", "10.00 points better in roc auc")),
         ("r2", 0.9, 0.9, ("equal", "r2")),
         ("ones_own", 1.0, 2.0, ("other", "ones own 2 instead of 1")),
     ],
 )
 def test_a_metric_is_told_in_its_own_words_and_direction(metric, before, after, expected):
-    assert change(metric, before, after) == expected
+    assert score_clause(metric, before, after) == expected
 
 
 @pytest.mark.parametrize(
-    ("metric", "better"), [("accuracy", True), ("speaker_mae", False), ("balanced_accuracy", True), ("mine", None)]
+    "metric", ["accuracy", "left_accuracy", "balanced_accuracy", "f1_macro", "precision", "roc_auc", "top_3"]
 )
-def test_the_direction_of_a_metric_is_that_of_the_registry(metric, better):
-    assert higher_is_better(metric) is better
+def test_the_sentence_has_the_points_of_the_table(metric):
+    _, said = score_clause(metric, 0.9, 0.8766)
+    assert said.startswith(change(metric, -0.0234).removeprefix("-"))

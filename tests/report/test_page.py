@@ -45,7 +45,7 @@ def page(monkeypatch):
     """The root of the page of a run that starts from a model of which all is known."""
 
     def page(artifacts, name="digits", baseline=START):
-        monkeypatch.setattr("tfopt.report.run_page.baseline_of", lambda artifacts: baseline)
+        monkeypatch.setattr("tfopt.report.outcome.baseline_of", lambda artifacts: baseline)
         return check(summary.as_page(name, artifacts).html())
 
     return page

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from tfopt.errors import InputError
 from tfopt.recipe.artifact import Artifact, Skipped, Workspace
+from tfopt.recipe.details.verification import AccuracyGate, GatedFile
 from tfopt.report import console as screen
 from tfopt.report import summary
 from tfopt.report.sections.comparisons import comparisons
@@ -77,6 +78,12 @@ def test_the_metrics_of_the_task_are_those_that_stages_named(artifacts):
     assert summary.score_names(artifacts) == ["accuracy"]
     assert summary.score_names({"a": replace(artifacts["train"], scores=("mae", "mse"))}) == ["mae", "mse"]
     assert summary.score_names({}) == ["accuracy"]
+
+
+def test_the_metric_that_a_gate_looks_at_comes_first(artifacts):
+    gate = AccuracyGate("f1", 0.1, {"int8": GatedFile("train", 0.9, 0.9, 0.0)})
+    scored = replace(artifacts["train"], scores=("accuracy", "f1"))
+    assert summary.score_names({"a": scored, "b": replace(artifacts["verify"], details=[gate])}) == ["f1", "accuracy"]
 
 
 def test_each_metric_has_a_column(artifacts):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ def usage_lines(found: Usage, file: Path) -> Iterator[str]:
 
     for side, name, meaning in described(found):
         yield f"{side:4} {name}: {meaning}"
-    yield f"code tfopt inspect {file} --snippet python; {_others(found)}"
+    yield f"code tfopt inspect {shlex.quote(str(file))} --snippet python; {_others(found)}"
 
 
 def conversion_lines(content: bytes, preparation: Mapping[str, tuple[str, ...]], file: Path) -> Iterator[str]:

@@ -25,6 +25,7 @@ LEAST_SIDE, CHANNELS = 6, (1, 3, 4)
 LONGEST, NUMBERS = 600, 12
 # Ends that the values of images have, by what an array holds: the first that cover all values are black and white.
 _RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
+# A PNG is a dozen lines here. Pillow, which comes with TensorBoard by chance, would be a dependency for them alone.
 _PNG, _COLOURS = b"\x89PNG\r\n\x1a\n", {1: 0, 3: 2, 4: 6}
 
 

@@ -10,7 +10,7 @@ from tfopt.metrics.decision import Decision
 from tfopt.metrics.labels import by_class, classes, labelled
 from tfopt.metrics.metric import Metric, MetricFamily, Score
 from tfopt.metrics.outputs import Outputs, compare_outputs, score_split
-from tfopt.metrics.registry import FAMILIES, METRICS, default_metric, find, find_all, known
+from tfopt.metrics.registry import FAMILIES, METRICS, default_metric, find, find_all, known, output_and_metric
 
 __all__ = [
     "FAMILIES",
@@ -29,5 +29,6 @@ __all__ = [
     "find_all",
     "known",
     "labelled",
+    "output_and_metric",
     "score_split",
 ]

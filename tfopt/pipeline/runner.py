@@ -131,7 +131,7 @@ def _made(recipe: Recipe, out: Path, progress: Progress, announce: bool) -> Resu
             workspace.remove_if_empty()
             raise
         with storage_errors(workspace.root):
-            (workspace.root / "recipe.yaml").write_text(plan.resolved().to_yaml())
+            (workspace.root / "recipe.yaml").write_text(plan.resolved().to_yaml(), encoding="utf-8")
             report.write(result.artifacts, result.folder)
     return result
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tfopt.errors import InputError
-from tfopt.metrics import find
+from tfopt.metrics import output_and_metric
 from tfopt.recipe.artifact import BASELINE, SOURCE, Artifact
 
 # Figures of which a ratio tells how much less a model takes.
@@ -76,17 +74,8 @@ def against(figures: Mapping[str, float], before: Mapping[str, float]) -> dict[s
     return found
 
 
-def change(name: str, difference: float) -> str:
-    """The change of a score: `-0.28 points` of one that is a fraction, else the difference itself."""
-    points = is_fraction(name)
-    text = f"{100 * difference:+.2f} points" if points else f"{difference:+.4g}"
+def change(score: str, difference: float) -> str:
+    """The change of a score: `-0.28 points` of a metric of classes, else the difference itself."""
+    _, metric = output_and_metric(score)
+    text = f"{100 * difference:+.2f} points" if metric and metric.of_classes else f"{difference:+.4g}"
     return text.replace("-0.00 ", "+0.00 ")
-
-
-def is_fraction(name: str) -> bool:
-    """Whether a score is a fraction whose changes are told in points, such as an accuracy."""
-    parts = name.split("_")
-    for start in range(len(parts)):  # that of one of several outputs has the output's name in front
-        with contextlib.suppress(InputError):
-            return find("_".join(parts[start:])).of_classes
-    return False

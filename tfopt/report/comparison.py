@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfopt.report.baseline import change
 from tfopt.report.fitted_table import Cells
-from tfopt.report.units import duration
+from tfopt.report.units import bytes_, duration
 from tfopt.tabular import Tabular
 
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ def figures(comparison: Comparison) -> Cells:
             (
                 model.name,
                 *(mark(name, f"{model.scores[name]:.4f}") for name in comparison.metrics),
-                mark("bytes", f"{model.bytes:,} B"),
-                mark("gzip_bytes", f"{model.gzip_bytes:,} B"),
+                mark("bytes", bytes_(model.bytes)),
+                mark("gzip_bytes", bytes_(model.gzip_bytes)),
                 mark("latency_median_seconds", _duration(model.latency_median_seconds)),
                 _duration(model.latency_p90_seconds),
                 "-" if alike is None else f"{alike:.2%}" if classes else f"{alike:.3g}",
@@ -193,7 +193,7 @@ def _point(comparison: Comparison, model: ComparedModel, metric: str) -> Point:
     from tfopt.report.charts import Point
 
     score = model.scores[metric]
-    title = f"{model.name}: {metric} {score:.4f}, {model.bytes:,} B"
+    title = f"{model.name}: {metric} {score:.4f}, {bytes_(model.bytes)}"
     return Point(model.bytes, score, title, model.name, "chosen" if model.name in comparison.best(metric) else "s0", 6)
 
 

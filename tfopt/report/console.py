@@ -16,6 +16,7 @@ from tfopt.recipe.artifact import BASELINE, Artifact
 from tfopt.recipe.progress import Progress
 from tfopt.report import summary as summary_tables
 from tfopt.report.fitted_table import Cells, FittedTable, wrapped
+from tfopt.report.units import bytes_, duration
 
 # Largest number of metrics in the terminal's table; report.md has all.
 MOST_SCORES = 3
@@ -53,9 +54,9 @@ def words(artifact: Artifact) -> list[str]:
     m = artifact.metrics
     found = [f"{name} {m[name]:.4f}" for name in artifact.scores]
     found += [f"sparsity {m['sparsity']:.4f}"] if "sparsity" in m and artifact.format == "keras" else []
-    found += [f"{m['raw_bytes']:,.0f} B"] if "raw_bytes" in m else []
-    found += [summary_tables.duration(m["latency_median_seconds"])] if "latency_median_seconds" in m else []
-    found += [f"tensor arena {m['arena_bytes']:,.0f} B"] if "arena_bytes" in m else []
+    found += [bytes_(m["raw_bytes"])] if "raw_bytes" in m else []
+    found += [duration(m["latency_median_seconds"])] if "latency_median_seconds" in m else []
+    found += [f"tensor arena {bytes_(m['arena_bytes'])}"] if "arena_bytes" in m else []
     if artifact.kind == BASELINE:
         found += [f"no {one.where}: {one.reason}" for one in artifact.skipped]
     elif artifact.skipped:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tfopt.report.baseline import Baseline
+from tfopt.metrics import output_and_metric
+from tfopt.report.baseline import Baseline, change
 from tfopt.report.units import share, times
 
 START = "the model you started from"
 Clause = tuple[Literal["than", "equal", "other"], str]
-# Fractions of samples, whose differences people call points.
-SHARES = re.compile(r"(^|_)(accuracy|top_\d+)$")
 # Ratios and differences below which two figures are called equal.
 EQUAL_RATIO, EQUAL_SCORE = 1.005, 5e-5
 
@@ -89,42 +87,21 @@ def comparison(baseline: Baseline, measured: Mapping[str, float], scores: tuple[
         said = word
     metric = next((name for name in scores if name in measured and name in baseline.scores), None)
     if metric is not None and math.isfinite(baseline.scores[metric] - measured[metric]):
-        clauses.append(change(metric, baseline.scores[metric], measured[metric]))
+        clauses.append(score_clause(metric, baseline.scores[metric], measured[metric]))
     return clauses
 
 
-def change(metric: str, before: float, after: float) -> Clause:
-    """How a metric changed, in its own words: points of accuracy, else both values."""
-    name, difference = metric.replace("_", " "), after - before
-    if abs(difference) < EQUAL_SCORE:
+def score_clause(score: str, before: float, after: float) -> Clause:
+    """How a score changed, in the words of its metric: points of one of classes, else both values."""
+    output, metric = output_and_metric(score)
+    name = (metric.name if metric else score).replace("_", " ") + (f" of {output}" if output else "")
+    if abs(after - before) < EQUAL_SCORE:
         return "equal", name
-    better = higher_is_better(metric)
-    worse = better is not None and (difference < 0) == better
-    word = "worse" if worse else "better"
-    if SHARES.search(metric):
-        plain = "accurate" if metric.split("_")[-1] == "accuracy" else f"{word} in {name}"
-        direction = ("less " if worse else "more ") if plain == "accurate" else ""
-        output = metric.removesuffix("accuracy").strip("_")
-        where = f" in {output}" if plain == "accurate" and output else ""
-        return "than", f"{abs(difference) * 100:.2f} points {direction}{plain}{where}"
-    if better is None:
+    if metric is None:
         return "other", f"{name} {after:.4g} instead of {before:.4g}"
-    return "than", f"{word} in {name} ({after:.4g} instead of {before:.4g})"
-
-
-def higher_is_better(metric: str) -> bool | None:
-    """Whether a larger value of a metric is the better one; None for a metric that is not tfopt's own.
-
-    Args:
-        metric: Its name, with an output's name in front where the model has several.
-    """
-    from tfopt.errors import InputError
-    from tfopt.metrics import find
-
-    words = metric.split("_")
-    for start in range(len(words)):
-        try:
-            return find("_".join(words[start:])).higher_is_better
-        except InputError:
-            continue
-    return None
+    worse = metric.drop(before, after) > 0
+    points = change(score, abs(after - before)).removeprefix("+")
+    if metric.name == "accuracy":
+        return "than", f"{points} {'less' if worse else 'more'} accurate{f' in {output}' if output else ''}"
+    said = f"{'worse' if worse else 'better'} in {name}"
+    return "than", f"{points} {said}" if metric.of_classes else f"{said} ({after:.4g} instead of {before:.4g})"

@@ -9,42 +9,37 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tfopt.errors import TfoptError
+from tfopt.metrics import output_and_metric
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.quantization import ConversionNotes
+from tfopt.recipe.details.timing import Latencies
 from tfopt.recipe.details.usage import Usage
+from tfopt.recipe.details.verification import AccuracyGate
+from tfopt.recipe.recipe import Recipe
 from tfopt.report.blocks import Block, Bullets, Listing, Paragraph, Table
 from tfopt.report.markdown import lines
-from tfopt.report.sections.recipe import FILE, FOLDERS
+from tfopt.report.outcome import Measured, Outcome, outcome, score_names
+from tfopt.report.sections.recipe import FILE, FOLDERS, written
 from tfopt.report.sections.usage import recorded
-from tfopt.report.units import duration, share
+from tfopt.report.units import bytes_, duration, share
 
 # The hub's name for a license that nobody has chosen yet.
 LICENSE = "# The license is yours to choose: https://huggingface.co/docs/hub/repositories-licenses\nlicense: unknown\n"
 # The hub's words for what only the author knows.
 NEEDED = "[More Information Needed]"
-# The hub's names of metrics, by the endings of tfopt's.
-METRIC_TYPES = {
-    "balanced_accuracy": "balanced_accuracy",
-    "accuracy": "accuracy",
-    "f1": "f1",
-    "precision": "precision",
-    "recall": "recall",
-    "roc_auc": "roc_auc",
-    "mse": "mse",
-    "mae": "mae",
-    "r2": "r_squared",
-}
+# The hub's names of metrics where tfopt's are others, and the ways to average that its names leave out.
+METRIC_TYPES = {"r2": "r_squared"}
+AVERAGED = re.compile(r"_(macro|micro|weighted)$")
 # Tags by the kind of the stage that a file came through.
 TAGS = {"prune": "pruned", "prune_channels": "pruned", "cluster": "clustered", "qat": "quantization-aware-training"}
 
 
-def model_card(
-    name: str, artifacts: Mapping[str, Artifact], measured: Mapping[str, Mapping[str, float]], models: Table, lead: str
-) -> str | None:
+def model_card(name: str, artifacts: Mapping[str, Artifact], measured: Measured, models: Table) -> str | None:
     """The model card of a run's last file; None where it has none.
 
     Args:
@@ -52,38 +47,30 @@ def model_card(
         artifacts: Its artifacts.
         measured: What was measured of each model, by its stage.
         models: The table of its models.
-        lead: What the run came to, in a sentence; empty where it is not known.
     """
-    files = [stage for stage in measured if artifacts[stage].format == "tflite"]
-    if not files:
+    came = outcome(artifacts, measured)
+    if came is None or came.artifact.format != "tflite":
         return None
-    artifact = artifacts[files[-1]]
-    figures, recipe = measured[artifact.name], _recipe(artifact.folder.parent)
-    head = _metadata(name, artifact, artifacts, figures, recipe)
-    body = [f"# {name}", *lines(_body(name, artifact, artifacts, figures, recipe, models, lead)), ""]
+    recipe = _recipe(came.artifact.folder.parent)
+    head = _metadata(name, came, artifacts, recipe)
+    body = [f"# {name}", *lines(_body(came, artifacts, recipe, models)), ""]
     return f"---\n{head}---\n\n" + "\n".join(body)
 
 
-def _metadata(
-    name: str,
-    artifact: Artifact,
-    artifacts: Mapping[str, Artifact],
-    figures: Mapping[str, float],
-    recipe: Mapping[str, Any],
-) -> str:
+def _metadata(name: str, came: Outcome, artifacts: Mapping[str, Artifact], recipe: Recipe | None) -> str:
     """The metadata at the top, in YAML."""
     from ruamel.yaml import YAML
 
-    line = _line(artifact, artifacts)
-    modes = [str(settings.get("mode", "int8")) for settings in _settings(recipe, artifact)]
-    tags = ["tflite", *modes, *(TAGS[one.kind] for one in line if one.kind in TAGS)]
-    scores = _scores(artifact, artifacts, figures)
+    artifact, figures, data = came.artifact, came.figures, _data(recipe) or "unknown"
+    made = [TAGS[one.kind] for one in _line(artifact, artifacts) if one.kind in TAGS]
+    tags = ["tflite", *_modes(recipe, artifact), *made]
+    scores = [score for score in score_names(artifacts) if score in figures]
     record: dict[str, Any] = {"library_name": "litert", "tags": list(dict.fromkeys(tags))}
     if scores:
         record["metrics"] = list(dict.fromkeys(_metric_type(score) for score in scores))
         result = {
             "task": {"type": "other", "name": _task(artifact)},
-            "dataset": {"type": _slug(_data(recipe)), "name": _data(recipe), "split": "test"},
+            "dataset": {"type": _slug(data), "name": data, "split": "test"},
             "metrics": [
                 {"type": _metric_type(score), "name": f"{score} on LiteRT", "value": round(float(figures[score]), 6)}
                 for score in scores
@@ -98,31 +85,22 @@ def _metadata(
     return LICENSE + stream.getvalue()
 
 
-def _body(
-    name: str,
-    artifact: Artifact,
-    artifacts: Mapping[str, Artifact],
-    figures: Mapping[str, float],
-    recipe: Mapping[str, Any],
-    models: Table,
-    lead: str,
-) -> list[Block]:
+def _body(came: Outcome, artifacts: Mapping[str, Artifact], recipe: Recipe | None, models: Table) -> list[Block]:
     from tfopt.report.blocks import Heading
 
-    found = recorded(artifact)
+    artifact, figures = came.artifact, came.figures
+    found, data = recorded(artifact), _data(recipe)
     notes = artifact.details.of(ConversionNotes)
     said = f"A .tflite file for LiteRT, made by tfopt: {artifact.path.name}{_size(figures)}."
-    blocks: list[Block] = [Paragraph(said), *([Paragraph(lead)] if lead else [])]
-    if artifact.failed or any(one.failed for one in artifacts.values()):
-        failed = " ".join(one.failed for one in artifacts.values() if one.failed)
-        blocks.append(Paragraph(f"This file did not pass its gate: {failed}"))
+    blocks: list[Block] = [Paragraph(said), *([Paragraph(came.sentence)] if came.sentence else [])]
+    blocks += [Paragraph(f"This file did not pass its gate: {one}") for one in _failures(artifact, artifacts)]
     blocks += [Heading("Intended use"), *([Bullets(_purpose(found))] if found else []), Paragraph(NEEDED)]
-    blocks += [Heading("Training data"), Paragraph(f"{_data(recipe)}, as the recipe names it. {NEEDED}")]
+    blocks += [Heading("Training data"), Paragraph(f"{data}, as the recipe names it. {NEEDED}" if data else NEEDED)]
     blocks += [Heading("Evaluation"), models, Paragraph(_measured_on(artifact, artifacts, figures))]
     if found:
         blocks += _how_to_use(found, artifact)
     blocks += [Heading("How it was made")]
-    blocks += [Listing(text, "yaml")] if (text := _written(artifact.folder.parent)) else []
+    blocks += [Listing(text, "yaml")] if (text := FOLDERS.sub("", written(artifact.folder.parent))) else []
     blocks += [Bullets(notes.notes)] if notes and notes.notes else []
     versions = ", ".join(f"{package} {version}" for package, version in artifact.environment.items())
     return [*blocks, *([Paragraph(f"Made with {versions}.")] if versions else [])]
@@ -153,14 +131,13 @@ def _measured_on(artifact: Artifact, artifacts: Mapping[str, Artifact], figures:
     words = ["Metrics are of the test split, of a .tflite on the LiteRT runtime."]
     if "latency_median_seconds" in figures:
         timed = [one for one in artifacts.values() if "latency_median_seconds" in one.files.get(artifact.name, {})]
-        made = (timed[-1] if timed else artifact).environment
-        machine = made.get("processor") or made.get("machine") or "an unknown machine"
-        median = duration(figures["latency_median_seconds"])
-        words.append(
-            f"Latency: median {median} of one sample on {machine}, one thread of LiteRT unless asked otherwise."
-        )
+        made = timed[-1] if timed else artifact
+        machine = made.environment.get("processor") or made.environment.get("machine") or "an unknown machine"
+        median, latencies = duration(figures["latency_median_seconds"]), made.details.of(Latencies)
+        on = f", {latencies.threads} CPU thread{'s' if latencies.threads > 1 else ''}" if latencies else ""
+        words.append(f"Latency: median {median} of one sample on {machine}{on}.")
     if "arena_bytes" in figures:
-        words.append(f"Tensor arena on LiteRT for Microcontrollers: {figures['arena_bytes']:,.0f} B.")
+        words.append(f"Tensor arena on LiteRT for Microcontrollers: {bytes_(figures['arena_bytes'])}.")
     if "agreement" in figures:
         words.append(
             f"Same class as the Keras model that it was made of: {share(figures['agreement'])} of the samples."
@@ -174,13 +151,27 @@ def _size(figures: Mapping[str, float]) -> str:
     return f", {', '.join(told)}" if told else ""
 
 
-def _scores(artifact: Artifact, artifacts: Mapping[str, Artifact], figures: Mapping[str, float]) -> list[str]:
-    names = dict.fromkeys(score for one in artifacts.values() for score in one.scores)
-    return [score for score in names if score in figures]
+def _failures(artifact: Artifact, artifacts: Mapping[str, Artifact]) -> Iterator[str]:
+    """What the gates say that this very file did not pass."""
+    if artifact.failed:
+        yield artifact.failed
+    for one in artifacts.values():
+        gate = one.details.of(AccuracyGate)
+        if gate and artifact.name in gate.failed:
+            file = gate.files[artifact.name]
+            yield (
+                f"{gate.metric} {file.after:.4f} on LiteRT, {file.drop:.4f} worse than the {file.before:.4f} of "
+                f"{file.baseline}; the recipe allows {gate.max_drop:g}."
+            )
+        elif one.failed and not gate and set(one.files) == {artifact.name}:  # a stage of a user's own
+            yield one.failed
 
 
 def _metric_type(score: str) -> str:
-    return next((kind for ending, kind in METRIC_TYPES.items() if re.search(rf"(^|_){ending}$", score)), score)
+    """The hub's name of a metric; of one that the hub does not have its own."""
+    _, metric = output_and_metric(score)
+    name = AVERAGED.sub("", metric.name) if metric else score
+    return METRIC_TYPES.get(name, name)
 
 
 def _task(artifact: Artifact) -> str:
@@ -196,39 +187,27 @@ def _line(artifact: Artifact, artifacts: Mapping[str, Artifact]) -> list[Artifac
     return line
 
 
-def _settings(recipe: Mapping[str, Any], artifact: Artifact) -> list[Mapping[str, Any]]:
-    """The settings of the stage that made an artifact, where it is one that quantizes."""
-    found = []
-    for stage in _sequence(recipe.get("stages")):
-        for kind, settings in stage.items() if isinstance(stage, Mapping) else [(stage, None)]:
-            own = settings if isinstance(settings, Mapping) else {}
-            if kind in ("quantize", "qat") and own.get("name", kind) == artifact.name:
-                found.append(own)
-    return found
+def _recipe(folder: Path) -> Recipe | None:
+    """The recipe of a run; None where it is not there, or needs code that is not."""
+    try:
+        return Recipe.load(folder / FILE)
+    except TfoptError:
+        return None
 
 
-def _sequence(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list | tuple) else ()
+def _modes(recipe: Recipe | None, artifact: Artifact) -> list[str]:
+    """The mode of the stage that made an artifact, where it has one."""
+    steps = recipe.chain() if recipe else []
+    modes = [getattr(step.stage, "mode", None) for step in steps if step.name == artifact.name]
+    return [mode for mode in modes if isinstance(mode, str)]
 
 
-def _recipe(folder: Path) -> Mapping[str, Any]:
-    from ruamel.yaml import YAML
-
-    if not (folder / FILE).is_file():
-        return {}
-    found = YAML(typ="safe").load((folder / FILE).read_text())
-    return found if isinstance(found, Mapping) else {}
-
-
-def _written(folder: Path) -> str:
-    return FOLDERS.sub("", (folder / FILE).read_text()) if (folder / FILE).is_file() else ""
-
-
-def _data(recipe: Mapping[str, Any]) -> str:
-    """The data as the recipe names it, without the folders of the machine."""
-    data = recipe.get("data")
-    named = next(iter(data), None) if isinstance(data, Mapping) else data
-    return FOLDERS.sub("", str(named)) if named else "data given in Python"
+def _data(recipe: Recipe | None) -> str:
+    """The data as the recipe names it, without the folders of the machine; empty where there is no recipe."""
+    if recipe is None:
+        return ""
+    named = next(iter(recipe.data), "") if isinstance(recipe.data, Mapping) else recipe.data
+    return FOLDERS.sub("", str(named))
 
 
 def _slug(text: str) -> str:

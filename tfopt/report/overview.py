@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from tfopt.metrics import output_and_metric
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.search import SearchOutcome
 from tfopt.recipe.details.training import ChannelRemoval
@@ -13,15 +14,15 @@ from tfopt.recipe.details.verification import AccuracyGate
 from tfopt.report.baseline import Baseline
 from tfopt.report.blocks import Figure
 from tfopt.report.charts import Key, Limit, Point, Scatter
-from tfopt.report.headline import higher_is_better
+from tfopt.report.outcome import Measured
+from tfopt.report.units import bytes_
 
-Measured = Mapping[str, Mapping[str, float]]
 Place = tuple[float, float]
 SIZES = {"raw_bytes": "bytes of the file", "gzip_bytes": "bytes of the file after gzip -9"}
 # Models that the picture shows, the last ones.
 SHOWN = 24
 # Kinds of stages that leave the number of parameters as it is.
-SAME_SHAPE = ("train", "prune", "cluster", "distill", "qat")
+SAME_SHAPE = ("train", "prune", "cluster", "qat")
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Overview:
 
     def _point(self, name: str, place: Place, style: str, note: str = "") -> Point:
         size, score = place
-        said = f"{name}: {self.metric} {score:.4f}, {size:,.0f} B{f' {note}' if note else ''}"
+        said = f"{name}: {self.metric} {score:.4f}, {bytes_(size)}{f' {note}' if note else ''}"
         return Point(size, score, said, name, style, 6)
 
     def _start(self) -> Point | None:
@@ -135,7 +136,7 @@ class Overview:
             Point(
                 getattr(one, self.size),
                 one.test[self.metric],
-                f"{one.file}: {self.metric} {one.test[self.metric]:.4f}, {getattr(one, self.size):,.0f} B",
+                f"{one.file}: {self.metric} {one.test[self.metric]:.4f}, {bytes_(getattr(one, self.size))}",
                 style="s0",
                 size=4,
             )
@@ -157,10 +158,11 @@ class Overview:
         for artifact in self.artifacts.values():
             outcome = artifact.details.of(SearchOutcome)
             if outcome and (budget := getattr(outcome.wish, self.size)):
-                found.append(Limit("x", budget, f"budget {budget:,.0f} B"))
+                found.append(Limit("x", budget, f"budget {bytes_(budget)}"))
             gate = artifact.details.of(AccuracyGate)
             if gate and gate.max_drop is not None and gate.metric == self.metric and self.final in gate.files:
-                sign = 1 if higher_is_better(gate.metric) is not False else -1
+                _, metric = output_and_metric(gate.metric)
+                sign = 1 if metric is None or metric.higher_is_better else -1
                 least = gate.files[self.final].before - sign * gate.max_drop
                 found.append(Limit("y", least, f"max_drop {gate.max_drop:g}"))
         return found

@@ -10,7 +10,7 @@ from tfopt.recipe.details.quantization import AuditRow
 from tfopt.report.blocks import Block, Bullets, Figure, Table
 from tfopt.report.charts import Bar, Bars
 from tfopt.report.page import Page, Part
-from tfopt.report.units import times
+from tfopt.report.units import bytes_, times
 
 if TYPE_CHECKING:
     from tfopt.quantization.conversion import Conversion
@@ -38,7 +38,7 @@ def totals(converted: Conversion) -> str:
     looked = converted.audit
     after, before = len(converted.content), converted.float_bytes
     smaller = before > after
-    words = [f"{before:,} -> {after:,} B ({times(before / after)})" if smaller else f"{after:,} B"]
+    words = [f"{before:,} -> {bytes_(after)} ({times(before / after)})" if smaller else bytes_(after)]
     words += [f"{len(looked.floating)} ops in float"] if looked.floating else ["no op in float"]
     words += [f"{len(looked.loops)} loops"] if looked.loops else []
     words += [f"zeros in kernels {looked.sparsity:.1%}, before {looked.float_sparsity:.1%}"]

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tfopt.recipe.artifact import Artifact
-from tfopt.recipe.details.verification import AccuracyGate, ClassChanges
-from tfopt.report.baseline import Baseline, baseline_of
 from tfopt.report.blocks import Block, Callout, Fact, Facts, Folded, Grid, Link, Table
-from tfopt.report.headline import SameClass, sentence
-from tfopt.report.overview import Measured, Overview
+from tfopt.report.outcome import Measured, Outcome, outcome
+from tfopt.report.overview import Overview
 from tfopt.report.page import Page, Part
 from tfopt.report.section import SECTIONS
 from tfopt.report.units import duration, share
@@ -27,13 +25,7 @@ def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measur
         models: The table of its models.
         measured: What was measured of each model, by its stage.
     """
-    scores = tuple(dict.fromkeys(score for artifact in artifacts.values() for score in artifact.scores))
-    baseline = baseline_of(artifacts)
-    final = next(reversed(list(measured)), None)
-    figures: Mapping[str, float] = measured[final] if final else {}
-    gated = [gate.metric for artifact in artifacts.values() if (gate := artifact.details.of(AccuracyGate))]
-    metric = next((score for score in (*gated, *scores) if score in figures), "")
-    same_class = _same_class(artifacts, final, figures, baseline) if final else None
+    came = outcome(artifacts, measured)
     told = [(section, section.blocks(artifacts)) for section in SECTIONS.values()]
     # First of all what must not be missed.
     callouts = [block for _, blocks in told for block in blocks if isinstance(block, Callout)]
@@ -42,18 +34,17 @@ def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measur
     intro: list[Block] = [*failures, *warnings[:SHOWN]]
     if len(warnings) > SHOWN:
         intro.append(Folded(f"{len(warnings) - SHOWN} more warnings", warnings[SHOWN:]))
-    if final:
-        drawn = Overview(artifacts, measured, metric, baseline, final).figure() if metric else None
-        facts = _facts(artifacts[final], figures, metric, baseline, same_class)
-        intro.append(Grid([*([drawn] if drawn else []), facts]))
+    if came:
+        picture = Overview(artifacts, measured, came.metric, came.baseline, came.artifact.name)
+        drawn = picture.figure() if came.metric else None
+        intro.append(Grid([*([drawn] if drawn else []), _facts(came)]))
     parts = [Part("models", "All models", [models])]
     for section, blocks in told:
         if rest := [block for block in blocks if not isinstance(block, Callout)]:
             parts.append(Part(section.name, section.title, rest))
-    lead = sentence(baseline, figures, (metric,) if metric else (), same_class)
     return Page(
         name,
-        lead,
+        came.sentence if came else "",
         intro,
         parts,
         "tfopt report",
@@ -61,31 +52,9 @@ def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measur
     )
 
 
-def _same_class(
-    artifacts: Mapping[str, Artifact], final: str, figures: Mapping[str, float], baseline: Baseline | None
-) -> SameClass | None:
-    """How often the final file gives the class of the model that it is held against, else of the one it was made of."""
-    artifact = artifacts[final]
-    for changes in (one.details.of(ClassChanges) for one in artifacts.values()):
-        outputs = list(changes.files.get(final, {}).values()) if changes else []
-        if outputs and (values := sum(output.values for output in outputs)):
-            against = outputs[0].against
-            stage = "" if baseline and against == baseline.name else against
-            return SameClass(sum(output.same for output in outputs) / values, stage)
-    if "agreement" not in figures:
-        return None
-    parent = artifact.parents[0] if artifact.parents else ""
-    return SameClass(figures["agreement"], "" if baseline and parent == baseline.name else parent)
-
-
-def _facts(
-    artifact: Artifact,
-    figures: Mapping[str, float],
-    metric: str,
-    baseline: Baseline | None,
-    same_class: SameClass | None,
-) -> Facts:
+def _facts(came: Outcome) -> Facts:
     """The figures of the final file, each beside that of the model one started from."""
+    artifact, figures, metric, baseline = came.artifact, came.figures, came.metric, came.baseline
     path = f"{artifact.name}/{artifact.file}"
     known: Mapping[str, float | None] = {}
     if baseline:
@@ -102,7 +71,6 @@ def _facts(
         if name in figures:
             before = known.get(name)
             facts.append(Fact(title, text(figures[name]), "" if before is None else f"was {text(before)}"))
-    if same_class:
-        whose = f"as {same_class.stage}" if same_class.stage else "as before"
-        facts.append(Fact("same class", share(same_class.share), whose))
+    if same := came.same_class:
+        facts.append(Fact("same class", share(same.share), f"as {same.stage}" if same.stage else "as before"))
     return Facts([Fact("the file", artifact.name, Link(path, path)), *facts])

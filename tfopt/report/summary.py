@@ -12,13 +12,13 @@ from tfopt.errors import InputError
 from tfopt.recipe.artifact import BASELINE, CARD, PAGE, SOURCE, Artifact, Workspace
 from tfopt.report.baseline import RATIOS, against, baseline_of, change, measured_baseline
 from tfopt.report.blocks import Table
-from tfopt.report.headline import sentence
 from tfopt.report.markdown import table, text
 from tfopt.report.model_card import model_card
+from tfopt.report.outcome import Measured, score_names
 from tfopt.report.page import Page
 from tfopt.report.run_page import run_page
 from tfopt.report.section import markdown
-from tfopt.report.units import duration, times
+from tfopt.report.units import bytes_, duration, times
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,6 @@ def rows(artifacts: dict[str, Artifact]) -> list[Row]:
     return [Row(name, a.kind, a.format, merged[name], name == first, changes[name]) for name, a in made.items()]
 
 
-def score_names(artifacts: Mapping[str, Artifact]) -> list[str]:
-    """The names of the accuracy metrics, the gated one first."""
-    return list(dict.fromkeys(name for artifact in artifacts.values() for name in artifact.scores)) or ["accuracy"]
-
-
 def headers(scores: Sequence[str]) -> tuple[str, ...]:
     """The heads of the columns of `cells`."""
     return "stage", *scores, "sparsity", "raw", "gzip -9", "non-zero", "latency (median / p90)"
@@ -81,8 +76,8 @@ def cells(row: Row, scores: Sequence[str]) -> tuple[str, ...]:
         row.stage,
         *(f"{m[score]:.4f}" if score in m else "-" for score in scores),
         f"{m['sparsity']:.4f}" if "sparsity" in m else "-",
-        f"{m['raw_bytes']:,.0f} B" if "raw_bytes" in m else "-",
-        f"{m['gzip_bytes']:,.0f} B" if "gzip_bytes" in m else "-",
+        bytes_(m["raw_bytes"]) if "raw_bytes" in m else "-",
+        bytes_(m["gzip_bytes"]) if "gzip_bytes" in m else "-",
         f"{m['nonzero_parameters']:,.0f}" if "nonzero_parameters" in m else "-",
         latency,
     )
@@ -156,15 +151,16 @@ def as_model_card(name: str, artifacts: dict[str, Artifact]) -> str | None:
     """The model card of the last file, for the Hugging Face hub; None for a run without one."""
     scores, models = score_names(artifacts), rows(artifacts)
     shown = Table(headers(scores), [cells(row, scores) for row in models])
-    measured = {row.stage: row.metrics for row in models}
-    lead = sentence(baseline_of(artifacts), next(reversed(measured.values()), {}), tuple(scores))
-    return model_card(name, artifacts, measured, shown, lead)
+    return model_card(name, artifacts, _measured(artifacts, models), shown)
 
 
 def as_page(name: str, artifacts: dict[str, Artifact]) -> Page:
     """The report as a page: what it came to, one picture, the table, and the sections."""
     scores, models = score_names(artifacts), rows(artifacts)
     shown = Table(headers(scores), [told(row, scores) for row in models])
-    # The bytes of the baseline are those of a file beside it: the picture has it from there.
-    measured = {row.stage: artifacts[row.stage].metrics if row.baseline else row.metrics for row in models}
-    return run_page(name, artifacts, shown, measured)
+    return run_page(name, artifacts, shown, _measured(artifacts, models))
+
+
+def _measured(artifacts: Mapping[str, Artifact], models: Sequence[Row]) -> Measured:
+    """What was measured of each model; not of the baseline the bytes of the float32 file beside it."""
+    return {row.stage: artifacts[row.stage].metrics if row.baseline else row.metrics for row in models}

@@ -174,28 +174,16 @@ def check_gate(max_drop: float | None, name: str | None, metrics: Sequence[Metri
     Raises:
         InputError: No metric can have that name, or `max_drop` of an accuracy is 1 or above.
     """
+    from tfopt.metrics import output_and_metric
+
     if name is None:
         first = metrics[:1] if all(metric.output is None for metric in metrics) else ()
     else:
         first = tuple(metric for metric in metrics if f"_{name}".endswith(f"_{metric.name}"))
-        if metrics and not first and not _is_metric(name):
+        if metrics and not first and output_and_metric(name)[1] is None:
             gated(name, metrics)
     for metric in first[:1]:
         check_drop(max_drop, metric)
-
-
-def _is_metric(name: str) -> bool:
-    """Whether a name is that of a metric, or may be one with the name of an output in front."""
-    from tfopt import metrics
-
-    words = name.split("_")
-    for start in range(len(words)):
-        try:
-            metrics.find("_".join(words[start:]))
-        except InputError:
-            continue
-        return True
-    return False
 
 
 def check_drop(max_drop: float | None, metric: Metric) -> None:

@@ -7,6 +7,7 @@ from tfopt.recipe.details.quantization import AccuracySteps
 from tfopt.report.blocks import Block, Figure, Grid, Heading, Table
 from tfopt.report.charts import Point, Scatter
 from tfopt.report.section import Section
+from tfopt.report.units import bytes_
 
 HEADERS = ("step", "file", "metric", "drop", "")
 
@@ -17,7 +18,7 @@ def blocks(artifact: Artifact) -> list[Block]:
     if not tried or not tried.steps:
         return []
     rows = [
-        (step.what, f"{step.bytes:,} B", f"{step.score:.4f}", f"{step.drop:+.4f}", "kept" if step.met else "lost")
+        (step.what, bytes_(step.bytes), f"{step.score:.4f}", f"{step.drop:+.4f}", "kept" if step.met else "lost")
         for step in tried.steps
     ]
     found: list[Block] = [Heading(f"{artifact.name}: what each step bought")]

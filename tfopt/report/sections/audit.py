@@ -9,6 +9,7 @@ from tfopt.report.blocks import Block, Figure, Grid, Heading, Paragraph, Table
 from tfopt.report.charts import Bar, Bars
 from tfopt.report.quantization import AUDIT, audit_cells
 from tfopt.report.section import Section
+from tfopt.report.units import bytes_, change
 
 # The largest ops, which the chart shows.
 DRAWN = 16
@@ -30,7 +31,8 @@ def blocks(artifact: Artifact) -> list[Block]:
     largest = sorted(audit.rows, key=lambda row: -row.bytes)[:DRAWN]
     if len(largest) > 1 and any(row.bytes != row.float_bytes for row in largest):
         bars = [
-            Bar(row.layer, (row.float_bytes, row.bytes), f"{row.float_bytes:,} → {row.bytes:,} B") for row in largest
+            Bar(row.layer, (row.float_bytes, row.bytes), change(f"{row.float_bytes:,}", bytes_(row.bytes)))
+            for row in largest
         ]
         chart = Bars(f"Bytes by layer of {artifact.name}", bars, ("in float32", f"in {artifact.name}"))
         rest = len(audit.rows) - len(largest)

@@ -7,6 +7,7 @@ from tfopt.recipe.details.training import ChangedLayer, ChannelRemoval
 from tfopt.report.blocks import Block, Code, Figure, Grid, Heading, Strong, Table, Text
 from tfopt.report.charts import Bar, Bars
 from tfopt.report.section import Section
+from tfopt.report.units import change
 
 HEADERS = ("layer", "", "channels", "parameters", "FLOPs")
 # The layers with the most parameters, which the chart shows.
@@ -41,7 +42,7 @@ def _summed(pairs: list[tuple[int, int]]) -> tuple[int, int]:
 
 def _change(pair: tuple[int, int]) -> str:
     before, after = pair
-    return f"{before:,}" if before == after else f"{before:,} → {after:,}"
+    return change(f"{before:,}", f"{after:,}")
 
 
 SECTION = Section("channels", "Channels removed", rank=28, of_artifact=blocks)

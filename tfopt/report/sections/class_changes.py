@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from tfopt.data.preview import Preview
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.verification import ChangedSample, ClassChanges, OutputChanges
 from tfopt.report.blocks import (
     Block,
-    Figure,
     Gallery,
     Grid,
     Group,
@@ -21,13 +20,13 @@ from tfopt.report.blocks import (
     Table,
     Thumbnail,
 )
-from tfopt.report.charts import Matrix
+from tfopt.report.confusion import DRAWN, confusion, each_output
 from tfopt.report.section import Section
 from tfopt.report.units import share
 
 MOVES = ("from class", "to class", "count")
-# Classes up to which the confusion matrices are drawn, and moves that are listed.
-DRAWN, LISTED = 40, 12
+# Moves that are listed.
+LISTED = 12
 
 
 def blocks(artifact: Artifact) -> list[Block]:
@@ -35,7 +34,7 @@ def blocks(artifact: Artifact) -> list[Block]:
     changes = artifact.details.of(ClassChanges)
     found: list[Block] = []
     inputs = {one.row: one.inputs for one in changes.shown} if changes else {}
-    for name, each in _found(changes):
+    for name, each in each_output(changes.files if changes else {}):
         found += [Heading(f"{name}: what changed class"), Paragraph((Strong(_counted(each)), _verdict(each)))]
         if each.same == each.values:
             continue
@@ -47,13 +46,6 @@ def blocks(artifact: Artifact) -> list[Block]:
         if each.samples:
             found.append(OnPage([Group(_samples(each, inputs))]))
     return found
-
-
-def _found(changes: ClassChanges | None) -> Iterator[tuple[str, OutputChanges]]:
-    """Each file's name, with the output's where there are several, and its changes."""
-    for file, outputs in changes.files.items() if changes else ():
-        for output, found in outputs.items():
-            yield (file if len(outputs) == 1 else f"{file}, {output}"), found
 
 
 def _counted(found: OutputChanges) -> str:
@@ -75,7 +67,8 @@ def _verdict(found: OutputChanges) -> str:
 
 def drawn(artifact: Artifact) -> set[str]:
     """The names of the files, and outputs, whose confusion matrices this section draws, before and after."""
-    return {name for name, found in _found(artifact.details.of(ClassChanges)) if _draws(found)}
+    changes = artifact.details.of(ClassChanges)
+    return {name for name, found in each_output(changes.files if changes else {}) if _draws(found)}
 
 
 def _draws(found: OutputChanges) -> bool:
@@ -83,14 +76,8 @@ def _draws(found: OutputChanges) -> bool:
 
 
 def _matrices(name: str, found: OutputChanges) -> list[Block]:
-    names = [str(label) for label in found.classes]
-    return [
-        Figure(
-            Matrix(f"Confusion matrix of {model}", names, counts, "class", "taken for"),
-            f"{model}: which class is taken for which, on the test split.",
-        )
-        for model, counts in ((found.against, found.confusion_before), (name, found.confusion_after))
-    ]
+    models = ((found.against, found.confusion_before), (name, found.confusion_after))
+    return [confusion(model, found.classes, counts) for model, counts in models]
 
 
 def _samples(found: OutputChanges, inputs: Mapping[int, Mapping[str, Preview]]) -> list[Block]:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.verification import ClassFigures, ClassScores
-from tfopt.report.blocks import Block, Figure, Folded, Grid, Group, Heading, OnPage, Paragraph, Table
-from tfopt.report.charts import Matrix
+from tfopt.report.blocks import Block, Folded, Grid, Group, Heading, OnPage, Paragraph, Table
+from tfopt.report.confusion import DRAWN, confusion, each_output
 from tfopt.report.section import Section
 from tfopt.report.sections import class_changes
 
 HEADERS = ("class", "precision", "recall", "F1", "test samples")
 CONFUSED = ("class", "taken for", "samples", "of the class")
-# Classes up to which the whole confusion matrix is drawn, and pairs that are listed for more.
-DRAWN, PAIRS = 40, 30
+# Confused pairs that are listed.
+PAIRS = 30
 # Classes from which on the page folds their table.
 FOLDED = 12
 
 
 def blocks(artifact: Artifact) -> list[Block]:
     """Which class is taken for which; precision, recall and F1 of every class; for each scored file."""
-    found = list(_found(artifact))
+    scores = artifact.details.of(ClassScores)
+    found = list(each_output(scores.files if scores else {}))
     elsewhere = class_changes.drawn(artifact)  # beside those of the model that the file is held against
     matrices = [_confusion(name, each) for name, each in found if each.confusion and name not in elsewhere]
     shown: list[Block] = [OnPage([Grid(matrices)])] if matrices else []
@@ -63,21 +62,11 @@ def _confusion(name: str, found: ClassFigures) -> Block:
         table = Table(CONFUSED, rows, left=2, caption=f"{name}: most confused", most=PAIRS)
     if len(names) > DRAWN:
         return Grid([table])
-    chart = Matrix(f"Confusion matrix of {name}", names, found.confusion, "class", "taken for")
-    figure = Figure(chart, f"{name}: which class is taken for which, on the test split.", _folded(table))
-    return figure
+    return confusion(name, found.classes, found.confusion, _folded(table))
 
 
 def _folded(table: Block) -> Table | None:
     return table if isinstance(table, Table) else None
-
-
-def _found(artifact: Artifact) -> Iterator[tuple[str, ClassFigures]]:
-    """Each file's name, with the output's where there are several, and the figures of its classes."""
-    scores = artifact.details.of(ClassScores)
-    for file, outputs in scores.files.items() if scores else ():
-        for output, found in outputs.items():
-            yield (file if len(outputs) == 1 else f"{file}, {output}"), found
 
 
 SECTION = Section("classes", "Class by class", rank=16, of_artifact=blocks)

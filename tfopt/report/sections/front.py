@@ -9,6 +9,7 @@ from tfopt.recipe.details.search import FrontFile, SearchOutcome, TriedCandidate
 from tfopt.report.blocks import Block, Bullets, Code, Figure, Grid, Group, Heading, Link, Paragraph, Strong, Table, Text
 from tfopt.report.charts import Key, Limit, Point, Scatter
 from tfopt.report.section import Section
+from tfopt.report.units import bytes_
 
 HEADERS = ("file", "metric", "on the test split", "raw", "gzip -9", "ms", "epochs")
 # Candidates that the chart draws besides those of the front, the best ones.
@@ -46,7 +47,7 @@ def blocks(artifact: Artifact) -> list[Block]:
 def _cells(row: FrontFile, chosen: bool) -> tuple[Text, ...]:
     name = Strong(row.file) if chosen else row.file
     test = ", ".join(f"{value:.4f}" for value in row.test.values())
-    sizes = (f"{row.raw_bytes:,.0f} B", f"{row.gzip_bytes:,.0f} B")
+    sizes = (bytes_(row.raw_bytes), bytes_(row.gzip_bytes))
     return (name, f"{row.score:.4f}", test, *sizes, _milliseconds(row), str(row.epochs))
 
 
@@ -63,7 +64,7 @@ def _reasons(found: SearchOutcome) -> list[str]:
     for word, other in (("smaller", rows[at - 1 : at]), ("larger", rows[at + 1 : at + 2])):
         for row in other:
             out = "" if row.meets else ", which is not within them"
-            size = f"{getattr(row, wish.size_name):,.0f} B"
+            size = bytes_(getattr(row, wish.size_name))
             figures = f"has {metric} {row.score:.4f} and takes {_milliseconds(row)} ms"
             said.append(f"the next {word}, {size}, {figures}{out}")
     return said
@@ -93,14 +94,14 @@ def _figure(found: SearchOutcome) -> Figure:
 
     def point(one: FrontFile | TriedCandidate, style: str) -> Point:
         said = (
-            f"candidate {one.number}, {one.epochs} epochs: {metric} {one.score:.4f}, {one.raw_bytes:,.0f} B, "
-            f"{one.gzip_bytes:,.0f} B gzip, {_milliseconds(one)} ms"
+            f"candidate {one.number}, {one.epochs} epochs: {metric} {one.score:.4f}, {bytes_(one.raw_bytes)}, "
+            f"{bytes_(one.gzip_bytes)} gzip, {_milliseconds(one)} ms"
         )
         return Point(getattr(one, size), one.score, said, "", style, 3.5 + 4.5 * one.milliseconds / slowest)
 
     points = [point(one, "faint") for one in rest] + [point(one, "s0") for one in found.front]
     points += [point(one, "chosen") for one in found.front if one.number == found.chosen]
-    limits = [Limit("x", limit, f"{limit:,.0f} B")] if (limit := getattr(wish, size)) else []
+    limits = [Limit("x", limit, bytes_(limit))] if (limit := getattr(wish, size)) else []
     if wish.max_drop is not None:
         limits.append(Limit("y", found.before - better * wish.max_drop, f"max_drop {wish.max_drop:g}"))
     chart = Scatter(

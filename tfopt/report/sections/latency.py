@@ -7,14 +7,12 @@ from tfopt.recipe.details.timing import Latencies, Latency
 from tfopt.report.blocks import Block, Figure, Grid, Heading, OnPage, Paragraph, Table
 from tfopt.report.charts import Histogram, Outline
 from tfopt.report.section import Section
-from tfopt.report.units import duration
+from tfopt.report.units import duration, unit_of_time
 
 QUANTILES = {"p0": "fastest", "p50": "median", "p90": "p90", "p99": "p99", "p100": "slowest"}
 MEMORY = {"model_memory_bytes": "memory for it", "peak_memory_bytes": "process"}
 # Files that are drawn.
 DRAWN = 12
-# Units of the axis, from the largest: the seconds from which on one is taken.
-UNITS = ((1.0, 1.0, "s"), (1e-3, 1e3, "ms"), (0.0, 1e6, "µs"))
 
 
 def blocks(artifact: Artifact) -> list[Block]:
@@ -41,7 +39,7 @@ def blocks(artifact: Artifact) -> list[Block]:
 
 
 def _figure(name: str, found: Latency) -> Figure:
-    _, factor, unit = next(one for one in UNITS if found.edges[-1] >= one[0])
+    factor, unit = unit_of_time(found.edges[-1])
     edges = [edge * factor for edge in found.edges]
     marks = [(found.seconds["p50"] * factor, "median")] if "p50" in found.seconds else []
     chart = Histogram(f"Latency of {name}", [Outline(name, edges, found.counts)], unit, "runs", verticals=marks)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.report.blocks import Block, Code, Link, Listing, OnPage, Paragraph
+from tfopt.report.result_path import result_path, results_path
 from tfopt.report.section import Section
 
 FILE = "recipe.yaml"
@@ -17,13 +19,12 @@ FOLDERS = re.compile(r"(?<![\w./~-])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\:,'\"\]}]+[/\
 def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
     """The recipe's lines, without the folders of this machine, and how to run it again."""
     folder = next((artifact.folder.parent for artifact in artifacts.values()), None)
-    if folder is None or not (folder / FILE).is_file():
+    whole = written(folder) if folder else ""
+    if folder is None or not whole:
         return []
-    written = (folder / FILE).read_text()
-    shown = FOLDERS.sub("…/", written)
-    cut = ", which has the full paths" if shown != written else ""
-    above = folder.parent.name
-    again = Code(f"tfopt run {above}/{folder.name}/{FILE} --out {above}")
+    shown = FOLDERS.sub("…/", whole)
+    cut = ", which has the full paths" if shown != whole else ""
+    again = Code(f"tfopt run {result_path(folder, FILE)} --out {results_path(folder)}")
     said = (
         "To run it again: ",
         again,
@@ -33,6 +34,12 @@ def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
         ".",
     )
     return [OnPage([Paragraph(said), Listing(shown, "yaml")])]
+
+
+def written(folder: Path) -> str:
+    """The recipe of a run as it was written; empty where it is not there."""
+    file = folder / FILE
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 SECTION = Section("recipe", "Recipe", rank=190, of_run=blocks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.usage import Usage
 from tfopt.report.blocks import Block, Code, Folded, Heading, Listing, OnPage, Paragraph, Table
+from tfopt.report.result_path import result_path
 from tfopt.report.section import Section
 
 
@@ -20,8 +21,7 @@ def blocks(artifact: Artifact) -> list[Block]:
     name = artifact.path.name
     entries = [entry for entry in SNIPPETS.values() if not entry.reason(found)]
     codes: list[Block] = [Folded(entry.about, [Listing(entry.code(found, name), entry.syntax)]) for entry in entries]
-    run = artifact.folder.parent
-    path = "/".join(filter(None, (run.parent.name, run.name, artifact.folder.name, artifact.file)))
+    path = result_path(artifact.folder.parent, artifact.folder.name, artifact.file)
     command = f"tfopt inspect {path} --snippet python"
     others = [entry.name for entry in entries if entry.name != "python"]
     said = ("The code that does it: ", Code(command), f"; or {', '.join(others)}." if others else ".")

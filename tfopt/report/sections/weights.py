@@ -7,6 +7,7 @@ from tfopt.recipe.details.weights import LayerWeights, WeightFigures, WeightsByL
 from tfopt.report.blocks import Block, Code, Figure, Folded, Heading, OnPage, Paragraph, Table
 from tfopt.report.charts import Bar, Bars
 from tfopt.report.section import Section
+from tfopt.report.units import bytes_, change
 
 HEADERS = ("layer", "kind", "precision", "parameters", "bytes", "scales", "zeros", "distinct values")
 # Layers that the chart shows, and rows up to which the page shows the table at once where something changed.
@@ -36,12 +37,12 @@ def _totals(weights: WeightsByLayer) -> tuple[str, ...]:
     of_layers = sum(row.after.bytes for row in weights.rows)
     scales = sum(row.after.scale_bytes for row in weights.rows)
     own = largest.after.bytes + largest.after.scale_bytes
-    said = f" is the largest layer with {own:,} B, {own / max(of_layers + scales, 1):.0%} of all weights."
+    said = f" is the largest layer with {bytes_(own)}, {own / max(of_layers + scales, 1):.0%} of all weights."
     more = ""
     if weights.file_bytes is not None and weights.overhead is not None:
         more = (
-            f" The file's {weights.file_bytes:,} B are {of_layers:,} B of weights and biases, {scales:,} B of scales, "
-            f"and {weights.overhead:,} B of all else."
+            f" The file's {bytes_(weights.file_bytes)} are {bytes_(of_layers)} of weights and biases, "
+            f"{bytes_(scales)} of scales, and {bytes_(weights.overhead)} of all else."
         )
     if weights.others:
         more += f" {weights.others} smaller layers are left out."
@@ -68,17 +69,17 @@ def _cells(row: LayerWeights) -> tuple[str, ...]:
     return (
         row.layer,
         row.kind,
-        _change(before.precision if before else None, after.precision),
-        _change(f"{before.parameters:,}" if before else None, f"{after.parameters:,}"),
+        change(before.precision if before else None, after.precision),
+        change(f"{before.parameters:,}" if before else None, f"{after.parameters:,}"),
         _bytes(row),
         f"{after.scale_bytes:,}" if after.scale_bytes else "-",
-        _change(_zeros(before) if before else None, _zeros(after)),
-        _change(_values(before) if before else None, _values(after)),
+        change(_zeros(before) if before else None, _zeros(after)),
+        change(_values(before) if before else None, _values(after)),
     )
 
 
 def _bytes(row: LayerWeights) -> str:
-    return _change(f"{row.before.bytes:,}" if row.before else None, f"{row.after.bytes:,}")
+    return change(f"{row.before.bytes:,}" if row.before else None, f"{row.after.bytes:,}")
 
 
 def _zeros(figures: WeightFigures) -> str:
@@ -87,10 +88,6 @@ def _zeros(figures: WeightFigures) -> str:
 
 def _values(figures: WeightFigures) -> str:
     return "-" if not figures.kernels else "over 256" if figures.values is None else str(figures.values)
-
-
-def _change(before: str | None, after: str) -> str:
-    return after if before in (None, after) else f"{before} → {after}"
 
 
 SECTION = Section("weights", "Weights by layer", rank=30, of_artifact=blocks)
