@@ -9,7 +9,7 @@ from tfopt.metrics.changes import class_changes
 from tfopt.metrics.decision import Decision
 from tfopt.metrics.labels import by_class, classes, labelled
 from tfopt.metrics.metric import Metric, MetricFamily, Score
-from tfopt.metrics.outputs import Outputs, compare_outputs, score_split
+from tfopt.metrics.outputs import Outputs, compare_outputs, metrics_by_labels, score_split, scores_of
 from tfopt.metrics.registry import FAMILIES, METRICS, default_metric, find, find_all, known
 
 __all__ = [
@@ -29,5 +29,7 @@ __all__ = [
     "find_all",
     "known",
     "labelled",
+    "metrics_by_labels",
     "score_split",
+    "scores_of",
 ]
