@@ -123,18 +123,17 @@ def _compared(
             latencies.get(one.name, {}).get("latency_p90_seconds"),
         )
         if one.name != first:
-            alike = compare_outputs(outputs[first], outputs[one.name])
-            before = (len(found) + 1 + (number - 1) / (len(found) - 1)) / (len(found) + 2)
-            share = 1 / (len(found) - 1) / (len(found) + 2)
-            difference = paired_difference(
-                metrics[0],
-                ground.samples,
-                outputs[first],
-                outputs[one.name],
-                lambda done, before=before, share=share: part(before + share * done),  # type: ignore[misc]
-            )
+
+            def judged(done: float, before: int = number - 1) -> None:
+                part((len(found) + 1 + (before + done) / (len(found) - 1)) / (len(found) + 2))
+
+            pair = outputs[first], outputs[one.name]
+            alike = compare_outputs(*pair)
             model = replace(
-                model, agreement=alike.get("agreement"), max_error=alike["max_error"], difference=difference
+                model,
+                agreement=alike.get("agreement"),
+                max_error=alike["max_error"],
+                difference=paired_difference(metrics[0], ground.samples, *pair, judged),
             )
         made.append(model)
     part(1.0)
@@ -204,11 +203,9 @@ def _metrics_of(model: Any, recipe: Recipe | None, ground: _Ground, names: Seque
     if set(theirs) == set(names):
         theirs = list(names)
     here, there = dict(zip(theirs, names, strict=True)), dict(zip(names, theirs, strict=True))
-    y = (
-        {there.get(name, name): labels for name, labels in samples.y.items()}
-        if isinstance(samples.y, dict)
-        else samples.y
-    )
+    y: Any = samples.y
+    if isinstance(y, dict):
+        y = {there.get(name, name): labels for name, labels in y.items()}
     asked = [metric.renamed(there) for metric in ground.metrics]
     if not asked and recipe:
         asked = list(find_all(recipe.metrics, recipe.folder))
