@@ -2,12 +2,23 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import binom, binomtest, multinomial
 
-from tfopt.metrics.paired import accuracy_difference, bootstrap_difference, newcombe_interval
+from tfopt.data.splits import Split
+from tfopt.metrics import METRICS, find, paired
+from tfopt.metrics.paired import (
+    BOOTSTRAP,
+    MCNEMAR,
+    RESAMPLES,
+    accuracy_difference,
+    bootstrap_difference,
+    newcombe_interval,
+    paired_difference,
+)
 
 
 def right_and_wrong(both, won, lost, neither):
@@ -100,3 +111,75 @@ def test_a_metric_that_is_not_defined_on_some_draws_is_judged_on_the_others():
     assert math.isfinite(found.low)
     assert found.low > 0
     assert math.isnan(bootstrap_difference(lambda index: math.nan, 6).p)
+
+    def refused(index):
+        if len(np.unique(values[index])) < 2:
+            raise ValueError("one class alone")
+        return score(index)
+
+    assert math.isfinite(bootstrap_difference(refused, 6).low)
+
+
+def test_one_sample_has_a_difference_and_nothing_that_it_is_worth():
+    found = paired_difference(METRICS["mse"], Split(np.zeros((1, 2)), np.zeros(1)), {"a": 2 * ONE}, {"a": ONE})
+    assert found.difference == -3
+    assert all(map(math.isnan, (found.low, found.high, found.p)))
+
+
+ONE = np.ones((1, 1))
+
+
+def scored(shape, classes):
+    """Labels, and the scores of two models of which the second is better."""
+    generator = np.random.default_rng(5)
+    y = generator.integers(0, classes, shape)
+    outputs = ({"out": generator.normal(size=(*shape, classes)) + share * np.eye(classes)[y]} for share in (1, 2))
+    return Split(np.zeros(shape), y), *outputs
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes", "method"),
+    [
+        ("accuracy", (300,), 4, MCNEMAR),
+        ("top_5", (300,), 8, MCNEMAR),
+        ("accuracy", (60, 7), 4, BOOTSTRAP),
+        ("mse", (60, 3), 1, BOOTSTRAP),
+        ("f1", (60,), 3, BOOTSTRAP),
+    ],
+    ids=["accuracy", "top k", "accuracy of sequences", "errors", "F1"],
+)
+def test_a_difference_is_that_of_the_metric_and_means_score_each_sample_once(name, shape, classes, method, monkeypatch):
+    metric, (split, first, second) = find(name), scored(shape, classes)
+    if name == "mse":
+        first, second = ({"out": one["out"][..., 0]} for one in (first, second))
+    calls, parts = [], []
+    counted = replace(metric, score=lambda y, outputs: calls.append(1) or metric.score(y, outputs))
+    found = paired_difference(counted, split, first, second, parts.append)
+    before, after = (metric.value(split.y, one["out"], "out") for one in (first, second))
+    assert found.method == method
+    assert found.difference == pytest.approx(after - before)
+    assert found.low < found.difference < found.high
+    assert len(calls) == (0 if metric.each else 2 * (RESAMPLES + 1))
+    assert parts == ([] if method == MCNEMAR else pytest.approx(np.arange(1, RESAMPLES + 1) / RESAMPLES))
+
+
+def test_the_bootstrap_of_sequences_is_that_of_the_score_of_whole_samples():
+    split, first, second = scored((50, 4), 3)
+    metric = METRICS["accuracy"]
+    assert metric.by_sample(split.y, first["out"], "out") is not None
+    quick = paired_difference(metric, split, first, second)
+    slow = paired_difference(replace(metric, each=None), split, first, second)
+    assert (quick.difference, quick.low, quick.high, quick.p) == pytest.approx(
+        (slow.difference, slow.low, slow.high, slow.p), abs=1e-9
+    )
+
+
+def test_large_outputs_have_fewer_draws(monkeypatch):
+    split, first, second = scored((40,), 5)
+    draws = []
+    monkeypatch.setattr(paired, "WORK", 2 * 40 * 5 * 300)
+    paired_difference(METRICS["f1"], split, first, second, draws.append)
+    assert len(draws) == 300
+    monkeypatch.setattr(paired, "WORK", 1)
+    paired_difference(METRICS["f1"], split, first, second, draws.append)
+    assert len(draws) == 300 + paired.FEWEST_RESAMPLES

@@ -105,31 +105,31 @@ def inspect(model: Any, trust: bool = False) -> ModelSummary:
         if not hasattr(model, "trainable_variables"):
             raise ModelError(f"a model is a path, the bytes of a .tflite, or a Keras model. Received: {model!r:.80}.")
         from tfopt.models import loading
-        from tfopt.models.keras2.migration import Comparison
+        from tfopt.models.keras2.migration import OutputCheck
 
-        return _of_keras(loading.as_keras3(model, comparison=Comparison(wanted=False)), None)
+        return _of_keras(loading.as_keras3(model, comparison=OutputCheck(wanted=False)), None)
     path = Path(model)
     if not path.exists():
         raise ModelError(f"there is no file {path}.")
     folder = path.is_dir()
     if folder and not (path / "saved_model.pb").is_file():
         raise ModelError(f"{path} is a folder. Name a .keras, .h5 or .tflite file in it, or a SavedModel.")
-    if not folder:
-        with path.open("rb") as file:
-            head = file.read(8)
-        if path.suffix == ".tflite" or head[4:] == b"TFL3":
-            return _of_tflite(path)
-    if not folder and path.suffix not in (".keras", ".h5", ".hdf5"):
-        from tfopt.models.foreign_files import refuse_foreign
+    from tfopt.tflite.flatbuffer import is_tflite
 
+    if not folder and is_tflite(path):
+        return _of_tflite(path)
+    from tfopt.models.foreign_files import refuse_foreign
+    from tfopt.models.stored_model import FILES
+
+    if not folder and path.suffix not in FILES:
         refuse_foreign(path)
         raise ModelError(f"{path} is not a model file. tfopt reads .keras, .h5 and .tflite.")
     from tfopt.models import loading
-    from tfopt.models.keras2.migration import Comparison
+    from tfopt.models.keras2.migration import OutputCheck
     from tfopt.output_capture import captured
 
     with captured():
-        loaded = loading.as_keras3(path, trust=trust, comparison=Comparison(wanted=False))
+        loaded = loading.as_keras3(path, trust=trust, comparison=OutputCheck(wanted=False))
     return _of_keras(loaded, None if folder else path)
 
 

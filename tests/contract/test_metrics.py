@@ -1,6 +1,7 @@
 """What every metric that a recipe can name keeps to."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from sklearn import metrics as sk
 
 from tfopt.errors import InputError
-from tfopt.metrics import FAMILIES, METRICS, default_metric, find, known
+from tfopt.metrics import FAMILIES, METRICS, Decision, default_metric, find, known
 
 GENERATOR = np.random.default_rng(0)
 IDS = GENERATOR.integers(0, 4, 200)
@@ -103,6 +104,58 @@ def test_its_value_is_a_float_of_python(name):
 @pytest.mark.parametrize("form", [lambda ids: ids[:, None], lambda ids: np.eye(4)[ids], lambda ids: ids.astype("f4")])
 def test_labels_may_be_a_column_one_hot_or_floats(name, form):
     assert find(name).score(form(IDS), SCORES) == find(name).score(IDS, SCORES)
+
+
+MEANS = [name for name in EXPECTED if find(name).each]
+
+
+def test_what_is_a_mean_over_samples():
+    assert {"accuracy", "mae", "mse", "top_2"} <= set(MEANS)
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_the_numbers_of_the_samples_have_it_as_their_mean(name):
+    metric = find(name)
+    y, outputs, _ = samples(metric)
+    found = metric.by_sample(y, outputs, "output")
+    assert found.shape == (len(y),)
+    assert found.mean() == pytest.approx(metric.value(y, outputs, "output"), rel=1e-6)
+    assert found[:9] == pytest.approx([metric.value(y[i : i + 1], outputs[i : i + 1], "output") for i in range(9)])
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_samples_of_several_values_count_once(name):
+    metric = find(name)
+    y, outputs, _ = samples(metric)
+    y, outputs = (array.reshape(40, 5, *array.shape[1:]) for array in (y, outputs))
+    found = metric.by_sample(y, outputs, "output")
+    assert found.shape == (40,)
+    assert found.mean() == pytest.approx(metric.value(y, outputs, "output"), rel=1e-6)
+
+
+def test_accuracy_of_logits_and_of_flags_has_its_mean_too():
+    metric = replace(METRICS["accuracy"], decisions=(("logits", Decision(True)), ("flags", Decision(True, True))))
+    logits, generator = ONE - 0.5, np.random.default_rng(1)
+    flags = generator.integers(0, 2, (50, 4))
+    for y, outputs, name in ((FLAGS, logits, "logits"), (flags, generator.normal(size=(50, 4)), "flags")):
+        found = metric.by_sample(y, outputs, name)
+        assert found.shape == (len(y),)
+        assert found.mean() == pytest.approx(metric.value(y, outputs, name))
+
+
+def test_of_equal_scores_top_k_takes_the_same_for_a_sample_as_for_all():
+    metric, outputs = find("top_2"), np.zeros((4, 4))
+    ids = np.arange(4)
+    assert metric.by_sample(ids, outputs, "output").mean() == metric.value(ids, outputs, "output") == 0.5
+
+
+def test_under_another_name_of_its_output_it_is_the_same():
+    metric = replace(METRICS["accuracy"], decisions=(("a_b", Decision(True)), ("c", Decision(True)))).of("a_b")
+    renamed = metric.renamed({"a_b": "x", "x": "a_b"})
+    assert (renamed.name, renamed.output) == ("x_accuracy", "x")
+    assert dict(renamed.decisions) == {"x": Decision(True), "c": Decision(True)}
+    assert renamed.renamed({"x": "a_b"}) == metric
+    assert METRICS["mse"].renamed({"a": "b"}) == METRICS["mse"]
 
 
 @pytest.mark.parametrize("name", EXPECTED)

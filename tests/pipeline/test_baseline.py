@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from tensorflow.errors import OpError
 
 import tfopt
 from tests.own_stages import COPY_AND_GATE
@@ -152,6 +153,33 @@ def test_what_cannot_be_measured_is_left_out_with_its_reason(monkeypatch, what):
     assert (found.scores == {}) == (what == "scores")
     assert (found.raw_bytes is None) == (what != "scores")
     assert f"## baseline: not measured\n\n- `{what}`: it cannot be done." in (result.folder / "report.md").read_text()
+
+
+def test_what_failed_is_measured_by_the_next_run_and_then_never_again(monkeypatch):
+    measured = []
+
+    def scores(*arguments):
+        measured.append(1)
+        if len(measured) == 1:
+            raise OpError(None, None, "the machine was busy", 8)
+        return {"accuracy": 0.5}
+
+    monkeypatch.setattr(baseline, "_scores", scores)
+    runs = [tfopt.run(recipe("quantize: {mode: float16}")) for _ in range(3)]
+    assert [baseline_of(run.artifacts).scores for run in runs] == [{}, {"accuracy": 0.5}, {"accuracy": 0.5}]
+    assert len(measured) == 2
+    assert all("quantize" in run.reused for run in runs[1:])
+
+
+@pytest.mark.parametrize("error", [AttributeError, MemoryError])
+def test_a_mistake_and_a_fault_of_the_machine_are_no_missing_measurement(monkeypatch, error):
+    def fail(*arguments):
+        raise error("it is not to be hidden")
+
+    monkeypatch.setattr(baseline, "_scores", fail)
+    with pytest.raises((tfopt.TfoptError, error), match="it is not to be hidden"):
+        tfopt.run(recipe("quantize: {mode: float16}"))
+    assert not Path("saved_models/r/baseline").exists()
 
 
 def test_a_second_run_measures_nothing_and_other_metrics_or_another_timing_do(monkeypatch):

@@ -298,3 +298,56 @@ def test_several_outputs_have_metrics_of_their_own_whoever_made_the_file(tmp_pat
         assert found.models[1].scores == {"kind_accuracy": 1.0, "size_mse": pytest.approx(0, abs=1e-9)}
         assert found.models[1].difference.method == MCNEMAR
         assert found.models[1].difference.difference == pytest.approx(1 - found.models[0].scores["kind_accuracy"])
+
+
+def two_outputs(names, seed=0):
+    """A model of two outputs in logits and values, under the given names."""
+    keras.utils.set_random_seed(seed)
+    given = keras.layers.Input((6,))
+    units = zip(names, (1, 2), strict=True)
+    model = keras.Model(given, {name: keras.layers.Dense(count, name=name)(given) for name, count in units})
+    losses = (keras.losses.BinaryCrossentropy(from_logits=True), "mse")
+    model.compile(loss=dict(zip(names, losses, strict=True)))
+    return model
+
+
+@pytest.mark.parametrize("labels", ["ab", "pq"], ids=["the names of the file", "the names of the model"])
+@pytest.mark.parametrize("metrics", [(), ("mae",)], ids=["the usual metrics", "one metric"])
+def test_a_model_whose_outputs_have_other_names_answers_the_labels(tmp_path, labels, metrics):
+    file, model = tmp_path / "own.tflite", two_outputs("pq", seed=1)
+    file.write_bytes(tfopt.convert(two_outputs("ab"), "float32"))
+    model.save(tmp_path / "m.keras")
+    x = np.random.default_rng(3).normal(size=(48, 6)).astype(np.float32)
+    logits, values = model.predict(x, verbose=0).values()
+    y = dict(zip(labels, ((logits[:, 0] > 0).astype(np.int64), values), strict=True))
+    found = tfopt.compare(file, tmp_path / "m.keras", data=(x, y), metrics=metrics, seconds=0.01)
+    names = [f"{labels[0]}_{(*metrics, 'accuracy')[0]}", f"{labels[1]}_{(*metrics, 'mse')[0]}"]
+    assert list(found.metrics) == names
+    assert found.models[1].scores[names[1]] == pytest.approx(0, abs=1e-5)
+    if not metrics:  # the outputs decide at 0, as the model's loss says
+        assert found.models[1].scores[names[0]] == 1
+        assert found.models[1].difference.method == MCNEMAR
+
+
+def test_the_decisions_of_a_model_count_for_a_file_with_another_name_for_its_output(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = classifier(1, activation="linear", loss=keras.losses.BinaryCrossentropy(from_logits=True))
+    model.layers[-1].bias.assign([0.3])
+    model.save(tmp_path / "m.keras")
+    other = keras.Sequential([keras.layers.Input((6,)), *(layer for layer in model.layers[:-1])])
+    other.add(keras.layers.Dense(1, name="elsewhere"))
+    other.layers[-1].set_weights(model.layers[-1].get_weights())
+    (tmp_path / "f.tflite").write_bytes(tfopt.convert(other, "float32"))
+    x = np.random.default_rng(3).normal(size=(64, 6)).astype(np.float32)
+    y = (model.predict(x, verbose=0)[:, 0] > 0).astype(np.int64)
+    found = tfopt.compare(tmp_path / "f.tflite", tmp_path / "m.keras", data=(x, y), seconds=0.01)
+    assert [one.scores for one in found.models] == [{"accuracy": 1.0}] * 2
+
+
+def test_one_sample_is_compared_and_judged_to_be_too_few(tmp_path):
+    paths = [tmp_path / f"{seed}.tflite" for seed in (0, 1)]
+    for seed, path in enumerate(paths):
+        path.write_bytes(tfopt.convert(classifier(1, activation="linear", loss="mse", seed=seed), "float32"))
+    found = tfopt.compare(*paths, data=(np.ones((1, 6), np.float32), np.array([0.5])), seconds=0.01)
+    assert np.isnan(found.models[1].difference.p)
+    assert words.differences(found).rows[0][-1] == words.UNTOLD

@@ -12,6 +12,8 @@ from tfopt.quantization import convert
 from tfopt.tflite import benchmark
 from tfopt.tflite.benchmark import measure, sizes, timed
 from tfopt.tflite.file import read
+from tfopt.tflite.interleaved import measure_in_turns
+from tfopt.tflite.timing_process import sample_shapes
 
 SECONDS = 0.05
 BALLAST = 300_000_000
@@ -131,6 +133,30 @@ heavy = {{"tensorflow", "keras", "tf_keras", "tensorflow_model_optimization"}} &
 print(len(taken) >= 30, found["raw_bytes"] > 0, sorted(heavy))
 """
     assert python(code).splitlines()[-1] == "True True []"
+
+
+def test_files_are_timed_in_turns_in_one_process_and_shapes_that_are_open_are_told(folder, tmp_path):
+    open_size = keras.Sequential([layers.Input((None, 8, 1)), layers.Conv2D(2, 3), layers.GlobalAveragePooling2D()])
+    (tmp_path / "open.tflite").write_bytes(convert(open_size, "float32"))
+    files = [folder / "float32.tflite", tmp_path / "open.tflite"]
+    shapes = sample_shapes(np.zeros((3, 8, 8, 1)), *files)
+    assert set(shapes.values()) == {(8, 8, 1)}
+    assert len(shapes) == len({name for file in files for name in read(file).inputs})
+    found = measure_in_turns(files, seconds=SECONDS, shapes=shapes)
+    assert [one["latency_median_seconds"] > 0 for one in found] == [True, True]
+    with pytest.raises(ConversionError, match=r"open\.tflite: .*--shapes"):
+        measure_in_turns(files, seconds=SECONDS)
+
+
+def test_shapes_by_name_are_those_of_the_samples():
+    assert sample_shapes({"a": np.zeros((3, 2)), "b": np.zeros((3, 4, 5))}) == {"a": (2,), "b": (4, 5)}
+
+
+def test_the_help_names_the_module_that_there_is(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark", "--help"])
+    with pytest.raises(SystemExit):
+        benchmark.main()
+    assert "python -m tfopt.tflite.benchmark" in capsys.readouterr().out
 
 
 def test_the_command_prints_one_line_of_json(folder, monkeypatch, capsys):

@@ -310,3 +310,18 @@ def test_threads_that_pack_at_once_write_the_same_bytes(files):
     alone = slim(content)
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(slim, [content] * 16)) == {alone}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("a.tflite", b"", True),
+        ("a.bin", b"\x1c\0\0\0TFL3....", True),
+        ("a.bin", b"TFL3", False),
+        ("a.keras", b"PK", False),
+    ],
+    ids=["the suffix", "the mark", "the mark in another place", "another file"],
+)
+def test_a_file_is_known_by_its_suffix_or_its_mark(tmp_path, name, content, found):
+    (tmp_path / name).write_bytes(content)
+    assert flatbuffer.is_tflite(tmp_path / name) is found

@@ -10,7 +10,7 @@ import typer
 from tfopt.cli.answer import Answer, JsonOption
 from tfopt.cli.models import Trust, check_folder
 from tfopt.cli.recipes import SAVED_MODELS
-from tfopt.cli.screen import open_console, print_json, print_lines, progress_bar, relative_path, write_page
+from tfopt.cli.screen import open_console, print_json, print_lines, progress_bar, write_page
 
 
 def compare(
@@ -63,5 +63,4 @@ def compare(
     console.print(FittedTable(table, table.without("p90")))
     console.print(FittedTable(paired))
     lines = [words.lead(found), f"{words.BEST} is the best of a column", *words.sentences(found)]
-    lines += [f"page  {relative_path(page.resolve())}"] if page is not None else []
-    print_lines(console, lines, None)
+    print_lines(console, lines, page)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
-from tfopt.cli.feeding import conversion_lines, print_snippet, usage_lines
 from tfopt.cli.screen import open_console, print_json, print_table, print_warnings, relative_path
+from tfopt.cli.usage import conversion_lines, print_snippet, usage_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +32,6 @@ DataOption = Annotated[
     ),
 ]
 Samples = Annotated[int, typer.Option("--samples", min=1, help="How many of them to take.")]
-LOG = "run.log"
 Trust = Annotated[bool, typer.Option("--trust", help="Load Python code that the file carries.")]
 
 
@@ -151,13 +150,13 @@ def _converted(model: Path, export: Export, given: _Inputs, log: Path) -> Conver
     source = check_files(model, given.data, given.trust)
     with captured(log):  # TensorFlow prints when it is imported
         from tfopt.models import loading, signature
-        from tfopt.models.keras2.migration import Comparison
+        from tfopt.models.keras2.migration import OutputCheck
         from tfopt.quantization.conversion import convert_with_notes
 
         def inputs_of(model: Any) -> Any:
             return None if source is None else source.take(signature.inputs_of(model), given.samples)
 
-        admitted = loading.load_any(model, trust=given.trust, comparison=Comparison(samples=inputs_of))
+        admitted = loading.load_any(model, trust=given.trust, comparison=OutputCheck(samples=inputs_of))
         inputs = inputs_of(admitted.model)
         try:
             converted = convert_with_notes(admitted.model, export, inputs)

@@ -107,7 +107,7 @@ def print_table(console: Console, headers: Sequence[str], rows: Iterable[Sequenc
     console.print(FittedTable(Cells(tuple(headers), tuple(tuple(row) for row in rows), left)))
 
 
-def print_lines(console: Console, lines: Sequence[str], plot: Path | None) -> None:
-    """Prints lines, and the path of the plot."""
-    for line in [*lines, *([f"plot  {relative_path(plot.resolve())}"] if plot is not None else [])]:
+def print_lines(console: Console, lines: Sequence[str], page: Path | None) -> None:
+    """Prints lines, and the path of the page."""
+    for line in [*lines, *([f"page  {relative_path(page.resolve())}"] if page is not None else [])]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

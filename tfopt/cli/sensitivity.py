@@ -109,13 +109,13 @@ def _quantized(model: Path, data: str | None, samples: int, as_json: bool, plot:
     console = open_console()
     with progress_bar(console, "sensitivity") as part:
         from tfopt.models import loading, signature
-        from tfopt.models.keras2.migration import Comparison
+        from tfopt.models.keras2.migration import OutputCheck
         from tfopt.quantization import rank_layers
 
         def inputs_of(model: Any) -> Any:
             return None if source is None else source.take(signature.inputs_of(model), samples)
 
-        loaded = loading.as_keras3(model, trust=trust, comparison=Comparison(samples=inputs_of))
+        loaded = loading.as_keras3(model, trust=trust, comparison=OutputCheck(samples=inputs_of))
         inputs = inputs_of(loaded)
         found = rank_layers(loaded, inputs, part=part)
     write_page(plot, lambda: words.sensitivity_page(found.layers, model.name, found.notes))
@@ -157,13 +157,13 @@ def _pruned(
     model: Path, asked: _Pruning, data: Data, metrics: tuple[Metric, ...], trust: bool, part: Callable[[float], None]
 ) -> _Pruned:
     from tfopt.models import loading, signature
-    from tfopt.models.keras2.migration import Comparison
+    from tfopt.models.keras2.migration import OutputCheck
     from tfopt.sparsity import rank_layers
 
     def one_of(model: Any) -> Any:
         return data.fitted(signature.inputs_of(model)).train.few(1).inputs()
 
-    loaded = loading.as_keras3(model, trust=trust, comparison=Comparison(samples=one_of))
+    loaded = loading.as_keras3(model, trust=trust, comparison=OutputCheck(samples=one_of))
     split, metric = _labelled(loaded, data, metrics, asked.samples)
     found = rank_layers(loaded, split, metric, target=asked.target, only=asked.only, skip=asked.skip, part=part)
     return _Pruned(found, metric.name, len(split))
@@ -200,10 +200,9 @@ def _labelled_data(source: Any, shapes: Mapping[str, tuple[int | None, ...]]) ->
 def _labelled(model: Any, data: Data, wanted: tuple[Metric, ...], samples: int) -> tuple[Split, Metric]:
     """A seeded choice of validation samples, and the requested metric, else that of the model's loss."""
     from tfopt.models import signature
-    from tfopt.recipe.stage import Context
-    from tfopt.stages.scoring import metrics_of
+    from tfopt.stages.scoring import metrics_on
 
     data = data.fitted(signature.inputs_of(model))
     data.check()
-    [metric, *_] = metrics_of(model, Context("", "", Path(), data, 0, metrics=wanted))
+    [metric, *_] = metrics_on(model, data.test, wanted)
     return data.validation.choose(samples, 0), metric

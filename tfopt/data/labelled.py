@@ -13,7 +13,7 @@ from tfopt.errors import DataError
 from tfopt.user_code import find_file
 
 
-def labelled(source: Any, folder: Path) -> Samples:
+def labelled_samples(source: Any, folder: Path) -> Samples:
     """The samples to score on.
 
     Args:
@@ -38,7 +38,7 @@ def labelled(source: Any, folder: Path) -> Samples:
 
 
 def check_labelled(source: Any, folder: Path) -> None:
-    """Refuses what `labelled` cannot read, without loading it.
+    """Refuses what `labelled_samples` cannot read, without loading it.
 
     Raises:
         DataError: There is no such data, or it is a file without labels.

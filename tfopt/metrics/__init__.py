@@ -9,7 +9,7 @@ from tfopt.metrics.changes import class_changes
 from tfopt.metrics.decision import Decision
 from tfopt.metrics.labels import by_class, classes, labelled
 from tfopt.metrics.metric import Metric, MetricFamily, Score
-from tfopt.metrics.outputs import Outputs, compare_outputs, score_split
+from tfopt.metrics.outputs import Outputs, compare_outputs, metrics_by_labels, score_split, scores_of
 from tfopt.metrics.registry import FAMILIES, METRICS, default_metric, find, find_all, known, output_and_metric
 
 __all__ = [
@@ -29,6 +29,8 @@ __all__ = [
     "find_all",
     "known",
     "labelled",
+    "metrics_by_labels",
     "output_and_metric",
     "score_split",
+    "scores_of",
 ]

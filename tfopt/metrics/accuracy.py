@@ -15,6 +15,12 @@ def accuracy(y: np.ndarray, outputs: np.ndarray) -> float:
     return float(accuracy_score(*labelled(y, outputs)))
 
 
+def right(y: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """Whether each class `(values,)` is predicted correctly; arguments as `accuracy` takes them."""
+    ids, found = labelled(y, outputs)
+    return ids == found
+
+
 ACCURACY = Metric(
     "accuracy",
     accuracy,
@@ -22,4 +28,5 @@ ACCURACY = Metric(
     of_classes=True,
     keras_aliases=("acc", "sparse_categorical_accuracy", "categorical_accuracy", "binary_accuracy"),
     of_losses=("crossentropy", "hinge", "focal"),
+    each=right,
 )

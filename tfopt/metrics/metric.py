@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from tfopt.metrics.decision import Decision
 
 Score = Callable[[np.ndarray, np.ndarray], float]
+Each = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Metric:
         of_labels: Computes the number of several decisions a sample, from labels 0 and 1 and probabilities of the same
             shape `(samples, classes)`; None for the mean of `score` over the classes.
         by_order: Whether only the order of the scores counts, so that logits are as good as probabilities.
+        each: Gives the numbers, of as many to each sample, whose mean `score` is; None where it is not a mean.
         decisions: How outputs decide on classes, by output name, where it is not the usual way.
     """
 
@@ -41,6 +43,7 @@ class Metric:
     of_losses: tuple[str, ...] = ()
     of_labels: Score | None = None
     by_order: bool = False
+    each: Each | None = None
     decisions: tuple[tuple[str, Decision], ...] = ()
 
     def value(self, y: np.ndarray, outputs: np.ndarray, output: str) -> float:
@@ -62,6 +65,23 @@ class Metric:
             return self.of_labels(labels, scores)
         return float(np.mean([self.score(*pair) for pair in zip(labels.T, scores.T, strict=True)]))
 
+    def by_sample(self, y: np.ndarray, outputs: np.ndarray, output: str) -> np.ndarray | None:
+        """The number of each sample `(samples,)`, whose mean is `value`; None where it is not a mean over samples.
+
+        Args:
+            y: Targets `(samples, ...)`.
+            outputs: Outputs `(samples, ...)`.
+            output: Name of the output.
+        """
+        decision = dict(self.decisions).get(output)
+        if self.each is None or (decision and decision.multilabel and self.of_labels):
+            return None
+        if decision and self.of_classes:
+            outputs = outputs if self.by_order else decision.probabilities(outputs)
+            if decision.multilabel:  # each value decides for itself
+                return self.each(y.ravel(), outputs.ravel()).reshape(len(y), -1).mean(axis=1)
+        return self.each(y, outputs).reshape(len(y), -1).mean(axis=1)
+
     def drop(self, before: float, after: float) -> float:
         """How much worse `after` is than `before`; negative if it is better."""
         return before - after if self.higher_is_better else after - before
@@ -69,6 +89,12 @@ class Metric:
     def of(self, output: str) -> Metric:
         """The metric of one of several outputs, with the output's name in front of its own, as Keras names it."""
         return replace(self, name=f"{output}_{self.name}", output=output)
+
+    def renamed(self, outputs: Mapping[str, str]) -> Metric:
+        """The metric of the same outputs under other names; those that are not in the mapping keep theirs."""
+        decisions = tuple((outputs.get(name, name), decision) for name, decision in self.decisions)
+        base = replace(self, name=self.name.removeprefix(f"{self.output}_"), output=None, decisions=decisions)
+        return base if self.output is None else base.of(outputs.get(self.output, self.output))
 
     def at(self, outputs: Sequence[str]) -> list[Metric]:
         """The metric for each of several outputs; unchanged if it has an output already, or there is only one."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from tfopt.data.labels import check_named
 from tfopt.data.splits import Samples
-from tfopt.errors import DataError
+from tfopt.errors import DataError, InputError
+from tfopt.metrics.decision import Decision
 from tfopt.metrics.labels import classes
 from tfopt.metrics.metric import Metric
+from tfopt.metrics.registry import METRICS, default_metric
 
 Outputs = Mapping[str, np.ndarray]
 
@@ -43,6 +46,46 @@ def score_split(metric: Metric, targets: Samples, outputs: Outputs) -> float:
     if not shared:
         raise DataError(f"the model's outputs are {', '.join(outputs)}, and the targets are {', '.join(y)}.", ("data",))
     return float(np.mean([metric.value(y[name], outputs[name], name) for name in shared]))
+
+
+def scores_of(metrics: Iterable[Metric], targets: Samples, outputs: Outputs) -> dict[str, float]:
+    """Metrics on a split by name, as `score_split` takes each.
+
+    Raises:
+        InputError: A metric cannot be computed.
+    """
+    found = {}
+    for metric in metrics:
+        try:
+            found[metric.name] = score_split(metric, targets, outputs)
+        except (ValueError, TypeError, IndexError) as error:
+            raise InputError(
+                f"the metric {metric.name} cannot be taken of the model's outputs: {str(error).splitlines()[0]}. "
+                "Name the one that you want, such as accuracy.",
+                ("metrics",),
+            ) from error
+    return found
+
+
+def metrics_by_labels(asked: Sequence[Metric], targets: Samples, outputs: Outputs) -> list[Metric]:
+    """The metrics of outputs of which only the labels tell what they are: accuracy of ids, else the squared error.
+
+    Args:
+        asked: The metrics of every output; empty for the usual ones.
+        targets: The split.
+        outputs: The outputs of a model on it, by name.
+    """
+    found: list[Metric] = []
+    for name, values in outputs.items():
+        labels = targets.y.get(name) if isinstance(targets.y, dict) else targets.y
+        if labels is None:
+            continue
+        ids = labels.dtype.kind in "iub" or bool(np.isin(labels, (0, 1)).all())
+        own = tuple(asked) or (METRICS["accuracy"] if ids else default_metric(None),)
+        if values.ndim == 2 and values.shape[1] == 1 and (values.min() < 0 or values.max() > 1):
+            own = tuple(replace(metric, decisions=((name, Decision(logits=True)),)) for metric in own)
+        found += [metric.of(name) if len(outputs) > 1 and metric.output is None else metric for metric in own]
+    return list(dict.fromkeys(found))
 
 
 def compare_outputs(expected: Outputs, actual: Outputs) -> dict[str, float]:

@@ -24,7 +24,13 @@ def top_k(k: int) -> Metric:
         ids, _ = labelled(y, outputs)
         return float(top_k_accuracy_score(ids, outputs.reshape(-1, count), k=k, labels=np.arange(count)))
 
-    return Metric(f"top_{k}", score, of_classes=True)
+    def found(y: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        ids, _ = labelled(y, outputs)
+        scores = outputs.reshape(len(ids), -1)
+        largest = np.argsort(scores, axis=1, kind="stable")[:, -k:]  # of equal scores the last, as scikit-learn
+        return (largest == ids[:, None]).any(axis=1)
+
+    return Metric(f"top_{k}", score, of_classes=True, each=found)
 
 
 TOP_K = MetricFamily("top_", top_k, example="top_5")

@@ -13,14 +13,14 @@ from tfopt.keras_private import compiled_settings
 from tfopt.models import compilation, stored_model
 from tfopt.models.backend import keras_on_tensorflow
 from tfopt.models.keras2 import migration
-from tfopt.models.keras2.migration import Comparison
+from tfopt.models.keras2.migration import OutputCheck
 from tfopt.models.loaded_model import LoadedModel
 from tfopt.models.stored_model import StoredLayer
 from tfopt.user_code import describe
 
 
 def read(
-    path: Path, objects: Mapping[str, Any], trust: bool = False, comparison: Comparison | None = None
+    path: Path, objects: Mapping[str, Any], trust: bool = False, comparison: OutputCheck | None = None
 ) -> LoadedModel:
     """The Keras 3 model in a file or SavedModel, its outputs compared with tf_keras's where Keras 2 stored it.
 
@@ -42,7 +42,7 @@ def read(
 
 
 def _read_file(
-    path: Path, objects: Mapping[str, Any], trust: bool, layers: Sequence[StoredLayer], comparison: Comparison | None
+    path: Path, objects: Mapping[str, Any], trust: bool, layers: Sequence[StoredLayer], comparison: OutputCheck | None
 ) -> LoadedModel:
     """The model as Keras 3 reads it, which keeps how it was compiled; migrated layer by layer where it does not."""
     before, origin = _as_keras2(path, objects), f"the Keras 2 file {path.name}"

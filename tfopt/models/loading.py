@@ -15,7 +15,7 @@ from tfopt.models import compilation, files, stored_model
 from tfopt.models.backend import keras_on_tensorflow
 from tfopt.models.foreign_files import refuse_foreign
 from tfopt.models.keras2 import migration, reconstruction
-from tfopt.models.keras2.migration import SAVED_MODEL, Comparison
+from tfopt.models.keras2.migration import SAVED_MODEL, OutputCheck
 from tfopt.models.loaded_model import LoadedModel
 from tfopt.models.stored_model import FILES
 from tfopt.user_code import Ref, describe, digest_callable, find_file
@@ -143,7 +143,7 @@ def build(source: Any, trust: bool = False) -> Any:
     return load_source(source, trust).model
 
 
-def load_source(source: Any, trust: bool = False, comparison: Comparison | None = None) -> LoadedModel:
+def load_source(source: Any, trust: bool = False, comparison: OutputCheck | None = None) -> LoadedModel:
     """As `build`, together with the migration of a Keras 2 model."""
     check_source(source, trust)
     keras = keras_on_tensorflow()
@@ -226,7 +226,7 @@ def as_keras3(
     source: Any,
     custom_objects: Mapping[str, Any] | None = None,
     trust: bool = False,
-    comparison: Comparison | None = None,
+    comparison: OutputCheck | None = None,
 ) -> Any:
     """The Keras 3 model of any model that tfopt takes; `load_any` returns its migration from Keras 2 as well."""
     return load_any(source, custom_objects, trust, comparison).model
@@ -236,7 +236,7 @@ def load_any(
     source: Any,
     custom_objects: Mapping[str, Any] | None = None,
     trust: bool = False,
-    comparison: Comparison | None = None,
+    comparison: OutputCheck | None = None,
 ) -> LoadedModel:
     """Loads any model that tfopt takes, together with the migration of a Keras 2 model.
 

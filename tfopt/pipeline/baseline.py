@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tfopt.errors import StorageError, TfoptError
+from tfopt.errors import MACHINE_FAULTS, TfoptError
 from tfopt.pipeline.plan import Plan
 from tfopt.recipe.artifact import BASELINE, SOURCE, Artifact, Skipped, content_key
 from tfopt.recipe.details.verification import AccuracyGate
@@ -33,7 +33,7 @@ def starting_point(plan: Plan) -> str:
     for step in plan.steps:
         if step.parents != (before,) or not step.stage.prepares:
             break
-        before, replaced = step.name, replaced or type(step.stage).preview is not Stage.preview
+        before, replaced = step.name, replaced or step.stage.replaces_outputs
     return SOURCE if isinstance(plan.model_source, Path) and not replaced else before
 
 
@@ -50,10 +50,17 @@ def key(plan: Plan, keys: Mapping[str, str]) -> str:
     return content_key(BASELINE, VERSION, of, measured, *plan.judged_by, plan.recipe.seed, plan.data_digest)
 
 
+def found(plan: Plan, own_key: str) -> Artifact | None:
+    """The baseline that an earlier run measured in full; None where there is none."""
+    known = plan.workspace.find(BASELINE, own_key)
+    return None if known is None or known.skipped else known
+
+
 def measure(plan: Plan, own_key: str, artifacts: Mapping[str, Artifact]) -> Artifact:
     """Measures and commits the baseline: its scores, and where the recipe times files, its float32 file.
 
     What stages have measured already is taken from them. What cannot be measured is left out, with the reason.
+    `found` does not take such a baseline for a result, so that the next run tries again.
 
     Args:
         plan: The plan of the recipe.
@@ -71,8 +78,8 @@ def measure(plan: Plan, own_key: str, artifacts: Mapping[str, Artifact]) -> Arti
     scores = parent.scores
     if not scores:
         with _optional(left, "scores"):
-            found = _scores(parent, context)
-            figures, scores = figures | found, tuple(found)
+            measured = _scores(parent, context)
+            figures, scores = figures | measured, tuple(measured)
     if stage := _measuring(plan):
         with _optional(left, "float32 file"):
             figures = {**_of_float_file(plan, parent, stage, context), **figures}
@@ -134,12 +141,19 @@ def _same_file(steps: list[Step], parent: Artifact, convert: Quantize) -> Step |
     return None
 
 
+def _known_failures() -> tuple[type[Exception], ...]:
+    """What a metric or a model of a user's own, TensorFlow and LiteRT raise; anything else is a mistake in tfopt."""
+    from tensorflow.errors import OpError
+
+    return TfoptError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, OpError
+
+
 @contextlib.contextmanager
 def _optional(left: list[Skipped], what: str) -> Iterator[None]:
-    """A measurement that a run can do without: where it fails, its reason is kept."""
+    """A measurement that a run can do without: where it fails, its reason is kept until the next run."""
     try:
         yield
-    except (OSError, StorageError):
+    except MACHINE_FAULTS:
         raise
-    except Exception as error:
+    except _known_failures() as error:
         left.append(Skipped(what, str(error) if isinstance(error, TfoptError) else describe(error)))

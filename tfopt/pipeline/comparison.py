@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfopt.data.splits import Split
 from tfopt.errors import DataError, InputError
-from tfopt.metrics import METRICS, Metric, compare_outputs, default_metric, find_all, score_split
-from tfopt.metrics.decision import Decision
-from tfopt.metrics.labels import labelled as class_ids
-from tfopt.metrics.paired import PairedDifference, accuracy_difference, bootstrap_difference
+from tfopt.metrics import Metric, compare_outputs, find_all, metrics_by_labels, scores_of
+from tfopt.metrics.paired import paired_difference
 from tfopt.output_capture import captured
 from tfopt.pipeline.contenders import Contender, check_classes, contenders, data_of_runs, same_outputs
 from tfopt.recipe.artifact import TRAINED
@@ -22,6 +21,7 @@ from tfopt.report.comparison import ComparedModel, Comparison
 
 if TYPE_CHECKING:
     from tfopt.data.splits import Samples
+    from tfopt.recipe.recipe import Recipe
 
 Outputs = dict[str, np.ndarray]
 
@@ -81,7 +81,7 @@ def compare(
             not fit, or a metric that cannot be taken of the outputs.
         ConversionError: LiteRT cannot run a file.
     """
-    from tfopt.data.labelled import check_labelled, labelled
+    from tfopt.data.labelled import check_labelled, labelled_samples
 
     found = contenders(models, Path(out))
     check_classes(found)
@@ -93,7 +93,7 @@ def compare(
         else:
             check_labelled(data, Path.cwd())
             name = str(data) if isinstance(data, str | Path) else "the samples given"
-            ground = _Ground(labelled(data, Path.cwd()), name, asked, trust)
+            ground = _Ground(labelled_samples(data, Path.cwd()), name, asked, trust)
         return _compared(found, ground, seconds, threads, part)
 
 
@@ -105,14 +105,13 @@ def _compared(
     for number, one in enumerate(found):
         outputs[one.name] = _outputs(one, ground, models)
         part((number + 1) / (len(found) + 2))
-    _align(outputs)
+    _align(outputs, ground.samples.y)
     metrics = _metrics(found, ground, models, outputs)
-    scores = {name: _scores(metrics, ground, own) for name, own in outputs.items()}
+    scores = {name: scores_of(metrics, ground.samples, own) for name, own in outputs.items()}
     latencies = _latencies(found, ground.samples, seconds, threads)
-    part((len(found) + 1) / (len(found) + 2))
     first = found[0].name
     made = []
-    for one in found:
+    for number, one in enumerate(found):
         content = one.path.read_bytes()
         model = ComparedModel(
             one.name,
@@ -124,10 +123,17 @@ def _compared(
             latencies.get(one.name, {}).get("latency_p90_seconds"),
         )
         if one.name != first:
-            alike = compare_outputs(outputs[first], outputs[one.name])
-            difference = _difference(metrics[0], ground.samples, outputs[first], outputs[one.name])
+
+            def judged(done: float, before: int = number - 1) -> None:
+                part((len(found) + 1 + (before + done) / (len(found) - 1)) / (len(found) + 2))
+
+            pair = outputs[first], outputs[one.name]
+            alike = compare_outputs(*pair)
             model = replace(
-                model, agreement=alike.get("agreement"), max_error=alike["max_error"], difference=difference
+                model,
+                agreement=alike.get("agreement"),
+                max_error=alike["max_error"],
+                difference=paired_difference(metrics[0], ground.samples, *pair, judged),
             )
         made.append(model)
     part(1.0)
@@ -161,12 +167,17 @@ def _load(one: Contender, path: Path, trust: bool) -> Any:
     return files.load(path, custom_objects=loading.custom_objects(source), trust=own)
 
 
-def _align(outputs: dict[str, Outputs]) -> None:
-    """Gives the outputs of all models the names of the first's, and checks that they are of the same shapes."""
+def _align(outputs: dict[str, Outputs], y: Any) -> None:
+    """Gives the outputs of all models the same names, and checks that they are of the same shapes.
+
+    Files of other makers have other names: all take those that the labels have, else those of the first model.
+    """
     same_outputs({name: [value.shape[1:] for value in own.values()] for name, own in outputs.items()})
-    names = list(next(iter(outputs.values())))
+    first, *others = outputs.values()
+    labels = set(y) if isinstance(y, dict) else set()
+    names = list(next((own for own in (first, *others) if labels & set(own)), first))
     for model, own in outputs.items():
-        if set(own) != set(names):  # files of other makers have other names
+        if set(own) != set(names):
             outputs[model] = dict(zip(names, own.values(), strict=True))
 
 
@@ -174,20 +185,32 @@ def _metrics(
     found: Sequence[Contender], ground: _Ground, models: Mapping[str, Any], outputs: Mapping[str, Outputs]
 ) -> list[Metric]:
     """The metrics, as the first model of Keras says how its outputs decide; as the labels do where there is none."""
-    from tfopt.data.splits import Data
-    from tfopt.recipe.stage import Context
-    from tfopt.stages.scoring import metrics_of
-
-    samples = ground.samples
+    own = next(iter(outputs.values()))
     for one in found:
         model = models[one.name] if one.name in models else _keras_model_of(one, ground)
-        if model is None:
-            continue
-        recipe = one.recipe
-        asked = ground.metrics or (find_all(recipe.metrics, recipe.folder) if recipe else ())
-        data = Data(samples, samples, samples)
-        return metrics_of(model, Context("", "", Path(), data, 0, loss=recipe and recipe.loss, metrics=asked))
-    return _by_labels(ground, next(iter(outputs.values())))
+        if model is not None:
+            return _metrics_of(model, one.recipe, ground, list(own))
+    return metrics_by_labels(ground.metrics, ground.samples, own)
+
+
+def _metrics_of(model: Any, recipe: Recipe | None, ground: _Ground, names: Sequence[str]) -> list[Metric]:
+    """The metrics as a model of Keras says, whose outputs are known under these names here."""
+    from tfopt.models import signature
+    from tfopt.stages.scoring import metrics_on
+
+    samples = ground.samples
+    theirs = signature.output_names(model) or list(signature.keras_outputs(model, samples.few(1)))
+    if set(theirs) == set(names):
+        theirs = list(names)
+    here, there = dict(zip(theirs, names, strict=True)), dict(zip(names, theirs, strict=True))
+    y: Any = samples.y
+    if isinstance(y, dict):
+        y = {there.get(name, name): labels for name, labels in y.items()}
+    asked = [metric.renamed(there) for metric in ground.metrics]
+    if not asked and recipe:
+        asked = list(find_all(recipe.metrics, recipe.folder))
+    found = metrics_on(model, Split(samples.few(1).x, y), asked, recipe and recipe.loss)
+    return [metric.renamed(here) for metric in found]
 
 
 def _keras_model_of(one: Contender, ground: _Ground) -> Any:
@@ -208,66 +231,16 @@ def _keras_model_of(one: Contender, ground: _Ground) -> Any:
         return None
 
 
-def _by_labels(ground: _Ground, outputs: Outputs) -> list[Metric]:
-    """The metrics of outputs of which only the labels tell what they are: accuracy of ids, else the squared error."""
-    y = ground.samples.y
-    found: list[Metric] = []
-    for name, values in outputs.items():
-        labels = y.get(name) if isinstance(y, dict) else y
-        if labels is None:
-            continue
-        ids = labels.dtype.kind in "iub" or bool(np.isin(labels, (0, 1)).all())
-        own = ground.metrics or (METRICS["accuracy"] if ids else default_metric(None),)
-        if values.ndim == 2 and values.shape[1] == 1 and (values.min() < 0 or values.max() > 1):
-            own = tuple(replace(metric, decisions=((name, Decision(logits=True)),)) for metric in own)
-        found += [metric.of(name) if len(outputs) > 1 and metric.output is None else metric for metric in own]
-    return list(dict.fromkeys(found))
-
-
-def _scores(metrics: Sequence[Metric], ground: _Ground, outputs: Outputs) -> dict[str, float]:
-    try:
-        return {metric.name: score_split(metric, ground.samples, outputs) for metric in metrics}
-    except (ValueError, TypeError, IndexError) as error:
-        raise InputError(
-            f"{', '.join(metric.name for metric in metrics)} cannot be taken of the outputs and the labels of "
-            f"{ground.name}: {str(error).splitlines()[0]}. Name the metric that you want."
-        ) from error
-
-
 def _latencies(
     found: Sequence[Contender], samples: Samples, seconds: float, threads: int
 ) -> dict[str, dict[str, float]]:
     """The latency of each `.tflite` by name, measured in turns."""
-    from tfopt.tflite.benchmark import input_names
     from tfopt.tflite.interleaved import measure_in_turns
+    from tfopt.tflite.timing_process import sample_shapes
 
     files = [one for one in found if one.format == "tflite"]
     if not files:
         return {}
-    x = samples.few(1).x
-    names = dict.fromkeys(name for one in files for name in input_names(one.path))
-    arrays = x if isinstance(x, dict) else dict.fromkeys(names, x)
-    shapes = {name: array.shape[1:] for name, array in arrays.items()}
-    measured = measure_in_turns([one.path for one in files], seconds, threads, shapes)
+    paths = [one.path for one in files]
+    measured = measure_in_turns(paths, seconds, threads, sample_shapes(samples.few(1).x, *paths))
     return {one.name: own for one, own in zip(files, measured, strict=True)}
-
-
-def _difference(metric: Metric, samples: Samples, first: Outputs, second: Outputs) -> PairedDifference:
-    """The difference of a metric on the same samples: tested on right and wrong where it is accuracy."""
-    output = metric.output or next(iter(first))
-    labels = np.asarray(samples.y[output] if isinstance(samples.y, dict) else samples.y)
-    before, after = first[output], second[output]
-    decision = dict(metric.decisions).get(output) or Decision()
-    if metric.keras == "accuracy" and not decision.multilabel:
-        right = []
-        for values in (before, after):
-            ids, given = class_ids(labels, decision.probabilities(values))
-            right.append(ids == given)
-        if len(right[0]) == len(samples):  # of sequences a sample has several answers, which are not independent
-            return accuracy_difference(right[0], right[1])
-
-    def score(index: np.ndarray) -> float:
-        pair = [metric.value(labels[index], values[index], output) for values in (before, after)]
-        return pair[1] - pair[0]
-
-    return bootstrap_difference(score, len(samples))

@@ -15,7 +15,6 @@ from tfopt.pipeline.result import Result
 from tfopt.recipe.artifact import Workspace
 from tfopt.recipe.recipe import Recipe
 
-KERAS = (".keras", ".h5", ".hdf5")
 # Longer names of files are shortened to the end of their path.
 LONGEST_NAME = 36
 
@@ -110,14 +109,14 @@ def _contender(given: Any, out: Path) -> Contender:
         return _of_run(out / Recipe.load(path).name)
     if path.is_dir():
         return _of_run(path)
-    with path.open("rb") as file:
-        head = file.read(8)
-    if path.suffix == ".tflite" or head[4:] == b"TFL3":
-        return Contender(str(path), path.resolve(), "tflite")
-    if path.suffix in KERAS:
-        return Contender(str(path), path.resolve(), "keras")
     from tfopt.models.foreign_files import refuse_foreign
+    from tfopt.models.stored_model import FILES
+    from tfopt.tflite.flatbuffer import is_tflite
 
+    if is_tflite(path):
+        return Contender(str(path), path.resolve(), "tflite")
+    if path.suffix in FILES:
+        return Contender(str(path), path.resolve(), "keras")
     refuse_foreign(path)
     raise ModelError(f"{path} is not a model file. A comparison takes runs, recipes, .tflite, .keras and .h5 files.")
 

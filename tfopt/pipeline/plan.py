@@ -146,7 +146,7 @@ class Plan:
     @cached_property
     def _loaded_model(self) -> LoadedModel:
         from tfopt.models import loading, signature
-        from tfopt.models.keras2.migration import Comparison
+        from tfopt.models.keras2.migration import OutputCheck
 
         def one_sample(model: Any) -> Any:
             return self.raw_data.fitted(signature.inputs_of(model)).train.few(1).inputs()
@@ -156,7 +156,7 @@ class Plan:
             from tfopt.models.seeding import deterministic
 
             with deterministic(self.recipe.seed):
-                return loading.load_source(self.model_source, self.trust, Comparison(samples=one_sample))
+                return loading.load_source(self.model_source, self.trust, OutputCheck(samples=one_sample))
         except InputError as error:
             error.field = error.field or ("model",)
             raise

@@ -217,8 +217,8 @@ def _fold(plan: Plan, announce: bool, printed: str) -> Result:
 def _baseline(plan: Plan, keys: Mapping[str, str], artifacts: Mapping[str, Artifact]) -> Artifact:
     """The baseline of the run, measured once all results are there: what stages have measured is not repeated."""
     key = baseline.key(plan, keys)
-    if found := plan.workspace.find(BASELINE, key):
-        return found
+    if known := baseline.found(plan, key):
+        return known
     plan.progress.measuring(baseline.starting_point(plan))
     log = plan.workspace.root / LOG
     with captured(log), _named_failures(BASELINE, log):

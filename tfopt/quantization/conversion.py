@@ -13,7 +13,7 @@ import keras
 from tfopt.errors import ConversionError, TfoptWarning
 from tfopt.metrics import compare_outputs
 from tfopt.models import loading
-from tfopt.models.keras2.migration import Comparison
+from tfopt.models.keras2.migration import OutputCheck
 from tfopt.models.preparation import preparation
 from tfopt.quantization import noise_sources, validation
 from tfopt.quantization.calibration_data import collect_samples
@@ -118,7 +118,7 @@ def convert(
         ConversionError: The model cannot be converted, or LiteRT cannot run it or gives something else than Keras.
     """
     export = Export(**{"mode": mode, **settings})
-    comparison = Comparison(samples=lambda model: collect_samples(calibration, model))
+    comparison = OutputCheck(samples=lambda model: collect_samples(calibration, model))
     admitted = loading.as_keras3(model, custom_objects, trust, comparison)
     made = convert_with_notes(admitted, export, calibration)
     warn(made, stacklevel=3)

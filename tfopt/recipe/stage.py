@@ -135,8 +135,8 @@ class Stage(Settings):
     it, unless `after` names one; any other works on what the stage before it made. One that `trains` is run by every
     worker of a cluster. One that is `shared` lets other processes take part in its work; where it `has_chief`, one of
     them hands the work out and does none. What a stage that `prepares` makes of a fresh model is not compressed yet: of
-    those at the head of a recipe the last gives the baseline. Lists of stages are in the order of their `rank`, then
-    of their names.
+    those at the head of a recipe the last gives the baseline, also of a file where one `replaces_outputs`. Lists of
+    stages are in the order of their `rank`, then of their names.
     """
 
     kind: ClassVar[str]
@@ -148,6 +148,7 @@ class Stage(Settings):
     shared: ClassVar[bool] = False
     has_chief: ClassVar[bool] = False
     prepares: ClassVar[bool] = False
+    replaces_outputs: ClassVar[bool] = False
     rank: ClassVar[int] = 100
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")

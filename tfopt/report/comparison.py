@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Marks the best of a column.
 BEST = "*"
-DIFFER = "differ"
+DIFFER, UNTOLD = "differ", "too few samples to tell"
 LATENCY = "latency_median_seconds"
 
 
@@ -167,6 +167,8 @@ def differences(comparison: Comparison) -> Cells:
 
 def verdict(found: PairedDifference) -> str:
     """Whether the samples tell two models apart."""
+    if math.isnan(found.p):
+        return UNTOLD
     return DIFFER if found.p < 1 - found.confidence else "no difference seen"
 
 

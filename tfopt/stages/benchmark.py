@@ -40,12 +40,10 @@ class Benchmark(Stage):
         return self._timed(file, context).figures
 
     def _timed(self, file: Path, context: Context) -> Measurement:
-        from tfopt.tflite.benchmark import input_names, timed
+        from tfopt.tflite.benchmark import timed
+        from tfopt.tflite.timing_process import sample_shapes
 
-        x = context.data.test.few(1).x
-        arrays = x if isinstance(x, dict) else dict.fromkeys(input_names(file), x)
-        shapes = {name: array.shape[1:] for name, array in arrays.items()}
-        return timed(file, self.threads, self.seconds, shapes)
+        return timed(file, self.threads, self.seconds, sample_shapes(context.data.test.few(1).x, file))
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Measures each file."""

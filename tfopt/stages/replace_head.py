@@ -20,6 +20,7 @@ class ReplaceHead(Stage):
     kind: ClassVar[str] = "replace_head"
     rank: ClassVar[int] = 1
     prepares: ClassVar[bool] = True
+    replaces_outputs: ClassVar[bool] = True
 
     units: int = Field(ge=1)
     """Outputs of the new layer: as many as there are classes."""

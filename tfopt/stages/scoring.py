@@ -12,6 +12,7 @@ from tfopt.keras_private import compiled_settings
 from tfopt.recipe.stage import Context
 
 if TYPE_CHECKING:
+    from tfopt.data.splits import Samples
     from tfopt.metrics import Metric
 
 
@@ -21,11 +22,11 @@ TRIED, PREDICTED = 256, 8
 
 def test_metrics(model: Any, context: Context) -> dict[str, float]:
     """The recipe's metrics, or the loss's usual ones, of a Keras model on the test split, the gated one first."""
-    from tfopt.metrics import score_split
+    from tfopt.metrics import scores_of
     from tfopt.models import signature
 
-    outputs = signature.keras_outputs(model, context.data.test)
-    return {m.name: score_split(m, context.data.test, outputs) for m in metrics_of(model, context)}
+    test = context.data.test
+    return scores_of(metrics_of(model, context), test, signature.keras_outputs(model, test))
 
 
 def check_metrics(model: Any, context: Context) -> None:
@@ -34,27 +35,30 @@ def check_metrics(model: Any, context: Context) -> None:
     Raises:
         InputError: A metric cannot be computed.
     """
-    from tfopt.metrics import score_split
+    from tfopt.metrics import scores_of
     from tfopt.models import signature
 
     split = context.data.test.choose(TRIED, context.seed)
     few = signature.keras_outputs(model, split.few(PREDICTED))
     outputs = {name: np.resize(values, (len(split), *values.shape[1:])) for name, values in few.items()}
-    for metric in metrics_of(model, context):
-        try:
-            score_split(metric, split, outputs)
-        except (ValueError, TypeError, IndexError) as error:
-            raise InputError(
-                f"the metric {metric.name} cannot be taken of the model's outputs: {str(error).splitlines()[0]}. "
-                "Write the one you want, such as metrics: [accuracy].",
-                ("metrics",),
-            ) from error
+    scores_of(metrics_of(model, context), split, outputs)
 
 
 def metrics_of(model: Any, context: Context) -> list[Metric]:
-    """The metrics to report of a model, the gated one first: of each output that has targets where there are several.
+    """The metrics to report of a model of a run, the gated one first, as `metrics_on` finds them."""
+    return metrics_on(model, context.data.test, context.metrics, context.loss)
 
-    They are the recipe's, else those the model was compiled with that tfopt knows, else the usual ones of the loss.
+
+def metrics_on(model: Any, test: Samples, asked: Sequence[Metric] = (), loss: Any = None) -> list[Metric]:
+    """The metrics to report of a model: of each output that has targets where there are several.
+
+    They are those asked for, else those the model was compiled with that tfopt knows, else the usual ones of the loss.
+
+    Args:
+        model: The Keras model.
+        test: The samples that it is scored on.
+        asked: The metrics of a recipe or a command.
+        loss: The loss of a recipe.
 
     Raises:
         DataError: The model has several outputs, and the labels do not say which of them they are of.
@@ -64,17 +68,17 @@ def metrics_of(model: Any, context: Context) -> list[Metric]:
     from tfopt.models import signature
     from tfopt.training.output_decisions import decided
 
-    outputs = signature.output_names(model) or list(signature.keras_outputs(model, context.data.test.few(1)))
-    y = context.data.test.y
+    outputs = signature.output_names(model) or list(signature.keras_outputs(model, test.few(1)))
+    y = test.y
     check_named(y, outputs, "y_test")
-    _check_outputs(context.metrics, outputs, y)
+    _check_outputs(asked, outputs, y)
     scored = [name for name in outputs if name in y] if len(outputs) > 1 else [None]
     found: list[Metric] = []
     for output in scored:
-        asked = [m for m in context.metrics if m.output in (None, output or outputs[0])]
-        for metric in asked or _usual_metrics(model, context, output):
+        own = [m for m in asked if m.output in (None, output or outputs[0])]
+        for metric in own or _usual_metrics(model, y, loss, output):
             found.append(metric.of(output) if output and metric.output is None else metric)
-    return decided(dict.fromkeys(found), model, context.loss, y)
+    return decided(dict.fromkeys(found), model, loss, y)
 
 
 def foreseen_metrics(asked: tuple[Metric, ...], loss: Any, compiled: Mapping[str, Any]) -> tuple[Metric, ...]:
@@ -117,17 +121,16 @@ def _check_outputs(metrics: Sequence[Metric], outputs: Sequence[str], y: Any) ->
             )
 
 
-def _usual_metrics(model: Any, context: Context, output: str | None) -> list[Metric]:
+def _usual_metrics(model: Any, y: Any, loss: Any, output: str | None) -> list[Metric]:
     from tfopt import metrics
     from tfopt.training.label_checks import loss_name
 
-    y = context.data.test.y
     labels = y[output] if output else y
     names = _of_output(compiled_settings(model).get("metrics"), output)
     names = [m if isinstance(m, str) else getattr(m, "name", "") for m in names if m is not None]
     if found := [metric for name in names if (metric := metrics.known(name)) is not None]:
         return list(dict.fromkeys(found))
-    loss = context.loss or getattr(model, "loss", None)
+    loss = loss or getattr(model, "loss", None)
     loss = loss.get(output) if isinstance(loss, Mapping) and output in loss else loss
     if loss is None and not isinstance(labels, dict) and labels.dtype.kind in "iub":
         return [metrics.METRICS["accuracy"]]  # whole numbers are class ids until a loss says otherwise

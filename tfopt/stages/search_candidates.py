@@ -112,11 +112,9 @@ class CandidateBuilder:
         return file
 
     def _shapes(self, file: Path) -> Mapping[str, Sequence[int]]:
-        from tfopt.tflite.benchmark import input_names
+        from tfopt.tflite.timing_process import sample_shapes
 
-        x = self._context.data.test.few(1).x
-        arrays = x if isinstance(x, dict) else dict.fromkeys(input_names(file), x)
-        return {name: array.shape[1:] for name, array in arrays.items()}
+        return sample_shapes(self._context.data.test.few(1).x, file)
 
     def find(self, number: int) -> bool:
         """Whether the file of a trial is on this machine, also in a front that was not committed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -13,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tfopt import subprocesses
-from tfopt.errors import ConversionError
+from tfopt.tflite import timing_process
 
+MODULE = "tfopt.tflite.benchmark"
 WARM_UP_RUNS = 10
 # Percentiles of the latency that are kept, and bins of its histogram.
 QUANTILES, BINS = (0, 10, 50, 90, 99, 100), 40
@@ -58,23 +57,8 @@ def timed(
     Raises:
         ConversionError: The process failed; the error carries its last line.
     """
-    asked = [str(path), "--threads", str(threads), "--seconds", str(seconds)]
-    asked += ["--shapes", json.dumps({name: list(shape) for name, shape in (shapes or {}).items()})]
-    finished = subprocesses.run("tfopt.tflite.benchmark", asked)
-    if finished.returncode:
-        lines = finished.stderr.strip().splitlines() or [
-            subprocesses.killing_signal(finished.returncode) or "it gave no reason"
-        ]
-        raise ConversionError(f"LiteRT could not be timed on {path}: {lines[-1]}")
-    found = json.loads(finished.stdout.splitlines()[-1])
+    found = timing_process.run(MODULE, [path], seconds, threads, shapes or {})
     return Measurement(latency=found.pop("latency"), figures=found)
-
-
-def input_names(path: Path) -> list[str]:
-    """The names of a file's inputs, in order."""
-    from tfopt.tflite.file import read
-
-    return list(read(path).inputs)
 
 
 def sizes(path: Path) -> dict[str, float]:
@@ -184,16 +168,12 @@ def _peak_memory_bytes() -> int:
 
 def main() -> None:
     """Measures the file named on the command line and prints one line of JSON."""
-    parser = argparse.ArgumentParser(prog="python -m tfopt.benchmark", description=__doc__)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--shapes", type=json.loads, default={}, help='such as {"image": [32, 32, 3]}')
-    arguments = parser.parse_args()
-    taken, memory = _latencies(arguments.file, arguments.threads, arguments.seconds, arguments.shapes)
+    arguments = timing_process.arguments(MODULE, __doc__, 1)
+    [file] = arguments.files
+    taken, memory = _latencies(file, arguments.threads, arguments.seconds, arguments.shapes)
     spread = _spread(taken)
     figures = {
-        **sizes(arguments.file),
+        **sizes(file),
         "latency_median_seconds": spread["seconds"]["p50"],
         "latency_p90_seconds": spread["seconds"]["p90"],
         "latency_p99_seconds": spread["seconds"]["p99"],

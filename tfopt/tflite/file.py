@@ -261,7 +261,7 @@ def load(source: Path | bytes) -> bytes:
         content = source.read_bytes() if isinstance(source, Path) else bytes(source)
     except OSError as error:
         raise ModelError(f"{name}: {error.strerror}.") from None
-    if content[4:8] != b"TFL3":
+    if content[flatbuffer.MARKED] != flatbuffer.MARK:
         raise ModelError(
             f"{name} is not a TFLite file: the mark TFL3 is missing. Give one that a converter has written."
         )

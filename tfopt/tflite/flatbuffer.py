@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import flatbuffers
@@ -11,10 +12,18 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 SIGNATURE = "serving_default"
+# The mark of a TFLite file, and where it stands.
+MARK, MARKED = b"TFL3", slice(4, 8)
 # Written by the converter about itself; no runtime reads it.
 _CONVERSION_NOTES = b"CONVERSION_METADATA"
 # Of a conversion, the float file and the quantized one are read many times.
 KEPT, KEPT_BYTES = 2, 2**26
+
+
+def is_tflite(path: Path) -> bool:
+    """Whether a file is meant for a `.tflite`: by its suffix, else by the mark in it."""
+    with path.open("rb") as file:
+        return path.suffix == ".tflite" or file.read(MARKED.stop)[MARKED] == MARK
 
 
 def parse(content: bytes) -> Any:
@@ -66,7 +75,7 @@ def pack(model: Any) -> bytes:
     builder = flatbuffers.Builder(1 << 16)
     shared = _share(model, builder)
     try:
-        builder.Finish(model.Pack(builder), b"TFL3")
+        builder.Finish(model.Pack(builder), MARK)
     finally:
         for quantization in shared:
             del quantization.Pack

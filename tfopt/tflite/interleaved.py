@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -12,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tfopt import subprocesses
-from tfopt.errors import ConversionError
+from tfopt.tflite import timing_process
 from tfopt.tflite.benchmark import WARM_UP_RUNS, opened, run_seconds
 
+MODULE = "tfopt.tflite.interleaved"
 # Seconds of one turn of a file: long enough for its weights to be in the caches, too short for the machine to change.
 TURN_SECONDS = 0.02
 # Fewest turns of a file.
@@ -42,13 +41,7 @@ def measure_in_turns(
     Raises:
         ConversionError: The process failed; the error carries its last line.
     """
-    asked = [*map(str, paths), "--seconds", str(seconds), "--threads", str(threads)]
-    asked += ["--shapes", json.dumps({name: list(shape) for name, shape in (shapes or {}).items()})]
-    finished = subprocesses.run("tfopt.tflite.interleaved", asked)
-    if finished.returncode:
-        why = finished.stderr.strip().splitlines() or [subprocesses.killing_signal(finished.returncode) or "no reason"]
-        raise ConversionError(f"LiteRT could not be timed on {', '.join(map(str, paths))}: {why[-1]}")
-    return json.loads(finished.stdout.splitlines()[-1])
+    return timing_process.run(MODULE, paths, seconds, threads, shapes or {})
 
 
 def _turns(interpreters: Sequence[Any], seconds: float) -> list[np.ndarray]:
@@ -69,12 +62,7 @@ def _turns(interpreters: Sequence[Any], seconds: float) -> list[np.ndarray]:
 
 def main() -> None:
     """Measures the files named on the command line and prints one line of JSON."""
-    parser = argparse.ArgumentParser(prog="python -m tfopt.tflite.interleaved", description=__doc__)
-    parser.add_argument("files", type=Path, nargs="+")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--shapes", type=json.loads, default={}, help='such as {"image": [32, 32, 3]}')
-    arguments = parser.parse_args()
+    arguments = timing_process.arguments(MODULE, __doc__, "+")
     interpreters = [opened(file, arguments.threads, arguments.shapes) for file in arguments.files]
     for interpreter in interpreters:
         for _ in range(WARM_UP_RUNS):

@@ -8,7 +8,7 @@ import tfopt
 from tfopt.errors import ModelError
 from tfopt.models import loading
 from tfopt.models.keras2 import migration
-from tfopt.models.keras2.migration import Comparison
+from tfopt.models.keras2.migration import OutputCheck
 from tfopt.models.keras2.random_inputs import SCALES, random_inputs
 
 
@@ -67,7 +67,7 @@ def test_a_model_is_inspected_without_being_run(tmp_path, monkeypatch):
     monkeypatch.setattr(migration, "random_inputs", None)
     for source in (path, model):
         assert tfopt.inspect(source).parameters == model.count_params()
-    assert np.isnan(migration.migrate(model, comparison=Comparison(wanted=False)).max_error)
+    assert np.isnan(migration.migrate(model, comparison=OutputCheck(wanted=False)).max_error)
 
 
 def test_a_recipe_shows_the_model_how_long_its_samples_are(tmp_path, monkeypatch):

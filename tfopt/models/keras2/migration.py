@@ -41,7 +41,7 @@ class MigratedModel:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class OutputCheck:
     """The comparison of a Keras 2 model with the Keras 3 model made of it, on random inputs.
 
     Args:
@@ -92,7 +92,7 @@ def migrate(
     model: Any,
     origin: str = "a tf_keras model",
     custom_objects: Mapping[str, Any] | None = None,
-    comparison: Comparison | None = None,
+    comparison: OutputCheck | None = None,
 ) -> MigratedModel:
     """Migrates a tf_keras model to Keras 3 with its weights, and compares the outputs.
 
@@ -114,7 +114,7 @@ def migrate(
     return check_outputs(model, carried, origin, comparison)
 
 
-def check_outputs(before: Any, after: Any, origin: str, comparison: Comparison | None = None) -> MigratedModel:
+def check_outputs(before: Any, after: Any, origin: str, comparison: OutputCheck | None = None) -> MigratedModel:
     """Compares the outputs of a tf_keras model and of its Keras 3 model on the same random inputs.
 
     Raises:
@@ -122,7 +122,7 @@ def check_outputs(before: Any, after: Any, origin: str, comparison: Comparison |
     """
     from tfopt.models.layers import walk
 
-    comparison = comparison or Comparison()
+    comparison = comparison or OutputCheck()
     if not comparison.wanted:
         return MigratedModel(after, origin, np.nan, np.nan)
     worst, numbers = (-1.0, 0.0, 0.0), False

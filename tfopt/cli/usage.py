@@ -36,9 +36,10 @@ def print_snippet(file: Path, language: str) -> None:
     """
     from tfopt.deployment.snippet import chosen_language, snippet
     from tfopt.errors import InputError
+    from tfopt.models.stored_model import FILES
 
     chosen_language(language)
-    if not file.is_file() or file.suffix in (".keras", ".h5", ".hdf5"):
+    if not file.is_file() or file.suffix in FILES:
         raise InputError(f"there is code for a .tflite file alone: convert the model first. Received: {file}.")
     sys.stdout.write(snippet(file, language))
 
