@@ -22,7 +22,7 @@ from tfopt.recipe.runtime import Runtime
 from tfopt.training import devices, trainer
 from tfopt.training.cluster import cluster
 from tfopt.training.devices import Devices
-from tfopt.training.trainer import FitSettings
+from tfopt.training.fit_settings import FitSettings
 
 NET = """
 import keras
