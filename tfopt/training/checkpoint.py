@@ -112,8 +112,11 @@ def _load_weights(model: keras.Model, file: Path) -> bool:
     variables = [*model.variables, *model.optimizer.variables]
     before = [keras.ops.convert_to_numpy(variable) for variable in variables]
     try:
-        model.load_weights(file)
-    except (ValueError, KeyError):
+        with warnings.catch_warnings():
+            # Keras goes on with an optimizer that has other variables.
+            warnings.filterwarnings("error", "Skipping variable loading", UserWarning)
+            model.load_weights(file)
+    except (ValueError, KeyError, UserWarning):
         for variable, value in zip(variables, before, strict=True):
             variable.assign(value)
         return False
