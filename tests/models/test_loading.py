@@ -735,15 +735,18 @@ def test_a_wrapper_of_tfmot_in_a_file_is_refused_with_what_takes_it_off(tmp_path
         loading.as_keras3(path)
 
 
+def planned(path):
+    recipe = Recipe(name="r", model=path, data="digits", stages=["quantize"])
+    return Plan(recipe, path.parent, Progress()).model
+
+
 @pytest.mark.parametrize(
     "load",
     [
         loading.build,
         files.load,
         loading.as_keras3,
-        lambda path: (
-            Plan(Recipe(name="r", model=path, data="digits", stages=["quantize"]), path.parent, Progress()).model
-        ),
+        planned,
     ],
     ids=["build", "load", "as_keras3", "plan"],
 )

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
@@ -139,13 +139,15 @@ class TrainingStage(Stage):
                 raise ValueError(f"factors of the learning rate are 0 or above. Received: {pattern}: {factor}")
         return rates
 
-    def check_settings(self, outlook: Outlook) -> None:
-        """Checks the optimizer's name, and that rare classes are made up for once."""
-        check_optimizer(self.optimizer)
+    @model_validator(mode="after")
+    def _makes_up_once(self) -> Self:
         if self.oversample and self.class_weight is not None:
-            raise InputError(
-                "oversample and class_weight both make up for rare classes. Leave one out.", ("oversample",)
-            )
+            raise ValueError("oversample and class_weight both make up for rare classes. Leave one out")
+        return self
+
+    def check_settings(self, outlook: Outlook) -> None:
+        """Checks the optimizer's name."""
+        check_optimizer(self.optimizer)
 
     def check(self, model: Any, context: Context) -> None:
         """Builds the optimizer, resolves the patterns, and checks that the labels fit the loss."""
