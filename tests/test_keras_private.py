@@ -1,4 +1,4 @@
-"""Each private name of Keras, TensorFlow, keras-tuner and Optuna is there, and still holds what tfopt takes it for."""
+"""Each private name of Keras, keras-tuner and Optuna is there, and still holds what tfopt takes it for."""
 
 import inspect
 import json
@@ -364,79 +364,6 @@ def test_merge_replicas(replicas):
 
     step()
     assert seen == [(strategy, 1, 2)]
-
-
-# TensorFlow
-
-
-def test_op_outputs_replaced():
-    asked = []
-
-    def change(name, outputs):
-        asked.append(name)
-        return [outputs[0] * 10] if name == "here" else None
-
-    @tf.function
-    def compute(x):
-        with keras_private.op_outputs_replaced(change):
-            inside = tf.add(x, 1, name="here")
-        return inside, tf.add(x, 1, name="later")
-
-    assert [float(value) for value in compute(tf.constant(1.0))] == [20, 2]
-    assert "here" in asked
-    assert "later" not in asked
-
-
-def test_with_constants():
-    variable = tf.Variable([2.0])
-    function = tf.function(lambda x: variable * x).get_concrete_function(tf.TensorSpec([1]))
-    frozen = keras_private.with_constants(function)
-    variable.assign([5.0])
-    assert float(frozen(tf.constant([1.0]))[0][0]) == 2
-    assert list(frozen.variables) == []
-
-
-def test_is_op_determinism_enabled():
-    assert not keras_private.is_op_determinism_enabled()
-    tf.config.experimental.enable_op_determinism()
-    try:
-        assert keras_private.is_op_determinism_enabled()
-    finally:
-        keras_private.disable_op_determinism()
-
-
-def test_disable_op_determinism():
-    tf.config.experimental.enable_op_determinism()
-    keras_private.disable_op_determinism()
-    assert not keras_private.is_op_determinism_enabled()
-
-
-def test_limit_cluster_start(monkeypatch):
-    """TensorFlow's own `configure_coordination_service` takes what it is given; it would last for the process."""
-    from tensorflow.python.eager import context
-
-    took = inspect.signature(context.Context.configure_coordination_service)
-    given = []
-
-    def configure(self, **settings):
-        took.bind(self, **settings)
-        given.append(settings)
-
-    monkeypatch.setattr(context.Context, "configure_coordination_service", configure)
-    keras_private.limit_cluster_start({"worker": ["localhost:1", "localhost:2"]}, 1.5, 10)
-    [settings] = given
-    assert settings["cluster_register_timeout_in_ms"] == 1500
-    assert settings["heartbeat_timeout_in_ms"] == 10_000
-    assert "worker" in settings["service_leader"]
-    assert [(job.name, job.num_tasks) for job in settings["coordinated_jobs"]] == [("worker", 2)]
-
-
-def test_saved_model_message(tmp_path):
-    tf.saved_model.save(tf.Module(), str(tmp_path))
-    message = keras_private.saved_model_message()
-    message.ParseFromString((tmp_path / "saved_model.pb").read_bytes())
-    assert len(message.meta_graphs) == 1
-    assert len(message.meta_graphs[0].object_graph_def.nodes) > 0
 
 
 # keras-tuner

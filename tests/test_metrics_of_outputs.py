@@ -8,6 +8,7 @@ from keras import layers
 from tfopt.data.splits import Split
 from tfopt.errors import DataError
 from tfopt.metrics import METRICS, classes, compare_outputs, default_metric, score_split
+from tfopt.metrics.outputs import snr_db
 from tfopt.models.signature import keras_outputs
 from tfopt.quantization import convert
 from tfopt.tflite.batch_interpreter import file_outputs
@@ -214,9 +215,26 @@ def test_equal_outputs_agree_in_everything():
     assert compare_outputs({"out": SCORES}, {"out": SCORES}) == {
         "max_error": 0.0,
         "mean_error": 0.0,
-        "snr_db": 999.0,
+        "snr_db": 200.0,
         "agreement": 1.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "decibels"),
+    [
+        ([3.0, 4.0], [3.0, 4.0], 200),
+        ([1e30], [1e30 + 1e15], 200),
+        ([0.0, 0.0], [1.0, 1.0], -200),
+        ([0.0, 0.0], [0.0, 0.0], 200),
+        ([3.0, 4.0], [3.0, 4.5], 20),
+        ([3.0, 4.0], [np.inf, 4.0], np.nan),
+        ([np.nan, 4.0], [3.0, 4.0], np.nan),
+    ],
+    ids=["equal", "nearly equal", "noise", "zeros", "a tenth", "infinite", "not a number"],
+)
+def test_a_ratio_of_powers_is_bounded(expected, found, decibels):
+    assert snr_db(np.array(expected), np.array(found)) == pytest.approx(decibels, nan_ok=True)
 
 
 def test_outputs_that_are_all_zero_still_compare():

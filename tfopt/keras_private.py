@@ -1,4 +1,4 @@
-"""All uses of private names of Keras, TensorFlow, keras-tuner and Optuna, each behind a function.
+"""All uses of private names of Keras, keras-tuner and Optuna, each behind a function; TensorFlow's have a file too.
 
 A release that renames one of them breaks this file alone, and the test of the function says which name it was. Names
 with a public equivalent are not here.
@@ -259,80 +259,6 @@ def merge_replicas(optimizer: Any, function: Callable[..., Any], *arguments: Any
 
     interim = tf.__internal__.distribute.interim
     return interim.maybe_merge_call(function, optimizer._distribution_strategy, *arguments)
-
-
-# TensorFlow
-
-
-@contextlib.contextmanager
-def op_outputs_replaced(change: Callable[[str, Sequence[Any]], Sequence[Any] | None]) -> Iterator[None]:
-    """Calls `change` with the name and outputs of each op built in the block for new outputs; None keeps them."""
-    from tensorflow.python.framework import op_callbacks
-
-    def put(op_type: str, inputs: Any, attrs: Any, outputs: Any, op_name: str | None = None, graph: Any = None) -> Any:
-        return change(op_name or "", outputs)
-
-    op_callbacks.add_op_callback(put)
-    try:
-        yield
-    finally:
-        op_callbacks.remove_op_callback(put)
-
-
-def with_constants(function: Any) -> Any:
-    """A concrete function with its variables frozen to constants, and its loops kept."""
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    return convert_variables_to_constants_v2(function, lower_control_flow=False)
-
-
-def is_op_determinism_enabled() -> bool:
-    """Whether ops give the same bits each time; the public module can only switch that on."""
-    from tensorflow.python.framework import config
-
-    return config.is_op_determinism_enabled()
-
-
-def disable_op_determinism() -> None:
-    """Switches op determinism off again: ops are faster, and results may differ between runs."""
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
-
-
-def limit_cluster_start(jobs: Mapping[str, Sequence[str]], start_seconds: float, heartbeat_seconds: float) -> None:
-    """Sets a timeout for the start of a cluster; TensorFlow's strategy waits for ever, and its first worker still does.
-
-    The strategy keeps a coordination service that is configured already (TensorFlow 2.21,
-    collective_all_reduce_strategy.py).
-
-    Args:
-        jobs: The addresses of each job of the cluster.
-        start_seconds: Seconds to wait for all of them.
-        heartbeat_seconds: Seconds without a heartbeat after which one counts as lost.
-    """
-    from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
-    from tensorflow.python.distribute import multi_worker_util
-    from tensorflow.python.eager import context
-    from tensorflow.python.training.server_lib import ClusterSpec
-
-    context.context().configure_coordination_service(
-        service_type="standalone",
-        service_leader=multi_worker_util.coordination_leader(ClusterSpec(jobs)),
-        cluster_register_timeout_in_ms=int(start_seconds * 1000),
-        heartbeat_timeout_in_ms=int(heartbeat_seconds * 1000),
-        coordinated_jobs=[
-            coordination_config_pb2.CoordinatedJob(name=name, num_tasks=len(addresses))
-            for name, addresses in jobs.items()
-        ],
-    )
-
-
-def saved_model_message() -> Any:
-    """An empty protobuf message to parse `saved_model.pb` without running anything in it."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    return saved_model_pb2.SavedModel()
 
 
 # keras-tuner

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfopt.data import batches as batches_module
 from tfopt.data import sources
 from tfopt.data import splits as splits_module
 from tfopt.data.input_source import InputSource
@@ -651,8 +652,8 @@ def test_no_data_set_is_autotuned(augment):
 
 def test_large_arrays_give_the_batches_of_small_ones(monkeypatch):
     split, given = Split({"a": np.arange(14.0).reshape(7, 2), "b": np.arange(7)}, np.arange(7, dtype=np.int8)), []
-    for bound in (splits_module.SMALL_BYTES, 0):
-        monkeypatch.setattr(splits_module, "SMALL_BYTES", bound)
+    for bound in (batches_module.SMALL_BYTES, 0):
+        monkeypatch.setattr(batches_module, "SMALL_BYTES", bound)
         made = (split.batches(3), split.training(Reading(3, 5, 1, 3)))
         given.append([keras.tree.map_structure(np.ndarray.tolist, list(one.as_numpy_iterator())) for one in made])
         assert made[0].element_spec == made[1].element_spec
@@ -660,7 +661,7 @@ def test_large_arrays_give_the_batches_of_small_ones(monkeypatch):
 
 
 def test_batches_of_arrays_of_another_byte_order_are_of_this_machines(monkeypatch):
-    monkeypatch.setattr(splits_module, "SMALL_BYTES", 0)
+    monkeypatch.setattr(batches_module, "SMALL_BYTES", 0)
     x, y = np.arange(12, dtype=">f4").reshape(6, 2), np.arange(6, dtype=">i4")
     split = Split(x, y)
     for batches in (split.batches(4), split.training(Reading(4, 0, 0, 1))):

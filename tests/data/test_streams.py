@@ -13,7 +13,7 @@ from tfopt.data.splits import Data, Reading, Split
 from tfopt.data.streams import Stream
 from tfopt.errors import DataError
 from tfopt.training import trainer
-from tfopt.training.trainer import FitSettings
+from tfopt.training.fit_settings import FitSettings
 from tfopt.user_code import Ref
 
 try:

@@ -13,6 +13,9 @@ from keras import layers
 
 from tfopt.errors import InputError, ModelError
 from tfopt.models import files, loading, signature
+from tfopt.pipeline.plan import Plan
+from tfopt.recipe.progress import Progress
+from tfopt.recipe.recipe import Recipe
 from tfopt.user_code import Ref
 
 
@@ -730,3 +733,27 @@ def test_a_wrapper_of_tfmot_in_a_file_is_refused_with_what_takes_it_off(tmp_path
             archive.writestr("config.json", config)
     with pytest.raises(ModelError, match=rf"the layer 'wrapped' \({kind}\) is TF-MOT's wrapper\. .*{way}"):
         loading.as_keras3(path)
+
+
+def planned(path):
+    recipe = Recipe(name="r", model=path, data="digits", stages=["quantize"])
+    return Plan(recipe, path.parent, Progress()).model
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        loading.build,
+        files.load,
+        loading.as_keras3,
+        planned,
+    ],
+    ids=["build", "load", "as_keras3", "plan"],
+)
+def test_the_checksums_of_a_file_are_read_once(load, tmp_path, monkeypatch):
+    path, read = tmp_path / "m.keras", []
+    dense_model().save(path)
+    whole = zipfile.ZipFile.testzip
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", lambda archive: read.append(archive.filename) or whole(archive))
+    load(path)
+    assert read == [str(path)]

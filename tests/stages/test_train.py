@@ -9,9 +9,11 @@ import pytest
 
 import tfopt
 from tfopt.callbacks import LearningRateFinder
+from tfopt.data import sources
 from tfopt.errors import InputError, ModelError, RecipeError
 from tfopt.pipeline import runner
-from tfopt.pipeline.learning_rate import find_learning_rate
+from tfopt.pipeline.learning_rate import check, find_learning_rate
+from tfopt.recipe.recipe import Recipe
 from tfopt.training import trainer
 
 MODEL = """
@@ -191,6 +193,17 @@ def test_a_learning_rate_is_found_for_a_stage_and_nothing_is_written(project):
     for stage in ("later", "none"):
         with pytest.raises(InputError, match=f"train, other in r. Received: {stage}"):
             find_learning_rate("r.yaml", LearningRateFinder(), stage)
+
+
+def test_the_learning_rate_finder_loads_what_its_check_loaded(project, monkeypatch):
+    (project / "r.yaml").write_text(recipe("train: {epochs: 1}"))
+    loads = []
+    whole = sources.load
+    monkeypatch.setattr(sources, "load", lambda source: loads.append(source) or whole(source))
+    plan = check(Recipe.load("r.yaml"))
+    assert len(loads) == 1
+    assert find_learning_rate(plan, LearningRateFinder(1e-5, 10, steps=10)) == "train"
+    assert len(loads) == 1
 
 
 def test_the_settings_of_a_recipe_in_python_are_checked_too():

@@ -1,11 +1,17 @@
 """Checkpoints: all of a model's state comes back, whoever saves it."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
+from tfopt.data.splits import Data, Split
+from tfopt.errors import TfoptWarning
 from tfopt.training.checkpoint import VARIABLES, WEIGHTS, EpochBackup, State
+from tfopt.training.fit_settings import FitSettings
+from tfopt.training.trainer import fit
 
 
 class Counting(layers.Layer):
@@ -35,9 +41,9 @@ class Half(layers.Layer):
         return x * keras.ops.cast(self.scale, x.dtype)
 
 
-def network(*more):
+def network(*more, optimizer="adam"):
     model = keras.Sequential([layers.Input((2,)), layers.Dense(3), layers.BatchNormalization(), *more, layers.Dense(1)])
-    model.compile(keras.optimizers.Adam(), "mse")
+    model.compile(optimizer, "mse")
     model.optimizer.build(model.trainable_variables)
     return model
 
@@ -75,3 +81,79 @@ def test_a_layer_that_saves_itself_gets_back_what_is_no_variable(tmp_path):
     backup.on_epoch_end(0)
     EpochBackup(tmp_path, State(), ()).restore_model(network(again))
     assert again.count == 7
+
+
+def stored(model, folder, epochs=1):
+    backup = EpochBackup(folder, State(), ())
+    backup.set_model(model)
+    for epoch in range(epochs):
+        backup.on_epoch_end(epoch, {"loss": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([], [Half]),
+        ([], [Counting]),
+        ([], [lambda: layers.Dense(3)]),
+        ([lambda: layers.Dense(3)], [lambda: layers.Dense(3, use_bias=False)]),
+        ([Half], [lambda: layers.Dense(3)]),
+        ([Counting, lambda: layers.Dense(3)], [Counting, lambda: layers.Dense(4)]),
+    ],
+    ids=["type", "own state", "more", "fewer", "keras file", "shapes of keras file"],
+)
+def test_the_checkpoint_of_another_model_is_said_and_left(before, after, tmp_path):
+    stored(network(*(make() for make in before)), tmp_path, epochs=3)
+    other, state_of_run = network(*(make() for make in after)), State()
+    fresh = state(other)
+    backup = EpochBackup(tmp_path, state_of_run, ())
+    with pytest.warns(TfoptWarning, match="epoch 3 is of a model with other variables: training starts again"):
+        backup.restore_model(other)
+    assert state(other) == fresh
+    assert state_of_run == State()
+    backup.on_train_begin()
+
+    backup.set_model(other)
+    backup.on_epoch_end(0, {"loss": 2.0})
+    again, resumed = network(*(make() for make in after)), State()
+    EpochBackup(tmp_path, resumed, ()).restore_model(again)
+    assert state(again) == fresh
+    assert resumed == State(1, False, [{"loss": 2.0}])
+
+
+@pytest.mark.parametrize("make", [lambda: layers.Dropout(0.5), Half], ids=["variables", "keras file"])
+def test_the_checkpoint_of_another_optimizer_is_left(make, tmp_path):
+    stored(network(make()), tmp_path)
+    other = network(make(), optimizer="sgd")
+    fresh = state(other)
+    with pytest.warns(TfoptWarning, match="other variables"):
+        EpochBackup(tmp_path, State(), ()).restore_model(other)
+    assert state(other) == fresh
+
+
+def test_a_new_checkpoint_takes_the_place_of_another_models_of_the_same_epoch(tmp_path):
+    stored(network(layers.Dense(3)), tmp_path)
+    model = network()
+    backup = EpochBackup(tmp_path, State(), ())
+    with pytest.warns(TfoptWarning):
+        backup.restore_model(model)
+    backup.set_model(model)
+    backup.on_epoch_end(0, {"loss": 2.0})
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-000001"]
+
+
+def test_training_from_the_checkpoint_of_another_model_is_training_from_the_start(tmp_path):
+    x = np.random.default_rng(0).normal(size=(16, 2)).astype(np.float32)
+    split = Split(x, x[:, :1])
+    data, settings = Data(split, split, split), FitSettings(epochs=2, batch_size=4, loss="mse")
+
+    def trained(folder, *more, epochs=2):
+        keras.utils.set_random_seed(0)
+        model = network(*more)
+        history = fit(model, data, replace(settings, epochs=epochs), folder)
+        return history, [weight.tobytes() for weight in model.get_weights()]
+
+    expected = trained(tmp_path / "new")
+    trained(tmp_path / "old", layers.Dense(3), epochs=1)
+    with pytest.warns(TfoptWarning, match="starts again at the first epoch"):
+        assert trained(tmp_path / "old") == expected

@@ -22,7 +22,7 @@ from tfopt.recipe.runtime import Runtime
 from tfopt.training import devices, trainer
 from tfopt.training.cluster import cluster
 from tfopt.training.devices import Devices
-from tfopt.training.trainer import FitSettings
+from tfopt.training.fit_settings import FitSettings
 
 NET = """
 import keras
@@ -253,13 +253,18 @@ def test_a_tf_config_that_says_something_else_is_one_line(text, monkeypatch):
 # Mirrored
 
 MIRRORED = """
+import json
 import sys
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import tfopt
-changes = {"runtime": {"strategy": "mirrored", "devices": ["CPU:0", "CPU:1"]}} if sys.argv[2:] else {}
-tfopt.run(tfopt.Recipe.load("r.yaml", **changes), sys.argv[1])
+from tfopt.data import batches
+changes = {"runtime": {"strategy": "mirrored", "devices": ["CPU:0", "CPU:1"]}} if "mirrored" in sys.argv else {}
+if "large" in sys.argv:
+    batches.SMALL_BYTES = 0
+result = tfopt.run(tfopt.Recipe.load("r.yaml", **changes), sys.argv[1])
+print(json.dumps(result.artifacts["train"].details["history"]))
 """
 
 
@@ -270,15 +275,21 @@ def uneven(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("evenly", [True, False])
-def test_two_devices_train_and_prune_to_the_weights_of_one(project, evenly):
+@pytest.mark.parametrize(
+    ("evenly", "size"), [(True, "small"), (False, "small"), (False, "large")], ids=["even", "uneven", "large arrays"]
+)
+def test_two_devices_train_and_prune_to_the_weights_of_one(project, evenly, size):
     _ = evenly or uneven(project)
-    for out, more in (("one", []), ("two", ["mirrored"])):
+    histories = []
+    for out, more in (("one", []), ("two", ["mirrored", size])):
         finished = subprocess.run(
             [sys.executable, "-c", MIRRORED, out, *more], cwd=project, capture_output=True, text=True, timeout=300
         )
         assert finished.returncode == 0, finished.stderr[-3000:]
+        histories.append(json.loads(finished.stdout.splitlines()[-1]))
     same_weights(project, "one", "two")
+    for name, values in histories[0].items():
+        np.testing.assert_allclose(histories[1][name], values, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 def same_weights(project, one, other):

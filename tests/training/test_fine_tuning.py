@@ -11,8 +11,8 @@ from tfopt.data.splits import Data, Oversampled, Reading, Split
 from tfopt.errors import DataError, InputError, ModelError, RecipeError
 from tfopt.models.head import replace_head
 from tfopt.training import trainer
+from tfopt.training.fit_settings import FitSettings
 from tfopt.training.layer_rates import factors_of
-from tfopt.training.trainer import FitSettings
 
 
 def net(classes=4, normalized=False, eagerly=False):

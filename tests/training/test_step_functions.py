@@ -12,9 +12,9 @@ from keras import layers
 from tfopt.data.splits import Data, Split
 from tfopt.models import seeding
 from tfopt.training import trainer
+from tfopt.training.fit_settings import FitSettings
 from tfopt.training.regularizers import Penalty
 from tfopt.training.step_functions import direct_steps
-from tfopt.training.trainer import FitSettings
 
 SETTINGS = FitSettings(
     epochs=2, loss="sparse_categorical_crossentropy", optimizer="adam", penalties=(Penalty(l2=1e-3),), seed=5

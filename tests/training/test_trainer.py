@@ -17,9 +17,9 @@ from tfopt.models import seeding
 from tfopt.recipe.artifact import BACKUP
 from tfopt.training import trainer
 from tfopt.training.fit_callbacks import Listener
+from tfopt.training.fit_settings import FitSettings
 from tfopt.training.label_checks import check_targets, loss_name
 from tfopt.training.regularizers import Penalty
-from tfopt.training.trainer import FitSettings
 
 
 def build(loss="sparse_categorical_crossentropy", body=(), eagerly=False):

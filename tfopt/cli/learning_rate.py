@@ -34,7 +34,7 @@ def learning_rate(
     if plot is not None:
         check_folder(plot)
     loaded = load(recipe, data, None)
-    check(loaded, stage)
+    plan = check(loaded, stage)
     console = open_console()
     with progress_bar(console, "learning rate") as part:
         with captured():
@@ -42,7 +42,7 @@ def learning_rate(
         from tfopt.report import learning_rate as words
 
         finder = LearningRateFinder(low, high, steps)
-        record = words.rates_record(find_learning_rate(loaded, finder, stage, part), finder)
+        record = words.rates_record(find_learning_rate(plan, finder, stage, part), finder)
     write_page(plot, lambda: words.rates_page(loaded.name, record))
     if as_json:
         print_json(record)

@@ -11,17 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from tfopt.data import named_sets
 from tfopt.data.array_files import read_arrays
 from tfopt.data.arrays import Arrays, by_name, take
+from tfopt.data.named_sets import HELD_OUT, KERAS, SPLITS
 from tfopt.data.splits import CHUNK, Data, Samples, Split, same_length
 from tfopt.errors import DataError, InputError, did_you_mean
 from tfopt.user_code import Ref, describe, digest_callable, find_file
-
-KERAS = ("mnist", "fashion_mnist", "cifar10", "cifar100", "boston_housing", "california_housing")
-HELD_OUT = 0.1
-# Samples in the shuffle buffer of a stream.
-SHUFFLED = 10_000
-SPLITS = ("train", "validation", "test")
 
 
 def resolve(source: Any, folder: Path) -> Any:
@@ -123,8 +119,7 @@ def load(source: Any) -> Data:
     if isinstance(source, Path):
         return _from_npz(source)
     if isinstance(source, str):
-        scheme, _, name = source.partition(":")
-        return _digits() if source == "digits" else _from_tfds(name) if scheme == "tfds" else _from_keras(name)
+        return as_data(named_sets.load(source))
     try:
         if isinstance(source, Ref) or callable(source):
             import tensorflow as tf
@@ -264,18 +259,6 @@ def _hold_out(train: Split) -> tuple[Split, Split]:
     return Split(take(train.x, rest), take(train.y, rest)), Split(take(train.x, held), take(train.y, held))
 
 
-def _digits() -> Data:
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    images, labels = load_digits(return_X_y=True)
-    x = (images / 16).astype(np.float32).reshape(-1, 8, 8, 1)
-    y = labels.astype(np.int32)
-    x_rest, x_test, y_rest, y_test = train_test_split(x, y, test_size=360, random_state=0, stratify=y)
-    x_train, x_held, y_train, y_held = train_test_split(x_rest, y_rest, test_size=140, random_state=0, stratify=y_rest)
-    return Data(Split(x_train, y_train), Split(x_held, y_held), Split(x_test, y_test))
-
-
 def _from_npz(path: Path) -> Data:
     arrays = read_arrays(path)
     if isinstance(arrays, np.ndarray):
@@ -283,69 +266,3 @@ def _from_npz(path: Path) -> Data:
             f"{path} is one array. Write the four with np.savez: x_train, y_train, x_test, y_test.", ("data",)
         )
     return as_data(arrays)
-
-
-def _from_keras(name: str) -> Data:
-    import keras
-
-    try:
-        (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
-    except Exception as error:
-        raise DataError(
-            f"keras.datasets.{name} does not load: {describe(error)}. Keras downloads it once, to ~/.keras/datasets.",
-            ("data",),
-        ) from error
-    if name.startswith("cifar"):
-        y_train, y_test = y_train[:, 0], y_test[:, 0]
-    return as_data(((x_train, y_train), (x_test, y_test)))
-
-
-def _from_tfds(name: str) -> Data:
-    """A data set of TensorFlow Datasets as streams.
-
-    Where it has no validation split, the last tenth of its training split stands for it.
-    """
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError:
-        raise DataError("tfds: needs TensorFlow Datasets: pip install 'tfopt[tfds]'.", ("data",)) from None
-    from tfopt.data.streams import Stream
-
-    try:
-        builder = tfds.builder(name)
-        if builder.info.supervised_keys is None:
-            raise DataError(
-                f"tfds:{name} does not say what of it is the target. Write a function that gives (x, y).", ("data",)
-            )
-        builder.download_and_prepare()
-        there = builder.info.splits
-        if not {"train", "test"} <= set(there):
-            raise DataError(f"tfds:{name} has no train and test, but {', '.join(there)}. Write a function.", ("data",))
-        parts = {"train": "train", "validation": "validation", "test": "test"}
-        if "validation" not in there:
-            share = round(100 * (1 - HELD_OUT))
-            parts |= {"train": f"train[:{share}%]", "validation": f"train[{share}%:]"}
-
-        def read(split: str, shuffled: bool) -> Callable[..., Any]:
-            def ordered() -> Any:
-                return builder.as_dataset(split=split, as_supervised=True, shuffle_files=False).batch(CHUNK)
-
-            def of_epoch(epoch: int) -> Any:
-                order = tfds.ReadConfig(shuffle_seed=epoch)
-                order.options.deterministic = True  # TFDS lets go of the order where it shuffles files
-                rows = builder.as_dataset(split=split, as_supervised=True, shuffle_files=True, read_config=order)
-                return rows.shuffle(SHUFFLED, seed=epoch).batch(CHUNK)
-
-            return of_epoch if shuffled else ordered
-
-        counts = {part: there[split].num_examples for part, split in parts.items()}
-        train, validation, test = (Stream(read(parts[part], part == "train"), counts[part]) for part in SPLITS)
-        return Data(train, validation, test)
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(
-            f"tfds:{name} does not load: {describe(error).rstrip('.')}. TFDS downloads it once, to "
-            "~/tensorflow_datasets.",
-            ("data",),
-        ) from error

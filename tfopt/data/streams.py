@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.data.arrays import Arrays, Shapes, by_name, shape_inputs
-from tfopt.data.splits import CHUNK, Reading, Samples, Split, untuned
+from tfopt.data.batches import untuned
+from tfopt.data.splits import CHUNK, Reading, Samples, Split
 from tfopt.errors import DataError
 from tfopt.user_code import describe
 

@@ -17,6 +17,8 @@ from tfopt.metrics.metric import Metric
 from tfopt.metrics.registry import METRICS, default_metric
 
 Outputs = Mapping[str, np.ndarray]
+# Decibels that stand for no error at all, and for nothing but error: more than float32 can tell apart.
+MOST_DB = 200.0
 
 
 def score_split(metric: Metric, targets: Samples, outputs: Outputs) -> float:
@@ -101,17 +103,32 @@ def compare_outputs(expected: Outputs, actual: Outputs) -> dict[str, float]:
         the difference, in decibels.
     """
     pairs = [(expected[name].astype(np.float64), actual[name].astype(np.float64)) for name in expected]
-    error = np.concatenate([(a - b).ravel() for a, b in pairs])
-    signal = np.concatenate([a.ravel() for a, _ in pairs])
-    noise_power = float((error**2).mean())
-    power = float((signal**2).mean())
-    ratio = math.inf if not noise_power else 10 * math.log10(power / noise_power) if power else -math.inf
+    signal, found = (np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1))
+    error = np.abs(signal - found)
     result = {
-        "max_error": float(np.abs(error).max()),
-        "mean_error": float(np.abs(error).mean()),
-        "snr_db": max(min(ratio, 999.0), -999.0),
+        "max_error": float(error.max()),
+        "mean_error": float(error.mean()),
+        "snr_db": snr_db(signal, found),
     }
     scores = [(a, b) for a, b in pairs if a.ndim > 1 and a.shape[-1] > 1]
     if scores:
         result["agreement"] = float(np.mean([(classes(a) == classes(b)).mean() for a, b in scores]))
     return result
+
+
+def snr_db(expected: np.ndarray, found: np.ndarray) -> float:
+    """The power of an array over that of its difference from another, in decibels.
+
+    Args:
+        expected: The values `(n,)`.
+        found: The values `(n,)` with an error.
+
+    Returns:
+        The ratio within `MOST_DB` of 0; NaN where a power is not finite.
+    """
+    error = expected - found
+    power, noise = float(np.vdot(expected, expected)), float(np.vdot(error, error))
+    if not (math.isfinite(power) and math.isfinite(noise)):
+        return math.nan
+    ratio = math.inf if not noise else 10 * math.log10(power / noise) if power else -math.inf
+    return max(min(ratio, MOST_DB), -MOST_DB)

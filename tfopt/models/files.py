@@ -22,10 +22,10 @@ from tfopt.user_code import describe
 def read(
     path: Path, objects: Mapping[str, Any], trust: bool = False, comparison: OutputCheck | None = None
 ) -> LoadedModel:
-    """The Keras 3 model in a file or SavedModel, its outputs compared with tf_keras's where Keras 2 stored it.
+    """The Keras 3 model in a checked file or SavedModel, its outputs compared with tf_keras's where Keras 2 stored it.
 
     Args:
-        path: A `.keras` or `.h5` file, or a SavedModel folder.
+        path: A `.keras` or `.h5` file, or a SavedModel folder, that `stored_model.check` found to be whole.
         objects: Classes and functions that its layers are made of, by name.
         trust: Load Python code that is stored in it (a Lambda layer).
         comparison: How the outputs are compared.
@@ -33,7 +33,7 @@ def read(
     Raises:
         ModelError: The file cannot be read, holds code, or has a layer that cannot be migrated to Keras 3.
     """
-    layers = stored_model.check(path, objects, trust)
+    layers = stored_model.layers_of(path, objects, trust)
     if path.is_dir():
         stored_model.refuse_code(path, stored_model.folder_layers(path), objects, trust)
         carried = migration.migrate(migration.read(path, objects), f"the SavedModel {path.name}", objects, comparison)
@@ -149,6 +149,7 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None = None, trust: boo
         ModelError: The file is not there, is not a model, is cut short, needs code that is not at hand, holds code, or
             is of Keras 2 and has a layer that cannot be migrated.
     """
+    stored_model.check(path, custom_objects or {}, trust)
     keras_on_tensorflow()
     return read(path, custom_objects or {}, trust).model
 

@@ -140,12 +140,12 @@ def build(source: Any, trust: bool = False) -> Any:
         ModelError: The function raised or returned no model, the file cannot be read, the model has no weights yet,
             or it is of Keras 2 and has a layer that cannot be migrated.
     """
+    check_source(source, trust)
     return load_source(source, trust).model
 
 
 def load_source(source: Any, trust: bool = False, comparison: OutputCheck | None = None) -> LoadedModel:
-    """As `build`, together with the migration of a Keras 2 model."""
-    check_source(source, trust)
+    """As `build` of a source that `check_source` found to be whole, together with the migration of a Keras 2 model."""
     keras = keras_on_tensorflow()
     from tfopt.models import requirements
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from tfopt.keras_private import disable_op_determinism, is_op_determinism_enabled
+from tfopt.tensorflow_private import disable_op_determinism, is_op_determinism_enabled
 
 
 @contextlib.contextmanager

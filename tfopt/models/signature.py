@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from tfopt.data.arrays import Arrays
-from tfopt.data.splits import CHUNK, Samples, batches_of
+from tfopt.data.batches import batches_of
+from tfopt.data.splits import CHUNK, Samples
 from tfopt.keras_private import all_layers
 
 # What the largest output of a layer may take in inference, for all samples of a batch.

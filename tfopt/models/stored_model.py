@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tfopt.errors import ModelError
-from tfopt.keras_private import saved_model_message
 from tfopt.models.foreign_files import refuse_foreign
 from tfopt.models.keras2.layer_config import code_in, tf_keras_library, wrapper_in
 from tfopt.models.keras2.migration import SAVED_MODEL
+from tfopt.tensorflow_private import saved_model_message
 from tfopt.user_code import describe
 
 FILES = (".keras", ".h5", ".hdf5")
@@ -44,8 +44,26 @@ class StoredLayer(NamedTuple):
     module: str
 
 
-def check(path: Path, objects: Container[str] = (), trust: bool = False) -> Sequence[StoredLayer]:
+def check(path: Path, objects: Container[str] = (), trust: bool = False) -> None:
     """Checks that a model is there and whole, and holds no code that may not be loaded, before Keras is imported.
+
+    All of a `.keras` file is read, as its checksums cover it.
+
+    Args:
+        path: A `.keras` or `.h5` file, or a SavedModel folder.
+        objects: Names of the classes and functions that its layers may be made of.
+        trust: Whether Python code that is stored in it may be loaded (a Lambda layer).
+
+    Raises:
+        ModelError: There is no such file, it is no model of Keras, it is damaged, or it holds code.
+    """
+    layers_of(path, objects, trust)
+    if path.suffix == ".keras" and path.is_file():
+        _check_members(path)
+
+
+def layers_of(path: Path, objects: Container[str] = (), trust: bool = False) -> Sequence[StoredLayer]:
+    """The layers of a model whose file was checked, which its config alone is read for.
 
     Args:
         path: A `.keras` or `.h5` file, or a SavedModel folder, whose layers are left to `folder_layers`.
@@ -56,7 +74,7 @@ def check(path: Path, objects: Container[str] = (), trust: bool = False) -> Sequ
         The file's layers; none of a folder.
 
     Raises:
-        ModelError: There is no such file, it is no model of Keras, it is damaged, or it holds code.
+        ModelError: There is no such file, it is no model of Keras, its config is damaged, or it holds code.
     """
     if not path.exists():
         raise ModelError(f"there is no file {path}.", ("model",))
@@ -72,8 +90,6 @@ def check(path: Path, objects: Container[str] = (), trust: bool = False) -> Sequ
         )
     layers = list(_layers_in(_config(path)))
     refuse_code(path, layers, objects, trust)
-    if path.suffix == ".keras":
-        _check_members(path)
     return layers
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def find_learning_rate(
-    recipe: Recipe | str | os.PathLike[str],
+    recipe: Recipe | str | os.PathLike[str] | Plan,
     finder: LearningRateFinder,
     stage: str | None = None,
     part: Callable[[float], None] = lambda _: None,
@@ -28,7 +28,7 @@ def find_learning_rate(
     """Runs a learning rate finder over the first stage of a recipe that trains, or over another; nothing is written.
 
     Args:
-        recipe: A recipe, or the path of a YAML one.
+        recipe: A recipe, the path of a YAML one, or the plan that `check` made of it.
         finder: The learning rate finder, which holds the rates and the losses afterwards.
         stage: Name of a stage that trains the model the recipe starts from; the first such if None.
         part: Called with the fraction that is done, 0-1.
@@ -39,35 +39,40 @@ def find_learning_rate(
     Raises:
         InputError: There is no such stage, or something in the recipe, the model or the data cannot work.
     """
-    recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
-    step, trains = _trained_step(recipe, stage)
+    if not isinstance(recipe, Plan):
+        recipe = check(recipe if isinstance(recipe, Recipe) else Recipe.load(recipe), stage)
+    plan, (step, trains) = recipe, _trained_step(recipe.recipe, stage)
     with captured():
         from tfopt.training import trainer
 
-        plan = Plan(recipe, Path(), Progress())
         context = plan.context(step.name, "", Path(), {})
         try:
             trains.check(plan.model, context)
             settings = trains.training(context)
         except InputError as error:
-            raise recipe.located(error, step) from error
+            raise plan.recipe.located(error, step) from error
         trainer.find_learning_rate(plan.model, plan.data, settings, finder, part)
     return step.name
 
 
-def check(recipe: Recipe, stage: str | None = None) -> None:
+def check(recipe: Recipe, stage: str | None = None) -> Plan:
     """Checks what `find_learning_rate` is given as far as that can be told without TensorFlow.
 
     Args:
         recipe: The recipe.
         stage: Name of the stage; the first that trains the recipe's model if None.
 
+    Returns:
+        The recipe's plan for `find_learning_rate`, with the data that was loaded for the check.
+
     Raises:
         InputError: There is no such stage, or something in the recipe, the model's file or the data cannot work.
     """
     _trained_step(recipe, stage)
     with captured():
-        Plan(recipe, Path(), Progress()).check_plain_data()
+        plan = Plan(recipe, Path(), Progress())
+        plan.check_plain_data()
+    return plan
 
 
 def _trained_step(recipe: Recipe, stage: str | None) -> tuple[Step, TrainingStage]:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tfopt.data.arrays import add_channel_axis
-from tfopt.data.splits import untuned
+from tfopt.data.batches import untuned
 from tfopt.errors import DataError
 from tfopt.models.keras2.random_inputs import MOST_NUMBERS, SIZES
 from tfopt.models.layers import walk

@@ -18,9 +18,9 @@ import tensorflow as tf
 
 from tfopt import subprocesses
 from tfopt.errors import ConversionError
-from tfopt.keras_private import with_constants
 from tfopt.output_capture import captured
 from tfopt.quantization.float_conversion import TracedModel, reason
+from tfopt.tensorflow_private import with_constants
 from tfopt.tflite import flatbuffer
 
 _GRAPH, _SAMPLES, _FILE = "graph", "samples.npz", "model.tflite"

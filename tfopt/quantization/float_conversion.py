@@ -12,6 +12,7 @@ Operations between the layers of a functional model are numbered as well.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import re
 from collections.abc import Mapping, Sequence
@@ -30,13 +31,13 @@ from tfopt.output_capture import captured
 from tfopt.quantization import identities
 from tfopt.quantization.calibration_data import OPEN
 from tfopt.quantization.clustered_kernels import codebook
-from tfopt.quantization.freezing import FrozenConverter, give_back_memory
 from tfopt.quantization.identities import Identities
 from tfopt.quantization.name_scopes import scoped
 from tfopt.quantization.op_replacement import can_replace, ops_replaced
 from tfopt.quantization.refusals import check_text, explained
 from tfopt.quantization.root_rewrite import bound_roots
 from tfopt.quantization.split_rewrite import cut_splits
+from tfopt.tensorflow_private import frozen_converter
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op, constants, output_names, read
 
@@ -128,11 +129,11 @@ def _converted(model: keras.Model, sample: Any, batch: int | None, sparse: bool,
     with captured() as noise:
         try:
             traced = trace(model, sample, batch, replaced)
-            converter = FrozenConverter.from_concrete_functions([traced.function])
+            converter = frozen_converter(traced.function)
             if sparse:
                 converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
             content = converter.convert()
-            give_back_memory()
+            _give_back_memory()
         except (ModelError, ConversionError):
             raise
         except Exception as error:
@@ -143,6 +144,15 @@ def _converted(model: keras.Model, sample: Any, batch: int | None, sparse: bool,
                 return _converted(model, sample, batch, sparse, replaced=True)
             raise ConversionError(explained(model, why, lambda: trace(model, sample, batch, replaced))) from error
     return replace(_named(content, traced, sample), replaced=replaced)
+
+
+def _give_back_memory() -> None:
+    """Hands to the system what was freed: glibc keeps the converter's copies of the weights for the process.
+
+    Where the C library has no such call, nothing is done.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @dataclass(frozen=True)

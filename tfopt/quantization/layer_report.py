@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from tfopt.metrics.outputs import snr_db
 from tfopt.models.weight_statistics import MOST_LAYERS, LayerSnapshot, choose, compare, most_values
 from tfopt.quantization.conversion import Conversion
 from tfopt.quantization.float_conversion import FloatModel
@@ -26,8 +27,6 @@ from tfopt.tflite.weights import StoredWeights
 
 # Samples that layers are compared on; fewer where a sample has very many activations, as their error averages over all.
 SAMPLES, ACTIVATIONS = 4, 2**22
-# Decibels that stand for no error at all, and for nothing but error.
-MOST_DB = 200.0
 
 
 def layer_report(conversion: Conversion) -> list[Detail]:
@@ -164,8 +163,5 @@ def _snr_db(expected: np.ndarray | None, found: np.ndarray | None) -> float | No
     if expected is None or found is None or expected.shape != found.shape or not expected.size:
         return None
     wanted = expected.ravel().astype(np.float32, copy=False)
-    error = wanted - found.ravel()
-    power, noise = float(np.vdot(wanted, wanted)), float(np.vdot(error, error))
-    if not (math.isfinite(power) and math.isfinite(noise)) or not power:
-        return None
-    return MOST_DB if not noise else max(min(10 * math.log10(power / noise), MOST_DB), -MOST_DB)
+    ratio = snr_db(wanted, found.ravel())
+    return ratio if wanted.any() and math.isfinite(ratio) else None

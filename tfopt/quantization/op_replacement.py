@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfopt.keras_private import op_outputs_replaced
+from tfopt.tensorflow_private import op_outputs_replaced
 from tfopt.tflite.file import Op
 
 # Name scope of the error function's ops, which no layer has.

@@ -1,17 +1,44 @@
-"""The names that an optimizer may have, told from the sources of Keras and tfopt before either is imported."""
+"""How a recipe writes an optimizer, and the names that it may have, told before Keras and tfopt's own are imported."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from tfopt.errors import InputError, did_you_mean
 from tfopt.source_names import SourceNames, words
 
 GROUP = "tfopt.optimizers"
+
+
+def _optimizer(value: Any) -> Any:
+    named = isinstance(value, str) or (
+        isinstance(value, Mapping) and len(value) == 1 and isinstance(next(iter(value.values())), Mapping | None)
+    )
+    if value is not None and not named and not hasattr(value, "get_config"):
+        raise ValueError(
+            "is a name such as adam, or a name with its arguments such as {adam: {learning_rate: 0.001}}. "
+            f"Received: {value!r}"
+        )
+    return value
+
+
+def _written(value: Any) -> Any:
+    return {type(value).__name__.lower(): value.get_config()} if hasattr(value, "get_config") else value
+
+
+Optimizer = Annotated[
+    Any,
+    BeforeValidator(_optimizer),
+    PlainSerializer(_written),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object", "maxProperties": 1}, {"type": "null"}]}),
+]
 
 
 def check_optimizer(spec: Any) -> None:

@@ -18,9 +18,10 @@ from tfopt.recipe.export import MODES, RANGES, TRAINED_RANGES, Export
 from tfopt.recipe.settings import OneOf, Settings
 from tfopt.recipe.stage import Context, Outlook, Stage
 from tfopt.stages.conversion_warnings import warning_details
+from tfopt.stages.optimizer_names import Optimizer
 from tfopt.stages.qat import Qat
 from tfopt.stages.scoring import check_drop, check_gate, gated, metrics_of
-from tfopt.stages.training_stage import BatchSize, Distill, Optimizer
+from tfopt.stages.training_stage import BatchSize, Distill
 from tfopt.stages.usage_record import usage_detail
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from tfopt.errors import InputError, ModelError, TfoptWarning
 from tfopt.recipe.artifact import Artifact, Skipped
@@ -18,38 +18,14 @@ from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.details.weights import WeightsByLayer
 from tfopt.recipe.settings import Patterns, Settings
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
-from tfopt.stages.optimizer_names import check_optimizer
+from tfopt.stages.optimizer_names import Optimizer, check_optimizer
 from tfopt.stages.scoring import check_metrics, test_metrics
 
 if TYPE_CHECKING:
     from tfopt.data.splits import Data
     from tfopt.models.weight_statistics import LayerSnapshot
     from tfopt.training.fit_callbacks import Listener
-    from tfopt.training.trainer import FitSettings
-
-
-def _optimizer(value: Any) -> Any:
-    named = isinstance(value, str) or (
-        isinstance(value, Mapping) and len(value) == 1 and isinstance(next(iter(value.values())), Mapping | None)
-    )
-    if value is not None and not named and not hasattr(value, "get_config"):
-        raise ValueError(
-            "is a name such as adam, or a name with its arguments such as {adam: {learning_rate: 0.001}}. "
-            f"Received: {value!r}"
-        )
-    return value
-
-
-def _written(value: Any) -> Any:
-    return {type(value).__name__.lower(): value.get_config()} if hasattr(value, "get_config") else value
-
-
-Optimizer = Annotated[
-    Any,
-    BeforeValidator(_optimizer),
-    PlainSerializer(_written),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object", "maxProperties": 1}, {"type": "null"}]}),
-]
+    from tfopt.training.fit_settings import FitSettings
 
 
 def _batch(value: Any) -> Any:
@@ -163,16 +139,15 @@ class TrainingStage(Stage):
                 raise ValueError(f"factors of the learning rate are 0 or above. Received: {pattern}: {factor}")
         return rates
 
-    def check_settings(self, outlook: Outlook) -> None:
-        """Checks the optimizer's name, and that rare classes are made up for once."""
-        check_optimizer(self.optimizer)
-        self._refuse_both()
-
-    def _refuse_both(self) -> None:
+    @model_validator(mode="after")
+    def _makes_up_once(self) -> Self:
         if self.oversample and self.class_weight is not None:
-            raise InputError(
-                "oversample and class_weight both make up for rare classes. Leave one out.", ("oversample",)
-            )
+            raise ValueError("oversample and class_weight both make up for rare classes. Leave one out")
+        return self
+
+    def check_settings(self, outlook: Outlook) -> None:
+        """Checks the optimizer's name."""
+        check_optimizer(self.optimizer)
 
     def check(self, model: Any, context: Context) -> None:
         """Builds the optimizer, resolves the patterns, and checks that the labels fit the loss."""
@@ -212,7 +187,6 @@ class TrainingStage(Stage):
         data = context.data
         if not self.oversample:
             return data
-        self._refuse_both()
         if not isinstance(data.train, Split):
             raise InputError(
                 "oversample takes arrays in memory, and the training split is streamed. Write class_weight: balanced.",
@@ -223,8 +197,8 @@ class TrainingStage(Stage):
     def training(self, context: Context) -> FitSettings:
         """The settings for `fit`."""
         from tfopt.training.devices import Devices
+        from tfopt.training.fit_settings import FitSettings
         from tfopt.training.regularizers import Penalty
-        from tfopt.training.trainer import FitSettings
 
         overall = [Penalty(self.l1, self.l2)] if self.l1 or self.l2 else []
         return FitSettings(

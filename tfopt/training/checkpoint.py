@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfopt.errors import TfoptWarning
 from tfopt.keras_private import all_layers
 from tfopt.recipe.artifact import storage_errors
 
@@ -83,14 +85,42 @@ def _save(model: keras.Model, folder: Path) -> None:
         np.savez(folder / VARIABLES, **{n: keras.ops.convert_to_numpy(v) for n, v in variables.items()})
 
 
-def _restore(model: keras.Model, folder: Path) -> None:
-    """Reads what `_save` has written into a model whose optimizer is built."""
+def _restore(model: keras.Model, folder: Path) -> bool:
+    """Reads what `_save` has written into a model whose optimizer is built.
+
+    Returns:
+        Whether it is of this model; the variables stay as they are where it is of others.
+    """
     if not (folder / VARIABLES).exists():
-        model.load_weights(folder / WEIGHTS)
-        return
-    with np.load(folder / VARIABLES) as arrays:
-        for name, variable in (_variables(model) or {}).items():
-            variable.assign(arrays[name])
+        return _load_weights(model, folder / WEIGHTS)
+    variables = _variables(model)
+    with np.load(folder / VARIABLES) as stored:
+        arrays = dict(stored)
+    if variables is None or _shapes(variables) != _shapes(arrays):
+        return False
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+    return True
+
+
+def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(array.shape) for name, array in arrays.items()}
+
+
+def _load_weights(model: keras.Model, file: Path) -> bool:
+    """Reads Keras's own file; Keras may have read a part of it before it finds that the file is of another model."""
+    variables = [*model.variables, *model.optimizer.variables]
+    before = [keras.ops.convert_to_numpy(variable) for variable in variables]
+    try:
+        with warnings.catch_warnings():
+            # Keras goes on with an optimizer that has other variables.
+            warnings.filterwarnings("error", "Skipping variable loading", UserWarning)
+            model.load_weights(file)
+    except (ValueError, KeyError, UserWarning):
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
+        return False
+    return True
 
 
 class EpochBackup(keras.callbacks.Callback):
@@ -113,10 +143,25 @@ class EpochBackup(keras.callbacks.Callback):
             vars(state).update(json.loads((self._newest / "state.json").read_text()))
 
     def restore_model(self, model: keras.Model) -> None:
-        """Restores weights and optimizer from the newest checkpoint, if there is one."""
-        if self._newest:
-            model.optimizer.build(model.trainable_variables)
-            _restore(model, self._newest)
+        """Restores weights and optimizer from the newest checkpoint, if there is one.
+
+        One of another model, as where the code of a layer has changed, is left, and training starts at its beginning.
+
+        Warns:
+            TfoptWarning: The checkpoint is of another model.
+        """
+        if not self._newest:
+            return
+        model.optimizer.build(model.trainable_variables)
+        if not _restore(model, self._newest):
+            warnings.warn(
+                f"the checkpoint of epoch {self.state.epoch} is of a model with other variables: training starts again "
+                "at the first epoch.",
+                TfoptWarning,
+                stacklevel=2,
+            )
+            self._newest = None
+            vars(self.state).update(vars(State()))
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Restores the state of the other callbacks, which they cleared when training began."""
@@ -140,6 +185,7 @@ class EpochBackup(keras.callbacks.Callback):
             for index, other in enumerate(self.others):
                 np.savez(new / f"callback{index}.npz", **other.get_state())
             (new / "state.json").write_text(json.dumps(asdict(self.state)))
+            shutil.rmtree(final, ignore_errors=True)  # that of another model
             os.rename(new, final)
             for old in self.folder.glob("epoch-*"):
                 if old != final:

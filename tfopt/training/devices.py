@@ -18,9 +18,10 @@ import keras
 import tensorflow as tf
 
 from tfopt.errors import InputError, TrainingError
-from tfopt.keras_private import built_from_local_batch, limit_cluster_start, weighed_by_samples
+from tfopt.keras_private import built_from_local_batch, weighed_by_samples
 from tfopt.models.clone import in_precision
 from tfopt.recipe.runtime import Runtime
+from tfopt.tensorflow_private import limit_cluster_start
 from tfopt.training.cluster import cluster
 from tfopt.user_code import describe
 

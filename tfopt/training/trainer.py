@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -27,55 +27,17 @@ from tfopt.recipe.artifact import BACKUP
 from tfopt.training import regularizers
 from tfopt.training.checkpoint import EarlyStopping, EpochBackup, State
 from tfopt.training.closure_step import ClosureStep
-from tfopt.training.devices import Devices
 from tfopt.training.fit_callbacks import Listener, Reseed, StopOnNaN, _Telling
+from tfopt.training.fit_settings import FitSettings
 from tfopt.training.layer_rates import factors_of, frozen, rated
 from tfopt.training.learning_rate_finder import LearningRateFinder, with_rate
-from tfopt.training.output_decisions import Decisions, at_thresholds, decisions_of, keras_metric
+from tfopt.training.output_decisions import at_thresholds, decisions_of, keras_metric
 from tfopt.training.penalty_log import PenaltyLog
 from tfopt.training.step_functions import direct_steps
 from tfopt.training.validation_scores import ValidationScores
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """The settings of a training.
-
-    Args:
-        epochs: Passes over the training split.
-        batch_size: Samples of a training step.
-        optimizer: In a form that `optimizers.build_optimizer` takes; None means the model's own, or Adam.
-        penalties: Penalties on weights for the length of the training.
-        early_stopping: Arguments of `keras.callbacks.EarlyStopping`; None trains all epochs.
-        loss: In a form that `losses.build_loss` takes; None means the model's own compile.
-        metrics: Metrics to log at each epoch; empty means the model's own compile.
-        class_weight: Weight of the samples of each class, by class id; `balanced` for all classes the same; None for
-            no weights.
-        devices: Devices to train on.
-        freeze: Layer patterns of the layers to freeze.
-        rates: Factors of the learning rate by layer pattern.
-        seed: Seed of the order of the data and of random layers.
-        decisions: How outputs decide on classes, where it is not the usual way; `fit` finds it.
-        decay_steps: Steps that a learning rate schedule spans where it does not say; all of the training if None.
-    """
-
-    epochs: int
-    batch_size: int = 32
-    optimizer: Any = None
-    penalties: tuple[regularizers.Penalty, ...] = ()
-    early_stopping: Mapping[str, Any] | None = None
-    loss: Any = None
-    metrics: tuple[Metric, ...] = ()
-    class_weight: Mapping[int, float] | Literal["balanced"] | None = None
-    devices: Devices = field(default_factory=Devices)
-    freeze: tuple[str, ...] = ()
-    rates: Mapping[str, float] = field(default_factory=dict)
-    seed: int = 0
-    decisions: Decisions = ()
-    decay_steps: int | None = None
 
 
 def fit(
@@ -114,6 +76,13 @@ def fit(
         backup = EpochBackup(settings.devices.leaders(folder) / BACKUP, state, extra, settings.devices.leads)
         with settings.devices.scope():
             backup.restore_model(trained)
+        called = [
+            *_own_callbacks(settings, data, scores),
+            *extra,
+            *_logs(settings, folder),
+            backup,
+            _Telling(listener or Listener()),
+        ]
         reading = Reading(settings.batch_size, settings.seed, state.epoch, settings.epochs, data.augment)
         batches = unscored_filled(model, data.train.training(reading))
         with direct_steps(trained, batches):
@@ -126,17 +95,7 @@ def fit(
                 epochs=settings.epochs,
                 shuffle=False,  # the data has an order of its own for each epoch
                 verbose=0,
-                callbacks=[
-                    Reseed(settings.seed),
-                    StopOnNaN(),
-                    ClosureStep(),
-                    PenaltyLog(),
-                    *([ValidationScores(data.validation, scores)] if scores else []),
-                    *extra,
-                    *_logs(settings, folder),
-                    backup,
-                    _Telling(listener or Listener()),
-                ],
+                callbacks=called,
             )
         settings.devices.meet()
     return {name: [logs[name] for logs in state.history] for name in (state.history[0] if state.history else ())}
@@ -349,6 +308,12 @@ def class_weights(model: keras.Model, settings: FitSettings, split: Samples) -> 
             ("class_weight",),
         )
     return weights
+
+
+def _own_callbacks(settings: FitSettings, data: Data, scores: Sequence[Metric]) -> list[keras.callbacks.Callback]:
+    """The callbacks of every training, which come before any other."""
+    measured = [ValidationScores(data.validation, scores)] if scores else []
+    return [Reseed(settings.seed), StopOnNaN(), ClosureStep(), PenaltyLog(), *measured]
 
 
 def _logs(settings: FitSettings, folder: Path) -> list[keras.callbacks.Callback]:

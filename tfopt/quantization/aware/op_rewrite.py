@@ -14,7 +14,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfopt.keras_private import mask_of, op_outputs_replaced, set_mask
+from tfopt.keras_private import mask_of, set_mask
+from tfopt.tensorflow_private import op_outputs_replaced
 
 # Maps the name of an op and its outputs to new outputs, or None to leave them.
 LayerChange = Callable[[str, Sequence[Any]], "Sequence[Any] | None"]
