@@ -177,7 +177,6 @@ def by_the_book(name, folder):
     """The same with tf_keras, TF-MOT and TFLiteConverter."""
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     import tensorflow as tf
-    import tensorflow_model_optimization as tfmot
 
     job = JOBS[name]
     with np.load(folder / "data.npz") as file:
@@ -186,6 +185,8 @@ def by_the_book(name, folder):
     before = None
     model = started(build(name, tf.keras), folder)
     if job.epochs:
+        import tensorflow_model_optimization as tfmot
+
         compiled = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
         fitted = {"epochs": job.epochs, "batch_size": job.batch_size, "validation_data": held, "verbose": 0}
         model.compile("adam", **compiled)
