@@ -282,6 +282,7 @@ EXAMPLES = [
                 }
             },
             (ShownSample(3, {"image": Preview("image", PNG, 1, 1), "words": Preview("text", "a <good> film")}),),
+            {"int8": 0.75},
         ),
         {
             "files": {
@@ -318,6 +319,7 @@ EXAMPLES = [
                     },
                 }
             ],
+            "same": {"int8": 0.75},
         },
     ),
     (

@@ -71,6 +71,24 @@ def _own(function: Any) -> Metric:
     return Metric(name, lambda y, outputs: float(function(y, outputs)), getattr(function, "higher_is_better", True))
 
 
+def output_and_metric(score: str) -> tuple[str, Metric | None]:
+    """What the name of a score says: `digit_top_5` is `top_5` of the output `digit`.
+
+    Args:
+        score: The name, as reports and recipes have it.
+
+    Returns:
+        The output's name, empty for that of a model with one output, and the metric: of all that the name can end in
+        the longest. None, and no output, for a metric of a user's own.
+    """
+    words = score.split("_")
+    for start in range(len(words)):
+        name = "_".join(words[start:])
+        if metric := known(name) or _of_family(name):
+            return "_".join(words[:start]), metric
+    return "", None
+
+
 def find_all(asked: Sequence[Any] | Mapping[str, Any], folder: Path | None = None) -> tuple[Metric, ...]:
     """The metrics that a recipe asks for.
 

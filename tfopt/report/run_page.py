@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from tfopt.metrics import output_and_metric
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.verification import AccuracyGate, ClassChanges
 from tfopt.report.baseline import Baseline, baseline_of
@@ -13,9 +14,10 @@ from tfopt.report.overview import Measured, Overview
 from tfopt.report.page import Page, Part
 from tfopt.report.section import SECTIONS
 from tfopt.report.units import duration, share
+from tfopt.report.verdict import most_lost, verdict_of
 
-# Warnings that are not folded.
-SHOWN = 4
+# Warnings that are not folded, and metrics that have a tile.
+SHOWN, SCORES = 4, 3
 
 
 def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measured: Measured) -> Page:
@@ -44,13 +46,14 @@ def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measur
         intro.append(Folded(f"{len(warnings) - SHOWN} more warnings", warnings[SHOWN:]))
     if final:
         drawn = Overview(artifacts, measured, metric, baseline, final).figure() if metric else None
-        facts = _facts(artifacts[final], figures, metric, baseline, same_class)
+        facts = _facts(artifacts[final], figures, _told(metric, scores, figures, baseline), baseline, same_class)
         intro.append(Grid([*([drawn] if drawn else []), facts]))
     parts = [Part("models", "All models", [models])]
     for section, blocks in told:
         if rest := [block for block in blocks if not isinstance(block, Callout)]:
             parts.append(Part(section.name, section.title, rest))
-    lead = sentence(baseline, figures, (metric,) if metric else (), same_class)
+    verdict = verdict_of(artifacts, final)
+    lead = sentence(baseline, figures, tuple(dict.fromkeys(filter(None, (metric, *scores)))), same_class, verdict)
     return Page(
         name,
         lead,
@@ -58,6 +61,7 @@ def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measur
         parts,
         "tfopt report",
         ("The same for machines is in ", Link("report.json", "report.json"), "."),
+        "Failed" if verdict == "failed" else "",
     )
 
 
@@ -68,20 +72,37 @@ def _same_class(
     artifact = artifacts[final]
     for changes in (one.details.of(ClassChanges) for one in artifacts.values()):
         outputs = list(changes.files.get(final, {}).values()) if changes else []
-        if outputs and (values := sum(output.values for output in outputs)):
+        if changes and outputs:
             against = outputs[0].against
             stage = "" if baseline and against == baseline.name else against
-            return SameClass(sum(output.same for output in outputs) / values, stage)
+            # Runs of older versions have no share for all outputs together.
+            same = changes.same.get(final, outputs[0].share if len(outputs) == 1 else None)
+            return None if same is None else SameClass(same, stage, len(outputs))
     if "agreement" not in figures:
         return None
     parent = artifact.parents[0] if artifact.parents else ""
     return SameClass(figures["agreement"], "" if baseline and parent == baseline.name else parent)
 
 
+def _told(
+    metric: str, scores: tuple[str, ...], figures: Mapping[str, float], baseline: Baseline | None
+) -> list[str]:
+    """The metrics that have a tile: the one that counts, the one that lost most, and one of each other output."""
+    known = [name for name in (metric, *scores) if name in figures]
+    worst = most_lost(baseline.scores, figures, known) if baseline else ""
+    told = list(dict.fromkeys(name for name in (metric, worst) if name in known))
+    outputs = {output_and_metric(name)[0] for name in told}
+    for name in known:
+        output, _ = output_and_metric(name)
+        told += [] if output in outputs else [name]
+        outputs.add(output)
+    return told[:SCORES]
+
+
 def _facts(
     artifact: Artifact,
     figures: Mapping[str, float],
-    metric: str,
+    told: Sequence[str],
     baseline: Baseline | None,
     same_class: SameClass | None,
 ) -> Facts:
@@ -94,7 +115,7 @@ def _facts(
     shown: list[tuple[str, str, Callable[[float], str]]] = [
         ("raw_bytes", "bytes", "{:,.0f}".format),
         ("gzip_bytes", "bytes after gzip -9", "{:,.0f}".format),
-        (metric, metric, "{:.4f}".format),
+        *((name, name, "{:.4f}".format) for name in told),
         ("latency_median_seconds", "median latency", duration),
     ]
     facts = []
@@ -104,5 +125,6 @@ def _facts(
             facts.append(Fact(title, text(figures[name]), "" if before is None else f"was {text(before)}"))
     if same_class:
         whose = f"as {same_class.stage}" if same_class.stage else "as before"
-        facts.append(Fact("same class", share(same_class.share), whose))
+        where = "same class" if same_class.outputs == 1 else "same class in every output"
+        facts.append(Fact(where, share(same_class.share), whose))
     return Facts([Fact("the file", artifact.name, Link(path, path)), *facts])

@@ -35,7 +35,7 @@ class Verify(Stage):
 
     kind: ClassVar[str] = "verify"
     rank: ClassVar[int] = 11
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     takes: ClassVar[Format] = "tflite"
     gives: ClassVar[Format] = "tflite"
     gathers: ClassVar[bool] = True
@@ -95,9 +95,14 @@ class Verify(Stage):
             held_to = functools.partial(_outputs_of, predicted_by, context.artifacts[baseline])
             changed.add(file.name, baseline, metrics, held_to, outputs)
             if self.max_drop is not None and drop > self.max_drop:
+                worse, allowed = (
+                    (f"{100 * drop:.2f} points", f"{100 * self.max_drop:.4g} points")
+                    if gate.of_classes
+                    else (f"{drop:.4g}", f"{self.max_drop:g}")
+                )
                 failures.append(
-                    f"{file.name} has {gate.name} {after:.4f} on LiteRT, {drop:.4f} worse than the "
-                    f"{before:.4f} of {baseline}; the recipe allows {self.max_drop:g}."
+                    f"{file.name} has {gate.name} {after:.4f} on LiteRT, {worse} worse than the "
+                    f"{before:.4f} of {baseline}; the recipe allows {allowed}."
                 )
         last = inputs[-1]
         return context.artifact(
