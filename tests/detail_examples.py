@@ -134,8 +134,8 @@ EXAMPLES = [
         },
     ),
     (
-        AccuracySteps((AccuracyStep("as asked", 9000, 0.95, 0.01, True),)),
-        [{"what": "as asked", "bytes": 9000, "score": 0.95, "drop": 0.01, "met": True}],
+        AccuracySteps((AccuracyStep("as asked", 9000, 0.95, 0.01, True, "accuracy"),)),
+        [{"what": "as asked", "bytes": 9000, "score": 0.95, "drop": 0.01, "met": True, "metric": "accuracy"}],
     ),
     (
         SearchOutcome(
@@ -334,6 +334,8 @@ EXAMPLES = [
                 ),
             ),
             file_bytes=1000,
+            constant_bytes=40,
+            ops=3,
         ),
         {
             "rows": [
@@ -355,6 +357,8 @@ EXAMPLES = [
             ],
             "file_bytes": 1000,
             "others": 0,
+            "constant_bytes": 40,
+            "ops": 3,
         },
     ),
     (

@@ -12,7 +12,6 @@ from tfopt.report.baseline import Baseline
 from tfopt.report.units import share, times
 from tfopt.report.verdict import EQUAL_SCORE, most_lost
 
-START = "the model you started from"
 Clause = tuple[Literal["than", "equal", "other"], str]
 # Fractions of samples, whose differences people call points.
 SHARES = re.compile(r"(^|_)(accuracy|top_\d+)$")
@@ -60,10 +59,11 @@ def sentence(
     """
     clauses = comparison(baseline, measured, scores) if baseline else []
     differ, equal, other = ([what for tone, what in clauses if tone == own] for own in ("than", "equal", "other"))
-    text = f"{', '.join(differ)} than {START}" if differ else ""
+    start = baseline.words if baseline else ""
+    text = f"{', '.join(differ)} than {start}" if differ else ""
     if equal:
         same = " and ".join(equal)
-        text = f"{text}, with equal {same}" if text else f"equal in {same} to {START}"
+        text = f"{text}, with equal {same}" if text else f"equal in {same} to {start}"
     text += f"{', ' if text else ''}{', '.join(other)}" if other else ""
     if same_class:
         text += f"{'; ' if text else ''}{same_class.words}"

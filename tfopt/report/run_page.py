@@ -8,7 +8,7 @@ from tfopt.metrics import output_and_metric
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.verification import AccuracyGate, ClassChanges
 from tfopt.report.baseline import Baseline, baseline_of
-from tfopt.report.blocks import Block, Callout, Fact, Facts, Folded, Grid, Link, Table
+from tfopt.report.blocks import Block, Callout, Code, Fact, Facts, Folded, Grid, Link, Paragraph, Table
 from tfopt.report.headline import SameClass, sentence
 from tfopt.report.overview import Measured, Overview
 from tfopt.report.page import Page, Part
@@ -18,6 +18,10 @@ from tfopt.report.verdict import most_lost, verdict_of
 
 # Warnings that are not folded, and metrics that have a tile.
 SHOWN, SCORES = 4, 3
+GLOSSARY = (
+    "raw: bytes of the file; gzip -9: its bytes after that compression, as in a download; non-zero: weights and biases "
+    "that are not 0; sparsity: share of zeros in kernels, 0 to 1; in brackets against the baseline."
+)
 
 
 def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measured: Measured) -> Page:
@@ -48,7 +52,7 @@ def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measur
         drawn = Overview(artifacts, measured, metric, baseline, final).figure() if metric else None
         facts = _facts(artifacts[final], figures, _told(metric, scores, figures, baseline), baseline, same_class)
         intro.append(Grid([*([drawn] if drawn else []), facts]))
-    parts = [Part("models", "All models", [models])]
+    parts = [Part("models", "All models", [models, Paragraph(GLOSSARY)])]
     for section, blocks in told:
         if rest := [block for block in blocks if not isinstance(block, Callout)]:
             parts.append(Part(section.name, section.title, rest))
@@ -123,6 +127,8 @@ def _facts(
         if name in figures:
             before = known.get(name)
             facts.append(Fact(title, text(figures[name]), "" if before is None else f"was {text(before)}"))
+    if artifact.format == "tflite" and "latency_median_seconds" not in figures:
+        facts.append(Fact("median latency", "not timed", ("add ", Code("benchmark: {}"), " to the recipe")))
     if same_class:
         whose = f"as {same_class.stage}" if same_class.stage else "as before"
         where = "same class" if same_class.outputs == 1 else "same class in every output"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -13,7 +13,10 @@ from pydantic_core import PydanticCustomError
 
 from tfopt.errors import InputError, RecipeError, did_you_mean
 from tfopt.recipe.artifact import JOURNAL, Artifact, Format, Skipped, content_key, storage_errors
+from tfopt.recipe.details.detail import Detail
+from tfopt.recipe.details.quantization import Audit, ConversionNotes
 from tfopt.recipe.details.search import FailedCandidate, SearchObjective, SearchOutcome, TriedCandidate
+from tfopt.recipe.details.weights import QuantizationErrors, WeightsByLayer
 from tfopt.recipe.settings import PROBLEMS, Patterns, Settings, on_its_own
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
 from tfopt.search.pareto import Objective, Point, front, ranked
@@ -23,7 +26,7 @@ from tfopt.stages.prune_channels import PruneChannels
 from tfopt.stages.quantize import Quantize
 from tfopt.stages.scoring import check_drop, check_gate, gated, metrics_of
 from tfopt.stages.search_candidates import CandidateBuilder, shared_training_settings
-from tfopt.stages.subpipeline import warnings_of
+from tfopt.stages.subpipeline import told_of
 from tfopt.stages.usage_record import usage_detail
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from tfopt.search.worker import Worker
 
 CHECKED_SAMPLES = 8
+# What is told of the chosen file as of one that the stage `quantize` makes.
+OF_FILE: tuple[type[Detail], ...] = (ConversionNotes, Audit, WeightsByLayer, QuantizationErrors)
 FORMS = {"raw_bytes": ",.0f", "gzip_bytes": ",.0f", "milliseconds": ".3g"}
 # Slack for sizes that are estimated before training, from weights that will still change.
 ROUGH = 0.25
@@ -94,7 +99,7 @@ class Search(Stage):
 
     kind: ClassVar[str] = "search"
     rank: ClassVar[int] = 8
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     gives: ClassVar[Format] = "tflite"
     shared: ClassVar[bool] = True
 
@@ -246,7 +251,8 @@ class Search(Stage):
         files = {point.number: builder.folder / f"{point.number}.tflite" for point in best}
         chosen = ranked(best, objective)[0]
         rows = tuple(builder.row(p, files[p.number], objective) for p in best)
-        context.told.extend(sentence for file in files.values() for sentence in warnings_of(file))
+        told = {number: told_of(file) for number, file in files.items()}
+        context.told.extend(sentence for one in told.values() for sentence in one.warnings)
         with storage_errors(context.folder):
             (context.folder / "front").mkdir(exist_ok=True)
             for number, file in files.items():
@@ -277,8 +283,12 @@ class Search(Stage):
             f"front/{file.name}",
             metrics={**scores, **sizes(file)},
             scores=tuple(scores),
-            skipped=tuple(Skipped(where, reason) for where, reason in builder.profile.skipped),
-            details=[outcome, usage_detail(file, context.load(inputs[0]), context, {})],
+            skipped=_skipped(builder.profile.skipped, told[chosen.number].skipped),
+            details=[
+                outcome,
+                *(one for kind in OF_FILE if (one := told[chosen.number].details.of(kind))),
+                usage_detail(file, context.load(inputs[0]), context, {}),
+            ],
             failed=None if chosen.meets(objective) else f"{context.name}: {failure}",
         )
 
@@ -320,6 +330,11 @@ class Search(Stage):
             builder.trained,
         )
         return builder, worker, record
+
+
+def _skipped(searched: Iterable[tuple[str, str]], converted: Iterable[Skipped]) -> tuple[Skipped, ...]:
+    """What the search does not touch, and what the conversion of the chosen file left alone."""
+    return tuple(dict.fromkeys([*(Skipped(where, reason) for where, reason in searched), *converted]))
 
 
 def _at_hand(points: list[Point], objective: Objective, builder: CandidateBuilder) -> tuple[list[Point], list[Point]]:
