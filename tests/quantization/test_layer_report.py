@@ -158,7 +158,9 @@ def test_ids_of_tokens_and_loops_are_reported_without_their_integers():
 def test_the_weights_of_a_layer_that_is_a_loop_are_its_own():
     keras.utils.set_random_seed(1)
     steps = layers.Input((6, 4), name="steps")
-    model = keras.Model(steps, layers.Dense(2, name="head")(layers.GRU(5, bias_initializer="glorot_uniform", name="memory")(steps)))
+    model = keras.Model(
+        steps, layers.Dense(2, name="head")(layers.GRU(5, bias_initializer="glorot_uniform", name="memory")(steps))
+    )
     x = np.random.default_rng(0).normal(size=(16, 6, 4)).astype(np.float32)
     conversion = Conversions(lambda name: (model, x))("steps", "float32")
     [weights, *_] = layer_report(conversion)

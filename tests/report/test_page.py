@@ -56,7 +56,8 @@ def test_the_sentence_stands_on_top(page):
     assert root.find("h1")[0].text == "digits"
     assert root.find("p", class_="lead")[0].text == (
         "Within the allowed 5 points of accuracy: 4.0x smaller, 10.0x after gzip, 2.0x faster, "
-        "2.00 points less accurate than the model you started from; same class as the Keras model of prune on 98.5% of the test samples."
+        "2.00 points less accurate than the model "
+        "you started from; same class as the Keras model of prune on 98.5% of the test samples."
     )
 
 
@@ -114,8 +115,7 @@ def test_a_budget_after_gzip_is_shown_on_the_axis_of_bytes_after_gzip(page):
 def test_a_run_of_which_the_start_is_not_known_has_its_figures_and_no_sentence_about_it(page):
     root = page(run(), baseline=None)
     assert root.find("p", class_="lead")[0].text == (
-        "Within the allowed 5 points of accuracy: "
-        "same class as the Keras model of prune on 98.5% of the test samples."
+        "Within the allowed 5 points of accuracy: same class as the Keras model of prune on 98.5% of the test samples."
     )
     assert "was" not in root.find("dl", class_="facts")[0].text
 

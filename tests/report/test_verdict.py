@@ -45,8 +45,8 @@ def test_a_loss_in_another_output_is_in_the_sentence_and_its_own_share_of_sample
     after = {"digit_accuracy": 0.89, "speaker_accuracy": 0.8467}
     text = sentence(base, after, tuple(after), SameClass(0.98667, outputs=2), "within the allowed 2 points")
     assert text == (
-        "Within the allowed 2 points: 0.33 points more accurate in digit, 0.33 points less accurate in speaker than the "
-        "model you started from; same class in both outputs on 98.7% of the test samples."
+        "Within the allowed 2 points: 0.33 points more accurate in digit, 0.33 points less accurate in speaker than "
+        "the model you started from; same class in both outputs on 98.7% of the test samples."
     )
     better = {"digit_accuracy": 0.85, "speaker_accuracy": 0.86}
     assert "speaker" not in sentence(base, better, tuple(better))

@@ -45,7 +45,9 @@ def key(plan: Plan, keys: Mapping[str, str]) -> str:
         keys: Content key of every result, by the name of its stage.
     """
     stage = _measuring(plan)
-    measured = [stage.kind, type(stage).version, stage.settings(), stage.surroundings()] if stage else [_makes_file(plan)]
+    measured = (
+        [stage.kind, type(stage).version, stage.settings(), stage.surroundings()] if stage else [_makes_file(plan)]
+    )
     of = keys[starting_point(plan)]
     return content_key(BASELINE, VERSION, of, measured, *plan.judged_by, plan.recipe.seed, plan.data_digest)
 

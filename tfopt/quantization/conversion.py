@@ -238,7 +238,9 @@ def _remarks(prepared: PreparedModel, summary: FileSummary) -> Iterator[str]:
     for name in prepared.source.unused_inputs:
         yield f"input {name!r} is not used: no output depends on it"
     if MODES[prepared.export.mode].static:
-        seen = [f"{name} from {_plain(float(x.min()))} to {_plain(float(x.max()))}" for name, x in prepared.samples.items()]
+        seen = [
+            f"{name} from {_plain(float(x.min()))} to {_plain(float(x.max()))}" for name, x in prepared.samples.items()
+        ]
         count = len(next(iter(prepared.samples.values())))
         yield f"calibrated on {count} samples: {', '.join(seen)}"
     if prepared.export.sparse and not any(op.facts.unpacks == "sparse" for op in summary.ops):

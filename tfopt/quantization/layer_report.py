@@ -79,9 +79,7 @@ def _fresh(tensors: Iterator[Tensor], seen: set[str]) -> list[Tensor]:
     return list(found.values())
 
 
-def _snapshot(
-    layer: str, kind: str, tensors: Sequence[Tensor], values: StoredWeights
-) -> LayerSnapshot:
+def _snapshot(layer: str, kind: str, tensors: Sequence[Tensor], values: StoredWeights) -> LayerSnapshot:
     own = [t for t in tensors if len(t.shape) > 1]
     arrays = [array for t in own if (array := values(t.name)) is not None]
     return LayerSnapshot(

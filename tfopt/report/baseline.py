@@ -49,8 +49,8 @@ def baseline_of(artifacts: Mapping[str, Artifact]) -> Baseline | None:
     if artifact := measured_baseline(artifacts):
         m = artifact.metrics
         scores = {name: m[name] for name in artifact.scores}
-        figures = (m.get(name) for name in ("raw_bytes", "gzip_bytes", "latency_median_seconds"))
-        return Baseline(artifact.parents[0], scores, *figures, _trials(artifacts.get(artifact.parents[0])))
+        raw, gzip, latency = (m.get(name) for name in ("raw_bytes", "gzip_bytes", "latency_median_seconds"))
+        return Baseline(artifact.parents[0], scores, raw, gzip, latency, _trials(artifacts.get(artifact.parents[0])))
     for artifact in artifacts.values():
         if artifact.kind in ("train", "tune") and artifact.scores and artifact.parents in ((), (SOURCE,)):
             scores = {name: artifact.metrics[name] for name in artifact.scores}

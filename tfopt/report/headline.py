@@ -37,7 +37,9 @@ class SameClass:
     def words(self) -> str:
         """The clause of the sentence."""
         whose = f" as the Keras model of {self.stage}" if self.stage else ""
-        where = "" if self.outputs == 1 else " in both outputs" if self.outputs == 2 else f" in all {self.outputs} outputs"
+        where = (
+            "" if self.outputs == 1 else " in both outputs" if self.outputs == 2 else f" in all {self.outputs} outputs"
+        )
         return f"same class{whose}{where} on {share(self.share)} of the test samples"
 
 

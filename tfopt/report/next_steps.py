@@ -12,14 +12,16 @@ from tfopt.recipe.details.quantization import AccuracySteps
 from tfopt.recipe.details.verification import GatedFile
 from tfopt.report.baseline import change
 from tfopt.report.blocks import Code, Text
-from tfopt.report.sections.recipe import settings_of, written_data
+from tfopt.report.recipe_file import settings_of, written_data
 
 Advice = Callable[[Artifact, Mapping[str, Any]], list[Text]]
 # What a recipe's data is called where it is more than one word.
 ANY_DATA = "DATA"
 
 
-def after_gate(name: str, file: GatedFile, metric: str, max_drop: float, artifacts: Mapping[str, Artifact]) -> list[Text]:
+def after_gate(
+    name: str, file: GatedFile, metric: str, max_drop: float, artifacts: Mapping[str, Artifact]
+) -> list[Text]:
     """What a file lost where, and what to try.
 
     Args:
@@ -86,19 +88,17 @@ def _more_bits(stage: Artifact) -> list[Text]:
 def _pruned(stage: Artifact, settings: Mapping[str, Any]) -> list[Text]:
     sparsity = stage.metrics.get("sparsity", settings.get("sparsity"))
     lower = f" than {sparsity:.2g}" if isinstance(sparsity, int | float) else ""
-    return [
-        ("Try a lower ", Code("sparsity"), f"{lower} in {stage.name}", *_longer(settings)),
-        *_sensitivity(stage, stage, " --prune", _parent(stage)),
-    ]
+    what = (f"{lower} in {stage.name}, or more ", Code("epochs"), _longer(settings))
+    return [("Try a lower ", Code("sparsity"), *what), *_sensitivity(stage, stage, " --prune", _parent(stage))]
 
 
-def _longer(settings: Mapping[str, Any]) -> tuple[Text, ...]:
+def _longer(settings: Mapping[str, Any]) -> str:
     epochs = settings.get("epochs")
-    return (", or more ", Code("epochs"), f"{f' than {epochs}' if epochs else ''} to recover in.")
+    return f"{f' than {epochs}' if epochs else ''} to recover in."
 
 
 def _trained(stage: Artifact, settings: Mapping[str, Any], what: str) -> list[Text]:
-    return [(f"Try {what} in {stage.name}", *_longer(settings))]
+    return [(f"Try {what} in {stage.name}, or more ", Code("epochs"), _longer(settings))]
 
 
 def _sensitivity(model: Artifact | None, stage: Artifact, option: str, parent: str = "") -> list[Text]:

@@ -88,9 +88,7 @@ def _same_class(
     return SameClass(figures["agreement"], "" if baseline and parent == baseline.name else parent)
 
 
-def _told(
-    metric: str, scores: tuple[str, ...], figures: Mapping[str, float], baseline: Baseline | None
-) -> list[str]:
+def _told(metric: str, scores: tuple[str, ...], figures: Mapping[str, float], baseline: Baseline | None) -> list[str]:
     """The metrics that have a tile: the one that counts, the one that lost most, and one of each other output."""
     known = [name for name in (metric, *scores) if name in figures]
     worst = most_lost(baseline.scores, figures, known) if baseline else ""

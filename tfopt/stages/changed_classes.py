@@ -59,7 +59,10 @@ class ChangedClasses:
         alike = {name: way for name, way in decisions if name in old and old[name].shape == after[name].shape}
         if alike:
             self._files[file] = {
-                name: {"against": against, **class_changes(labels_of(y, name), old[name], after[name], way, MOST_CLASSES)}
+                name: {
+                    "against": against,
+                    **class_changes(labels_of(y, name), old[name], after[name], way, MOST_CLASSES),
+                }
                 for name, way in alike.items()
             }
             self._same[file] = same_share([keeps_class(old[name], after[name], way) for name, way in alike.items()])

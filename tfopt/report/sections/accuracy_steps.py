@@ -28,7 +28,7 @@ def blocks(artifact: Artifact) -> list[Block]:
             step.what,
             f"{step.bytes:,} B",
             f"{step.score:.4f}",
-            change(name, worse * step.drop),
+            change(name, worse * step.drop + 0.0),
             "kept" if step.met else "lost",
         )
         for step in tried.steps

@@ -6,7 +6,21 @@ from collections.abc import Sequence
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.search import FrontFile, SearchOutcome, TriedCandidate
-from tfopt.report.blocks import Block, Bullets, Code, Figure, Grid, Group, Heading, Link, Listing, Paragraph, Strong, Table, Text
+from tfopt.report.blocks import (
+    Block,
+    Bullets,
+    Code,
+    Figure,
+    Grid,
+    Group,
+    Heading,
+    Link,
+    Listing,
+    Paragraph,
+    Strong,
+    Table,
+    Text,
+)
 from tfopt.report.charts import Key, Limit, Point, Scatter
 from tfopt.report.section import Section
 from tfopt.report.units import duration

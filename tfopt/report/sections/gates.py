@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from tfopt.metrics import output_and_metric
 from tfopt.recipe.artifact import Artifact
@@ -53,9 +53,13 @@ def _unguarded(artifact: Artifact, gate: AccuracyGate, artifacts: Mapping[str, A
     for name, file in gate.files.items():
         before = _scores_of(file.baseline, gate, artifacts)
         after = artifact.files.get(name, {})
-        parts = [f"{each} {change(each, after[each] - before[each])}" for each in free if each in before and each in after]
+        parts = [
+            f"{each} {change(each, after[each] - before[each])}" for each in free if each in before and each in after
+        ]
         told += [f"{name}: {', '.join(parts)}"] if parts else []
-    said = Paragraph(("No gate looks at ", *_listed(free), "; they are reported alone."))
+    names = [each for name in free for each in (", ", Code(name))][1:]
+    reported = "it is" if len(free) == 1 else "they are"
+    said = Paragraph(("No gate looks at ", *names, f"; {reported} only reported."))
     return [said, Bullets(told)] if told else [said]
 
 
@@ -65,10 +69,6 @@ def _scores_of(name: str, gate: AccuracyGate, artifacts: Mapping[str, Artifact])
     base = measured_baseline(artifacts)
     own = base.metrics if base and name in base.parents else {}
     return {**own, **known, **gate.models.get(name, {})}
-
-
-def _listed(names: Sequence[str]) -> list[Text]:
-    return [each for number, name in enumerate(names) for each in ((", ", Code(name)) if number else (Code(name),))]
 
 
 SECTION = Section("gates", "The gate", rank=5, of_run=blocks)

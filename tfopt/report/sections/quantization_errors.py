@@ -39,7 +39,7 @@ def _explained(errors: QuantizationErrors) -> str:
     weights = [(row.weights_snr_db, row.layer) for row in errors.rows if row.weights_snr_db is not None]
     samples = f"{errors.samples} calibration sample{'s' if errors.samples > 1 else ''}"
     said = (
-        f"Power of the values over that of their error against the float file, on {samples}: of a layer's outputs with "
+        f"SNR: power of the values over that of their error against the float file, on {samples}: of a layer's outputs with "
         f"all before it quantized too, and of its weights alone. More is better; below {NOISY_DB:g} dB the error is "
         "above a tenth of the values."
     )
@@ -79,7 +79,8 @@ def _figure(name: str, errors: QuantizationErrors, drawn: list[LayerError]) -> F
     rest = len(errors.rows) - len(drawn)
     left_out = f"; {rest} of smaller errors are in the table" if rest else ""
     chart = Bars(f"Quantization error by layer of {name}", bars, ("outputs", "weights"), limit=NOISY_DB)
-    return Figure(chart, f"SNR (signal-to-noise ratio) in decibels, layers in the order in which they run, bars up to {LONGEST_DB:g} dB{left_out}.")
+    caption = f"SNR in decibels, layers in the order in which they run; bars end at {LONGEST_DB:g} dB"
+    return Figure(chart, f"{caption}{left_out}.")
 
 
 def _cells(row: LayerError) -> tuple[str, ...]:

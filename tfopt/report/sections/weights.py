@@ -57,7 +57,8 @@ def _else(weights: WeightsByLayer) -> str:
     if constants is None or not weights.ops or rest <= MUCH * whole:
         return ""
     graph = max(rest - constants, 0)
-    return f": {constants:,} B of other constants, such as shapes and tables, and {graph:,} B of the graph with its {weights.ops:,} ops"
+    known = f"{constants:,} B of other constants, such as shapes and tables"
+    return f": {known}, and {graph:,} B of the graph with its {weights.ops:,} ops"
 
 
 def _chart(name: str, weights: WeightsByLayer) -> Figure | None:
