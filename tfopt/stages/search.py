@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -13,10 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from tfopt.errors import InputError, RecipeError, did_you_mean
 from tfopt.recipe.artifact import JOURNAL, Artifact, Format, Skipped, content_key, storage_errors
-from tfopt.recipe.details.detail import Detail
-from tfopt.recipe.details.quantization import Audit, ConversionNotes
 from tfopt.recipe.details.search import FailedCandidate, SearchObjective, SearchOutcome, TriedCandidate
-from tfopt.recipe.details.weights import QuantizationErrors, WeightsByLayer
 from tfopt.recipe.settings import PROBLEMS, Patterns, Settings, on_its_own
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
 from tfopt.search.pareto import Objective, Point, front, ranked
@@ -35,8 +32,6 @@ if TYPE_CHECKING:
     from tfopt.search.worker import Worker
 
 CHECKED_SAMPLES = 8
-# What is told of the chosen file as of one that the stage `quantize` makes.
-OF_FILE: tuple[type[Detail], ...] = (ConversionNotes, Audit, WeightsByLayer, QuantizationErrors)
 FORMS = {"raw_bytes": ",.0f", "gzip_bytes": ",.0f", "milliseconds": ".3g"}
 # Slack for sizes that are estimated before training, from weights that will still change.
 ROUGH = 0.25
@@ -283,10 +278,10 @@ class Search(Stage):
             f"front/{file.name}",
             metrics={**scores, **sizes(file)},
             scores=tuple(scores),
-            skipped=_skipped(builder.profile.skipped, told[chosen.number].skipped),
+            skipped=(*(Skipped(*one) for one in builder.profile.skipped), *told[chosen.number].skipped),
             details=[
                 outcome,
-                *(one for kind in OF_FILE if (one := told[chosen.number].details.of(kind))),
+                *told[chosen.number].of_file(),
                 usage_detail(file, context.load(inputs[0]), context, {}),
             ],
             failed=None if chosen.meets(objective) else f"{context.name}: {failure}",
@@ -330,11 +325,6 @@ class Search(Stage):
             builder.trained,
         )
         return builder, worker, record
-
-
-def _skipped(searched: Iterable[tuple[str, str]], converted: Iterable[Skipped]) -> tuple[Skipped, ...]:
-    """What the search does not touch, and what the conversion of the chosen file left alone."""
-    return tuple(dict.fromkeys([*(Skipped(where, reason) for where, reason in searched), *converted]))
 
 
 def _at_hand(points: list[Point], objective: Objective, builder: CandidateBuilder) -> tuple[list[Point], list[Point]]:

@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from tfopt.recipe.artifact import Artifact, Skipped
-from tfopt.recipe.details.detail import Details
+from tfopt.recipe.details.detail import Detail, Details
+from tfopt.recipe.details.quantization import Audit, ConversionNotes
+from tfopt.recipe.details.weights import QuantizationErrors, WeightsByLayer
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.stage import Context, Stage
+
+# What is told of a file that is made within a stage as of one that the stage `quantize` makes.
+OF_FILE: tuple[type[Detail], ...] = (ConversionNotes, Audit, WeightsByLayer, QuantizationErrors)
 
 
 def run_stages(stages: Sequence[Stage], source: Artifact, context: Context, folder: Path, file: Path) -> Artifact:
@@ -69,6 +74,10 @@ class Told:
     warnings: tuple[str, ...] = ()
     details: Details = field(default_factory=Details)
     skipped: tuple[Skipped, ...] = ()
+
+    def of_file(self) -> list[Detail]:
+        """The details that say what the file is."""
+        return [one for kind in OF_FILE if (one := self.details.of(kind))]
 
 
 def told_of(file: Path) -> Told:

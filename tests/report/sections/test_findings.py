@@ -62,7 +62,10 @@ def test_the_largest_layer_has_the_bytes_that_the_table_has():
     ("more", "words"),
     [
         ({}, "and 1,090 B of all else."),
-        ({"constant_bytes": 90, "ops": 12}, "all else: 90 B of other constants, such as shapes and tables, and 1,000 B"),
+        (
+            {"constant_bytes": 90, "ops": 12},
+            "all else: 90 B of other constants, such as shapes and tables, and 1,000",
+        ),
     ],
     ids=["older", "known"],
 )
