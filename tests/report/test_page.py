@@ -271,3 +271,36 @@ def test_jinja_is_imported_with_the_first_page_and_not_before():
     code = "import sys, tfopt.report.summary, tfopt.cli, tfopt.pipeline; print('jinja2' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False"]
+
+
+def test_the_words_of_the_table_are_explained_below_it(page):
+    [models] = page(run()).find("section", id="models")
+    for word in ("raw", "gzip -9", "non-zero", "sparsity", "distinct values"):
+        assert f"{word}: " in models.text
+
+
+def test_each_output_has_a_tile_and_so_has_what_lost_most(page):
+    figures = {"digit_accuracy": 0.9, "digit_f1": 0.8, "speaker_accuracy": 0.7, "other_mae": 0.5, "raw_bytes": 9.0}
+    artifacts = {
+        "int8": artifact("int8", "quantize", "tflite", ("source",), metrics=figures, scores=tuple(figures)[:4])
+    }
+    base = Baseline("source", {"digit_accuracy": 0.9, "digit_f1": 0.9, "speaker_accuracy": 0.71, "other_mae": 0.5})
+    root = page(artifacts, baseline=base)
+    names = [name.text for name in root.find("dl", class_="facts")[0].find("dt")]
+    assert [name for name in names if "_" in name] == ["digit_accuracy", "digit_f1", "speaker_accuracy"]
+    assert "better in digit f1" not in root.find("p", class_="lead")[0].text
+    assert "worse in digit f1" in root.find("p", class_="lead")[0].text
+
+
+def test_the_share_of_samples_is_that_of_all_outputs_together(page):
+    one = {"against": "train", "values": 300, "broken": 0, "mended": 0, "classes": []}
+    one |= {"confusion_before": [], "confusion_after": [], "moves": [], "samples": []}
+    outputs = {"digit": one | {"same": 297}, "speaker": one | {"same": 299}}
+    artifacts = run()
+    known = {"files": {"int8": outputs}, "shown": []}
+    artifacts["verify"] = replace(artifacts["verify"], details={"class_changes": known | {"same": {"int8": 0.98667}}})
+    root = page(artifacts)
+    assert "same class in both outputs on 98.7% of the test samples" in root.find("p", class_="lead")[0].text
+    assert "same class in every output 98.7%" in root.find("dl", class_="facts")[0].text
+    artifacts["verify"] = replace(artifacts["verify"], details={"class_changes": known})  # of an older version
+    assert "same class" not in page(artifacts).find("p", class_="lead")[0].text

@@ -20,7 +20,8 @@ from tfopt.report.verdict import most_lost, verdict_of
 SHOWN, SCORES = 4, 3
 GLOSSARY = (
     "raw: bytes of the file; gzip -9: its bytes after that compression, as in a download; non-zero: weights and biases "
-    "that are not 0; sparsity: share of zeros in kernels, 0 to 1; in brackets against the baseline."
+    "that are not 0; sparsity: share of zeros in kernels, 0 to 1; in brackets against the baseline. Further down, "
+    "distinct values: how many different numbers a kernel holds, few of which compress well."
 )
 
 

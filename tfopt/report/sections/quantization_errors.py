@@ -40,8 +40,8 @@ def _explained(errors: QuantizationErrors) -> str:
     samples = f"{errors.samples} calibration sample{'s' if errors.samples > 1 else ''}"
     said = (
         f"SNR: power of the values over that of their error against the float file, on {samples}: of a layer's outputs "
-        f"with all before it quantized too, and of its weights alone. More is better; below {NOISY_DB:g} dB the error is "
-        "above a tenth of the values."
+        f"with all before it quantized too, and of its weights alone. More is better; below {NOISY_DB:g} dB the error "
+        "is above a tenth of the values."
     )
     least = [f"{_db(db)} {words} {layer}" for db, layer, words in _lowest(outputs, weights)]
     said += f" The lowest: {', and '.join(least)}." if least else ""

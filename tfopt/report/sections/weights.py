@@ -13,7 +13,6 @@ HEADERS = ("layer", "kind", "precision", "parameters", "bytes", "scales", "zeros
 DRAWN, OPEN = 12, 12
 # Fraction of a file from which on it is said what all else is.
 MUCH = 0.1
-DISTINCT = "Distinct values are how many different numbers a kernel holds: few of them compress well."
 # Rows of the table on the page.
 LISTED = 100
 
@@ -48,7 +47,7 @@ def _totals(weights: WeightsByLayer) -> tuple[str, ...]:
         )
     if weights.others:
         more += f" {weights.others} smaller layers are left out."
-    return Code(largest.layer), f"{said}{more} {DISTINCT}"
+    return Code(largest.layer), said + more
 
 
 def _else(weights: WeightsByLayer) -> str:
