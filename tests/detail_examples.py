@@ -134,8 +134,8 @@ EXAMPLES = [
         },
     ),
     (
-        AccuracySteps((AccuracyStep("as asked", 9000, 0.95, 0.01, True),)),
-        [{"what": "as asked", "bytes": 9000, "score": 0.95, "drop": 0.01, "met": True}],
+        AccuracySteps((AccuracyStep("as asked", 9000, 0.95, 0.01, True, "accuracy"),)),
+        [{"what": "as asked", "bytes": 9000, "score": 0.95, "drop": 0.01, "met": True, "metric": "accuracy"}],
     ),
     (
         SearchOutcome(
@@ -282,6 +282,7 @@ EXAMPLES = [
                 }
             },
             (ShownSample(3, {"image": Preview("image", PNG, 1, 1), "words": Preview("text", "a <good> film")}),),
+            {"int8": 0.75},
         ),
         {
             "files": {
@@ -318,6 +319,7 @@ EXAMPLES = [
                     },
                 }
             ],
+            "same": {"int8": 0.75},
         },
     ),
     (
@@ -332,6 +334,8 @@ EXAMPLES = [
                 ),
             ),
             file_bytes=1000,
+            constant_bytes=40,
+            ops=3,
         ),
         {
             "rows": [
@@ -353,6 +357,8 @@ EXAMPLES = [
             ],
             "file_bytes": 1000,
             "others": 0,
+            "constant_bytes": 40,
+            "ops": 3,
         },
     ),
     (

@@ -97,6 +97,16 @@ def test_seed_generators(model):
     assert keras_private.seed_generators(model.get_layer("last")) == []
 
 
+def test_names_from_start():
+    keras.layers.Dense(1)
+    with keras_private.names_from_start():
+        assert [keras.layers.Dense(1).name for _ in range(2)] == ["dense", "dense_1"]
+        with keras_private.names_from_start():
+            assert keras.layers.Dense(1).name == "dense"
+        assert keras.layers.Dense(1).name == "dense_2"
+    assert keras.layers.Dense(1).name != "dense"
+
+
 def test_logits_of():
     logits = keras.ops.convert_to_tensor([[1.0, -2.0]])
     for squash in (keras.activations.softmax, keras.activations.sigmoid):

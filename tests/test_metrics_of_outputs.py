@@ -257,6 +257,9 @@ def test_several_outputs_are_compared_together_by_name():
     result = compare_outputs(a, b)
     assert result["max_error"] == 2
     assert result["agreement"] == 0.75
+    third = {"kind": SCORES, "other": SCORES}
+    fourth = {"kind": SCORES[[0, 1, 3, 3]], "other": SCORES[[1, 1, 2, 3]]}
+    assert compare_outputs(third, fourth)["agreement"] == 0.5  # 0.75 in each output, and two samples in both
     assert result["mean_error"] == pytest.approx((2 + np.abs(SCORES[2] - SCORES[3]).sum()) / 16)
 
 

@@ -6,6 +6,7 @@ with a public equivalent are not here.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -259,6 +260,20 @@ def merge_replicas(optimizer: Any, function: Callable[..., Any], *arguments: Any
 
     interim = tf.__internal__.distribute.interim
     return interim.maybe_merge_call(function, optimizer._distribution_strategy, *arguments)
+
+
+@contextlib.contextmanager
+def names_from_start() -> Iterator[None]:
+    """Numbers layers without a name as in a new process, `dense`, `dense_1` and so on, within the block."""
+    from keras.src.backend.common import global_state
+
+    counts = "object_name_uids"
+    before = global_state.get_global_attribute(counts)
+    global_state.set_global_attribute(counts, collections.defaultdict(int))
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute(counts, before)
 
 
 # keras-tuner

@@ -107,7 +107,7 @@ def test_what_is_no_tflite_file_is_refused():
         (INT8, "round(x / 0.00390625) - 128, clipped to -128..127; x from 0 to 0.9961"),
         (dataclasses.replace(INT8, zero_point=3), "round(x / 0.00390625) + 3, clipped to -128..127; x from -0.5117"),
         (TensorUsage("x", 0, "int16", (1, 4), 2.0, 0), "round(x / 2.0), clipped to -32768..32767; x from -6.554e+04"),
-        (TensorUsage("x", 0, "uint8", (1, 4), 1.0, 0), "round(x / 1.0), clipped to 0..255; x from 0 to 255"),
+        (TensorUsage("x", 0, "uint8", (1, 4), 1.0, 0), "round(x), clipped to 0..255; x from 0 to 255"),
         (TensorUsage("x", 0, "float32", (1, 4)), "x as the model takes it"),
         (TensorUsage("x", 0, "int32", (1, 4)), "ids or counts as the model takes them"),
     ],

@@ -10,6 +10,7 @@ from tensorflow.errors import OpError
 
 import tfopt
 from tests.own_stages import COPY_AND_GATE
+from tests.report.html_page import check
 from tfopt.errors import ConversionError, RecipeError
 from tfopt.pipeline import baseline, runner
 from tfopt.pipeline.plan import Plan
@@ -115,6 +116,18 @@ def test_where_files_are_timed_the_float32_file_of_the_baseline_is_too():
     assert result.path == result.folder / "quantize" / "model.tflite"
     row = summary.rows(result.artifacts)[-1]
     assert row.against["raw_bytes"] == pytest.approx(len(expected) / row.metrics["raw_bytes"])
+
+
+def test_where_files_are_made_and_not_timed_the_float32_file_of_the_baseline_has_its_sizes():
+    result = tfopt.run(recipe(TRAIN, "quantize: {mode: float16}"))
+    expected = tfopt.convert(result.artifacts["train"].path, "float32")
+    found = baseline_of(result.artifacts)
+    assert (found.name, found.raw_bytes, found.latency_median_seconds) == ("train", len(expected), None)
+    assert found.gzip_bytes > 0
+    assert result.artifacts["baseline"].metrics["nonzero_parameters"] > 0
+    assert {path.name for path in (result.folder / "baseline").iterdir()} == {"artifact.json", ".key"}
+    assert "not timed add benchmark: {} to the recipe" in check(result.page.read_text()).text
+    assert "add benchmark" not in check(tfopt.run(recipe(TRAIN)).page.read_text()).text
 
 
 def test_a_float32_file_of_the_recipe_is_not_made_and_timed_again(monkeypatch):

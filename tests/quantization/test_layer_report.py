@@ -86,7 +86,7 @@ def test_a_mode_that_quantizes_has_errors_that_grow_with_fewer_bits(reports, mod
     errors = reports[mode][QuantizationErrors]
     rows = {row.layer: row for row in errors.rows}
     assert [errors.rows[0].layer, errors.rows[-1].layer] == ["conv", "head"]
-    assert errors.samples == 4
+    assert errors.samples == 8
     assert rows["head"].weights_snr_db > 15
     assert all(row.output_snr_db > 10 for row in errors.rows if row.output_snr_db is not None)
 
@@ -112,7 +112,7 @@ def test_the_error_of_weights_is_that_of_the_interpreters_tensors(converted, rep
 
 def test_the_error_of_the_last_layer_is_that_of_the_files_outputs(converted, reports):
     conversion = converted("network", "int8")
-    few = {name: array[:4] for name, array in conversion.prepared.samples.items()}
+    few = {name: array[:8] for name, array in conversion.prepared.samples.items()}
     from tfopt.tflite.interpreter import Runner
 
     [wanted] = Runner(conversion.prepared.source.content)(few).values()
@@ -152,3 +152,21 @@ def test_ids_of_tokens_and_loops_are_reported_without_their_integers():
         assert {"vectors", "head"} <= {row.layer for row in weights.rows}
         assert any(row.layer.startswith("memory") for row in weights.rows)
         assert all(np.isfinite(row.output_snr_db or 0.0) for row in errors.rows)
+
+
+def test_the_weights_of_a_layer_that_is_a_loop_are_its_own():
+    keras.utils.set_random_seed(1)
+    steps = layers.Input((6, 4), name="steps")
+    model = keras.Model(
+        steps, layers.Dense(2, name="head")(layers.GRU(5, bias_initializer="glorot_uniform", name="memory")(steps))
+    )
+    x = np.random.default_rng(0).normal(size=(16, 6, 4)).astype(np.float32)
+    conversion = Conversions(lambda name: (model, x))("steps", "float32")
+    [weights, *_] = layer_report(conversion)
+    assert any(op.graph for op in read(conversion.content).ops)
+    found = {row.layer: row for row in weights.rows}
+    cell = found["memory/gru_cell"]
+    assert cell.after.parameters == 3 * 5 * (5 + 4 + 2) + 1  # kernels, both biases, and the one of 1 - update
+    assert cell.after == cell.before
+    parts = sum(row.after.bytes for row in weights.rows) + weights.constant_bytes
+    assert parts == sum(tensor.bytes for tensor in read(conversion.content).tensors)

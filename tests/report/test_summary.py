@@ -161,10 +161,9 @@ def test_a_gate_of_ones_own_shows_its_failure_too():
 
 def test_a_comparison_without_classes_says_nothing_of_them():
     measured = {"mae": 1.0, "max_error": 0.1, "snr_db": 20.0, "drop": -0.01}
-    [sentence] = comparisons(artifact("verify", "verify", files={"a": measured}))
-    assert sentence.startswith("a: largest difference 0.1")
+    [sentence] = comparisons(artifact("verify", "verify", files={"a": measured}), {})
+    assert sentence.startswith("a against its Keras model: largest difference 0.1")
     assert "class" not in sentence
-    assert "-0.0100" in sentence
 
 
 def test_a_folder_without_results_is_one_line(tmp_path):

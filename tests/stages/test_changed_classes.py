@@ -76,3 +76,19 @@ def test_rows_are_found_in_arrays_and_in_streams(streamed):
     np.testing.assert_array_equal(found["a"], x["a"][[1, 5, 6]])
     one = rows_of(Split(x["a"], np.zeros(10)), [9])
     np.testing.assert_array_equal(one, x["a"][[9]])
+
+
+def test_of_several_outputs_a_sample_stays_the_same_where_all_of_them_do():
+    changed = ChangedClasses(context(images(4), {"a": np.array([0, 1, 2, 0]), "b": np.array([0, 1, 2, 0])}))
+    before = {"a": EYE[[0, 1, 2, 0]], "b": EYE[[0, 1, 2, 0]]}
+    metrics = [ACCURACY.of("a"), ACCURACY.of("b")]
+    changed.add("int8", "train", metrics, lambda: before, {"a": EYE[[1, 1, 2, 0]], "b": EYE[[0, 1, 2, 1]]})
+    [found] = changed.detail()
+    assert {name: one.share for name, one in found.files["int8"].items()} == {"a": 0.75, "b": 0.75}
+    assert found.same == {"int8": 0.5}
+
+
+def test_of_an_output_with_more_axes_every_value_counts():
+    changed = ChangedClasses(context(images(2), np.array([[0, 1], [2, 0]])))
+    changed.add("int8", "train", [ACCURACY], lambda: {"o": EYE[[[0, 1], [2, 0]]]}, {"o": EYE[[[0, 1], [2, 1]]]})
+    assert changed.detail()[0].same == {"int8": 0.75}

@@ -1,20 +1,23 @@
 """The stage `search` from a recipe to the front, on a network that learns in a second."""
 
 import gzip
+import re
 from pathlib import Path
 
 import keras
 import pytest
 from keras import layers
+from ruamel.yaml import YAML
 
 import tfopt
 from tfopt.errors import GateError, InputError, RecipeError
 from tfopt.pipeline.plan import Plan
-from tfopt.recipe.details.quantization import ConversionWarnings
+from tfopt.recipe.details.quantization import ConversionNotes, ConversionWarnings
+from tfopt.recipe.details.weights import QuantizationErrors, WeightsByLayer
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe
 from tfopt.recipe.stage import Outlook, read_stages
-from tfopt.stages.subpipeline import run_stages, warnings_of
+from tfopt.stages.subpipeline import run_stages, told_of
 
 
 def network(**compiled):
@@ -115,8 +118,25 @@ def test_the_report_shows_the_front_and_why_this_file(searched):
     text = (result.folder / "report.md").read_text()
     assert "## search: the front" in text
     assert "Chosen: the best accuracy within gzip_bytes 7,000, of " in text
-    assert "candidates over budget were thrown away untrained" in text
+    assert "over budget thrown away untrained" in text
     assert f"**front/{found(result)['chosen']}.tflite**" in text
+    assert "The stages that made the chosen file" in text
+    [listing] = re.findall(r"```yaml\n(stages:.*?)```", text, re.DOTALL)
+    chosen = next(row for row in found(result)["front"] if row["number"] == found(result)["chosen"])
+    assert YAML(typ="safe").load(listing)["stages"] == chosen["stages"]
+
+
+def test_the_layers_of_the_chosen_file_are_reported_as_those_of_a_quantized_one(searched):
+    _, _, result = searched
+    artifact = result.artifacts["search"]
+    weights = artifact.details.of(WeightsByLayer)
+    assert weights.file_bytes == artifact.path.stat().st_size
+    assert weights.rows
+    assert artifact.details.of(QuantizationErrors).rows
+    assert artifact.details.of(ConversionNotes).notes
+    text = (result.folder / "report.md").read_text()
+    for title in ("weights by layer", "quantization error by layer", "how it was made"):
+        assert f"## search: {title}" in text
     assert "accuracy on the validation split" in result.page.read_text()
 
 
@@ -316,7 +336,7 @@ def test_the_warnings_of_stages_within_a_stage_lie_beside_their_file(searched, t
 
     def of(*stages):
         run_stages(stages, result.artifacts["train"], context, tmp_path / "w", tmp_path / "7.keras")
-        return warnings_of(tmp_path / "7.keras")
+        return list(told_of(tmp_path / "7.keras").warnings)
 
     assert of(Loud(epochs=1, words=("one.", "two.")), Loud(epochs=2, words=("two.",))) == [
         "one.",

@@ -101,7 +101,9 @@ def test_a_model_function_of_hyperparameters_is_tuned_along(data, tmp_path):
     values = {one["values"]["units"]: one["score"] for one in tuned(result)["trials"]}
     assert set(values) == {2, 24}
     best = max(values, key=values.get)
-    assert keras.models.load_model(result.path).layers[1].units == best
+    model = keras.models.load_model(result.path)
+    assert model.layers[1].units == best
+    assert [layer.name for layer in model.layers] == ["flatten", "dense", "dense_1"]  # as in the first trial
 
 
 def test_without_tune_such_a_function_gives_its_defaults(data, tmp_path):

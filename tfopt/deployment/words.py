@@ -25,7 +25,8 @@ def input_meaning(end: TensorUsage) -> str:
     low, high = end.limits
     shift = f" {'-' if end.zero_point < 0 else '+'} {abs(end.zero_point)}" if end.zero_point else ""
     least, most = end.range
-    return f"round(x / {decimal(end.scale)}){shift}, clipped to {low}..{high}; x from {least:.4g} to {most:.4g}"
+    divided = "x" if end.scale == 1 else f"x / {decimal(end.scale)}"
+    return f"round({divided}){shift}, clipped to {low}..{high}; x from {least:.4g} to {most:.4g}"
 
 
 def output_meaning(end: TensorUsage) -> str:
@@ -34,7 +35,8 @@ def output_meaning(end: TensorUsage) -> str:
         return "whole numbers" if _whole(end) else "x as the model gives it"
     inner = f"(q {'+' if end.zero_point < 0 else '-'} {abs(end.zero_point)})" if end.zero_point else "q"
     least, most = end.range
-    return f"x = {decimal(end.scale)} * {inner}; x from {least:.4g} to {most:.4g}"
+    scaled = inner if end.scale == 1 else f"{decimal(end.scale)} * {inner}"
+    return f"x = {scaled}; x from {least:.4g} to {most:.4g}"
 
 
 def decision(end: TensorUsage) -> str:

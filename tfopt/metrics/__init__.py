@@ -5,9 +5,9 @@ Every metric is an entry in a file of its own; `METRICS` finds them by walking t
 
 from __future__ import annotations
 
-from tfopt.metrics.changes import class_changes
+from tfopt.metrics.changes import class_changes, keeps_class
 from tfopt.metrics.decision import Decision
-from tfopt.metrics.labels import by_class, classes, labelled
+from tfopt.metrics.labels import by_class, classes, labelled, same_share
 from tfopt.metrics.metric import Metric, MetricFamily, Score
 from tfopt.metrics.outputs import Outputs, compare_outputs, metrics_by_labels, score_split, scores_of
 from tfopt.metrics.registry import FAMILIES, METRICS, default_metric, find, find_all, known, output_and_metric
@@ -27,10 +27,12 @@ __all__ = [
     "default_metric",
     "find",
     "find_all",
+    "keeps_class",
     "known",
     "labelled",
     "metrics_by_labels",
     "output_and_metric",
+    "same_share",
     "score_split",
     "scores_of",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfopt.metrics.decision import Decision
-from tfopt.metrics.labels import labelled
+from tfopt.metrics.labels import classes, labelled
 
 # Pairs of classes, and samples, that are listed.
 MOST_MOVES, MOST_SAMPLES = 50, 24
@@ -67,6 +67,20 @@ def class_changes(
         for i in order[:MOST_SAMPLES]
     ]
     return result | {"samples": samples}
+
+
+def keeps_class(before: np.ndarray, after: np.ndarray, decision: Decision | None = None) -> np.ndarray:
+    """Whether two models give a sample the same class, `(samples, ...)`, for each value of an output.
+
+    Args:
+        before: Scores of the one model, as `labelled` takes them.
+        after: Scores of the other, of the same shape.
+        decision: How the scores decide, where it is not the usual way.
+    """
+    old, new = (decision.probabilities(scores) if decision else scores for scores in (before, after))
+    if decision and decision.multilabel:
+        return np.asarray(((old > 0.5) == (new > 0.5)).all(axis=-1))
+    return np.asarray(classes(old) == classes(new))
 
 
 def _counts(values: int, changed: int, right_before: np.ndarray, right_after: np.ndarray) -> dict[str, Any]:

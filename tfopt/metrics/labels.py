@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,17 @@ def classes(scores: np.ndarray) -> np.ndarray:
     if scores.ndim > 1 and scores.shape[-1] > 1:
         return scores.argmax(axis=-1)
     return (scores > 0.5).astype(int)
+
+
+def same_share(same: Sequence[np.ndarray]) -> float:
+    """The fraction of samples whose class is the same in every output; of an only output, the fraction of its values.
+
+    Args:
+        same: For each output whether the class of each value `(samples, ...)` is the same.
+    """
+    if len(same) == 1:
+        return float(same[0].mean())
+    return float(np.logical_and.reduce([one.reshape(len(one), -1).all(axis=1) for one in same]).mean())
 
 
 def labelled(y: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from tfopt.data.labels import check_named
 from tfopt.data.splits import Samples
 from tfopt.errors import DataError, InputError
 from tfopt.metrics.decision import Decision
-from tfopt.metrics.labels import classes
+from tfopt.metrics.labels import classes, same_share
 from tfopt.metrics.metric import Metric
 from tfopt.metrics.registry import METRICS, default_metric
 
@@ -98,7 +98,8 @@ def compare_outputs(expected: Outputs, actual: Outputs) -> dict[str, float]:
         actual: The outputs of the same names and shapes to compare.
 
     Returns:
-        `agreement`: the fraction of samples with the same class, where outputs are scores of classes (else left out);
+        `agreement`: the fraction of samples with the same class in every output that is scores of classes, left out
+        where none is;
         `max_error` and `mean_error`: absolute differences; `snr_db`: the power of the expected outputs over that of
         the difference, in decibels.
     """
@@ -112,7 +113,7 @@ def compare_outputs(expected: Outputs, actual: Outputs) -> dict[str, float]:
     }
     scores = [(a, b) for a, b in pairs if a.ndim > 1 and a.shape[-1] > 1]
     if scores:
-        result["agreement"] = float(np.mean([(classes(a) == classes(b)).mean() for a, b in scores]))
+        result["agreement"] = same_share([classes(a) == classes(b) for a, b in scores])
     return result
 
 

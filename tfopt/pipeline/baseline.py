@@ -18,7 +18,7 @@ from tfopt.stages.quantize import Quantize
 from tfopt.user_code import describe
 
 # To raise when what is measured of a baseline changes.
-VERSION = 1
+VERSION = 2
 LATENCY = "latency_median_seconds"
 
 
@@ -45,7 +45,9 @@ def key(plan: Plan, keys: Mapping[str, str]) -> str:
         keys: Content key of every result, by the name of its stage.
     """
     stage = _measuring(plan)
-    measured = [stage.kind, type(stage).version, stage.settings(), stage.surroundings()] if stage else []
+    measured = (
+        [stage.kind, type(stage).version, stage.settings(), stage.surroundings()] if stage else [_makes_file(plan)]
+    )
     of = keys[starting_point(plan)]
     return content_key(BASELINE, VERSION, of, measured, *plan.judged_by, plan.recipe.seed, plan.data_digest)
 
@@ -57,7 +59,9 @@ def found(plan: Plan, own_key: str) -> Artifact | None:
 
 
 def measure(plan: Plan, own_key: str, artifacts: Mapping[str, Artifact]) -> Artifact:
-    """Measures and commits the baseline: its scores, and where the recipe times files, its float32 file.
+    """Measures and commits the baseline: its scores, and where the recipe makes files, its float32 file.
+
+    That file is timed where the recipe times files; else it has its sizes alone.
 
     What stages have measured already is taken from them. What cannot be measured is left out, with the reason.
     `found` does not take such a baseline for a result, so that the next run tries again.
@@ -80,7 +84,8 @@ def measure(plan: Plan, own_key: str, artifacts: Mapping[str, Artifact]) -> Arti
         with _optional(left, "scores"):
             measured = _scores(parent, context)
             figures, scores = figures | measured, tuple(measured)
-    if stage := _measuring(plan):
+    stage = _measuring(plan)
+    if stage or _makes_file(plan):
         with _optional(left, "float32 file"):
             figures = {**_of_float_file(plan, parent, stage, context), **figures}
     made = Artifact(
@@ -105,6 +110,11 @@ def _measuring(plan: Plan) -> Stage | None:
     return able[-1] if able else None
 
 
+def _makes_file(plan: Plan) -> bool:
+    """Whether a stage of the recipe makes a `.tflite`."""
+    return any(step.stage.gives == "tflite" and step.stage.takes != "tflite" for step in plan.steps)
+
+
 def _scores(parent: Artifact, context: Context) -> dict[str, float]:
     from tfopt.stages.scoring import test_metrics
 
@@ -115,19 +125,24 @@ def _scores(parent: Artifact, context: Context) -> dict[str, float]:
     return test_metrics(context.load(parent), context)
 
 
-def _of_float_file(plan: Plan, parent: Artifact, stage: Stage, context: Context) -> dict[str, float]:
-    """The figures of the float32 file; of the one that the recipe makes, if it does."""
+def _of_float_file(plan: Plan, parent: Artifact, stage: Stage | None, context: Context) -> dict[str, float]:
+    """The figures of the float32 file, of the one that the recipe makes, if it does; without a stage its sizes."""
+    from tfopt.tflite.benchmark import sizes
+
+    def measured(file: Path) -> dict[str, float]:
+        return stage.measure(file, context) if stage else sizes(file)
+
     convert = Quantize.model_validate({"mode": "float32"})
     if same := _same_file(plan.steps, parent, convert):
         file = context.artifacts[same.name]
         for artifact in reversed(list(context.artifacts.values())):
             if LATENCY in artifact.files.get(same.name, {}):
-                measured = artifact.files[same.name]
-                return {name: value for name, value in measured.items() if name not in artifact.scores}
-        return stage.measure(file.path, context)
+                figures = artifact.files[same.name]
+                return {name: value for name, value in figures.items() if name not in artifact.scores}
+        return measured(file.path)
     file = convert.run([parent], context)
     try:
-        return stage.measure(file.path, context)
+        return measured(file.path)
     finally:
         file.path.unlink()
 

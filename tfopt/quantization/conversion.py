@@ -228,12 +228,19 @@ def _judged(prepared: PreparedModel, snr: float) -> _Said:
     return _Said(warnings=(told,), options=sources.options)
 
 
+def _plain(value: float) -> str:
+    """A number in few digits, a whole one in all of them."""
+    return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e9 else f"{value:.3g}"
+
+
 def _remarks(prepared: PreparedModel, summary: FileSummary) -> Iterator[str]:
     """The remarks for the notes of a conversion."""
     for name in prepared.source.unused_inputs:
         yield f"input {name!r} is not used: no output depends on it"
     if MODES[prepared.export.mode].static:
-        seen = [f"{name} from {x.min():.3g} to {x.max():.3g}" for name, x in prepared.samples.items()]
+        seen = [
+            f"{name} from {_plain(float(x.min()))} to {_plain(float(x.max()))}" for name, x in prepared.samples.items()
+        ]
         count = len(next(iter(prepared.samples.values())))
         yield f"calibrated on {count} samples: {', '.join(seen)}"
     if prepared.export.sparse and not any(op.facts.unpacks == "sparse" for op in summary.ops):

@@ -26,7 +26,7 @@ from tfopt.tflite.file import FileSummary, Op, Tensor
 from tfopt.tflite.weights import StoredWeights
 
 # Samples that layers are compared on; fewer where a sample has very many activations, as their error averages over all.
-SAMPLES, ACTIVATIONS = 4, 2**22
+SAMPLES, ACTIVATIONS = 8, 2**22
 
 
 def layer_report(conversion: Conversion) -> list[Detail]:
@@ -57,7 +57,8 @@ def weights_by_layer(source: FloatModel, made: FileSummary, stored: StoredWeight
     then, now = unpacked(source.ops), unpacked(made.ops)
     made_ops = {op.outputs[0].name: op for op in made.ops if op.outputs}
     seen: tuple[set[str], set[str]] = (set(), set())
-    for group in groups(source):
+    content = StoredWeights(source.content)
+    for group in groups(source, loops=True):
         ops = [source.ops[i] for i in group.ops]
         pairs = [(op, made_ops.get(op.outputs[0].name)) for op in ops if op.outputs]
         old = _fresh((t for op, _ in pairs for t in kernels(op, then)), seen[0])
@@ -66,8 +67,10 @@ def weights_by_layer(source: FloatModel, made: FileSummary, stored: StoredWeight
             continue
         after.append(_snapshot(group.name, group.kind, new, stored))
         if old:
-            before.append(_snapshot(group.name, group.kind, old, source.constants))
-    return WeightsByLayer.from_json({**compare(after, before), "file_bytes": file_bytes})
+            before.append(_snapshot(group.name, group.kind, old, content))
+    others = sum(t.bytes for t in made.tensors) - sum(one.bytes for one in after)
+    rest = {"file_bytes": file_bytes, "constant_bytes": max(others, 0), "ops": len(made.ops)}
+    return WeightsByLayer.from_json({**compare(after, before), **rest})
 
 
 def _fresh(tensors: Iterator[Tensor], seen: set[str]) -> list[Tensor]:
@@ -77,12 +80,9 @@ def _fresh(tensors: Iterator[Tensor], seen: set[str]) -> list[Tensor]:
     return list(found.values())
 
 
-def _snapshot(
-    layer: str, kind: str, tensors: Sequence[Tensor], values: StoredWeights | Mapping[str, np.ndarray]
-) -> LayerSnapshot:
+def _snapshot(layer: str, kind: str, tensors: Sequence[Tensor], values: StoredWeights) -> LayerSnapshot:
     own = [t for t in tensors if len(t.shape) > 1]
-    look = values if isinstance(values, StoredWeights) else values.get
-    arrays = [array for t in own if (array := look(t.name)) is not None]
+    arrays = [array for t in own if (array := values(t.name)) is not None]
     return LayerSnapshot(
         layer=layer,
         kind=kind,
@@ -93,7 +93,7 @@ def _snapshot(
         zeros=sum(t.zeros for t in own),
         values=most_values([t.distinct for t in own]),
         chosen=choose(arrays),
-        scale_bytes=sum(values.grid_bytes(t.name) for t in tensors) if isinstance(values, StoredWeights) else 0,
+        scale_bytes=sum(values.grid_bytes(t.name) for t in tensors),
     )
 
 

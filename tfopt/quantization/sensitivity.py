@@ -116,11 +116,16 @@ def measure_groups(
     return sorted(found, key=lambda s: (s.error_per_byte, s.error))
 
 
-def groups(source: FloatModel) -> list[Group]:
-    """The ops of a float file by layer, those inside of loops left out."""
+def groups(source: FloatModel, loops: bool = False) -> list[Group]:
+    """The ops of a float file by layer.
+
+    Args:
+        source: The file.
+        loops: Whether those inside of loops are among them.
+    """
     members: dict[str, list[int]] = {}
     for index, (op, places) in enumerate(zip(source.ops, source.owners, strict=True)):
-        if not op.graph and not op.facts.border:
+        if (loops or not op.graph) and not op.facts.border:
             name = ", ".join(place.path for place in places) or op.outputs[0].name
             members.setdefault(name, []).append(index)
     return [

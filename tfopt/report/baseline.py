@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tfopt.metrics import output_and_metric
 from tfopt.recipe.artifact import BASELINE, SOURCE, Artifact
+from tfopt.recipe.details.search import TuningOutcome
 
 # Figures of which a ratio tells how much less a model takes.
 RATIOS = ("raw_bytes", "gzip_bytes", "nonzero_parameters", "latency_median_seconds")
@@ -22,6 +23,7 @@ class Baseline:
         raw_bytes: Size of its float32 `.tflite` in bytes; None where it was not measured.
         gzip_bytes: Size of that file after gzip -9 in bytes; None where it was not measured.
         latency_median_seconds: Median latency of that file in seconds; None where it was not measured.
+        best_of: Number of trials that it is the best of; 0 where its hyperparameters were not searched for.
     """
 
     name: str
@@ -29,6 +31,12 @@ class Baseline:
     raw_bytes: float | None = None
     gzip_bytes: float | None = None
     latency_median_seconds: float | None = None
+    best_of: int = 0
+
+    @property
+    def words(self) -> str:
+        """What it is called in a sentence."""
+        return f"the best of {self.best_of} trials" if self.best_of else "the model you started from"
 
 
 def baseline_of(artifacts: Mapping[str, Artifact]) -> Baseline | None:
@@ -39,13 +47,19 @@ def baseline_of(artifacts: Mapping[str, Artifact]) -> Baseline | None:
     if artifact := measured_baseline(artifacts):
         m = artifact.metrics
         scores = {name: m[name] for name in artifact.scores}
-        figures = (m.get(name) for name in ("raw_bytes", "gzip_bytes", "latency_median_seconds"))
-        return Baseline(artifact.parents[0], scores, *figures)
+        raw, gzip, latency = (m.get(name) for name in ("raw_bytes", "gzip_bytes", "latency_median_seconds"))
+        return Baseline(artifact.parents[0], scores, raw, gzip, latency, _trials(artifacts.get(artifact.parents[0])))
     for artifact in artifacts.values():
         if artifact.kind in ("train", "tune") and artifact.scores and artifact.parents in ((), (SOURCE,)):
             scores = {name: artifact.metrics[name] for name in artifact.scores}
-            return Baseline(artifact.name, scores)
+            return Baseline(artifact.name, scores, best_of=_trials(artifact))
     return None
+
+
+def _trials(artifact: Artifact | None) -> int:
+    """The number of trials that a model is the best of."""
+    found = artifact.details.of(TuningOutcome) if artifact else None
+    return len(found.trials) if found else 0
 
 
 def measured_baseline(artifacts: Mapping[str, Artifact]) -> Artifact | None:

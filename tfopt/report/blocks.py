@@ -74,10 +74,12 @@ class Callout(Block):
     Args:
         tone: `failure` or `warning`.
         text: The sentence.
+        points: What follows from it, such as what to do next.
     """
 
     tone: Literal["failure", "warning"]
     text: Text
+    points: Sequence[Text] = ()
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import Literal
 from tfopt.metrics import output_and_metric
 from tfopt.report.baseline import Baseline, change
 from tfopt.report.units import share, times
+from tfopt.report.verdict import EQUAL_SCORE, most_lost
 
-START = "the model you started from"
 Clause = tuple[Literal["than", "equal", "other"], str]
-# Ratios and differences below which two figures are called equal.
-EQUAL_RATIO, EQUAL_SCORE = 1.005, 5e-5
+# The ratio below which two figures are called equal.
+EQUAL_RATIO = 1.005
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,21 @@ class SameClass:
     Args:
         share: The fraction of the test samples, 0-1.
         stage: The stage that made the other model; empty for the model one started from.
+        outputs: Number of outputs that have classes. A sample counts where the class is the same in all of them.
     """
 
     share: float
     stage: str = ""
+    outputs: int = 1
 
     @property
     def words(self) -> str:
         """The clause of the sentence."""
         whose = f" as the Keras model of {self.stage}" if self.stage else ""
-        return f"same class{whose} on {share(self.share)} of the test samples"
+        where = (
+            "" if self.outputs == 1 else " in both outputs" if self.outputs == 2 else f" in all {self.outputs} outputs"
+        )
+        return f"same class{whose}{where} on {share(self.share)} of the test samples"
 
 
 def sentence(
@@ -41,6 +46,7 @@ def sentence(
     measured: Mapping[str, float],
     scores: tuple[str, ...],
     same_class: SameClass | None = None,
+    verdict: str = "",
 ) -> str:
     """The sentence, each clause only where its figures are known; empty where none are.
 
@@ -49,21 +55,27 @@ def sentence(
         measured: What was measured of the final file.
         scores: Names of its accuracy metrics, the gated one first.
         same_class: How often it gives the same class as another model.
+        verdict: What the gates said of it, put in front.
     """
     clauses = comparison(baseline, measured, scores) if baseline else []
     differ, equal, other = ([what for tone, what in clauses if tone == own] for own in ("than", "equal", "other"))
-    text = f"{', '.join(differ)} than {START}" if differ else ""
+    start = baseline.words if baseline else ""
+    text = f"{', '.join(differ)} than {start}" if differ else ""
     if equal:
         same = " and ".join(equal)
-        text = f"{text}, with equal {same}" if text else f"equal in {same} to {START}"
+        text = f"{text}, with equal {same}" if text else f"equal in {same} to {start}"
     text += f"{', ' if text else ''}{', '.join(other)}" if other else ""
     if same_class:
         text += f"{'; ' if text else ''}{same_class.words}"
+    if verdict:
+        text = f"{verdict}: {text}" if text else verdict
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def comparison(baseline: Baseline, measured: Mapping[str, float], scores: tuple[str, ...]) -> list[Clause]:
-    """The clauses against the model one started from: bytes, bytes after gzip, latency, the gated metric.
+    """The clauses against the model one started from: bytes, bytes after gzip, latency, the gated metric, the worst.
+
+    The metric that lost most is said where it is another one than the gated: nothing that was lost is hidden.
 
     Returns:
         Each clause with its tone: `than` for a comparison, `equal` for the name of what is the same, else `other`.
@@ -88,6 +100,9 @@ def comparison(baseline: Baseline, measured: Mapping[str, float], scores: tuple[
     metric = next((name for name in scores if name in measured and name in baseline.scores), None)
     if metric is not None and math.isfinite(baseline.scores[metric] - measured[metric]):
         clauses.append(score_clause(metric, baseline.scores[metric], measured[metric]))
+        worst = most_lost(baseline.scores, measured, scores)
+        if worst and worst != metric:
+            clauses.append(score_clause(worst, baseline.scores[worst], measured[worst]))
     return clauses
 
 

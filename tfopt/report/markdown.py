@@ -49,7 +49,8 @@ def _lines(block: Block) -> list[str]:
             notes = [f" ({text(fact.note)})" if fact.note else "" for fact in block.items]
             return [f"- {fact.name}: {fact.value}{note}" for fact, note in zip(block.items, notes, strict=True)]
         case Callout():
-            return [f"**{TONES[block.tone]}** {text(block.text)}"]
+            points = [f"- {text(point)}" for point in block.points]
+            return [f"**{TONES[block.tone]}** {text(block.text)}", *(["", *points] if points else [])]
         case Table():
             return table(block.headers, block.rows, block.left)
         case Listing():

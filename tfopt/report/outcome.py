@@ -9,6 +9,7 @@ from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.verification import AccuracyGate, ClassChanges
 from tfopt.report.baseline import Baseline, baseline_of
 from tfopt.report.headline import SameClass, sentence
+from tfopt.report.verdict import verdict_of
 
 Measured = Mapping[str, Mapping[str, float]]
 
@@ -20,21 +21,28 @@ class Outcome:
     Args:
         artifact: The last `.tflite`; of a run without one the last model.
         figures: What was measured of it.
-        metric: The metric that counts; empty where none was measured.
+        scores: The metrics that were measured of it, the one that counts first.
         baseline: The model one started from; None where the run does not know it.
         same_class: How often it gives the class of another model; None where that was not measured.
+        verdict: What the gates said.
     """
 
     artifact: Artifact
     figures: Mapping[str, float]
-    metric: str
+    scores: tuple[str, ...]
     baseline: Baseline | None
     same_class: SameClass | None
+    verdict: str = ""
+
+    @property
+    def metric(self) -> str:
+        """The metric that counts; empty where none was measured."""
+        return self.scores[0] if self.scores else ""
 
     @property
     def sentence(self) -> str:
         """What came of the model one started from; empty where nothing is known."""
-        return sentence(self.baseline, self.figures, (self.metric,) if self.metric else (), self.same_class)
+        return sentence(self.baseline, self.figures, self.scores, self.same_class, self.verdict)
 
 
 def score_names(artifacts: Mapping[str, Artifact]) -> list[str]:
@@ -56,8 +64,9 @@ def outcome(artifacts: Mapping[str, Artifact], measured: Measured) -> Outcome | 
         return None
     final = artifacts[(files or list(measured))[-1]]
     figures, baseline = measured[final.name], baseline_of(artifacts)
-    metric = next((name for name in score_names(artifacts) if name in figures), "")
-    return Outcome(final, figures, metric, baseline, _same_class(artifacts, final, figures, baseline))
+    scores = tuple(name for name in score_names(artifacts) if name in figures)
+    same = _same_class(artifacts, final, figures, baseline)
+    return Outcome(final, figures, scores, baseline, same, verdict_of(artifacts, final.name))
 
 
 def _same_class(
@@ -66,10 +75,12 @@ def _same_class(
     """How often the final file gives the class of the model that it is held against, else of the one it was made of."""
     for changes in (one.details.of(ClassChanges) for one in artifacts.values()):
         outputs = list(changes.files.get(final.name, {}).values()) if changes else []
-        if outputs and (values := sum(output.values for output in outputs)):
+        if changes and outputs:
             against = outputs[0].against
             stage = "" if baseline and against == baseline.name else against
-            return SameClass(sum(output.same for output in outputs) / values, stage)
+            # Runs of older versions have no share for all outputs together.
+            same = changes.same.get(final.name, outputs[0].share if len(outputs) == 1 else None)
+            return None if same is None else SameClass(same, stage, len(outputs))
     if "agreement" not in figures:
         return None
     parent = final.parents[0] if final.parents else ""

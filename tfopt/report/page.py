@@ -44,6 +44,7 @@ class Page:
         parts: Its sections.
         kicker: A word above the title, on what kind of page it is.
         foot: A line below everything.
+        verdict: A word on how it went, in front of the title that a browser's tab has.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Page:
     parts: Sequence[Part] = ()
     kicker: str = ""
     foot: Text = ""
+    verdict: str = ""
 
     def html(self) -> str:
         """The page as text."""

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from tfopt.metrics import output_and_metric
 from tfopt.recipe.artifact import Artifact
-from tfopt.report.blocks import Block, Callout, Fact, Facts, Folded, Grid, Link, Table
+from tfopt.report.blocks import Block, Callout, Code, Fact, Facts, Folded, Grid, Link, Paragraph, Table
 from tfopt.report.outcome import Measured, Outcome, outcome
 from tfopt.report.overview import Overview
 from tfopt.report.page import Page, Part
 from tfopt.report.section import SECTIONS
 from tfopt.report.units import duration, share
+from tfopt.report.verdict import most_lost, verdict_of
 
-# Warnings that are not folded.
-SHOWN = 4
+# Warnings that are not folded, and metrics that have a tile.
+SHOWN, SCORES = 4, 3
+GLOSSARY = (
+    "raw: bytes of the file; gzip -9: its bytes after that compression, as in a download; non-zero: weights and biases "
+    "that are not 0; sparsity: share of zeros in kernels, 0 to 1; in brackets against the baseline. Further down, "
+    "distinct values: how many different numbers a kernel holds, few of which compress well."
+)
 
 
 def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measured: Measured) -> Page:
@@ -37,8 +44,8 @@ def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measur
     if came:
         picture = Overview(artifacts, measured, came.metric, came.baseline, came.artifact.name)
         drawn = picture.figure() if came.metric else None
-        intro.append(Grid([*([drawn] if drawn else []), _facts(came)]))
-    parts = [Part("models", "All models", [models])]
+        intro.append(Grid([*([drawn] if drawn else []), _facts(came, _told(came))]))
+    parts = [Part("models", "All models", [models, Paragraph(GLOSSARY)])]
     for section, blocks in told:
         if rest := [block for block in blocks if not isinstance(block, Callout)]:
             parts.append(Part(section.name, section.title, rest))
@@ -49,12 +56,26 @@ def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measur
         parts,
         "tfopt report",
         ("The same for machines is in ", Link("report.json", "report.json"), "."),
+        "Failed" if verdict_of(artifacts, None) == "failed" else "",
     )
 
 
-def _facts(came: Outcome) -> Facts:
+def _told(came: Outcome) -> list[str]:
+    """The metrics that have a tile: the one that counts, the one that lost most, and one of each other output."""
+    known = came.scores
+    worst = most_lost(came.baseline.scores, came.figures, known) if came.baseline else ""
+    told = list(dict.fromkeys(name for name in (came.metric, worst) if name in known))
+    outputs = {output_and_metric(name)[0] for name in told}
+    for name in known:
+        output, _ = output_and_metric(name)
+        told += [] if output in outputs else [name]
+        outputs.add(output)
+    return told[:SCORES]
+
+
+def _facts(came: Outcome, told: Sequence[str]) -> Facts:
     """The figures of the final file, each beside that of the model one started from."""
-    artifact, figures, metric, baseline = came.artifact, came.figures, came.metric, came.baseline
+    artifact, figures, baseline = came.artifact, came.figures, came.baseline
     path = f"{artifact.name}/{artifact.file}"
     known: Mapping[str, float | None] = {}
     if baseline:
@@ -63,7 +84,7 @@ def _facts(came: Outcome) -> Facts:
     shown: list[tuple[str, str, Callable[[float], str]]] = [
         ("raw_bytes", "bytes", "{:,.0f}".format),
         ("gzip_bytes", "bytes after gzip -9", "{:,.0f}".format),
-        (metric, metric, "{:.4f}".format),
+        *((name, name, "{:.4f}".format) for name in told),
         ("latency_median_seconds", "median latency", duration),
     ]
     facts = []
@@ -71,6 +92,9 @@ def _facts(came: Outcome) -> Facts:
         if name in figures:
             before = known.get(name)
             facts.append(Fact(title, text(figures[name]), "" if before is None else f"was {text(before)}"))
+    if artifact.format == "tflite" and "latency_median_seconds" not in figures:
+        facts.append(Fact("median latency", "not timed", ("add ", Code("benchmark: {}"), " to the recipe")))
     if same := came.same_class:
-        facts.append(Fact("same class", share(same.share), f"as {same.stage}" if same.stage else "as before"))
+        where = "same class" if same.outputs == 1 else "same class in every output"
+        facts.append(Fact(where, share(same.share), f"as {same.stage}" if same.stage else "as before"))
     return Facts([Fact("the file", artifact.name, Link(path, path)), *facts])

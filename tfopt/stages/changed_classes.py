@@ -10,7 +10,7 @@ import numpy as np
 from tfopt.data.arrays import take
 from tfopt.data.preview import MOST_BYTES, Preview, previews
 from tfopt.errors import DataError
-from tfopt.metrics import class_changes
+from tfopt.metrics import class_changes, keeps_class, same_share
 from tfopt.recipe.details.verification import ClassChanges
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class ChangedClasses:
     def __init__(self, context: Context):
         self._context = context
         self._files: dict[str, dict[str, dict[str, Any]]] = {}
+        self._same: dict[str, float] = {}
 
     def add(
         self, file: str, against: str, metrics: Sequence[Metric], before: Callable[[], Outputs], after: Outputs
@@ -55,13 +56,16 @@ class ChangedClasses:
         y = self._context.data.test.y
         decisions = list(classified(metrics, after))
         old = before() if decisions else {}
-        found = {
-            name: {"against": against, **class_changes(labels_of(y, name), old[name], after[name], way, MOST_CLASSES)}
-            for name, way in decisions
-            if name in old and old[name].shape == after[name].shape
-        }
-        if found:
-            self._files[file] = found
+        alike = {name: way for name, way in decisions if name in old and old[name].shape == after[name].shape}
+        if alike:
+            self._files[file] = {
+                name: {
+                    "against": against,
+                    **class_changes(labels_of(y, name), old[name], after[name], way, MOST_CLASSES),
+                }
+                for name, way in alike.items()
+            }
+            self._same[file] = same_share([keeps_class(old[name], after[name], way) for name, way in alike.items()])
 
     def detail(self) -> list[ClassChanges]:
         """The changes with their samples as they are shown; empty where no output is of classes."""
@@ -70,7 +74,7 @@ class ChangedClasses:
         outputs = [output for found in self._files.values() for output in found.values()]
         rows = sorted({sample["row"] for output in outputs for sample in output["samples"]})
         shown = [{"row": row, "inputs": inputs} for row, inputs in zip(rows, self._shown(rows), strict=True)]
-        return [ClassChanges.from_json({"files": self._files, "shown": shown})]
+        return [ClassChanges.from_json({"files": self._files, "shown": shown, "same": self._same})]
 
     def _shown(self, rows: Sequence[int]) -> list[dict[str, Preview]]:
         """The samples in these rows; a function of the user's that fails on one gives a warning, and plain figures."""

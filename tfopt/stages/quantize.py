@@ -174,7 +174,8 @@ class Quantize(Export, Stage):
                 model, unroll_if_better(prepare(model, self, calibration)), inputs, context, details
             )
             converted = outcome.conversion
-            details.append(AccuracySteps(outcome.steps))
+            name = gated(self.metric, metrics_of(model, context)).name
+            details.append(AccuracySteps(tuple(replace(step, metric=name) for step in outcome.steps)))
             failed = None if outcome.step.met else f"{context.name}: {self._failure(outcome)}"
         file = context.folder / "model.tflite"
         with storage_errors(file):

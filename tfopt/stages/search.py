@@ -23,7 +23,7 @@ from tfopt.stages.prune_channels import PruneChannels
 from tfopt.stages.quantize import Quantize
 from tfopt.stages.scoring import check_drop, check_gate, gated, metrics_of
 from tfopt.stages.search_candidates import CandidateBuilder, shared_training_settings
-from tfopt.stages.subpipeline import warnings_of
+from tfopt.stages.subpipeline import told_of
 from tfopt.stages.usage_record import usage_detail
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Search(Stage):
 
     kind: ClassVar[str] = "search"
     rank: ClassVar[int] = 8
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     gives: ClassVar[Format] = "tflite"
     shared: ClassVar[bool] = True
 
@@ -246,7 +246,8 @@ class Search(Stage):
         files = {point.number: builder.folder / f"{point.number}.tflite" for point in best}
         chosen = ranked(best, objective)[0]
         rows = tuple(builder.row(p, files[p.number], objective) for p in best)
-        context.told.extend(sentence for file in files.values() for sentence in warnings_of(file))
+        told = {number: told_of(file) for number, file in files.items()}
+        context.told.extend(sentence for one in told.values() for sentence in one.warnings)
         with storage_errors(context.folder):
             (context.folder / "front").mkdir(exist_ok=True)
             for number, file in files.items():
@@ -277,8 +278,12 @@ class Search(Stage):
             f"front/{file.name}",
             metrics={**scores, **sizes(file)},
             scores=tuple(scores),
-            skipped=tuple(Skipped(where, reason) for where, reason in builder.profile.skipped),
-            details=[outcome, usage_detail(file, context.load(inputs[0]), context, {})],
+            skipped=(*(Skipped(*one) for one in builder.profile.skipped), *told[chosen.number].skipped),
+            details=[
+                outcome,
+                *told[chosen.number].of_file(),
+                usage_detail(file, context.load(inputs[0]), context, {}),
+            ],
             failed=None if chosen.meets(objective) else f"{context.name}: {failure}",
         )
 

@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.artifact import Artifact, Skipped
+from tfopt.recipe.details.detail import Detail, Details
+from tfopt.recipe.details.quantization import Audit, ConversionNotes
+from tfopt.recipe.details.weights import QuantizationErrors, WeightsByLayer
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.stage import Context, Stage
+
+# What is told of a file that is made within a stage as of one that the stage `quantize` makes.
+OF_FILE: tuple[type[Detail], ...] = (ConversionNotes, Audit, WeightsByLayer, QuantizationErrors)
 
 
 def run_stages(stages: Sequence[Stage], source: Artifact, context: Context, folder: Path, file: Path) -> Artifact:
     """Runs stages on an artifact; moves the last model file to `file` and removes what else they wrote.
 
-    The outer stage scores the result, so that its metric decides. The warnings of the stages lie in a file beside it,
-    which `warnings_of` reads: another process may have made it.
+    The outer stage scores the result, so that its metric decides. What the stages told of it lies in a file beside it,
+    which `told_of` reads: another process may have made it.
 
     Args:
         stages: The stages, each of which takes the result of the one before it.
@@ -44,18 +51,44 @@ def run_stages(stages: Sequence[Stage], source: Artifact, context: Context, fold
     if not stages:
         return source
     _beside(file).unlink(missing_ok=True)
-    if told:
-        _beside(file).write_text(json.dumps(list(dict.fromkeys(told))))
+    record: dict[str, Any] = {"warnings": list(dict.fromkeys(told)), "details": {}, "skipped": []}
+    if artifact.format == "tflite":
+        record |= {"details": artifact.details, "skipped": [asdict(one) for one in artifact.skipped]}
+    if any(record.values()):
+        _beside(file).write_text(json.dumps(record))
     artifact.path.rename(file)
     shutil.rmtree(folder)
     return replace(artifact, folder=file.parent, file=file.name)
 
 
-def warnings_of(file: Path) -> list[str]:
-    """The warnings of the stages that made a file, each once; empty where there are none."""
+@dataclass(frozen=True)
+class Told:
+    """What stages told of a file that they made inside of another stage.
+
+    Args:
+        warnings: The warnings of all of them, each once.
+        details: The details of the last stage.
+        skipped: The layers and ops that it left alone.
+    """
+
+    warnings: tuple[str, ...] = ()
+    details: Details = field(default_factory=Details)
+    skipped: tuple[Skipped, ...] = ()
+
+    def of_file(self) -> list[Detail]:
+        """The details that say what the file is."""
+        return [one for kind in OF_FILE if (one := self.details.of(kind))]
+
+
+def told_of(file: Path) -> Told:
+    """What the stages that made a file told of it; nothing where that was not recorded."""
     beside = _beside(file)
-    return list(json.loads(beside.read_text())) if beside.is_file() else []
+    if not beside.is_file():
+        return Told()
+    record = json.loads(beside.read_text())
+    skipped = tuple(Skipped(**one) for one in record["skipped"])
+    return Told(tuple(record["warnings"]), Details.gather(record["details"]), skipped)
 
 
 def _beside(file: Path) -> Path:
-    return file.with_suffix(".warnings.json")
+    return file.with_suffix(".told.json")

@@ -12,6 +12,7 @@ from pydantic import Field, field_serializer, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from tfopt.errors import InputError, RecipeError, TfoptError, did_you_mean
+from tfopt.keras_private import names_from_start
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.search import TuningOutcome
 from tfopt.recipe.recipe import free_name
@@ -19,7 +20,7 @@ from tfopt.recipe.settings import PROBLEMS
 from tfopt.recipe.stage import Context, Need, Outlook, Stage, read_stages
 from tfopt.search.tuning.ranges import ValueRange, set_value
 from tfopt.stages.scoring import check_gate, gated, metrics_of, test_metrics
-from tfopt.stages.subpipeline import run_stages, warnings_of
+from tfopt.stages.subpipeline import run_stages, told_of
 from tfopt.stages.training_stage import TrainingStage
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ class Tune(Stage):
         if not own.exists():
             context.progress.step(f"trial {best.number} is run again: its model is not on this machine")
             self._train(inputs, context, tuning.trial(best))
-        context.told.extend(warnings_of(own))
+        context.told.extend(told_of(own).warnings)
         with storage_errors(context.folder):
             own.rename(context.folder / MODEL)
             for folder in (context.folder / "tuner").glob("trial_*"):
@@ -292,7 +293,9 @@ class Tune(Stage):
 
         source = inputs[0]
         if context.build is not None:
-            files.save(context.build(trial.hyperparameters), trial.folder / "start.keras")
+            with names_from_start():  # the same layers have the same names in every trial
+                built = context.build(trial.hyperparameters)
+            files.save(built, trial.folder / "start.keras")
             source = context.artifact(self, inputs, str(trial.folder / "start.keras"))
         stages = self._of_trial(trial.values, trial.epochs)
         run_stages(stages, source, context, trial.folder / "stages", trial.folder / MODEL)

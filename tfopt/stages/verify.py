@@ -35,7 +35,7 @@ class Verify(Stage):
 
     kind: ClassVar[str] = "verify"
     rank: ClassVar[int] = 11
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     takes: ClassVar[Format] = "tflite"
     gives: ClassVar[Format] = "tflite"
     gathers: ClassVar[bool] = True
@@ -95,10 +95,7 @@ class Verify(Stage):
             held_to = functools.partial(_outputs_of, predicted_by, context.artifacts[baseline])
             changed.add(file.name, baseline, metrics, held_to, outputs)
             if self.max_drop is not None and drop > self.max_drop:
-                failures.append(
-                    f"{file.name} has {gate.name} {after:.4f} on LiteRT, {drop:.4f} worse than the "
-                    f"{before:.4f} of {baseline}; the recipe allows {self.max_drop:g}."
-                )
+                failures.append(failure(file.name, gate, compared[file.name], self.max_drop))
         last = inputs[-1]
         return context.artifact(
             self,
@@ -114,6 +111,25 @@ class Verify(Stage):
             ],
             failed=" ".join(failures) or None,
         )
+
+
+def failure(name: str, metric: Metric, file: GatedFile, max_drop: float) -> str:
+    """What a gate says of a file that is too much worse, in points where the metric is a fraction.
+
+    Args:
+        name: Name of the stage that made the file.
+        metric: The gate's metric.
+        file: What the gate compared.
+        max_drop: How much worse the file may be.
+    """
+    if metric.of_classes:
+        worse, allowed = f"{100 * file.drop:.2f} points", f"{100 * max_drop:.4g} point{'' if max_drop == 0.01 else 's'}"
+    else:
+        worse, allowed = f"{file.drop:.4f}", f"{max_drop:g}"
+    return (
+        f"{name} has {metric.name} {file.after:.4f} on LiteRT, {worse} worse than the {file.before:.4f} of "
+        f"{file.baseline}; the recipe allows {allowed}."
+    )
 
 
 def _origin(file: Artifact, context: Context) -> Artifact:

@@ -11,7 +11,7 @@ from tfopt.tflite.file import parse, stored_values, tensor_type
 
 
 class StoredWeights:
-    """The constants of a file's own graph by name, dequantized when they are asked for.
+    """The constants of a file by name, those inside of loops included, dequantized when they are asked for.
 
     Args:
         content: Bytes of a file with tensor names.
@@ -22,8 +22,10 @@ class StoredWeights:
 
     def __init__(self, content: bytes):
         _, self._model = parse(content)
-        found = self._model.subgraphs[0].tensors
-        self._tensors = {(tensor.name or b"").decode(errors="replace"): tensor for tensor in found}
+        self._tensors: dict[str, Any] = {}
+        for graph in self._model.subgraphs:  # weights of layers that are loops are inside of theirs
+            for tensor in graph.tensors:
+                self._tensors.setdefault((tensor.name or b"").decode(errors="replace"), tensor)
         self._counted: set[tuple[str, bytes]] = set()
 
     def __call__(self, name: str) -> np.ndarray | None:

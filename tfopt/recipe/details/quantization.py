@@ -91,9 +91,10 @@ class AccuracyStep:
     Args:
         what: How the file differs from the requested settings.
         bytes: Size of the slimmed file in bytes.
-        score: The metric on LiteRT.
+        score: The metric on the validation split, on LiteRT.
         drop: How much worse the metric is than the model's own; negative if better.
         met: Whether the drop is within `max_drop`.
+        metric: Name of the metric.
     """
 
     what: str
@@ -101,6 +102,7 @@ class AccuracyStep:
     score: float
     drop: float
     met: bool
+    metric: str = ""
 
 
 @dataclass(frozen=True)

@@ -194,9 +194,12 @@ class ClassChanges(Detail):
     Args:
         files: Changes by the name of the stage that made the file, then by output.
         shown: The inputs of every listed sample, by row.
+        same: Fraction of samples, 0-1, whose class is the same in every output, by the name of the stage that made the
+            file; of files whose only output has more axes, of its values.
     """
 
     name: ClassVar[str] = "class_changes"
 
     files: dict[str, dict[str, OutputChanges]]
     shown: tuple[ShownSample, ...] = ()
+    same: dict[str, float] = field(default_factory=dict)

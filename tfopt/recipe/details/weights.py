@@ -67,6 +67,9 @@ class WeightsByLayer(Detail):
         rows: Every layer with weights, in the order of the model, or the largest ones of very many.
         file_bytes: Bytes of the file; None for a Keras model.
         others: Number of layers that are left out.
+        constant_bytes: Bytes of constants that are no weights of a layer, such as shapes and tables; None for a Keras
+            model.
+        ops: Number of ops in the file, those inside of loops included; None for a Keras model.
     """
 
     name: ClassVar[str] = "weights"
@@ -74,11 +77,13 @@ class WeightsByLayer(Detail):
     rows: tuple[LayerWeights, ...]
     file_bytes: int | None = None
     others: int = 0
+    constant_bytes: int | None = None
+    ops: int | None = None
 
     @property
     def largest(self) -> LayerWeights | None:
-        """The layer of the most bytes, scales included."""
-        return max(self.rows, key=lambda row: row.after.bytes + row.after.scale_bytes, default=None)
+        """The layer of the most bytes of weights and biases."""
+        return max(self.rows, key=lambda row: row.after.bytes, default=None)
 
     @property
     def overhead(self) -> int | None:

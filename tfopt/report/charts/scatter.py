@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ class Scatter(Chart):
         limits: Limits on the axes.
         keys: The legend.
         height: Height of the picture.
+        ends_y: Values that the vertical axis does not go beyond, such as 0 and 1 of a share.
     """
 
     label: str
@@ -74,6 +76,7 @@ class Scatter(Chart):
     limits: Sequence[Limit] = ()
     keys: Sequence[Key] = ()
     height: float = 330.0
+    ends_y: tuple[float, float] = (-math.inf, math.inf)
 
     def legend(self) -> Sequence[Key]:
         """The keys."""
@@ -84,7 +87,7 @@ class Scatter(Chart):
         shown = [one for one in self.points if finite(one.x) and finite(one.y) and (one.x > 0 or not self.log_x)]
         limits = {axis: [limit.at for limit in self.limits if limit.axis == axis] for axis in ("x", "y")}
         x = Axis(self.x_title, [one.x for one in shown] + limits["x"], self.log_x)
-        y = Axis(self.y_title, [one.y for one in shown] + limits["y"], self.log_y)
+        y = self._upright([one.y for one in shown] + limits["y"])
         drawn = frame(x, y, WIDTH, self.height)
         for limit in self.limits:
             (drawn.vertical if limit.axis == "x" else drawn.horizontal)(limit.at, limit.text)
@@ -98,6 +101,13 @@ class Scatter(Chart):
             _point(drawn, one)
         _names(drawn, [one for one in shown if one.label])
         return drawn.svg
+
+    def _upright(self, values: list[float]) -> Axis:
+        """The vertical axis, which ends at its ends where its room would go beyond them."""
+        low, high = min(values, default=0.0), max(values, default=0.0)
+        room = (high - low) / 10 or abs(high) / 10 or 1.0
+        ends = [end for end in self.ends_y if math.isfinite(end) and low - room < end < high + room]
+        return Axis(self.y_title, values, self.log_y, include=ends)
 
 
 def _way(drawn: Frame, places: Sequence[tuple[float, float]], style: str) -> None:

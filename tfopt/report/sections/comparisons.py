@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-from tfopt.recipe.artifact import Artifact
-from tfopt.report.blocks import Block, Bullets, Heading
+from collections.abc import Mapping
+
+from tfopt.recipe.artifact import TRAINED, Artifact
+from tfopt.report.blocks import Block, Bullets, Heading, Paragraph
 from tfopt.report.section import Section
 from tfopt.report.units import share
 
+EXPLAINED = (
+    "What conversion alone changed: each file against the Keras model that it was made from. SNR is the power of the "
+    "outputs over that of their difference, in decibels: more is better."
+)
 
-def blocks(artifact: Artifact) -> list[Block]:
+
+def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
     """A line for each file that a stage compared."""
-    compared = comparisons(artifact)
-    return [Heading(f"{artifact.name}: on LiteRT against the Keras models"), Bullets(compared)] if compared else []
+    found: list[Block] = []
+    for name, artifact in artifacts.items():
+        if compared := comparisons(artifact, artifacts):
+            found += [Heading(f"{name}: on LiteRT against the Keras models"), Paragraph(EXPLAINED), Bullets(compared)]
+    return found
 
 
-def comparisons(artifact: Artifact) -> list[str]:
-    """One sentence for each file that was compared with its Keras model."""
+def comparisons(artifact: Artifact, artifacts: Mapping[str, Artifact]) -> list[str]:
+    """One sentence for each file that was compared with its Keras model, which it names."""
     sentences = []
     for name, m in artifact.files.items():
         parts = [f"same class for {share(m['agreement'])} of the test samples"] if "agreement" in m else []
         parts += [f"largest difference {m['max_error']:.3g}"] if "max_error" in m else []
         parts += [f"SNR {m['snr_db']:.1f} dB"] if "snr_db" in m else []
-        parts += [f"drop {m['drop']:+.4f}"] if "drop" in m else []
-        sentences += [f"{name}: {', '.join(parts)}"] if parts else []
+        sentences += [f"{name} against {_origin(artifacts.get(name))}: {', '.join(parts)}"] if parts else []
     return sentences
 
 
-SECTION = Section("comparisons", "On LiteRT against the Keras models", rank=12, of_artifact=blocks)
+def _origin(file: Artifact | None) -> str:
+    """The Keras model that a file was made from: the one that training for it has left beside it, or its parent."""
+    if file is None or not file.parents:
+        return "its Keras model"
+    return f"the model trained in {file.name}" if (file.folder / TRAINED).exists() else file.parents[0]
+
+
+SECTION = Section("comparisons", "On LiteRT against the Keras models", rank=12, of_run=blocks)

@@ -6,12 +6,26 @@ from collections.abc import Sequence
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.search import FrontFile, SearchOutcome, TriedCandidate
-from tfopt.report.blocks import Block, Bullets, Code, Figure, Grid, Group, Heading, Link, Paragraph, Strong, Table, Text
+from tfopt.report.blocks import (
+    Block,
+    Bullets,
+    Code,
+    Figure,
+    Grid,
+    Group,
+    Heading,
+    Link,
+    Listing,
+    Paragraph,
+    Strong,
+    Table,
+    Text,
+)
 from tfopt.report.charts import Key, Limit, Point, Scatter
 from tfopt.report.section import Section
-from tfopt.report.units import bytes_
+from tfopt.report.units import bytes_, duration
 
-HEADERS = ("file", "metric", "on the test split", "raw", "gzip -9", "ms", "epochs")
+HEADERS = ("file", "metric", "on the test split", "raw", "gzip -9", "latency", "epochs")
 # Candidates that the chart draws besides those of the front, the best ones.
 DRAWN = 500
 # Distances from the best, in those of the middle one, beyond which a candidate is too far to be drawn.
@@ -29,11 +43,12 @@ def blocks(artifact: Artifact) -> list[Block]:
     notes = [f"candidate {one.number} failed: {one.error}" for one in found.failed]
     notes += [f"lost with their process and begun again: {found.lost}"] if found.lost else []
     table = Table(headers, [_cells(row, row.number == found.chosen) for row in found.front], rest=f"{record} has all")
-    again = "The stages that make each file again, after what came before, are in "
+    again = "The stages that make every other file of the front are in "
+    trainings = _counted(len(found.tried), "training")
     said = [
         Paragraph(f"Chosen: {'; '.join(_reasons(found))}."),
         Paragraph(f"The model it starts from has {metric} {found.before:.4f} on the validation split."),
-        Paragraph(f"{len(found.tried)} trainings; {found.dropped} candidates over budget were thrown away untrained."),
+        Paragraph(f"{trainings}; {_counted(found.dropped, 'candidate')} over budget thrown away untrained."),
         *([Bullets(notes)] if notes else []),
         Paragraph((again, Link(record, record), " under ", Code("details.search.front"), ".")),
     ]
@@ -41,14 +56,36 @@ def blocks(artifact: Artifact) -> list[Block]:
         Heading(f"{artifact.name}: the front"),
         Grid([*([_figure(found)] if found.tried else []), Group(said)]),
         table,
+        *_made_by(found),
     ]
+
+
+def _made_by(found: SearchOutcome) -> list[Block]:
+    """The stages that made the chosen file, as a recipe writes them."""
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+
+    stages = [row.stages for row in found.front if row.number == found.chosen]
+    if not stages:
+        return []
+    yaml, written = YAML(typ="safe"), StringIO()
+    yaml.default_flow_style = None
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump({"stages": stages[0]}, written)
+    said = Paragraph("The stages that made the chosen file, to be written in a recipe in place of the search:")
+    return [said, Listing(written.getvalue(), "yaml")]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _cells(row: FrontFile, chosen: bool) -> tuple[Text, ...]:
     name = Strong(row.file) if chosen else row.file
     test = ", ".join(f"{value:.4f}" for value in row.test.values())
     sizes = (bytes_(row.raw_bytes), bytes_(row.gzip_bytes))
-    return (name, f"{row.score:.4f}", test, *sizes, _milliseconds(row), str(row.epochs))
+    return (name, f"{row.score:.4f}", test, *sizes, _latency(row), str(row.epochs))
 
 
 def _reasons(found: SearchOutcome) -> list[str]:
@@ -65,13 +102,13 @@ def _reasons(found: SearchOutcome) -> list[str]:
         for row in other:
             out = "" if row.meets else ", which is not within them"
             size = bytes_(getattr(row, wish.size_name))
-            figures = f"has {metric} {row.score:.4f} and takes {_milliseconds(row)} ms"
+            figures = f"has {metric} {row.score:.4f} and takes {_latency(row)}"
             said.append(f"the next {word}, {size}, {figures}{out}")
     return said
 
 
-def _milliseconds(row: FrontFile | TriedCandidate) -> str:
-    return f"{row.milliseconds:.3g}"
+def _latency(row: FrontFile | TriedCandidate) -> str:
+    return duration(row.milliseconds / 1e3)
 
 
 def _edge(front: Sequence[FrontFile], size: str) -> list[FrontFile]:
@@ -95,7 +132,7 @@ def _figure(found: SearchOutcome) -> Figure:
     def point(one: FrontFile | TriedCandidate, style: str) -> Point:
         said = (
             f"candidate {one.number}, {one.epochs} epochs: {metric} {one.score:.4f}, {bytes_(one.raw_bytes)}, "
-            f"{bytes_(one.gzip_bytes)} gzip, {_milliseconds(one)} ms"
+            f"{bytes_(one.gzip_bytes)} gzip, {_latency(one)}"
         )
         return Point(getattr(one, size), one.score, said, "", style, 3.5 + 4.5 * one.milliseconds / slowest)
 

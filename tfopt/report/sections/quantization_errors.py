@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from tfopt.metrics.outputs import MOST_DB
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.weights import LayerError, QuantizationErrors
 from tfopt.report.blocks import Block, Figure, Folded, Heading, OnPage, Paragraph, Table
@@ -15,6 +18,8 @@ DRAWN, OPEN = 16, 12
 LISTED = 100
 # Decibels below which an output is called noisy: an error of a tenth of the values.
 NOISY_DB = 20.0
+# Decibels that bars end at, which hardly anything shows.
+LONGEST_DB = 60.0
 
 
 def blocks(artifact: Artifact) -> list[Block]:
@@ -31,17 +36,24 @@ def blocks(artifact: Artifact) -> list[Block]:
 
 
 def _explained(errors: QuantizationErrors) -> str:
-    measured = [(row.output_snr_db, row.layer) for row in errors.rows if row.output_snr_db is not None]
+    outputs = [(row.output_snr_db, row.layer) for row in errors.rows if row.output_snr_db is not None]
+    weights = [(row.weights_snr_db, row.layer) for row in errors.rows if row.weights_snr_db is not None]
     samples = f"{errors.samples} calibration sample{'s' if errors.samples > 1 else ''}"
     said = (
-        f"Power of the values over that of their error against the float file, on {samples}: of a layer's outputs with "
-        f"all before it quantized too, and of its weights alone. More is better; below {NOISY_DB:g} dB the error is "
-        "above a tenth of the values."
+        f"SNR: power of the values over that of their error against the float file, on {samples}: of a layer's outputs "
+        f"with all before it quantized too, and of its weights alone. More is better; below {NOISY_DB:g} dB the error "
+        "is above a tenth of the values."
     )
-    if measured:
-        least, layer = min(measured)
-        said += f" The least: {least:.1f} dB after {layer}."
+    least = [f"{_db(db)} {words} {layer}" for db, layer, words in _lowest(outputs, weights)]
+    said += f" The lowest: {', and '.join(least)}." if least else ""
     return said + (f" {errors.others} layers of smaller errors are left out." if errors.others else "")
+
+
+def _lowest(*kinds: list[tuple[float, str]]) -> Iterator[tuple[float, str, str]]:
+    """The lowest SNR of outputs, and that of weights, each with its layer."""
+    for words, found in zip(("after", "of the weights of"), kinds, strict=True):
+        if found:
+            yield (*min(found), words)
 
 
 def _drawn(errors: QuantizationErrors) -> list[LayerError]:
@@ -59,16 +71,17 @@ def _figure(name: str, errors: QuantizationErrors, drawn: list[LayerError]) -> F
     bars = [
         Bar(
             row.layer,
-            (row.output_snr_db, row.weights_snr_db),
+            [None if db is None else min(db, LONGEST_DB) for db in (row.output_snr_db, row.weights_snr_db)],
             " / ".join(_db(db) for db in (row.output_snr_db, row.weights_snr_db)),
-            flagged=row.output_snr_db is not None and row.output_snr_db < NOISY_DB,
+            flagged=(_least(row) or 0.0) < NOISY_DB,
         )
         for row in drawn
     ]
     rest = len(errors.rows) - len(drawn)
     left_out = f"; {rest} of smaller errors are in the table" if rest else ""
     chart = Bars(f"Quantization error by layer of {name}", bars, ("outputs", "weights"), limit=NOISY_DB)
-    return Figure(chart, f"SNR in decibels, layers in the order in which they run{left_out}.")
+    caption = f"SNR in decibels, layers in the order in which they run; bars end at {LONGEST_DB:g} dB"
+    return Figure(chart, f"{caption}{left_out}.")
 
 
 def _cells(row: LayerError) -> tuple[str, ...]:
@@ -76,7 +89,7 @@ def _cells(row: LayerError) -> tuple[str, ...]:
 
 
 def _db(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f} dB"
+    return "-" if value is None else "exact" if value >= MOST_DB else f"{value:.1f} dB"
 
 
 SECTION = Section("quantization_errors", "Quantization error by layer", rank=38, of_artifact=blocks)

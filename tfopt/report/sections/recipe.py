@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tfopt.recipe.artifact import Artifact
+from tfopt.report import recipe_file
 from tfopt.report.blocks import Block, Code, Link, Listing, OnPage, Paragraph
 from tfopt.report.result_path import result_path, results_path
 from tfopt.report.section import Section
 
-FILE = "recipe.yaml"
+FILE = recipe_file.FILE
 # The folders in front of a file's name, which tell of the machine and not of the run.
 FOLDERS = re.compile(r"(?<![\w./~-])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\:,'\"\]}]+[/\\])+")
 

@@ -12,6 +12,8 @@ from tfopt.report.units import bytes_, change
 HEADERS = ("layer", "kind", "precision", "parameters", "bytes", "scales", "zeros", "distinct values")
 # Layers that the chart shows, and rows up to which the page shows the table at once where something changed.
 DRAWN, OPEN = 12, 12
+# Fraction of a file from which on it is said what all else is.
+MUCH = 0.1
 # Rows of the table on the page.
 LISTED = 100
 
@@ -36,17 +38,27 @@ def _totals(weights: WeightsByLayer) -> tuple[str, ...]:
         return ()
     of_layers = sum(row.after.bytes for row in weights.rows)
     scales = sum(row.after.scale_bytes for row in weights.rows)
-    own = largest.after.bytes + largest.after.scale_bytes
-    said = f" is the largest layer with {bytes_(own)}, {own / max(of_layers + scales, 1):.0%} of all weights."
+    own = largest.after.bytes
+    said = f" is the largest layer with {bytes_(own)}, {own / max(of_layers, 1):.0%} of the bytes of all weights."
     more = ""
     if weights.file_bytes is not None and weights.overhead is not None:
         more = (
             f" The file's {bytes_(weights.file_bytes)} are {bytes_(of_layers)} of weights and biases, "
-            f"{bytes_(scales)} of scales, and {bytes_(weights.overhead)} of all else."
+            f"{bytes_(scales)} of scales, and {bytes_(weights.overhead)} of all else{_else(weights)}."
         )
     if weights.others:
         more += f" {weights.others} smaller layers are left out."
     return Code(largest.layer), said + more
+
+
+def _else(weights: WeightsByLayer) -> str:
+    """What a file has besides weights and scales, where that is much of it."""
+    whole, rest, constants = weights.file_bytes or 0, weights.overhead or 0, weights.constant_bytes
+    if constants is None or not weights.ops or rest <= MUCH * whole:
+        return ""
+    graph = max(rest - constants, 0)
+    known = f"{constants:,} B of other constants, such as shapes and tables"
+    return f": {known}, and {graph:,} B of the graph with its {weights.ops:,} ops"
 
 
 def _chart(name: str, weights: WeightsByLayer) -> Figure | None:
