@@ -10,10 +10,8 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from tfopt.errors import TfoptError
 from tfopt.metrics import output_and_metric
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.quantization import ConversionNotes
@@ -24,7 +22,8 @@ from tfopt.recipe.recipe import Recipe
 from tfopt.report.blocks import Block, Bullets, Listing, Paragraph, Table
 from tfopt.report.markdown import lines
 from tfopt.report.outcome import Measured, Outcome, outcome, score_names
-from tfopt.report.sections.recipe import FILE, FOLDERS, written
+from tfopt.report.recipe_file import read_recipe, recipe_text
+from tfopt.report.sections.recipe import FOLDERS
 from tfopt.report.sections.usage import recorded
 from tfopt.report.units import bytes_, duration, share
 
@@ -51,7 +50,7 @@ def model_card(name: str, artifacts: Mapping[str, Artifact], measured: Measured,
     came = outcome(artifacts, measured)
     if came is None or came.artifact.format != "tflite":
         return None
-    recipe = _recipe(came.artifact.folder.parent)
+    recipe = read_recipe(came.artifact.folder.parent)
     head = _metadata(name, came, artifacts, recipe)
     body = [f"# {name}", *lines(_body(came, artifacts, recipe, models)), ""]
     return f"---\n{head}---\n\n" + "\n".join(body)
@@ -100,7 +99,7 @@ def _body(came: Outcome, artifacts: Mapping[str, Artifact], recipe: Recipe | Non
     if found:
         blocks += _how_to_use(found, artifact)
     blocks += [Heading("How it was made")]
-    blocks += [Listing(text, "yaml")] if (text := FOLDERS.sub("", written(artifact.folder.parent))) else []
+    blocks += [Listing(text, "yaml")] if (text := FOLDERS.sub("", recipe_text(artifact.folder.parent))) else []
     blocks += [Bullets(notes.notes)] if notes and notes.notes else []
     versions = ", ".join(f"{package} {version}" for package, version in artifact.environment.items())
     return [*blocks, *([Paragraph(f"Made with {versions}.")] if versions else [])]
@@ -185,14 +184,6 @@ def _line(artifact: Artifact, artifacts: Mapping[str, Artifact]) -> list[Artifac
     while line[0].parents and line[0].parents[0] in artifacts:
         line.insert(0, artifacts[line[0].parents[0]])
     return line
-
-
-def _recipe(folder: Path) -> Recipe | None:
-    """The recipe of a run; None where it is not there, or needs code that is not."""
-    try:
-        return Recipe.load(folder / FILE)
-    except TfoptError:
-        return None
 
 
 def _modes(recipe: Recipe | None, artifact: Artifact) -> list[str]:

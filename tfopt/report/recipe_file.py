@@ -6,33 +6,36 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tfopt.errors import TfoptError
 from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.recipe import Recipe
 
 FILE = "recipe.yaml"
 
 
-def read_recipe(folder: Path) -> Mapping[str, Any]:
-    """The recipe of a run's folder; empty where there is none."""
-    from ruamel.yaml import YAML
+def recipe_text(folder: Path) -> str:
+    """The recipe of a run's folder as it was written; empty where it is not there."""
+    file = folder / FILE
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
-    if not (folder / FILE).is_file():
-        return {}
-    found = YAML(typ="safe").load((folder / FILE).read_text())
-    return found if isinstance(found, Mapping) else {}
+
+def read_recipe(folder: Path) -> Recipe | None:
+    """The recipe of a run's folder; None where it is not there, or needs code that is not."""
+    try:
+        return Recipe.load(folder / FILE)
+    except TfoptError:
+        return None
 
 
 def settings_of(artifact: Artifact) -> Mapping[str, Any]:
-    """The settings that the recipe has for the stage that made an artifact; empty where it is not found."""
-    stages = read_recipe(artifact.folder.parent).get("stages")
-    for stage in stages if isinstance(stages, list | tuple) else ():
-        for kind, settings in stage.items() if isinstance(stage, Mapping) else [(stage, None)]:
-            own = settings if isinstance(settings, Mapping) else {}
-            if kind == artifact.kind and own.get("name", kind) == artifact.name:
-                return own
-    return {}
+    """The settings that the recipe gives the stage that made an artifact; empty where it is not found."""
+    recipe = read_recipe(artifact.folder.parent)
+    steps = recipe.chain() if recipe else []
+    found = next((step.stage for step in steps if step.name == artifact.name), None)
+    return found.model_dump(mode="json", exclude_unset=True) if found else {}
 
 
 def written_data(folder: Path) -> str:
     """The recipe's data where it is one word, as a command takes it; else empty."""
-    data = read_recipe(folder).get("data")
-    return data if isinstance(data, str) else ""
+    recipe = read_recipe(folder)
+    return recipe.data if recipe and isinstance(recipe.data, str) else ""

@@ -7,10 +7,10 @@ import pytest
 
 from tests.report.html_page import check
 from tests.report.made_up import run
+from tfopt.metrics.outputs import MOST_DB
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.quantization import AccuracyStep, AccuracySteps
 from tfopt.recipe.details.weights import (
-    MOST_DB,
     LayerError,
     LayerWeights,
     QuantizationErrors,

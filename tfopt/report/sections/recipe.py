@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from tfopt.recipe.artifact import Artifact
-from tfopt.report import recipe_file
 from tfopt.report.blocks import Block, Code, Link, Listing, OnPage, Paragraph
+from tfopt.report.recipe_file import FILE, recipe_text
 from tfopt.report.result_path import result_path, results_path
 from tfopt.report.section import Section
 
-FILE = recipe_file.FILE
 # The folders in front of a file's name, which tell of the machine and not of the run.
 FOLDERS = re.compile(r"(?<![\w./~-])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\:,'\"\]}]+[/\\])+")
 
@@ -20,7 +18,7 @@ FOLDERS = re.compile(r"(?<![\w./~-])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\:,'\"\]}]+[/\
 def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
     """The recipe's lines, without the folders of this machine, and how to run it again."""
     folder = next((artifact.folder.parent for artifact in artifacts.values()), None)
-    whole = written(folder) if folder else ""
+    whole = recipe_text(folder) if folder else ""
     if folder is None or not whole:
         return []
     shown = FOLDERS.sub("…/", whole)
@@ -35,12 +33,6 @@ def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
         ".",
     )
     return [OnPage([Paragraph(said), Listing(shown, "yaml")])]
-
-
-def written(folder: Path) -> str:
-    """The recipe of a run as it was written; empty where it is not there."""
-    file = folder / FILE
-    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 SECTION = Section("recipe", "Recipe", rank=190, of_run=blocks)
