@@ -11,6 +11,7 @@ from tfopt.report.next_steps import after_gate
 
 RECIPE = """
 name: digits
+model: digits.py:build
 data: {}
 stages:
   - train: {{epochs: 5}}
