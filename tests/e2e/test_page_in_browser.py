@@ -45,11 +45,11 @@ RECIPES = {
 }
 # Sections that the page of each has besides those of every run.
 SECTIONS = {
-    "digits": {"classes", "curves", "sparsity", "audit"},
+    "digits": {"classes", "curves", "weights"},
     "search": {"classes", "curves", "front"},
-    "tune": {"classes", "trials", "audit"},
-    "two_senses": {"classes", "curves", "audit"},
-    "reviews": {"classes", "curves", "sparsity", "audit"},
+    "tune": {"classes", "trials", "weights"},
+    "two_senses": {"classes", "curves", "weights"},
+    "reviews": {"classes", "curves", "weights"},
 }
 
 

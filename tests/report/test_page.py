@@ -32,8 +32,9 @@ from tfopt.report.blocks import (
     Strong,
     Table,
     Thumbnail,
+    View,
 )
-from tfopt.report.charts import Line, Lines
+from tfopt.report.charts import Line, Lines, Matrix
 from tfopt.report.markdown import lines
 from tfopt.report.page import Page, Part
 
@@ -77,7 +78,8 @@ def test_the_picture_has_every_model_as_a_step_to_the_file(page):
     assert "prune: accuracy 0.9150, 49,380 B in float32, by its parameters" in marks
     assert "int8: accuracy 0.9100, 12,345 B" in marks
     assert len(chart.find("polyline", class_="line step")) == 2  # start to prune, prune to int8
-    assert "max_drop 0.05" in chart.text
+    assert "least allowed 0.8800" in chart.text
+    assert "bytes of the file (log scale)" in chart.text
 
 
 def test_a_model_that_lost_channels_stands_at_its_own_size(page):
@@ -127,9 +129,9 @@ def test_a_run_without_files_has_a_page(page):
 
 def test_a_gate_that_failed_is_said_first_in_red_and_in_words_with_what_to_try_next(page):
     root = page(run("int8 has accuracy 0.9100, 0.0200 worse.", max_drop=0.01))
-    main = root.find("main")[0]
-    [callout] = root.find("p", class_="callout failure")
-    assert main.children[1] is callout
+    [header] = root.find("header")
+    [callout] = header.find("p", class_="callout failure")  # above the contents and the figures
+    assert header.text.index(callout.text) < header.text.index("the file")
     assert callout.text == "Failed verify: int8 has accuracy 0.9100, 0.0200 worse."
     [gate] = root.find("section", id="gates")
     assert "Where int8 lost it: prune +0.0150, int8 +0.0050. Most of it goes with prune." in gate.text
@@ -227,7 +229,7 @@ BLOCKS = {
     "facts": (Facts([Fact("words", "1 B", "was 2")]), "dl", ["- words: 1 B (was 2)"]),
     "listing": (Listing("words: <1>\n", "yaml"), "pre", ["```yaml", "words: <1>", "```"]),
     "figure": (Figure(CHART, "words", Table(("a", "b"), [("1", "2")])), "figure", []),
-    "gallery": (Gallery([Thumbnail(["words"], b"png", "a digit"), Thumbnail(["b"], text="text")]), "img", []),
+    "gallery": (Gallery([Thumbnail("1 → 2", ["words"], [View("", b"png", "digit"), View("b", text="t")])]), "img", []),
     "grid": (Grid([Paragraph("words")]), "div", ["words"]),
     "group": (Group([Paragraph("words")]), "p", ["words"]),
     "folded": (Folded("more", [Paragraph("words")]), "details", ["words"]),
@@ -266,3 +268,26 @@ def test_jinja_is_imported_with_the_first_page_and_not_before():
     code = "import sys, tfopt.report.summary, tfopt.cli, tfopt.pipeline; print('jinja2' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("tone", ["right", "wrong"])
+def test_the_count_in_a_cell_stands_out_from_every_shade(scheme, tone):
+    style = parse(Page("p").html()).find("style")[0].text
+    parts = style.split("@media screen and (prefers-color-scheme: dark)")
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6})", parts[scheme == "dark"].split("@media")[0]))
+    ground = colours["s0" if tone == "right" else "chosen"]
+    found = {}
+    for part in range(1, 101):
+        counts = [[part, 100 - part], [0, 1]] if tone == "right" else [[100 - part, part], [0, 1]]
+        drawn = list(Matrix("m", ["a", "b"], counts, "class", "taken for").draw())
+        at = next(index for index, one in enumerate(drawn) if one.get("class") == f"cell {tone}")
+        shade, ink = float(drawn[at].get("fill-opacity")), drawn[at + 1].get("class").replace(" ", "-")
+        mixed = [shade * a + (1 - shade) * b for a, b in zip(rgb(ground), rgb(colours["track"]), strict=True)]
+        found[part] = contrast(colours[ink], "#" + "".join(f"{round(value):02x}" for value in mixed))
+    assert min(found.values()) >= 4.4
+    assert len(found) == 100
+
+
+def rgb(colour):
+    return [int(colour[at : at + 2], 16) for at in (1, 3, 5)]

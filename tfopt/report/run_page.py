@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.verification import AccuracyGate, ClassChanges
 from tfopt.report.baseline import Baseline, baseline_of
-from tfopt.report.blocks import Block, Callout, Fact, Facts, Folded, Grid, Link, Table
+from tfopt.report.blocks import Block, Fact, Facts, Folded, Link, Table
 from tfopt.report.headline import SameClass, sentence
 from tfopt.report.overview import Measured, Overview
 from tfopt.report.page import Page, Part
-from tfopt.report.section import SECTIONS
+from tfopt.report.page_parts import callouts, parts
 from tfopt.report.units import duration, share
 
 # Warnings that are not folded.
@@ -34,30 +34,26 @@ def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measur
     gated = [gate.metric for artifact in artifacts.values() if (gate := artifact.details.of(AccuracyGate))]
     metric = next((score for score in (*gated, *scores) if score in figures), "")
     same_class = _same_class(artifacts, final, figures, baseline) if final else None
-    told = [(section, section.blocks(artifacts)) for section in SECTIONS.values()]
     # First of all what must not be missed.
-    callouts = [block for _, blocks in told for block in blocks if isinstance(block, Callout)]
-    failures = [block for block in callouts if block.tone == "failure"]
-    warnings = [block for block in callouts if block.tone == "warning"]
-    intro: list[Block] = [*failures, *warnings[:SHOWN]]
+    said = callouts(artifacts)
+    failures = [block for block in said if block.tone == "failure"]
+    warnings = [block for block in said if block.tone == "warning"]
+    top: list[Block] = [*failures, *warnings[:SHOWN]]
     if len(warnings) > SHOWN:
-        intro.append(Folded(f"{len(warnings) - SHOWN} more warnings", warnings[SHOWN:]))
+        top.append(Folded(f"{len(warnings) - SHOWN} more warnings", warnings[SHOWN:]))
+    drawn = None
     if final:
+        top.append(_facts(artifacts[final], figures, metric, baseline, same_class))
         drawn = Overview(artifacts, measured, metric, baseline, final).figure() if metric else None
-        facts = _facts(artifacts[final], figures, metric, baseline, same_class)
-        intro.append(Grid([*([drawn] if drawn else []), facts]))
-    parts = [Part("models", "All models", [models])]
-    for section, blocks in told:
-        if rest := [block for block in blocks if not isinstance(block, Callout)]:
-            parts.append(Part(section.name, section.title, rest))
     lead = sentence(baseline, figures, (metric,) if metric else (), same_class)
     return Page(
         name,
         lead,
-        intro,
-        parts,
+        [drawn] if drawn else [],
+        [Part("models", "All models", [models]), *parts(artifacts, final)],
         "tfopt report",
         ("The same for machines is in ", Link("report.json", "report.json"), "."),
+        top,
     )
 
 
@@ -93,7 +89,7 @@ def _facts(
         known |= baseline.scores
     shown: list[tuple[str, str, Callable[[float], str]]] = [
         ("raw_bytes", "bytes", "{:,.0f}".format),
-        ("gzip_bytes", "bytes after gzip -9", "{:,.0f}".format),
+        ("gzip_bytes", "after gzip -9", "{:,.0f}".format),
         (metric, metric, "{:.4f}".format),
         ("latency_median_seconds", "median latency", duration),
     ]

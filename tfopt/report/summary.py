@@ -15,6 +15,7 @@ from tfopt.report.blocks import Table
 from tfopt.report.headline import sentence
 from tfopt.report.markdown import table, text
 from tfopt.report.model_card import model_card
+from tfopt.report.models_table import models_table
 from tfopt.report.page import Page
 from tfopt.report.run_page import run_page
 from tfopt.report.section import markdown
@@ -164,7 +165,7 @@ def as_model_card(name: str, artifacts: dict[str, Artifact]) -> str | None:
 def as_page(name: str, artifacts: dict[str, Artifact]) -> Page:
     """The report as a page: what it came to, one picture, the table, and the sections."""
     scores, models = score_names(artifacts), rows(artifacts)
-    shown = Table(headers(scores), [told(row, scores) for row in models])
+    shown = models_table(models, scores, [remarks(row, scores) for row in models])
     # The bytes of the baseline are those of a file beside it: the picture has it from there.
     measured = {row.stage: artifacts[row.stage].metrics if row.baseline else row.metrics for row in models}
     return run_page(name, artifacts, shown, measured)

@@ -8,7 +8,7 @@ from tfopt.report.blocks import Block, Figure, Grid, Heading, Table
 from tfopt.report.charts import Point, Scatter
 from tfopt.report.section import Section
 
-HEADERS = ("step", "file", "metric", "drop", "")
+HEADERS = ("step", "file", "metric", "drop", "verdict")
 
 
 def blocks(artifact: Artifact) -> list[Block]:
@@ -39,4 +39,4 @@ def blocks(artifact: Artifact) -> list[Block]:
     return [*found, Table(HEADERS, rows)]
 
 
-SECTION = Section("steps", "What each step bought", rank=8, of_artifact=blocks)
+SECTION = Section("steps", "What each step bought", rank=9, of_artifact=blocks)

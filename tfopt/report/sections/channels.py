@@ -8,7 +8,7 @@ from tfopt.report.blocks import Block, Code, Figure, Grid, Heading, Strong, Tabl
 from tfopt.report.charts import Bar, Bars
 from tfopt.report.section import Section
 
-HEADERS = ("layer", "", "channels", "parameters", "FLOPs")
+HEADERS = ("layer", "kind", "channels", "parameters", "FLOPs")
 # The layers with the most parameters, which the chart shows.
 DRAWN = 16
 
@@ -44,4 +44,4 @@ def _change(pair: tuple[int, int]) -> str:
     return f"{before:,}" if before == after else f"{before:,} → {after:,}"
 
 
-SECTION = Section("channels", "Channels removed", rank=28, of_artifact=blocks)
+SECTION = Section("channels", "Channels removed", rank=56, of_artifact=blocks)

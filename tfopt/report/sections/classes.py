@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.verification import ClassFigures, ClassScores
-from tfopt.report.blocks import Block, Figure, Folded, Grid, Group, Heading, OnPage, Paragraph, Table
+from tfopt.report.blocks import Block, Figure, Folded, Grid, Group, Heading, InMarkdown, OnPage, Paragraph, Table
 from tfopt.report.charts import Matrix
 from tfopt.report.section import Section
 from tfopt.report.sections import class_changes
@@ -20,17 +20,26 @@ FOLDED = 12
 
 
 def blocks(artifact: Artifact) -> list[Block]:
-    """Which class is taken for which; precision, recall and F1 of every class; for each scored file."""
+    """Which class is taken for which; precision, recall and F1 of every class; for each scored file.
+
+    The last file comes first; on the page those before it are folded.
+    """
     found = list(_found(artifact))
     elsewhere = class_changes.drawn(artifact)  # beside those of the model that the file is held against
-    matrices = [_confusion(name, each) for name, each in found if each.confusion and name not in elsewhere]
-    shown: list[Block] = [OnPage([Grid(matrices)])] if matrices else []
-    tables: list[Block] = []
-    for name, each in found:
+    shown: list[Block] = []
+    files = list(dict.fromkeys(file for file, _, _ in found))
+    for file, name, each in sorted(found, key=lambda one: -files.index(one[0])):
+        heading = Heading(f"{name}: class by class")
         table = Table(HEADERS, _rows(each), rest="report.md has all")
-        folded = Folded(f"{len(each.classes)} classes", [table]) if len(each.classes) > FOLDED else table
-        tables.append(Group([Heading(f"{name}: class by class"), folded]))
-    return [*shown, Grid(tables)] if tables else shown
+        many = len(each.classes) > FOLDED
+        matrix = each.confusion and name not in elsewhere
+        own: list[Block] = [Folded(f"{name}: {len(each.classes)} classes", [table]) if many else table]
+        drawn: list[Block] = [OnPage([_confusion(name, each)])] if matrix else []
+        if file == files[-1]:
+            shown += [heading, Grid([*drawn, Group(own)])]
+        else:
+            shown.append(Folded(heading.text, [InMarkdown([heading]), Grid([*drawn, Group(own)])]))
+    return shown
 
 
 def _rows(found: ClassFigures) -> list[tuple[str, ...]]:
@@ -72,12 +81,12 @@ def _folded(table: Block) -> Table | None:
     return table if isinstance(table, Table) else None
 
 
-def _found(artifact: Artifact) -> Iterator[tuple[str, ClassFigures]]:
-    """Each file's name, with the output's where there are several, and the figures of its classes."""
+def _found(artifact: Artifact) -> Iterator[tuple[str, str, ClassFigures]]:
+    """Each file, its name with the output's where there are several, and the figures of its classes."""
     scores = artifact.details.of(ClassScores)
     for file, outputs in scores.files.items() if scores else ():
         for output, found in outputs.items():
-            yield (file if len(outputs) == 1 else f"{file}, {output}"), found
+            yield file, (file if len(outputs) == 1 else f"{file}, {output}"), found
 
 
-SECTION = Section("classes", "Class by class", rank=16, of_artifact=blocks)
+SECTION = Section("classes", "Class by class", rank=12, of_artifact=blocks)

@@ -26,4 +26,4 @@ def comparisons(artifact: Artifact) -> list[str]:
     return sentences
 
 
-SECTION = Section("comparisons", "On LiteRT against the Keras models", rank=12, of_artifact=blocks)
+SECTION = Section("comparisons", "On LiteRT against the Keras models", rank=13, of_artifact=blocks)

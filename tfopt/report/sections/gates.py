@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.quantization import AccuracySteps
 from tfopt.recipe.details.verification import AccuracyGate, GatedFile
-from tfopt.report.blocks import Block, Bullets, Callout, Code, Heading, Paragraph, Table, Text
+from tfopt.report.blocks import Block, Bullets, Callout, Code, Heading, Paragraph, Strong, Table, Text
 from tfopt.report.section import Section
 
-HEADERS = ("file", "metric", "of", "before", "on LiteRT", "drop", "allowed", "")
+HEADERS = ("file", "verdict", "metric", "of", "before", "on LiteRT", "drop", "allowed")
 # What to try where most of the loss comes from a stage of a kind.
 NEXT: Mapping[str, tuple[Text, ...]] = {
     "prune": (
@@ -46,7 +46,7 @@ def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
             found.append(Callout("failure", f"{artifact.name}: {artifact.failed}"))
         gate = artifact.details.of(AccuracyGate)
         if gate and gate.max_drop is not None:
-            table = Table(HEADERS, [_cells(gate, name, file) for name, file in gate.files.items()], left=3)
+            table = Table(HEADERS, [_cells(gate, name, file) for name, file in gate.files.items()], left=4)
             found += [Heading(f"{artifact.name}: the gate"), table]
             found += [block for name in gate.failed for block in _next(name, gate.files[name], gate.metric, artifacts)]
         elif artifact.failed:
@@ -54,9 +54,10 @@ def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
     return found
 
 
-def _cells(gate: AccuracyGate, name: str, file: GatedFile) -> tuple[str, ...]:
+def _cells(gate: AccuracyGate, name: str, file: GatedFile) -> tuple[Text, ...]:
     figures = (f"{file.before:.4f}", f"{file.after:.4f}", f"{file.drop:+.4f}", f"{gate.max_drop:g}")
-    return (name, gate.metric, file.baseline, *figures, "failed" if name in gate.failed else "kept")
+    verdict: Text = Strong("failed") if name in gate.failed else "kept"
+    return (name, verdict, gate.metric, file.baseline, *figures)
 
 
 def _next(name: str, file: GatedFile, metric: str, artifacts: Mapping[str, Artifact]) -> list[Block]:

@@ -57,4 +57,4 @@ def _outline(word: str, figures: WeightFigures, ends: tuple[float, float]) -> Ou
     return Outline(word, edges, [share * figures.kernels for share in figures.histogram], figures.zeros)
 
 
-SECTION = Section("weight_histograms", "Histograms of weights", rank=36, of_run=blocks)
+SECTION = Section("weight_histograms", "Histograms of weights", rank=36, within="weights", of_run=blocks)

@@ -11,6 +11,8 @@ from tfopt.report.section import Section
 HEADERS = ("layer", "kind", "precision", "parameters", "bytes", "scales", "zeros", "distinct values")
 # Layers that the chart shows, and rows up to which the page shows the table at once where something changed.
 DRAWN, OPEN = 12, 12
+# Ops that a layer begins with and that hold no weights.
+MOVING = frozenset({"RESHAPE", "EXPAND_DIMS", "TRANSPOSE", "PAD", "PADV2", "QUANTIZE", "DEQUANTIZE", "SQUEEZE"})
 # Rows of the table on the page.
 LISTED = 100
 
@@ -67,7 +69,7 @@ def _cells(row: LayerWeights) -> tuple[str, ...]:
     before, after = row.before, row.after
     return (
         row.layer,
-        row.kind,
+        _kind(row.kind),
         _change(before.precision if before else None, after.precision),
         _change(f"{before.parameters:,}" if before else None, f"{after.parameters:,}"),
         _bytes(row),
@@ -75,6 +77,13 @@ def _cells(row: LayerWeights) -> tuple[str, ...]:
         _change(_zeros(before) if before else None, _zeros(after)),
         _change(_values(before) if before else None, _values(after)),
     )
+
+
+def _kind(ops: str) -> str:
+    """The op that holds the weights of a layer, and how many others the layer has in the file."""
+    names = ops.split("+")
+    own = next((name for name in names if name not in MOVING), names[0])
+    return own if len(names) == 1 else f"{own} and {len(names) - 1} more"
 
 
 def _bytes(row: LayerWeights) -> str:
