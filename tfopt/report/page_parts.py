@@ -69,7 +69,8 @@ def _named(blocks: Sequence[Block], name: str) -> list[Block]:
             case Figure() if block.table:
                 block = replace(block, table=replace(block.table, label=block.table.label or block.chart.label))
             case Folded():
-                own = block.summary if ": " in block.summary or block.summary == name else f"{name}: {block.summary}"
+                told = ": " in block.summary or block.summary == name
+                own = block.summary if told else f"{name.partition(': ')[0]}: {block.summary}"
                 block = Folded(own, _named(block.blocks, own))
             case Grid() | Group() | OnPage():
                 block = replace(block, blocks=_named(block.blocks, name))

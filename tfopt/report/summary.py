@@ -165,7 +165,7 @@ def as_model_card(name: str, artifacts: dict[str, Artifact]) -> str | None:
 def as_page(name: str, artifacts: dict[str, Artifact]) -> Page:
     """The report as a page: what it came to, one picture, the table, and the sections."""
     scores, models = score_names(artifacts), rows(artifacts)
-    shown = models_table(models, scores, [remarks(row, scores) for row in models])
+    shown = models_table({row.stage: row.metrics for row in models}, scores, [remarks(row, scores) for row in models])
     # The bytes of the baseline are those of a file beside it: the picture has it from there.
     measured = {row.stage: artifacts[row.stage].metrics if row.baseline else row.metrics for row in models}
     return run_page(name, artifacts, shown, measured)
