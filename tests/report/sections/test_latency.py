@@ -40,7 +40,7 @@ def test_all_files_are_on_the_same_axis():
 
 def test_files_of_about_the_same_latency_are_on_a_linear_axis():
     artifact = made([1])
-    [given] = artifact.details
+    given = artifact.details.of(Latencies)
     near = {name: replace(one, edges=[1.0, 1.5, 2.0]) for name, one in given.files.items()}
     [figure] = figures(replace(artifact, details=[replace(given, files=near)]))
     assert not figure.chart.log_x
