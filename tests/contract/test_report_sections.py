@@ -17,7 +17,7 @@ from tfopt.recipe.details.usage import Usage
 from tfopt.recipe.details.verification import AccuracyGate, CarriedOver, ClassChanges, ClassScores
 from tfopt.recipe.details.weights import QuantizationErrors, WeightsByLayer
 from tfopt.registry import Registry
-from tfopt.report import run_page, summary
+from tfopt.report import page_parts, summary
 from tfopt.report import section as sections
 from tfopt.report.markdown import lines
 from tfopt.report.page import Page, Part
@@ -34,30 +34,30 @@ def with_details(*kinds):
 CASES = {
     "gates": (replace(with_details(AccuracyGate), failed="too bad."), "**FAIL** made: too bad."),
     "warnings": (with_details(ConversionWarnings), "**WARNING** made: the samples are of another range."),
+    "front": (with_details(SearchOutcome), "## made: the front"),
+    "trials": (with_details(TuningOutcome), "## made: trials"),
     "steps": (with_details(AccuracySteps), "## made: what each step bought"),
+    "class_changes": (with_details(ClassChanges), "## int8: what changed class"),
+    "classes": (with_details(ClassScores), "## int8: class by class"),
     "comparisons": (
         replace(PLAIN, files={"int8": {"agreement": 0.99, "drop": 0.01}}),
         "## made: on LiteRT against the Keras models",
     ),
-    "class_changes": (with_details(ClassChanges), "## int8: what changed class"),
-    "classes": (with_details(ClassScores), "## int8: class by class"),
-    "curves": (with_details(TrainingHistory, SparsityRecords), "## Trainings"),
-    "sparsity": (with_details(SparsityRecords), "## made: sparsity while training"),
-    "channels": (with_details(ChannelRemoval), "## made: channels removed"),
-    "weights": (with_details(WeightsByLayer), "## made: weights by layer"),
-    "audit": (with_details(Audit), "## made: bytes by layer"),
-    "weight_histograms": (with_details(WeightsByLayer), "## made: histograms of weights"),
-    "quantization_errors": (with_details(QuantizationErrors), "## made: quantization error by layer"),
-    "front": (with_details(SearchOutcome), "## made: the front"),
-    "trials": (with_details(TuningOutcome), "## made: trials"),
+    "usage": (with_details(Usage), "## made: how to use the file"),
+    "latency": (with_details(Latencies), "## made: latency and memory"),
     "on_target": (
         replace(PLAIN, metrics={"arena_bytes": 5000, "tflm_max_error": 0.0}),
         "## made: on LiteRT for Microcontrollers",
     ),
-    "latency": (with_details(Latencies), "## made: latency"),
-    "usage": (with_details(Usage), "## made: how to feed and read the file"),
-    "notes": (with_details(ConversionNotes), "## made: how it was made"),
+    "weights": (with_details(WeightsByLayer), "## made: weights by layer"),
+    "audit": (with_details(Audit), "## made: bytes by layer"),
+    "weight_histograms": (with_details(WeightsByLayer), "## made: histograms of weights"),
+    "quantization_errors": (with_details(QuantizationErrors), "## made: quantization error by layer"),
     "skipped": (replace(PLAIN, skipped=(Skipped("last", "no kernel"),)), "## made: left as it was"),
+    "notes": (with_details(ConversionNotes), "## made: how it was made"),
+    "curves": (with_details(TrainingHistory, SparsityRecords), "## Trainings"),
+    "sparsity": (with_details(SparsityRecords), "## made: sparsity while training"),
+    "channels": (with_details(ChannelRemoval), "## made: channels removed"),
     "carried": (with_details(CarriedOver), "## made: carried over from a tf_keras model"),
     "recipe": (PLAIN, None),
     "versions": (replace(PLAIN, environment={"python": "3.13"}), "## Made with"),
@@ -201,7 +201,7 @@ def own_section(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "__path__", [*folder.__path__, str(tmp_path / "more")])
     registry = Registry(folder.__name__, Section)
     monkeypatch.setattr(sections, "SECTIONS", registry)
-    monkeypatch.setattr(run_page, "SECTIONS", registry)
+    monkeypatch.setattr(page_parts, "SECTIONS", registry)
     yield
     sys.modules.pop(f"{folder.__name__}.weather", None)
 
@@ -217,5 +217,6 @@ def test_a_new_section_is_one_new_file(own_section, tmp_path):
     assert headings == ["## made: left as it was", "## made: the weather", "## other: the weather", "## Made with"]
     assert "\n\nrain\n" in text
     [part] = check((tmp_path / "report.html").read_text()).find("section", id="weather")
-    assert [heading.text for heading in part.find("h3")] == ["made: the weather", "other: the weather"]
+    assert [heading.text for heading in part.find("h3")] == ["other"]  # the last file, open
+    assert [summary.text for summary in part.find("summary")] == ["made: the weather"]
     assert "rain" in part.text

@@ -45,11 +45,11 @@ RECIPES = {
 }
 # Sections that the page of each has besides those of every run.
 SECTIONS = {
-    "digits": {"classes", "curves", "sparsity", "audit"},
+    "digits": {"classes", "curves", "weights"},
     "search": {"classes", "curves", "front"},
-    "tune": {"classes", "trials", "audit"},
-    "two_senses": {"classes", "curves", "audit"},
-    "reviews": {"classes", "curves", "sparsity", "audit"},
+    "tune": {"classes", "trials", "weights"},
+    "two_senses": {"classes", "curves", "weights"},
+    "reviews": {"classes", "curves", "weights"},
 }
 
 
@@ -109,6 +109,11 @@ LOOK = """() => {
   const root = document.documentElement;
   return {charts: shown.length, bad: bad.map(svg => svg.getAttribute('aria-label')),
           overflow: root.scrollWidth - root.clientWidth, ground: getComputedStyle(document.body).backgroundColor,
+          smallest: Math.min(...shown.flatMap(svg => {
+            const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+            return [...svg.querySelectorAll('text')].map(text => parseFloat(getComputedStyle(text).fontSize) * scale);
+          })),
+          tiles: document.querySelector('.facts').getBoundingClientRect().bottom,
           ids: [...document.querySelectorAll('section')].map(section => section.id)};
 }"""
 
@@ -132,6 +137,8 @@ def test_a_page_is_whole_in_a_browser(page, browser, width, scheme, tmp_path):
     assert found["charts"] >= 2
     assert found["overflow"] == 0
     assert set(found["ids"]) >= SECTIONS[name] | {"models", "comparisons", "recipe", "versions"}
+    assert found["smallest"] >= 12
+    assert found["tiles"] < 500
     light = int(found["ground"].removeprefix("rgb(").partition(",")[0]) > 128
     assert light == (scheme == "light")
     assert file.stat().st_size < 2_000_000
@@ -151,6 +158,10 @@ def test_a_page_is_reached_by_the_keyboard_and_prints_without_what_scrolls(page,
     hidden = "[...document.querySelectorAll('.tall')].filter(box => box.scrollHeight > box.clientHeight + 1).length"
     assert opened.evaluate(hidden) == 0
     assert opened.evaluate("getComputedStyle(document.querySelector('.skip')).display") == "none"
+    # Paper cannot be unfolded; what a chart shows and code are not printed again.
+    closed = "[...document.querySelectorAll('section > details')].filter(one => !one.querySelector('pre'))"
+    shown = f"{closed}.every(one => one.lastElementChild.checkVisibility())"
+    assert opened.evaluate(shown)
     context.close()
 
 

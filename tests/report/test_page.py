@@ -10,6 +10,7 @@ import pytest
 from tests.report.html_page import check, parse
 from tests.report.made_up import artifact, large, run
 from tfopt.recipe.artifact import Skipped
+from tfopt.recipe.details.verification import AccuracyGate
 from tfopt.report import summary
 from tfopt.report.baseline import Baseline
 from tfopt.report.blocks import (
@@ -32,8 +33,9 @@ from tfopt.report.blocks import (
     Strong,
     Table,
     Thumbnail,
+    View,
 )
-from tfopt.report.charts import Line, Lines
+from tfopt.report.charts import Line, Lines, Matrix
 from tfopt.report.markdown import lines
 from tfopt.report.page import Page, Part
 
@@ -78,7 +80,21 @@ def test_the_picture_has_every_model_as_a_step_to_the_file(page):
     assert "prune: accuracy 0.9150, 49,380 B in float32, by its parameters" in marks
     assert "int8: accuracy 0.9100, 12,345 B" in marks
     assert len(chart.find("polyline", class_="line step")) == 2  # start to prune, prune to int8
-    assert "max_drop 0.05" in chart.text
+    assert "least allowed 0.8800" in chart.text
+    assert "bytes of the file (log scale)" in chart.text
+
+
+def test_what_a_gate_of_another_metric_allows_does_not_widen_the_axis(page):
+    artifacts = run(max_drop=0.4)
+    wide = lowest_tick(page(artifacts))
+    gate = artifacts["verify"].details.of(AccuracyGate)
+    artifacts["verify"] = replace(artifacts["verify"], details=[replace(gate, metric="f1")])
+    assert wide < 0.6 < 0.85 < lowest_tick(page(artifacts))
+
+
+def lowest_tick(root):
+    texts = [one.text for one in root.find("svg", class_="chart")[0].find("text")]
+    return min(float(text) for text in texts if re.fullmatch(r"[01]\.\d+", text))
 
 
 def test_a_model_that_lost_channels_stands_at_its_own_size(page):
@@ -128,16 +144,16 @@ def test_a_run_without_files_has_a_page(page):
 
 def test_a_gate_that_failed_is_said_first_in_red_and_in_words_with_what_to_try_next(page):
     root = page(run("int8 has accuracy 0.9100, 0.0200 worse.", max_drop=0.01))
-    main = root.find("main")[0]
-    [callout] = root.find("div", class_="callout failure")
-    assert main.children[1] is callout
+    [header] = root.find("header")
+    [callout] = header.find("div", class_="callout failure")  # above the contents and the figures
+    assert header.text.index(callout.text) < header.text.index("the file")
     assert callout.text.startswith("Failed verify: int8 has accuracy 0.9100, 0.0200 worse.")
     assert "Where int8 lost it: prune -1.50 points, int8 -0.50 points. Most of it goes with prune." in callout.text
     assert "Try a lower sparsity than 0.8 in prune" in callout.text
     assert root.find("p", class_="lead")[0].text.startswith("Failed: 4.0x smaller")
     assert root.find("title")[0].text.startswith("Failed: digits")
     [gate] = root.find("section", id="gates")
-    assert "int8 accuracy train 0.9300 0.9100 -2.00 points -1.00 points failed" in gate.text
+    assert "int8 failed accuracy train 0.9300 0.9100 -2.00 points -1.00 points" in gate.text
     assert root.find("dl", class_="facts")[0].find("a")  # the file is there all the same
 
 
@@ -232,7 +248,7 @@ BLOCKS = {
     "facts": (Facts([Fact("words", "1 B", "was 2")]), "dl", ["- words: 1 B (was 2)"]),
     "listing": (Listing("words: <1>\n", "yaml"), "pre", ["```yaml", "words: <1>", "```"]),
     "figure": (Figure(CHART, "words", Table(("a", "b"), [("1", "2")])), "figure", []),
-    "gallery": (Gallery([Thumbnail(["words"], b"png", "a digit"), Thumbnail(["b"], text="text")]), "img", []),
+    "gallery": (Gallery([Thumbnail("1 → 2", ["words"], [View("", b"png", "digit"), View("b", text="t")])]), "img", []),
     "grid": (Grid([Paragraph("words")]), "div", ["words"]),
     "group": (Group([Paragraph("words")]), "p", ["words"]),
     "folded": (Folded("more", [Paragraph("words")]), "details", ["words"]),
@@ -275,7 +291,7 @@ def test_jinja_is_imported_with_the_first_page_and_not_before():
 
 def test_the_words_of_the_table_are_explained_below_it(page):
     [models] = page(run()).find("section", id="models")
-    for word in ("raw", "gzip -9", "non-zero", "sparsity", "distinct values"):
+    for word in ("bytes", "gzip -9", "non-zero", "zeros", "distinct values"):
         assert f"{word}: " in models.text
 
 
@@ -303,3 +319,26 @@ def test_the_share_of_samples_is_that_of_all_outputs_together(page):
     assert "same class in every output 98.7%" in root.find("dl", class_="facts")[0].text
     artifacts["verify"] = replace(artifacts["verify"], details={"class_changes": known})  # of an older version
     assert "same class" not in page(artifacts).find("p", class_="lead")[0].text
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("tone", ["right", "wrong"])
+def test_the_count_in_a_cell_stands_out_from_every_shade(scheme, tone):
+    style = parse(Page("p").html()).find("style")[0].text
+    parts = style.split("@media screen and (prefers-color-scheme: dark)")
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6})", parts[scheme == "dark"].split("@media")[0]))
+    ground = colours["s0" if tone == "right" else "chosen"]
+    found = {}
+    for part in range(1, 101):
+        counts = [[part, 100 - part], [0, 1]] if tone == "right" else [[100 - part, part], [0, 1]]
+        drawn = list(Matrix("m", ["a", "b"], counts, "class", "taken for").draw())
+        at = next(index for index, one in enumerate(drawn) if one.get("class") == f"cell {tone}")
+        shade, ink = float(drawn[at].get("fill-opacity")), drawn[at + 1].get("class").replace(" ", "-")
+        mixed = [shade * a + (1 - shade) * b for a, b in zip(rgb(ground), rgb(colours["track"]), strict=True)]
+        found[part] = contrast(colours[ink], "#" + "".join(f"{round(value):02x}" for value in mixed))
+    assert min(found.values()) >= 4.4
+    assert len(found) == 100
+
+
+def rgb(colour):
+    return [int(colour[at : at + 2], 16) for at in (1, 3, 5)]

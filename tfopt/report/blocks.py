@@ -1,7 +1,7 @@
 """Blocks: what a section of a report consists of, written once and rendered both as Markdown and as HTML.
 
-A text is a string, a `Code`, `Strong` or `Link`, or a tuple of those. It holds no markup of its own: both renderings
-escape it.
+A text is a string, a `Code`, `Strong`, `Link` or `Remark`, or a tuple of those. It holds no markup of its own: both
+renderings escape it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,26 @@ class Link(str):
         return made
 
 
+class Remark(str):
+    """A remark on the text before it: below it on the page, in brackets in `report.md`."""
+
+
 Text = str | tuple[str, ...]
+
+
+# Width of a character of a table, of the space between its columns, and the characters that a cell wraps at.
+CHARACTER, PADDING, WRAPPED = 7.2, 22.0, 60
+
+
+def characters(given: Text) -> int:
+    """Number of characters of the longest line of a text."""
+    if not isinstance(given, tuple):
+        return len(given)
+    return max(
+        sum(len(part) for part in given if not isinstance(part, Remark)),
+        *(len(part) for part in given if isinstance(part, Remark)),
+        0,
+    )
 
 
 @dataclass(frozen=True)
@@ -93,6 +112,7 @@ class Table(Block):
         caption: What the table shows, for the page.
         most: Number of rows on the page; what is left out is said below it.
         rest: Where the rows that are left out can be found.
+        label: What it is called by those who do not see what stands above it, where it has no caption.
     """
 
     headers: Sequence[str]
@@ -101,6 +121,13 @@ class Table(Block):
     caption: str = ""
     most: int = 200
     rest: str = "report.json has all"
+    label: str = ""
+
+    @property
+    def width(self) -> float:
+        """About how wide it is at its normal size, in pixels, where no text is folded."""
+        columns = zip(self.headers, *self.rows[: self.most], strict=True)
+        return sum(min(max(map(characters, column)), WRAPPED) * CHARACTER + PADDING for column in columns)
 
 
 @dataclass(frozen=True)
@@ -154,18 +181,38 @@ class Figure(Block):
 
 
 @dataclass(frozen=True)
+class View:
+    """One input of a sample to look at.
+
+    Args:
+        name: Its name; empty where a sample has one input.
+        png: The picture; None for what is shown as text.
+        text: The input as text, or what the picture shows, for those who do not see it.
+    """
+
+    name: str = ""
+    png: bytes | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class Thumbnail:
     """A sample to look at.
 
     Args:
-        caption: What is to be known of it, a line each.
-        png: The picture; None for a sample that is shown as text.
-        text: The sample as text, or what the picture shows, for those who do not see it.
+        title: What counts of it.
+        caption: What else is to be known of it, a line each.
+        views: Its inputs.
     """
 
+    title: str
     caption: Sequence[str]
-    png: bytes | None = None
-    text: str = ""
+    views: Sequence[View]
+
+    @property
+    def texts(self) -> bool:
+        """Whether an input is shown as text, which needs more room."""
+        return any(view.png is None for view in self.views)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from tfopt.report.blocks import (
     Link,
     Listing,
     Paragraph,
+    Remark,
     Strong,
     Table,
     Text,
@@ -83,6 +84,8 @@ def text(given: Text) -> str:
             return f"{fence}{plain}{fence}"
         case Strong():
             return f"**{_escaped(plain)}**"
+        case Remark():
+            return f" ({_escaped(plain)})" if plain else ""
         case Link():
             return f"[{_escaped(plain)}]({given.href})"
     return _escaped(plain)

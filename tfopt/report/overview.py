@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,8 @@ Place = tuple[float, float]
 SIZES = {"raw_bytes": "bytes of the file", "gzip_bytes": "bytes of the file after gzip -9"}
 # Models that the picture shows, the last ones.
 SHOWN = 24
+# The least range of the axis of a share: on a shorter one a difference of a thousandth looks like a cliff.
+SPAN = 0.05
 # Kinds of stages that leave the number of parameters as it is.
 SAME_SHAPE = ("train", "prune", "cluster", "qat")
 
@@ -70,18 +73,30 @@ class Overview:
         places = models | files
         steps = [way for name in places if len(set(way := self._way(name, places, start))) > 1]
         hollow = [Key("a Keras model, at the size of its float32 file", "s7 hollow", line=False)] if models else []
+        before = [Key("the model you started from", "s7", line=False)] if points[0] is start else []
+        others = [Key("a file", "s0", line=False)] if any(point.style == "s0" for point in points) else []
+        _, metric = output_and_metric(self.metric)
+        share = metric is not None and metric.of_classes
         chart = Scatter(
             f"{self.metric} against bytes of {', '.join(point.label for point in points if point.label)}",
             points,
-            SIZES[self.size],
+            f"{SIZES[self.size]} (log scale)",
             self.metric,
             log_x=True,
             steps=steps,
             limits=self._limits(),
-            keys=[*hollow, Key("a file", "s0", line=False), Key("the chosen file", "chosen", line=False)],
+            keys=[*before, *hollow, *others, Key("the chosen file", "chosen", line=False)],
             height=350,
+            span_y=self._span() if share else 0.0,
+            ends_y=(0.0, 1.0) if share else (-math.inf, math.inf),
         )
         return Figure(chart, "Step by step from the model you started from to the file.")
+
+    def _span(self) -> float:
+        """The least range of a share's axis: twice what the gate lets pass."""
+        gates = (artifact.details.of(AccuracyGate) for artifact in self.artifacts.values())
+        allowed = [gate.max_drop for gate in gates if gate and gate.max_drop and gate.metric == self.metric]
+        return max([SPAN, *(2 * drop for drop in allowed)])
 
     def _point(self, name: str, place: Place, style: str, note: str = "") -> Point:
         size, score = place
@@ -164,5 +179,5 @@ class Overview:
                 _, metric = output_and_metric(gate.metric)
                 sign = 1 if metric is None or metric.higher_is_better else -1
                 least = gate.files[self.final].before - sign * gate.max_drop
-                found.append(Limit("y", least, f"max_drop {gate.max_drop:g}"))
+                found.append(Limit("y", least, f"{'least' if sign > 0 else 'most'} allowed {least:.4f}"))
         return found

@@ -6,12 +6,15 @@ reads the same from a disk, a mail or an archive.
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tfopt.report.blocks import Block, Code, Heading, Link, Strong, Text
+from tfopt.report.blocks import Block, Code, Heading, Link, Remark, Strong, Text
+from tfopt.report.charts.chart import STAR, Key
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -45,6 +48,7 @@ class Page:
         kicker: A word above the title, on what kind of page it is.
         foot: A line below everything.
         verdict: A word on how it went, in front of the title that a browser's tab has.
+        top: Blocks below the lead, above the contents: what must not be missed.
     """
 
     title: str
@@ -54,10 +58,30 @@ class Page:
     kicker: str = ""
     foot: Text = ""
     verdict: str = ""
+    top: Sequence[Block] = ()
 
     def html(self) -> str:
         """The page as text."""
-        return _template().render(page=self)
+        return _template().render(page=self, anchor=_Anchors([part.anchor for part in self.parts]))
+
+
+class _Anchors:
+    """Gives each heading an anchor of its own.
+
+    Args:
+        taken: Anchors of the sections.
+    """
+
+    def __init__(self, taken: Sequence[str]):
+        self._taken = {"content", *taken, *(f"{name}-title" for name in taken)}
+
+    def __call__(self, text: str) -> str:
+        """The anchor of a heading."""
+        own = re.sub(r"\W+", "-", text.lower()).strip("-") or "part"
+        numbered = (f"{own}-{number}" for number in itertools.count(2))
+        anchor = next(one for one in itertools.chain([own], numbered) if one not in self._taken)
+        self._taken.add(anchor)
+        return anchor
 
 
 @cache
@@ -72,7 +96,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"inline": _inline, "svg": _svg, "picture": _picture, "below": _below}
+    environment.filters |= {"inline": _inline, "svg": _svg, "picture": _picture, "below": _below, "symbol": _symbol}
     return environment.get_template("page.html")
 
 
@@ -87,6 +111,8 @@ def _inline(given: Text) -> Markup:
             return Markup("<code>{}</code>").format(str(given))
         case Strong():
             return Markup("<strong>{}</strong>").format(str(given))
+        case Remark():
+            return Markup('<span class="remark">{}</span>').format(str(given)) if given else Markup("")
         case Link():
             return Markup('<a href="{}">{}</a>').format(given.href, str(given))
     return escape(given)
@@ -96,6 +122,16 @@ def _svg(chart: Any) -> Markup:
     from markupsafe import Markup
 
     return Markup(chart.svg())
+
+
+def _symbol(key: Key) -> Markup:
+    """The mark of an entry of a legend, as it is in the picture."""
+    from markupsafe import Markup
+
+    if "chosen" in key.style.split() and not key.line:
+        mark = Markup('<path class="mark {}" transform="translate(9 5.5) scale(.62)" d="{}"/>')
+        return mark.format(key.style, STAR)
+    return Markup('<circle class="dot {}" cx="9" cy="5" r="{}"/>').format(key.style, "3.4" if key.line else "4.2")
 
 
 def _picture(png: bytes) -> str:

@@ -6,20 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tfopt.metrics import output_and_metric
 from tfopt.recipe.artifact import Artifact
-from tfopt.report.blocks import Block, Callout, Code, Fact, Facts, Folded, Grid, Link, Paragraph, Table
+from tfopt.report.blocks import Block, Code, Fact, Facts, Folded, Link, Paragraph, Table
 from tfopt.report.outcome import Measured, Outcome, outcome
 from tfopt.report.overview import Overview
 from tfopt.report.page import Page, Part
-from tfopt.report.section import SECTIONS
+from tfopt.report.page_parts import callouts, parts
 from tfopt.report.units import duration, share
 from tfopt.report.verdict import most_lost, verdict_of
 
 # Warnings that are not folded, and metrics that have a tile.
 SHOWN, SCORES = 4, 3
 GLOSSARY = (
-    "raw: bytes of the file; gzip -9: its bytes after that compression, as in a download; non-zero: weights and biases "
-    "that are not 0; sparsity: share of zeros in kernels, 0 to 1; in brackets against the baseline. Further down, "
-    "distinct values: how many different numbers a kernel holds, few of which compress well."
+    "bytes: of the file; after gzip -9: its bytes after that compression, as in a download; non-zero: weights and "
+    "biases that are not 0; zeros: share of zeros in kernels; below each figure what it comes to against the baseline. "
+    "Further down, distinct values: how many different numbers a kernel holds, few of which compress well."
 )
 
 
@@ -33,30 +33,28 @@ def run_page(name: str, artifacts: Mapping[str, Artifact], models: Table, measur
         measured: What was measured of each model, by its stage.
     """
     came = outcome(artifacts, measured)
-    told = [(section, section.blocks(artifacts)) for section in SECTIONS.values()]
     # First of all what must not be missed.
-    callouts = [block for _, blocks in told for block in blocks if isinstance(block, Callout)]
-    failures = [block for block in callouts if block.tone == "failure"]
-    warnings = [block for block in callouts if block.tone == "warning"]
-    intro: list[Block] = [*failures, *warnings[:SHOWN]]
+    said = callouts(artifacts)
+    failures = [block for block in said if block.tone == "failure"]
+    warnings = [block for block in said if block.tone == "warning"]
+    top: list[Block] = [*failures, *warnings[:SHOWN]]
     if len(warnings) > SHOWN:
-        intro.append(Folded(f"{len(warnings) - SHOWN} more warnings", warnings[SHOWN:]))
+        top.append(Folded(f"{len(warnings) - SHOWN} more warnings", warnings[SHOWN:]))
+    drawn = None
     if came:
+        top.append(_facts(came, _told(came)))
         picture = Overview(artifacts, measured, came.metric, came.baseline, came.artifact.name)
         drawn = picture.figure() if came.metric else None
-        intro.append(Grid([*([drawn] if drawn else []), _facts(came, _told(came))]))
-    parts = [Part("models", "All models", [models, Paragraph(GLOSSARY)])]
-    for section, blocks in told:
-        if rest := [block for block in blocks if not isinstance(block, Callout)]:
-            parts.append(Part(section.name, section.title, rest))
+    all_models = Part("models", "All models", [models, Paragraph(GLOSSARY)])
     return Page(
         name,
         came.sentence if came else "",
-        intro,
-        parts,
+        [drawn] if drawn else [],
+        [all_models, *parts(artifacts, came.artifact.name if came else None)],
         "tfopt report",
         ("The same for machines is in ", Link("report.json", "report.json"), "."),
-        "Failed" if verdict_of(artifacts, None) == "failed" else "",
+        verdict="Failed" if verdict_of(artifacts, None) == "failed" else "",
+        top=top,
     )
 
 
@@ -83,7 +81,7 @@ def _facts(came: Outcome, told: Sequence[str]) -> Facts:
         known |= baseline.scores
     shown: list[tuple[str, str, Callable[[float], str]]] = [
         ("raw_bytes", "bytes", "{:,.0f}".format),
-        ("gzip_bytes", "bytes after gzip -9", "{:,.0f}".format),
+        ("gzip_bytes", "after gzip -9", "{:,.0f}".format),
         *((name, name, "{:.4f}".format) for name in told),
         ("latency_median_seconds", "median latency", duration),
     ]

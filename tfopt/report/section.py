@@ -22,6 +22,7 @@ class Section:
         name: Name of the section in the registry, and its anchor on the page.
         title: Its title on the page and in the table of contents.
         rank: Position in both. `report.md` has neighbouring sections about artifacts artifact by artifact.
+        within: Name of the section that it is a part of on the page, where that one has something to say.
         of_run: Makes the blocks from all artifacts, for a section about the run.
         of_artifact: Makes the blocks from one artifact, for a section about each artifact.
     """
@@ -29,6 +30,7 @@ class Section:
     name: str
     title: str
     rank: int = 100
+    within: str = ""
     of_run: Callable[[Mapping[str, Artifact]], Sequence[Block]] | None = None
     of_artifact: Callable[[Artifact], Sequence[Block]] | None = None
 

@@ -14,6 +14,7 @@ from tfopt.report.baseline import RATIOS, against, baseline_of, change, measured
 from tfopt.report.blocks import Table
 from tfopt.report.markdown import table, text
 from tfopt.report.model_card import model_card
+from tfopt.report.models_table import models_table
 from tfopt.report.outcome import Measured, score_names
 from tfopt.report.page import Page
 from tfopt.report.run_page import run_page
@@ -157,7 +158,7 @@ def as_model_card(name: str, artifacts: dict[str, Artifact]) -> str | None:
 def as_page(name: str, artifacts: dict[str, Artifact]) -> Page:
     """The report as a page: what it came to, one picture, the table, and the sections."""
     scores, models = score_names(artifacts), rows(artifacts)
-    shown = Table(headers(scores), [told(row, scores) for row in models])
+    shown = models_table({row.stage: row.metrics for row in models}, scores, [remarks(row, scores) for row in models])
     return run_page(name, artifacts, shown, _measured(artifacts, models))
 
 

@@ -207,3 +207,43 @@ def test_parallel_axes_put_numbers_and_words_on_axes_of_their_own():
     assert ways["low"][1] == ways["none"][0]
     words = [text.find("title").text for text in classed(root, "tick")]
     assert {"relu", "gelu", "0.0001", "0.01"} <= set(words)
+
+
+def test_a_small_difference_is_drawn_small_and_a_share_ends_at_one():
+    points = [Point(1, 0.9806, "a"), Point(2, 0.9778, "b")]
+    root = drawn(Scatter("s", points, "x", "accuracy", span_y=0.05, ends_y=(0.0, 1.0)))
+    [first, second] = [float(mark.get("cy")) for mark in classed(root, "mark")]
+    assert 0 < second - first < 30
+    ticks = [text.text for text in classed(root, "tick") if text.get("text-anchor") == "end"]
+    assert ticks == ["0.96", "0.98", "1.00"]
+    close = drawn(Scatter("s", points, "x", "accuracy"))
+    [first, second] = [float(mark.get("cy")) for mark in classed(close, "mark")]
+    assert second - first > 100
+
+
+def test_the_name_of_a_limit_does_not_cover_a_point_on_its_line():
+    points = [Point(1, 0.2, "a", "a"), Point(2, 0.9, "b", "float32")]
+    root = drawn(Scatter("s", points, "x", "y", limits=[Limit("y", 0.9, "least allowed 0.9")]))
+    [name] = classed(root, "note")
+    assert name.text == "least allowed 0.9"
+    [right] = [float(mark.get("cx")) for mark in classed(root, "mark") if "b" in titles([mark])]
+    assert float(name.get("x")) < right - 60
+
+
+def test_histograms_side_by_side_reach_the_same_ends():
+    one = drawn(Histogram("h", [Outline("a", [1, 2, 3], [1, 2])], "ms", "runs", log_x=True, reach_x=(1, 30)))
+    other = drawn(Histogram("h", [Outline("b", [20, 30], [1])], "ms", "runs", log_x=True, reach_x=(1, 30)))
+    assert [tick.text for tick in classed(one, "tick") if float(tick.get("y")) > 180] == [
+        tick.text for tick in classed(other, "tick") if float(tick.get("y")) > 180
+    ]
+
+
+def test_who_does_not_see_a_chart_is_told_its_values():
+    chart = Bars("bytes by layer", [Bar(f"layer {number}", (number + 1,), f"{number} B") for number in range(30)])
+    [description] = ET.fromstring(chart.svg()).iter("desc")
+    assert description.text.startswith("layer 0: 0 B; layer 1: 1 B; ")
+    assert description.text.endswith("14 more")
+    matrix = Matrix("m", ["a", "b"], [[3, 1], [0, 2]], "class", "taken for")
+    assert matrix.description() == "5 of 6 are on the diagonal. a taken for b: 1 (25.0%)"
+    lines = Lines("l", [Line("loss", [1, 2, 3], [4.0, None, 0.5])], "epoch", "loss")
+    assert lines.description() == "loss: 4 at 1, 0.5 at 3"

@@ -74,3 +74,11 @@ def test_the_report_holds_the_table():
     assert "## half: sparsity while training\n\n| epoch | overall | layer0/kernel | layer1/kernel |" in text
     assert "| 3 | 0.0020 | 0.0020 | 0.0120 |" in text
     assert "while training" not in summary.as_markdown("run", {"half": artifact(None)})
+
+
+def test_kernels_that_are_alike_are_one_line():
+    log = [record | {"kernels": dict.fromkeys("abc", record["overall"])} for record in records(3)]
+    assert rows(log)[0] == ["epoch", "overall"]
+    [figure] = [block for grid in sparsity_log.blocks(artifact(log)) for block in getattr(grid, "blocks", ())][:1]
+    assert len(figure.chart.lines) == 1
+    assert "The 3 kernels are alike." in figure.caption

@@ -126,21 +126,32 @@ class Frame:
     x: Scale
     y: Scale
 
-    def vertical(self, at: float, text: str, style: str = "limit") -> None:
-        """A line at a value of x, with its name."""
+    def vertical(self, at: float, text: str = "", style: str = "limit", line: int = 0) -> None:
+        """A line at a value of x, with its name, if it has one, in a line of text counted from the top."""
         if self.x.holds(at):
             place = self.x(at)
             add(self.svg, "line", text, style=style, x1=place, x2=place, y1=self.y.start, y2=self.y.end)
+            if not text:
+                return
             left = place > (self.x.start + self.x.end) / 2
             anchor, shift = ("end", -5) if left else ("start", 5)
-            add(self.svg, "text", text=text, style="note halo", x=place + shift, y=self.y.end - 5, text_anchor=anchor)
+            add(
+                self.svg,
+                "text",
+                text=text,
+                style="note halo",
+                x=place + shift,
+                y=self.y.end - 5 + 17 * line,
+                text_anchor=anchor,
+            )
 
-    def horizontal(self, at: float, text: str, style: str = "limit") -> None:
-        """A line at a value of y, with its name."""
+    def horizontal(self, at: float, text: str = "", style: str = "limit") -> None:
+        """A line at a value of y, with its name if it has one."""
         if self.y.holds(at):
             place = self.y(at)
             add(self.svg, "line", text, style=style, x1=self.x.start, x2=self.x.end, y1=place, y2=place)
-            add(self.svg, "text", text=text, style="note halo", x=self.x.end - 2, y=place - 5, text_anchor="end")
+            if text:
+                add(self.svg, "text", text=text, style="note halo", x=self.x.end - 2, y=place - 5, text_anchor="end")
 
 
 @dataclass(frozen=True)
@@ -167,10 +178,23 @@ class Axis:
         return [value for value in found if value == int(value)] if self.whole else found
 
 
-def frame(x: Axis, y: Axis, width: float, height: float) -> Frame:
-    """The frame of a chart with two axes: the lines at the ticks of y, both axes' texts, the name of y on top."""
+def frame(x: Axis, y: Axis, width: float, height: float, share: str = "") -> Frame:
+    """The frame of a chart with two axes: the lines at the ticks of y, both axes' texts, the name of y on top.
+
+    Args:
+        x: The horizontal axis.
+        y: The vertical axis.
+        width: Width of the picture.
+        height: Height of the picture.
+        share: Name of a share that has an axis of its own on the right, from 0 to 1; empty for none.
+    """
     svg = canvas(width, height)
-    bottom, top, right = height - 46, 26.0, width - 14
+    bottom, top, right = height - 46, 26.0, width - (34 if share else 14)
+    if share:
+        add(svg, "text", text=share, style="axis", x=width, y=12, text_anchor="end")
+        for part in (0.0, 0.5, 1.0):
+            place = bottom + (top - bottom) * part
+            add(svg, "text", text=f"{part:g}", style="tick", x=right + 6, y=place + 4)
     upright = scale_of(y.values, bottom, top, y.log, include=y.include)
     marked = y.ticks(upright, 5)
     names = list(zip(marked, tick_names(marked), strict=True))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfopt.report.charts.axes import scale_of
-from tfopt.report.charts.chart import WIDTH, Chart, Key, add, canvas, finite, series_style
+from tfopt.report.charts.chart import WIDTH, Chart, Key, add, canvas, finite, listed, series_style
 
 # Characters of a name that fit beside the figure on its right.
 FITTING = 40
@@ -80,3 +80,7 @@ class Bars(Chart):
             at = scale(self.limit)
             add(svg, "line", f"{self.limit:,.6g}", style="limit", x1=at, x2=at, y1=0, y2=row * len(self.bars))
         return svg
+
+    def description(self) -> str:
+        """The bars with their figures."""
+        return listed([f"{bar.name}: {bar.text}" for bar in self.bars])

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 # Number of colours in the page's style sheet; lines beyond them are dashed.
 COLOURS = 8
 WIDTH = 520.0
+# Marks of a chart that its description tells of.
+TOLD = 16
+# The mark of what is chosen, around the origin.
+STAR = "M0-9 2.6-3.1 9-2.6 4.2 1.8 5.6 8 0 4.8-5.6 8-4.2 1.8-9-2.6-2.6-3.1Z"
 # Scale below which the texts of a wide chart cannot be read.
 READABLE = 0.85
 
@@ -49,9 +53,17 @@ class Chart(ABC):
         """The entries of the legend; none where the chart explains itself."""
         return ()
 
+    def description(self) -> str:
+        """What its marks say, for those who do not see it; empty where a table beside it says the same."""
+        return ""
+
     def svg(self) -> str:
         """The picture as text."""
         drawn = self.draw()
+        if said := self.description():
+            described = ET.Element("desc")
+            described.text = _printable(said)
+            drawn.insert(0, described)
         drawn.set("role", "img")
         drawn.set("aria-label", self.label)
         if self.wide:
@@ -90,6 +102,12 @@ def add(
 def path_of(points: Sequence[tuple[float, float]]) -> str:
     """The `points` of a `polyline`."""
     return " ".join(f"{number(x)},{number(y)}" for x, y in points)
+
+
+def listed(said: Sequence[str]) -> str:
+    """The first of what marks say, and how many more there are."""
+    rest = f"; {len(said) - TOLD} more" if len(said) > TOLD else ""
+    return "; ".join(said[:TOLD]) + rest
 
 
 def series_style(index: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfopt.report.charts.axes import Axis, Frame, frame
-from tfopt.report.charts.chart import WIDTH, Chart, Key, add, path_of, series_style
+from tfopt.report.charts.chart import WIDTH, Chart, Key, add, listed, path_of, series_style
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Histogram(Chart):
         log_y: Whether counts are on a logarithmic axis.
         verticals: Lines at a value, with their names, such as a median.
         height: Height of the picture.
+        log_x: Whether values are on a logarithmic axis.
+        reach_x: Values that the axis reaches as well, such as those of a chart beside it.
     """
 
     label: str
@@ -48,6 +50,8 @@ class Histogram(Chart):
     log_y: bool = False
     verticals: Sequence[tuple[float, str]] = ()
     height: float = 220.0
+    log_x: bool = False
+    reach_x: Sequence[float] = ()
 
     def legend(self) -> Sequence[Key]:
         """A key for each histogram, where there are several."""
@@ -60,12 +64,23 @@ class Histogram(Chart):
         counts = [count for one in self.outlines for count in (*one.counts, one.zeros or 0)]
         lowest = [0.5] if self.log_y else [0.0]
         y = Axis(self.y_title, [count for count in counts if count > 0] or [1.0], self.log_y, include=lowest)
-        drawn = frame(Axis(self.x_title, edges), y, WIDTH, self.height)
+        drawn = frame(Axis(self.x_title, [*edges, *self.reach_x], self.log_x), y, WIDTH, self.height)
         for index, one in enumerate(self.outlines):
             _draw(drawn, one, series_style(index), index)
-        for at, text in self.verticals:
-            drawn.vertical(at, text)
+        for number, (at, text) in enumerate(self.verticals):
+            drawn.vertical(at, text, line=number)
         return drawn.svg
+
+    def description(self) -> str:
+        """Where the values of each histogram are."""
+        said = []
+        for one in self.outlines:
+            kept = [index for index, count in enumerate(one.counts) if count]
+            if kept:
+                ends = f"{one.edges[kept[0]]:.3g} to {one.edges[kept[-1] + 1]:.3g}"
+                zeros = f", and {one.zeros:,.0f} zeros" if one.zeros else ""
+                said.append(f"{one.name}: {sum(one.counts):,.0f} {self.y_title} from {ends}{zeros}")
+        return listed([*said, *(f"{text}: {at:.4g}" for at, text in self.verticals)])
 
 
 def _draw(drawn: Frame, one: Outline, style: str, index: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfopt.report.charts.axes import Axis, Frame, frame, short
-from tfopt.report.charts.chart import WIDTH, Chart, Key, add, finite, path_of, series_style
+from tfopt.report.charts.chart import WIDTH, Chart, Key, add, finite, listed, path_of, series_style
 
 # Points of a line that are drawn, evenly chosen, and points up to which each has a mark of its own.
 MOST_POINTS = 300
@@ -76,6 +76,7 @@ class Lines(Chart):
         horizontals: Lines at a value, with their names.
         keyed: Whether the lines are in a legend.
         backdrops: What is shaded behind the lines, such as a pruning schedule.
+        shaded: What the shares of the backdrops are of, the name of their axis.
     """
 
     label: str
@@ -90,6 +91,7 @@ class Lines(Chart):
     horizontals: Sequence[tuple[float, str]] = ()
     keyed: bool = True
     backdrops: Sequence[Backdrop] = ()
+    shaded: str = "shaded"
 
     def styles(self) -> list[str]:
         """The classes of each line."""
@@ -107,7 +109,7 @@ class Lines(Chart):
         marks = [mark for line in self.lines for mark in line.marks]
         x = Axis(self.x_title, x_values, self.log_x, whole=self.whole_x)
         y = Axis(self.y_title, y_values + [mark.y for mark in marks], self.log_y, self.include)
-        drawn = frame(x, y, WIDTH, 300)
+        drawn = frame(x, y, WIDTH, 300, self.shaded if self.backdrops else "")
         for backdrop in self.backdrops:
             _shade(drawn, backdrop)
         for at, text in self.horizontals:
@@ -117,6 +119,16 @@ class Lines(Chart):
         for line, style in zip(self.lines, self.styles(), strict=True):
             _draw(drawn, line, style, self.log_x, self.log_y)
         return drawn.svg
+
+    def description(self) -> str:
+        """Where each line begins and ends, and what is marked."""
+        said = []
+        for line in self.lines:
+            known = [(x, y) for x, y in zip(line.x, line.y, strict=True) if finite(y)]
+            if known:
+                (first, low), (last, high) = known[0], known[-1]
+                said.append(f"{line.name}: {low:.4g} at {short(first)}, {high:.4g} at {short(last)}")
+        return listed([*said, *(mark.title for line in self.lines for mark in line.marks)])
 
 
 def _shade(drawn: Frame, backdrop: Backdrop) -> None:

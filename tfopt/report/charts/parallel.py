@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfopt.report.charts.axes import Scale, scale_of, tick_names
-from tfopt.report.charts.chart import Chart, add, canvas, path_of
+from tfopt.report.charts.chart import Chart, add, canvas, listed, path_of
 
 HEIGHT, TOP, SIDE = 340.0, 46.0, 70.0
 # Width between two axes, and characters of an axis's name and of a value's.
@@ -68,6 +68,10 @@ class ParallelAxes(Chart):
         for index, (name, scale) in enumerate(zip(self.axes, scales, strict=True)):
             _axis(svg, SIDE + BETWEEN * index, name, scale, index % 2 == 1 and len(self.axes) > 2)
         return svg
+
+    def description(self) -> str:
+        """The best lines."""
+        return listed([line.title for line in sorted(self.lines, key=lambda line: (not line.chosen, -line.rank))])
 
 
 @dataclass(frozen=True)

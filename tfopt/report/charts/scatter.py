@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tfopt.report.charts.axes import Axis, Frame, frame
-from tfopt.report.charts.chart import WIDTH, Chart, Key, add, finite, number, path_of
+from tfopt.report.charts.chart import STAR, WIDTH, Chart, Key, add, finite, listed, number, path_of
 
 # Height of a label's line, and width of its characters, in units of a chart.
 LINE, CHARACTER = 17.0, 7.6
+# The left, top, right and bottom of what is written.
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Scatter(Chart):
         limits: Limits on the axes.
         keys: The legend.
         height: Height of the picture.
+        span_y: The least range of the vertical axis, so that small differences are not drawn as large ones.
         ends_y: Values that the vertical axis does not go beyond, such as 0 and 1 of a share.
     """
 
@@ -76,6 +79,7 @@ class Scatter(Chart):
     limits: Sequence[Limit] = ()
     keys: Sequence[Key] = ()
     height: float = 330.0
+    span_y: float = 0.0
     ends_y: tuple[float, float] = (-math.inf, math.inf)
 
     def legend(self) -> Sequence[Key]:
@@ -90,7 +94,7 @@ class Scatter(Chart):
         y = self._upright([one.y for one in shown] + limits["y"])
         drawn = frame(x, y, WIDTH, self.height)
         for limit in self.limits:
-            (drawn.vertical if limit.axis == "x" else drawn.horizontal)(limit.at, limit.text)
+            (drawn.vertical if limit.axis == "x" else drawn.horizontal)(limit.at)
         for way in self.stairs:
             turns = [(before, (at[0], before[1])) for before, at in itertools.pairwise(way)]
             corners = [corner for turn in turns for corner in turn]
@@ -99,15 +103,31 @@ class Scatter(Chart):
             _way(drawn, way, "line step")
         for one in shown:
             _point(drawn, one)
-        _names(drawn, [one for one in shown if one.label])
+        taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in ((drawn.x(one.x), drawn.y(one.y)) for one in shown)]
+        _names(drawn, [one for one in shown if one.label], taken)
+        for limit in self.limits:
+            _limit_name(drawn, limit, taken)
         return drawn.svg
 
     def _upright(self, values: list[float]) -> Axis:
-        """The vertical axis, which ends at its ends where its room would go beyond them."""
-        low, high = min(values, default=0.0), max(values, default=0.0)
+        """The vertical axis: at least as long as it has to be, and within its ends where its room would go beyond."""
+        values = [value for value in values if finite(value)]
+        if not values or self.log_y:
+            return Axis(self.y_title, values, self.log_y)
+        low, high = min(values), max(values)
+        missing = self.span_y - (high - low)
+        lowest, highest = self.ends_y
+        if missing > 0:
+            high = min(high + missing / 2, max(highest, high))
+            low = max(high - self.span_y, min(lowest, low))
         room = (high - low) / 10 or abs(high) / 10 or 1.0
         ends = [end for end in self.ends_y if math.isfinite(end) and low - room < end < high + room]
-        return Axis(self.y_title, values, self.log_y, include=ends)
+        return Axis(self.y_title, [low, high], include=ends)
+
+    def description(self) -> str:
+        """What each point says, those on top first, and the limits."""
+        limits = [limit.text for limit in self.limits]
+        return listed([*limits, *(one.title for one in reversed(self.points))])
 
 
 def _way(drawn: Frame, places: Sequence[tuple[float, float]], style: str) -> None:
@@ -118,17 +138,41 @@ def _way(drawn: Frame, places: Sequence[tuple[float, float]], style: str) -> Non
 def _point(drawn: Frame, one: Point) -> None:
     left, top = drawn.x(one.x), drawn.y(one.y)
     if "chosen" in one.style.split():
-        star = "M0-9 2.6-3.1 9-2.6 4.2 1.8 5.6 8 0 4.8-5.6 8-4.2 1.8-9-2.6-2.6-3.1Z"
         place = f"translate({number(left)} {number(top)})"
-        add(drawn.svg, "path", one.title, style=f"mark {one.style}", d=star, transform=place)
+        add(drawn.svg, "path", one.title, style=f"mark {one.style}", d=STAR, transform=place)
     else:
         add(drawn.svg, "circle", one.title, style=f"mark {one.style}", cx=left, cy=top, r=one.size)
 
 
-def _names(drawn: Frame, points: Sequence[Point]) -> None:
+def _limit_name(drawn: Frame, limit: Limit, taken: list[Box]) -> None:
+    """Writes the name of a limit beside its line where it covers nothing, else on the right, and takes its place."""
+    width = CHARACTER * len(limit.text)
+    if limit.axis == "y":
+        if not drawn.y.holds(limit.at):
+            return
+        line, right, left = drawn.y(limit.at), drawn.x.end - 2, drawn.x.start + 6
+        middle = (left + right) / 2
+        choices = [("end", right, line - 5), ("middle", middle, line - 5), ("start", left, line - 5)]
+        choices += [(anchor, x, line + 14) for anchor, x, _ in choices if line + 18 < drawn.y.start]
+    else:
+        if not drawn.x.holds(limit.at):
+            return
+        line, top = drawn.x(limit.at), drawn.y.end + 8
+        sides = [("start", line + 5), ("end", line - 5)]
+        sides = sides[::-1] if line > (drawn.x.start + drawn.x.end) / 2 else sides
+        choices = [(anchor, x, y) for y in (top, drawn.y.start - 8) for anchor, x in sides]
+    shift = {"start": 0.0, "middle": width / 2, "end": width}
+    boxes = [(x - shift[anchor], y - LINE + 4, x - shift[anchor] + width, y + 4) for anchor, x, y in choices]
+    free = [not any(_overlap(box, other) for other in taken) for box in boxes]
+    best = free.index(True) if True in free else 0
+    anchor, x, y = choices[best]
+    add(drawn.svg, "text", text=limit.text, style="note halo", x=x, y=y, text_anchor=anchor)
+    taken.append(boxes[best])
+
+
+def _names(drawn: Frame, points: Sequence[Point], taken: list[Box]) -> None:
     """Writes the names where they cover neither each other nor a point; a name without a place is left to the title."""
     left_end, right_end, top_end, bottom_end = drawn.x.start, drawn.x.end + 12, drawn.y.end - 6, drawn.y.start
-    taken = [(drawn.x(p.x) - 8, drawn.y(p.y) - 8, drawn.x(p.x) + 8, drawn.y(p.y) + 8) for p in points]
     for one in reversed(points):
         left, top, width = drawn.x(one.x), drawn.y(one.y), CHARACTER * len(one.label)
         choices = (
@@ -150,5 +194,5 @@ def _names(drawn: Frame, points: Sequence[Point]) -> None:
                 break
 
 
-def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

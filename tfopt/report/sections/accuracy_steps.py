@@ -56,4 +56,4 @@ def blocks(artifact: Artifact) -> list[Block]:
     return [*found, Table(headers, rows)]
 
 
-SECTION = Section("steps", "What each step bought", rank=8, of_artifact=blocks)
+SECTION = Section("steps", "What each step bought", rank=9, of_artifact=blocks)

@@ -42,4 +42,4 @@ def blocks(artifact: Artifact) -> list[Block]:
     return [Heading(f"{artifact.name}: bytes by layer"), Grid(shown), *others]
 
 
-SECTION = Section("audit", "Bytes by layer", rank=34, of_artifact=blocks)
+SECTION = Section("audit", "Bytes by layer", rank=32, within="weights", of_artifact=blocks)

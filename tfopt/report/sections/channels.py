@@ -9,7 +9,7 @@ from tfopt.report.charts import Bar, Bars
 from tfopt.report.section import Section
 from tfopt.report.units import change
 
-HEADERS = ("layer", "", "channels", "parameters", "FLOPs")
+HEADERS = ("layer", "kind", "channels", "parameters", "FLOPs")
 # The layers with the most parameters, which the chart shows.
 DRAWN = 16
 
@@ -45,4 +45,4 @@ def _change(pair: tuple[int, int]) -> str:
     return change(f"{before:,}", f"{after:,}")
 
 
-SECTION = Section("channels", "Channels removed", rank=28, of_artifact=blocks)
+SECTION = Section("channels", "Channels removed", rank=56, of_artifact=blocks)

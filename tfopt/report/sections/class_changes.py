@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import zlib
 from collections.abc import Mapping, Sequence
 
 from tfopt.data.preview import Preview
@@ -10,15 +11,18 @@ from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.verification import ChangedSample, ClassChanges, OutputChanges
 from tfopt.report.blocks import (
     Block,
+    Folded,
     Gallery,
     Grid,
     Group,
     Heading,
+    InMarkdown,
     OnPage,
     Paragraph,
     Strong,
     Table,
     Thumbnail,
+    View,
 )
 from tfopt.report.confusion import DRAWN, confusion, each_output
 from tfopt.report.section import Section
@@ -30,22 +34,34 @@ LISTED = 12
 
 
 def blocks(artifact: Artifact) -> list[Block]:
-    """For each file how many samples changed class, the confusion matrices before and after, and the samples."""
+    """For each file how many samples changed class, the samples, and the confusion matrices before and after.
+
+    The last file comes first; on the page those before it are folded.
+    """
     changes = artifact.details.of(ClassChanges)
-    found: list[Block] = []
+    files = changes.files if changes else {}
     inputs = {one.row: one.inputs for one in changes.shown} if changes else {}
-    for name, each in each_output(changes.files if changes else {}):
-        found += [Heading(f"{name}: what changed class"), Paragraph((Strong(_counted(each)), _verdict(each)))]
-        if each.same == each.values:
-            continue
-        if each.moves:
-            moves = [(str(one.before), str(one.after), f"{one.count:,}") for one in each.moves]
-            found.append(Table(MOVES, moves, left=2, most=LISTED))
-        if _draws(each):
-            found.append(OnPage([Grid(_matrices(name, each))]))
-        if each.samples:
-            found.append(OnPage([Group(_samples(each, inputs))]))
+    found: list[Block] = []
+    for number, (file, outputs) in enumerate(reversed(files.items())):
+        for name, each in each_output({file: outputs}):
+            heading, told = Heading(f"{name}: what changed class"), _told(name, each, inputs)
+            found += [Folded(heading.text, [InMarkdown([heading]), *told])] if number else [heading, *told]
     return found
+
+
+def _told(name: str, found: OutputChanges, inputs: Mapping[int, Mapping[str, Preview]]) -> list[Block]:
+    """What there is to say of an output of a file."""
+    said: list[Block] = [Paragraph((Strong(_counted(found)), _verdict(found)))]
+    if found.same == found.values:
+        return said
+    if found.samples:
+        said.append(OnPage([Group(_samples(found, inputs))]))
+    if found.moves:
+        moves = [(str(one.before), str(one.after), f"{one.count:,}") for one in found.moves]
+        said.append(Table(MOVES, moves, left=2, most=LISTED))
+    if _draws(found):
+        said.append(OnPage([Grid(_matrices(name, found))]))
+    return said
 
 
 def _counted(found: OutputChanges) -> str:
@@ -84,31 +100,43 @@ def _samples(found: OutputChanges, inputs: Mapping[int, Mapping[str, Preview]]) 
     changed = found.values - found.same
     which = "All" if len(found.samples) == changed else f"{len(found.samples)} of the {changed:,}"
     first = ", those first that were right before" if found.broken and found.broken < changed else ""
-    thumbnails = [one for sample in found.samples for one in _thumbnails(sample, found, inputs.get(sample.row, {}))]
-    return [Paragraph(f"{which} that changed{first}:"), Gallery(thumbnails)]
+    cards = [_card(sample, found, inputs.get(sample.row, {})) for sample in found.samples]
+    return [Paragraph(f"{which} that changed{first}:"), Gallery(cards)]
 
 
-def _thumbnails(sample: ChangedSample, found: OutputChanges, inputs: Mapping[str, Preview]) -> list[Thumbnail]:
-    """A sample with its classes; of several inputs each is one, and the classes stand below the first.
-
-    Bare numbers are left out where another input can be looked at.
-    """
+def _card(sample: ChangedSample, found: OutputChanges, inputs: Mapping[str, Preview]) -> Thumbnail:
+    """A sample with its inputs and its classes; bare numbers are left out where another input can be looked at."""
     lines = [
-        f"{_classes(sample.before)} → {_classes(sample.after)}",
         f"is {_classes(sample.label)}; sample {sample.row:,}",
         *_sure(found.against, sample.before, sample.sure_before),
         *_sure("the file", sample.after, sample.sure_after),
     ]
-    telling = {caption: one for caption, one in inputs.items() if one.kind != "numbers"} or inputs
-    shown = list(telling.items()) or [("", Preview("text", f"sample {sample.row:,}"))]
-    made = []
-    for number, (caption, preview) in enumerate(shown):
-        told = lines if not number else [f"{caption} of sample {sample.row:,}"]
-        told = [caption, *told] if caption and not number and len(shown) > 1 else told
-        picture = base64.b64decode(preview.content) if preview.kind == "image" else None
-        text = f"sample {sample.row:,}, class {_classes(sample.label)}" if picture else preview.content
-        made.append(Thumbnail(told, picture, text))
-    return made
+    telling = {name: one for name, one in inputs.items() if one.kind != "numbers"} or inputs
+    views = [_view(name if len(telling) > 1 else "", one, sample) for name, one in telling.items()]
+    views = views or [View("", None, f"sample {sample.row:,}")]
+    return Thumbnail(f"{_classes(sample.before)} → {_classes(sample.after)}", lines, views)
+
+
+def _view(name: str, preview: Preview, sample: ChangedSample) -> View:
+    if preview.kind != "image":
+        return View(name, None, preview.content)
+    png = base64.b64decode(preview.content)
+    blank = _is_black(png)
+    text = f"{name or 'sample'} {sample.row:,}, class {_classes(sample.label)}{', all 0' if blank else ''}"
+    return View(" ".join(filter(None, (name, "(all 0)" if blank else ""))), png, text)
+
+
+def _is_black(png: bytes) -> bool:
+    """Whether all values of a picture are 0, such as an input that a sample does not have."""
+    at, content = 8, b""
+    while at + 8 <= len(png):
+        length = int.from_bytes(png[at : at + 4], "big")
+        content += png[at + 8 : at + 8 + length] if png[at + 4 : at + 8] == b"IDAT" else b""
+        at += 12 + length
+    try:
+        return not any(zlib.decompress(content))
+    except zlib.error:
+        return False
 
 
 def _sure(model: str, classes: Sequence[int], probability: float | None) -> list[str]:
@@ -119,4 +147,4 @@ def _classes(ids: Sequence[int]) -> str:
     return ", ".join(map(str, ids)) or "none"
 
 
-SECTION = Section("class_changes", "What changed class", rank=14, of_artifact=blocks)
+SECTION = Section("class_changes", "What changed class", rank=10, of_artifact=blocks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.verification import ClassFigures, ClassScores
-from tfopt.report.blocks import Block, Folded, Grid, Group, Heading, OnPage, Paragraph, Table
+from tfopt.report.blocks import Block, Folded, Grid, Group, Heading, InMarkdown, OnPage, Paragraph, Table
 from tfopt.report.confusion import DRAWN, confusion, each_output
 from tfopt.report.section import Section
 from tfopt.report.sections import class_changes
@@ -18,18 +18,25 @@ FOLDED = 12
 
 
 def blocks(artifact: Artifact) -> list[Block]:
-    """Which class is taken for which; precision, recall and F1 of every class; for each scored file."""
+    """Which class is taken for which; precision, recall and F1 of every class; for each scored file.
+
+    The last file comes first; on the page those before it are folded.
+    """
     scores = artifact.details.of(ClassScores)
-    found = list(each_output(scores.files if scores else {}))
+    files = scores.files if scores else {}
     elsewhere = class_changes.drawn(artifact)  # beside those of the model that the file is held against
-    matrices = [_confusion(name, each) for name, each in found if each.confusion and name not in elsewhere]
-    shown: list[Block] = [OnPage([Grid(matrices)])] if matrices else []
-    tables: list[Block] = []
-    for name, each in found:
-        table = Table(HEADERS, _rows(each), rest="report.md has all")
-        folded = Folded(f"{len(each.classes)} classes", [table]) if len(each.classes) > FOLDED else table
-        tables.append(Group([Heading(f"{name}: class by class"), folded]))
-    return [*shown, Grid(tables)] if tables else shown
+    shown: list[Block] = []
+    for number, (file, outputs) in enumerate(reversed(files.items())):
+        for name, each in each_output({file: outputs}):
+            heading = Heading(f"{name}: class by class")
+            table = Table(HEADERS, _rows(each), rest="report.md has all")
+            many = len(each.classes) > FOLDED
+            matrix = each.confusion and name not in elsewhere
+            own: list[Block] = [Folded(f"{name}: {len(each.classes)} classes", [table]) if many else table]
+            drawn: list[Block] = [OnPage([_confusion(name, each)])] if matrix else []
+            told = Grid([*drawn, Group(own)])
+            shown += [Folded(heading.text, [InMarkdown([heading]), told])] if number else [heading, told]
+    return shown
 
 
 def _rows(found: ClassFigures) -> list[tuple[str, ...]]:
@@ -69,4 +76,4 @@ def _folded(table: Block) -> Table | None:
     return table if isinstance(table, Table) else None
 
 
-SECTION = Section("classes", "Class by class", rank=16, of_artifact=blocks)
+SECTION = Section("classes", "Class by class", rank=12, of_artifact=blocks)

@@ -42,4 +42,4 @@ def _origin(file: Artifact | None) -> str:
     return f"the model trained in {file.name}" if (file.folder / TRAINED).exists() else file.parents[0]
 
 
-SECTION = Section("comparisons", "On LiteRT against the Keras models", rank=12, of_run=blocks)
+SECTION = Section("comparisons", "On LiteRT against the Keras models", rank=13, of_run=blocks)

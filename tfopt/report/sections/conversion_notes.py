@@ -16,4 +16,4 @@ def blocks(artifact: Artifact) -> list[Block]:
     return [Heading(f"{artifact.name}: how it was made"), Bullets(kept.notes)]
 
 
-SECTION = Section("notes", "How files were made", rank=70, of_artifact=blocks)
+SECTION = Section("notes", "How it was made", rank=42, within="skipped", of_artifact=blocks)

@@ -10,7 +10,7 @@ from tfopt.report.blocks import Block, Figure, Grid, Heading, OnPage, Paragraph,
 from tfopt.report.charts import Backdrop, Line, Lines
 from tfopt.report.charts.chart import series_style
 from tfopt.report.section import Section
-from tfopt.report.sections.sparsity_log import by_epoch
+from tfopt.report.sections.sparsity_log import by_epoch, chosen
 
 # Trainings that the page draws, and figures of each: more of them cannot be told apart.
 DRAWN, FIGURES = 12, 8
@@ -30,7 +30,9 @@ def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
     names = _names(logged)
     shown = list(logged)[:DRAWN]
     schedules = _schedules(artifacts, shown)
-    charts = [_chart(logged, shown, name, schedules) for name in names[:FIGURES]]
+    # The sparsity has a section of its own.
+    drawn = [name for name in names if name != "sparsity" or not schedules][:FIGURES]
+    charts = [_chart(logged, shown, name, schedules) for name in drawn]
     found: list[Block] = [Heading("Trainings"), OnPage([*_shaded(schedules), Grid(charts)])]
     if len(logged) > DRAWN:
         said = f"The first {DRAWN} of {len(logged)} trainings are drawn; the table has all."
@@ -39,7 +41,7 @@ def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
     for stage, history in logged.items():
         epochs = max(len(values) for values in history.values())
         rows.append((stage, str(epochs), *(f"{history[name][-1]:.4g}" if history.get(name) else "-" for name in names)))
-    return [*found, Table(("stage", "epochs", *names), rows, caption="Their last epochs")]
+    return [*found, Table(("stage", "epochs", *map(plain, names)), rows, caption="The figures of their last epochs")]
 
 
 def _chart(
@@ -52,10 +54,36 @@ def _chart(
         if (values := logged[stage].get(name))
     ]
     log = "loss" in name and all(value > 0 for line in lines for value in line.y if value is not None)
-    label = f"{name} over the epochs of {', '.join(line.name for line in lines)}"
-    drawn = {line.style for line in lines} if name != "sparsity" else set[str]()
+    label = f"{plain(name)} over the epochs of {', '.join(line.name for line in lines)}"
+    drawn = {line.style for line in lines}
     shaded = [one for one in schedules if one.style in drawn]
-    return Figure(Lines(label, lines, "epoch", name, log_y=log, whole_x=True, backdrops=shaded))
+    title = f"{plain(name)} (log scale)" if log else plain(name)
+    chart = Lines(label, lines, "epoch", title, log_y=log, whole_x=True, backdrops=shaded, shaded="sparsity (shaded)")
+    return Figure(chart, table=_figures(lines))
+
+
+def _figures(lines: Sequence[Line]) -> Table:
+    """The values of a chart: of many epochs an even choice."""
+    epochs = chosen(range(1, max(len(line.y) for line in lines) + 1))
+    rows = [
+        (str(epoch), *(_value(line.y[epoch - 1]) if epoch <= len(line.y) else "-" for line in lines))
+        for epoch in epochs
+    ]
+    return Table(("epoch", *(line.name for line in lines)), rows)
+
+
+def _value(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def plain(name: str) -> str:
+    """A figure of a training in words: `val_task_loss` is the validation loss without penalties."""
+    split = "validation " if name.startswith("val_") else "training " if name == "loss" else ""
+    own = name.removeprefix("val_")
+    if own == "penalty":
+        return f"{split}penalty of the regularizers"
+    own, without = (own.replace("task_loss", "loss"), " without penalties") if "task_loss" in own else (own, "")
+    return f"{split}{own.replace('_', ' ')}{without}"
 
 
 def _schedules(artifacts: Mapping[str, Artifact], shown: Sequence[str]) -> list[Backdrop]:
@@ -72,9 +100,13 @@ def _schedules(artifacts: Mapping[str, Artifact], shown: Sequence[str]) -> list[
 
 
 def _shaded(schedules: Sequence[Backdrop]) -> list[Block]:
-    """What is shaded in the charts."""
+    """What is shaded in the charts, in words."""
     said = "; ".join(one.title for one in schedules)
-    return [Paragraph(f"Shaded is the pruning schedule, 0 at the foot and 1 at the top. {said}.")] if said else []
+    return (
+        [Paragraph(f"Shaded is the sparsity at the end of each epoch, on the axis at the right. {said}.")]
+        if said
+        else []
+    )
 
 
 def _styles(stages: Sequence[str]) -> dict[str, str]:
@@ -87,4 +119,4 @@ def _names(logged: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
     return [name for name in names if f"val_{name}" not in names or name == "loss"]
 
 
-SECTION = Section("curves", "Trainings", rank=20, of_run=blocks)
+SECTION = Section("curves", "Trainings", rank=50, of_run=blocks)

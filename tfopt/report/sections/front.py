@@ -170,4 +170,4 @@ def _direction(found: SearchOutcome) -> int:
     return 1 if not apart or (found.before - apart[0].score) * apart[0].drop >= 0 else -1
 
 
-SECTION = Section("front", "Search", rank=40, of_artifact=blocks)
+SECTION = Section("front", "Search", rank=7, of_artifact=blocks)

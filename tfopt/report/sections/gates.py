@@ -8,11 +8,11 @@ from tfopt.metrics import output_and_metric
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.verification import AccuracyGate, GatedFile
 from tfopt.report.baseline import change, measured_baseline
-from tfopt.report.blocks import Block, Bullets, Callout, Code, Heading, Paragraph, Table, Text
+from tfopt.report.blocks import Block, Bullets, Callout, Code, Heading, Paragraph, Strong, Table, Text
 from tfopt.report.next_steps import after_gate, after_search
 from tfopt.report.section import Section
 
-HEADERS = ("file", "metric", "of", "before", "on LiteRT", "change", "allowed", "verdict")
+HEADERS = ("file", "verdict", "metric", "of", "before", "on LiteRT", "change", "allowed")
 
 
 def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
@@ -25,7 +25,7 @@ def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
             steps = _steps(gate, artifacts) if gate else after_search(artifact)
             found.append(Callout("failure", f"{artifact.name}: {artifact.failed}", steps))
         if gate:
-            table = Table(HEADERS, [_cells(gate, name, file) for name, file in gate.files.items()], left=3)
+            table = Table(HEADERS, [_cells(gate, name, file) for name, file in gate.files.items()], left=4)
             found += [Heading(f"{artifact.name}: the gate"), table, *_unguarded(artifact, gate, artifacts)]
     return found
 
@@ -35,12 +35,13 @@ def _steps(gate: AccuracyGate, artifacts: Mapping[str, Artifact]) -> list[Text]:
     return [step for name in gate.failed for step in after_gate(name, gate.files[name], gate.metric, limit, artifacts)]
 
 
-def _cells(gate: AccuracyGate, name: str, file: GatedFile) -> tuple[str, ...]:
+def _cells(gate: AccuracyGate, name: str, file: GatedFile) -> tuple[Text, ...]:
     _, metric = output_and_metric(gate.metric)
     worse = 1 if metric and not metric.higher_is_better else -1
     allowed = change(gate.metric, worse * (gate.max_drop or 0.0)).replace("+0.00 ", "0.00 ")
     figures = (f"{file.before:.4f}", f"{file.after:.4f}", change(gate.metric, file.after - file.before), allowed)
-    return (name, gate.metric, file.baseline, *figures, "failed" if name in gate.failed else "kept")
+    verdict: Text = Strong("failed") if name in gate.failed else "kept"
+    return (name, verdict, gate.metric, file.baseline, *figures)
 
 
 def _unguarded(artifact: Artifact, gate: AccuracyGate, artifacts: Mapping[str, Artifact]) -> list[Block]:

@@ -20,4 +20,4 @@ def blocks(artifact: Artifact) -> list[Block]:
     return found
 
 
-SECTION = Section("on_target", "On the target", rank=50, of_artifact=blocks)
+SECTION = Section("on_target", "On the target", rank=18, of_artifact=blocks)

@@ -81,4 +81,4 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-SECTION = Section("trials", "Trials", rank=44, of_artifact=blocks)
+SECTION = Section("trials", "Trials", rank=8, of_artifact=blocks)

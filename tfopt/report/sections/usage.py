@@ -26,8 +26,8 @@ def blocks(artifact: Artifact) -> list[Block]:
     others = [entry.name for entry in entries if entry.name != "python"]
     said = ("The code that does it: ", Code(command), f"; or {', '.join(others)}." if others else ".")
     return [
-        Heading(f"{artifact.name}: how to feed and read the file"),
-        Table(("", "name", "type and shape", "what the numbers are"), rows, left=4),
+        Heading(f"{artifact.name}: how to use the file"),
+        Table(("side", "name", "type and shape", "what the numbers are"), rows, left=4),
         *([Paragraph(said)] if entries else []),
         OnPage(codes),
     ]
@@ -41,4 +41,4 @@ def recorded(artifact: Artifact) -> Usage | None:
     return None if found is None else with_arena(found, artifact.metrics)
 
 
-SECTION = Section("usage", "How to use the file", rank=60, of_artifact=blocks)
+SECTION = Section("usage", "How to use the file", rank=14, of_artifact=blocks)

@@ -23,11 +23,15 @@ def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
     for name, rows in found.items():
         drawn = sorted(rows, key=lambda row: -row.after.bytes)[:each]
         figures = Grid([_figure(row, name) for row in drawn])
-        rest = len(rows) - len(drawn)
+        left_out = f" of {len(rows)}" if len(rows) > len(drawn) else ""
         shown += [
-            Heading(f"{name}: histograms of weights"),
-            InMarkdown([Paragraph(f"The histograms of {len(drawn)} layers are on the page, report.html.")]),
-            OnPage([Folded(f"The largest {len(drawn)} layers{f' of {len(rows)}' if rest else ''}", [figures])]),
+            InMarkdown(
+                [
+                    Heading(f"{name}: histograms of weights"),
+                    Paragraph(f"The histograms of {len(drawn)} layers are on the page, report.html."),
+                ]
+            ),
+            OnPage([Folded(f"{name}: histograms of weights, the largest {len(drawn)} layers{left_out}", [figures])]),
         ]
     return shown
 
@@ -57,4 +61,4 @@ def _outline(word: str, figures: WeightFigures, ends: tuple[float, float]) -> Ou
     return Outline(word, edges, [share * figures.kernels for share in figures.histogram], figures.zeros)
 
 
-SECTION = Section("weight_histograms", "Histograms of weights", rank=36, of_run=blocks)
+SECTION = Section("weight_histograms", "Histograms of weights", rank=36, within="weights", of_run=blocks)

@@ -14,6 +14,8 @@ HEADERS = ("layer", "kind", "precision", "parameters", "bytes", "scales", "zeros
 DRAWN, OPEN = 12, 12
 # Fraction of a file from which on it is said what all else is.
 MUCH = 0.1
+# Ops that a layer begins with and that hold no weights.
+MOVING = frozenset({"RESHAPE", "EXPAND_DIMS", "TRANSPOSE", "PAD", "PADV2", "QUANTIZE", "DEQUANTIZE", "SQUEEZE"})
 # Rows of the table on the page.
 LISTED = 100
 
@@ -80,7 +82,7 @@ def _cells(row: LayerWeights) -> tuple[str, ...]:
     before, after = row.before, row.after
     return (
         row.layer,
-        row.kind,
+        _kind(row.kind),
         change(before.precision if before else None, after.precision),
         change(f"{before.parameters:,}" if before else None, f"{after.parameters:,}"),
         _bytes(row),
@@ -88,6 +90,13 @@ def _cells(row: LayerWeights) -> tuple[str, ...]:
         change(_zeros(before) if before else None, _zeros(after)),
         change(_values(before) if before else None, _values(after)),
     )
+
+
+def _kind(ops: str) -> str:
+    """The op that holds the weights of a layer, and how many others the layer has in the file."""
+    names = ops.split("+")
+    own = next((name for name in names if name not in MOVING), names[0])
+    return own if len(names) == 1 else f"{own} and {len(names) - 1} more"
 
 
 def _bytes(row: LayerWeights) -> str:
