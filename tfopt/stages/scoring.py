@@ -10,6 +10,7 @@ import numpy as np
 from tfopt.errors import DataError, InputError
 from tfopt.keras_private import compiled_settings
 from tfopt.recipe.stage import Context
+from tfopt.stages.class_labels import check_class_labels
 
 if TYPE_CHECKING:
     from tfopt.metrics import Metric
@@ -37,22 +38,30 @@ def check_metrics(model: Any, context: Context) -> None:
     from tfopt.metrics import score_split
     from tfopt.models import signature
 
-    split = context.data.test.choose(TRIED, context.seed)
+    every = context.data.test
+    split = every.choose(TRIED, context.seed)
     few = signature.keras_outputs(model, split.few(PREDICTED))
-    outputs = {name: np.resize(values, (len(split), *values.shape[1:])) for name, values in few.items()}
     for metric in metrics_of(model, context):
-        try:
-            score_split(metric, split, outputs)
-        except (ValueError, TypeError, IndexError) as error:
-            raise InputError(
-                f"the metric {metric.name} cannot be taken of the model's outputs: {str(error).splitlines()[0]}. "
-                "Write the one you want, such as metrics: [accuracy].",
-                ("metrics",),
-            ) from error
+        check_class_labels(metric, every.y, few, model, context.loss)
+        for samples in (split, every):  # a rare class may be missing in a choice of the samples
+            outputs = {name: np.resize(values, (len(samples), *values.shape[1:])) for name, values in few.items()}
+            try:
+                score_split(metric, samples, outputs)
+                break
+            except (ValueError, TypeError, IndexError) as error:
+                if samples is split and len(split) < len(every):
+                    continue
+                raise InputError(
+                    f"the metric {metric.name} cannot be taken of the model's outputs and the test labels: "
+                    f"{str(error).splitlines()[0]}. Write the one you want, such as metrics: [accuracy].",
+                    ("metrics",),
+                ) from error
 
 
 def metrics_of(model: Any, context: Context) -> list[Metric]:
     """The metrics to report of a model, the gated one first: of each output that has targets where there are several.
+
+    Outputs are in the order of the recipe's metrics, those without any after them.
 
     They are the recipe's, else those the model was compiled with that tfopt knows, else the usual ones of the loss.
 
@@ -68,7 +77,7 @@ def metrics_of(model: Any, context: Context) -> list[Metric]:
     y = context.data.test.y
     check_named(y, outputs, "y_test")
     _check_outputs(context.metrics, outputs, y)
-    scored = [name for name in outputs if name in y] if len(outputs) > 1 else [None]
+    scored = [name for name in _as_asked(context.metrics, outputs) if name in y] if len(outputs) > 1 else [None]
     found: list[Metric] = []
     for output in scored:
         asked = [m for m in context.metrics if m.output in (None, output or outputs[0])]
@@ -97,6 +106,12 @@ def foreseen_metrics(asked: tuple[Metric, ...], loss: Any, compiled: Mapping[str
         return tuple(found)
     loss = loss if loss is not None else compiled.get("loss")
     return (metrics.default_metric(loss.lower()),) if isinstance(loss, str) else ()
+
+
+def _as_asked(metrics: Sequence[Metric], outputs: Sequence[str]) -> list[str]:
+    """Outputs in the order in which metrics first name them; those that none names are last, in the model's order."""
+    named = [name for metric in metrics for name in outputs if metric.output in (None, name)]
+    return list(dict.fromkeys([*named, *outputs]))
 
 
 def _check_outputs(metrics: Sequence[Metric], outputs: Sequence[str], y: Any) -> None:

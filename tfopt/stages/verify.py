@@ -15,6 +15,7 @@ from tfopt.recipe.artifact import TRAINED, Artifact, Format
 from tfopt.recipe.details.verification import AccuracyGate, ClassScores, GatedFile
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
 from tfopt.stages.changed_classes import MOST_CLASSES, ChangedClasses, classified, labels_of
+from tfopt.stages.class_labels import small_split_warning
 from tfopt.stages.scoring import check_drop, check_gate, check_metrics, gated, metrics_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Verify(Stage):
 
     kind: ClassVar[str] = "verify"
     rank: ClassVar[int] = 11
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     takes: ClassVar[Format] = "tflite"
     gives: ClassVar[Format] = "tflite"
     gathers: ClassVar[bool] = True
@@ -94,11 +95,15 @@ class Verify(Stage):
             files[file.name] = {**measured, **compare_outputs(predicted, outputs), "drop": drop}
             held_to = functools.partial(_outputs_of, predicted_by, context.artifacts[baseline])
             changed.add(file.name, baseline, metrics, held_to, outputs)
-            if self.max_drop is not None and drop > self.max_drop:
+            if self.max_drop is not None and drop <= self.max_drop:
+                of_both = (score_split(gate, test, predicted), after)
+                context.told.append(_lost_on_the_way(file, origin, gate, of_both, self.max_drop))
+            elif self.max_drop is not None:
                 failures.append(
                     f"{file.name} has {gate.name} {after:.4f} on LiteRT, {drop:.4f} worse than the "
                     f"{before:.4f} of {baseline}; the recipe allows {self.max_drop:g}."
                 )
+            context.told.append(small_split_warning(test, metrics))
         last = inputs[-1]
         return context.artifact(
             self,
@@ -114,6 +119,27 @@ class Verify(Stage):
             ],
             failed=" ".join(failures) or None,
         )
+
+
+def _lost_on_the_way(file: Artifact, origin: Artifact, gate: Metric, scores: tuple[float, float], most: float) -> str:
+    """What is said of a file that the gate lets pass, and that is far worse than the Keras model that it was made from.
+
+    Args:
+        file: The file.
+        origin: That Keras model.
+        gate: The gated metric.
+        scores: The metric of the Keras model and of the file.
+        most: The drop that the gate allows.
+    """
+    before, after = scores
+    if (lost := gate.drop(before, after)) <= most:
+        return ""
+    way = f" To hold it to that model write against: {origin.name}." if origin.name != file.name else ""
+    return (
+        f"{file.name} passes the gate with {gate.name} {after:.4f} on LiteRT, but the Keras model of {origin.name} "
+        f"that it was made from has {before:.4f}: {lost:.4f} are lost on the way to the file, more than the {most:g} of "
+        f"max_drop.{way}"
+    )
 
 
 def _origin(file: Artifact, context: Context) -> Artifact:

@@ -9,6 +9,7 @@ from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.quantization import AccuracySteps
 from tfopt.recipe.details.verification import AccuracyGate, GatedFile
 from tfopt.report.blocks import Block, Bullets, Callout, Code, Heading, Paragraph, Table, Text
+from tfopt.report.gate_advice import remedy_of, shares
 from tfopt.report.section import Section
 
 HEADERS = ("file", "metric", "of", "before", "on LiteRT", "drop", "allowed", "")
@@ -48,7 +49,7 @@ def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
         if gate and gate.max_drop is not None:
             table = Table(HEADERS, [_cells(gate, name, file) for name, file in gate.files.items()], left=3)
             found += [Heading(f"{artifact.name}: the gate"), table]
-            found += [block for name in gate.failed for block in _next(name, gate.files[name], gate.metric, artifacts)]
+            found += [block for name in gate.failed for block in _next(name, gate, artifacts)]
         elif artifact.failed:
             found += _tried(artifact)
     return found
@@ -59,11 +60,11 @@ def _cells(gate: AccuracyGate, name: str, file: GatedFile) -> tuple[str, ...]:
     return (name, gate.metric, file.baseline, *figures, "failed" if name in gate.failed else "kept")
 
 
-def _next(name: str, file: GatedFile, metric: str, artifacts: Mapping[str, Artifact]) -> list[Block]:
+def _next(name: str, gate: AccuracyGate, artifacts: Mapping[str, Artifact]) -> list[Block]:
     """The stage that lost most of the metric of a file, and what to try there."""
     if name not in artifacts:
         return []
-    losses = _losses(name, file, metric, artifacts)
+    losses = _losses(name, gate.files[name], gate.metric, artifacts)
     said: list[Block] = []
     stage = artifacts[name]
     if losses:
@@ -71,11 +72,12 @@ def _next(name: str, file: GatedFile, metric: str, artifacts: Mapping[str, Artif
         stage = artifacts[worst]
         parts = ", ".join(f"{each} {lost:+.4f}" for each, lost in losses.items())
         said.append(Paragraph(f"Where {name} lost it: {parts}. Most of it goes with {worst}."))
+    first = [*remedy_of(artifacts[name]), *shares(name, gate, losses)]
     tried = stage.details.of(AccuracySteps)
     if tried and tried.steps:
-        said += [*_tried(stage), Bullets(SEARCHED)]
+        said += [*_tried(stage), Bullets([*first, *SEARCHED])]
     else:
-        said += [Paragraph("What to try next:"), Bullets(NEXT.get(stage.kind, PLAIN))]
+        said += [Paragraph("What to try next:"), Bullets([*first, *NEXT.get(stage.kind, PLAIN)])]
     return said
 
 
