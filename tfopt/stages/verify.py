@@ -31,7 +31,8 @@ class Verify(Stage):
     The gate compares each file with the model that the last `train` stage before it made, or, where there is none, with
     the best Keras model that it descends from: what compression cost, pruning included. Agreement is with the Keras
     model that the file was made from, the one that `qat` trained for its own; what changed class, and which samples,
-    is told against the model of the gate.
+    is told against the model of the gate. A file that passes, and is more than `max_drop` worse than the Keras model that
+    it was made from, is a warning, and so are fewer than 100 test samples.
     """
 
     kind: ClassVar[str] = "verify"
@@ -137,8 +138,8 @@ def _lost_on_the_way(file: Artifact, origin: Artifact, gate: Metric, scores: tup
     way = f" To hold it to that model write against: {origin.name}." if origin.name != file.name else ""
     return (
         f"{file.name} passes the gate with {gate.name} {after:.4f} on LiteRT, but the Keras model of {origin.name} "
-        f"that it was made from has {before:.4f}: {lost:.4f} are lost on the way to the file, more than the {most:g} of "
-        f"max_drop.{way}"
+        f"that it was made from has {before:.4f}: {lost:.4f} are lost on the way to the file, more than max_drop, "
+        f"{most:g}.{way}"
     )
 
 
