@@ -8,6 +8,7 @@ from tfopt.recipe.details.quantization import (
     AuditRow,
     ConversionNotes,
     ConversionWarnings,
+    NoiseRemedy,
 )
 from tfopt.recipe.details.search import (
     FailedCandidate,
@@ -121,6 +122,10 @@ EXAMPLES = [
         ],
     ),
     (ConversionNotes(("loops were unrolled",)), ["loops were unrolled"]),
+    (
+        NoiseRemedy(("norm",), ("rules: [{layers: norm, to: float}]", "io: float32"), 34.0),
+        {"layers": ["norm"], "settings": ["rules: [{layers: norm, to: float}]", "io: float32"], "snr_db": 34.0},
+    ),
     (ConversionWarnings(("the samples are of another range.",)), ["the samples are of another range."]),
     (
         Audit((AuditRow("conv", "CONV_2D", "int8", 352, 1280, 0.5, 0.25, 100),), ("SOFTMAX",), (), (), 0.5, 0.25),

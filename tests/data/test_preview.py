@@ -34,8 +34,8 @@ def test_a_picture_decodes_to_the_pixels_it_was_made_of(channels):
 
 @pytest.mark.parametrize(
     ("low", "high", "black"),
-    [(0, 1, 0), (0, 255, 0), (-1, 1, -1), (-3, 5, -3)],
-    ids=["unit", "bytes", "around_zero", "any"],
+    [(0, 1, 0), (0, 255, 0), (-1, 1, -1), (-3, 5, -3), (0, 7.98, 0), (0, 0.02, 0), (4, 9, 4)],
+    ids=["unit", "bytes", "around_zero", "any", "log_spectrum", "faint", "without_zero"],
 )
 def test_the_values_of_an_image_are_stretched_to_the_ends_that_they_use(low, high, black):
     x = np.full((1, 6, 6, 1), low, np.float32)
@@ -46,6 +46,16 @@ def test_the_values_of_an_image_are_stretched_to_the_ends_that_they_use(low, hig
     assert grey[0] == 255
     assert abs(int(grey[1]) - 127) <= 1
     assert grey[2] == 0
+
+
+@pytest.mark.parametrize(
+    ("highest", "white"), [(16, True), (1, True), (200, False)], ids=["of_four_bits", "mask", "of_a_byte"]
+)
+def test_bytes_that_use_a_small_part_of_their_range_are_stretched_too(highest, white):
+    x = np.zeros((1, 6, 6), np.uint8)[..., None]
+    x[0, 0, 0] = highest
+    [[preview]] = [list(one.values()) for one in previews(x)]
+    assert decoded(preview)[0, 0, 0] == (255 if white else highest)
 
 
 def test_an_image_of_one_value_and_one_with_nan_are_pictures_too():

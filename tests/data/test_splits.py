@@ -333,6 +333,15 @@ def test_a_value_that_is_not_finite_is_located(bad):
     assert caught.value.field == ("data",)
 
 
+@pytest.mark.parametrize("row", [0, 17, 39])
+def test_a_bad_sample_is_counted_before_validation_is_held_out(row):
+    (x, y), test = pairs()
+    x = x.copy()
+    x[row, 1] = np.nan
+    with pytest.raises(DataError, match=rf"x_train has a NaN or infinite value in sample {row}\."):
+        sources.load(((x, y), test)).check()
+
+
 def test_the_first_of_several_bad_samples_of_a_dict_is_located():
     x, y = arrays()
     y = y.astype(np.float32)

@@ -228,6 +228,15 @@ def test_a_name_that_tensorflow_does_not_take_is_refused(model, layer, what):
         loading.build(keras.Sequential([layers.Input((3,)), layers.Dense(2, name=layer)], name=model))
 
 
+def test_all_names_that_tensorflow_does_not_take_are_told_at_once():
+    inputs = layers.Input((3,))
+    model = keras.Model(inputs, layers.Dense(2, name="stra\u00dfe")(layers.Dense(2, name="gr\u00f6\u00dfe")(inputs)))
+    words = r"are not valid names for TensorFlow.*letters a to z.*Give them others"
+    with pytest.raises(ModelError, match=words) as caught:
+        loading.build(model)
+    assert str(caught.value).startswith("'gr\u00f6\u00dfe', 'stra\u00dfe' are")
+
+
 @pytest.fixture(scope="module")
 def fresh_process(python, tmp_path_factory):
     """What a process says that has met neither TF-MOT nor tf.keras: it loads models of Keras 3, then of tf_keras."""

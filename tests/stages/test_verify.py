@@ -1,10 +1,73 @@
-"""What the stage `verify` says of a file that is too much worse."""
+"""The stage `verify`: what it says of files that fail its gate, or pass and lose much, and of rare classes."""
+
+from pathlib import Path
 
 import pytest
 
+import tfopt
+from tfopt.errors import InputError
 from tfopt.metrics import METRICS
+from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.verification import GatedFile
-from tfopt.stages.verify import failure
+from tfopt.stages.verify import _lost_on_the_way, failure
+
+PROJECT = """
+import keras
+import numpy as np
+
+def build():
+    x = keras.Input((4,), name="x")
+    a = keras.layers.Dense(8, activation="relu", name="hidden")(x)
+    rare, size = keras.layers.Dense(1, "sigmoid", name="rare"), keras.layers.Dense(1, name="size")
+    return keras.Model(x, {"rare": rare(a), "size": size(a)})
+
+def load(ones=3):
+    generator = np.random.default_rng(0)
+    parts = {}
+    for split, count in (("train", 900), ("test", 600)):
+        x = generator.normal(size=(count, 4)).astype("float32")
+        rare = np.zeros(count, int)
+        rare[:ones] = 1
+        parts[f"x_{split}"], parts[f"y_{split}"] = x, {"rare": rare, "size": x.sum(axis=1)}
+    return parts
+
+def load_one_class():
+    return load(ones=0)
+"""
+RECIPE = """
+name: r
+model: p.py:build
+data: p.py:{load}
+metrics: {{size: [mae], rare: [roc_auc, accuracy]}}
+stages:
+  - quantize: {{mode: float32}}
+  - verify: {{max_drop: 0.5}}
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("verified")
+    (folder / "p.py").write_text(PROJECT)
+    return folder
+
+
+def recipe(project, load):
+    (project / "r.yaml").write_text(RECIPE.format(load=load))
+    return project / "r.yaml"
+
+
+def test_the_gate_looks_at_the_first_metric_of_the_recipe_and_a_rare_class_is_found(project):
+    result = tfopt.run(recipe(project, "load"), project / "out")
+    verified = result.artifacts["verify"]
+    assert verified.details["gate"]["metric"] == "size_mae"
+    assert verified.scores == ("size_mae", "rare_roc_auc", "rare_accuracy")
+    assert verified.warnings == ()
+
+
+def test_test_labels_of_one_class_are_named(project):
+    with pytest.raises(InputError, match=r"rare_roc_auc .*test labels.* all of them are of class 0"):
+        tfopt.validate(recipe(project, "load_one_class"))
 
 
 @pytest.mark.parametrize(
@@ -24,3 +87,26 @@ def test_a_gate_that_failed_tells_the_loss_in_the_unit_of_the_metric(metric, wor
         said
         == f"int8 has {words} than the 0.9806 of train; the recipe allows {'1 point' if metric.of_classes else '0.01'}."
     )
+
+
+def made(name, format):
+    return Artifact(name, name, Path(name), f"model.{format}", format, "k")
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [((0.3367, 0.2067), True), ((0.3367, 0.3267), False), ((0.2, 0.3), False)],
+    ids=["far_worse", "within", "better"],
+)
+def test_what_is_lost_on_the_way_to_a_file_that_passes_is_said_with_both_numbers(scores, said):
+    found = _lost_on_the_way(made("int8", "tflite"), made("prune", "keras"), METRICS["accuracy"], scores, 0.02)
+    assert bool(found) == said
+    if said:
+        assert "0.2067" in found
+        assert "0.3367: 0.1300" in found
+        assert found.endswith("write against: prune.")
+
+
+def test_of_an_error_the_larger_one_is_lost():
+    found = _lost_on_the_way(made("int8", "tflite"), made("prune", "keras"), METRICS["mae"], (1.0, 1.5), 0.2)
+    assert "0.5000" in found

@@ -23,9 +23,11 @@ MOST_BYTES = 150_000
 LEAST_SIDE, CHANNELS = 6, (1, 3, 4)
 # Longest text, and the numbers that stand for an input that is neither image nor text.
 LONGEST, NUMBERS = 600, 12
-# Ends that the values of images have, by what an array holds: the first that cover all values are black and white.
+# Ends that the values of images usually have: the first that cover all values, and of which these use a share at
+# least, are black and white. All else, such as spectra from 0 to 8, is stretched from its lowest value to its highest.
 _RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
 # A PNG is a dozen lines here. Pillow, which comes with TensorBoard by chance, would be a dependency for them alone.
+_USED = 0.25
 _PNG, _COLOURS = b"\x89PNG\r\n\x1a\n", {1: 0, 3: 2, 4: 6}
 
 
@@ -108,9 +110,9 @@ def _ends(values: Sequence[Any]) -> tuple[float, float]:
     if not arrays:
         return _RANGES[0]
     low, high = min(float(array.min()) for array in arrays), max(float(array.max()) for array in arrays)
-    if all(array.dtype == np.uint8 for array in arrays):
-        return 0.0, 255.0
-    usual = next((ends for ends in _RANGES if ends[0] <= low and high <= ends[1]), (low, high))
+    reach = max(-low, high)
+    fitting = (ends for ends in _RANGES if ends[0] <= low and high <= ends[1] and reach >= _USED * ends[1])
+    usual = next(fitting, (low, high))
     return usual if usual[1] > usual[0] else (low, low + 1)
 
 

@@ -253,6 +253,7 @@ def _arrays(value: Any) -> Arrays:
 def _hold_out(train: Split) -> tuple[Split, Split]:
     if len(train) == 1:
         raise DataError("x_train has one sample, and validation needs one too. Give x_validation, or more.", ("data",))
+    train.check("train")  # rows are told as the user counts them, before some are taken out
     order = np.random.default_rng(0).permutation(len(train))
     count = max(round(len(train) * HELD_OUT), 1) if len(train) else 0
     rest, held = np.sort(order[count:]), np.sort(order[:count])

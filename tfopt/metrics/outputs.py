@@ -61,8 +61,9 @@ def scores_of(metrics: Iterable[Metric], targets: Samples, outputs: Outputs) -> 
         try:
             found[metric.name] = score_split(metric, targets, outputs)
         except (ValueError, TypeError, IndexError) as error:
+            why = str(error).splitlines()[0]
             raise InputError(
-                f"the metric {metric.name} cannot be taken of the model's outputs: {str(error).splitlines()[0]}. "
+                f"the metric {metric.name} cannot be taken of the model's outputs and the test labels: {why}. "
                 "Name the one that you want, such as accuracy.",
                 ("metrics",),
             ) from error

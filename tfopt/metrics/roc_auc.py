@@ -27,7 +27,7 @@ def roc_auc(y: np.ndarray, outputs: np.ndarray) -> float:
     scores = outputs.reshape(len(ids), -1)
     there = np.unique(ids)
     if len(there) < 2:
-        raise ValueError("roc_auc needs labels of two classes at least")
+        raise ValueError(f"roc_auc needs labels of two classes at least, and all of them are of class {there[0]}")
     if scores.shape[1] == 1:
         return float(roc_auc_score(ids, scores[:, 0]))
     return float(np.mean([roc_auc_score(ids == label, scores[:, label]) for label in there]))

@@ -121,12 +121,19 @@ def check_names(model: keras.Model) -> None:
         ModelError: A name is not valid.
     """
     names = [("model", model.name), *(("layer", place.layer.name) for place in walk(model))]
-    for what, name in names:
-        if not _NAME.fullmatch(name) or (what == "model" and name.startswith(("_", "\\", "/", ">", "-"))):
-            raise ModelError(
-                f"{name!r} is not a valid name for TensorFlow, which takes letters, digits and _ . \\ / > -, and of a "
-                f"model a letter or digit first. Give the {what} another."
-            )
+    wrong = {
+        name: what
+        for what, name in names
+        if not _NAME.fullmatch(name) or (what == "model" and name.startswith(("_", "\\", "/", ">", "-")))
+    }
+    if wrong:
+        listed = ", ".join(map(repr, wrong))
+        no_names = "is not a valid name" if len(wrong) == 1 else "are not valid names"
+        renamed = f"Give the {next(iter(wrong.values()))} another." if len(wrong) == 1 else "Give them others."
+        raise ModelError(
+            f"{listed} {no_names} for TensorFlow, which takes the letters a to z, digits and _ . \\ / > -, and of a "
+            f"model a letter or digit first. {renamed}"
+        )
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from tfopt.quantization.op_audit import audit, is_quantized, left_in_float
 from tfopt.quantization.op_replacement import stay_in_float
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import JudgedBy, PreparedModel
+from tfopt.quantization.remedies import NoiseSources
 from tfopt.quantization.unrolling import unroll_if_better
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit
@@ -33,6 +34,8 @@ from tfopt.tflite.interpreter import Runner
 
 # Signal-to-noise ratio below which a file is said to be noisy.
 GOOD_SNR_DB = 20.0
+# Signal-to-noise ratio below which that is a warning even where a gate decides on the file.
+POOR_SNR_DB = 10.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,6 +53,7 @@ class Conversion(Tabular):
         warnings: What has to be known before the file is used, such as noisy outputs, or calibration samples of another
             range than the model's inputs.
         options: Settings in the warnings as a recipe has them, each with the options of the command that say the same.
+        noise: Where the noise of the file comes from, as far as it was looked for.
         made: Summary of the file before its tensor names were removed.
         prepared: The model that it was made from.
         float_bytes: Size in bytes of the model's float32 file; 0 where it is not known.
@@ -63,6 +67,7 @@ class Conversion(Tabular):
     figures: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     options: tuple[tuple[str, str], ...] = ()
+    noise: NoiseSources = field(default_factory=NoiseSources)
     made: FileSummary | None = field(default=None, repr=False, compare=False)
     prepared: PreparedModel | None = field(default=None, repr=False, compare=False)
     float_bytes: int = 0
@@ -192,7 +197,7 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     fault = validation.fault_at_zeros(prepared.model, source, content, prepared.few)
     found = (*said.warnings, *([fault] if fault else []))
     left, before = (*skipped, *prepared.assigned.skipped), source.slim_size if export.slim else source.size
-    made = Conversion(content, left, looked, notes, figures, found, said.options)
+    made = Conversion(content, left, looked, notes, figures, found, said.noise.options, said.noise)
     return replace(made, made=summary, prepared=prepared, float_bytes=before)
 
 
@@ -202,7 +207,7 @@ class _Said:
 
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    options: tuple[tuple[str, str], ...] = ()
+    noise: NoiseSources = field(default_factory=NoiseSources)
 
 
 def _judged(prepared: PreparedModel, snr: float) -> _Said:
@@ -216,16 +221,19 @@ def _judged(prepared: PreparedModel, snr: float) -> _Said:
         ConversionError: The signal-to-noise ratio is too low.
     """
     export, mode = prepared.export, MODES[prepared.export.mode]
-    least = {"snr": mode.least_snr_db, "training": 0.0, "metric": -math.inf}[prepared.judged_by]
+    least = {"snr": mode.least_snr_db, "training": 0.0}.get(prepared.judged_by, -math.inf)
     least = least if export.least_snr_db is None else export.least_snr_db
     if snr > least and snr >= GOOD_SNR_DB:
         return _Said()
+    left_to_metric = f"SNR {snr:.1f} dB against the float file; the metric decides"
     if snr > least and prepared.judged_by == "metric":
-        return _Said(notes=(f"SNR {snr:.1f} dB against the float file; the metric decides",))
+        return _Said(notes=(left_to_metric,))
     sources = noise_sources.find(prepared, snr)
     validation.check_snr(snr, mode, least, sources)
+    if prepared.judged_by == "gate" and snr >= POOR_SNR_DB:
+        return _Said(notes=(f"{left_to_metric}{sources}",), noise=sources)
     told = f"the {mode.name} file is noisy: SNR {snr:.1f} dB against the float one{sources}."
-    return _Said(warnings=(told,), options=sources.options)
+    return _Said(warnings=(told,), noise=sources)
 
 
 def _plain(value: float) -> str:

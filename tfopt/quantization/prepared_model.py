@@ -21,7 +21,7 @@ from tfopt.tflite.file import Op
 from tfopt.tflite.interpreter import Runner
 
 CHECKED_SAMPLES = 8
-JudgedBy = Literal["snr", "metric", "training"]
+JudgedBy = Literal["snr", "metric", "gate", "training"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class PreparedModel:
         masks: The values that masks put out of play, whose constants the float file has near the others.
         unmasked: Bytes of the float file as it was before that, where there are masks.
         converted: The quantized file where TFLiteConverter had to make it, which takes no rules.
-        judged_by: What decides on outputs that are noisy: the SNR alone; a metric, beside which the SNR is a note; or
-            a training that had the noise in it, after which only outputs that are all noise are refused.
+        judged_by: What decides on outputs that are noisy: the SNR alone; a metric, beside which the SNR is a note; a
+            gate, which is a metric of the finished file and does not say where the noise comes from; or a training
+            that had the noise in it, after which only outputs that are all noise are refused.
         trained: Ranges by tensor name that a training has set; None where the samples set them.
     """
 

@@ -31,9 +31,14 @@ class Remedy:
 
     @property
     def settings(self) -> str:
-        """The settings as a recipe has them."""
-        entries = ", ".join(f"{{layers: {_patterns(names)}, to: {to}}}" for to, names in self._merged())
-        return f"rules: [{entries}]{f' and io: {self.io}' if self.io else ''}"
+        """The settings in a sentence, as a recipe has them."""
+        return " and ".join(self.entries)
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The settings as entries of YAML's."""
+        rules = ", ".join(f"{{layers: {_patterns(names)}, to: {to}}}" for to, names in self._merged())
+        return (f"rules: [{rules}]", *([f"io: {self.io}"] if self.io else []))
 
     @property
     def options(self) -> str:

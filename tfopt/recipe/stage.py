@@ -42,8 +42,9 @@ class Context:
         build: The recipe's model function, where it maps keras-tuner's hyperparameters to a model.
         recipe_folder: The recipe's folder, where relative paths are looked for first.
         trust: Whether saved Python code (a Lambda layer) may be loaded.
-        told: Warnings for the user, each a line, which `artifact` puts into the result.
+        told: Warnings for the user, each a line, which `artifact` puts into the result; empty ones are nothing.
         judged: Whether a later stage, or the one that this stage runs in, holds the result to a metric.
+        tried: Whether the result is one of many that are made to be compared, so that only its figures count.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Context:
     recipe_folder: Path = Path()
     told: list[str] = field(default_factory=list)
     judged: bool = False
+    tried: bool = False
 
     def find(self, written: Any) -> tuple[Any, dict[str, Any]]:
         """The object that a reference in the recipe names, `file.py:name`, and the arguments written with it."""
@@ -92,11 +94,11 @@ class Context:
         from tfopt.recipe.details.quantization import ConversionWarnings
 
         names = tuple(parent.name for parent in parents)
-        if self.told:
+        if any(self.told):
             details = tuple(rest.get("details", ()))
             before = [text for detail in details if isinstance(detail, ConversionWarnings) for text in detail.warnings]
             others = [detail for detail in details if not isinstance(detail, ConversionWarnings)]
-            warnings = ConversionWarnings(tuple(dict.fromkeys([*before, *self.told])))
+            warnings = ConversionWarnings(tuple(dict.fromkeys(filter(None, [*before, *self.told]))))
             rest["details"] = [*others, warnings]
         return Artifact(self.name, stage.kind, self.folder, file, stage.gives, self.key, names, **rest)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,26 @@ def read_yaml(file: Path) -> Any:
         raise RecipeError(f"{file}: not YAML: {str(error).splitlines()[0]}.") from None
     if not isinstance(document, Mapping):
         raise RecipeError(f"{file}:1: a recipe is a mapping with name, model, data and stages. Received: {document!r}.")
+    if problems := list(_decimal_commas(document, ())):
+        raise locate(RecipeError(problems), file, document)
     return document
+
+
+def _decimal_commas(part: Any, place: Location) -> Iterator[tuple[Location, str]]:
+    """Numbers such as 0,8 within braces, which YAML takes for a 0 and for a key 8 without a value."""
+    if isinstance(part, Mapping):
+        before: tuple[Any, Any] = (None, None)
+        for key, value in part.items():
+            if value is None and _is_whole(before[1]) and _is_whole(key):
+                digits = f"{key:0{getattr(key, '_width', None) or 1}d}"
+                number = f"{before[1]},{digits}"
+                way = f"Write {number.replace(',', '.')}."
+                yield (*place, before[0]), f"{before[0]}: {number}? Numbers have a decimal point. {way}"
+            yield from _decimal_commas(value, (*place, key))
+            before = (key, value)
+    elif isinstance(part, list):
+        for index, value in enumerate(part):
+            yield from _decimal_commas(value, (*place, index))
 
 
 def locate(error: RecipeError, file: Path, document: Any, changed: Sequence[str] = ()) -> RecipeError:
@@ -58,3 +77,7 @@ def _line(document: Any, place: Location) -> int:
             break
         line = position[0] + 1
     return line
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

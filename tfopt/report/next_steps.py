@@ -12,6 +12,7 @@ from tfopt.recipe.details.quantization import AccuracySteps
 from tfopt.recipe.details.verification import GatedFile
 from tfopt.report.baseline import change
 from tfopt.report.blocks import Code, Text
+from tfopt.report.gate_advice import remedy_of, shares
 from tfopt.report.recipe_file import settings_of, written_data
 
 Advice = Callable[[Artifact, Mapping[str, Any]], list[Text]]
@@ -35,12 +36,14 @@ def after_gate(
         return []
     said: list[Text] = []
     stage = artifacts[name]
-    if losses := _losses(name, file, metric, artifacts):
+    losses = _losses(name, file, metric, artifacts)
+    if losses:
         worst = max(losses, key=lambda each: losses[each][0])
         stage = artifacts[worst]
         parts = ", ".join(f"{each} {change(metric, difference)}" for each, (_, difference) in losses.items())
         said.append(f"Where {name} lost it: {parts}. Most of it goes with {worst}.")
-    return [*said, *_steps(stage, artifacts, max_drop)]
+    used = shares(name, metric, max_drop, {each: lost for each, (lost, _) in losses.items()})
+    return [*said, *remedy_of(artifacts[name]), *used, *_steps(stage, artifacts, max_drop)]
 
 
 def after_search(artifact: Artifact) -> list[Text]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tfopt.recipe.details.quantization import ConversionWarnings
+from tfopt.recipe.details.quantization import ConversionWarnings, NoiseRemedy
 from tfopt.recipe.export import MODES
-from tfopt.recipe.stage import Context
+from tfopt.recipe.stage import Context, Stage
 
 if TYPE_CHECKING:
     from tfopt.data.arrays import Arrays
@@ -37,6 +38,21 @@ def warning_details(
         apart = splits_warning(by_name(calibration), others)
         told += [apart] if apart else []
     return [ConversionWarnings(tuple(told))] if told else []
+
+
+def remedy_details(conversion: Conversion, stage: Stage) -> list[NoiseRemedy]:
+    """The detail with the settings that would make a file less noisy, or none.
+
+    Args:
+        conversion: The file.
+        stage: The stage that made it, whose other settings stay as they were written.
+    """
+    noise = conversion.noise
+    if noise.remedy is None:
+        return []
+    kept = stage.model_dump(mode="json", exclude_unset=True, exclude={"rules", "io"} if noise.remedy.io else {"rules"})
+    written = [f"{name}: {value if isinstance(value, str) else json.dumps(value)}" for name, value in kept.items()]
+    return [NoiseRemedy(noise.names, (*written, *noise.remedy.entries), noise.remedy.snr_db)]
 
 
 def _others(context: Context) -> Iterator[tuple[str, Arrays]]:

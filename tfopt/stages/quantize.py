@@ -17,7 +17,7 @@ from tfopt.recipe.details.training import TrainingHistory
 from tfopt.recipe.export import MODES, RANGES, TRAINED_RANGES, Export
 from tfopt.recipe.settings import OneOf, Settings
 from tfopt.recipe.stage import Context, Outlook, Stage
-from tfopt.stages.conversion_warnings import warning_details
+from tfopt.stages.conversion_warnings import remedy_details, warning_details
 from tfopt.stages.optimizer_names import Optimizer
 from tfopt.stages.qat import Qat
 from tfopt.stages.scoring import check_drop, check_gate, gated, metrics_of
@@ -27,7 +27,7 @@ from tfopt.stages.usage_record import usage_detail
 if TYPE_CHECKING:
     from tfopt.quantization.accuracy_search import Outcome
     from tfopt.quantization.conversion import Conversion
-    from tfopt.quantization.prepared_model import PreparedModel
+    from tfopt.quantization.prepared_model import JudgedBy, PreparedModel
 
 CHECKED_SAMPLES = 8
 # Size of the accuracy search's second calibration set, as a multiple of the first.
@@ -72,7 +72,7 @@ class Quantize(Export, Stage):
 
     kind: ClassVar[str] = "quantize"
     rank: ClassVar[int] = 10
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     gives: ClassVar[Format] = "tflite"
 
     samples: int = Field(200, ge=1)
@@ -168,7 +168,8 @@ class Quantize(Export, Stage):
         details: list[Detail] = []
         failed = None
         if self.max_drop is None:
-            converted = convert_with_notes(model, self, calibration, "metric" if context.judged else "snr")
+            judge: JudgedBy = ("metric" if context.tried else "gate") if context.judged else "snr"
+            converted = convert_with_notes(model, self, calibration, judge)
         else:
             outcome = self._accuracy_search(
                 model, unroll_if_better(prepare(model, self, calibration)), inputs, context, details
@@ -181,6 +182,7 @@ class Quantize(Export, Stage):
         with storage_errors(file):
             file.write_bytes(converted.content)
         details += [ConversionNotes(converted.notes), *warning_details(converted, calibration, context, self.mode)]
+        details += remedy_details(converted, self)
         details += [converted.audit, *layer_report(converted), usage_detail(file, model, context, converted.figures)]
         return context.artifact(
             self,

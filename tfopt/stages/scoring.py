@@ -10,10 +10,11 @@ import numpy as np
 from tfopt.errors import DataError, InputError
 from tfopt.keras_private import compiled_settings
 from tfopt.recipe.stage import Context
+from tfopt.stages.class_labels import check_class_labels
 
 if TYPE_CHECKING:
     from tfopt.data.splits import Samples
-    from tfopt.metrics import Metric
+    from tfopt.metrics import Metric, Outputs
 
 
 # Samples to try metrics on before anything is trained: so many labels, on the outputs for a few samples over and over.
@@ -38,10 +39,20 @@ def check_metrics(model: Any, context: Context) -> None:
     from tfopt.metrics import scores_of
     from tfopt.models import signature
 
-    split = context.data.test.choose(TRIED, context.seed)
+    every = context.data.test
+    split = every.choose(TRIED, context.seed)
     few = signature.keras_outputs(model, split.few(PREDICTED))
-    outputs = {name: np.resize(values, (len(split), *values.shape[1:])) for name, values in few.items()}
-    scores_of(metrics_of(model, context), split, outputs)
+    for metric in metrics_of(model, context):
+        check_class_labels(metric, every.y, few, model, context.loss)
+        try:
+            scores_of([metric], split, _over(few, len(split)))
+        except InputError:  # a rare class may be missing in a choice of the samples
+            scores_of([metric], every, _over(few, len(every)))
+
+
+def _over(few: Outputs, count: int) -> Outputs:
+    """Outputs for a few samples, over and over, as those of so many."""
+    return {name: np.resize(values, (count, *values.shape[1:])) for name, values in few.items()}
 
 
 def metrics_of(model: Any, context: Context) -> list[Metric]:
@@ -53,6 +64,7 @@ def metrics_on(model: Any, test: Samples, asked: Sequence[Metric] = (), loss: An
     """The metrics to report of a model: of each output that has targets where there are several.
 
     They are those asked for, else those the model was compiled with that tfopt knows, else the usual ones of the loss.
+    Outputs are in the order of the metrics asked for, those without any after them.
 
     Args:
         model: The Keras model.
@@ -72,7 +84,7 @@ def metrics_on(model: Any, test: Samples, asked: Sequence[Metric] = (), loss: An
     y = test.y
     check_named(y, outputs, "y_test")
     _check_outputs(asked, outputs, y)
-    scored = [name for name in outputs if name in y] if len(outputs) > 1 else [None]
+    scored = [name for name in _as_asked(asked, outputs) if name in y] if len(outputs) > 1 else [None]
     found: list[Metric] = []
     for output in scored:
         own = [m for m in asked if m.output in (None, output or outputs[0])]
@@ -101,6 +113,12 @@ def foreseen_metrics(asked: tuple[Metric, ...], loss: Any, compiled: Mapping[str
         return tuple(found)
     loss = loss if loss is not None else compiled.get("loss")
     return (metrics.default_metric(loss.lower()),) if isinstance(loss, str) else ()
+
+
+def _as_asked(metrics: Sequence[Metric], outputs: Sequence[str]) -> list[str]:
+    """Outputs in the order in which metrics first name them; those that none names are last, in the model's order."""
+    named = [name for metric in metrics for name in outputs if metric.output in (None, name)]
+    return list(dict.fromkeys([*named, *outputs]))
 
 
 def _check_outputs(metrics: Sequence[Metric], outputs: Sequence[str], y: Any) -> None:

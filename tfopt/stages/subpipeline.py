@@ -44,7 +44,8 @@ def run_stages(stages: Sequence[Stage], source: Artifact, context: Context, fold
         own = folder / f"{index}-{stage.kind}"
         own.mkdir(parents=True)
         name = stage.name or stage.kind
-        inner = replace(context, name=name, folder=own, artifacts=artifacts, progress=Progress(), judged=True, told=[])
+        place = replace(context, name=name, folder=own, artifacts=artifacts)
+        inner = replace(place, progress=Progress(), judged=True, tried=True, told=[])
         artifact = stage.run([artifact], inner)
         told += artifact.warnings
         artifacts[artifact.name] = artifact

@@ -18,6 +18,7 @@ from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.details.weights import WeightsByLayer
 from tfopt.recipe.settings import Patterns, Settings
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
+from tfopt.stages.class_labels import one_class_warning
 from tfopt.stages.optimizer_names import Optimizer, check_optimizer
 from tfopt.stages.scoring import check_metrics, test_metrics
 
@@ -274,6 +275,7 @@ class TrainingStage(Stage):
         every = [*callbacks, *self.distillation(inputs, context)]
         if sentence := trainer.batches_warning(model, settings, len(self.data(context).train)):
             context.told.append(sentence)
+        context.told.append(one_class_warning(context.data.train))
         with _heard(context.told):
             return trainer.fit(model, self.data(context), settings, folder, every, self.listener(context))
 

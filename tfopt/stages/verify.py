@@ -15,6 +15,7 @@ from tfopt.recipe.artifact import TRAINED, Artifact, Format
 from tfopt.recipe.details.verification import AccuracyGate, ClassScores, GatedFile
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
 from tfopt.stages.changed_classes import MOST_CLASSES, ChangedClasses, classified, labels_of
+from tfopt.stages.class_labels import small_split_warning
 from tfopt.stages.scoring import check_drop, check_gate, check_metrics, gated, metrics_of
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class Verify(Stage):
     The gate compares each file with the model that the last `train` stage before it made, or, where there is none, with
     the best Keras model that it descends from: what compression cost, pruning included. Agreement is with the Keras
     model that the file was made from, the one that `qat` trained for its own; what changed class, and which samples,
-    is told against the model of the gate.
+    is told against the model of the gate. A file that passes, and is more than `max_drop` worse than the Keras model
+    that it was made from, is a warning, and so are fewer than 100 test samples.
     """
 
     kind: ClassVar[str] = "verify"
@@ -96,6 +98,10 @@ class Verify(Stage):
             changed.add(file.name, baseline, metrics, held_to, outputs)
             if self.max_drop is not None and drop > self.max_drop:
                 failures.append(failure(file.name, gate, compared[file.name], self.max_drop))
+            elif self.max_drop is not None:
+                of_both = (score_split(gate, test, predicted), after)
+                context.told.append(_lost_on_the_way(file, origin, gate, of_both, self.max_drop))
+            context.told.append(small_split_warning(test, metrics))
         last = inputs[-1]
         return context.artifact(
             self,
@@ -129,6 +135,27 @@ def failure(name: str, metric: Metric, file: GatedFile, max_drop: float) -> str:
     return (
         f"{name} has {metric.name} {file.after:.4f} on LiteRT, {worse} worse than the {file.before:.4f} of "
         f"{file.baseline}; the recipe allows {allowed}."
+    )
+
+
+def _lost_on_the_way(file: Artifact, origin: Artifact, gate: Metric, scores: tuple[float, float], most: float) -> str:
+    """What is said of a file that the gate lets pass, and that is far worse than the Keras model that it was made from.
+
+    Args:
+        file: The file.
+        origin: That Keras model.
+        gate: The gated metric.
+        scores: The metric of the Keras model and of the file.
+        most: The drop that the gate allows.
+    """
+    before, after = scores
+    if (lost := gate.drop(before, after)) <= most:
+        return ""
+    way = f" To hold it to that model write against: {origin.name}." if origin.name != file.name else ""
+    return (
+        f"{file.name} passes the gate with {gate.name} {after:.4f} on LiteRT, but the Keras model of {origin.name} "
+        f"that it was made from has {before:.4f}: {lost:.4f} are lost on the way to the file, more than max_drop, "
+        f"{most:g}.{way}"
     )
 
 

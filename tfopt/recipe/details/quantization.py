@@ -37,6 +37,23 @@ class ConversionWarnings(Detail):
 
 
 @dataclass(frozen=True)
+class NoiseRemedy(Detail):
+    """Settings with which a noisy file would be less so.
+
+    Args:
+        layers: The layers and operations that lose most, the worst first.
+        settings: All settings of the stage then, entries of YAML's such as `io: float32`.
+        snr_db: The signal-to-noise ratio against the float file that they would give, in decibels.
+    """
+
+    name: ClassVar[str] = "noise_remedy"
+
+    layers: tuple[str, ...]
+    settings: tuple[str, ...]
+    snr_db: float
+
+
+@dataclass(frozen=True)
 class AuditRow:
     """The audit of one op with constants.
 
