@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
 from tfopt.cli.feeding import conversion_lines, print_snippet, usage_lines
-from tfopt.cli.screen import open_console, print_json, print_table, print_warnings, relative_path
+from tfopt.cli.screen import ELSEWHERE, open_console, print_json, print_table, print_warnings, relative_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -109,18 +110,25 @@ def _write(
     with tempfile.TemporaryDirectory(prefix="tfopt-") as folder, answer.log(Path(folder)):
         converted = _converted(model, export, inputs, Path(folder) / LOG)
     partial = file.with_name(f"{file.name}.partial")
-    with storage_errors(file):
-        partial.write_bytes(converted.content)
-        partial.replace(file)
+    with storage_errors(file, ELSEWHERE):
+        try:
+            partial.write_bytes(converted.content)
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
     return file, converted
 
 
 def check_folder(file: Path) -> None:
-    """Refuses a file in a folder that is not there, before anything is computed."""
-    from tfopt.errors import InputError
+    """Refuses a file in a folder that is not there or cannot be written, before anything is computed."""
+    from tfopt.errors import InputError, StorageError
 
     if not file.parent.is_dir():
         raise InputError(f"there is no folder {file.parent}. Make it, or name another file.")
+    if file.is_dir():
+        raise InputError(f"{file} is a folder. Name a file in it, such as {file / 'made'}.")
+    if not os.access(file.parent, os.W_OK):
+        raise StorageError(f"{file} cannot be written: its folder is read-only. {ELSEWHERE}")
 
 
 def check_files(model: Path, data: str | None, trust: bool) -> InputSource | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tfopt.report.page import Page
 
 PIPE_WIDTH = 120
+ELSEWHERE = "Name a file in another folder."
 
 
 def open_console(error: bool = False) -> Console:
@@ -69,7 +70,7 @@ def write_page(file: Path | None, page: Callable[[], Page]) -> None:
     from tfopt.recipe.artifact import storage_errors
 
     if file is not None:
-        with storage_errors(file):
+        with storage_errors(file, ELSEWHERE):
             file.write_text(page().html(), encoding="utf-8", errors="replace")
 
 

@@ -9,7 +9,7 @@ import shutil
 import traceback
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -250,18 +250,39 @@ def _named_failures(name: str, log: Path) -> Iterator[None]:
 
 
 def clean(recipe: Recipe, out: Path, partial_only: bool = False) -> list[Path]:
-    """Removes a recipe's results, or only what an interrupted run left half-done.
+    """Removes a recipe's results, as `clean_folder` does those of their folder."""
+    return clean_folder(out / recipe.name, partial_only)
+
+
+def clean_folder(
+    folder: Path, partial_only: bool = False, agreed: Callable[[], bool] = lambda: True
+) -> list[Path]:
+    """Removes the results of a run, or only what it left half-done when it was interrupted.
+
+    Args:
+        folder: The run's folder.
+        partial_only: Keep what is finished.
+        agreed: Asked while no other process can use the folder; nothing is removed where it is false.
 
     Returns:
         The folders that were removed.
 
     Raises:
-        StorageError: A run holds the folder.
+        InputError: The folder holds anything but a run.
+        InUseError: A run holds the folder.
+        StorageError: The folder cannot be written.
     """
-    workspace = Workspace(out / recipe.name)
+    workspace = Workspace(folder)
     if not workspace.root.is_dir():
         return []
-    with workspace.locked(), storage_errors(workspace.root):
+    if not workspace.is_run:
+        raise InputError(f"{folder} is not the folder of a run. Name a recipe, or a folder such as saved_models/digits.")
+    with workspace.locked():
+        return _removed(workspace, partial_only) if agreed() else []
+
+
+def _removed(workspace: Workspace, partial_only: bool) -> list[Path]:
+    with storage_errors(workspace.root, "The rest is still there."):
         if not partial_only:
             shutil.rmtree(workspace.root)
             return [workspace.root]
