@@ -107,3 +107,11 @@ def test_a_metric_is_told_in_its_own_words_and_direction(metric, before, after, 
 )
 def test_the_direction_of_a_metric_is_that_of_the_registry(metric, better):
     assert higher_is_better(metric) is better
+
+
+@pytest.mark.parametrize(
+    ("after", "words"), [(1.30e-6, "equal speed"), (1.36e-6, "equal speed"), (1.0e-6, "1.3x faster")], ids=str
+)
+def test_a_latency_within_the_spread_of_the_other_is_no_difference(after, words):
+    start = Baseline("train", {"accuracy": 0.9806}, 607_120, 565_849, 1.33e-6, 1.39e-6)
+    assert words in said(baseline=start, latency_median_seconds=after, latency_p90_seconds=after + 1e-8)

@@ -188,7 +188,7 @@ def _in_options(text: str, options: Iterable[tuple[str, str]]) -> str:
 
 
 def _show(converted: Conversion, file: Path, answer: Answer) -> None:
-    from tfopt.report.quantization import conversion_record, totals
+    from tfopt.report.quantization import conversion_record, figure_lines, totals
 
     if not answer.plain:
         if answer.as_json:
@@ -201,7 +201,7 @@ def _show(converted: Conversion, file: Path, answer: Answer) -> None:
     _print_audit(console, converted.audit.rows)
     lines = [f"note  {note}" for note in converted.notes]
     lines += [f"left  {skipped.where}: {skipped.reason}" for skipped in converted.skipped]
-    lines += [f"{name}  {value:,.6g}" for name, value in converted.figures.items()]
+    lines += figure_lines(converted.figures)
     lines += [f"file  {relative_path(file.resolve())}  {totals(converted)}"]
     lines += conversion_lines(converted.content, converted.preparation, file)
     for line in lines:
@@ -256,16 +256,17 @@ def inspect(
         "output",
         "parameters",
         "bytes",
-        "zeros",
+        "zeros in all",
     )
     rows = []
     for part in contents.parts:
         share = f"{part.zeros / part.parameters:.1%}" if part.parameters else "-"
         rows.append((part.name, part.kind, part.dtype, part.shape, f"{part.parameters:,}", f"{part.bytes:,}", share))
     console = open_console()
-    print_table(console, headers, rows, left=2)
-    _show_audit(console, file, slim=contents.format == "tflite" and not any(part.name for part in contents.parts))
-    total = f"{contents.parameters:,} parameters, {contents.zeros:,} of them zero"
+    unnamed = not any(part.name for part in contents.parts)
+    print_table(console, headers[unnamed:], [row[unnamed:] for row in rows], left=2 - unnamed)
+    _show_audit(console, file, slim=contents.format == "tflite" and unnamed)
+    total = f"{contents.parameters:,} parameters, biases among them, {contents.zeros:,} of them zero"
     if contents.bytes is not None:  # a SavedModel is a folder
         total += f"; {contents.bytes:,} B, gzip -9 {contents.gzip_bytes:,} B"
     ends = [f"in   {', '.join(contents.inputs)}", f"out  {', '.join(contents.outputs)}"]

@@ -68,14 +68,13 @@ def execute(recipe: Recipe, out: Path, answer: Answer, join: bool = False) -> No
     """
     from tfopt.errors import GateError
     from tfopt.pipeline import runner
-    from tfopt.pipeline.result import Result
 
     console = open_console()
     try:
         with shown_later(), answer.log(out / recipe.name):
             result = runner.run(recipe, out, answer.progress(console), join)
     except GateError as error:
-        show_result(console, Result(error.artifacts, (), error.folder), answer)
+        show_result(console, error.result, answer)
         raise
     if result.leads:
         show_result(console, result, answer)
@@ -220,6 +219,7 @@ def show_result(console: Console, result: Result, answer: Answer) -> None:
         print_path(result.path)
     else:
         console.print(screen.table(result.artifacts))
+        _show_unmeasured(console, result.artifacts)
     _show_warnings(result.artifacts)
     if not answer.plain:
         return
@@ -236,10 +236,18 @@ def show_folder(console: Console, folder: Path, recipe: Recipe | None = None) ->
     artifacts = summary.collect(folder)
     if summary.rows(artifacts):
         console.print(screen.table(artifacts))
+    _show_unmeasured(console, artifacts)
     _show_warnings(artifacts)
     for line in standing(folder.resolve(), artifacts, recipe):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     _show_reports(console, folder.resolve())
+
+
+def _show_unmeasured(console: Console, artifacts: Mapping[str, Artifact]) -> None:
+    from tfopt.report.console import unmeasured
+
+    if line := unmeasured(artifacts):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_warnings(artifacts: Mapping[str, Artifact]) -> None:

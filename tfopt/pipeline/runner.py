@@ -62,7 +62,7 @@ def run(
 
     Raises:
         InputError: Something in the recipe, the model or the data cannot work; nothing was computed.
-        GateError: A file is less accurate than the recipe allows; all files are there.
+        GateError: A file is less accurate than the recipe allows; all files are there, and `error.result` has them.
         TrainingError, ConversionError, StorageError: A stage failed; the stages before it are there.
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
@@ -105,7 +105,7 @@ def _run(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | None,
         for sentence in artifact.warnings:
             warnings.warn(f"{name}: {sentence}", TfoptWarning, stacklevel=3)
     if failures := [artifact.failed for artifact in result.artifacts.values() if artifact.failed]:
-        raise GateError(" ".join(failures), result.artifacts, result.folder)
+        raise GateError(" ".join(failures), result.artifacts, result.folder, result)
     return result
 
 

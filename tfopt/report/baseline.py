@@ -10,6 +10,7 @@ from tfopt.errors import InputError
 from tfopt.metrics import find
 from tfopt.recipe.artifact import BASELINE, SOURCE, Artifact
 
+LATENCIES = ("latency_median_seconds", "latency_p90_seconds")
 # Figures of which a ratio tells how much less a model takes.
 RATIOS = ("raw_bytes", "gzip_bytes", "nonzero_parameters", "latency_median_seconds")
 
@@ -24,6 +25,7 @@ class Baseline:
         raw_bytes: Size of its float32 `.tflite` in bytes; None where it was not measured.
         gzip_bytes: Size of that file after gzip -9 in bytes; None where it was not measured.
         latency_median_seconds: Median latency of that file in seconds; None where it was not measured.
+        latency_p90_seconds: The latency's 90th percentile in seconds; None where it was not measured.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Baseline:
     raw_bytes: float | None = None
     gzip_bytes: float | None = None
     latency_median_seconds: float | None = None
+    latency_p90_seconds: float | None = None
 
 
 def baseline_of(artifacts: Mapping[str, Artifact]) -> Baseline | None:
@@ -41,7 +44,7 @@ def baseline_of(artifacts: Mapping[str, Artifact]) -> Baseline | None:
     if artifact := measured_baseline(artifacts):
         m = artifact.metrics
         scores = {name: m[name] for name in artifact.scores}
-        figures = (m.get(name) for name in ("raw_bytes", "gzip_bytes", "latency_median_seconds"))
+        figures = (m.get(name) for name in ("raw_bytes", "gzip_bytes", *LATENCIES))
         return Baseline(artifact.parents[0], scores, *figures)
     for artifact in artifacts.values():
         if artifact.kind in ("train", "tune") and artifact.scores and artifact.parents in ((), (SOURCE,)):
@@ -53,6 +56,18 @@ def baseline_of(artifacts: Mapping[str, Artifact]) -> Baseline | None:
 def measured_baseline(artifacts: Mapping[str, Artifact]) -> Artifact | None:
     """The artifact with what was measured of the baseline; None where there is none."""
     return next((artifact for artifact in artifacts.values() if artifact.kind == BASELINE), None)
+
+
+def as_fast(figures: Mapping[str, float | None], before: Mapping[str, float | None]) -> bool:
+    """Whether two models are as fast as each other: their medians differ by less than the latency of one of them varies.
+
+    Args:
+        figures: The figures of one by name, its latency's median and 90th percentile among them.
+        before: Those of the other.
+    """
+    medians, upper = ([own.get(name) or 0 for own in (figures, before)] for name in LATENCIES)
+    spread = max(above - median for median, above in zip(medians, upper, strict=True))
+    return min(medians) > 0 and abs(medians[0] - medians[1]) <= spread
 
 
 def against(figures: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:

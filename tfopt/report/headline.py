@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tfopt.report.baseline import Baseline
+from tfopt.report.baseline import LATENCIES, Baseline, as_fast
 from tfopt.report.units import share, times
 
 START = "the model you started from"
@@ -81,7 +81,8 @@ def comparison(baseline: Baseline, measured: Mapping[str, float], scores: tuple[
         if not (before and after and math.isfinite(before / after) and before / after > 0):
             continue
         ratio = before / after
-        if 1 / EQUAL_RATIO <= ratio <= EQUAL_RATIO:
+        within = name == LATENCIES[0] and as_fast(measured, vars(baseline))
+        if within or 1 / EQUAL_RATIO <= ratio <= EQUAL_RATIO:
             clauses.append(("equal", same))
             continue
         word = better if ratio > 1 else worse
