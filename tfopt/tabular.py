@@ -13,7 +13,7 @@ LINES, ROWS = 6, 200
 
 
 class Tabular:
-    """Base of results that are tables. A subclass gives the `title` and the `records`, and words for them in `shown`."""
+    """Base of results that are tables. A subclass gives `title` and `records`, and words for them in `shown`."""
 
     @property
     def title(self) -> str:

@@ -344,6 +344,7 @@ def test_inspect_of_a_runs_file_shows_the_layers_and_of_another_slim_file_says_w
     assert code == 0
     assert "stem" in out
     assert "zeros in kernels" in out
+    assert next(line for line in out.splitlines() if "kind" in line).split()[1] == "kind", "there are no names to show"
     (tmp_path / "alone.tflite").write_bytes(path.read_bytes())
     out = command("inspect", "alone.tflite")[1]
     assert "stem" not in out

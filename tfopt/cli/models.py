@@ -134,8 +134,11 @@ def check_folder(file: Path) -> None:
 def check_files(model: Path, data: str | None, trust: bool) -> InputSource | None:
     """Checks a model and the inputs for it before TensorFlow is imported, which takes seconds; returns the inputs."""
     from tfopt.data.input_source import InputSource
+    from tfopt.errors import ModelError
     from tfopt.models import stored_model
 
+    if model.suffix in (".yaml", ".yml"):
+        raise ModelError(f"{model} is a recipe and no model file: tfopt run {model} makes what it says.")
     stored_model.check(model, trust=trust)
     return None if data is None else InputSource(data, stored_model.input_shapes(model))
 
@@ -154,9 +157,9 @@ def _converted(model: Path, export: Export, given: _Inputs, log: Path) -> Conver
     from tfopt.output_capture import captured
     from tfopt.recipe.export import MODES
 
+    source = check_files(model, given.data, given.trust)
     if MODES[export.mode].static and given.data is None:
         raise InputError(f"{export.mode} needs representative inputs: give --data, such as --data x_train.npy.")
-    source = check_files(model, given.data, given.trust)
     with captured(log):  # TensorFlow prints when it is imported
         from tfopt.models import loading, signature
         from tfopt.models.keras2.migration import Comparison

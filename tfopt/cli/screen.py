@@ -24,8 +24,8 @@ ELSEWHERE = "Name a file in another folder."
 def open_console(error: bool = False) -> Console:
     """A console on a copy of standard output, or of the error stream, which capturing does not redirect.
 
-    In a pipe it is wide, or as wide as COLUMNS says, and draws no bars, whatever FORCE_COLOR says of colours. Rich reads
-    NO_COLOR and TERM.
+    In a pipe it is wide, or as wide as COLUMNS says, and draws no bars, whatever FORCE_COLOR says of colours. Rich
+    reads NO_COLOR and TERM.
     """
     from rich.console import Console
 

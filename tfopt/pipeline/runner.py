@@ -254,9 +254,7 @@ def clean(recipe: Recipe, out: Path, partial_only: bool = False) -> list[Path]:
     return clean_folder(out / recipe.name, partial_only)
 
 
-def clean_folder(
-    folder: Path, partial_only: bool = False, agreed: Callable[[], bool] = lambda: True
-) -> list[Path]:
+def clean_folder(folder: Path, partial_only: bool = False, agreed: Callable[[], bool] = lambda: True) -> list[Path]:
     """Removes the results of a run, or only what it left half-done when it was interrupted.
 
     Args:
@@ -276,7 +274,9 @@ def clean_folder(
     if not workspace.root.is_dir():
         return []
     if not workspace.is_run:
-        raise InputError(f"{folder} is not the folder of a run. Name a recipe, or a folder such as saved_models/digits.")
+        raise InputError(
+            f"{folder} is not the folder of a run. Name a recipe, or a folder such as saved_models/digits."
+        )
     with workspace.locked():
         return _removed(workspace, partial_only) if agreed() else []
 

@@ -59,7 +59,7 @@ def measured_baseline(artifacts: Mapping[str, Artifact]) -> Artifact | None:
 
 
 def as_fast(figures: Mapping[str, float | None], before: Mapping[str, float | None]) -> bool:
-    """Whether two models are as fast as each other: their medians differ by less than the latency of one of them varies.
+    """Whether two models are as fast as each other: their medians differ by less than either varies.
 
     Args:
         figures: The figures of one by name, its latency's median and 90th percentile among them.

@@ -47,7 +47,7 @@ class Cells:
 
 
 class FittedTable:
-    """The first of some tables whose numbers fit the terminal, and a line on what has no room; or rows of several lines.
+    """The first of some tables whose numbers fit the terminal, and what has no room; or rows of several lines.
 
     Args:
         *alternatives: The same rows, each time with less in them; the first has all.

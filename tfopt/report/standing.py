@@ -1,4 +1,4 @@
-"""How a run stands, in lines below its table: gates that failed, stages that are not finished, a recipe that changed."""
+"""How a run stands, in lines below its table: failed gates, unfinished stages, a recipe that was changed."""
 
 from __future__ import annotations
 
