@@ -68,3 +68,8 @@ def test_a_run_goes_on_when_its_reader_goes_away(tmp_path):
     assert (ran.returncode, ran.stderr) == (0, "")
     assert (tmp_path / "saved_models" / "r" / "b" / "model.keras").is_file()
     assert (tmp_path / "saved_models" / "r" / "report.html").is_file()
+
+
+def test_a_closed_output_is_no_fault():
+    ran = subprocess.run(["sh", "-c", '"$0" -m tfopt stages >&-', sys.executable], stderr=subprocess.PIPE, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")

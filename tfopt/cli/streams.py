@@ -70,13 +70,12 @@ def lasting_streams() -> Iterator[list[OSError]]:
     """Makes Python's two streams lasting in the block; yields the list of what went wrong on standard output."""
     faults: list[OSError] = []
     token = _faults.set(faults)
-    out, err = lasting(sys.stdout), lasting(sys.stderr, error=True)
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                yield faults
-            finally:
-                out.flush()
-                err.flush()
-    finally:
-        _faults.reset(token)
+    with contextlib.ExitStack() as stack:
+        stack.callback(_faults.reset, token)
+        nowhere = stack.enter_context(open(os.devnull, "w"))  # Python has no stream where the descriptor is closed
+        out, err = lasting(sys.stdout or nowhere), lasting(sys.stderr or nowhere, error=True)
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        stack.callback(err.flush)
+        stack.callback(out.flush)
+        yield faults

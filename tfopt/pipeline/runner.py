@@ -29,6 +29,7 @@ from tfopt.user_code import describe
 
 # Time beyond `start_timeout` for TensorFlow itself to notice that the other workers did not start.
 GRACE_SECONDS = 15
+NOTHING_REMOVED = "Nothing was removed."
 # Errors of the operating system where a folder cannot be written or the disk is full.
 NO_PLACE = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT)
 
@@ -277,7 +278,7 @@ def clean_folder(folder: Path, partial_only: bool = False, agreed: Callable[[], 
         raise InputError(
             f"{folder} is not the folder of a run. Name a recipe, or a folder such as saved_models/digits."
         )
-    with workspace.locked():
+    with workspace.locked(NOTHING_REMOVED):
         return _removed(workspace, partial_only) if agreed() else []
 
 

@@ -150,8 +150,11 @@ class Workspace:
         return any(self.root.glob(f"*/{RECORD}"))
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, way: str = "Choose another with --out.") -> Iterator[None]:
         """Holds the folder. The lock is the operating system's: it falls when its process dies, however it dies.
+
+        Args:
+            way: The sentence that helps where the folder cannot be written; that of a run if not given.
 
         Raises:
             InUseError: Another process holds it.
@@ -170,7 +173,7 @@ class Workspace:
                 f"{self.root} is in use by process {holder}. Wait for it, or run with another --out."
             ) from None
         except OSError as error:
-            raise StorageError(f"{self.root} cannot be written: {error.strerror}. Choose another with --out.") from None
+            raise StorageError(f"{self.root} cannot be written: {error.strerror}. {way}") from None
         try:
             with storage_errors(self.root):
                 owner.write_text(f"{os.getpid()}\n")
