@@ -134,3 +134,15 @@ def test_the_text_of_a_conversion_has_both_sizes(model, tmp_path):
     made = results(model, tmp_path)["Conversion"]
     assert made.float_bytes == len(tfopt.convert(model, "float32"))
     assert f"{len(made.content):,} B, {made.float_bytes:,} B in float32" in repr(made)
+
+
+def test_a_run_is_shown_with_the_heads_and_units_of_its_report(tmp_path):
+    metrics = {"accuracy": 0.5, "raw_bytes": 12_345.0, "latency_median_seconds": 4.7e-7, "latency_p90_seconds": 4.9e-7}
+    made = Artifact("int8", "quantize", tmp_path, "m.tflite", "tflite", "k", (), metrics, ("accuracy",))
+    result = Result({"int8": made}, (), tmp_path)
+    assert repr(result).splitlines()[1] == (
+        "  int8  accuracy 0.5000, raw 12,345 B, latency (median / p90) 0.47 \N{MICRO SIGN}s / 0.49 \N{MICRO SIGN}s"
+    )
+    cells = Cells(result._repr_html_())
+    assert cells.found["th"] == ["stage", "accuracy", "raw", "latency (median / p90)"]
+    assert result.records()[0]["latency_median_seconds"] == 4.7e-7

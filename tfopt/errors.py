@@ -140,13 +140,16 @@ class GateError(TfoptError):
         message: One line: which file is less accurate than was allowed, and by how much.
         artifacts: The artifacts of the run by the names of their stages.
         folder: The run's folder, with the artifacts and reports.
+        result: What `tfopt.run` returns where all gates are met; None where no whole run stands behind the error.
     """
 
     exit_code = 3
 
-    def __init__(self, message: str, artifacts: Mapping[str, Any] | None = None, folder: Path = Path()):
+    def __init__(
+        self, message: str, artifacts: Mapping[str, Any] | None = None, folder: Path = Path(), result: Any = None
+    ):
         super().__init__(message)
-        self.artifacts, self.folder = dict(artifacts or {}), folder
+        self.artifacts, self.folder, self.result = dict(artifacts or {}), folder, result
 
 
 class TfoptWarning(UserWarning):

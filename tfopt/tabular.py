@@ -13,7 +13,7 @@ LINES, ROWS = 6, 200
 
 
 class Tabular:
-    """Base of results that are tables. A subclass gives the `title` and the `records`."""
+    """Base of results that are tables. A subclass gives `title` and `records`, and words for them in `shown`."""
 
     @property
     def title(self) -> str:
@@ -24,16 +24,20 @@ class Tabular:
         """The rows of the table, each with its values by column."""
         raise NotImplementedError
 
+    def shown(self) -> list[dict[str, Any]]:
+        """The rows as people read them, in text and HTML; the records, unless a subclass has words for them."""
+        return self.records()
+
     def __repr__(self) -> str:
         """The title and the first rows."""
-        rows = self.records()
+        rows = self.shown()
         lines = [f"{type(self).__name__}: {self.title}", *(f"  {_in_line(row)}" for row in rows[:LINES])]
         more = [f"  ... {len(rows) - LINES} more rows; to_pandas() has all"] if len(rows) > LINES else []
         return "\n".join([*lines, *more])
 
     def _repr_html_(self) -> str:
         """The table for a notebook."""
-        rows = self.records()
+        rows = self.shown()
         columns = _columns(rows)
         head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
         body = "".join(

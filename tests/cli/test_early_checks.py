@@ -105,6 +105,7 @@ OTHERS = {
     "inputs of a shape": (["convert", "good.keras", "--data", "wide.npy"], "takes samples of shape (4,)"),
     "inputs missing": (["sensitivity", "good.keras", "--data", "none.npy"], "there is no file"),
     "inputs by a function": (["convert", "good.keras", "--data", "model.py:load"], "has no 'load'"),
+    "a recipe to convert": (["convert", "good.yaml"], "is a recipe and no model file: tfopt run good.yaml"),
     "labels missing": (["sensitivity", "good.keras", "--prune", "--data", "unlabelled.npz"], "no y_train"),
     "metric": (["sensitivity", "good.keras", "--prune", "--data", "data.npz", "--metric", "acuracy"], "Did you mean"),
     "target": (["sensitivity", "good.keras", "--prune", "--data", "data.npz", "--target", "2"], "between 0 and 1"),

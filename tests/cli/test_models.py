@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 import tfopt
 from tests.report.html_page import check
-from tfopt.cli import main
+from tfopt.cli import main, models
 from tfopt.tflite.file import read
 from tfopt.tflite.interpreter import Runner
 
@@ -344,6 +344,7 @@ def test_inspect_of_a_runs_file_shows_the_layers_and_of_another_slim_file_says_w
     assert code == 0
     assert "stem" in out
     assert "zeros in kernels" in out
+    assert next(line for line in out.splitlines() if "kind" in line).split()[1] == "kind", "there are no names to show"
     (tmp_path / "alone.tflite").write_bytes(path.read_bytes())
     out = command("inspect", "alone.tflite")[1]
     assert "stem" not in out
@@ -420,3 +421,12 @@ def test_a_snippet_that_cannot_be_is_one_line(command, made):
         assert (code, out) == (2, "")
         assert words in err
         assert err.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_computed(command, files, tmp_path, monkeypatch):
+    (tmp_path / "disk").mkdir()
+    monkeypatch.setattr(models.os, "access", lambda path, mode: path.name != "disk")
+    code, out, err = command("convert", "model.keras", "--mode", "dynamic", "--out", "disk/m.tflite")
+    assert (code, out) == (1, "")
+    assert err == "disk/m.tflite cannot be written: its folder is read-only. Name a file in another folder.\n"
+    assert not list((tmp_path / "disk").iterdir())

@@ -349,3 +349,36 @@ def test_one_sample_is_compared_and_judged_to_be_too_few(tmp_path):
     found = tfopt.compare(*paths, data=(np.ones((1, 6), np.float32), np.array([0.5])), seconds=0.01)
     assert np.isnan(found.models[1].difference.p)
     assert words.differences(found).rows[0][-1] == words.UNTOLD
+
+
+def test_models_in_memory_and_bytes_of_files_are_compared_as_their_files_are(folder):
+    model = classifier()
+    content = tfopt.convert(model, "float32")
+    found = tfopt.compare(model, content, "plain.tflite", data="labelled.npz", seconds=0.01)
+    assert [one.name for one in found.models] == [model.name, "model 2", "plain.tflite"]
+    assert found.models[1].scores == found.models[2].scores
+    assert found.models[1].bytes == len(content)
+    assert found.models[1].agreement == 1
+
+
+def test_a_recipe_as_data_is_its_test_split(folder):
+    files = ("plain.tflite", "runs/a/quantize/model.tflite")
+    by_recipe = tfopt.compare(*files, data="a.yaml", seconds=0.01)
+    assert by_recipe.data == "a"
+    assert by_recipe.models[0].scores == tfopt.compare(*files, data=arrays(0), seconds=0.01).models[0].scores
+
+
+def test_where_one_path_is_long_all_files_have_the_ends_of_theirs(folder, tmp_path):
+    deep = tmp_path / "a-folder-with-a-name-that-is-rather-long" / "stage"
+    deep.mkdir(parents=True)
+    for name in ("model.tflite", "other.tflite"):
+        (deep / name).write_bytes((folder / "plain.tflite").read_bytes())
+    given = ("runs/a", "plain.tflite", deep / "model.tflite", deep / "other.tflite")
+    found = tfopt.compare(*given, seconds=0.01)
+    assert [one.name for one in found.models] == ["a", "plain.tflite", "stage/model.tflite", "other.tflite"]
+
+
+def test_the_bytes_of_a_keras_file_are_said_to_be_an_archives(folder):
+    found = tfopt.compare("plain.tflite", "plain.keras", data="labelled.npz", seconds=0.01)
+    assert [line for line in words.sentences(found) if line.startswith("bytes of plain.keras: the archive")]
+    assert "archive" not in " ".join(words.sentences(replace(found, models=found.models[:1])))

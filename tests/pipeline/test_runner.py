@@ -238,8 +238,9 @@ def test_the_data_function_sees_the_files_beside_it_and_new_data_runs_every_stag
 
 
 def test_a_gate_that_is_not_met_raises_after_the_report_was_written(project):
-    with pytest.raises(GateError, match="not accurate enough"):
+    with pytest.raises(GateError, match="not accurate enough") as caught:
         tfopt.run(recipe("copy", "gate: {failed: not accurate enough}", "copy: {name: late, after: copy}"))
+    assert caught.value.result.path == project / "saved_models" / "r" / "late" / "model.keras"
     folder = project / "saved_models" / "r"
     assert json.loads((folder / "report.json").read_text())["passed"] is False
     assert (folder / "copy" / "model.keras").is_file()

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
@@ -477,3 +478,12 @@ def test_every_reference_in_the_schema_leads_somewhere():
     schema = json_schema()
     for name in re.findall(r'"#/\$defs/([^"]+)"', json.dumps(schema)):
         assert name in schema["$defs"]
+
+
+def test_the_text_of_a_recipe_names_its_objects_and_has_none_of_their_arrays():
+    pair = (np.arange(4000.0).reshape(2000, 2), np.zeros(2000))
+    recipe = tfopt.Recipe(name="r", model="m.py:build", data=(pair, pair), stages=["verify"])
+    text = repr(recipe)
+    assert text.startswith("Recipe(name='r', model='m.py:build', data=")
+    assert "array" not in text
+    assert len(text) < 300

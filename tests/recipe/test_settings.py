@@ -5,6 +5,7 @@ from typing import ClassVar
 import pytest
 from pydantic import Field, ValidationError, field_validator
 
+import tfopt
 from tfopt.errors import InputError, RecipeError, did_you_mean
 from tfopt.recipe.settings import Settings
 
@@ -165,3 +166,23 @@ def test_settings_cannot_be_changed_afterwards():
 
 def test_descriptions_come_from_the_line_below_a_field():
     assert Outer.model_fields["size"].description == "How large."
+
+
+def test_a_value_without_a_name_is_one_line_that_shows_how():
+    with pytest.raises(RecipeError, match=r"^Prune takes its settings by name: Prune\(.*=\.\.\.\)\. Received: 0\.8\.$"):
+        tfopt.Prune(0.8)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"stages": []}, "recipe.stages is a list with 1 or more in it. Received: []."),
+        ({"stages": {"train": {}}}, "recipe.stages is a list of stages, each written `- kind: {settings}`. Received: "),
+        ({"name": "my run"}, "recipe.name is made of letters, digits, dots, hyphens and underscores, the first "),
+    ],
+    ids=["no stages", "a mapping of stages", "a name with a space"],
+)
+def test_a_recipe_is_refused_in_our_own_words(given, sentence):
+    with pytest.raises(RecipeError) as caught:
+        tfopt.Recipe(**{"name": "r", "model": "m.py:f", "data": "digits", "stages": ["verify"], **given})
+    assert str(caught.value).startswith(sentence)

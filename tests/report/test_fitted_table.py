@@ -75,7 +75,7 @@ def test_a_wide_terminal_has_a_line_for_a_row_and_all_columns():
 def test_a_narrow_one_has_fewer_columns_and_then_lines_below_the_name():
     cells = Cells(("layer", "bytes", "zeros"), (("the first", "1,234,567", "55.0%"),))
     fewer = drawn(FittedTable(cells, cells.without("zeros")), 24)
-    assert "zeros" not in fewer
+    assert "55.0%" not in fewer
     assert "1,234,567" in fewer
     assert drawn(FittedTable(cells, cells.without("zeros")), 20).splitlines() == [
         "the first",
@@ -130,3 +130,10 @@ def test_a_finished_epoch_stays_on_the_screen_with_all_that_was_logged(width):
 def test_a_terminal_that_cannot_move_its_cursor_gets_lines(monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     assert isinstance(screen.progress(Console(force_terminal=True)), screen.PlainProgress)
+
+
+def test_a_table_with_fewer_columns_names_those_it_has_no_room_for():
+    cells = Cells(("layer", "bytes", "zeros"), (("the first", "1,234,567", "55.0%"),))
+    assert drawn(FittedTable(cells, cells.without("zeros")), 24).splitlines()[-1] == "no room for zeros"
+    assert "no room" not in drawn(FittedTable(cells, cells.without("zeros")), 40)
+    assert "no room" not in drawn(FittedTable(cells, cells.without("zeros")), 20)

@@ -112,3 +112,13 @@ def test_a_metric_is_told_in_its_own_words_and_direction(metric, before, after, 
 def test_the_sentence_has_the_points_of_the_table(metric):
     _, said = score_clause(metric, 0.9, 0.8766)
     assert said.startswith(change(metric, -0.0234).removeprefix("-"))
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [(1.30e-6, "equal speed"), (1.36e-6, "equal speed"), (1.0e-6, "1.3x faster")],
+    ids=["faster within", "slower within", "faster"],
+)
+def test_a_latency_within_the_spread_of_the_other_is_no_difference(after, words):
+    start = Baseline("train", {"accuracy": 0.9806}, 607_120, 565_849, 1.33e-6, 1.39e-6)
+    assert words in said(baseline=start, latency_median_seconds=after, latency_p90_seconds=after + 1e-8)

@@ -13,6 +13,7 @@ from tfopt.quantization import convert_with_notes
 from tfopt.quantization.sensitivity import Group, Sensitivity
 from tfopt.recipe.export import Export
 from tfopt.report import quantization as words
+from tfopt.report.quantization import figure_lines
 
 
 @pytest.fixture(scope="module")
@@ -103,4 +104,14 @@ def test_layers_that_spoil_the_model_alone_are_said_to_be_kept_out():
     assert words.sensitivity_remarks([*fine, *spoiled]) == [
         "int8 of one of these alone leaves an SNR below 10 dB; keep them in float: log, stem",
         "int4 of one of these alone leaves an SNR below 10 dB; keep them in int8: head",
+    ]
+
+
+def test_what_was_measured_of_a_conversion_is_in_words_with_units():
+    figures = {"calibration_snr_db": 51.4667, "calibration_max_error": 0.00123456, "arena_bytes": 12345, "own": 0.5}
+    assert figure_lines(figures) == [
+        "SNR of the outputs on calibration samples, against the float32 file: 51.5 dB",
+        "largest error of an output on calibration samples: 0.001235",
+        "tensor arena: 12,345 B",
+        "own: 0.5",
     ]

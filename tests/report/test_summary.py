@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tfopt.errors import InputError
-from tfopt.recipe.artifact import Artifact, Skipped, Workspace
+from tfopt.recipe.artifact import BASELINE, Artifact, Skipped, Workspace
 from tfopt.recipe.details.verification import AccuracyGate, GatedFile
 from tfopt.report import console as screen
 from tfopt.report import summary
@@ -195,7 +195,7 @@ def test_the_table_on_the_screen_has_the_same_rows(artifacts):
 
 
 def test_a_summary_is_a_few_words(artifacts):
-    assert screen.summary(artifacts["prune"]) == "accuracy 0.9200, sparsity 0.8000, 1 left as they were"
+    assert screen.summary(artifacts["prune"]) == "accuracy 0.9200, sparsity 0.8000, left as they were: last/bias"
     assert screen.summary(artifacts["benchmark"]) == "12,345 B, 1.25 ms"
     assert screen.summary(artifacts["source"]) == ""
 
@@ -259,3 +259,37 @@ def test_progress_on_a_terminal_can_be_closed_in_the_middle_of_a_stage():
         console.print("the end", highlight=False)
 
     assert "the end" in printed(show, force_terminal=True)
+
+
+def test_the_time_left_does_not_count_what_comes_before_the_second_epoch(monkeypatch):
+    """After going on: 100 s until the first epoch is done, and 2 s for each after it."""
+    now = iter([0.0, 100.0, 102.0, 104.0])
+    monkeypatch.setattr(screen.time, "monotonic", lambda: next(now))
+
+    def show(console):
+        progress = screen.PlainProgress(console)
+        progress.stage("train", "train", 1, 1)
+        for epoch in (18, 19, 20):
+            progress.epoch(epoch, 60, {})
+
+    assert [line.split()[-3] for line in printed(show).splitlines()[2:]] == ["82", "80"]
+
+
+def test_a_latency_that_differs_by_less_than_it_varies_is_as_fast(artifacts):
+    def row(median, p90):
+        metrics = {"latency_median_seconds": median, "latency_p90_seconds": p90}
+        return replace(artifacts["int8"], metrics=metrics)
+
+    before = replace(row(1.33e-6, 1.39e-6), name=BASELINE, kind=BASELINE, parents=("start",), format="tflite")
+    before = replace(before, files={"start": before.metrics})
+    found = {"start": replace(artifacts["int8"], name="start", metrics={}), "int8": row(1.30e-6, 1.31e-6)}
+    rows = {row.stage: row for row in summary.rows({**found, BASELINE: before})}
+    assert summary.remarks(rows["int8"], ("accuracy",))[-1] == "as fast"
+    rows = {row.stage: row for row in summary.rows({**found, "int8": row(1.0e-6, 1.01e-6), BASELINE: before})}
+    assert summary.remarks(rows["int8"], ("accuracy",))[-1] == "1.3x"
+
+
+def test_files_whose_accuracy_is_not_measured_are_named_with_the_way_out(artifacts):
+    assert screen.unmeasured(artifacts) is None
+    bare = {name: artifacts[name] for name in ("source", "train", "int8")}
+    assert screen.unmeasured(bare) == "note  accuracy of int8 is not measured: add verify to the recipe"

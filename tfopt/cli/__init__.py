@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from tfopt.cli import compare, learning_rate, models, recipes, searching, sensitivity, words
-from tfopt.cli.choices import Command
+from tfopt.cli.choices import Command, typing_mistake
 from tfopt.cli.screen import relative_path
+from tfopt.cli.streams import lasting_streams
 
 app = typer.Typer(
     help="A Keras 3 model and a short recipe in; the smallest, fastest .tflite that keeps its accuracy out.",
@@ -56,18 +59,40 @@ def main() -> None:
     """Runs the command: a TfoptError is one line and its exit code; an unexpected error has the end of its log too."""
     from tfopt.errors import TfoptError
 
+    with lasting_streams() as faults:
+        try:
+            sys.exit(_code(faults))
+        except TfoptError as error:
+            sys.stderr.write(f"{error}\n")
+            if error.log and error.unexpected and (lines := _lines(error.log)[-LOG_TAIL:]):
+                sys.stderr.write(f"-- the end of {relative_path(error.log)} --\n" + "\n".join(lines) + "\n")
+            if error.in_cluster:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(error.exit_code)
+            sys.exit(error.exit_code)
+
+
+def _code(faults: list[OSError]) -> int:
+    """The exit code of the command; mistakes in its words are a line, as all others."""
+    from tfopt.errors import InputError, StorageError
+
     try:
-        app()
-    except TfoptError as error:
-        sys.stderr.write(f"{error}\n")
-        if error.log and error.unexpected and (lines := error.log.read_text(errors="replace").splitlines()[-LOG_TAIL:]):
-            sys.stderr.write(f"-- the end of {relative_path(error.log)} --\n" + "\n".join(lines) + "\n")
-        if error.in_cluster:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(error.exit_code)
-        sys.exit(error.exit_code)
-    except SystemExit as stop:
-        if stop.code == INTERRUPTED:  # Typer turns Ctrl-C into this
-            sys.stderr.write("interrupted: run the same command to go on\n")
-        raise
+        code = app(standalone_mode=False) or 0
+    except TyperException as error:
+        if not str(error.format_message()):  # no command at all, whose help was shown
+            return error.exit_code
+        raise InputError(typing_mistake(error)) from error
+    except typer.Abort:
+        sys.stderr.write("aborted: nothing was changed\n")
+        return 1
+    if code == INTERRUPTED:  # Typer turns Ctrl-C into this
+        sys.stderr.write("interrupted: run the same command to go on\n")
+    sys.stdout.flush()
+    if faults and not code:
+        raise StorageError(f"standard output cannot be written: {faults[0].strerror or faults[0]}.")
+    return code
+
+
+def _lines(log: Path) -> list[str]:
+    return log.read_text(errors="replace").splitlines()

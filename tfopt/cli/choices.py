@@ -1,4 +1,4 @@
-"""Help texts that list the entries of registries, which are walked only when help is shown."""
+"""Help texts that list the entries of registries, walked only when help is shown; mistakes in a command's words."""
 
 from __future__ import annotations
 
@@ -23,6 +23,27 @@ class Command(TyperCommand):
             if text and _REGISTRY.search(text):
                 parameter.help = _REGISTRY.sub(lambda found: _names(found[1]), text)  # type: ignore[attr-defined]
         super().format_help(ctx, formatter)
+
+
+def typing_mistake(error: Any) -> str:
+    """The line that says what is wrong with a command as it was typed, and where its words are explained.
+
+    Args:
+        error: Typer's exception, with the parameter and the command where it knows them.
+    """
+    from pydantic import ValidationError
+
+    from tfopt.recipe.settings import rule
+
+    context = getattr(error, "ctx", None)
+    cause = error.__cause__
+    if isinstance(cause, ValidationError) and getattr(error, "param", None) is not None:
+        [first, *_] = cause.errors(include_url=False)
+        if sentence := rule(first):
+            return f"{error.param.opts[0]} {sentence}. Received: {first['input']!r}."
+    message = " ".join(str(error.format_message()).split()).rstrip(".")
+    way = f" See: {context.command_path} --help" if context else ""
+    return f"{message}{'' if message.endswith('?') else '.'}{way}"
 
 
 def _names(registry: str) -> str:

@@ -24,7 +24,7 @@ def compare(
         str | None,
         typer.Option(
             "--data",
-            help="Labelled samples: an .npz file of x and y, or a recipe's data, of which the test split is taken. "
+            help="Labelled samples: an .npz file of x and y, or a recipe or its data, of which the test split counts. "
             "That of the runs if not given.",
         ),
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
-from tfopt.cli.screen import open_console, print_json, print_table, print_warnings, relative_path
+from tfopt.cli.screen import ELSEWHERE, open_console, print_json, print_table, print_warnings, relative_path
 from tfopt.cli.usage import conversion_lines, print_snippet, usage_lines
 
 if TYPE_CHECKING:
@@ -108,25 +109,35 @@ def _write(
     with tempfile.TemporaryDirectory(prefix="tfopt-") as folder, answer.log(Path(folder)):
         converted = _converted(model, export, inputs, Path(folder) / LOG)
     partial = file.with_name(f"{file.name}.partial")
-    with storage_errors(file):
-        partial.write_bytes(converted.content)
-        partial.replace(file)
+    with storage_errors(file, ELSEWHERE):
+        try:
+            partial.write_bytes(converted.content)
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
     return file, converted
 
 
 def check_folder(file: Path) -> None:
-    """Refuses a file in a folder that is not there, before anything is computed."""
-    from tfopt.errors import InputError
+    """Refuses a file in a folder that is not there or cannot be written, before anything is computed."""
+    from tfopt.errors import InputError, StorageError
 
     if not file.parent.is_dir():
         raise InputError(f"there is no folder {file.parent}. Make it, or name another file.")
+    if file.is_dir():
+        raise InputError(f"{file} is a folder. Name a file in it, such as {file / 'made'}.")
+    if not os.access(file.parent, os.W_OK):
+        raise StorageError(f"{file} cannot be written: its folder is read-only. {ELSEWHERE}")
 
 
 def check_files(model: Path, data: str | None, trust: bool) -> InputSource | None:
     """Checks a model and the inputs for it before TensorFlow is imported, which takes seconds; returns the inputs."""
     from tfopt.data.input_source import InputSource
+    from tfopt.errors import ModelError
     from tfopt.models import stored_model
 
+    if model.suffix in (".yaml", ".yml"):
+        raise ModelError(f"{model} is a recipe and no model file: tfopt run {model} makes what it says.")
     stored_model.check(model, trust=trust)
     return None if data is None else InputSource(data, stored_model.input_shapes(model))
 
@@ -145,9 +156,9 @@ def _converted(model: Path, export: Export, given: _Inputs, log: Path) -> Conver
     from tfopt.output_capture import captured
     from tfopt.recipe.export import MODES
 
+    source = check_files(model, given.data, given.trust)
     if MODES[export.mode].static and given.data is None:
         raise InputError(f"{export.mode} needs representative inputs: give --data, such as --data x_train.npy.")
-    source = check_files(model, given.data, given.trust)
     with captured(log):  # TensorFlow prints when it is imported
         from tfopt.models import loading, signature
         from tfopt.models.keras2.migration import OutputCheck
@@ -179,7 +190,7 @@ def _in_options(text: str, options: Iterable[tuple[str, str]]) -> str:
 
 
 def _show(converted: Conversion, file: Path, answer: Answer) -> None:
-    from tfopt.report.quantization import conversion_record, totals
+    from tfopt.report.quantization import conversion_record, figure_lines, totals
 
     if not answer.plain:
         if answer.as_json:
@@ -192,7 +203,7 @@ def _show(converted: Conversion, file: Path, answer: Answer) -> None:
     _print_audit(console, converted.audit.rows)
     lines = [f"note  {note}" for note in converted.notes]
     lines += [f"left  {skipped.where}: {skipped.reason}" for skipped in converted.skipped]
-    lines += [f"{name}  {value:,.6g}" for name, value in converted.figures.items()]
+    lines += figure_lines(converted.figures)
     lines += [f"file  {relative_path(file.resolve())}  {totals(converted)}"]
     lines += conversion_lines(converted.content, converted.preparation, file)
     for line in lines:
@@ -247,16 +258,17 @@ def inspect(
         "output",
         "parameters",
         "bytes",
-        "zeros",
+        "zeros in all",
     )
     rows = []
     for part in contents.parts:
         share = f"{part.zeros / part.parameters:.1%}" if part.parameters else "-"
         rows.append((part.name, part.kind, part.dtype, part.shape, f"{part.parameters:,}", f"{part.bytes:,}", share))
     console = open_console()
-    print_table(console, headers, rows, left=2)
-    _show_audit(console, file, slim=contents.format == "tflite" and not any(part.name for part in contents.parts))
-    total = f"{contents.parameters:,} parameters, {contents.zeros:,} of them zero"
+    unnamed = not any(part.name for part in contents.parts)
+    print_table(console, headers[unnamed:], [row[unnamed:] for row in rows], left=2 - unnamed)
+    _show_audit(console, file, slim=contents.format == "tflite" and unnamed)
+    total = f"{contents.parameters:,} parameters, biases among them, {contents.zeros:,} of them zero"
     if contents.bytes is not None:  # a SavedModel is a folder
         total += f"; {contents.bytes:,} B, gzip -9 {contents.gzip_bytes:,} B"
     ends = [f"in   {', '.join(contents.inputs)}", f"out  {', '.join(contents.outputs)}"]

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tfopt.recipe.recipe import Recipe
 
 RecipeFile = Annotated[Path, typer.Argument(help="A YAML recipe, such as pipelines/digits.yaml.")]
+RunFolder = Annotated[
+    Path, typer.Argument(help="A recipe such as pipelines/digits.yaml, or its folder, saved_models/digits.")
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder for results.")]
 DataOption = Annotated[
     str | None, typer.Option("--data", help="Data to use instead of the recipe's, such as mnist.npz or keras:mnist.")
@@ -65,14 +68,13 @@ def execute(recipe: Recipe, out: Path, answer: Answer, join: bool = False) -> No
     """
     from tfopt.errors import GateError
     from tfopt.pipeline import runner
-    from tfopt.pipeline.result import Result
 
     console = open_console()
     try:
         with shown_later(), answer.log(out / recipe.name):
             result = runner.run(recipe, out, answer.progress(console), join)
     except GateError as error:
-        show_result(console, Result(error.artifacts, (), error.folder), answer)
+        show_result(console, error.result, answer)
         raise
     if result.leads:
         show_result(console, result, answer)
@@ -120,27 +122,31 @@ def validate(
 
 
 def report(
-    folder: Annotated[
-        Path,
-        typer.Argument(help="A recipe such as pipelines/digits.yaml, or its folder, saved_models/digits."),
-    ],
+    folder: RunFolder,
     out: Out = SAVED_MODELS,
     json_only: Annotated[bool, typer.Option("--json", help="Print report.json instead of the table.")] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open report.html in the browser.")] = False,
 ) -> None:
     """Write report.json, report.md and report.html again from the committed results, and show the table."""
+    from tfopt.errors import StorageError
     from tfopt.recipe.artifact import PAGE, storage_errors
     from tfopt.report import summary
 
-    if folder.suffix in (".yaml", ".yml") and folder.is_file():
-        folder = out / load(folder, None, None).name
+    recipe = load(folder, None, None) if folder.suffix in (".yaml", ".yml") and folder.is_file() else None
+    folder = out / recipe.name if recipe else folder
     artifacts = summary.collect(folder)
-    with storage_errors(folder):
-        summary.write(artifacts, folder.resolve())
+    unwritten = None
+    try:
+        with storage_errors(folder, "The table is of its results; the reports in it are as they were."):
+            summary.write(artifacts, folder.resolve())
+    except StorageError as error:  # results can be read where nothing can be written
+        unwritten = error
     if json_only:
         print_json(summary.as_record(artifacts))
     else:
-        show_folder(open_console(), folder)
+        show_folder(open_console(), folder, recipe)
+    if unwritten:
+        sys.stderr.write(f"note: {unwritten}\n")
     if open_page:
         _open(folder.resolve() / PAGE)
 
@@ -154,7 +160,7 @@ def _open(page: Path) -> None:
 
 
 def clean(
-    recipe: RecipeFile,
+    recipe: RunFolder,
     out: Out = SAVED_MODELS,
     partial: Annotated[bool, typer.Option("--partial", help="Only what an interrupted run left half-done.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -162,15 +168,29 @@ def clean(
     """Remove the results of a recipe."""
     from tfopt.pipeline import runner
 
-    loaded = load(recipe, None, None)
-    folder = out / loaded.name
-    if folder.is_dir() and not yes and not partial:
-        typer.confirm(f"Remove {folder} and all results in it?", abort=True)
-    removed = runner.clean(loaded, out, partial)
+    folder = recipe if recipe.is_dir() else out / load(recipe, None, None).name
+    removed = runner.clean_folder(folder, partial, lambda: yes or partial or _agreed(folder))
     for path in removed:
         open_console().print(f"removed {relative_path(path)}", markup=False, highlight=False)
     if not removed:
         open_console().print(f"nothing to remove in {folder}", markup=False, highlight=False)
+
+
+def _agreed(folder: Path) -> bool:
+    """Asks whether the results may go; where nobody can answer, the option that answers is named."""
+    from tfopt.errors import InputError
+
+    question = f"Remove {folder} and all results in it?"
+    try:
+        agreed = typer.confirm(question)
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        typer.echo()
+        raise InputError(f"nobody answered whether to remove {folder}. Say so with --yes.") from None
+    if not agreed:
+        raise typer.Abort
+    return True
 
 
 def load(
@@ -199,6 +219,7 @@ def show_result(console: Console, result: Result, answer: Answer) -> None:
         print_path(result.path)
     else:
         console.print(screen.table(result.artifacts))
+        _show_unmeasured(console, result.artifacts)
     _show_warnings(result.artifacts)
     if not answer.plain:
         return
@@ -206,15 +227,27 @@ def show_result(console: Console, result: Result, answer: Answer) -> None:
     _show_reports(console, result.folder)
 
 
-def show_folder(console: Console, folder: Path) -> None:
-    """Shows the table and reports of a folder with results."""
+def show_folder(console: Console, folder: Path, recipe: Recipe | None = None) -> None:
+    """Shows the table and reports of a folder with results, and how its run stands against the recipe as it is now."""
     from tfopt.report import console as screen
     from tfopt.report import summary
+    from tfopt.report.standing import standing
 
     artifacts = summary.collect(folder)
-    console.print(screen.table(artifacts))
+    if summary.rows(artifacts):
+        console.print(screen.table(artifacts))
+    _show_unmeasured(console, artifacts)
     _show_warnings(artifacts)
+    for line in standing(folder.resolve(), artifacts, recipe):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     _show_reports(console, folder.resolve())
+
+
+def _show_unmeasured(console: Console, artifacts: Mapping[str, Artifact]) -> None:
+    from tfopt.report.console import unmeasured
+
+    if line := unmeasured(artifacts):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_warnings(artifacts: Mapping[str, Artifact]) -> None:

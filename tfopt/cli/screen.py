@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tfopt.cli.streams import lasting
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,21 +18,29 @@ if TYPE_CHECKING:
     from tfopt.report.page import Page
 
 PIPE_WIDTH = 120
+ELSEWHERE = "Name a file in another folder."
 
 
 def open_console(error: bool = False) -> Console:
     """A console on a copy of standard output, or of the error stream, which capturing does not redirect.
 
-    In a pipe it is wide and draws no bars, whatever FORCE_COLOR says of colours. Rich reads NO_COLOR and TERM.
+    In a pipe it is wide, or as wide as COLUMNS says, and draws no bars, whatever FORCE_COLOR says of colours. Rich
+    reads NO_COLOR and TERM.
     """
     from rich.console import Console
 
     from tfopt.output_capture import terminal
 
-    stream = terminal(2 if error else 1)
+    stream = lasting(terminal(2 if error else 1), error)
     if stream.isatty():
         return Console(file=stream)
-    return Console(file=stream, width=PIPE_WIDTH, soft_wrap=True, force_interactive=False)
+    return Console(file=stream, width=_pipe_width(), soft_wrap=True, force_interactive=False)
+
+
+def _pipe_width() -> int:
+    """The width of what goes into a pipe or a file: that of COLUMNS, where it is set."""
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() and int(columns) > 0 else PIPE_WIDTH
 
 
 def relative_path(path: Path) -> Path:
@@ -59,7 +70,7 @@ def write_page(file: Path | None, page: Callable[[], Page]) -> None:
     from tfopt.recipe.artifact import storage_errors
 
     if file is not None:
-        with storage_errors(file):
+        with storage_errors(file, ELSEWHERE):
             file.write_text(page().html(), encoding="utf-8", errors="replace")
 
 

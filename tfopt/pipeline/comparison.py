@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfopt.data import sources
 from tfopt.data.splits import Split
 from tfopt.errors import DataError, InputError
 from tfopt.metrics import Metric, compare_outputs, find_all, metrics_by_labels, scores_of
 from tfopt.metrics.paired import paired_difference
 from tfopt.output_capture import captured
 from tfopt.pipeline.contenders import Contender, check_classes, contenders, data_of_runs, same_outputs
+from tfopt.pipeline.plan import seeded
 from tfopt.recipe.artifact import TRAINED
+from tfopt.recipe.recipe import Recipe
 from tfopt.report.comparison import ComparedModel, Comparison
 
 if TYPE_CHECKING:
@@ -65,10 +69,11 @@ def compare(
         ```
 
     Args:
-        *models: Two or more: results of runs, their folders or recipes, `.tflite`, `.keras` or `.h5` files. The first
-            is the one that the others are compared with. A run stands for its last file.
-        data: Labelled samples: an `.npz` file of `x` and `y`, `(x, y)`, a `Split`, or what a recipe's `data` may be, of
-            which the test split is taken; that of the runs if not given.
+        *models: Two or more: results of runs, their folders or recipes, `.tflite`, `.keras` or `.h5` files, Keras
+            models, or bytes of a `.tflite`. The first is the one that the others are compared with. A run stands for
+            its last file.
+        data: Labelled samples: an `.npz` file of `x` and `y`, `(x, y)`, a `Split`, or a recipe or what its `data` may
+            be, of which the test split is taken; that of the runs if not given.
         metrics: Names of metrics, the one of the differences first; those of the first run or Keras model if not given.
         seconds: Seconds to time each file.
         threads: CPU threads of the timing.
@@ -81,20 +86,29 @@ def compare(
             not fit, or a metric that cannot be taken of the outputs.
         ConversionError: LiteRT cannot run a file.
     """
+    with tempfile.TemporaryDirectory(prefix="tfopt-") as scratch:
+        found = contenders(models, Path(out), Path(scratch))
+        check_classes(found)
+        asked = find_all((metrics,) if isinstance(metrics, str) else tuple(metrics), Path.cwd())
+        with captured():
+            return _compared(found, _ground(found, data, asked, trust), seconds, threads, part)
+
+
+def _ground(found: Sequence[Contender], data: Any, asked: tuple[Metric, ...], trust: bool) -> _Ground:
+    """The test split of the runs, or of the recipe that `data` names, or the samples that it is."""
     from tfopt.data.labelled import check_labelled, labelled_samples
 
-    found = contenders(models, Path(out))
-    check_classes(found)
-    asked = find_all((metrics,) if isinstance(metrics, str) else tuple(metrics), Path.cwd())
-    with captured():
-        if data is None:
-            run = data_of_runs(found)
-            ground = _Ground(run.load_data().test, run.name, asked, trust)
-        else:
-            check_labelled(data, Path.cwd())
-            name = str(data) if isinstance(data, str | Path) else "the samples given"
-            ground = _Ground(labelled_samples(data, Path.cwd()), name, asked, trust)
-        return _compared(found, ground, seconds, threads, part)
+    if data is None:
+        run = data_of_runs(found)
+        return _Ground(run.load_data().test, run.name, asked, trust)
+    if isinstance(data, str | Path) and Path(data).suffix in (".yaml", ".yml"):
+        recipe = Recipe.load(data)
+        source = sources.resolve(recipe.data, recipe.folder)
+        with seeded(recipe.seed):
+            return _Ground(sources.load(source).test, recipe.name, asked, trust)
+    check_labelled(data, Path.cwd())
+    name = str(data) if isinstance(data, str | Path) else "the samples given"
+    return _Ground(labelled_samples(data, Path.cwd()), name, asked, trust)
 
 
 def _compared(
@@ -160,6 +174,8 @@ def _load(one: Contender, path: Path, trust: bool) -> Any:
     from tfopt.models import files, loading
 
     recipe = one.recipe
+    if one.model is not None:
+        return one.model
     if recipe is None:
         return loading.as_keras3(path, trust=trust)
     source = loading.resolve(recipe.model, recipe.folder)

@@ -28,12 +28,14 @@ class Contender:
         path: The model file.
         format: `keras` or `tflite`.
         run: The folder of the run that it is the result of; None for a file.
+        model: The Keras model itself, where it is one in memory, whose file is a copy.
     """
 
     name: str
     path: Path
     format: str
     run: Path | None = None
+    model: Any = None
 
     @cached_property
     def recipe(self) -> Recipe | None:
@@ -60,12 +62,13 @@ class Contender:
             return sources.load(self.data_source)
 
 
-def contenders(given: Sequence[Any], out: Path) -> list[Contender]:
+def contenders(given: Sequence[Any], out: Path, scratch: Path) -> list[Contender]:
     """The models that were named.
 
     Args:
-        given: Folders of runs, recipes, model files, or in Python results of runs.
+        given: Folders of runs, recipes, model files, or in Python results of runs, Keras models, bytes of `.tflite`.
         out: The folder that the runs of recipes are in.
+        scratch: A folder for the files of models in memory.
 
     Raises:
         InputError: Fewer than two, one twice, or a run without results.
@@ -75,33 +78,33 @@ def contenders(given: Sequence[Any], out: Path) -> list[Contender]:
         raise InputError(
             f"a comparison takes two models or more: runs, .tflite or .keras files. Received: {len(given)}."
         )
-    found = [_contender(one, out) for one in given]
+    found = [_contender(one, out, scratch / str(number)) for number, one in enumerate(given, 1)]
     for number, one in enumerate(found):
         if any(one.path == other.path for other in found[:number]):
             raise InputError(f"{one.name} is named twice, and a model does not differ from itself. Name it once.")
     names = [one.name for one in found]
-    return [replace(one, name=_told_apart(one, found)) if _unclear(one, names) else one for one in found]
-
-
-def _unclear(one: Contender, names: Sequence[str]) -> bool:
-    return names.count(one.name) > 1 or len(one.name) > LONGEST_NAME
+    long = any(one.run is None and len(one.name) > LONGEST_NAME for one in found)  # then all files have short names
+    return [
+        replace(one, name=_told_apart(one, found)) if names.count(one.name) > 1 or (long and not one.run) else one
+        for one in found
+    ]
 
 
 def _told_apart(one: Contender, found: Sequence[Contender]) -> str:
-    """The end of a model's path, as much of it as tells it from the others."""
+    """The end of a model's path, as much of it as tells it from the others; of stages' files with the stage."""
     parts = one.path.parts
-    for count in range(1, len(parts)):
+    for count in range(2 if one.path.stem == "model" else 1, len(parts)):
         others = [other.path.parts[-count:] for other in found if other is not one]
         if parts[-count:] not in others:
             return "/".join(parts[-count:])
     return str(one.path)
 
 
-def _contender(given: Any, out: Path) -> Contender:
+def _contender(given: Any, out: Path, scratch: Path) -> Contender:
     if isinstance(given, Result):
         return _of_run(given.folder, given)
     if not isinstance(given, str | os.PathLike):
-        raise ModelError(f"a comparison takes runs, recipes and model files. Received: {given!r:.80}.")
+        return _in_memory(given, scratch)
     path = Path(given)
     if not path.exists():
         raise ModelError(f"there is no file or folder {path}.")
@@ -119,6 +122,23 @@ def _contender(given: Any, out: Path) -> Contender:
         return Contender(str(path), path.resolve(), "keras")
     refuse_foreign(path)
     raise ModelError(f"{path} is not a model file. A comparison takes runs, recipes, .tflite, .keras and .h5 files.")
+
+
+def _in_memory(given: Any, scratch: Path) -> Contender:
+    """A Keras model, or the bytes of a `.tflite`, with a file of its own."""
+    if isinstance(given, bytes):
+        scratch.mkdir(parents=True)
+        path = scratch / "model.tflite"
+        path.write_bytes(given)
+        return Contender(f"model {scratch.name}", path, "tflite")
+    if not hasattr(given, "trainable_variables"):
+        raise ModelError(f"a comparison takes runs, recipes, models and their files. Received: {given!r:.80}.")
+    from tfopt.models import files, loading
+
+    model = loading.as_keras3(given)
+    scratch.mkdir(parents=True)
+    files.save(model, scratch / "model.keras")
+    return Contender(model.name, scratch / "model.keras", "keras", model=model)
 
 
 def _of_run(folder: Path, result: Result | None = None) -> Contender:

@@ -70,3 +70,13 @@ class Result(Tabular):
             {"stage": row.stage, "kind": row.kind, "format": row.format, "baseline": row.baseline, **own}
             for row, own in zip(rows, figures, strict=True)
         ]
+
+    def shown(self) -> list[dict[str, Any]]:
+        """The rows of the report's table, with its heads and units; what no row has is left out."""
+        from tfopt.report import summary
+
+        scores = summary.score_names(self.artifacts)
+        heads = summary.headers(scores)
+        found = [dict(zip(heads, summary.told(row, scores), strict=True)) for row in summary.rows(self.artifacts)]
+        empty = {head for head in heads if all(row[head] == "-" for row in found)}
+        return [{head: "" if cell == "-" else cell for head, cell in row.items() if head not in empty} for row in found]

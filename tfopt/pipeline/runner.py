@@ -9,7 +9,7 @@ import shutil
 import traceback
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from tfopt.user_code import describe
 
 # Time beyond `start_timeout` for TensorFlow itself to notice that the other workers did not start.
 GRACE_SECONDS = 15
+NOTHING_REMOVED = "Nothing was removed."
 # Errors of the operating system where a folder cannot be written or the disk is full.
 NO_PLACE = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT)
 
@@ -62,7 +63,7 @@ def run(
 
     Raises:
         InputError: Something in the recipe, the model or the data cannot work; nothing was computed.
-        GateError: A file is less accurate than the recipe allows; all files are there.
+        GateError: A file is less accurate than the recipe allows; all files are there, and `error.result` has them.
         TrainingError, ConversionError, StorageError: A stage failed; the stages before it are there.
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
@@ -105,7 +106,7 @@ def _run(recipe: Recipe, out: str | os.PathLike[str], progress: Progress | None,
         for sentence in artifact.warnings:
             warnings.warn(f"{name}: {sentence}", TfoptWarning, stacklevel=3)
     if failures := [artifact.failed for artifact in result.artifacts.values() if artifact.failed]:
-        raise GateError(" ".join(failures), result.artifacts, result.folder)
+        raise GateError(" ".join(failures), result.artifacts, result.folder, result)
     return result
 
 
@@ -250,18 +251,39 @@ def _named_failures(name: str, log: Path) -> Iterator[None]:
 
 
 def clean(recipe: Recipe, out: Path, partial_only: bool = False) -> list[Path]:
-    """Removes a recipe's results, or only what an interrupted run left half-done.
+    """Removes a recipe's results, as `clean_folder` does those of their folder."""
+    return clean_folder(out / recipe.name, partial_only)
+
+
+def clean_folder(folder: Path, partial_only: bool = False, agreed: Callable[[], bool] = lambda: True) -> list[Path]:
+    """Removes the results of a run, or only what it left half-done when it was interrupted.
+
+    Args:
+        folder: The run's folder.
+        partial_only: Keep what is finished.
+        agreed: Asked while no other process can use the folder; nothing is removed where it is false.
 
     Returns:
         The folders that were removed.
 
     Raises:
-        StorageError: A run holds the folder.
+        InputError: The folder holds anything but a run.
+        InUseError: A run holds the folder.
+        StorageError: The folder cannot be written.
     """
-    workspace = Workspace(out / recipe.name)
+    workspace = Workspace(folder)
     if not workspace.root.is_dir():
         return []
-    with workspace.locked(), storage_errors(workspace.root):
+    if not workspace.is_run:
+        raise InputError(
+            f"{folder} is not the folder of a run. Name a recipe, or a folder such as saved_models/digits."
+        )
+    with workspace.locked(NOTHING_REMOVED):
+        return _removed(workspace, partial_only) if agreed() else []
+
+
+def _removed(workspace: Workspace, partial_only: bool) -> list[Path]:
+    with storage_errors(workspace.root, "The rest is still there."):
         if not partial_only:
             shutil.rmtree(workspace.root)
             return [workspace.root]

@@ -142,9 +142,19 @@ class Workspace:
 
     root: Path
 
+    @property
+    def is_run(self) -> bool:
+        """Whether the folder is that of a run, by what lies in it: results, finished or not, or their lock."""
+        if (self.root / LOCK).is_file() or any(self.root.glob(f"*{PARTIAL}/{KEY}")):
+            return True
+        return any(self.root.glob(f"*/{RECORD}"))
+
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, way: str = "Choose another with --out.") -> Iterator[None]:
         """Holds the folder. The lock is the operating system's: it falls when its process dies, however it dies.
+
+        Args:
+            way: The sentence that helps where the folder cannot be written; that of a run if not given.
 
         Raises:
             InUseError: Another process holds it.
@@ -163,7 +173,7 @@ class Workspace:
                 f"{self.root} is in use by process {holder}. Wait for it, or run with another --out."
             ) from None
         except OSError as error:
-            raise StorageError(f"{self.root} cannot be written: {error.strerror}. Choose another with --out.") from None
+            raise StorageError(f"{self.root} cannot be written: {error.strerror}. {way}") from None
         try:
             with storage_errors(self.root):
                 owner.write_text(f"{os.getpid()}\n")
@@ -201,6 +211,14 @@ class Workspace:
             return (self.partial(name) / KEY).read_text() == key
         except FileNotFoundError:  # another process may be removing it
             return False
+
+    def unfinished(self) -> dict[str, int]:
+        """The stages that were begun and are not committed, each with the epochs that its checkpoint has."""
+        found = {}
+        for key in sorted(self.root.glob(f"*{PARTIAL}/{KEY}")):
+            epochs = (path.name.rpartition("-")[2] for path in key.parent.glob(f"{BACKUP}/epoch-*"))
+            found[key.parent.stem] = max((int(number) for number in epochs if number.isdecimal()), default=0)
+        return found
 
     def partial(self, name: str) -> Path:
         """The partial folder of a result."""
@@ -258,10 +276,15 @@ def _processor() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turns an `OSError` of the block (a full disk, a read-only folder) into a one-line `StorageError`."""
+def storage_errors(path: Path, way: str = "What was finished before is still there.") -> Iterator[None]:
+    """Turns an `OSError` of the block (a full disk, a read-only folder) into a one-line `StorageError`.
+
+    Args:
+        path: The file or folder that the block writes.
+        way: The sentence that helps; that of a run if not given.
+    """
     try:
         yield
     except OSError as error:
         why = error.strerror or str(error)
-        raise StorageError(f"{path} cannot be written: {why}. What was finished before is still there.") from error
+        raise StorageError(f"{path} cannot be written: {why}. {way}") from error

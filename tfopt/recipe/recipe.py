@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,12 @@ class Recipe(Settings):
     @field_serializer("stages")
     def _write_stages(self, stages: list[Stage]) -> list[dict[str, Any]]:
         return [{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages]
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """The fields that were given; of objects such as arrays and models their names alone."""
+        for name, value in super().__repr_args__():
+            if name in self.model_fields_set:
+                yield name, _written(value) if name in ("model", "data") else value
 
     @property
     def folder(self) -> Path:

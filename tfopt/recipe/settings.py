@@ -7,9 +7,9 @@ import inspect
 import json
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
 from pydantic_core import PydanticKnownError, core_schema
@@ -35,6 +35,8 @@ _RULES = {
     "less_than_equal": "is {le:g} or below",
     "literal_error": "is {expected}",
     "dict": "is a mapping, such as {{name: value}}",
+    "too_short": "is a list with {min_length} or more in it",
+    "string_pattern_mismatch": "is made of letters, digits, dots, hyphens and underscores, the first a letter or digit",
 }
 # The docstring entry for `**settings`, with its continuation lines.
 _SETTINGS_LINE = re.compile(r"^( +)\*\*settings: .*\n(?:\1 +.*\n)*", re.MULTILINE)
@@ -104,6 +106,16 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True)
 
+    def __new__(cls, *given: Any, **values: Any) -> Self:
+        """Refuses values without a name, of which Python would speak as arguments."""
+        if given:
+            fields = list(cls.model_fields)
+            first = next((name for name, field in cls.model_fields.items() if field.is_required()), fields[0])
+            raise RecipeError(
+                f"{cls.__name__} takes its settings by name: {cls.__name__}({first}=...). Received: {given[0]!r:.80}."
+            )
+        return super().__new__(cls)
+
     def __init__(self, /, **values: Any):
         outermost = not _inside.get()
         token = _inside.set(True)
@@ -139,23 +151,28 @@ class Settings(BaseModel):
             return sentence
         message = error["msg"].removeprefix("Value error, ").rstrip(".")
         if error["type"] == "value_error":
-            return location, f"{field}: {message}{'' if message.endswith('?') else '.'}"
+            link = " " if message.startswith("is ") else ": "
+            return location, f"{field}{link}{message}{'' if message.endswith('?') else '.'}"
         about = cls.model_fields.get(str(location[0])) if len(location) == 1 else None
         if error["type"] in _SHAPES and about is not None and about.examples:
             example = json.dumps(about.examples[0]).replace('"', "")
             return location, f"{field} is written as in {location[0]}: {example}. Received: {received!r}."
         hint = " Write a fraction, such as 0.8 for 80%." if error.get("ctx", {}).get("lt") == 1 else ""
-        if rule := _rule(error):
-            return location, f"{field} {rule}. Received: {received!r}.{hint}"
+        if words := rule(error):
+            return location, f"{field} {words}. Received: {received!r}.{hint}"
         return location, f"{field}: {message}. Received: {received!r}.{hint}"
 
 
-def _rule(error: Any) -> str | None:
-    """What a value has to be, in words for one who writes YAML; None where pydantic's own words have to do."""
-    rule = _RULES.get(error["type"].removesuffix("_type").removesuffix("_parsing"))
-    if rule is None or (error["type"] == "literal_error" and "expected" not in error["ctx"]):
+def rule(error: Mapping[str, Any]) -> str | None:
+    """What a value has to be, in words for one who writes YAML; None where pydantic's own words have to do.
+
+    Args:
+        error: One of the errors of a pydantic `ValidationError`.
+    """
+    words = _RULES.get(error["type"].removesuffix("_type").removesuffix("_parsing"))
+    if words is None or (error["type"] == "literal_error" and "expected" not in error["ctx"]):
         return None
-    return rule.format(**error.get("ctx", {}))
+    return words.format(**error.get("ctx", {}))
 
 
 def _percent(owner: str, location: Location, error: Any) -> tuple[Location, str] | None:

@@ -275,7 +275,7 @@ def known_stages() -> dict[str, type[Stage]]:
 def read_stages(stages: Any) -> list[Stage]:
     """Parses the stages of a recipe; raises one pydantic error with all problems."""
     if isinstance(stages, str) or not isinstance(stages, Sequence):
-        raise ValueError("is a list of stages, each written `- kind: {settings}`")
+        raise ValueError(f"is a list of stages, each written `- kind: {{settings}}`. Received: {stages!r:.80}")
     problems: list[tuple[Location, str]] = []
     built: list[Stage] = []
     for index, entry in enumerate(stages):

@@ -9,6 +9,7 @@ from tfopt.metrics import output_and_metric
 from tfopt.recipe.artifact import BASELINE, SOURCE, Artifact
 from tfopt.recipe.details.search import TuningOutcome
 
+LATENCIES = ("latency_median_seconds", "latency_p90_seconds")
 # Figures of which a ratio tells how much less a model takes.
 RATIOS = ("raw_bytes", "gzip_bytes", "nonzero_parameters", "latency_median_seconds")
 
@@ -23,6 +24,7 @@ class Baseline:
         raw_bytes: Size of its float32 `.tflite` in bytes; None where it was not measured.
         gzip_bytes: Size of that file after gzip -9 in bytes; None where it was not measured.
         latency_median_seconds: Median latency of that file in seconds; None where it was not measured.
+        latency_p90_seconds: The latency's 90th percentile in seconds; None where it was not measured.
         best_of: Number of trials that it is the best of; 0 where its hyperparameters were not searched for.
     """
 
@@ -31,6 +33,7 @@ class Baseline:
     raw_bytes: float | None = None
     gzip_bytes: float | None = None
     latency_median_seconds: float | None = None
+    latency_p90_seconds: float | None = None
     best_of: int = 0
 
     @property
@@ -47,8 +50,9 @@ def baseline_of(artifacts: Mapping[str, Artifact]) -> Baseline | None:
     if artifact := measured_baseline(artifacts):
         m = artifact.metrics
         scores = {name: m[name] for name in artifact.scores}
-        raw, gzip, latency = (m.get(name) for name in ("raw_bytes", "gzip_bytes", "latency_median_seconds"))
-        return Baseline(artifact.parents[0], scores, raw, gzip, latency, _trials(artifacts.get(artifact.parents[0])))
+        raw, gzip, median, p90 = (m.get(name) for name in ("raw_bytes", "gzip_bytes", *LATENCIES))
+        [parent] = artifact.parents
+        return Baseline(parent, scores, raw, gzip, median, p90, _trials(artifacts.get(parent)))
     for artifact in artifacts.values():
         if artifact.kind in ("train", "tune") and artifact.scores and artifact.parents in ((), (SOURCE,)):
             scores = {name: artifact.metrics[name] for name in artifact.scores}
@@ -65,6 +69,18 @@ def _trials(artifact: Artifact | None) -> int:
 def measured_baseline(artifacts: Mapping[str, Artifact]) -> Artifact | None:
     """The artifact with what was measured of the baseline; None where there is none."""
     return next((artifact for artifact in artifacts.values() if artifact.kind == BASELINE), None)
+
+
+def as_fast(figures: Mapping[str, float | None], before: Mapping[str, float | None]) -> bool:
+    """Whether two models are as fast as each other: their medians differ by less than either varies.
+
+    Args:
+        figures: The figures of one by name, its latency's median and 90th percentile among them.
+        before: Those of the other.
+    """
+    medians, upper = ([own.get(name) or 0 for own in (figures, before)] for name in LATENCIES)
+    spread = max(above - median for median, above in zip(medians, upper, strict=True))
+    return min(medians) > 0 and abs(medians[0] - medians[1]) <= spread
 
 
 def against(figures: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:

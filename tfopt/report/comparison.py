@@ -186,6 +186,9 @@ def sentences(comparison: Comparison) -> list[str]:
         **{metric: f"best {metric}" for metric in comparison.metrics},
     }
     lines = [f"{word}: {', '.join(best)}" for figure, word in words.items() if (best := comparison.best(figure))]
+    archives = [model.name for model in comparison.models if model.format == "keras"]
+    if archives:
+        lines.append(f"bytes of {', '.join(archives)}: the archive with the optimizer's state, which no device gets")
     methods = dict.fromkeys(model.difference.method for model in comparison.models if model.difference)
     lines += [f"{next(iter(comparison.metrics))} judged by: {method}" for method in methods]
     return lines

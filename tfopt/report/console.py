@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -20,6 +20,8 @@ from tfopt.report.units import bytes_, duration
 
 # Largest number of metrics in the terminal's table; report.md has all.
 MOST_SCORES = 3
+# Largest number of layers or stages that a line names.
+MOST_NAMES = 3
 # Width of a progress bar, and of what a line has besides the stage's name: the bar, the epoch, the time, and spaces.
 BAR, REST_OF_BAR = 20, 48
 
@@ -33,7 +35,7 @@ def table(artifacts: dict[str, Artifact]) -> FittedTable:
         pairs = zip(summary_tables.cells(row, scores), summary_tables.remarks(row, scores), strict=True)
         rows.append(tuple(f"{cell}\n{remark}" if remark else cell for cell, remark in pairs))
     whole = Cells((*headers, latency), tuple(rows))
-    medians = Cells((*headers, "median"), tuple((*row[:-1], _median(row[-1])) for row in rows))
+    medians = Cells((*headers, "median"), tuple((*row[:-1], _median(row[-1])) for row in rows), left_out=("p90",))
     fewer = medians.without("non-zero")
     return FittedTable(whole, medians, fewer, fewer.without("sparsity"))
 
@@ -60,10 +62,24 @@ def words(artifact: Artifact) -> list[str]:
     if artifact.kind == BASELINE:
         found += [f"no {one.where}: {one.reason}" for one in artifact.skipped]
     elif artifact.skipped:
-        found.append(f"{len(artifact.skipped)} left as they were")
+        found.append(f"left as they were: {_named([one.where for one in artifact.skipped])}")
     count = len(artifact.warnings)
     found += [f"{count} warning{'s' if count > 1 else ''}"] if count else []
     return found
+
+
+def _named(places: Sequence[str]) -> str:
+    more = f" and {len(places) - MOST_NAMES} more" if len(places) > MOST_NAMES else ""
+    return f"{', '.join(places[:MOST_NAMES])}{more}"
+
+
+def unmeasured(artifacts: Mapping[str, Artifact]) -> str | None:
+    """The line on files whose accuracy the recipe does not measure; None where it measures all of them."""
+    scores = summary_tables.score_names(artifacts)
+    found = [row.stage for row in summary_tables.rows(dict(artifacts)) if row.format == "tflite"]
+    missing = [row.stage for row in summary_tables.rows(dict(artifacts)) if not set(scores) & row.metrics.keys()]
+    names = [name for name in found if name in missing]
+    return f"note  {scores[0]} of {_named(names)} is not measured: add verify to the recipe" if names else None
 
 
 class PlainProgress(Progress):
@@ -99,8 +115,12 @@ class PlainProgress(Progress):
 
     def epoch(self, epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
         """Prints an epoch with the remaining time."""
-        before = self._epochs_before = epoch - 1 if self._epochs_before is None else self._epochs_before
-        left = (time.monotonic() - self._started) / (epoch - before) * (epochs - epoch)
+        now = time.monotonic()
+        first = self._epochs_before is None
+        before = epoch - 1 if self._epochs_before is None else self._epochs_before
+        left = (now - self._started) / (epoch - before) * (epochs - epoch)
+        if first:  # in its time the model was traced, and the state of an interrupted training restored
+            self._started, self._epochs_before = now, epoch
         self._line("  ".join([f"  epoch {epoch}/{epochs}", *_logs(logs), f"{left:.0f} s left"]))
 
     def measuring(self, name: str) -> None:

@@ -22,11 +22,13 @@ class Cells:
         headers: A header for each column.
         rows: A cell for each column of each row; what follows a newline in it is a remark on the figure before.
         left: Number of columns of words, which come first; the others hold numbers.
+        left_out: What a table with all of it has besides.
     """
 
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     left: int = 1
+    left_out: tuple[str, ...] = ()
 
     def without(self, *headers: str) -> Cells:
         """The table without the columns of these headers."""
@@ -35,7 +37,8 @@ class Cells:
         def of(cells: Sequence[str]) -> tuple[str, ...]:
             return tuple(cells[index] for index in kept)
 
-        return Cells(of(self.headers), tuple(of(row) for row in self.rows), sum(index < self.left for index in kept))
+        words = sum(index < self.left for index in kept)
+        return Cells(of(self.headers), tuple(of(row) for row in self.rows), words, (*self.left_out, *headers))
 
     def widths(self) -> list[int]:
         """The width of each column, of the longest line in it."""
@@ -44,7 +47,7 @@ class Cells:
 
 
 class FittedTable:
-    """The first of some tables whose numbers fit the terminal; where none does, rows of two lines and more.
+    """The first of some tables whose numbers fit the terminal, and what has no room; or rows of several lines.
 
     Args:
         *alternatives: The same rows, each time with less in them; the first has all.
@@ -59,6 +62,8 @@ class FittedTable:
             for edge in (True, False):
                 if _least_width(cells, edge) <= options.max_width:
                     yield _drawn(cells, edge)
+                    if cells.left_out:
+                        yield Text(f"no room for {', '.join(cells.left_out)}", style="dim", overflow="fold")
                     return
         yield from _stacked(self._alternatives[0], options.max_width)
 

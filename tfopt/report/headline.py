@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tfopt.metrics import output_and_metric
-from tfopt.report.baseline import Baseline, change
+from tfopt.report.baseline import LATENCIES, Baseline, as_fast, change
 from tfopt.report.units import share, times
 from tfopt.report.verdict import EQUAL_SCORE, most_lost
 
@@ -91,7 +91,8 @@ def comparison(baseline: Baseline, measured: Mapping[str, float], scores: tuple[
         if not (before and after and math.isfinite(before / after) and before / after > 0):
             continue
         ratio = before / after
-        if 1 / EQUAL_RATIO <= ratio <= EQUAL_RATIO:
+        within = name == LATENCIES[0] and as_fast(measured, vars(baseline))
+        if within or 1 / EQUAL_RATIO <= ratio <= EQUAL_RATIO:
             clauses.append(("equal", same))
             continue
         word = better if ratio > 1 else worse

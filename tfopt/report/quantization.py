@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,17 @@ def totals(converted: Conversion) -> str:
     words += [f"{len(looked.loops)} loops"] if looked.loops else []
     words += [f"zeros in kernels {looked.sparsity:.1%}, before {looked.float_sparsity:.1%}"]
     return ", ".join(words)
+
+
+def figure_lines(figures: Mapping[str, float]) -> list[str]:
+    """What was measured of a converted file, each a line with its unit."""
+    words = {
+        "calibration_snr_db": ("SNR of the outputs on calibration samples, against the float32 file", "{:.1f} dB"),
+        "calibration_max_error": ("largest error of an output on calibration samples", "{:.4g}"),
+        "arena_bytes": ("tensor arena", "{:,.0f} B"),
+    }
+    found = ((*words.get(name, (name.replace("_", " "), "{:,.6g}")), value) for name, value in figures.items())
+    return [f"{name}: {form.format(value)}" for name, form, value in found]
 
 
 def conversion_record(converted: Conversion) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tfopt.errors import InputError
 from tfopt.recipe.artifact import BASELINE, CARD, PAGE, SOURCE, Artifact, Workspace
-from tfopt.report.baseline import RATIOS, against, baseline_of, change, measured_baseline
+from tfopt.report.baseline import RATIOS, against, as_fast, baseline_of, change, measured_baseline
 from tfopt.report.blocks import Table
 from tfopt.report.markdown import table, text
 from tfopt.report.model_card import model_card
@@ -34,6 +34,7 @@ class Row:
         baseline: Whether it is the model that the run starts from.
         against: Its figures against the baseline's by name: how many times smaller a size or a latency is, and the
             difference of a score.
+        as_fast: Whether its latency differs from the baseline's by no more than either varies.
     """
 
     stage: str
@@ -42,6 +43,7 @@ class Row:
     metrics: dict[str, float]
     baseline: bool = False
     against: dict[str, float] = field(default_factory=dict)
+    as_fast: bool = False
 
 
 def rows(artifacts: dict[str, Artifact]) -> list[Row]:
@@ -59,7 +61,11 @@ def rows(artifacts: dict[str, Artifact]) -> list[Row]:
     names = (*RATIOS, *score_names(artifacts))
     start = {name: value for name, value in merged[first].items() if name in names} if first else {}
     changes = {name: {} if name == first else against(figures, start) for name, figures in merged.items()}
-    return [Row(name, a.kind, a.format, merged[name], name == first, changes[name]) for name, a in made.items()]
+    alike = {name for name, own in merged.items() if first and name != first and as_fast(own, merged[first])}
+    return [
+        Row(name, a.kind, a.format, merged[name], name == first, changes[name], name in alike)
+        for name, a in made.items()
+    ]
 
 
 def headers(scores: Sequence[str]) -> tuple[str, ...]:
@@ -87,9 +93,10 @@ def cells(row: Row, scores: Sequence[str]) -> tuple[str, ...]:
 def remarks(row: Row, scores: Sequence[str]) -> tuple[str, ...]:
     """What a row's cells come to against the baseline, in the order of `cells`; empty where there is nothing to say."""
     a = row.against
-    sizes = (times(a[name]) if a.get(name, 1) != 1 else "" for name in RATIOS)
+    *sizes, latency = (times(a[name]) if a.get(name, 1) != 1 else "" for name in RATIOS)
+    latency = "as fast" if row.as_fast else latency
     changes = (change(name, a[name]) if a.get(name) else "" for name in scores)
-    return "baseline" if row.baseline else "", *changes, "", *sizes
+    return "baseline" if row.baseline else "", *changes, "", *sizes, latency
 
 
 def told(row: Row, scores: Sequence[str]) -> tuple[str, ...]:

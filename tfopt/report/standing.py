@@ -1,0 +1,48 @@
+"""How a run stands, in lines below its table: failed gates, unfinished stages, a recipe that was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tfopt.errors import InputError
+from tfopt.recipe.artifact import Artifact, Workspace
+from tfopt.recipe.recipe import Recipe
+
+# The fields of a recipe that results depend on and that a record of the recipe has as they were written.
+COMPARED = ("stages", "loss", "seed")
+
+
+def standing(folder: Path, artifacts: Mapping[str, Artifact], recipe: Recipe | None = None) -> list[str]:
+    """The lines, none for a run that is finished, has met its gates and is of this recipe.
+
+    Args:
+        folder: The run's folder.
+        artifacts: Its results by the names of their stages.
+        recipe: The recipe as it is now; None where only the folder is known.
+    """
+    recorded = _recorded(folder)
+    lines = [f"FAIL  {artifact.failed}" for artifact in artifacts.values() if artifact.failed]
+    lines += _unfinished(Workspace(folder), recipe or recorded)
+    if recipe is not None and recorded is not None:
+        now, then = (one.model_dump(mode="json", include=set(COMPARED)) for one in (recipe, recorded))
+        if changed := [name for name in COMPARED if now[name] != then[name]]:
+            lines.append(f"note  the recipe has other {', '.join(changed)} than this run; tfopt run makes what differs")
+    return lines
+
+
+def _recorded(folder: Path) -> Recipe | None:
+    """The recipe that was run last in the folder; None where none was run to its end, or its code is gone."""
+    try:
+        return Recipe.load(folder / "recipe.yaml")
+    except InputError:
+        return None
+
+
+def _unfinished(workspace: Workspace, recipe: Recipe | None) -> Iterator[str]:
+    steps = {step.name: step.stage for step in recipe.chain()} if recipe else {}
+    for name, finished in workspace.unfinished().items():
+        epochs = getattr(steps.get(name), "epochs", None)
+        of_all = f" of {epochs}" if epochs else ""
+        done = f"{finished}{of_all} epochs, not finished" if finished else "not finished"
+        yield f"note  {name}: {done}; tfopt run goes on"
