@@ -31,8 +31,8 @@ class Verify(Stage):
     The gate compares each file with the model that the last `train` stage before it made, or, where there is none, with
     the best Keras model that it descends from: what compression cost, pruning included. Agreement is with the Keras
     model that the file was made from, the one that `qat` trained for its own; what changed class, and which samples,
-    is told against the model of the gate. A file that passes, and is more than `max_drop` worse than the Keras model that
-    it was made from, is a warning, and so are fewer than 100 test samples.
+    is told against the model of the gate. A file that passes, and is more than `max_drop` worse than the Keras model
+    that it was made from, is a warning, and so are fewer than 100 test samples.
     """
 
     kind: ClassVar[str] = "verify"
