@@ -12,6 +12,7 @@ from pydantic import Field
 
 from tfopt.metrics import compare_outputs, score_split
 from tfopt.recipe.artifact import TRAINED, Artifact, Format
+from tfopt.recipe.details.quantization import NoiseRemedy
 from tfopt.recipe.details.verification import AccuracyGate, ClassScores, GatedFile
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
 from tfopt.stages.changed_classes import MOST_CLASSES, ChangedClasses, classified, labels_of
@@ -100,6 +101,7 @@ class Verify(Stage):
                 of_both = (score_split(gate, test, predicted), after)
                 context.told.append(_lost_on_the_way(file, origin, gate, of_both, self.max_drop))
             elif self.max_drop is not None:
+                context.told.append(_remedy(file))
                 failures.append(
                     f"{file.name} has {gate.name} {after:.4f} on LiteRT, {drop:.4f} worse than the "
                     f"{before:.4f} of {baseline}; the recipe allows {self.max_drop:g}."
@@ -120,6 +122,15 @@ class Verify(Stage):
             ],
             failed=" ".join(failures) or None,
         )
+
+
+def _remedy(file: Artifact) -> str:
+    """The settings that make a file less noisy, where they are known and its own warnings do not say them."""
+    found = file.details.of(NoiseRemedy)
+    if not found or any(found.settings[-1] in sentence for sentence in file.warnings):
+        return ""
+    settings = f"{file.kind}: {{{', '.join(found.settings)}}}"
+    return f"{file.name} is noisy, and most is lost in {', '.join(found.layers)}: {settings} would give {found.snr_db:.1f} dB."
 
 
 def _lost_on_the_way(file: Artifact, origin: Artifact, gate: Metric, scores: tuple[float, float], most: float) -> str:
