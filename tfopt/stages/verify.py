@@ -130,7 +130,8 @@ def _remedy(file: Artifact) -> str:
     if not found or any(found.settings[-1] in sentence for sentence in file.warnings):
         return ""
     settings = f"{file.kind}: {{{', '.join(found.settings)}}}"
-    return f"{file.name} is noisy, and most is lost in {', '.join(found.layers)}: {settings} would give {found.snr_db:.1f} dB."
+    lost = f"{file.name} is noisy, and most is lost in {', '.join(found.layers)}"
+    return f"{lost}: {settings} would give {found.snr_db:.1f} dB."
 
 
 def _lost_on_the_way(file: Artifact, origin: Artifact, gate: Metric, scores: tuple[float, float], most: float) -> str:
