@@ -31,6 +31,7 @@ def test_the_names_are_the_keys_of_the_record():
         "history",
         "latencies",
         "layers",
+        "noise_remedy",
         "notes",
         "quantization_errors",
         "search",

@@ -176,7 +176,7 @@ def test_where_a_metric_judges_the_file_a_poor_ratio_is_a_warning_with_what_mend
     assert f"SNR {made.metrics['calibration_snr_db']:.1f} dB" in warning
     remedy = made.details.of(NoiseRemedy)
     assert f"would give {remedy.snr_db:.1f} dB" in warning
-    assert remedy.settings[0] == "mode: int8"
+    assert "mode: int8" in remedy.settings
     assert all(entry in warning for entry in remedy.settings if entry.startswith("rules"))
 
 

@@ -1,5 +1,6 @@
 """The stage `verify`: what it says of files that fail its gate, or pass and lose much, and of rare classes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ import tfopt
 from tfopt.errors import InputError
 from tfopt.metrics import METRICS
 from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.details.quantization import ConversionWarnings, NoiseRemedy
 from tfopt.recipe.details.verification import GatedFile
-from tfopt.stages.verify import _lost_on_the_way, failure
+from tfopt.stages.verify import _lost_on_the_way, _remedy, failure
 
 PROJECT = """
 import keras
@@ -105,6 +107,18 @@ def test_what_is_lost_on_the_way_to_a_file_that_passes_is_said_with_both_numbers
         assert "0.2067" in found
         assert "0.3367: 0.1300" in found
         assert found.endswith("write against: prune.")
+
+
+def test_the_settings_that_mend_a_file_that_failed_are_said_once():
+    remedy = NoiseRemedy(("norm",), ("mode: int8", "io: float32"), 34.0)
+    file = replace(made("quantize", "tflite"), details=[remedy])
+    said = "quantize is noisy, and most is lost in norm: quantize: {mode: int8, io: float32} would give 34.0 dB."
+    assert _remedy(file) == said
+    assert _remedy(replace(file, details=[remedy, ConversionWarnings(("another range.",))])) == said
+    assert (
+        _remedy(replace(file, details=[remedy, ConversionWarnings(("noisy: io: float32 would give 34.0 dB.",))])) == ""
+    )
+    assert _remedy(made("quantize", "tflite")) == ""
 
 
 def test_of_an_error_the_larger_one_is_lost():

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from tfopt.metrics import compare_outputs, score_split
 from tfopt.recipe.artifact import TRAINED, Artifact, Format
+from tfopt.recipe.details.quantization import NoiseRemedy
 from tfopt.recipe.details.verification import AccuracyGate, ClassScores, GatedFile
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
 from tfopt.stages.changed_classes import MOST_CLASSES, ChangedClasses, classified, labels_of
@@ -97,6 +98,7 @@ class Verify(Stage):
             held_to = functools.partial(_outputs_of, predicted_by, context.artifacts[baseline])
             changed.add(file.name, baseline, metrics, held_to, outputs)
             if self.max_drop is not None and drop > self.max_drop:
+                context.told.append(_remedy(file))
                 failures.append(failure(file.name, gate, compared[file.name], self.max_drop))
             elif self.max_drop is not None:
                 of_both = (score_split(gate, test, predicted), after)
@@ -136,6 +138,16 @@ def failure(name: str, metric: Metric, file: GatedFile, max_drop: float) -> str:
         f"{name} has {metric.name} {file.after:.4f} on LiteRT, {worse} worse than the {file.before:.4f} of "
         f"{file.baseline}; the recipe allows {allowed}."
     )
+
+
+def _remedy(file: Artifact) -> str:
+    """The settings that make a file less noisy, where they are known and its own warnings do not say them."""
+    found = file.details.of(NoiseRemedy)
+    if not found or any(found.settings[-1] in sentence for sentence in file.warnings):
+        return ""
+    settings = f"{file.kind}: {{{', '.join(found.settings)}}}"
+    lost = f"{file.name} is noisy, and most is lost in {', '.join(found.layers)}"
+    return f"{lost}: {settings} would give {found.snr_db:.1f} dB."
 
 
 def _lost_on_the_way(file: Artifact, origin: Artifact, gate: Metric, scores: tuple[float, float], most: float) -> str:
