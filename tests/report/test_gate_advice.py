@@ -6,13 +6,10 @@ import pytest
 
 from tests.report.made_up import run
 from tfopt.recipe.details.quantization import NoiseRemedy
-from tfopt.recipe.details.verification import AccuracyGate, GatedFile
+from tfopt.report.blocks import Callout
 from tfopt.report.gate_advice import shares
+from tfopt.report.markdown import text
 from tfopt.report.sections import gates
-
-
-def gate(metric="accuracy", max_drop=0.01):
-    return AccuracyGate(metric, max_drop, {"int8": GatedFile("train", 0.827, 0.811, 0.016)})
 
 
 @pytest.mark.parametrize(
@@ -27,17 +24,21 @@ def gate(metric="accuracy", max_drop=0.01):
     ids=["all", "part"],
 )
 def test_what_the_stages_before_have_used_is_summed(losses, words):
-    [said] = shares("int8", gate(), losses)
+    [said] = shares("int8", "accuracy", 0.01, losses)
     assert all(part in "".join(said) for part in words)
 
 
-@pytest.mark.parametrize("losses", [{"int8": 0.016}, {"prune": 0.001, "int8": 0.015}, {"prune": -0.1, "int8": 0.116}])
+@pytest.mark.parametrize(
+    "losses",
+    [{"int8": 0.016}, {"prune": 0.001, "int8": 0.015}, {"prune": -0.1, "int8": 0.116}],
+    ids=["alone", "little", "better"],
+)
 def test_where_the_file_itself_lost_it_no_sum_is_made(losses):
-    assert shares("int8", gate(), losses) == []
+    assert shares("int8", "accuracy", 0.01, losses) == []
 
 
 def test_a_metric_in_units_of_its_own_is_no_points():
-    [said] = shares("int8", gate("mae", 0.5), {"prune": 0.4, "int8": 0.3})
+    [said] = shares("int8", "mae", 0.5, {"prune": 0.4, "int8": 0.3})
     assert "used 0.4 of the 0.5 of mae" in "".join(said)
 
 
@@ -45,9 +46,10 @@ def test_the_settings_that_were_measured_come_first():
     found = run(failed="int8 is worse.", max_drop=0.01)
     remedy = NoiseRemedy(("norm",), ("mode: int8", "rules: [{layers: norm, to: float}]"), 34.0)
     found["int8"] = replace(found["int8"], details=[remedy], metrics={"calibration_snr_db": 2.3})
-    *_, advice = gates.blocks(found)
-    assert "".join(advice.items[0]) == (
-        "int8 is noisy, and most is lost in norm: quantize: {mode: int8, rules: [{layers: norm, to: float}]} "
-        "would give 34.0 dB instead of 2.3 dB"
+    [callout] = [block for block in gates.blocks(found) if isinstance(block, Callout)]
+    said = [text(point) for point in callout.points]
+    assert said[1] == (
+        "int8 is noisy, and most is lost in norm: `quantize: {mode: int8, rules: [{layers: norm, to: float}]}` "
+        "would give 34.0 dB instead of 2.3 dB."
     )
-    assert len(advice.items) > 1
+    assert len(said) > 2

@@ -37,8 +37,9 @@ def told(tmp_path):
 
 
 def test_pruning_has_its_sparsity_its_epochs_and_the_command_with_model_and_data(told):
-    where, sparsity, command = told(sparsity=0.8, accuracy=0.9125)
+    where, used, sparsity, command = told(sparsity=0.8, accuracy=0.9125)
     assert where == "Where int8 lost it: prune -1.75 points, int8 -0.25 points. Most of it goes with prune."
+    assert used.startswith("prune has used 1.75 of the 1.00 points that are allowed in all")
     assert sparsity == "Try a lower `sparsity` than 0.8 in prune, or more `epochs` than 7 to recover in."
     assert command.startswith("`tfopt sensitivity results/digits/train/model.keras --prune --data keras:mnist`")
 
@@ -67,4 +68,4 @@ def test_data_of_more_than_a_word_is_left_to_the_reader(told):
     ],
 )
 def test_every_kind_of_stage_has_its_own_advice(told, kind, words):
-    assert told(kind=kind, accuracy=0.9125)[1].startswith(words)
+    assert told(kind=kind, accuracy=0.9125)[2].startswith(words)
