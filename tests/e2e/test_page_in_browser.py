@@ -138,7 +138,7 @@ def test_a_page_is_whole_in_a_browser(page, browser, width, scheme, tmp_path):
     assert found["overflow"] == 0
     assert set(found["ids"]) >= SECTIONS[name] | {"models", "comparisons", "recipe", "versions"}
     assert found["smallest"] >= 12
-    assert found["tiles"] < 500
+    assert found["tiles"] < 800  # on the first screen, a telephone's too
     light = int(found["ground"].removeprefix("rgb(").partition(",")[0]) > 128
     assert light == (scheme == "light")
     assert file.stat().st_size < 2_000_000

@@ -95,7 +95,7 @@ def test_one_command_starts_several_processes(tmp_path):
     recipe, out = written(tmp_path, SEARCH), tmp_path / "out"
     said = end(start(recipe, out, "--workers", "2"))
     assert said.count("[2/3] search: runs") == 1
-    assert said.count("front   ") == 1  # one of them shows the result
+    assert said.count("\nreport  ") == 1  # one of them shows the result
     tried = [one["number"] for one in Artifact.read(out / "searched" / "search").details["search"]["tried"]]
     assert len(set(tried)) == len(tried) == 10  # which numbers: what both propose at the same time takes two
     numbers = [line.split()[1].rstrip(",") for line in said.splitlines() if line.strip().startswith("candidate ")]
