@@ -180,14 +180,21 @@ def compared(name, checkouts, folder, repeats):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--older", type=Path, required=True, help="the checkout to compare with")
+    parser.add_argument("--older", type=Path, help="the checkout to compare with")
+    parser.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--only", choices=ROADS, action="append", help="a road; all if not given")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
+    if arguments.prepare:
+        prepare(arguments.prepare)
+        return
+    if not arguments.older:
+        parser.error("--older is the checkout to compare with")
     checkouts = (arguments.older.resolve(), HERE)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        prepare(folder)
+        # Not here: the peak memory of a process is at least that of the one which starts it.
+        subprocess.run([sys.executable, __file__, "--prepare", name], check=True)
         groups = [f"{what:>22}" for what in ("seconds", "CPU seconds", "peak MB")]
         print(" | ".join([f"{'older, this, ratio':26}", *groups]), flush=True)
         for road in arguments.only or ROADS:
