@@ -96,6 +96,7 @@ def prepare(folder):
     """Writes the models, the data and the recipes of all roads into a folder."""
     import keras
     from keras import layers
+    from networks import settle
 
     keras.utils.set_random_seed(0)
     for name in ("digits.py", "mnist.py", "digits.yaml"):
@@ -130,9 +131,14 @@ def prepare(folder):
     import tfopt
 
     (folder / "file.tflite").write_bytes(tfopt.convert(model, "float32"))
-    keras.applications.MobileNetV2(weights=None).save(folder / "mobilenet.keras")
-    keras.applications.EfficientNetV2B0(weights=None).save(folder / "efficientnet.keras")
-    np.savez(folder / "images.npz", x=generator.random((64, 224, 224, 3), np.float32))
+    images = generator.uniform(-1, 1, (64, 224, 224, 3)).astype(np.float32)
+    np.savez(folder / "images.npz", x=images)
+    large = {"weights": None, "classifier_activation": None}
+    for name, net in (
+        ("mobilenet", keras.applications.MobileNetV2(**large)),
+        ("efficientnet", keras.applications.EfficientNetV2B0(**large, include_preprocessing=False)),
+    ):
+        settle(net, images[:16]).save(folder / f"{name}.keras")
     if source := os.environ.get("TFOPT_DATA"):
         with np.load(Path(source) / "mnist.npz") as file:
             small = {name: file[name][:20_000] for name in file}
