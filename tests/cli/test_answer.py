@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.own_stages import COPY_AND_GATE
-from tfopt.cli import main, screen
+from tfopt.cli import screen
 from tfopt.recipe import stage
 
 NOISY = '''
@@ -69,21 +69,6 @@ def saved():
     """model.keras in the working directory."""
     layers = [keras.layers.Input((3,)), keras.layers.Dense(64, name="first"), keras.layers.Dense(64, name="last")]
     keras.Sequential(layers).save("model.keras")
-
-
-@pytest.fixture
-def cli(monkeypatch, capfd):
-    """Runs the command in this process; returns exit code, standard output and standard error."""
-
-    def cli(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tfopt", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capfd.readouterr()
-        return caught.value.code or 0, out, err
-
-    return cli
 
 
 def only_json(text):

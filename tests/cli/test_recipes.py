@@ -11,7 +11,6 @@ import pytest
 
 import tfopt
 from tests.own_stages import COPY_AND_GATE
-from tfopt.cli import main
 from tfopt.recipe import stage
 from tfopt.recipe.artifact import Workspace
 
@@ -107,21 +106,6 @@ def write(path, *stages, **fields):
     lines = [f"{name}: {value}" for name, value in fields.items()]
     entries = (f"  - {stage}" for stage in stages or ("copy: {name: a}", "copy: {name: b}"))
     Path(path).write_text("\n".join([*lines, "stages:", *entries, ""]))
-
-
-@pytest.fixture
-def cli(monkeypatch, capfd):
-    """Runs the command in this process; returns exit code, standard output and standard error."""
-
-    def cli(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tfopt", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capfd.readouterr()
-        return caught.value.code or 0, out, err
-
-    return cli
 
 
 def only_checks(out):

@@ -1,0 +1,22 @@
+"""The command in this process."""
+
+import sys
+
+import pytest
+
+from tfopt.cli import main
+
+
+@pytest.fixture
+def cli(monkeypatch, capfd):
+    """Runs the command in this process; returns exit code, standard output and standard error."""
+
+    def cli(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tfopt", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capfd.readouterr()
+        return caught.value.code or 0, out, err
+
+    return cli
