@@ -1,6 +1,7 @@
 """One example of every detail, with its JSON as `artifact.json` has it."""
 
 from tfopt.data.preview import Preview
+from tfopt.recipe.details.device_files import DeviceFile, DeviceFiles, LayerCost
 from tfopt.recipe.details.quantization import (
     AccuracyStep,
     AccuracySteps,
@@ -395,6 +396,36 @@ EXAMPLES = [
                 }
             },
             "threads": 1,
+        },
+    ),
+    (
+        DeviceFiles(
+            (
+                DeviceFile(
+                    "board",
+                    "model.board.tflite",
+                    "ab",
+                    8928,
+                    {"npu_cycles": 492.0},
+                    ("memory: small",),
+                    (LayerCost("conv", "CONV_2D", 492.0, 0.25),),
+                ),
+            )
+        ),
+        {
+            "files": [
+                {
+                    "target": "board",
+                    "file": "model.board.tflite",
+                    "sha256": "ab",
+                    "bytes": 8928,
+                    "figures": {"npu_cycles": 492.0},
+                    "notes": ["memory: small"],
+                    "layers": [
+                        {"layer": "conv", "kinds": "CONV_2D", "cycles": 492.0, "mac_utilization": 0.25, "on_cpu": ""}
+                    ],
+                }
+            ]
         },
     ),
 ]

@@ -30,7 +30,9 @@ def rule(to, layers="head"):
 
 def test_modes_and_targets_are_listed_in_the_order_in_which_they_are_documented():
     assert list(MODES) == ["float32", "float16", "dynamic", "weight_only", "int8", "int16x8", "int4"]
-    assert list(TARGETS) == ["litert", "tflm", "int_only"]
+    accelerators = {"u55": (32, 64, 128, 256), "u65": (256, 512), "u85": (128, 256, 512, 1024, 2048)}
+    npus = [f"ethos-{name}-{macs}" for name, all_macs in accelerators.items() for macs in all_macs]
+    assert list(TARGETS) == ["litert", "tflm", "int_only", *npus]
 
 
 def test_modes_name_precisions_and_types_that_there_are():
@@ -59,6 +61,48 @@ def test_a_target_takes_its_modes_and_refuses_all_others_with_a_list_of_them(mod
     text = refused(mode=mode, target=target)
     assert f"does not run mode {mode}" in text
     assert text.endswith(f"Take one of {', '.join(TARGETS[target].modes)}.")
+
+
+# Options of targets
+
+
+def test_a_target_is_named_alone_or_with_options():
+    written = {"ethos-u55-128": {"memory": "Sram_Only"}}
+    assert Export(target="ethos-u55-128").target_options == {}
+    export = Export(target=written)
+    assert (export.target, export.target_options) == ("ethos-u55-128", {"memory": "Sram_Only"})
+    assert export == Export(target="ethos-u55-128", target_options={"memory": "Sram_Only"})
+    assert Export.model_validate(export.model_dump()) == export
+    assert export.asked() != Export(target="ethos-u55-128").asked()
+    assert Export(target={"tflm": {}}) == Export(target={"tflm": None}) == Export(target="tflm")
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ({"tflm": {"memory": "Sram_Only"}}, "target tflm has no option 'memory'. It has none"),
+        ({"ethos-u55-128": {"ram": "Sram_Only"}}, "no option 'ram'. Its options are system, memory, cpu"),
+        ({"ethos-u55-128": {"system": "Ethos_U85_SYS_Flash_High"}}, "Received: 'Ethos_U85_SYS_Flash_High'"),
+        ({"ethos-u65-256": {"system": "Ethos_U65_Embedded", "memory": "Dedicated_Sram"}}, "has memory Shared_Sram or"),
+        ({"ethos-u55-128": 3}, "one name with its options"),
+        ({"ethos-u55-128": {}, "tflm": {}}, "one name with its options"),
+        ({"ethos": {}}, "ethos-u55-128"),
+    ],
+)
+def test_options_that_a_target_does_not_have_are_refused_with_those_there_are(target, words):
+    assert words in refused(target=target)
+
+
+def test_options_are_written_once():
+    assert "written once" in refused(target={"ethos-u55-128": {"cpu": "allow"}}, target_options={"cpu": "allow"})
+
+
+def test_the_schema_has_the_name_of_a_target_and_its_options():
+    named, with_options = Export.model_json_schema()["properties"]["target"]["anyOf"]
+    assert named["enum"] == list(TARGETS)
+    properties = with_options["properties"]
+    assert set(properties) == {name for name, target in TARGETS.items() if target.options}
+    assert properties["ethos-u55-128"]["properties"]["memory"] == {"enum": ["Shared_Sram", "Sram_Only"]}
 
 
 # Refusals

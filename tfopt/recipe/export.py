@@ -6,13 +6,15 @@ own in the package that its registry names.
 
 from __future__ import annotations
 
+import importlib.util
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from tfopt.recipe.settings import OneOf, Patterns, Settings
+from tfopt.recipe.settings import OneOf, Patterns, Settings, either
 from tfopt.registry import Registry
 
 if TYPE_CHECKING:
@@ -149,6 +151,42 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class OperatorCost:
+    """What one operator of a file costs on a target.
+
+    Args:
+        tensor: Number of its output among the tensors of the file's first graph; None where it is not known.
+        kind: Name of the operator, as the tool that tells the cost has it.
+        cycles: Cycles of the accelerator.
+        mac_utilization: The share of the accelerator's multipliers that it keeps busy, 0-1.
+        on_cpu: Why the accelerator does not run it, a sentence without a full stop; empty for one that it runs.
+    """
+
+    tensor: int | None
+    kind: str
+    cycles: float = 0.0
+    mac_utilization: float = 0.0
+    on_cpu: str = ""
+
+
+@dataclass(frozen=True)
+class DeviceCost:
+    """What a finished file costs on a target, told without samples.
+
+    Args:
+        figures: Values by metric name, such as `npu_cycles`, `compiled_bytes` or `flash_bytes`.
+        operators: The cost of each operator, in order, where the target tells it.
+        content: Bytes of the target's own file, which is what a device is given; None where it takes the `.tflite`.
+        notes: What has to be known of the figures, such as the memory that they are for; sentences without a full stop.
+    """
+
+    figures: dict[str, float]
+    operators: tuple[OperatorCost, ...] = ()
+    content: bytes | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Target:
     """A runtime that a file is made for.
 
@@ -161,7 +199,13 @@ class Target:
         runs_op: Whether the target runs an op, such as `CONV_2D`, at a precision that the quantizer offers.
         highest_precision: Precision of layers that lose too much in 8 bits.
         measure: Runs a file on samples by input name on the target's own runtime; None where there is none.
+        cost: What a finished file costs there, by the target's own tool and without samples; None where there is none.
+        options: What `{name: {option: value}}` chooses: the values of each option, its default first.
         figures: Format of measured values in a report, such as `RAM: {:,.0f} B`, by metric name.
+        source: Where the figures of `cost` come from, such as `Vela's estimate`; it stands wherever they do.
+        package: Module that the target needs to be measured, such as `tflite_micro`; empty where it needs none.
+        extra: The extra of tfopt that installs it, such as `tflm`.
+        suffix: What stands before `.tflite` in the name of the target's own file, such as `vela`.
         least_snr_db: Least signal-to-noise ratio of its outputs against LiteRT's, in decibels. Two sets of int8
             kernels round differently; two that compute different things are far below 20.
         rank: Position in lists.
@@ -175,7 +219,13 @@ class Target:
     runs_op: Callable[[str, str], bool] = lambda op, precision: True
     highest_precision: Precision = "float"
     measure: Callable[[bytes, Mapping[str, np.ndarray]], Measurement] | None = None
+    cost: Callable[[bytes, Export], DeviceCost] | None = None
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     figures: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
+    package: str = ""
+    extra: str = ""
+    suffix: str = ""
     least_snr_db: float = 20.0
     rank: int = 100
 
@@ -188,6 +238,20 @@ class Target:
     def modes(self) -> tuple[str, ...]:
         """The modes that it runs."""
         return tuple(name for name, mode in MODES.items() if self.runs(mode))
+
+    @property
+    def installed(self) -> bool:
+        """Whether the package that it needs is installed."""
+        return not self.package or importlib.util.find_spec(self.package) is not None
+
+    def wrong_options(self, given: Mapping[str, str]) -> Iterator[str]:
+        """What is wrong with options written to the target, sentences without a full stop."""
+        for name, value in given.items():
+            if name not in self.options:
+                known = f"Its options are {', '.join(self.options)}" if self.options else "It has none: write its name"
+                yield f"target {self.name} has no option {name!r}. {known}"
+            elif value not in self.options[name]:
+                yield f"{name} of target {self.name} is {either(self.options[name])}. Received: {value!r}"
 
 
 TARGETS: Registry[Target] = Registry("tfopt.targets", Target, "tfopt.targets")
@@ -225,6 +289,22 @@ def _rules(value: Any) -> Any:
 Rules = Annotated[tuple[Rule, ...], BeforeValidator(_rules)]
 
 
+class _TargetName(OneOf):
+    """The annotation of a setting that names a target, or names it with its options: `{name: {option: value}}`."""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        named = super().__get_pydantic_json_schema__(schema, handler)
+        able = {
+            name: {"type": "object", "properties": {option: {"enum": list(values)} for option, values in found.items()}}
+            for name, found in ((target.name, target.options) for target in TARGETS.values())
+            if found
+        }
+        if not able:
+            return named
+        with_options = {"type": "object", "properties": able, "additionalProperties": False, "maxProperties": 1}
+        return {"anyOf": [named, with_options]}
+
+
 class Export(Settings):
     """How a Keras model becomes a `.tflite`."""
 
@@ -243,9 +323,11 @@ class Export(Settings):
     the number of distinct values and compresses better. auto: tensor for clustered kernels, channel for others."""
     batch: Batch = 1
     """Samples that the file takes at once; any: an input that can be resized."""
-    target: Annotated[str, OneOf(TARGETS)] = "litert"
+    target: Annotated[str, _TargetName(TARGETS)] = "litert"
     """The runtime: LiteRT, LiteRT for Microcontrollers (tflm), or chips that compute in integers alone (int_only); what
-    it cannot run is refused."""
+    it cannot run is refused. {name: {option: value}} chooses among a target's options."""
+    target_options: dict[str, str] = {}
+    """The options of the target, which may as well be written with its name."""
     unroll: bool = True
     """For recurrent layers in integers: a step of its own for each time step; false keeps the loop, in float."""
     slim: bool = True
@@ -255,6 +337,21 @@ class Export(Settings):
     least_snr_db: float | None = None
     """Signal-to-noise ratio against the float file's outputs that the file has to exceed, in decibels; 10 if not given.
     Where max_drop holds the file to a metric, no ratio is asked for unless it is given here."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _target_with_options(cls, given: Any) -> Any:
+        """`target: {name: {option: value}}` as the name and `target_options`."""
+        written = given.get("target") if isinstance(given, Mapping) else None
+        if not isinstance(written, Mapping):
+            return given
+        name, options = next(iter(written.items()), (None, None))
+        if len(written) != 1 or not isinstance(options or {}, Mapping):
+            example = "{ethos-u55-128: {memory: Sram_Only}}"
+            raise ValueError(f"target is a name, or one name with its options, as in {example}. Received: {written!r}")
+        if given.get("target_options"):
+            raise ValueError("target_options are written once: with the name of the target, or beside it")
+        return {**given, "target": name, "target_options": dict(options or {})}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Export:
@@ -266,7 +363,7 @@ class Export(Settings):
             )
         self._fits_mode(mode)
         self._check_rules(mode)
-        for sentence in target.refusals(self):
+        for sentence in itertools.chain(target.wrong_options(self.target_options), target.refusals(self)):
             raise ValueError(sentence)
         return self
 

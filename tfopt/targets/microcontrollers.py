@@ -233,6 +233,8 @@ MICROCONTROLLERS = Target(
     runs_op=lambda op, precision: precision != "int4" or "tflm" not in facts_of(op).no_int4_on,
     measure=_measure,
     figures={"arena_bytes": "Tensor arena on microcontrollers: {:,.0f} B"},
+    package="tflite_micro",
+    extra="tflm",
     rank=20,
 )
 

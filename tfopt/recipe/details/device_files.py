@@ -1,0 +1,63 @@
+"""Details of targets: a target's own files beside a `.tflite`, and what files cost on targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from tfopt.recipe.details.detail import Detail
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What a layer costs on a target.
+
+    Args:
+        layer: Paths of the Keras layers that its operators compute; the operator's own name where they are not known.
+        kinds: Its operators, each once.
+        cycles: Cycles of the accelerator.
+        mac_utilization: The share of the accelerator's multipliers that it keeps busy, 0-1, over its cycles.
+        on_cpu: Why some of it is not run by the accelerator; empty where all of it is.
+    """
+
+    layer: str
+    kinds: str
+    cycles: float
+    mac_utilization: float
+    on_cpu: str = ""
+
+
+@dataclass(frozen=True)
+class DeviceFile:
+    """A file as a target is given it.
+
+    Args:
+        target: The target's name.
+        file: Name of its own file beside the `.tflite`, such as `model.vela.tflite`; empty where it takes that itself.
+        sha256: Digest of that file; empty where there is none.
+        bytes: Size of that file.
+        figures: What the file costs there by metric name, such as `npu_cycles`.
+        notes: What has to be known of the figures or the file, sentences without a full stop.
+        layers: The cost by layer, where the target tells it.
+    """
+
+    target: str
+    file: str
+    sha256: str
+    bytes: int
+    figures: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    layers: tuple[LayerCost, ...] = ()
+
+
+@dataclass(frozen=True)
+class DeviceFiles(Detail):
+    """What targets are given of a result, and what it costs there.
+
+    Args:
+        files: An entry for each target.
+    """
+
+    name: ClassVar[str] = "device_files"
+
+    files: tuple[DeviceFile, ...]

@@ -1,0 +1,140 @@
+"""`ethos-u55-128` and its family: Arm's Ethos-U accelerators, for which Vela compiles a `.tflite`.
+
+Their weights are compressed without loss where they are stored, so zeros and shared values pay in bytes and, where the
+stream of weights is what takes the time, in cycles. Vela has no outputs to compare: they are checked on LiteRT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tfopt.recipe.export import DeviceCost, Export, Target
+from tfopt.targets import vela
+
+SOURCE = "Vela's estimate"
+FIGURES = {
+    "npu_milliseconds": "{:.3g} ms",
+    "total_cycles": "{:,.0f} cycles",
+    "npu_cycles": "{:,.0f} cycles of the NPU's own",
+    "encoded_weight_bytes": "encoded weights {:,.0f} B",
+    "compiled_bytes": "compiled file {:,.0f} B",
+    "sram_bytes": "SRAM {:,.0f} B",
+    "dram_bytes": "DRAM {:,.0f} B",
+}
+# Memory modes: of systems with flash; and of those with DRAM, which may hold activations too.
+_FLASH = ("Shared_Sram", "Sram_Only")
+
+
+@dataclass(frozen=True)
+class Family:
+    """Accelerators of one generation.
+
+    Args:
+        name: The name without the number of multipliers, such as `ethos-u55`.
+        macs: Multipliers for 8 bits of the accelerators that there are.
+        systems: Memory modes by the name of the system configuration; of both the default is the first.
+    """
+
+    name: str
+    macs: tuple[int, ...]
+    systems: Mapping[str, tuple[str, ...]]
+
+    @property
+    def memories(self) -> tuple[str, ...]:
+        """All memory modes."""
+        return tuple(dict.fromkeys(memory for modes in self.systems.values() for memory in modes))
+
+
+_U65_DRAM = ("Dedicated_Sram", "Shared_Sram", "Sram_Only")
+_U85_DRAM = ("Shared_Sram", *(f"Dedicated_Sram_{size}KB" for size in (256, 384, 512)), "Sram_Only")
+# Vela takes the system of another family without a word, and its figures are of no hardware then.
+FAMILIES = (
+    Family(
+        "ethos-u55",
+        (32, 64, 128, 256),
+        {"Ethos_U55_High_End_Embedded": _FLASH, "Ethos_U55_Deep_Embedded": _FLASH},
+    ),
+    Family(
+        "ethos-u65",
+        (256, 512),
+        {"Ethos_U65_High_End": _U65_DRAM, "Ethos_U65_Mid_End": _U65_DRAM, "Ethos_U65_Embedded": _FLASH},
+    ),
+    Family(
+        "ethos-u85",
+        (128, 256, 512, 1024, 2048),
+        {
+            "Ethos_U85_SYS_Flash_High": _FLASH,
+            "Ethos_U85_SYS_Flash_Low": _FLASH,
+            **{f"Ethos_U85_SYS_DRAM_{speed}": _U85_DRAM for speed in ("High", "Mid", "Low")},
+        },
+    ),
+)
+
+
+def hardware(family: Family, accelerator: str, options: Mapping[str, str]) -> vela.Hardware:
+    """The hardware that options choose, the defaults for those that are not given."""
+    system = options.get("system", next(iter(family.systems)))
+    return vela.Hardware(accelerator, system, options.get("memory", family.systems[system][0]))
+
+
+def _target(family: Family, macs: int, rank: int) -> Target:
+    name = f"{family.name}-{macs}"
+
+    def refusals(export: Export) -> Iterator[str]:
+        options = export.target_options
+        chosen = hardware(family, name, options)
+        if chosen.memory not in family.systems[chosen.system]:
+            able = " or ".join(family.systems[chosen.system])
+            yield f"target {name} with system {chosen.system} has memory {able}. Received: {chosen.memory}"
+        if export.batch == "any":
+            yield f"target {name} takes no inputs that are resized. Give batch a number"
+        if any(rule.to == "int4" for rule in export.rules):
+            yield f"target {name} takes no kernels of 4 bits: Vela crashes on them. Let the rule lead to int8"
+        if options.get("cpu") == "allow":
+            return
+        way = f"or allow the CPU: target: {{{name}: {{cpu: allow}}}}"
+        if export.io == "float32":
+            yield f"target {name} leaves inputs and outputs in float to the CPU. Leave io out, {way}"
+        if any(rule.to == "float" for rule in export.rules):
+            yield f"target {name} leaves layers in float to the CPU. Let the rule lead to int16, {way}"
+
+    def cost(content: bytes, export: Export) -> DeviceCost:
+        chosen = hardware(family, name, export.target_options)
+        made = vela.compiled(content, chosen)
+        given = {"system", "memory"} & set(export.target_options)
+        note = f"{SOURCE} for system {chosen.system}, memory {chosen.memory}{'' if given else ', the default'}"
+        return DeviceCost(dict(made.figures), made.operators, made.content, (note,))
+
+    return Target(
+        name=name,
+        about=f"Arm {family.name.replace('ethos-u', 'Ethos-U')}-{macs} NPU, by the compiler Vela",
+        runs=lambda mode: mode.static and mode.weights == "int8",
+        refusals=refusals,
+        runs_op=lambda op, precision: precision != "int4",
+        highest_precision="int16",
+        cost=cost,
+        options={"system": tuple(family.systems), "memory": family.memories, "cpu": ("refuse", "allow")},
+        figures=FIGURES,
+        source=SOURCE,
+        package=vela.PACKAGE,
+        extra="ethos-u",
+        suffix="vela",
+        rank=rank,
+    )
+
+
+_ALL = [(family, macs) for family in FAMILIES for macs in family.macs]
+(
+    ETHOS_U55_32,
+    ETHOS_U55_64,
+    ETHOS_U55_128,
+    ETHOS_U55_256,
+    ETHOS_U65_256,
+    ETHOS_U65_512,
+    ETHOS_U85_128,
+    ETHOS_U85_256,
+    ETHOS_U85_512,
+    ETHOS_U85_1024,
+    ETHOS_U85_2048,
+) = (_target(family, macs, 40 + place) for place, (family, macs) in enumerate(_ALL))
