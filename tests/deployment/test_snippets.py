@@ -30,7 +30,8 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there i
 modes = pytest.mark.parametrize(
     "mode", [pytest.param(mode, marks=[] if mode in quick else pytest.mark.slow) for mode in MODES]
 )
-kinds = pytest.mark.parametrize("kind", ["senses", "digits"])
+KINDS = ("senses", "digits")
+kinds = pytest.mark.parametrize("kind", KINDS)
 
 
 @pytest.fixture(autouse=True)
@@ -115,8 +116,8 @@ def run(command, folder):
 
 
 @needs_compiler
-@kinds
-@modes
+@pytest.mark.sample(3)
+@pytest.mark.parametrize(("kind", "mode"), [(kind, mode) for kind in KINDS for mode in MODES])
 def test_the_cpp_snippet_compiles_without_a_warning_and_gives_tfopts_own_outputs(made, tmp_path, kind, mode):
     content, found, x = made(kind, mode)
     (tmp_path / "model.tflite").write_bytes(content)

@@ -84,13 +84,25 @@ def made(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def untimed(request, monkeypatch):
+    """No process is started to time the files, but for a test that asks for `timed`."""
+    if "timed" not in request.fixturenames:
+        monkeypatch.setattr("tfopt.pipeline.comparison._latencies", lambda *_: {})
+
+
+@pytest.fixture
+def timed():
+    """The files of the test are timed."""
+
+
 @pytest.fixture
 def folder(made, monkeypatch):
     monkeypatch.chdir(made)
     return made
 
 
-def test_runs_are_compared_on_their_test_split_with_figures_of_their_files(folder):
+def test_runs_are_compared_on_their_test_split_with_figures_of_their_files(folder, timed):
     found = tfopt.compare("runs/a", "runs/b", seconds=0.01)
     first, second = found.models
     x, y = arrays(0)
@@ -115,7 +127,7 @@ def test_runs_are_compared_on_their_test_split_with_figures_of_their_files(folde
     assert found.best("bytes") == (min(found.models, key=lambda model: model.bytes).name,)
 
 
-def test_recipes_results_and_files_go_together(folder):
+def test_recipes_results_and_files_go_together(folder, timed):
     result = tfopt.run("b.yaml", "runs")
     found = tfopt.compare("a.yaml", result, "plain.tflite", "plain.keras", out="runs", seconds=0.01)
     names = ["a", "b", "plain.tflite", "plain.keras"]

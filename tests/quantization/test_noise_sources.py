@@ -269,3 +269,29 @@ def test_an_operation_that_several_layers_share_is_named_once(monkeypatch):
     worst = [Sensitivity(group, "int8", 1.0, 0, "minmax") for group in groups]
     monkeypatch.setattr(noise_sources, "loudest", lambda prepared: worst)
     assert noise_sources.find(prepared, 0.0).names == ("add_2", "front", "square")
+
+
+def test_rules_of_which_none_is_worth_it_are_tried_alone_and_together_and_not_one_by_one(monkeypatch):
+    model, samples = spectral()
+    prepared = prepare(model, Export(mode="int8"), samples)
+    tried = []
+    monkeypatch.setattr(noise_sources, "_snr_with", lambda prepared, ruled, io: tried.append((len(ruled), io)) or 3.0)
+    [first, *_] = noise_sources.loudest(prepared)
+    monkeypatch.setattr(noise_sources, "loudest", lambda prepared: [first] * 6)
+    assert noise_sources.find(prepared, 2.0).remedy is None
+    assert tried == [(1, None), (6, None), (6, "float32")]
+
+
+@pytest.mark.parametrize("enough", [1, 2, 3, 4, 5, 6, None])
+def test_the_rules_are_the_fewest_that_are_enough_else_all(monkeypatch, enough):
+    """With each rule the ratio is higher by a decibel; from so many on it is enough."""
+    model, samples = spectral()
+    prepared = prepare(model, Export(mode="int8"), samples)
+    [first, *_] = noise_sources.loudest(prepared)
+    monkeypatch.setattr(noise_sources, "loudest", lambda prepared: [first] * 6)
+    monkeypatch.setattr(
+        noise_sources,
+        "_snr_with",
+        lambda prepared, ruled, io: 5.0 + len(ruled) + (20 if enough and len(ruled) >= enough else 0),
+    )
+    assert len(noise_sources.find(prepared, 1.0).remedy.rules) == (enough or 6)

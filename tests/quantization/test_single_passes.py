@@ -4,8 +4,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfopt.quantization import prepared_model
+from tfopt.quantization import prepared_model, quantizer
 from tfopt.quantization.conversion import convert_with_notes
+from tfopt.quantization.preparation import prepare
 from tfopt.recipe.export import Export
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import read
@@ -63,3 +64,25 @@ def test_names_are_those_of_the_signature_in_its_order():
     content = convert_with_notes(model, Export(mode="float32")).content
     assert flatbuffer.signature_names(content)[0] == ("zebra", "ant")
     assert tuple(Runner(content).inputs) == ("zebra", "ant")
+
+
+def test_a_file_is_read_once_for_many_quantized_ones_which_are_those_of_a_fresh_engine(monkeypatch):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 2))
+    x = layers.Conv2D(4, 3, activation="relu")(inputs)
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(layers.Add()([x, x]))))
+    samples = np.random.default_rng(0).normal(size=(16, 8, 8, 2)).astype("float32")
+    prepared = prepare(model, Export(mode="int8"), samples)
+    ways = [("int8", {}, None), ("none", {0: "int8"}, None), ("int8", {0: "float"}, "float32"), ("int8", {}, None)]
+    read_anew = counted(monkeypatch, quantizer, "_parsed")
+
+    def made():
+        return [quantizer.quantize(prepared.source, mode, prepared.ranges(), given, io) for mode, given, io in ways]
+
+    quantizer._engine.cache_clear()
+    kept = made()
+    assert len(read_anew) == 1
+    assert kept[0] == kept[3]
+    assert len(set(kept)) == 3
+    monkeypatch.setattr(quantizer, "_engine", quantizer._parsed)
+    assert made() == kept

@@ -216,6 +216,7 @@ def test_two_workers_share_a_search_and_either_may_be_killed(tmp_path, killed):
     check_complete(tmp_path, worker(None, tmp_path, 12)[1])
 
 
+@pytest.mark.slow
 def test_the_one_that_is_left_ends_the_search(tmp_path):
     processes = [start("-", tmp_path, 8, 0.3) for _ in range(2)]
     wait_for(lambda: len(list(tmp_path.glob(f"[0-9]*-{processes[0].pid}"))) >= 1, processes)
@@ -282,6 +283,7 @@ def postgresql(tmp_path):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_two_workers_meet_in_postgresql_and_each_is_killed_once(tmp_path, postgresql):
     processes = [start(postgresql, tmp_path, 8, 0.3) for _ in range(2)]
     store = worker(postgresql, tmp_path, 8)[1]

@@ -122,7 +122,7 @@ def _scores(parent: Artifact, context: Context) -> dict[str, float]:
         gate = artifact.details.of(AccuracyGate)
         if gate and parent.name in gate.models:  # a stage has run the model over the same samples
             return gate.models[parent.name]
-    return test_metrics(context.load(parent), context)
+    return test_metrics(context.read(parent), context)
 
 
 def _of_float_file(plan: Plan, parent: Artifact, stage: Stage | None, context: Context) -> dict[str, float]:

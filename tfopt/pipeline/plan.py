@@ -16,6 +16,7 @@ import numpy as np
 from tfopt.errors import InputError, TfoptError
 from tfopt.metrics import METRICS, Metric, find_all
 from tfopt.models.backend import keras_on_tensorflow
+from tfopt.models.read_models import ReadModels
 from tfopt.pipeline.early_checks import check_settings, is_own
 from tfopt.recipe.artifact import SOURCE, WORKERS, Artifact, Workspace, content_key, storage_errors
 from tfopt.recipe.details.detail import Details
@@ -50,6 +51,7 @@ class Plan:
         self.recipe, self.progress = recipe, progress
         self.workspace = Workspace(out / recipe.name)
         self.devices: Devices | None = None
+        self.reads = ReadModels()
         self.steps = recipe.chain()
         try:
             self.model_source = loading.resolve(recipe.model, recipe.folder)
@@ -156,7 +158,9 @@ class Plan:
             from tfopt.models.seeding import deterministic
 
             with deterministic(self.recipe.seed):
-                return loading.load_source(self.model_source, self.trust, OutputCheck(samples=one_sample))
+                loaded = loading.load_source(self.model_source, self.trust, OutputCheck(samples=one_sample))
+            self.reads.admit(loaded.model)
+            return loaded
         except InputError as error:
             error.field = error.field or ("model",)
             raise
@@ -224,6 +228,7 @@ class Plan:
             build=self._build_of(name),
             recipe_folder=recipe.folder,
             judged=self._judged(name),
+            reads=self.reads,
         )
 
     def _judged(self, name: str) -> bool:
@@ -272,7 +277,9 @@ class Plan:
         carried = self._loaded_model.carried
         details = [CarriedOver(carried.origin, carried.max_error, carried.scale)] if carried else []
         artifact = Artifact(SOURCE, SOURCE, folder, "model.keras", "keras", key, details=Details.gather(details))
-        return self.workspace.commit(artifact)
+        committed = self.workspace.commit(artifact)
+        self.reads.admit(self.model, committed.path)
+        return committed
 
     def train_along(self, step: Step, key: str, artifacts: Mapping[str, Artifact]) -> None:
         """Runs a training stage as a worker that does not lead; its result is thrown away."""

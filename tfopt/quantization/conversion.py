@@ -17,6 +17,7 @@ from tfopt.models.keras2.migration import OutputCheck
 from tfopt.models.preparation import preparation
 from tfopt.quantization import noise_sources, validation
 from tfopt.quantization.calibration_data import collect_samples
+from tfopt.quantization.float_conversion import FloatConversion, to_float
 from tfopt.quantization.input_range import input_range_warnings
 from tfopt.quantization.op_audit import audit, is_quantized, left_in_float
 from tfopt.quantization.op_replacement import stay_in_float
@@ -131,10 +132,22 @@ def convert(
 
 
 def convert_with_notes(
-    model: keras.Model, export: Export, calibration: Any = None, judged_by: JudgedBy = "snr"
+    model: keras.Model,
+    export: Export,
+    calibration: Any = None,
+    judged_by: JudgedBy = "snr",
+    source: FloatConversion = to_float,
 ) -> Conversion:
-    """`convert` with the ops that stayed in float, the audit of each op, remarks and warnings."""
-    prepared = unroll_if_better(prepare(model, export, calibration)).judged(judged_by)
+    """`convert` with the ops that stayed in float, the audit of each op, remarks and warnings.
+
+    Args:
+        model: The model.
+        export: Settings of the file.
+        calibration: Representative inputs, as `convert` takes them.
+        judged_by: What decides on outputs that are noisy.
+        source: Makes the float file.
+    """
+    prepared = unroll_if_better(prepare(model, export, calibration, convert=source)).judged(judged_by)
     made = replace(finish(prepared, prepared.file), preparation=preparation(model))
     if not MODES[export.mode].static:
         return made

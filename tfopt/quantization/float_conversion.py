@@ -15,9 +15,9 @@ import contextlib
 import ctypes
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -27,6 +27,7 @@ from tfopt.errors import ConversionError, ModelError
 from tfopt.keras_private import own_variables
 from tfopt.models import signature
 from tfopt.models.layers import LayerRef, check_names, operations, prunable, walk
+from tfopt.models.read_models import ReadModels
 from tfopt.output_capture import captured
 from tfopt.quantization import identities
 from tfopt.quantization.calibration_data import OPEN
@@ -45,6 +46,10 @@ _SCOPE = re.compile(r"layer\.(\d+)/")
 # TensorFlow's ops that become ops with a kernel.
 _PRODUCTS = {"MatMul", "BatchMatMulV2", "Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "Conv3D", "Einsum"}
 _BOLD = re.compile(r"\x1b\[\d*m")  # Keras writes its errors for a terminal
+
+
+# Makes the float file of a model from samples, a batch and whether it is sparse, as `to_float` does.
+FloatConversion: TypeAlias = "Callable[[keras.Model, Any, int | None, bool], FloatModel]"
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,21 @@ def to_float(model: keras.Model, sample: Any = None, batch: int | None = 1, spar
     """
     check_text(model, sample)
     return _converted(model, sample, batch, sparse)
+
+
+def read_from(reads: ReadModels) -> FloatConversion:
+    """`to_float` that converts each model which nobody changes once.
+
+    Args:
+        reads: Knows these models.
+    """
+
+    def known(model: keras.Model, sample: Any, batch: int | None, sparse: bool) -> FloatModel:
+        shapes = [(np.shape(part)[1:], np.asarray(part).dtype.name) for part in keras.tree.flatten(sample)]
+        settings = ("float file", batch, sparse, tuple(shapes))
+        return reads.computed(model, settings, lambda: to_float(model, sample, batch, sparse))
+
+    return known
 
 
 def _converted(model: keras.Model, sample: Any, batch: int | None, sparse: bool, replaced: bool = False) -> FloatModel:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import functools
 import math
 from collections.abc import Iterable, Sequence
 
@@ -9,7 +11,7 @@ from tfopt.errors import ConversionError, ModelError
 from tfopt.quantization import quantizer
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.op_audit import is_quantized
-from tfopt.quantization.prepared_model import CHECKED_SAMPLES, PreparedModel
+from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.quantization.remedies import NoiseSources, Remedy
 from tfopt.quantization.rules import resolve
 from tfopt.quantization.sensitivity import Group, Sensitivity, groups, measure_groups
@@ -19,6 +21,8 @@ from tfopt.tflite.file import read
 # Number of layers and operations that are quantized alone, at most and, of a large model, at least; and the bytes of
 # float files that are quantized for that in all.
 MOST, FEWEST, BYTES = 32, 8, 2**27
+# Samples that each is run on.
+MEASURED = 4
 # Number of names to tell, and of those that a rule takes.
 NAMED, RULED = 3, 6
 # Error from which on an op is named, a tenth of that of a file at 20 dB; where none makes as much, the share of the
@@ -49,7 +53,7 @@ def loudest(prepared: PreparedModel) -> list[Sensitivity]:
     source = prepared.source
     most = min(max(BYTES // len(source.content), FEWEST), MOST)
     work = [(group, at) for group in _candidates(source) if (at := _precision(prepared, group)) != "float"]
-    return telling(measure_groups(prepared, work[:most], count=CHECKED_SAMPLES))
+    return telling(measure_groups(prepared, work[:most], count=MEASURED))
 
 
 def telling(measured: Iterable[Sensitivity]) -> list[Sensitivity]:
@@ -77,21 +81,40 @@ def _precision(prepared: PreparedModel, group: Group) -> str:
 
 
 def _remedy(prepared: PreparedModel, worst: Sequence[Sensitivity], snr: float) -> Remedy | None:
-    """The shortest rules for the worst layers that are enough, else the best ones, where they are worth it."""
-    ruled: list[Rule] = []
-    best, remedy = snr + WORTH_DB, None
-    for one in worst:
-        rule = _rule(prepared, one)
-        if rule is None:
-            continue
-        ruled.append(rule)
-        for io in (None, "float32") if _may_float(prepared) else (None,):
-            reached = _snr_with(prepared, ruled, io)
-            if reached > best + (WORTH_DB if io else 0):
-                best, remedy = reached, Remedy((*prepared.export.rules, *ruled), io, reached)
-            if best >= ENOUGH_DB and remedy:
-                return remedy
-    return remedy
+    """The shortest rules for the worst layers that are enough, else all of them, where they are worth it.
+
+    Each try is a file and a run. As a rule more can hardly make a file worse, one rule and all rules are tried first,
+    and what lies between them is halved only where all are enough.
+    """
+    ruled = [rule for one in worst if (rule := _rule(prepared, one))]
+    if not ruled:
+        return None
+    reached = functools.cache(lambda count, io: _snr_with(prepared, ruled[:count], io))
+
+    def best(count: int, ios: Sequence[str | None]) -> Remedy | None:
+        found, least = None, snr + WORTH_DB
+        for io in ios:
+            if (db := reached(count, io)) > least + (WORTH_DB if io else 0):
+                found, least = Remedy((*prepared.export.rules, *ruled[:count]), io, db), db
+            if found and least >= ENOUGH_DB:
+                break
+        return found
+
+    first = best(1, [None])
+    if _is_enough(first):
+        return first
+    # Of a small net all rules may leave nothing in integers.
+    most = next((count for count in range(len(ruled), 1, -1) if math.isfinite(reached(count, None))), 1)
+    whole = best(most, [None, "float32"] if _may_float(prepared) else [None])
+    ios = [None, "float32"] if whole and whole.io else [None]
+    if _is_enough(whole):
+        counts = range(1, most + 1)
+        return best(bisect.bisect_left(counts, True, key=lambda count: _is_enough(best(count, ios))) + 1, ios)
+    return max((one for one in (first, whole) if one), key=lambda one: one.snr_db, default=None)
+
+
+def _is_enough(remedy: Remedy | None) -> bool:
+    return remedy is not None and remedy.snr_db >= ENOUGH_DB
 
 
 def _rule(prepared: PreparedModel, one: Sensitivity) -> Rule | None:

@@ -14,7 +14,7 @@ from tfopt.models.requirements import check_call, check_not_quantized
 from tfopt.output_capture import captured
 from tfopt.quantization import identities, validation
 from tfopt.quantization.calibration_data import collect_samples, match_inputs, random_samples
-from tfopt.quantization.float_conversion import to_float, trace
+from tfopt.quantization.float_conversion import FloatConversion, to_float, trace
 from tfopt.quantization.mask_rewrite import bring_near
 from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.quantization.refusals import check_batched, check_text, random_part
@@ -24,7 +24,11 @@ from tfopt.tflite.interpreter import Runner
 
 
 def prepare(
-    model: keras.Model, export: Export, calibration: Any = None, original: keras.Model | None = None
+    model: keras.Model,
+    export: Export,
+    calibration: Any = None,
+    original: keras.Model | None = None,
+    convert: FloatConversion = to_float,
 ) -> PreparedModel:
     """Converts a model to float32 and compares the file with it.
 
@@ -33,6 +37,7 @@ def prepare(
         export: Settings of the file.
         calibration: Representative inputs, as `convert` takes them.
         original: The model to compare outputs with, where `model` is a rebuilt copy of it.
+        convert: Makes the float file.
 
     Raises:
         InputError: No calibration samples for a mode that computes in integers, or samples that do not fit.
@@ -57,7 +62,7 @@ def prepare(
         raise InputError(f"{export.mode} needs representative inputs: hand over calibration samples.", ("mode",))
     calibration = random_samples(model) if calibration is None else calibration
     batch = None if export.batch == "any" else export.batch
-    source = to_float(model, calibration, batch, export.sparse)
+    source = convert(model, calibration, batch, export.sparse)
     runner = Runner(source.content)
     check_batched(runner.outputs)
     details = runner.inputs

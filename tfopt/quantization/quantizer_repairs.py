@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,10 @@ def settled(content: bytes, floats: bool, float_inputs: Iterable[str] | None = N
         float_inputs: Names of the inputs that stay in float, where the quantizer left all of them there; the others
             become integers. None: inputs stay as they are.
     """
+    seen = flatbuffer.view(content)
+    settled_already = _misplaced_outputs(seen, floats) is None and not _misread(seen, _dequantized(seen))
+    if settled_already and float_inputs is None:
+        return content
     model = flatbuffer.parse(content)
     changed = _settle_outputs(model, floats)
     changed = _reconnect(model) or changed
@@ -32,43 +36,62 @@ def settled(content: bytes, floats: bool, float_inputs: Iterable[str] | None = N
     return flatbuffer.pack(model) if changed else content
 
 
-def _settle_outputs(model: Any, floats: bool) -> bool:
-    """Makes the graph's outputs and those of the signature the same tensors; returns whether they were not."""
+def _misplaced_outputs(model: Any, floats: bool) -> list[int] | None:
+    """The tensors that the graph and the signature have to give; None where both give these already."""
     graph, entries = model.subgraphs[0], model.signatureDefs[0].outputs
     places = [int(index) for index in graph.outputs]
     chosen = []
     for entry, index in zip(entries, places, strict=True):
         named = graph.tensors[entry.tensorIndex].type == schema.TensorType.FLOAT32
         chosen.append(entry.tensorIndex if named == floats else index)
-    if chosen == places and all(entry.tensorIndex == index for entry, index in zip(entries, chosen, strict=True)):
+    return None if chosen == places == [entry.tensorIndex for entry in entries] else chosen
+
+
+def _settle_outputs(model: Any, floats: bool) -> bool:
+    """Makes the graph's outputs and those of the signature the same tensors; returns whether they were not."""
+    chosen = _misplaced_outputs(model, floats)
+    if chosen is None:
         return False
-    graph.outputs = np.array(chosen, np.int32)
-    for entry, index in zip(entries, chosen, strict=True):
+    model.subgraphs[0].outputs = np.array(chosen, np.int32)
+    for entry, index in zip(model.signatureDefs[0].outputs, chosen, strict=True):
         entry.tensorIndex = index
     return True
 
 
-def _reconnect(model: Any) -> bool:
-    """Gives ops in integers the integers themselves where they read a dequantized copy; returns whether any did."""
+def _dequantized(model: Any) -> dict[int, int]:
+    """The integers that each dequantized copy is of, by the number of the copy."""
     graph = model.subgraphs[0]
-    dequantized = {
+    return {
         int(op.outputs[0]): int(op.inputs[0])
         for op in graph.operators
         if _code(model, op) == schema.BuiltinOperator.DEQUANTIZE and _on_grid(graph.tensors[int(op.inputs[0])])
     }
-    changed = False
-    for op in graph.operators:
-        if _code(model, op) == schema.BuiltinOperator.QUANTIZE:
-            continue
-        if any(_on_grid(graph.tensors[int(i)]) for i in op.outputs) and any(int(i) in dequantized for i in op.inputs):
-            op.inputs = np.array([dequantized.get(int(i), int(i)) for i in op.inputs], np.int32)
-            changed = True
-    if changed:
+
+
+def _misread(model: Any, dequantized: Mapping[int, int]) -> list[Any]:
+    """The ops in integers that read a dequantized copy."""
+    graph = model.subgraphs[0]
+    return [
+        op
+        for op in graph.operators
+        if any(int(i) in dequantized for i in op.inputs)
+        and _code(model, op) != schema.BuiltinOperator.QUANTIZE
+        and any(_on_grid(graph.tensors[int(i)]) for i in op.outputs)
+    ]
+
+
+def _reconnect(model: Any) -> bool:
+    """Gives ops in integers the integers themselves where they read a dequantized copy; returns whether any did."""
+    graph, dequantized = model.subgraphs[0], _dequantized(model)
+    misread = _misread(model, dequantized)
+    for op in misread:
+        op.inputs = np.array([dequantized.get(int(i), int(i)) for i in op.inputs], np.int32)
+    if misread:
         read = {int(i) for op in graph.operators for i in op.inputs} | {int(i) for i in graph.outputs}
         graph.operators = [
             op for op in graph.operators if int(op.outputs[0]) in read or int(op.outputs[0]) not in dequantized
         ]
-    return changed
+    return bool(misread)
 
 
 def _on_grid(tensor: Any) -> bool:

@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic_core import PydanticCustomError
 
 from tfopt.errors import Location, RecipeError, did_you_mean
+from tfopt.models.read_models import ReadModels
 from tfopt.recipe.artifact import Artifact, Format
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.runtime import Runtime
@@ -45,6 +46,7 @@ class Context:
         told: Warnings for the user, each a line, which `artifact` puts into the result; empty ones are nothing.
         judged: Whether a later stage, or the one that this stage runs in, holds the result to a metric.
         tried: Whether the result is one of many that are made to be compared, so that only its figures count.
+        reads: The models that stages of the run read and never change.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Context:
     told: list[str] = field(default_factory=list)
     judged: bool = False
     tried: bool = False
+    reads: ReadModels = field(default_factory=ReadModels)
 
     def find(self, written: Any) -> tuple[Any, dict[str, Any]]:
         """The object that a reference in the recipe names, `file.py:name`, and the arguments written with it."""
@@ -75,10 +78,14 @@ class Context:
         return found.load(), found.arguments
 
     def load(self, artifact: Artifact) -> Any:
-        """The Keras model of an artifact."""
+        """The Keras model of an artifact, to train or change."""
         from tfopt.models import files
 
         return files.load(artifact.path, custom_objects=self.custom_objects, trust=self.trust)
+
+    def read(self, artifact: Artifact) -> Any:
+        """The Keras model of an artifact, to run or convert: others of the run have the same, and nobody changes it."""
+        return self.reads.of(artifact.path, lambda: self.load(artifact))
 
     def save(self, model: Any) -> str:
         """Saves a Keras model into the folder and returns the file's name."""

@@ -109,6 +109,7 @@ class Quantize(Export, Stage):
     def check(self, model: Any, context: Context) -> None:
         """Converts the model as it is, with a handful of samples: what the converter refuses, it refuses at once."""
         from tfopt.quantization.conversion import finish
+        from tfopt.quantization.float_conversion import read_from
         from tfopt.quantization.preparation import prepare
         from tfopt.quantization.unrolling import unroll_if_better
 
@@ -122,7 +123,8 @@ class Quantize(Export, Stage):
             few = self.model_copy(update={"ranges": ranges, "least_snr_db": None})
             calibration = context.data.calibration(CHECKED_SAMPLES, context.seed)
             # Of a handful of samples and a model that may not be trained yet, the noise says nothing.
-            prepared = unroll_if_better(prepare(model, few, calibration)).judged("metric")
+            source = read_from(context.reads)
+            prepared = unroll_if_better(prepare(model, few, calibration, convert=source)).judged("metric")
             finish(prepared, prepared.quantized())
         except ConversionError as error:
             raise ModelError(str(error), ("mode",)) from error
@@ -158,21 +160,23 @@ class Quantize(Export, Stage):
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Converts, with an accuracy search if `max_drop` is set, and writes the file."""
         from tfopt.quantization.conversion import convert_with_notes
+        from tfopt.quantization.float_conversion import read_from
         from tfopt.quantization.layer_report import layer_report
         from tfopt.quantization.preparation import prepare
         from tfopt.quantization.unrolling import unroll_if_better
         from tfopt.tflite.benchmark import sizes
 
-        model = context.load(inputs[0])
+        model = context.load(inputs[0]) if self.qat else context.read(inputs[0])  # qat trains it
+        source = read_from(context.reads)
         calibration = context.data.calibration(self.samples, context.seed)
         details: list[Detail] = []
         failed = None
         if self.max_drop is None:
             judge: JudgedBy = ("metric" if context.tried else "gate") if context.judged else "snr"
-            converted = convert_with_notes(model, self, calibration, judge)
+            converted = convert_with_notes(model, self, calibration, judge, source)
         else:
             outcome = self._accuracy_search(
-                model, unroll_if_better(prepare(model, self, calibration)), inputs, context, details
+                model, unroll_if_better(prepare(model, self, calibration, convert=source)), inputs, context, details
             )
             converted = outcome.conversion
             name = gated(self.metric, metrics_of(model, context)).name

@@ -193,7 +193,7 @@ def _cached_predictions(context: Context) -> Predictions:
         artifact, test = known[path], context.data.test
         if artifact.format == "tflite":
             return [], batch_interpreter.file_outputs(path, test)
-        model = context.load(artifact)
+        model = context.read(artifact)
         return metrics_of(model, context), signature.keras_outputs(model, test)
 
     def predicted_by(artifact: Artifact) -> tuple[list[Metric], Outputs]:

@@ -285,11 +285,12 @@ print((high - low).max())
 @pytest.mark.parametrize(
     ("net", "ranges"),
     [
-        pytest.param("attention", "moving_average", marks=pytest.mark.slow),
+        ("attention", "moving_average"),
         ("dense", "moving_average"),
-        pytest.param("dense", "learned", marks=pytest.mark.slow),
+        ("dense", "learned"),
     ],
 )
+@pytest.mark.slow
 def test_ranges_are_those_of_all_replicas(net, ranges, python):
     out = python(TWO.format(net=net, ranges=ranges)).splitlines()
     low, high, weights = (float(n) for n in out[-2].split())

@@ -211,6 +211,7 @@ def end(process, folder):
     return json.loads((folder / f"outcomes-{process.pid}.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_chief_ends_though_a_worker_was_killed(tmp_path):
     """keras-tuner's own chief waits for ever for it."""
     [port] = free_ports(1)
