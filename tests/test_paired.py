@@ -13,7 +13,6 @@ from tfopt.metrics import METRICS, find, paired
 from tfopt.metrics.paired import (
     BOOTSTRAP,
     MCNEMAR,
-    RESAMPLES,
     accuracy_difference,
     bootstrap_difference,
     newcombe_interval,
@@ -152,6 +151,8 @@ def test_a_difference_is_that_of_the_metric_and_means_score_each_sample_once(nam
     metric, (split, first, second) = find(name), scored(shape, classes)
     if name == "mse":
         first, second = ({"out": one["out"][..., 0]} for one in (first, second))
+    draws = 100
+    monkeypatch.setattr(paired, "RESAMPLES", draws)
     calls, parts = [], []
     counted = replace(metric, score=lambda y, outputs: calls.append(1) or metric.score(y, outputs))
     found = paired_difference(counted, split, first, second, parts.append)
@@ -159,8 +160,8 @@ def test_a_difference_is_that_of_the_metric_and_means_score_each_sample_once(nam
     assert found.method == method
     assert found.difference == pytest.approx(after - before)
     assert found.low < found.difference < found.high
-    assert len(calls) == (0 if metric.each else 2 * (RESAMPLES + 1))
-    assert parts == ([] if method == MCNEMAR else pytest.approx(np.arange(1, RESAMPLES + 1) / RESAMPLES))
+    assert len(calls) == (0 if metric.each else 2 * (draws + 1))
+    assert parts == ([] if method == MCNEMAR else pytest.approx(np.arange(1, draws + 1) / draws))
 
 
 def test_the_bootstrap_of_sequences_is_that_of_the_score_of_whole_samples():

@@ -150,9 +150,10 @@ def import_file(path: Path) -> ModuleType:
     Raises:
         InputError: The import failed; the original error is in the message.
     """
-    digest = digest_sources(path)
+    digest, file = digest_sources(path), str(path)
     for module in list(sys.modules.values()):
-        if getattr(module, "__file__", None) == str(path):
+        # Of the module's own: thousands are asked, and some would import more to answer.
+        if getattr(module, "__dict__", {}).get("__file__") == file:
             if vars(module).setdefault(_DIGEST, digest) == digest:
                 return module
             _forget(path)  # the file changed since, in a notebook say: its code must be that of its digest
@@ -269,25 +270,34 @@ def _closure(path: Path) -> dict[Path, bytes]:
 
 def _imports(file: Path, source: bytes) -> Iterator[Path]:
     """The files that the imports of a file could mean, in its folder and from the top of its package."""
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:
-        return
     top = file.parent
     while (top / "__init__.py").exists():
         top = top.parent
+    for name, level in _imported_names(source):
+        for root in {file.parents[level - 1]} if level else {file.parent, top}:
+            stem = root.joinpath(*name.split("."))
+            yield from (stem.with_suffix(".py"), stem / "__init__.py")
+
+
+@functools.lru_cache(maxsize=256)
+def _imported_names(source: bytes) -> tuple[tuple[str, int], ...]:
+    """The names that a source could import as modules, each with the level of a relative import, else 0.
+
+    A run asks for those of the same few files over and over.
+    """
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return ()
+    found: list[tuple[str, int]] = []
     for node in ast.walk(tree):
-        names: list[str] = []
-        roots = {file.parent, top}
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            found += [(alias.name, 0) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             module = f"{node.module}." if node.module else ""
             names = [node.module or "", *(module + alias.name for alias in node.names)]
-            if node.level:
-                roots = {file.parents[node.level - 1]}
-        for stem in (root.joinpath(*name.split(".")) for name in filter(None, names) for root in roots):
-            yield from (stem.with_suffix(".py"), stem / "__init__.py")
+            found += [(name, node.level) for name in names if name]
+    return tuple(found)
 
 
 def digest_callable(function: Any) -> str:

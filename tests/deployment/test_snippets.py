@@ -153,7 +153,15 @@ def test_the_cpp_snippet_runs_on_tensorflow_lite_itself(made, tmp_path, kind, mo
 
 
 @needs_compiler
-@pytest.mark.parametrize("mode", ["int8", pytest.param("int16x8", marks=pytest.mark.slow), "float32", "float-io"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "int8",
+        pytest.param("int16x8", marks=pytest.mark.slow),
+        pytest.param("float32", marks=pytest.mark.slow),
+        "float-io",
+    ],
+)
 def test_the_tflm_snippet_compiles_without_a_warning_and_gives_tfopts_own_outputs(made, tmp_path, mode):
     content, found, x = made("digits", mode)
     code = snippet(found, "tflm", "digits-int8.tflite")

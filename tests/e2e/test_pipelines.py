@@ -136,11 +136,12 @@ def test_a_net_trained_to_be_its_file_keeps_zeros_values_and_accuracy(tmp_path):
     assert all(row["values"] <= 16 for row in trained["details"]["audit"]["rows"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("net", "parameters", "ratio", "error"),
     [
-        pytest.param("lenet_300_100", 266_610, 60, 0.0170, marks=pytest.mark.slow),
-        pytest.param("lenet_5", 431_080, 100, 0.0080, marks=pytest.mark.long),
+        ("lenet_300_100", 266_610, 60, 0.0170),
+        ("lenet_5", 431_080, 100, 0.0080),
     ],
 )
 def test_the_nets_of_the_deep_compression_paper_are_as_small_as_the_readme_says(

@@ -98,6 +98,7 @@ def three_outputs():
     ],
 )
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+@pytest.mark.sample(3)
 def test_metrics_stay_at_the_outputs_that_they_are_of(metrics, left, kind, tmp_path, elsewhere):
     model = three_outputs()
     model.compile("sgd", "mse", metrics=metrics)

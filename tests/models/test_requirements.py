@@ -72,6 +72,7 @@ def test_a_layer_that_keras_has_quantized_is_refused_by_name(mode, one_line):
     ids=["convert", "prune", "cluster", "remove", "qat"],
 )
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+@pytest.mark.sample(5)
 def test_nothing_works_on_what_keras_has_quantized(use, mode):
     with pytest.raises(ModelError, match="Keras has quantized hidden"):
         use(quantized(mode))

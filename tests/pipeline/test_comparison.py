@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 import tfopt
 from tests.conftest import ROOT
 from tfopt.errors import DataError, InputError, ModelError
+from tfopt.metrics import paired
 from tfopt.metrics.paired import BOOTSTRAP, MCNEMAR
 from tfopt.report import comparison as words
 from tfopt.report.comparison import ComparedModel, Comparison
@@ -147,13 +148,14 @@ def test_files_alone_are_scored_on_the_samples_that_are_given(folder):
     assert by_name.data == "labelled.npz"
 
 
-def test_another_metric_has_its_differences_by_a_bootstrap(folder):
+def test_another_metric_has_its_differences_by_a_bootstrap(folder, monkeypatch):
+    monkeypatch.setattr(paired, "RESAMPLES", 100)
     found = tfopt.compare("plain.tflite", "runs/a", data="labelled.npz", metrics=["f1", "accuracy"], seconds=0.01)
     assert list(found.metrics) == ["f1", "accuracy"]
-    paired = found.models[1].difference
-    assert paired.method == BOOTSTRAP
-    assert paired.difference == pytest.approx(found.models[1].scores["f1"] - found.models[0].scores["f1"])
-    assert paired.low < paired.difference < paired.high
+    difference = found.models[1].difference
+    assert difference.method == BOOTSTRAP
+    assert difference.difference == pytest.approx(found.models[1].scores["f1"] - found.models[0].scores["f1"])
+    assert difference.low < difference.difference < difference.high
 
 
 def test_values_are_compared_by_their_error_and_the_smaller_one_is_the_best(folder, tmp_path):
@@ -325,6 +327,7 @@ def two_outputs(names, seed=0):
 
 @pytest.mark.parametrize("labels", ["ab", "pq"], ids=["the names of the file", "the names of the model"])
 @pytest.mark.parametrize("metrics", [(), ("mae",)], ids=["the usual metrics", "one metric"])
+@pytest.mark.sample(2)
 def test_a_model_whose_outputs_have_other_names_answers_the_labels(tmp_path, labels, metrics):
     file, model = tmp_path / "own.tflite", two_outputs("pq", seed=1)
     file.write_bytes(tfopt.convert(two_outputs("ab"), "float32"))

@@ -85,6 +85,7 @@ def test_kernels_without_factors_and_without_few_values_are_left_alone():
 
 
 @pytest.mark.parametrize("ranges", ["moving_average", "learned"])
+@pytest.mark.sample(1)
 def test_training_for_quantization_and_its_file_keep_the_number_too(ranges):
     model, x = clustered()
     model.compile("sgd", "mse")

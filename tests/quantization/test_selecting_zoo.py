@@ -33,7 +33,7 @@ def snr(model, x, mode="int8", **settings):
 
 @pytest.mark.parametrize("mode", LEAST)
 @pytest.mark.parametrize("name", ZOO)
-@pytest.mark.sample(24)
+@pytest.mark.sample(16)
 def test_the_file_gives_what_keras_gives(name, mode):
     model, x = ZOO[name]()
     assert snr(model, x, mode) > LESS.get((name, mode), LEAST[mode])

@@ -43,7 +43,7 @@ def masking_of(model, pattern, allocation, rules=None):
 @pytest.mark.parametrize("rules", [None, {"Dense": 0.9}], ids=["no rules", "a rule"])
 @pytest.mark.parametrize("allocation", ["uniform", "global", "lamp", "erk"])
 @pytest.mark.parametrize("name", PATTERNS)
-@pytest.mark.sample(5)
+@pytest.mark.sample(3)
 def test_a_compiled_step_makes_the_masks_of_the_host(model, name, allocation, rules):
     before = model.get_weights()
     host = masking_of(model, PATTERNS[name], allocation, rules)

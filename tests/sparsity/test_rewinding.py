@@ -39,6 +39,7 @@ def fit(model, blobs, callbacks, epochs, initial_epoch=0):
 
 
 @pytest.mark.parametrize("rewind_to", [0, 3])
+@pytest.mark.sample(1)
 def test_weights_go_back_and_train_again_as_the_masked_early_ones_would(blobs, rewind_to):
     model = compiled(network())
     pruning = MagnitudePruning(

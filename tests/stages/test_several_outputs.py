@@ -300,6 +300,7 @@ def test_labels_of_none_of_the_outputs_are_refused(tmp_path):
         ("prune: {epochs: 1, sparsity: 0.5}", "{streamed: true}", None, ["head_accuracy"]),
     ],
 )
+@pytest.mark.sample(2)
 def test_an_output_without_labels_or_loss_takes_no_part_in_training(model, stage, data, metrics, scores, tmp_path):
     stages = [stage, "quantize: {least_snr_db: 0}"]
     result = tfopt.run(unlabelled(tmp_path, stages, f"{{p.py:load: {data}}}", model, metrics), tmp_path / "out")

@@ -164,6 +164,7 @@ def test_samples_do_not_depend_on_those_before_them(files):
 
 @needs_tflm
 @pytest.mark.parametrize("count", [1, 4, 6])
+@pytest.mark.sample(1)
 def test_a_file_of_a_fixed_batch_runs_any_number_of_samples(model, files, count):
     @tf.function
     def predict(image):

@@ -70,7 +70,7 @@ def converted():
 
 @pytest.mark.parametrize("mode", ["float32", "int8"])
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.sample(8)
+@pytest.mark.sample(5)
 def test_the_outputs_are_those_of_one_sample_at_a_time(converted, name, mode):
     x = samples(built(name), 300)
     content = converted(name, mode).content

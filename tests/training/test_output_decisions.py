@@ -223,6 +223,7 @@ def several(activation, loss):
         ("sigmoid", losses.BinaryFocalCrossentropy()),
     ],
 )
+@pytest.mark.sample(1)
 def test_labels_of_several_classes_are_decided_one_by_one(activation, loss, tmp_path):
     model = several(activation, loss)
     outputs, split, found = keras_outputs(model, TAG_LOGITS), Split(TAG_LOGITS, TAGS), TAG_LOGITS > 0

@@ -66,6 +66,7 @@ def pairs(samples=6):
 
 
 @pytest.mark.parametrize("class_weight", [None, {0: 1.0, 1: 2.0, 2: 0.5, 3: 1.0}], ids=["plain", "weighted"])
+@pytest.mark.sample(1)
 def test_weights_and_history_are_those_of_keras_own_steps_to_the_bit(class_weight, data, tmp_path, monkeypatch):
     settings = replace(SETTINGS, class_weight=class_weight)
     start = network().get_weights()

@@ -11,7 +11,7 @@ from tfopt.errors import ConversionError, ModelError
 from tfopt.quantization import quantizer
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.op_audit import is_quantized
-from tfopt.quantization.prepared_model import PreparedModel
+from tfopt.quantization.prepared_model import CHECKED_SAMPLES, PreparedModel
 from tfopt.quantization.remedies import NoiseSources, Remedy
 from tfopt.quantization.rules import resolve
 from tfopt.quantization.sensitivity import Group, Sensitivity, groups, measure_groups
@@ -21,8 +21,6 @@ from tfopt.tflite.file import read
 # Number of layers and operations that are quantized alone, at most and, of a large model, at least; and the bytes of
 # float files that are quantized for that in all.
 MOST, FEWEST, BYTES = 32, 8, 2**27
-# Samples that each is run on.
-MEASURED = 4
 # Number of names to tell, and of those that a rule takes.
 NAMED, RULED = 3, 6
 # Error from which on an op is named, a tenth of that of a file at 20 dB; where none makes as much, the share of the
@@ -53,7 +51,7 @@ def loudest(prepared: PreparedModel) -> list[Sensitivity]:
     source = prepared.source
     most = min(max(BYTES // len(source.content), FEWEST), MOST)
     work = [(group, at) for group in _candidates(source) if (at := _precision(prepared, group)) != "float"]
-    return telling(measure_groups(prepared, work[:most], count=MEASURED))
+    return telling(measure_groups(prepared, work[:most], count=CHECKED_SAMPLES))
 
 
 def telling(measured: Iterable[Sensitivity]) -> list[Sensitivity]:

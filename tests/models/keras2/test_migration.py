@@ -167,7 +167,7 @@ PLACES = [(case, kind) for case in CASES for kind in KINDS] + [
 
 
 @pytest.mark.parametrize(("case", "kind"), PLACES)
-@pytest.mark.sample(8)
+@pytest.mark.sample(5)
 def test_a_keras_2_model_computes_the_same_in_keras_3(case, kind, tmp_path):
     model = trained(case())
     admitted = loading.load_source(stored(model, kind, tmp_path))

@@ -81,6 +81,7 @@ def test_columns_keep_what_is_theirs_where_steps_are_looked_for(blobs):
 
 
 @pytest.mark.parametrize("texts", [150, None])
+@pytest.mark.sample(1)
 def test_every_step_of_a_masked_layer_is_told_from_the_next(texts, blobs):
     """Of texts that nearly all end early, or all, and so do not tell."""
     x, _ = blobs

@@ -137,7 +137,7 @@ def test_the_grid_that_an_op_fixes_is_no_other_values(mode, blobs):
     ("policy", "ranges"),
     [
         ("mixed_float16", "learned"),
-        ("mixed_bfloat16", "moving_average"),
+        pytest.param("mixed_bfloat16", "moving_average", marks=pytest.mark.slow),
         pytest.param("mixed_float16", "moving_average", marks=pytest.mark.slow),
         pytest.param("mixed_bfloat16", "learned", marks=pytest.mark.slow),
     ],
