@@ -62,9 +62,11 @@ class DeviceCost:
         operators: The cost of each operator, in order, where the target tells it.
         content: Bytes of the target's own file, which is what a device is given; None where it takes the `.tflite`.
         notes: What has to be known of the figures, such as the memory that they are for; sentences without a full stop.
+        cpu_way: How to allow operators on the CPU, where they are refused; empty where they are not.
     """
 
     figures: dict[str, float]
     operators: tuple[OperatorCost, ...] = ()
     content: bytes | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    cpu_way: str = ""

@@ -16,6 +16,7 @@ from tfopt.recipe.export import MODES, RANGES, TRAINED_RANGES, Export
 from tfopt.recipe.settings import OneOf
 from tfopt.recipe.stage import Context
 from tfopt.stages.conversion_warnings import warning_details
+from tfopt.stages.device_record import device_details
 from tfopt.stages.training_stage import TrainingStage
 from tfopt.stages.usage_record import usage_detail
 
@@ -133,5 +134,6 @@ class Qat(Export, TrainingStage):
                 conversion.audit,
                 *layer_report(conversion),
                 usage_detail(file, model, context, conversion.figures),
+                *device_details(conversion, file),
             ],
         )

@@ -18,6 +18,7 @@ from tfopt.recipe.export import MODES, RANGES, TRAINED_RANGES, Export
 from tfopt.recipe.settings import OneOf, Settings
 from tfopt.recipe.stage import Context, Outlook, Stage
 from tfopt.stages.conversion_warnings import remedy_details, warning_details
+from tfopt.stages.device_record import device_details
 from tfopt.stages.optimizer_names import Optimizer
 from tfopt.stages.qat import Qat
 from tfopt.stages.scoring import check_drop, check_gate, gated, metrics_of
@@ -184,6 +185,7 @@ class Quantize(Export, Stage):
         details += [ConversionNotes(converted.notes), *warning_details(converted, calibration, context, self.mode)]
         details += remedy_details(converted, self)
         details += [converted.audit, *layer_report(converted), usage_detail(file, model, context, converted.figures)]
+        details += device_details(converted, file)
         return context.artifact(
             self,
             inputs,
