@@ -9,6 +9,7 @@ import pytest
 from tests.detail_examples import BY_TYPE
 from tests.report.html_page import check
 from tfopt.recipe.artifact import Artifact, Skipped
+from tfopt.recipe.details.device_files import DeviceFiles
 from tfopt.recipe.details.quantization import AccuracySteps, Audit, ConversionNotes, ConversionWarnings
 from tfopt.recipe.details.search import SearchOutcome, TuningOutcome
 from tfopt.recipe.details.timing import Latencies
@@ -49,6 +50,7 @@ CASES = {
         replace(PLAIN, metrics={"arena_bytes": 5000, "tflm_max_error": 0.0}),
         "## made: on LiteRT for Microcontrollers",
     ),
+    "device_files": (with_details(DeviceFiles), "## made: on board"),
     "weights": (with_details(WeightsByLayer), "## made: weights by layer"),
     "audit": (with_details(Audit), "## made: bytes by layer"),
     "weight_histograms": (with_details(WeightsByLayer), "## made: histograms of weights"),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from tfopt.errors import InputError
 from tfopt.recipe.artifact import storage_errors
 from tfopt.recipe.details.device_files import DeviceFile, LayerCost
-from tfopt.recipe.export import DeviceCost, Export, OperatorCost, Target
+from tfopt.recipe.export import TARGETS, DeviceCost, Export, OperatorCost, Target
+from tfopt.recipe.settings import either
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,53 @@ def cost_of(content: bytes, target: Target, export: Export, layer: Callable[[int
         raise ValueError(f"target {target.name} has no tool that tells what a file costs")
     found = target.cost(content, export)
     return TargetCost(target, found, layer_costs(found.operators, layer))
+
+
+def device_file(content: bytes, export: Export, samples: Mapping[str, np.ndarray] | None = None) -> DeviceFile:
+    """What a finished file, of whatever settings, costs on a target, by the target's tool or by running it there.
+
+    Args:
+        content: Bytes of the `.tflite`.
+        export: Settings that name the target, with its options.
+        samples: Inputs `(samples, ...)` by input name, for a target that runs the file; zeros if not given.
+
+    Raises:
+        InputError: The target tells nothing of a file, or what it needs is not installed.
+        ConversionError: The target does not take the file.
+    """
+    target = TARGETS[export.target]
+    if not target.installed:
+        raise InputError(f"target {target.name} needs a package: pip install 'tfopt[{target.extra}]'.")
+    if target.cost is None and target.measure is None:
+        raise InputError(f"target {target.name} tells nothing of a file. Take one of {either(_telling())}.")
+    found = DeviceFile(target.name, "", "", 0)
+    if target.cost is not None:
+        found = cost_of(content, target, export, _names_in(content)).record()
+    if target.measure is not None:
+        measured = target.measure(content, zeros(content) if samples is None else samples)
+        found = replace(found, figures={**found.figures, **measured.figures})
+    left = ", ".join(layer.layer for layer in found.layers if layer.on_cpu)
+    return replace(found, notes=(*found.notes, f"left to the CPU: {left}")) if left else found
+
+
+def _telling() -> list[str]:
+    return [name for name, target in TARGETS.items() if target.cost or target.measure]
+
+
+def zeros(content: bytes) -> dict[str, np.ndarray]:
+    """One sample of zeros for each input of a file, in the float model's units."""
+    from tfopt.tflite.file import read
+
+    return {name: np.zeros((1, *shape[1:]), np.float32) for name, (_, shape) in read(content).inputs.items()}
+
+
+def _names_in(content: bytes) -> Callable[[int], str]:
+    """Names a tensor of a file's first graph by its number: as the file does, or by the number where it does not."""
+    from tfopt.tflite import flatbuffer
+
+    tensors = flatbuffer.view(content).subgraphs[0].tensors
+    names = [(tensor.name or b"").decode(errors="replace") for tensor in tensors]
+    return lambda number: (names[number] if number < len(names) else "") or f"tensor {number}"
 
 
 def layer_costs(operators: Sequence[OperatorCost], layer: Callable[[int], str] | None = None) -> tuple[LayerCost, ...]:
