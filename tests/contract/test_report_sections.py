@@ -9,7 +9,7 @@ import pytest
 from tests.detail_examples import BY_TYPE
 from tests.report.html_page import check
 from tfopt.recipe.artifact import Artifact, Skipped
-from tfopt.recipe.details.device_files import DeviceFiles
+from tfopt.recipe.details.device_files import DeviceFiles, FilesOnTargets
 from tfopt.recipe.details.quantization import AccuracySteps, Audit, ConversionNotes, ConversionWarnings
 from tfopt.recipe.details.search import SearchOutcome, TuningOutcome
 from tfopt.recipe.details.timing import Latencies
@@ -51,6 +51,7 @@ CASES = {
         "## made: on LiteRT for Microcontrollers",
     ),
     "device_files": (with_details(DeviceFiles), "## made: on board"),
+    "on_targets": (with_details(FilesOnTargets), "## made: which file is best where"),
     "weights": (with_details(WeightsByLayer), "## made: weights by layer"),
     "audit": (with_details(Audit), "## made: bytes by layer"),
     "weight_histograms": (with_details(WeightsByLayer), "## made: histograms of weights"),

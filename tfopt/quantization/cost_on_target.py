@@ -36,7 +36,9 @@ def cost_on_target(export: Export, content: bytes, named: FileSummary, source: F
     left = [layer for layer in found.layers if layer.on_cpu]
     if left and found.cost.cpu_way:
         way = f"Write the layer with others, or {found.cost.cpu_way}"
-        raise ConversionError(f"target {target.name} leaves {_told(left)} to the CPU. {way}.")
+        error = ConversionError(f"target {target.name} leaves {_told(left)} to the CPU. {way}.")
+        error.options = ((f"target: {{{target.name}: {{cpu: allow}}}}", f"--target {target.name}:cpu=allow"),)
+        raise error
     return found
 
 

@@ -22,6 +22,7 @@ FIGURES = {
     "arena_bytes": ("tensor arena", bytes_),
     "sram_bytes": ("SRAM", bytes_),
     "dram_bytes": ("DRAM", bytes_),
+    "cpu_operators": ("operators on the CPU", "{:,.0f}".format),
 }
 LAYERS = ("layer", "operators", "cycles", "of all", "multipliers busy")
 

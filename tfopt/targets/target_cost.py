@@ -142,6 +142,14 @@ def layer_costs(operators: Sequence[OperatorCost], layer: Callable[[int], str] |
         cycles = sum(one.cycles for one in members)
         busy = sum(one.mac_utilization * one.cycles for one in members)
         kinds = ", ".join(dict.fromkeys(one.kind for one in members))
-        left = "; ".join(dict.fromkeys(f"{one.kind}: {one.on_cpu}" for one in members if one.on_cpu))
-        found.append(LayerCost(name, kinds, cycles, busy / cycles if cycles else 0.0, left))
+        found.append(LayerCost(name, kinds, cycles, busy / cycles if cycles else 0.0, _left(members)))
     return tuple(found)
+
+
+def _left(operators: Sequence[OperatorCost]) -> str:
+    """Why operators are left to the CPU, those with the same reason together: `Neg, Quantize: ...; Dequantize: ...`."""
+    kinds: dict[str, list[str]] = {}
+    for one in operators:
+        if one.on_cpu:
+            kinds.setdefault(one.on_cpu, []).append(one.kind)
+    return "; ".join(f"{', '.join(dict.fromkeys(names))}: {reason}" for reason, names in kinds.items())
