@@ -98,9 +98,10 @@ def _write(
     """Converts a model and writes the file."""
     from tfopt.errors import InputError
     from tfopt.recipe.artifact import LOG, storage_errors
-    from tfopt.recipe.export import Export
+    from tfopt.recipe.export import TARGETS, Export
 
     export = Export(**settings)
+    TARGETS[export.target].check_installed()
     file = out or Path(f"{model.name.removesuffix(model.suffix)}-{export.mode}.tflite")
     own = own_file(export, file)
     for path in (file, *([own] if own else [])):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
+from tfopt.errors import InputError
 from tfopt.recipe.device_cost import DeviceCost as DeviceCost
 from tfopt.recipe.device_cost import FileAudit as FileAudit
 from tfopt.recipe.device_cost import Measurement as Measurement
@@ -89,6 +90,16 @@ class Target:
     def installed(self) -> bool:
         """Whether the package that it needs is installed."""
         return not self.package or importlib.util.find_spec(self.package) is not None
+
+    def check_installed(self) -> None:
+        """Checks that what the target needs is there, before anything is computed.
+
+        Raises:
+            InputError: It is not installed.
+        """
+        if not self.installed:
+            way = f"pip install 'tfopt[{self.extra}]'" if self.extra else f"install {self.package}"
+            raise InputError(f"target {self.name} needs the package {self.package}: {way}.", ("target",))
 
     def wrong_options(self, given: Mapping[str, str]) -> Iterator[str]:
         """What is wrong with options written to the target, sentences without a full stop."""

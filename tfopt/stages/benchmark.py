@@ -76,10 +76,10 @@ class Benchmark(Stage):
     def check_settings(self, outlook: Outlook) -> None:
         """Checks that what the targets need is installed."""
         for export in self._exports():
-            target = TARGETS[export.target]
-            if not target.installed:
-                way = f"pip install 'tfopt[{target.extra}]'"
-                raise InputError(f"target {target.name} needs a package: {way}.", ("targets",))
+            try:
+                TARGETS[export.target].check_installed()
+            except InputError as error:
+                raise InputError(str(error), ("targets",)) from None
 
     def _exports(self) -> Iterator[Export]:
         """Settings that name each target with its options."""
@@ -167,5 +167,6 @@ def _on_target(file: Artifact, export: Export, context: Context) -> tuple[FileOn
             figures |= measure_on_target(target, content, samples)
     except TfoptError as error:
         reason, _, _ = str(error).partition(". ")
-        return FileOnTarget(file.name, target.name, {}, reason.rstrip(".")[:REASON]), ()
+        reason = reason.removeprefix(f"target {target.name} ").rstrip(".")
+        return FileOnTarget(file.name, target.name, {}, reason[:REASON]), ()
     return FileOnTarget(file.name, target.name, figures), notes

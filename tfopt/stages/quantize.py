@@ -14,7 +14,7 @@ from tfopt.recipe.artifact import Artifact, Format, storage_errors
 from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.details.quantization import AccuracySteps, ConversionNotes
 from tfopt.recipe.details.training import TrainingHistory
-from tfopt.recipe.export import MODES, RANGES, TRAINED_RANGES, Export
+from tfopt.recipe.export import MODES, RANGES, TARGETS, TRAINED_RANGES, Export
 from tfopt.recipe.settings import OneOf, Settings
 from tfopt.recipe.stage import Context, Outlook, Stage
 from tfopt.stages.conversion_warnings import remedy_details, warning_details
@@ -103,7 +103,8 @@ class Quantize(Export, Stage):
         return self
 
     def check_settings(self, outlook: Outlook) -> None:
-        """Checks the gate."""
+        """Checks the gate, and that what the target needs is installed."""
+        TARGETS[self.target].check_installed()
         if self.max_drop is not None or self.metric:
             check_gate(self.max_drop, self.metric, outlook.metrics)
 

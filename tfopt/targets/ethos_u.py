@@ -102,8 +102,8 @@ def _target(family: Family, macs: int, rank: int) -> Target:
     def cost(content: bytes, export: Export) -> DeviceCost:
         chosen = hardware(family, name, export.target_options)
         made = vela.compiled(content, chosen)
-        given = {"system", "memory"} & set(export.target_options)
-        note = f"{SOURCE} for system {chosen.system}, memory {chosen.memory}{'' if given else ', the default'}"
+        default = "" if {"system", "memory"} & set(export.target_options) else " (the defaults)"
+        note = f"{SOURCE} for system {chosen.system}, memory {chosen.memory}{default}"
         way = "" if export.target_options.get("cpu") == "allow" else allow
         return DeviceCost(dict(made.figures), made.operators, made.content, (note,), way)
 

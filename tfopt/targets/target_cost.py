@@ -75,6 +75,7 @@ def cost_of(content: bytes, target: Target, export: Export, layer: Callable[[int
     """
     if target.cost is None:
         raise ValueError(f"target {target.name} has no tool that tells what a file costs")
+    target.check_installed()
     found = target.cost(content, export)
     return TargetCost(target, found, layer_costs(found.operators, layer))
 
@@ -92,8 +93,7 @@ def device_file(content: bytes, export: Export, samples: Mapping[str, np.ndarray
         ConversionError: The target does not take the file.
     """
     target = TARGETS[export.target]
-    if not target.installed:
-        raise InputError(f"target {target.name} needs a package: pip install 'tfopt[{target.extra}]'.")
+    target.check_installed()
     if target.cost is None and target.measure is None:
         raise InputError(f"target {target.name} tells nothing of a file. Take one of {either(_telling())}.")
     found = DeviceFile(target.name, "", "", 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.device_files import FilesOnTargets
 from tfopt.report.blocks import Block, Bullets, Heading, Strong, Table, Text
@@ -37,8 +39,8 @@ def blocks(artifact: Artifact) -> list[Block]:
 
     headers = ("file", *(f"{target}: {title(figure)}" for target, figure in columns))
     table = Table(headers, [(name, *(cell(name, column) for column in columns)) for name in names])
-    said = [f"{named(target)}{': ' if told else ''}{'; '.join(told)}" for target, told in found.notes.items()]
-    said += [f"{row.file} is not for {row.target}: {row.reason}" for row in found.rows if row.reason]
+    said = [f"{target}: {'; '.join(told)}" for target, told in found.notes.items()]
+    said += [f"{row.target} does not take {row.file}: {row.reason}" for row in found.rows if row.reason]
     cpu = [row for row in found.rows if row.figures.get("cpu_operators")]
     said += [
         f"{row.file} on {row.target}: {row.figures['cpu_operators']:.0f} operators are left to the CPU" for row in cpu
@@ -53,10 +55,12 @@ def best_files(artifact: Artifact) -> list[str]:
     if not found:
         return []
     lines = []
-    for target, figure in _first_columns(found):
-        able = [(row.figures[figure], row.file) for row in found.rows if row.target == target and figure in row.figures]
-        value, name = min(able)
-        lines.append(f"best on {named(target)}: {name}, {title(figure)} {text(figure, value)}")
+    for target, figures in _by_target(found).items():
+        able = [row for row in found.rows if row.target == target and figures[0] in row.figures]
+        best = min(able, key=lambda row: [row.figures.get(figure, math.inf) for figure in figures])
+        lines.append(
+            f"best on {named(target)}: {best.file}, {title(figures[0])} {text(figures[0], best.figures[figures[0]])}"
+        )
     return lines
 
 
@@ -69,11 +73,12 @@ def _columns(found: FilesOnTargets) -> list[Column]:
     return [*columns, *((target, name) for target, name in sorted(known) if target in bare and name in FIGURES)]
 
 
-def _first_columns(found: FilesOnTargets) -> list[Column]:
-    firsts: dict[str, str] = {}
+def _by_target(found: FilesOnTargets) -> dict[str, list[str]]:
+    """The figures of each target, the most telling first."""
+    figures: dict[str, list[str]] = {}
     for target, name in _columns(found):
-        firsts.setdefault(target, name)
-    return list(firsts.items())
+        figures.setdefault(target, []).append(name)
+    return figures
 
 
 SECTION = Section("on_targets", "Which file is best where", rank=15, of_artifact=blocks)
