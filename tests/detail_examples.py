@@ -1,7 +1,7 @@
 """One example of every detail, with its JSON as `artifact.json` has it."""
 
 from tfopt.data.preview import Preview
-from tfopt.recipe.details.device_files import DeviceFile, DeviceFiles, LayerCost
+from tfopt.recipe.details.device_files import DeviceFile, DeviceFiles, FileOnTarget, FilesOnTargets, LayerCost
 from tfopt.recipe.details.quantization import (
     AccuracyStep,
     AccuracySteps,
@@ -396,6 +396,19 @@ EXAMPLES = [
                 }
             },
             "threads": 1,
+        },
+    ),
+    (
+        FilesOnTargets(
+            (FileOnTarget("int8", "board", {"npu_cycles": 492.0}), FileOnTarget("float32", "board", {}, "in float")),
+            {"board": ("memory: small",)},
+        ),
+        {
+            "rows": [
+                {"file": "int8", "target": "board", "figures": {"npu_cycles": 492.0}, "reason": ""},
+                {"file": "float32", "target": "board", "figures": {}, "reason": "in float"},
+            ],
+            "notes": {"board": ["memory: small"]},
         },
     ),
     (

@@ -34,6 +34,7 @@ def test_the_names_are_the_keys_of_the_record():
         "layers",
         "noise_remedy",
         "notes",
+        "on_targets",
         "quantization_errors",
         "search",
         "sparsity",

@@ -15,9 +15,11 @@ from tfopt.quantization.preparation import prepare
 from tfopt.recipe import stage
 from tfopt.recipe.export import MODES, TARGETS, Export, Measurement
 
+# The accelerators of which one stands for all by default.
+SIMILAR = [name for name, target in TARGETS.items() if target.suffix == "vela"][1:]
 # Every target with every mode that it runs: by default with its first one.
 RUNS = [
-    pytest.param(name, mode, marks=() if mode == target.modes[0] else pytest.mark.slow)
+    pytest.param(name, mode, marks=() if mode == target.modes[0] and name not in SIMILAR else pytest.mark.slow)
     for name, target in TARGETS.items()
     for mode in target.modes
 ]
@@ -71,6 +73,10 @@ def test_a_target_runs_the_modes_that_it_says(prepared, name, mode):
     if target.measure is not None:
         assert 0 <= made.figures[target.difference] < 0.1
         assert set(target.figures) <= set(made.figures)
+    if target.cost is not None:
+        assert made.on_target.cost.figures.items() <= made.figures.items()
+        assert all(value > 0 for value in made.on_target.cost.figures.values())
+        assert made.on_target.layers[0].layer
 
 
 def test_a_file_that_gives_something_else_on_its_target_is_refused(prepared):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
+from tfopt.cli.on_target import TargetOption, device_lines, found_on, own_file, print_on_target, target_setting
 from tfopt.cli.screen import ELSEWHERE, open_console, print_json, print_table, print_warnings, relative_path
 from tfopt.cli.usage import conversion_lines, print_snippet, usage_lines
 
@@ -48,7 +49,7 @@ def convert(
     io: Annotated[str | None, typer.Option("--io", help="float32: inputs and outputs are no integers.")] = None,
     ranges: Annotated[str | None, typer.Option("--ranges", help="{RANGES}.")] = None,
     batch: Annotated[str, typer.Option("--batch", help="Samples at once, or any.")] = "1",
-    target: Annotated[str, typer.Option("--target", help="{TARGETS}.")] = "litert",
+    target: TargetOption = "litert",
     no_slim: Annotated[bool, typer.Option("--no-slim", help="Keep tensor names.")] = False,
     no_unroll: Annotated[bool, typer.Option("--no-unroll", help="Keep recurrent layers as loops, in float.")] = False,
     sparse: Annotated[bool, typer.Option("--sparse", help="For float32: TFLite's sparse format.")] = False,
@@ -69,7 +70,7 @@ def convert(
     settings: dict[str, Any] = {
         "mode": mode,
         "batch": int(batch) if batch.lstrip("-").isdigit() else batch,
-        "target": target,
+        "target": target_setting(target or "litert"),
         "slim": not no_slim,
         "unroll": not no_unroll,
         "sparse": sparse,
@@ -97,12 +98,15 @@ def _write(
     """Converts a model and writes the file."""
     from tfopt.errors import InputError
     from tfopt.recipe.artifact import LOG, storage_errors
-    from tfopt.recipe.export import Export
+    from tfopt.recipe.export import TARGETS, Export
 
     export = Export(**settings)
+    TARGETS[export.target].check_installed()
     file = out or Path(f"{model.name.removesuffix(model.suffix)}-{export.mode}.tflite")
-    if file.exists() and not force:
-        raise InputError(f"{file} is there already. Name another file with --out, or write over it with --force.")
+    own = own_file(export, file)
+    for path in (file, *([own] if own else [])):
+        if path.exists() and not force:
+            raise InputError(f"{path} is there already. Name another file with --out, or write over it with --force.")
     if file.exists() and file.resolve() == model.resolve():
         raise InputError(f"{file} is the model itself. Name another file with --out.")
     check_folder(file)
@@ -115,6 +119,8 @@ def _write(
             partial.replace(file)
         finally:
             partial.unlink(missing_ok=True)
+    if converted.on_target:
+        converted.on_target.write(file)
     return file, converted
 
 
@@ -204,6 +210,7 @@ def _show(converted: Conversion, file: Path, answer: Answer) -> None:
     lines = [f"note  {note}" for note in converted.notes]
     lines += [f"left  {skipped.where}: {skipped.reason}" for skipped in converted.skipped]
     lines += figure_lines(converted.figures)
+    lines += device_lines(converted, file)
     lines += [f"file  {relative_path(file.resolve())}  {totals(converted)}"]
     lines += conversion_lines(converted.content, converted.preparation, file)
     for line in lines:
@@ -238,18 +245,26 @@ def inspect(
     snippet: Annotated[
         str | None, typer.Option("--snippet", help="Print the code that runs a .tflite instead: {SNIPPETS}.")
     ] = None,
+    target: TargetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what is in a model file: layers or ops, dtypes, bytes, zeros, how to feed it."""
+    """Show what is in a model file: layers or ops, dtypes, bytes, zeros, how to feed it, what it costs on a target."""
     from tfopt.inspection import inspect as look
+    from tfopt.recipe.details.device_files import DeviceFiles
 
     if snippet is not None:
         print_snippet(file, snippet)
         return
     with Answer(as_json).errors():
         contents = look(file, trust)
+        on_target = found_on(file, target) if target else None
     if as_json:
-        print_json({"file": str(file), **asdict(contents)})
+        found = {"on_target": DeviceFiles((on_target,)).to_json()["files"][0]} if on_target else {}
+        print_json({"file": str(file), **asdict(contents), **found})
+        return
+    console = open_console()
+    if on_target:
+        print_on_target(console, on_target)
         return
     headers = (
         "op" if contents.format == "tflite" else "layer",
@@ -264,7 +279,6 @@ def inspect(
     for part in contents.parts:
         share = f"{part.zeros / part.parameters:.1%}" if part.parameters else "-"
         rows.append((part.name, part.kind, part.dtype, part.shape, f"{part.parameters:,}", f"{part.bytes:,}", share))
-    console = open_console()
     unnamed = not any(part.name for part in contents.parts)
     print_table(console, headers[unnamed:], [row[unnamed:] for row in rows], left=2 - unnamed)
     _show_audit(console, file, slim=contents.format == "tflite" and unnamed)

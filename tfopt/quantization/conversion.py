@@ -17,6 +17,7 @@ from tfopt.models.keras2.migration import OutputCheck
 from tfopt.models.preparation import preparation
 from tfopt.quantization import noise_sources, validation
 from tfopt.quantization.calibration_data import collect_samples
+from tfopt.quantization.cost_on_target import cost_on_target, cpu_notes
 from tfopt.quantization.float_conversion import FloatConversion, to_float
 from tfopt.quantization.input_range import input_range_warnings
 from tfopt.quantization.op_audit import audit, is_quantized, left_in_float
@@ -29,6 +30,7 @@ from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit
 from tfopt.recipe.export import MODES, TARGETS, Export
 from tfopt.tabular import Tabular
+from tfopt.targets.target_cost import TargetCost
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import FileSummary, read
 from tfopt.tflite.interpreter import Runner
@@ -49,8 +51,8 @@ class Conversion(Tabular):
         audit: Storage and computation of each op.
         notes: Remarks, such as on a route that failed and the one taken instead.
         figures: `calibration_snr_db` (decibels) and `calibration_max_error` against the float file on some of the
-            samples, and measurements of the target's own runtime: `arena_bytes` and `tflm_max_error` for
-            microcontrollers.
+            samples, and measurements of the target's own runtime or tool: `arena_bytes` and `tflm_max_error` for
+            microcontrollers, `compiled_bytes`, `npu_milliseconds` and others for Ethos-U.
         warnings: What has to be known before the file is used, such as noisy outputs, or calibration samples of another
             range than the model's inputs.
         options: Settings in the warnings as a recipe has them, each with the options of the command that say the same.
@@ -59,6 +61,8 @@ class Conversion(Tabular):
         prepared: The model that it was made from.
         float_bytes: Size in bytes of the model's float32 file; 0 where it is not known.
         preparation: What the model does to each of its inputs before anything else, in words.
+        on_target: What the file costs on its target, by layer, and the target's own file; None where the target has no
+            tool that tells.
     """
 
     content: bytes
@@ -73,6 +77,7 @@ class Conversion(Tabular):
     prepared: PreparedModel | None = field(default=None, repr=False, compare=False)
     float_bytes: int = 0
     preparation: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    on_target: TargetCost | None = field(default=None, repr=False, compare=False)
 
     @property
     def title(self) -> str:
@@ -206,12 +211,14 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     differences = compare_outputs(prepared.expected, got)
     figures = {f"calibration_{name}": differences[name] for name in ("snr_db", "max_error")}
     figures |= validation.measure_on_target(target, content, prepared.few)
-    notes = (*prepared.notes, *_remarks(prepared, summary), *said.notes)
+    costs = cost_on_target(export, content, summary, source)
+    figures |= costs.cost.figures if costs else {}
+    notes = (*prepared.notes, *_remarks(prepared, summary), *said.notes, *cpu_notes(costs))
     fault = validation.fault_at_zeros(prepared.model, source, content, prepared.few)
     found = (*said.warnings, *([fault] if fault else []))
     left, before = (*skipped, *prepared.assigned.skipped), source.slim_size if export.slim else source.size
     made = Conversion(content, left, looked, notes, figures, found, said.noise.options, said.noise)
-    return replace(made, made=summary, prepared=prepared, float_bytes=before)
+    return replace(made, made=summary, prepared=prepared, float_bytes=before, on_target=costs)
 
 
 @dataclass(frozen=True)

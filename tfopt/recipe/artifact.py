@@ -36,7 +36,16 @@ OWNER = ".owner"
 WORKERS = ".workers"
 LOG = "run.log"
 JOURNAL = ".journal"
-PACKAGES = ("tfopt", "tensorflow", "keras", "tensorflow-model-optimization", "ai-edge-litert", "litert-quantizer")
+PACKAGES = (
+    "tfopt",
+    "tensorflow",
+    "keras",
+    "tensorflow-model-optimization",
+    "ai-edge-litert",
+    "litert-quantizer",
+    "tflite-micro",
+    "ethos-u-vela",
+)
 PAGE = "report.html"
 CARD = "model_card.md"
 RESERVED = (BASELINE, LOG, "recipe.yaml", "report.json", "report.md", PAGE, CARD)

@@ -1,189 +1,36 @@
 """Settings of a conversion: the mode, the ranges, the precision of single layers, the target.
 
-Modes, targets and range methods are entries of registries, whose classes are here; each entry is a file of its
-own in the package that its registry names.
+Targets are entries of a registry, whose class is here; each entry is a file of its own in the package that it names.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
+from tfopt.errors import InputError
+from tfopt.recipe.device_cost import DeviceCost as DeviceCost
+from tfopt.recipe.device_cost import FileAudit as FileAudit
+from tfopt.recipe.device_cost import Measurement as Measurement
+from tfopt.recipe.device_cost import OperatorCost as OperatorCost
+from tfopt.recipe.modes import MODES as MODES
+from tfopt.recipe.modes import RANGES as RANGES
+from tfopt.recipe.modes import TRAINED_RANGES as TRAINED_RANGES
+from tfopt.recipe.modes import Io as Io
+from tfopt.recipe.modes import Mode as Mode
+from tfopt.recipe.modes import Precision as Precision
+from tfopt.recipe.modes import RangeMethod as RangeMethod
+from tfopt.recipe.modes import TrainedRanges as TrainedRanges
 from tfopt.recipe.settings import OneOf, Patterns, Settings, either
 from tfopt.registry import Registry
 
 if TYPE_CHECKING:
     import numpy as np
-
-Precision = Literal["int4", "int8", "int16", "float"]
-Io = Literal["int8", "int16", "float32"]
-
-
-@dataclass(frozen=True)
-class Mode:
-    """A quantization mode: how weights are stored, and the type of the arithmetic.
-
-    Args:
-        name: The name in a recipe.
-        about: What the mode costs and brings, in a few words.
-        weights: Type of the stored kernels: `float32`, a smaller float, `int8`; or `int4`, which is int8 for the
-            kernels that have no form of 4 bits.
-        activation_bits: 8 or 16 where activations are integers whose ranges are known beforehand; None where they are
-            stored in floating point.
-        rules: Precisions that rules can give single layers in this mode.
-        weight_only: Whether integer kernels are dequantized before they are computed with.
-        sparse: Whether LiteRT loads such kernels in TFLite's sparse format.
-        by_converter: Whether TFLiteConverter can make such files too, as a fallback for the quantizer.
-        least_snr_db: Signal-to-noise ratio against the float file's outputs, in decibels, that a file has to exceed
-            where neither a metric nor the user says otherwise.
-        rank: Position in lists.
-    """
-
-    name: str
-    about: str
-    weights: str
-    activation_bits: int | None = None
-    rules: tuple[Precision, ...] = ()
-    weight_only: bool = False
-    sparse: bool = False
-    by_converter: bool = False
-    least_snr_db: float = 10.0
-    rank: int = 100
-
-    @property
-    def static(self) -> bool:
-        """Whether activations are integers with ranges known beforehand, which takes calibration samples."""
-        return self.activation_bits is not None
-
-    @property
-    def io(self) -> str | None:
-        """Type of the file's integer inputs and outputs; None where they are the model's own."""
-        return f"int{self.activation_bits}" if self.static else None
-
-    @property
-    def quantizes(self) -> bool:
-        """Whether the mode changes the float file."""
-        return self.weights != "float32"
-
-    @property
-    def precision(self) -> str:
-        """The precision of ops without a rule; int16 stands for activations of 16 bits."""
-        return "int16" if self.activation_bits == 16 else "int8"
-
-
-MODES: Registry[Mode] = Registry("tfopt.quantization.modes", Mode)
-
-
-@dataclass(frozen=True)
-class RangeMethod:
-    """A range method: makes the range of an activation from its calibrated extremes.
-
-    Args:
-        name: The name in a recipe.
-        about: What the range covers, in a few words.
-        ends: Maps the smallest and the largest values in each run, `(runs, tensors)` each, to the lower and upper ends
-            of the ranges, `(tensors,)` each.
-        fewest: Least number of calibration samples.
-        rank: Position in lists.
-    """
-
-    name: str
-    about: str
-    ends: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-    fewest: int = 1
-    rank: int = 100
-
-
-RANGES: Registry[RangeMethod] = Registry("tfopt.quantization.ranges", RangeMethod)
-
-
-@dataclass(frozen=True)
-class TrainedRanges:
-    """A method for activation ranges to follow quantization-aware training.
-
-    Args:
-        name: The name in a recipe.
-        about: How the ranges follow, in a few words.
-        begin: Name of the `RangeMethod` of the first ranges.
-        observer: Makes the `quantization.aware.observers.RangeObserver` of a model, from the grids of its activations,
-            the grids of its kernels with their variables, the momentum of averages and the rate of learning.
-        rank: Position in lists.
-    """
-
-    name: str
-    about: str
-    begin: str
-    observer: Callable[[Sequence[Any], Sequence[tuple[Any, Any]], float, float], Any]
-    rank: int = 100
-
-
-TRAINED_RANGES: Registry[TrainedRanges] = Registry("tfopt.quantization.aware.ranges", TrainedRanges)
-
-
-class FileAudit(Protocol):
-    """What a target looks at in a finished file."""
-
-    @property
-    def floating(self) -> tuple[str, ...]:
-        """Ops that compute in floating point."""
-
-    @property
-    def loops(self) -> tuple[str, ...]:
-        """Layers that are loops in the file."""
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """The result of running a file on a target's own runtime.
-
-    Args:
-        outputs: Outputs `(samples, ...)` by name, in the float model's units.
-        figures: Measured values by metric name, such as `arena_bytes`.
-    """
-
-    outputs: dict[str, np.ndarray]
-    figures: dict[str, float]
-
-
-@dataclass(frozen=True)
-class OperatorCost:
-    """What one operator of a file costs on a target.
-
-    Args:
-        tensor: Number of its output among the tensors of the file's first graph; None where it is not known.
-        kind: Name of the operator, as the tool that tells the cost has it.
-        cycles: Cycles of the accelerator.
-        mac_utilization: The share of the accelerator's multipliers that it keeps busy, 0-1.
-        on_cpu: Why the accelerator does not run it, a sentence without a full stop; empty for one that it runs.
-    """
-
-    tensor: int | None
-    kind: str
-    cycles: float = 0.0
-    mac_utilization: float = 0.0
-    on_cpu: str = ""
-
-
-@dataclass(frozen=True)
-class DeviceCost:
-    """What a finished file costs on a target, told without samples.
-
-    Args:
-        figures: Values by metric name, such as `npu_cycles`, `compiled_bytes` or `flash_bytes`.
-        operators: The cost of each operator, in order, where the target tells it.
-        content: Bytes of the target's own file, which is what a device is given; None where it takes the `.tflite`.
-        notes: What has to be known of the figures, such as the memory that they are for; sentences without a full stop.
-    """
-
-    figures: dict[str, float]
-    operators: tuple[OperatorCost, ...] = ()
-    content: bytes | None = field(default=None, repr=False)
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -243,6 +90,16 @@ class Target:
     def installed(self) -> bool:
         """Whether the package that it needs is installed."""
         return not self.package or importlib.util.find_spec(self.package) is not None
+
+    def check_installed(self) -> None:
+        """Checks that what the target needs is there, before anything is computed.
+
+        Raises:
+            InputError: It is not installed.
+        """
+        if not self.installed:
+            way = f"pip install 'tfopt[{self.extra}]'" if self.extra else f"install {self.package}"
+            raise InputError(f"target {self.name} needs the package {self.package}: {way}.", ("target",))
 
     def wrong_options(self, given: Mapping[str, str]) -> Iterator[str]:
         """What is wrong with options written to the target, sentences without a full stop."""

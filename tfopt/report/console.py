@@ -16,6 +16,8 @@ from tfopt.recipe.artifact import BASELINE, Artifact
 from tfopt.recipe.progress import Progress
 from tfopt.report import summary as summary_tables
 from tfopt.report.fitted_table import Cells, FittedTable, wrapped
+from tfopt.report.on_device import files, line
+from tfopt.report.sections.on_targets import best_files
 from tfopt.report.units import bytes_, duration
 
 # Largest number of metrics in the terminal's table; report.md has all.
@@ -59,6 +61,7 @@ def words(artifact: Artifact) -> list[str]:
     found += [bytes_(m["raw_bytes"])] if "raw_bytes" in m else []
     found += [duration(m["latency_median_seconds"])] if "latency_median_seconds" in m else []
     found += [f"tensor arena {bytes_(m['arena_bytes'])}"] if "arena_bytes" in m else []
+    found += [*(line(file) for file in files(artifact)), *best_files(artifact)]
     if artifact.kind == BASELINE:
         found += [f"no {one.where}: {one.reason}" for one in artifact.skipped]
     elif artifact.skipped:

@@ -21,6 +21,7 @@ from tfopt.recipe.details.verification import AccuracyGate
 from tfopt.recipe.recipe import Recipe
 from tfopt.report.blocks import Block, Bullets, Listing, Paragraph, Table
 from tfopt.report.markdown import lines
+from tfopt.report.on_device import files, line
 from tfopt.report.outcome import Measured, Outcome, outcome, score_names
 from tfopt.report.recipe_file import read_recipe, recipe_text
 from tfopt.report.sections.recipe import FOLDERS
@@ -137,6 +138,7 @@ def _measured_on(artifact: Artifact, artifacts: Mapping[str, Artifact], figures:
         words.append(f"Latency: median {median} of one sample on {machine}{on}.")
     if "arena_bytes" in figures:
         words.append(f"Tensor arena on LiteRT for Microcontrollers: {bytes_(figures['arena_bytes'])}.")
+    words += [f"{told[0].upper()}{told[1:]}." for told in map(line, files(artifact))]
     if "agreement" in figures:
         words.append(
             f"Same class as the Keras model that it was made of: {share(figures['agreement'])} of the samples."

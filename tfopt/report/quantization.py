@@ -6,15 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from tfopt.recipe.details.device_files import DeviceFiles
 from tfopt.recipe.details.quantization import AuditRow
 from tfopt.report.blocks import Block, Bullets, Figure, Table
 from tfopt.report.charts import Bar, Bars
+from tfopt.report.on_device import FIGURES
 from tfopt.report.page import Page, Part
 from tfopt.report.units import bytes_, times
 
 if TYPE_CHECKING:
     from tfopt.quantization.conversion import Conversion
     from tfopt.quantization.sensitivity import Sensitivity
+    from tfopt.targets.target_cost import TargetCost
 
 AUDIT = ("layer", "op", "kernel", "bytes", "in float32", "zeros", "before", "values")
 SENSITIVITY = ("layer", "op", "to", "output error", "bytes saved", "error per byte")
@@ -52,6 +55,7 @@ def figure_lines(figures: Mapping[str, float]) -> list[str]:
         "calibration_max_error": ("largest error of an output on calibration samples", "{:.4g}"),
         "arena_bytes": ("tensor arena", "{:,.0f} B"),
     }
+    figures = {name: value for name, value in figures.items() if name not in FIGURES or name in words}
     found = ((*words.get(name, (name.replace("_", " "), "{:,.6g}")), value) for name, value in figures.items())
     return [f"{name}: {form.format(value)}" for name, form, value in found]
 
@@ -66,7 +70,14 @@ def conversion_record(converted: Conversion) -> dict[str, Any]:
         "notes": converted.notes,
         "warnings": converted.warnings,
         "audit": converted.audit.to_json(),
+        **({"on_target": on_target(converted.on_target)} if converted.on_target else {}),
     }
+
+
+def on_target(found: TargetCost) -> Any:
+    """The cost of a file on its target as JSON."""
+    [record] = DeviceFiles((found.record(),)).to_json()["files"]
+    return record
 
 
 def sensitivity_cells(line: Sensitivity) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from tfopt.metrics import output_and_metric
 from tfopt.recipe.artifact import Artifact
 from tfopt.report.blocks import Block, Code, Fact, Facts, Folded, Link, Paragraph, Table
+from tfopt.report.on_device import facts as facts_on
+from tfopt.report.on_device import files, source
 from tfopt.report.outcome import Measured, Outcome, outcome
 from tfopt.report.overview import Overview
 from tfopt.report.page import Page, Part
@@ -92,6 +94,8 @@ def _facts(came: Outcome, told: Sequence[str]) -> Facts:
             facts.append(Fact(title, text(figures[name]), "" if before is None else f"was {text(before)}"))
     if artifact.format == "tflite" and "latency_median_seconds" not in figures:
         facts.append(Fact("median latency", "not timed", ("add ", Code("benchmark: {}"), " to the recipe")))
+    for file in files(artifact):
+        facts += [Fact(f"{one.name} on {file.target}", one.value, source(file.target)) for one in facts_on(file)[:1]]
     if same := came.same_class:
         where = "same class" if same.outputs == 1 else "same class in every output"
         facts.append(Fact(where, share(same.share), f"as {same.stage}" if same.stage else "as before"))

@@ -3,22 +3,62 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from tfopt.errors import InputError, RecipeError, TfoptError
 from tfopt.recipe.artifact import Artifact, Format
+from tfopt.recipe.details.detail import Detail
+from tfopt.recipe.details.device_files import FileOnTarget, FilesOnTargets
 from tfopt.recipe.details.timing import Latencies
-from tfopt.recipe.stage import Context, Stage
+from tfopt.recipe.export import TARGETS, Export
+from tfopt.recipe.settings import on_its_own
+from tfopt.recipe.stage import Context, Outlook, Stage
 
 if TYPE_CHECKING:
     from tfopt.tflite.benchmark import Measurement
 
+LITERT = "litert"
+# Samples that a target with a runtime of its own is compared with LiteRT on.
+COMPARED = 4
+# Characters of a reason in the table.
+REASON = 160
+
+
+def _targets(value: Any) -> Any:
+    named = [value] if isinstance(value, str | Mapping) else value
+    if not isinstance(named, list | tuple) or not named:
+        raise ValueError(f"is a list of targets, such as [litert, tflm, ethos-u55-128]. Received: {value!r}")
+    names = []
+    for one in named:
+        try:
+            with on_its_own():
+                target = TARGETS[Export(target=one).target]
+        except RecipeError as error:
+            raise ValueError(error.problems[0][1].removeprefix("convert: ").removeprefix("convert.")) from None
+        names.append(target.name)
+        if target.name != LITERT and target.cost is None and target.measure is None:
+            raise ValueError(f"target {target.name} tells nothing of a file. Leave it out")
+    if len(set(names)) < len(names):
+        raise ValueError(f"names each target once. Received: {', '.join(names)}")
+    return tuple(named)
+
+
+Targets = Annotated[
+    tuple[Any, ...],
+    BeforeValidator(_targets),
+    WithJsonSchema({"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "object"}]}, "minItems": 1}),
+]
+
 
 class Benchmark(Stage):
-    """Measures every `.tflite` made so far in a fresh process: the three sizes, latency, memory."""
+    """Measures every `.tflite` made so far: the three sizes; on LiteRT, in a fresh process, latency and memory.
+
+    With `targets` each file is held to each of them, in one table that tells which file is best where.
+    """
 
     kind: ClassVar[str] = "benchmark"
     rank: ClassVar[int] = 12
@@ -30,14 +70,35 @@ class Benchmark(Stage):
     """CPU threads."""
     seconds: float = Field(1.0, gt=0)
     """How long to time each file, after a warm-up."""
+    targets: Targets = (LITERT,)
+    """Where each file is measured, such as [litert, tflm, ethos-u55-128], with options as target has them."""
+
+    def check_settings(self, outlook: Outlook) -> None:
+        """Checks that what the targets need is installed."""
+        for export in self._exports():
+            try:
+                TARGETS[export.target].check_installed()
+            except InputError as error:
+                raise InputError(str(error), ("targets",)) from None
+
+    def _exports(self) -> Iterator[Export]:
+        """Settings that name each target with its options."""
+        for target in self.targets:
+            yield Export(target=target)
 
     def surroundings(self) -> tuple[str, ...]:
         """The machine that is measured."""
         return platform.machine(), platform.node()
 
     def measure(self, file: Path, context: Context) -> dict[str, float]:
-        """Sizes, latency and memory of a file."""
-        return self._timed(file, context).figures
+        """Sizes of a file and, where LiteRT is among the targets, latency and memory."""
+        from tfopt.tflite.benchmark import sizes
+
+        return self._timed(file, context).figures if self._on_litert else sizes(file)
+
+    @property
+    def _on_litert(self) -> bool:
+        return LITERT in (export.target for export in self._exports())
 
     def _timed(self, file: Path, context: Context) -> Measurement:
         from tfopt.tflite.benchmark import timed
@@ -47,9 +108,12 @@ class Benchmark(Stage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Measures each file."""
-        found = {file.name: self._timed(file.path, context) for file in inputs}
+        found = {file.name: self._timed(file.path, context) for file in inputs} if self._on_litert else {}
         latencies = {name: measured.latency for name, measured in found.items()}
         files = {name: measured.figures for name, measured in found.items()}
+        files = files or {file.name: self.measure(file.path, context) for file in inputs}
+        details: list[Detail] = [Latencies.from_json({"files": latencies, "threads": self.threads})] if found else []
+        details += [self._compared(inputs, files, context)] if self.targets != (LITERT,) else []
         last = inputs[-1]
         return context.artifact(
             self,
@@ -57,5 +121,52 @@ class Benchmark(Stage):
             f"../{last.name}/{last.file}",
             metrics=files[last.name],
             files=files,
-            details=[Latencies.from_json({"files": latencies, "threads": self.threads})],
+            details=details,
         )
+
+    def _compared(
+        self, inputs: Sequence[Artifact], timed: Mapping[str, Mapping[str, float]], context: Context
+    ) -> FilesOnTargets:
+        """Each file on each target."""
+        exports = list(self._exports())
+        rows: list[FileOnTarget] = []
+        notes: dict[str, tuple[str, ...]] = {}
+        for file in inputs:
+            for export in exports:
+                name = export.target
+                if name == LITERT:
+                    figures = {"latency_median_seconds": timed[file.name]["latency_median_seconds"]}
+                    rows.append(FileOnTarget(file.name, name, figures))
+                    continue
+                row, told = _on_target(file, export, context)
+                rows.append(row)
+                notes.update({name: told} if told else {})
+                context.progress.step(f"{file.name} on {name}: {row.reason or 'measured'}")
+        return FilesOnTargets(tuple(rows), notes)
+
+
+def _on_target(file: Artifact, export: Export, context: Context) -> tuple[FileOnTarget, tuple[str, ...]]:
+    """A file on a target, with what has to be known of the figures; or the reason why the target does not take it."""
+    from tfopt.data.arrays import by_name
+    from tfopt.quantization.validation import measure_on_target
+    from tfopt.targets.target_cost import cost_of
+    from tfopt.tflite.file import read
+
+    target, content = TARGETS[export.target], file.path.read_bytes()
+    figures: dict[str, float] = {}
+    notes: tuple[str, ...] = ()
+    try:
+        if target.cost is not None:
+            found = cost_of(content, target, export)
+            figures, notes = dict(found.cost.figures), found.cost.notes
+            left = sum(bool(layer.on_cpu) for layer in found.layers)
+            figures |= {"cpu_operators": float(left)} if left else {}
+        if target.measure is not None:
+            given = by_name(context.data.test.few(COMPARED).x)
+            samples = given if "" not in given else dict.fromkeys(read(content).inputs, given[""])
+            figures |= measure_on_target(target, content, samples)
+    except TfoptError as error:
+        reason, _, _ = str(error).partition(". ")
+        reason = reason.removeprefix(f"target {target.name} ").rstrip(".")
+        return FileOnTarget(file.name, target.name, {}, reason[:REASON]), ()
+    return FileOnTarget(file.name, target.name, figures), notes

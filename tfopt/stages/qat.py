@@ -12,10 +12,11 @@ from tfopt.errors import ConversionError, ModelError
 from tfopt.recipe.artifact import TRAINED, Artifact, Format, storage_errors
 from tfopt.recipe.details.quantization import ConversionNotes
 from tfopt.recipe.details.training import TrainingHistory
-from tfopt.recipe.export import MODES, RANGES, TRAINED_RANGES, Export
+from tfopt.recipe.export import MODES, RANGES, TARGETS, TRAINED_RANGES, Export
 from tfopt.recipe.settings import OneOf
-from tfopt.recipe.stage import Context
+from tfopt.recipe.stage import Context, Outlook
 from tfopt.stages.conversion_warnings import warning_details
+from tfopt.stages.device_record import device_details
 from tfopt.stages.training_stage import TrainingStage
 from tfopt.stages.usage_record import usage_detail
 
@@ -65,6 +66,11 @@ class Qat(Export, TrainingStage):
         if self.samples < fewest:
             raise ValueError(f"ranges: {self.ranges} begins with {fewest} samples at least. Received: {self.samples}")
         return self
+
+    def check_settings(self, outlook: Outlook) -> None:
+        """Checks the optimizer's name, and that what the target needs is installed."""
+        super().check_settings(outlook)
+        TARGETS[self.target].check_installed()
 
     def check(self, model: Any, context: Context) -> None:
         """Makes the quantization scheme of the untrained model, and checks that it can be trained."""
@@ -133,5 +139,6 @@ class Qat(Export, TrainingStage):
                 conversion.audit,
                 *layer_report(conversion),
                 usage_detail(file, model, context, conversion.figures),
+                *device_details(conversion, file),
             ],
         )

@@ -14,10 +14,11 @@ from tfopt.recipe.artifact import Artifact, Format, storage_errors
 from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.details.quantization import AccuracySteps, ConversionNotes
 from tfopt.recipe.details.training import TrainingHistory
-from tfopt.recipe.export import MODES, RANGES, TRAINED_RANGES, Export
+from tfopt.recipe.export import MODES, RANGES, TARGETS, TRAINED_RANGES, Export
 from tfopt.recipe.settings import OneOf, Settings
 from tfopt.recipe.stage import Context, Outlook, Stage
 from tfopt.stages.conversion_warnings import remedy_details, warning_details
+from tfopt.stages.device_record import device_details
 from tfopt.stages.optimizer_names import Optimizer
 from tfopt.stages.qat import Qat
 from tfopt.stages.scoring import check_drop, check_gate, gated, metrics_of
@@ -102,7 +103,8 @@ class Quantize(Export, Stage):
         return self
 
     def check_settings(self, outlook: Outlook) -> None:
-        """Checks the gate."""
+        """Checks the gate, and that what the target needs is installed."""
+        TARGETS[self.target].check_installed()
         if self.max_drop is not None or self.metric:
             check_gate(self.max_drop, self.metric, outlook.metrics)
 
@@ -188,6 +190,7 @@ class Quantize(Export, Stage):
         details += [ConversionNotes(converted.notes), *warning_details(converted, calibration, context, self.mode)]
         details += remedy_details(converted, self)
         details += [converted.audit, *layer_report(converted), usage_detail(file, model, context, converted.figures)]
+        details += device_details(converted, file)
         return context.artifact(
             self,
             inputs,

@@ -80,6 +80,7 @@ def hardware(family: Family, accelerator: str, options: Mapping[str, str]) -> ve
 
 def _target(family: Family, macs: int, rank: int) -> Target:
     name = f"{family.name}-{macs}"
+    allow = f"allow the CPU: target: {{{name}: {{cpu: allow}}}}"
 
     def refusals(export: Export) -> Iterator[str]:
         options = export.target_options
@@ -93,18 +94,18 @@ def _target(family: Family, macs: int, rank: int) -> Target:
             yield f"target {name} takes no kernels of 4 bits: Vela crashes on them. Let the rule lead to int8"
         if options.get("cpu") == "allow":
             return
-        way = f"or allow the CPU: target: {{{name}: {{cpu: allow}}}}"
         if export.io == "float32":
-            yield f"target {name} leaves inputs and outputs in float to the CPU. Leave io out, {way}"
+            yield f"target {name} leaves inputs and outputs in float to the CPU. Leave io out, or {allow}"
         if any(rule.to == "float" for rule in export.rules):
-            yield f"target {name} leaves layers in float to the CPU. Let the rule lead to int16, {way}"
+            yield f"target {name} leaves layers in float to the CPU. Let the rule lead to int16, or {allow}"
 
     def cost(content: bytes, export: Export) -> DeviceCost:
         chosen = hardware(family, name, export.target_options)
         made = vela.compiled(content, chosen)
-        given = {"system", "memory"} & set(export.target_options)
-        note = f"{SOURCE} for system {chosen.system}, memory {chosen.memory}{'' if given else ', the default'}"
-        return DeviceCost(dict(made.figures), made.operators, made.content, (note,))
+        default = "" if {"system", "memory"} & set(export.target_options) else " (the defaults)"
+        note = f"{SOURCE} for system {chosen.system}, memory {chosen.memory}{default}"
+        way = "" if export.target_options.get("cpu") == "allow" else allow
+        return DeviceCost(dict(made.figures), made.operators, made.content, (note,), way)
 
     return Target(
         name=name,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import importlib.util
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfopt import subprocesses
-from tfopt.errors import ConversionError, InputError
+from tfopt.errors import ConversionError
 from tfopt.recipe.export import OperatorCost
 
 PACKAGE, MODULE = "ethosu", "ethosu.vela"
@@ -72,12 +71,9 @@ def compiled(content: bytes, hardware: Hardware) -> Compilation:
         hardware: What to compile it for.
 
     Raises:
-        InputError: Vela is not installed.
         ModelError: The content is not a TFLite file.
         ConversionError: Vela refuses the file or crashes on it, or its accelerator would run none of it.
     """
-    if importlib.util.find_spec(PACKAGE) is None:
-        raise InputError(f"target {hardware.accelerator} needs Arm's compiler Vela: pip install 'tfopt[ethos-u]'.")
     _check(content, hardware)
     with tempfile.TemporaryDirectory(prefix="tfopt-") as folder:
         file = Path(folder, "model.tflite")

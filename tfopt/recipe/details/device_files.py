@@ -51,6 +51,38 @@ class DeviceFile:
 
 
 @dataclass(frozen=True)
+class FileOnTarget:
+    """A file on a target.
+
+    Args:
+        file: Name of the stage that made the file.
+        target: The target's name.
+        figures: What was measured of it there by metric name; empty where the target does not take it.
+        reason: Why the target does not take it, in few words; empty where it does.
+    """
+
+    file: str
+    target: str
+    figures: dict[str, float]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class FilesOnTargets(Detail):
+    """Files on targets, each on each.
+
+    Args:
+        rows: An entry for each file and target, file by file.
+        notes: What has to be known of a target's figures, such as the memory that they are for, by its name.
+    """
+
+    name: ClassVar[str] = "on_targets"
+
+    rows: tuple[FileOnTarget, ...]
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class DeviceFiles(Detail):
     """What targets are given of a result, and what it costs there.
 

@@ -1,0 +1,89 @@
+"""Targets on the command line: a name with options, and what a file costs there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tfopt.quantization.conversion import Conversion
+    from tfopt.recipe.details.device_files import DeviceFile
+    from tfopt.recipe.export import Export
+
+TargetOption = Annotated[
+    str | None,
+    typer.Option("--target", help="{TARGETS}; with options as in ethos-u55-128:memory=Sram_Only,cpu=allow."),
+]
+
+
+def target_setting(text: str) -> Any:
+    """A target as `target:` in a recipe has it: `NAME`, or `NAME:option=value,option=value`.
+
+    Raises:
+        InputError: What follows the colon are no options.
+    """
+    from tfopt.errors import InputError
+
+    name, colon, written = text.partition(":")
+    if not colon:
+        return name
+    pairs = [part.partition("=") for part in written.split(",")]
+    if not all(option and equals and value for option, equals, value in pairs):
+        raise InputError(f"a target's options are written NAME:option=value,option=value. Received: {text!r}.")
+    return {name: {option: value for option, _, value in pairs}}
+
+
+def found_on(file: Path, target: str) -> DeviceFile:
+    """What a `.tflite` costs on a target, measured now.
+
+    Raises:
+        InputError: The file is no `.tflite`, the target tells nothing of a file, or what it needs is not installed.
+        ConversionError: The target does not take the file.
+    """
+    from tfopt.errors import InputError
+    from tfopt.models.stored_model import FILES
+    from tfopt.recipe.export import Export
+    from tfopt.targets.target_cost import device_file
+
+    export = Export(target=target_setting(target))
+    if not file.is_file() or file.suffix in FILES:
+        raise InputError(f"there are costs of a .tflite file alone: convert the model first. Received: {file}.")
+    return device_file(file.read_bytes(), export)
+
+
+def own_file(export: Export, file: Path) -> Path | None:
+    """Where the own file of a target will lie beside a `.tflite`; None where it takes that itself."""
+    from tfopt.recipe.export import TARGETS
+
+    suffix = TARGETS[export.target].suffix
+    return file.with_name(f"{file.stem}.{suffix}.tflite") if suffix else None
+
+
+def device_lines(converted: Conversion, file: Path) -> list[str]:
+    """What a file that was just converted costs on its target, and the target's own file."""
+    from tfopt.cli.screen import relative_path
+    from tfopt.report.on_device import line
+    from tfopt.report.units import bytes_
+
+    found = converted.on_target
+    if found is None:
+        return []
+    own = found.own_file(file)
+    lines = [line(found.record())]
+    return [*lines, f"file  {relative_path(own.resolve())}  {bytes_(len(found.cost.content or b''))}"] if own else lines
+
+
+def print_on_target(console: Console, found: DeviceFile) -> None:
+    """Prints a table by layer, and what the file costs as a whole."""
+    from tfopt.cli.screen import print_table
+    from tfopt.report.on_device import layer_table, line
+
+    if (table := layer_table(found)) is not None:
+        rows = [tuple(map(str, row)) for row in table.rows]
+        print_table(console, table.headers, rows, table.left)
+    for text in (*(f"note  {note}" for note in found.notes), line(found)):
+        console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,84 @@
+"""Section on files on several targets: one table that tells which file is best where."""
+
+from __future__ import annotations
+
+import math
+
+from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.details.device_files import FilesOnTargets
+from tfopt.report.blocks import Block, Bullets, Heading, Strong, Table, Text
+from tfopt.report.on_device import FIGURES, named, text, title
+from tfopt.report.section import Section
+
+# Figures of a target that have a column.
+SHOWN = ("latency_median_seconds", "npu_milliseconds", "flash_bytes", "compiled_bytes", "arena_bytes", "sram_bytes")
+
+Column = tuple[str, str]
+
+
+def blocks(artifact: Artifact) -> list[Block]:
+    """A row for each file and a column for each figure of each target, the best of each in bold."""
+    found = artifact.details.of(FilesOnTargets)
+    if not found or not found.rows:
+        return []
+    figures = {(row.file, row.target, name): value for row in found.rows for name, value in row.figures.items()}
+    columns = _columns(found)
+    names = list(dict.fromkeys(row.file for row in found.rows))
+    best = {
+        column: min(values)
+        for column in columns
+        if len(values := [figures[name, *column] for name in names if (name, *column) in figures]) > 1
+    }
+
+    def cell(name: str, column: Column) -> Text:
+        value = figures.get((name, *column))
+        if value is None:
+            return "-"
+        shown = text(column[1], value)
+        return Strong(shown) if best.get(column) == value else shown
+
+    headers = ("file", *(f"{target}: {title(figure)}" for target, figure in columns))
+    table = Table(headers, [(name, *(cell(name, column) for column in columns)) for name in names])
+    said = [f"{target}: {'; '.join(told)}" for target, told in found.notes.items()]
+    said += [f"{row.target} does not take {row.file}: {row.reason}" for row in found.rows if row.reason]
+    cpu = [row for row in found.rows if row.figures.get("cpu_operators")]
+    said += [
+        f"{row.file} on {row.target}: {row.figures['cpu_operators']:.0f} operators are left to the CPU" for row in cpu
+    ]
+    shown: list[Block] = [Heading(f"{artifact.name}: which file is best where"), table]
+    return [*shown, Bullets(said)] if said else shown
+
+
+def best_files(artifact: Artifact) -> list[str]:
+    """The best file of each target, in the first of its figures, a line for each."""
+    found = artifact.details.of(FilesOnTargets)
+    if not found:
+        return []
+    lines = []
+    for target, figures in _by_target(found).items():
+        able = [row for row in found.rows if row.target == target and figures[0] in row.figures]
+        best = min(able, key=lambda row: [row.figures.get(figure, math.inf) for figure in figures])
+        lines.append(
+            f"best on {named(target)}: {best.file}, {title(figures[0])} {text(figures[0], best.figures[figures[0]])}"
+        )
+    return lines
+
+
+def _columns(found: FilesOnTargets) -> list[Column]:
+    """Each target with each of its figures that is shown."""
+    targets = dict.fromkeys(row.target for row in found.rows)
+    known: set[Column] = {(row.target, name) for row in found.rows for name in row.figures}
+    columns = [(target, name) for target in targets for name in SHOWN if (target, name) in known]
+    bare = [target for target in targets if target not in dict(columns)]
+    return [*columns, *((target, name) for target, name in sorted(known) if target in bare and name in FIGURES)]
+
+
+def _by_target(found: FilesOnTargets) -> dict[str, list[str]]:
+    """The figures of each target, the most telling first."""
+    figures: dict[str, list[str]] = {}
+    for target, name in _columns(found):
+        figures.setdefault(target, []).append(name)
+    return figures
+
+
+SECTION = Section("on_targets", "Which file is best where", rank=15, of_artifact=blocks)
