@@ -8,6 +8,7 @@ from . import sparsity as sparsity
 from .data.splits import Data as Data
 from .data.splits import Split as Split
 from .data.streams import Stream as Stream
+from .deployment import export as export
 from .deployment import snippet as snippet
 from .errors import ConversionError as ConversionError
 from .errors import DataError as DataError
