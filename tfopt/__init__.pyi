@@ -40,6 +40,7 @@ from .recipe.stage import Need as Need
 from .recipe.stage import Stage as Stage
 from .stages.benchmark import Benchmark as Benchmark
 from .stages.cluster import Cluster as Cluster
+from .stages.export import ExportKit as ExportKit
 from .stages.prune import Prune as Prune
 from .stages.prune_channels import PruneChannels as PruneChannels
 from .stages.qat import Qat as Qat

@@ -9,6 +9,7 @@ import pytest
 from tests.detail_examples import BY_TYPE
 from tests.report.html_page import check
 from tfopt.recipe.artifact import Artifact, Skipped
+from tfopt.recipe.details.kit import ExportedKits
 from tfopt.recipe.details.quantization import AccuracySteps, Audit, ConversionNotes, ConversionWarnings
 from tfopt.recipe.details.search import SearchOutcome, TuningOutcome
 from tfopt.recipe.details.timing import Latencies
@@ -44,6 +45,7 @@ CASES = {
         "## made: on LiteRT against the Keras models",
     ),
     "usage": (with_details(Usage), "## made: how to use the file"),
+    "kits": (with_details(ExportedKits), "## made: kits to flash"),
     "latency": (with_details(Latencies), "## made: latency and memory"),
     "on_target": (
         replace(PLAIN, metrics={"arena_bytes": 5000, "tflm_max_error": 0.0}),

@@ -28,7 +28,7 @@ def prefix_of(name: str) -> str:
 
 def end_names(ends: Iterable[TensorUsage]) -> list[str]:
     """An identifier in lower case for each input or output; no two differ by case alone."""
-    named = identifiers((end.name for end in ends))
+    named = identifiers(end.name for end in ends)
     found: list[str] = []
     for name in named.values():
         wanted, number = name.lower(), 2

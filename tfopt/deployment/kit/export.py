@@ -131,16 +131,26 @@ def write_kit(
         InputError: No kit can be made of the file, or the folder holds something else.
         StorageError: The folder cannot be written.
     """
-    if settings.array not in FORMS:
-        raise InputError(f"array is one of {', '.join(FORMS)}. {did_you_mean(settings.array, FORMS)}")
-    if settings.golden < 1:
-        raise InputError(f"a kit has at least one golden vector. Received: golden={settings.golden}.")
+    check_settings(settings)
     check_exportable(source.content, source.usage, source.file)
     check_folder(out)
     model, warnings = kit_model(source, samples, settings, name or source.name, card)
     files = contents(model)
     write_folder(out, files)
     return Kit(out, tuple(files), model, warnings)
+
+
+def check_settings(settings: KitSettings) -> None:
+    """Checks settings before anything is computed.
+
+    Raises:
+        InputError: There is no such form of the array, or no golden vector is asked for.
+    """
+    if settings.array not in FORMS:
+        way = did_you_mean(settings.array, FORMS)
+        raise InputError(f"an array is written as {', '.join(FORMS)}. {way} Received: array={settings.array!r}.")
+    if settings.golden < 1:
+        raise InputError(f"a kit has at least one golden vector. Received: golden={settings.golden}.")
 
 
 def kit_model(
@@ -154,9 +164,7 @@ def kit_model(
     ops = usage(flashed).ops if form else source.usage.ops
     reason = against_tflm(source.usage, ops)
     runnable = not reason and _NPU_OP not in ops
-    ran = run_golden(
-        source.content, flashed, samples.x, settings.golden, samples.words, runnable and tflm_is_here()
-    )
+    ran = run_golden(source.content, flashed, samples.x, settings.golden, samples.words, runnable and tflm_is_here())
     reason = reason or ran.reason
     estimate, tensors = all_activations(flashed)
     arena = Arena(_measured(source, form, ran), estimate)

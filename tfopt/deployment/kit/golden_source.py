@@ -106,12 +106,23 @@ static int near_float(float got, float wanted, float tolerance) {
 """
 
 
+def tolerance(steps: int) -> str:
+    """How far the numbers of an output may be off, as a sentence.
+
+    Args:
+        steps: Steps that an integer may be off.
+    """
+    integers = "Integers have to be the same" if not steps else f"An integer may be off by {steps} step"
+    integers += "s" if steps > 1 else ""
+    return f"{integers}; a float may be off by {FLOAT_TOLERANCE:g} of the largest number of its output."
+
+
 def golden_header(model: KitModel) -> str:
     """The header of the golden vectors."""
     golden = model.golden
     said = f"Inputs: {golden.samples}. Outputs: of {golden.runtime}. "
-    said += f"An integer may be off by {golden.steps} steps, -D{model.macro}_GOLDEN_STEPS=N allows more to kernels "
-    said += f"that round otherwise; a float by {FLOAT_TOLERANCE:g} of the largest number of its output."
+    said += f"{tolerance(golden.steps)} -D{model.macro}_GOLDEN_STEPS=N allows integers more where kernels round "
+    said += "otherwise."
     return _HEADER.substitute(
         name=comment_text(model.name),
         prefix=model.prefix,
@@ -185,8 +196,8 @@ def _compare(model: KitModel, end: End) -> Iterator[str]:
         shown, cast = "%g instead of %g", "(double)"
     yield f"    for (size_t place = 0; place < {own}_SIZE; ++place) {{"
     yield f"      if ({near}) continue;"
-    yield f'      REPORT("{model.prefix}: vector %d, output {end.place} at %lu: {shown}\\n", vector, (unsigned long)place,'
-    yield f"             {cast}{got}, {cast}{wanted});"
+    yield f'      REPORT("{model.prefix}: vector %d, output {end.place} at %lu: {shown}\\n", vector,'
+    yield f"             (unsigned long)place, {cast}{got}, {cast}{wanted});"
     yield "      wrong = 1;"
     yield "      break;"
     yield "    }"

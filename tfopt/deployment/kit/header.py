@@ -26,6 +26,10 @@ extern "C" {
 #ifndef ${macro}_MODEL_ATTRIBUTES
 #define ${macro}_MODEL_ATTRIBUTES
 #endif
+// The same of the tensor arena.
+#ifndef ${macro}_ARENA_ATTRIBUTES
+#define ${macro}_ARENA_ATTRIBUTES
+#endif
 
 // $file. Its length is this and not the size of the array, which may have a zero after it.
 extern const unsigned char ${prefix}_model[];
@@ -141,6 +145,4 @@ def _end(model: KitModel, end: End) -> str:
     if not usage.quantized:
         return text
     low, high = usage.limits
-    return text + _GRID.substitute(
-        names, scale=c_float(usage.scale), zero_point=usage.zero_point, low=low, high=high
-    )
+    return text + _GRID.substitute(names, scale=c_float(usage.scale), zero_point=usage.zero_point, low=low, high=high)

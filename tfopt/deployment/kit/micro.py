@@ -92,7 +92,7 @@ _SOURCE = Template("""\
 namespace ${prefix}_kit {
 namespace {
 
-alignas(16) uint8_t arena[${macro}_ARENA_BYTES];
+alignas(16) ${macro}_ARENA_ATTRIBUTES uint8_t arena[${macro}_ARENA_BYTES];
 MicroInterpreter* interpreter = nullptr;
 
 template <typename T>

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from tfopt.deployment.kit.golden_source import FLOAT_TOLERANCE
+from tfopt.deployment.kit.golden_source import tolerance
 from tfopt.deployment.kit.micro import op_notes
 from tfopt.deployment.kit.model import KitModel
+from tfopt.deployment.snippets.cpp import outer_type
 from tfopt.deployment.words import described
 
 
@@ -46,9 +47,11 @@ def _flash(model: KitModel) -> Iterator[str]:
         return
     yield f"1. In CMake: `set({macro}_TFLM your_tflm_target)`, `add_subdirectory(kit)`, and link `{prefix}_tflm`; or"
     yield "   compile the files of `c/` with your own build."
-    yield f'2. `#include "{prefix}_tflm.h"` and `"{prefix}.h"`; call `{prefix}_tflm_setup()` once.'
-    yield f"3. `{prefix}_tflm_run(inputs, outputs, 0)`, with inputs of `{prefix}_in_..._quantize(x)` and outputs to"
-    yield f"   `{prefix}_out_..._dequantize(q)` where they are integers."
+    yield f"2. Call `{prefix}_tflm_setup()` once, and `{prefix}_tflm_run` for each inference:"
+    yield ""
+    yield "```c"
+    yield from _example(model)
+    yield "```"
     yield ""
     arena = model.arena
     if arena.measured is None:
@@ -63,9 +66,34 @@ def _flash(model: KitModel) -> Iterator[str]:
         )
     if model.usage.stateful:
         yield (
-            f"\nThe model keeps state from run to run. `{prefix}_tflm_run` resets it first; `{prefix}_tflm_invoke` goes "
-            f"on with it, and `{prefix}_tflm_reset` sets it back."
+            f"\nThe model keeps state from run to run. `{prefix}_tflm_run` resets it first; `{prefix}_tflm_invoke` "
+            f"goes on with it, and `{prefix}_tflm_reset` sets it back."
         )
+
+
+def _example(model: KitModel) -> Iterator[str]:
+    """The code around one inference."""
+    prefix, macro = model.prefix, model.macro
+    yield f'#include "{prefix}.h"'
+    yield f'#include "{prefix}_tflm.h"'
+    yield ""
+    for end in (*model.inputs, *model.outputs):
+        own = f"{prefix}_{end.side}_{end.name}"
+        yield f"static {own}_t {end.side}_{end.name}[{own.upper()}_SIZE];"
+    yield ""
+    parameters = ", ".join(f"const {outer_type(end.usage)} *x_{end.name}" for end in model.inputs)
+    yield f"void infer({parameters}) {{"
+    for end in model.inputs:
+        own = f"{prefix}_in_{end.name}"
+        value = f"{own}_quantize(x_{end.name}[i])" if end.usage.quantized else f"x_{end.name}[i]"
+        yield f"  for (int i = 0; i < {own.upper()}_SIZE; ++i) in_{end.name}[i] = {value};"
+    yield f"  const void *inputs[{macro}_INPUTS] = {{{', '.join(f'in_{end.name}' for end in model.inputs)}}};"
+    yield f"  void *outputs[{macro}_OUTPUTS] = {{{', '.join(f'out_{end.name}' for end in model.outputs)}}};"
+    yield f"  if ({prefix}_tflm_run(inputs, outputs, 0) != 0) return;"
+    for end in model.outputs:
+        if end.usage.quantized:
+            yield f"  // {prefix}_out_{end.name}_dequantize(out_{end.name}[i]) is a number of the model"
+    yield "}"
 
 
 def _golden(model: KitModel) -> Iterator[str]:
@@ -74,12 +102,12 @@ def _golden(model: KitModel) -> Iterator[str]:
     yield ""
     compared = ""
     if golden.difference is not None:
-        compared = f" LiteRT's differ from them by at most {golden.difference} steps."
+        compared = f" LiteRT's integers differ from them by at most {golden.difference} steps."
+        compared = compared if golden.difference else " LiteRT's are the same to the bit."
     yield (
         f"`c/{prefix}_golden.c` has {golden.count} inputs ({golden.samples}) and their outputs on {golden.runtime}."
         f"{compared} `{prefix}_golden_test(run, context)` runs them through any function that runs the model, and "
-        f"returns how many failed: an integer may be off by {golden.steps} steps, a float by {FLOAT_TOLERANCE:g} of "
-        "the largest number of its output."
+        f"returns how many failed. {tolerance(golden.steps)}"
     )
     if not model.not_on_tflm:
         yield f"`c/{prefix}_golden_main.cc` is the program that does it with LiteRT for Microcontrollers."

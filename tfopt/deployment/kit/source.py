@@ -60,6 +60,16 @@ class KitSource:
     scores: tuple[str, ...] = ()
     lineage: tuple[str, ...] = ()
 
+    @property
+    def batch(self) -> int:
+        """Samples that the file takes at once; 1 where it takes any number."""
+        return max([1, *(end.shape[0] for end in self.usage.inputs if end.shape)])
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        """The shapes of one sample by input name."""
+        return {end.name: tuple(end.shape[1:]) for end in self.usage.inputs}
+
     def form(self, target: str | None) -> DeviceForm | None:
         """The file to flash; None for the `.tflite` itself.
 
