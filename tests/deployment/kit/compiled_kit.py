@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 
 STRICT = ("-std=c11", "-Wall", "-Wextra", "-Wshadow", "-pedantic", "-Werror")
-RUN = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_void_p), ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p
-)
+RUN = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_void_p), ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p)
 # What macros and inlines hold, as functions that a library has.
 PROBE = """
 #include "{prefix}.h"

@@ -128,7 +128,13 @@ def test_the_header_serves_cpp_too(kit_of, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "prefix"),
-    [("digits", "digits"), ("Digits-int8 v2", "digits_int8_v2"), ("8bit", "model_8bit"), ("-", "model"), ("ä", "model")],
+    [
+        ("digits", "digits"),
+        ("Digits-int8 v2", "digits_int8_v2"),
+        ("8bit", "model_8bit"),
+        ("-", "model"),
+        ("ä", "model"),
+    ],
 )
 def test_a_name_begins_names_of_c(name, prefix):
     assert prefix_of(name) == prefix
@@ -144,7 +150,9 @@ def test_names_of_ends_differ_by_more_than_case():
 def test_texts_cannot_end_what_they_stand_in():
     assert "\n" not in comment_text("a\nb\\")
     assert "\\" not in comment_text("a\nb\\")
-    assert c_string('a"??/\n') == '"a\\"??/\\n"'.replace('\\"', "\\42").replace("??/", "\\77\\77/").replace("\\n", "\\12")
+    assert c_string('a"??/\n') == '"a\\"??/\\n"'.replace('\\"', "\\42").replace("??/", "\\77\\77/").replace(
+        "\\n", "\\12"
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from tfopt.deployment.kit.contents import PLAIN
 from tfopt.deployment.kit.model import ALIGNMENT
 from tfopt.errors import InputError, did_you_mean
 from tfopt.recipe.artifact import RECORD, Artifact, Workspace
+from tfopt.recipe.details.device_files import DeviceFiles
 from tfopt.recipe.details.usage import Usage
 
 # The target of the `.tflite` itself.
@@ -185,8 +187,24 @@ def _beside(artifact: Artifact) -> Mapping[str, Artifact]:
 
 
 def _forms(artifact: Artifact) -> Mapping[str, DeviceForm]:
-    """The files made for devices beside a result, as it records them."""
-    return {}
+    """The files made for devices beside a result, as it records them.
+
+    Raises:
+        InputError: One of them was changed, or is gone.
+    """
+    recorded = artifact.details.of(DeviceFiles)
+    found = {}
+    for one in recorded.files if recorded else ():
+        if not one.file:
+            continue  # the target takes the file itself
+        path = artifact.folder / one.file
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != one.sha256:
+            raise InputError(
+                f"a kit takes the file for {one.target} as it was made, and {artifact.name}/{one.file} was changed or "
+                f"is gone. Run the recipe again. Received: {path}."
+            )
+        found[one.target] = DeviceForm(one.target, path, one.figures, tuple(f"{note}." for note in one.notes))
+    return found
 
 
 def _lineage(artifact: Artifact, others: Mapping[str, Artifact]) -> tuple[str, ...]:
