@@ -28,7 +28,9 @@ set_source_files_properties(c/${prefix}_model.S PROPERTIES
 
 _TFLM = Template("""
 # The target of your build that has LiteRT for Microcontrollers with its include folders; empty for none.
-set(${macro}_TFLM "" CACHE STRING "Target of LiteRT for Microcontrollers")
+if(NOT DEFINED ${macro}_TFLM)  # a cache entry would hide a variable of the project around this one
+  set(${macro}_TFLM "" CACHE STRING "Target of LiteRT for Microcontrollers")
+endif()
 if(${macro}_TFLM)
   add_library(${prefix}_tflm STATIC c/${prefix}_tflm.cc)
   target_compile_features(${prefix}_tflm PUBLIC cxx_std_17)
