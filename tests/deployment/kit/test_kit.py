@@ -209,11 +209,12 @@ def test_the_file_of_the_only_device_is_taken_and_of_several_one_has_to_be_chose
 
 @pytest.mark.parametrize(
     ("path", "words"),
-    [("a.tflite", "there is nothing there"), ("model.keras", "Convert the model first"), ("folder", "the folder of a")],
+    [("a.tflite", "there is nothing there"), ("model.keras", "Convert the model first"), ("r.yaml", "Name the folder of its run"), ("folder", "the folder of a")],
 )
 def test_what_is_no_file_and_no_run_is_refused(tmp_path, monkeypatch, path, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.keras").write_bytes(b"a")
+    (tmp_path / "r.yaml").write_text("name: a")
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match=words):
         tfopt.export(path, "kit")

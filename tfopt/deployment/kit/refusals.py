@@ -64,6 +64,8 @@ def check_file(file: Path) -> None:
 
     if not file.exists():
         raise InputError(f"a kit is made of a .tflite or a run, and there is nothing there. Received: {file}.")
+    if file.suffix in (".yaml", ".yml"):
+        raise InputError(f"a kit is made of what a recipe has made. Name the folder of its run. Received: {file}.")
     if file.suffix in FILES:
         raise InputError(
             f"a kit is made of a .tflite. Convert the model first: tfopt convert {file}. Received: {file}."
