@@ -209,7 +209,12 @@ def test_the_file_of_the_only_device_is_taken_and_of_several_one_has_to_be_chose
 
 @pytest.mark.parametrize(
     ("path", "words"),
-    [("a.tflite", "there is nothing there"), ("model.keras", "Convert the model first"), ("r.yaml", "Name the folder of its run"), ("folder", "the folder of a")],
+    [
+        ("a.tflite", "there is nothing there"),
+        ("model.keras", "Convert the model first"),
+        ("r.yaml", "Name the folder of its run"),
+        ("folder", "the folder of a"),
+    ],
 )
 def test_what_is_no_file_and_no_run_is_refused(tmp_path, monkeypatch, path, words):
     monkeypatch.chdir(tmp_path)

@@ -66,7 +66,11 @@ def _languages(model: KitModel) -> Iterator[_File]:
     for path, language in _LANGUAGES.items():
         entry = SNIPPETS[language]
         if not entry.reason(model.usage):
-            yield path, entry.code(model.usage, PLAIN).encode(), f"{entry.about}, filled in; it looks for `{PLAIN}` where it runs"
+            yield (
+                path,
+                entry.code(model.usage, PLAIN).encode(),
+                f"{entry.about}, filled in; it looks for `{PLAIN}` where it runs",
+            )
 
 
 def _record(model: KitModel) -> bytes:

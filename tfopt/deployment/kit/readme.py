@@ -86,7 +86,9 @@ def _example(model: KitModel) -> Iterator[str]:
     for end in model.inputs:
         own = f"{prefix}_in_{end.name}"
         value = f"{own}_quantize(x_{end.name}[i])" if end.usage.quantized else f"x_{end.name}[i]"
-        yield f"  for (int i = 0; i < {own.upper()}_SIZE; ++i) in_{end.name}[i] = {value};"
+        yield f"  for (int i = 0; i < {own.upper()}_SIZE; ++i) {{"
+        yield f"    in_{end.name}[i] = {value};"
+        yield "  }"
     yield f"  const void *inputs[{macro}_INPUTS] = {{{', '.join(f'in_{end.name}' for end in model.inputs)}}};"
     yield f"  void *outputs[{macro}_OUTPUTS] = {{{', '.join(f'out_{end.name}' for end in model.outputs)}}};"
     yield f"  if ({prefix}_tflm_run(inputs, outputs, 0) != 0) return;"

@@ -11,7 +11,7 @@ from pathlib import Path
 from tfopt.deployment.kit.contents import PLAIN
 from tfopt.deployment.kit.model import ALIGNMENT
 from tfopt.errors import InputError, did_you_mean
-from tfopt.recipe.artifact import RECORD, Artifact, Workspace
+from tfopt.recipe.artifact import RECORD, SOURCE, Artifact, Workspace
 from tfopt.recipe.details.device_files import DeviceFiles
 from tfopt.recipe.details.usage import Usage
 
@@ -211,4 +211,5 @@ def _lineage(artifact: Artifact, others: Mapping[str, Artifact]) -> tuple[str, .
     line = [artifact]
     while line[0].parents and line[0].parents[0] in others:
         line.insert(0, others[line[0].parents[0]])
-    return tuple(one.name if one.name == one.kind else f"{one.name} ({one.kind})" for one in line)
+    stages = (one for one in line if one.kind != SOURCE)
+    return tuple(one.name if one.name == one.kind else f"{one.name} ({one.kind})" for one in stages)
