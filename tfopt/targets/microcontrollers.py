@@ -14,7 +14,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,10 @@ class Run:
             trying. It holds activations, scratch buffers, TFLM's own records and what it needs while it plans them.
             The records hold pointers, of 8 bytes here and of 4 on a microcontroller, which so takes less with the same
             kernels; kernels made for one chip have scratch buffers of their own.
-        quantized: Outputs `(samples, ...)` by name in the file's own types.
     """
 
     outputs: dict[str, np.ndarray]
     arena_bytes: int
-    quantized: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def run(source: Path | bytes, x: np.ndarray | Mapping[str, np.ndarray], arena_bytes: int | None = None) -> Run:
@@ -80,8 +78,7 @@ def run(source: Path | bytes, x: np.ndarray | Mapping[str, np.ndarray], arena_by
     given, needed = _child(content, {inputs[name][0]: feed for name, feed in feeds.items()})
     if arena_bytes is not None and needed > arena_bytes:
         raise ConversionError(f"TFLM needs a tensor arena of {needed} bytes for the file. Received: {arena_bytes=}.")
-    raw = {name: given[place] for name, (place, _) in outputs.items()}
-    return Run({name: dequantize(raw[name], detail) for name, (_, detail) in outputs.items()}, needed, raw)
+    return Run({name: dequantize(given[place], detail) for name, (place, detail) in outputs.items()}, needed)
 
 
 def _ends(model: Any) -> tuple[dict[str, _End], dict[str, _End]]:

@@ -77,7 +77,7 @@ def run_golden(
         run = microcontrollers.run(flashed, _taken(given, taken))
     except ConversionError as error:
         return Ran(litert, reason=str(error).rstrip("."))
-    named = {name: run.quantized[name] for name in outputs}
+    named = {name: _steps(run.outputs[name], detail) for name, detail in runner.outputs.items()}
     difference = _difference(outputs, named)
     golden = Golden(inputs, _by_vector(named, runner.batch), "TFLM's reference kernels", words, 0, difference)
     return Ran(golden, run.arena_bytes)
@@ -121,6 +121,14 @@ def _taken(samples: Arrays | np.ndarray, rows: np.ndarray) -> Arrays | np.ndarra
 def _by_vector(arrays: Arrays, batch: int) -> dict[str, np.ndarray]:
     """Arrays `(samples, ...)` as `(vectors, batch, ...)`."""
     return {name: values.reshape(-1, batch, *values.shape[1:]) for name, values in arrays.items()}
+
+
+def _steps(values: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+    """Numbers of the model that a file's integers stand for as those integers: a float32 tells all of 16 bits apart."""
+    scale, zero_point = detail["quantization"]
+    if not scale:
+        return values
+    return (np.rint(values / np.float32(scale)) + zero_point).astype(detail["dtype"])
 
 
 def _difference(litert: Arrays, tflm: Arrays) -> int | None:
