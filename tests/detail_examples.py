@@ -2,6 +2,7 @@
 
 from tfopt.data.preview import Preview
 from tfopt.recipe.details.device_files import DeviceFile, DeviceFiles, FileOnTarget, FilesOnTargets, LayerCost
+from tfopt.recipe.details.kit import ExportedKit, ExportedKits
 from tfopt.recipe.details.quantization import (
     AccuracyStep,
     AccuracySteps,
@@ -381,6 +382,23 @@ EXAMPLES = [
             ],
             "samples": 4,
             "others": 1,
+        },
+    ),
+    (
+        ExportedKits({"int8": ExportedKit("int8", "model.tflite", 2160, 3440, True, 4, "LiteRT", "no CONV_3D")}),
+        {
+            "kits": {
+                "int8": {
+                    "folder": "int8",
+                    "flashed": "model.tflite",
+                    "flashed_bytes": 2160,
+                    "arena_bytes": 3440,
+                    "arena_measured": True,
+                    "vectors": 4,
+                    "runtime": "LiteRT",
+                    "not_on_tflm": "no CONV_3D",
+                }
+            }
         },
     ),
     (

@@ -41,7 +41,7 @@ ERRORS = {
     "TrainingError": 1,
 }
 STAGES = ("Benchmark", "Prune", "Quantize", "Train", "Verify")
-FUNCTIONS = ("convert", "inspect", "run", "snippet", "validate")
+FUNCTIONS = ("convert", "export", "inspect", "run", "snippet", "validate")
 
 
 COMMANDS = ("stages prune", "schema", "validate --quick pipelines/digits.yaml")

@@ -14,7 +14,7 @@ Faces, which people import: `callbacks`, `regularizers`, `inspection`, `metrics`
 
 Workshop, plain functions on Keras models and the bytes of files, of use without any recipe:
     search         a model and limits in, the Pareto front of files out; `search.tuning` for keras-tuner
-    deployment     a proven `.tflite` in; how to feed it, in words and in code, out
+    deployment     a proven `.tflite` in; how to feed it in words and in code, and a kit to flash, out
     sparsity       a model in; a masked, clustered or cut model out; `sparsity.structured` for channels
     quantization   a model and samples in, a proven `.tflite` out; `quantization.aware` for training on the grid
     training       a model and data in, a trained model out: the only `compile()` and `fit()`

@@ -8,6 +8,7 @@ from . import sparsity as sparsity
 from .data.splits import Data as Data
 from .data.splits import Split as Split
 from .data.streams import Stream as Stream
+from .deployment import export as export
 from .deployment import snippet as snippet
 from .errors import ConversionError as ConversionError
 from .errors import DataError as DataError
@@ -39,6 +40,7 @@ from .recipe.stage import Need as Need
 from .recipe.stage import Stage as Stage
 from .stages.benchmark import Benchmark as Benchmark
 from .stages.cluster import Cluster as Cluster
+from .stages.export import ExportKit as ExportKit
 from .stages.prune import Prune as Prune
 from .stages.prune_channels import PruneChannels as PruneChannels
 from .stages.qat import Qat as Qat

@@ -30,6 +30,7 @@ def test_the_names_are_the_keys_of_the_record():
         "distinct_values",
         "gate",
         "history",
+        "kits",
         "latencies",
         "layers",
         "noise_remedy",

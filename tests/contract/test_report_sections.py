@@ -10,6 +10,7 @@ from tests.detail_examples import BY_TYPE
 from tests.report.html_page import check
 from tfopt.recipe.artifact import Artifact, Skipped
 from tfopt.recipe.details.device_files import DeviceFiles, FilesOnTargets
+from tfopt.recipe.details.kit import ExportedKits
 from tfopt.recipe.details.quantization import AccuracySteps, Audit, ConversionNotes, ConversionWarnings
 from tfopt.recipe.details.search import SearchOutcome, TuningOutcome
 from tfopt.recipe.details.timing import Latencies
@@ -46,6 +47,7 @@ CASES = {
     ),
     "usage": (with_details(Usage), "## made: how to use the file"),
     "on_targets": (with_details(FilesOnTargets), "## made: which file is best where"),
+    "kits": (with_details(ExportedKits), "## made: kits to flash"),
     "latency": (with_details(Latencies), "## made: latency and memory"),
     "device_files": (with_details(DeviceFiles), "## made: on board"),
     "on_target": (

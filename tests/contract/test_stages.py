@@ -15,6 +15,8 @@ from tfopt.recipe.stage import Stage, known_stages
 
 STAGES = {kind: stage for kind, stage in known_stages().items() if stage.__module__.startswith("tfopt.")}
 VALUES = {"stages": [{"train": {"epochs": 1}}], "units": 4, "epochs": 2, "clusters": 8, "keep": 0.5}
+# What has another name in Python, where that of its kind is taken: `tfopt.export`, `tfopt.Export`.
+OTHERWISE = {"export": "exportkit"}
 # What a stage takes one of, so that none of them is required by itself.
 ONE_OF = {"prune": {"sparsity": 0.5}, "search": {"max_drop": 0.01}}
 
@@ -61,6 +63,7 @@ def test_the_registry_holds_the_documented_stages():
         "quantize",
         "verify",
         "benchmark",
+        "export",
     ]
 
 
@@ -72,7 +75,7 @@ def test_a_stage_is_registered_under_its_kind(kind, stage):
 def test_a_stage_is_public_and_lives_in_the_file_of_its_kind(kind, stage):
     assert getattr(tfopt, stage.__name__) is stage
     assert stage.__module__ == f"tfopt.stages.{kind}"
-    assert stage.__name__.lower() == kind.replace("_", "")
+    assert stage.__name__.lower() == OTHERWISE.get(kind, kind.replace("_", ""))
 
 
 def test_a_stage_says_in_one_sentence_what_it_does(stage):

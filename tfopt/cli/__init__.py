@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from tfopt.cli import compare, learning_rate, models, recipes, searching, sensitivity, words
+from tfopt.cli import compare, export, learning_rate, models, recipes, searching, sensitivity, words
 from tfopt.cli.choices import Command, typing_mistake
 from tfopt.cli.screen import relative_path
 from tfopt.cli.streams import lasting_streams
@@ -32,6 +32,7 @@ for _command in (
     models.convert,
     sensitivity.sensitivity,
     models.inspect,
+    export.export,
     compare.compare,
     recipes.report,
     recipes.clean,

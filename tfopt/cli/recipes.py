@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -224,6 +225,8 @@ def show_result(console: Console, result: Result, answer: Answer) -> None:
     if not answer.plain:
         return
     console.print(f"file    {relative_path(result.path)}", markup=False, highlight=False, soft_wrap=True)
+    for line in screen.flashing(shlex.quote(str(relative_path(result.folder))), result.artifacts):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     _show_reports(console, result.folder)
 
 

@@ -1,4 +1,4 @@
-"""A proven `.tflite` in; how to feed and read it, and the code for it in a language's own words, out."""
+"""A proven `.tflite` in; how to feed and read it, the code for it in several languages, and a kit to flash, out."""
 
 import lazy_loader as _lazy
 

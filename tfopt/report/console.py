@@ -13,6 +13,7 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 
 from tfopt.recipe.artifact import BASELINE, Artifact
+from tfopt.recipe.details.kit import ExportedKits
 from tfopt.recipe.progress import Progress
 from tfopt.report import summary as summary_tables
 from tfopt.report.fitted_table import Cells, FittedTable, wrapped
@@ -83,6 +84,20 @@ def unmeasured(artifacts: Mapping[str, Artifact]) -> str | None:
     missing = [row.stage for row in summary_tables.rows(dict(artifacts)) if not set(scores) & row.metrics.keys()]
     names = [name for name in found if name in missing]
     return f"note  {scores[0]} of {_named(names)} is not measured: add verify to the recipe" if names else None
+
+
+def flashing(folder: str, artifacts: Mapping[str, Artifact]) -> list[str]:
+    """The lines on kits to flash: where they are, or the command that makes one of a file for a microcontroller.
+
+    Args:
+        folder: The run's folder, as a shell takes it.
+        artifacts: Its artifacts.
+    """
+    found = [(name, details) for name, one in artifacts.items() if (details := one.details.of(ExportedKits))]
+    if found:
+        return [f"kit     {folder}/{name}/{kit.folder}" for name, details in found for kit in details.kits.values()]
+    made = [one for one in artifacts.values() if one.format == "tflite" and not one.files]
+    return [f"flash   tfopt export {folder} --out kit"] if made and "arena_bytes" in made[-1].metrics else []
 
 
 class PlainProgress(Progress):

@@ -76,6 +76,8 @@ class OpFacts:
     @property
     def micro(self) -> str | None:
         """The method of TFLM's `MicroMutableOpResolver` that registers it; None where TFLM does not have the op."""
+        if self.name in _MICRO_CUSTOM_OPS:
+            return _MICRO_CUSTOM_OPS[self.name]
         if self.name not in _ON_MICROCONTROLLERS:
             return None
         words = (part.capitalize() for part in self.name.split("_"))
@@ -100,6 +102,8 @@ _MICRO_OPS = """
     TRANSPOSE_CONV UNIDIRECTIONAL_SEQUENCE_LSTM UNPACK VAR_HANDLE WHILE ZEROS_LIKE
 """
 _ON_MICROCONTROLLERS = frozenset(_MICRO_OPS.split())
+# Custom ops that it registers too: kernels that are decoded in the arena, and what Vela compiles for an Ethos-U.
+_MICRO_CUSTOM_OPS = {"TFLM_DECODE": "AddDecode", "ethos-u": "AddEthosU"}
 # Those whose method is not called as the op is.
 _RESOLVER_NAMES = {
     "BATCH_MATMUL": "BatchMatMul",

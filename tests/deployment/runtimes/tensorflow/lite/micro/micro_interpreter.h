@@ -32,6 +32,8 @@ class MicroInterpreter {
     return kTfLiteOk;
   }
 
+  size_t arena_used_bytes() const { return 1; }
+
   TfLiteStatus Reset() {
     recorded::write("reset", "1", 1);
     return kTfLiteOk;

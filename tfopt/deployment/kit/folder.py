@@ -1,0 +1,79 @@
+"""Writing the folder of a kit: all of it or nothing, and over nothing that somebody else has put there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from tfopt.deployment.kit.contents import RECORD, SUMS
+from tfopt.errors import InputError, StorageError
+from tfopt.recipe.artifact import storage_errors
+
+_WAY = "Name another folder."
+
+
+def check_folder(folder: Path) -> None:
+    """Checks that a kit can be written to a folder: a new one, an empty one, or that of a kit as it was written.
+
+    Raises:
+        InputError: It is a file, or a folder with something else in it.
+        StorageError: It cannot be written.
+    """
+    folder = folder.resolve()
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"a kit is a folder, and there is a file of that name. {_WAY} Received: {folder}.")
+    if folder.is_dir() and any(folder.iterdir()) and (other := _not_of_a_kit(folder)):
+        raise InputError(f"a kit is written to a new folder or over a kit, and {other}. {_WAY} Received: {folder}.")
+    parent = next(one for one in folder.parents if one.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise StorageError(f"{folder} cannot be written: {parent} is no folder that can be. {_WAY}")
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes the files of a kit, in place of an older kit.
+
+    Args:
+        folder: The folder.
+        files: Bytes by path.
+
+    Raises:
+        InputError: The folder holds something else.
+        StorageError: It cannot be written.
+    """
+    check_folder(folder)
+    folder = folder.resolve()
+    with storage_errors(folder, _WAY):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".kit-", dir=folder.parent) as beside:
+            made, old = Path(beside, "new"), Path(beside, "old")
+            for path, content in files.items():
+                made.joinpath(path).parent.mkdir(parents=True, exist_ok=True)
+                made.joinpath(path).write_bytes(content)
+            if folder.exists():
+                os.rename(folder, old)
+            os.rename(made, folder)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _not_of_a_kit(folder: Path) -> str:
+    """What in a folder keeps it from being a kit as it was written; empty where it is one."""
+    try:
+        record = json.loads((folder / RECORD).read_text())
+        lines = (folder / SUMS).read_text().splitlines()
+    except (OSError, ValueError):
+        return "this one has other files in it"
+    if not isinstance(record, dict) or "kit" not in record:
+        return "this one has other files in it"
+    sums = {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink() or not (path.is_dir() or name == SUMS or name in sums):
+            return f"{name} was added to this one"
+        if path.is_file() and name != SUMS and hashlib.sha256(path.read_bytes()).hexdigest() != sums[name]:
+            return f"{name} of this one was changed"
+    return ""
