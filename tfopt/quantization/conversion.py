@@ -114,7 +114,7 @@ def convert(
         custom_objects: Classes and functions that a model file is made of, by name.
         trust: Load Python code that a model file carries (a Lambda layer).
         **settings: Any other field of `tfopt.Export`: `io`, `rules`, `ranges`, `batch`, `target`, `unroll`,
-            `slim`, `sparse`, `least_snr_db`.
+            `slim`, `sparse`, `decode`, `least_snr_db`.
 
     Returns:
         The bytes of the file.

@@ -21,12 +21,14 @@ class Coding:
         name: The name in a recipe.
         about: What is stored, in a few words.
         encode: Makes the `targets.decoding.kernel.Encoded` of a `Kernel`; None where the kernel has no such form.
+        since: Since when TFLM has its decoder.
         rank: Position in lists; of two codings of equal bytes the first one is taken.
     """
 
     name: str
     about: str
     encode: Callable[[Any], Any]
+    since: str
     rank: int = 100
 
 
@@ -41,8 +43,8 @@ class Decode(Settings):
     """How kernels are stored for a runtime that decodes them into RAM at every run."""
 
     ram: Bytes = None
-    """The largest kernel that is decoded, as it is in RAM: a number of bytes, or such as 16 KB. Larger ones stay as they
-    are. The tensor arena grows by about the largest kernel that is decoded."""
+    """The largest kernel that is decoded, in bytes of RAM: a number, or such as 16 KB. Larger ones stay as they are. The
+    tensor arena grows by about the largest kernel that is decoded."""
     codings: Annotated[tuple[Annotated[str, OneOf(CODINGS)], ...] | None, BeforeValidator(_one_is_a_list)] = None
     """The codings to choose from; all, if not given. Huffman codes take the most time to decode."""
 

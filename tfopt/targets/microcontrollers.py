@@ -254,6 +254,7 @@ MICROCONTROLLERS = Target(
     refusals=_refusals,
     runs_op=lambda op, precision: precision != "int4" or "tflm" not in facts_of(op).no_int4_on,
     measure=_measure,
+    decodes=True,
     figures={"arena_bytes": "Tensor arena on microcontrollers: {:,.0f} B"},
     package="tflite_micro",
     extra="tflm",

@@ -17,7 +17,7 @@ from tfopt.tflite.ops import facts_of
 TYPES = ("INT8", "FLOAT32")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Use:
     """A place where an op reads a kernel.
 

@@ -82,4 +82,10 @@ def encode(kernel: Kernel) -> Encoded | None:
     )
 
 
-HUFFMAN = Coding("huffman", "short codes for frequent values; the slowest to decode", encode, rank=30)
+HUFFMAN = Coding(
+    "huffman",
+    "short codes for frequent values; the slowest to decode",
+    encode,
+    since="pull request 3188 of tflite-micro, autumn of 2025; the op is older",
+    rank=30,
+)

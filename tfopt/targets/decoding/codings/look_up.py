@@ -41,4 +41,10 @@ def encode(kernel: Kernel) -> Encoded | None:
     )
 
 
-LOOK_UP = Coding("look_up", "a table of the distinct values, and 1 to 7 bits for each weight", encode, rank=10)
+LOOK_UP = Coding(
+    "look_up",
+    "a table of the distinct values, and 1 to 7 bits for each weight",
+    encode,
+    since="pull request 3132 of tflite-micro, October 2025",
+    rank=10,
+)

@@ -25,4 +25,10 @@ def encode(kernel: Kernel) -> Encoded | None:
     )
 
 
-ZERO_MASK = Coding("zero_mask", "a bit for each weight, and the weights that are not 0", encode, rank=20)
+ZERO_MASK = Coding(
+    "zero_mask",
+    "a bit for each weight, and the weights that are not 0",
+    encode,
+    since="pull request 3162 of tflite-micro, autumn of 2025",
+    rank=20,
+)
