@@ -215,13 +215,12 @@ class Export(Settings):
             )
         self._fits_mode(mode)
         self._check_rules(mode)
-        for sentence in itertools.chain(target.wrong_options(self.target_options), target.refusals(self)):
         if self.decode is not None and not target.decodes:
             able = ", ".join(other.name for other in TARGETS.values() if other.decodes)
             raise ValueError(
                 f"decode is for target {able}: the runtime of {self.target} does not decode kernels. Leave it out"
             )
-        for sentence in target.refusals(self):
+        for sentence in itertools.chain(target.wrong_options(self.target_options), target.refusals(self)):
             raise ValueError(sentence)
         return self
 

@@ -1,4 +1,4 @@
-"""`tflm`: TensorFlow Lite for Microcontrollers. Runs a `.tflite` there: its outputs, and the arena that it needs.
+"""Runs a `.tflite` on TensorFlow Lite for Microcontrollers: its outputs, and the arena that it needs.
 
 TFLM's C++ may end the process that it runs in, so it gets one of its own, which loads neither TensorFlow nor LiteRT:
 `python -m tfopt.targets.microcontrollers FILE SAMPLES.npz OUTPUTS.npz`.
@@ -14,7 +14,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,6 @@ import numpy as np
 from tfopt import subprocesses
 from tfopt.errors import ConversionError, InputError
 from tfopt.output_capture import captured
-from tfopt.recipe.export import Export, Measurement, Target
-from tfopt.tflite.ops import facts_of
 
 ARENA_ALIGNMENT = 16
 # Timed runs of a file: so many at least, and up to so many or so long.
@@ -88,6 +86,27 @@ def run(source: Path | bytes, x: np.ndarray | Mapping[str, np.ndarray], arena_by
         raise ConversionError(f"TFLM needs a tensor arena of {needed} bytes for the file. Received: {arena_bytes=}.")
     found = {name: dequantize(given[place], detail) for name, (place, detail) in outputs.items()}
     return Run(found, needed, float(told["microseconds"]), str(told["version"]))
+
+
+def arena_bytes(source: Path | bytes) -> int:
+    """The `Run.arena_bytes` of a file, from a run on zeros.
+
+    Raises:
+        InputError: The package `tflite-micro` is not installed.
+        ModelError: The source is not a TFLite file.
+        ConversionError: TFLM cannot run the file.
+    """
+    from tfopt.tflite.file import parse
+
+    content, model = parse(source)
+    ends = {name: detail for name, (_, detail) in _ends(model)[0].items()}
+    zeros = {name: np.zeros(detail["shape_signature"], _units(detail)) for name, detail in ends.items()}
+    return run(content, zeros).arena_bytes
+
+
+def _units(detail: Mapping[str, Any]) -> Any:
+    """The type of an input in the float model's units."""
+    return np.float32 if detail["quantization"][0] else detail["dtype"]
 
 
 def _ends(model: Any) -> tuple[dict[str, _End], dict[str, _End]]:
@@ -233,33 +252,6 @@ def _survives(action: Callable[[], Any]) -> bool:
         code = 0
     finally:
         os._exit(code)  # the fork has nothing to clean up, and no traceback to print
-
-
-def _refusals(export: Export) -> Iterator[str]:
-    if export.batch == "any":
-        yield "target tflm takes no inputs that are resized. Give batch a number"
-    if export.sparse:
-        yield "target tflm does not load sparse kernels. Leave sparse out"
-
-
-def _measure(content: bytes, samples: Mapping[str, np.ndarray]) -> Measurement:
-    found = run(content, samples)
-    return Measurement(found.outputs, {"arena_bytes": float(found.arena_bytes)})
-
-
-MICROCONTROLLERS = Target(
-    name="tflm",
-    about="LiteRT for Microcontrollers",
-    runs=lambda mode: not mode.quantizes or (mode.static and mode.weights == "int8"),
-    refusals=_refusals,
-    runs_op=lambda op, precision: precision != "int4" or "tflm" not in facts_of(op).no_int4_on,
-    measure=_measure,
-    decodes=True,
-    figures={"arena_bytes": "Tensor arena on microcontrollers: {:,.0f} B"},
-    package="tflite_micro",
-    extra="tflm",
-    rank=20,
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
