@@ -38,7 +38,7 @@ def write(content: bytes, chosen: Mapping[StoredKernel, Encoded]) -> bytes:
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
     code.customCode, code.version = OP.encode(), 1
     model.operatorCodes.append(code)
-    writer = _Writer(model)
+    writer = _Writer(model, {encoded.data: kernel.buffer for kernel, encoded in chosen.items()})
     for number, graph in enumerate(model.subgraphs):
         places: dict[int, list[tuple[int, Encoded]]] = {}
         for kernel, encoded in chosen.items():
@@ -47,15 +47,21 @@ def write(content: bytes, chosen: Mapping[StoredKernel, Encoded]) -> bytes:
                     places.setdefault(use.op, []).append((use.tensor, encoded))
         writer.insert(graph, places)
     for kernel in chosen:
-        model.buffers[kernel.buffer].data = None
+        if kernel.buffer not in writer.buffers.values():  # another kernel of the same bytes has them
+            model.buffers[kernel.buffer].data = None
     return flatbuffer.pack(model, aligned=writer.buffers.values())
 
 
 class _Writer:
-    """Adds encoded constants and the ops that decode them to a parsed file."""
+    """Adds encoded constants and the ops that decode them to a parsed file.
 
-    def __init__(self, model: Any):
-        self.model = model
+    Args:
+        model: The parsed file.
+        places: Buffers that are free for constants, those of the kernels themselves.
+    """
+
+    def __init__(self, model: Any, places: Mapping[bytes, int]):
+        self.model, self.places = model, places
         self.buffers: dict[bytes, int] = {}
 
     def insert(self, graph: Any, places: Mapping[int, list[tuple[int, Encoded]]]) -> None:
@@ -77,10 +83,10 @@ class _Writer:
 
     def _constant(self, graph: Any, data: bytes, constants: dict[bytes, int]) -> int:
         if data not in self.buffers:
-            buffer = schema.BufferT()
-            buffer.data = np.frombuffer(data, np.uint8)
-            self.model.buffers.append(buffer)
-            self.buffers[data] = len(self.model.buffers) - 1
+            if data not in self.places:
+                self.model.buffers.append(schema.BufferT())
+            self.buffers[data] = self.places.get(data, len(self.model.buffers) - 1)
+            self.model.buffers[self.buffers[data]].data = np.frombuffer(data, np.uint8)
         if data not in constants:
             tensor = schema.TensorT()
             tensor.type, tensor.buffer = schema.TensorType.UINT8, self.buffers[data]
@@ -93,7 +99,8 @@ class _Writer:
         """The number of the decoded tensor: the kernel's own for the first op that reads it, a copy for any other."""
         if tensor not in decoded:
             decoded.add(tensor)
-            graph.tensors[tensor].buffer = 0
+            own = graph.tensors[tensor]
+            own.buffer, own.quantization = 0, _of_first_axis(own.quantization)
             return tensor
         graph.tensors.append(copy.copy(graph.tensors[tensor]))
         return len(graph.tensors) - 1
@@ -103,3 +110,12 @@ class _Writer:
         op.opcodeIndex = len(self.model.operatorCodes) - 1
         op.inputs, op.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)
         return op
+
+
+def _of_first_axis(quantization: Any) -> Any:
+    """The quantization of a tensor with its one scale on axis 0: decoders of 2025 refuse another, which says nothing."""
+    if quantization is None or not quantization.quantizedDimension or len(quantization.scale) > 1:
+        return quantization
+    changed = copy.copy(quantization)
+    changed.quantizedDimension = 0
+    return changed
