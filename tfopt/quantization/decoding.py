@@ -1,4 +1,4 @@
-"""The file of a conversion whose kernels TFLM decodes, with the layers that they belong to."""
+"""What decoding the kernels of a conversion saves and costs on TFLM, with the layers that they belong to."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tfopt.tflite.file import FileSummary
 
 def decoded_kernels(
     source: FloatModel, summary: FileSummary, content: bytes, settings: Decode, samples: Mapping[str, np.ndarray]
-) -> tuple[bytes, DecodedKernels]:
-    """Makes the decoded file of a finished one, and runs both on TFLM.
+) -> DecodedKernels:
+    """Makes the decoded file of a finished one, and runs both on TFLM on the same samples.
 
     Args:
         source: The float file that it was made from, whose ops have owners.
@@ -26,9 +26,6 @@ def decoded_kernels(
         content: Bytes of the finished file.
         settings: The largest kernel to decode, and the codings to choose from.
         samples: Inputs `(samples, ...)` by input name.
-
-    Returns:
-        The bytes of the decoded file, those of the finished one where nothing makes it smaller, and the detail.
 
     Raises:
         InputError: The package `tflite-micro` is not installed.
@@ -51,7 +48,7 @@ def decoded_kernels(
             )
         )
     plain, decoded = _figures(len(content), proof.before), _figures(len(file.content), proof.after)
-    return file.content, DecodedKernels(tuple(rows), plain, decoded, proof.after.version, tuple(_needs(proof)))
+    return DecodedKernels(tuple(rows), plain, decoded, proof.after.version, tuple(_needs(proof)))
 
 
 def _places(source: FloatModel, summary: FileSummary) -> dict[tuple[int, int], str]:

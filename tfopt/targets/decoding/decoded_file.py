@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from tfopt.recipe.decode import CODINGS, Decode
 from tfopt.targets.decoding import stored_kernels, writer
 from tfopt.targets.decoding.kernel import Encoded, Kernel
 from tfopt.targets.decoding.stored_kernels import StoredKernel
+from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import parse
 
 # Bytes by which the graph of a file grows for a kernel that is decoded, about; whether one that saves about so much is
@@ -54,7 +56,11 @@ def decoded(content: bytes, settings: Decode | None = None) -> DecodedFile:
     Raises:
         ModelError: The content is not a TFLite file.
     """
-    settings = settings or Decode()
+    return _decoded(content, settings or Decode())
+
+
+@functools.lru_cache(maxsize=flatbuffer.KEPT)
+def _decoded(content: bytes, settings: Decode) -> DecodedFile:
     content, model = parse(content)
     kept: dict[StoredKernel, str] = {}
     options: dict[StoredKernel, Encoded] = {}

@@ -113,8 +113,8 @@ class _Writer:
 
 
 def _of_first_axis(quantization: Any) -> Any:
-    """The quantization of a tensor with its one scale on axis 0: decoders of 2025 refuse another, which says nothing."""
-    if quantization is None or not quantization.quantizedDimension or len(quantization.scale if quantization.scale is not None else ()) > 1:
+    """The quantization of a tensor, a single scale on axis 0: it means the same, and older decoders take no other."""
+    if quantization is None or quantization.scale is None or len(quantization.scale) > 1:
         return quantization
     changed = copy.copy(quantization)
     changed.quantizedDimension = 0
