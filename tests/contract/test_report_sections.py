@@ -9,6 +9,7 @@ import pytest
 from tests.detail_examples import BY_TYPE
 from tests.report.html_page import check
 from tfopt.recipe.artifact import Artifact, Skipped
+from tfopt.recipe.details.decoding import DecodedKernels
 from tfopt.recipe.details.device_files import DeviceFiles
 from tfopt.recipe.details.quantization import AccuracySteps, Audit, ConversionNotes, ConversionWarnings
 from tfopt.recipe.details.search import SearchOutcome, TuningOutcome
@@ -46,6 +47,7 @@ CASES = {
     ),
     "usage": (with_details(Usage), "## made: how to use the file"),
     "latency": (with_details(Latencies), "## made: latency and memory"),
+    "decoded_kernels": (with_details(DecodedKernels), "## made: kernels decoded on TFLM"),
     "on_target": (
         replace(PLAIN, metrics={"arena_bytes": 5000, "tflm_max_error": 0.0}),
         "## made: on LiteRT for Microcontrollers",

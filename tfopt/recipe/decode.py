@@ -43,8 +43,8 @@ class Decode(Settings):
     """How kernels are stored for a runtime that decodes them into RAM at every run."""
 
     ram: Bytes = None
-    """The largest kernel that is decoded, in bytes of RAM: a number, or such as 16 KB. Larger ones stay as they are; the
-    tensor arena grows by about the largest one that is decoded."""
+    """The largest kernel that is decoded, in bytes of RAM: a number, or such as 16 KB; larger ones stay as they are.
+    The arena grows by about the largest one that is decoded."""
     codings: Annotated[tuple[Annotated[str, OneOf(CODINGS)], ...] | None, BeforeValidator(_one_is_a_list)] = None
     """The codings to choose from; all, if not given. Huffman codes take the most time to decode."""
 
