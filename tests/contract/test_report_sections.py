@@ -47,12 +47,12 @@ CASES = {
     ),
     "usage": (with_details(Usage), "## made: how to use the file"),
     "latency": (with_details(Latencies), "## made: latency and memory"),
-    "decoded_kernels": (with_details(DecodedKernels), "## made: kernels decoded on TFLM"),
     "on_target": (
         replace(PLAIN, metrics={"arena_bytes": 5000, "tflm_max_error": 0.0}),
         "## made: on LiteRT for Microcontrollers",
     ),
     "device_files": (with_details(DeviceFiles), "## made: on board"),
+    "decoded_kernels": (with_details(DecodedKernels), "## made: kernels decoded on TFLM"),
     "weights": (with_details(WeightsByLayer), "## made: weights by layer"),
     "audit": (with_details(Audit), "## made: bytes by layer"),
     "weight_histograms": (with_details(WeightsByLayer), "## made: histograms of weights"),
