@@ -1,6 +1,7 @@
 """One example of every detail, with its JSON as `artifact.json` has it."""
 
 from tfopt.data.preview import Preview
+from tfopt.recipe.details.decoding import DecodedKernel, DecodedKernels
 from tfopt.recipe.details.device_files import DeviceFile, DeviceFiles, FileOnTarget, FilesOnTargets, LayerCost
 from tfopt.recipe.details.kit import ExportedKit, ExportedKits
 from tfopt.recipe.details.quantization import (
@@ -457,6 +458,42 @@ EXAMPLES = [
                     ],
                 }
             ]
+        },
+    ),
+    (
+        DecodedKernels(
+            (
+                DecodedKernel("wide", "FULLY_CONNECTED", 6144, 1376, "huffman", "Huffman codes of 1 to 7 bits"),
+                DecodedKernel("head", "FULLY_CONNECTED", 960, 960, "", "larger than ram allows"),
+            ),
+            {"flash_bytes": 8104.0, "arena_bytes": 1456.0, "microseconds": 4.0},
+            {"flash_bytes": 3456.0, "arena_bytes": 7872.0, "microseconds": 32.0},
+            "0.dev1",
+            ("TFLM's op TFLM_DECODE",),
+        ),
+        {
+            "kernels": [
+                {
+                    "layer": "wide",
+                    "op": "FULLY_CONNECTED",
+                    "bytes": 6144,
+                    "stored_bytes": 1376,
+                    "coding": "huffman",
+                    "about": "Huffman codes of 1 to 7 bits",
+                },
+                {
+                    "layer": "head",
+                    "op": "FULLY_CONNECTED",
+                    "bytes": 960,
+                    "stored_bytes": 960,
+                    "coding": "",
+                    "about": "larger than ram allows",
+                },
+            ],
+            "plain": {"flash_bytes": 8104.0, "arena_bytes": 1456.0, "microseconds": 4.0},
+            "decoded": {"flash_bytes": 3456.0, "arena_bytes": 7872.0, "microseconds": 32.0},
+            "version": "0.dev1",
+            "needs": ["TFLM's op TFLM_DECODE"],
         },
     ),
 ]

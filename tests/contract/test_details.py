@@ -26,6 +26,7 @@ def test_the_names_are_the_keys_of_the_record():
         "by_class",
         "carried",
         "class_changes",
+        "decoded_kernels",
         "device_files",
         "distinct_values",
         "gate",

@@ -9,6 +9,7 @@ import pytest
 from tests.detail_examples import BY_TYPE
 from tests.report.html_page import check
 from tfopt.recipe.artifact import Artifact, Skipped
+from tfopt.recipe.details.decoding import DecodedKernels
 from tfopt.recipe.details.device_files import DeviceFiles, FilesOnTargets
 from tfopt.recipe.details.kit import ExportedKits
 from tfopt.recipe.details.quantization import AccuracySteps, Audit, ConversionNotes, ConversionWarnings
@@ -54,6 +55,7 @@ CASES = {
         replace(PLAIN, metrics={"arena_bytes": 5000, "tflm_max_error": 0.0}),
         "## made: on LiteRT for Microcontrollers",
     ),
+    "decoded_kernels": (with_details(DecodedKernels), "## made: kernels decoded on TFLM"),
     "weights": (with_details(WeightsByLayer), "## made: weights by layer"),
     "audit": (with_details(Audit), "## made: bytes by layer"),
     "weight_histograms": (with_details(WeightsByLayer), "## made: histograms of weights"),

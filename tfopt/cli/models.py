@@ -53,6 +53,12 @@ def convert(
     no_slim: Annotated[bool, typer.Option("--no-slim", help="Keep tensor names.")] = False,
     no_unroll: Annotated[bool, typer.Option("--no-unroll", help="Keep recurrent layers as loops, in float.")] = False,
     sparse: Annotated[bool, typer.Option("--sparse", help="For float32: TFLite's sparse format.")] = False,
+    decode: Annotated[
+        bool, typer.Option("--decode", help="For tflm: a second file, of kernels that are decoded at every run.")
+    ] = False,
+    decode_ram: Annotated[
+        str | None, typer.Option("--decode-ram", help="Decode kernels of up to so many bytes, such as 16KB.")
+    ] = None,
     least_snr: Annotated[
         float | None,
         typer.Option("--least-snr", help="Decibels of SNR that a quantized file has to exceed, 10 if not given."),
@@ -74,6 +80,7 @@ def convert(
         "slim": not no_slim,
         "unroll": not no_unroll,
         "sparse": sparse,
+        "decode": {"ram": decode_ram} if decode_ram is not None else decode,
         **optional,
     }
     answer = Answer(as_json, quiet, verbose)
@@ -196,6 +203,7 @@ def _in_options(text: str, options: Iterable[tuple[str, str]]) -> str:
 
 
 def _show(converted: Conversion, file: Path, answer: Answer) -> None:
+    from tfopt.report.decoding import DECODED, decoded_cells, decoding_sentences
     from tfopt.report.quantization import conversion_record, figure_lines, totals
 
     if not answer.plain:
@@ -207,7 +215,11 @@ def _show(converted: Conversion, file: Path, answer: Answer) -> None:
         return
     console = open_console()
     _print_audit(console, converted.audit.rows)
+    decoding = converted.on_target.decoding if converted.on_target else None
+    if decoding:
+        print_table(console, DECODED, [decoded_cells(row) for row in decoding.kernels], left=2)
     lines = [f"note  {note}" for note in converted.notes]
+    lines += decoding_sentences(decoding) if decoding else []
     lines += [f"left  {skipped.where}: {skipped.reason}" for skipped in converted.skipped]
     lines += figure_lines(converted.figures)
     lines += device_lines(converted, file)

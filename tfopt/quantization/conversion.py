@@ -115,7 +115,7 @@ def convert(
         custom_objects: Classes and functions that a model file is made of, by name.
         trust: Load Python code that a model file carries (a Lambda layer).
         **settings: Any other field of `tfopt.Export`: `io`, `rules`, `ranges`, `batch`, `target`, `unroll`,
-            `slim`, `sparse`, `least_snr_db`.
+            `slim`, `sparse`, `decode`, `least_snr_db`.
 
     Returns:
         The bytes of the file.
@@ -211,7 +211,7 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     differences = compare_outputs(prepared.expected, got)
     figures = {f"calibration_{name}": differences[name] for name in ("snr_db", "max_error")}
     figures |= validation.measure_on_target(target, content, prepared.few)
-    costs = cost_on_target(export, content, summary, source)
+    costs = cost_on_target(export, content, summary, source, prepared.few)
     figures |= costs.cost.figures if costs else {}
     notes = (*prepared.notes, *_remarks(prepared, summary), *said.notes, *cpu_notes(costs))
     fault = validation.fault_at_zeros(prepared.model, source, content, prepared.few)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
 
 from tfopt.errors import ConversionError
+from tfopt.quantization.decoding import decoded_kernels
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.recipe.details.device_files import LayerCost
 from tfopt.recipe.export import TARGETS, Export
@@ -16,14 +20,19 @@ from tfopt.tflite.file import FileSummary
 NAMED = 3
 
 
-def cost_on_target(export: Export, content: bytes, named: FileSummary, source: FloatModel) -> TargetCost | None:
+def cost_on_target(
+    export: Export, content: bytes, named: FileSummary, source: FloatModel, samples: Mapping[str, np.ndarray]
+) -> TargetCost | None:
     """What a finished file costs on its target; None where the target has no tool that tells.
+
+    A file with decoded kernels is run there, and is to give what the finished one gives, in every bit.
 
     Args:
         export: Settings of the file.
         content: Bytes of the file.
         named: Summary of the same file with its tensor names.
         source: The float file that it was made from.
+        samples: Inputs `(samples, ...)` by input name.
 
     Raises:
         InputError: The target's tool is not installed.
@@ -32,7 +41,8 @@ def cost_on_target(export: Export, content: bytes, named: FileSummary, source: F
     target = TARGETS[export.target]
     if target.cost is None:
         return None
-    found = cost_of(content, target, export, layer_names(named, source))
+    decoding = decoded_kernels(source, named, content, export.decode, samples) if export.decode else None
+    found = replace(cost_of(content, target, export, layer_names(named, source)), decoding=decoding)
     left = [layer for layer in found.layers if layer.on_cpu]
     if left and found.cost.cpu_way:
         way = f"Write the layer with others, or {found.cost.cpu_way}"

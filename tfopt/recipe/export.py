@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from tfopt.errors import InputError
+from tfopt.recipe.decode import DecodeSetting
 from tfopt.recipe.device_cost import DeviceCost as DeviceCost
 from tfopt.recipe.device_cost import FileAudit as FileAudit
 from tfopt.recipe.device_cost import Measurement as Measurement
@@ -53,6 +54,7 @@ class Target:
         package: Module that the target needs to be measured, such as `tflite_micro`; empty where it needs none.
         extra: The extra of tfopt that installs it, such as `tflm`.
         suffix: What stands before `.tflite` in the name of the target's own file, such as `vela`.
+        decodes: Whether its runtime decodes kernels at every run.
         least_snr_db: Least signal-to-noise ratio of its outputs against LiteRT's, in decibels. Two sets of int8
             kernels round differently; two that compute different things are far below 20.
         rank: Position in lists.
@@ -73,6 +75,7 @@ class Target:
     package: str = ""
     extra: str = ""
     suffix: str = ""
+    decodes: bool = False
     least_snr_db: float = 20.0
     rank: int = 100
 
@@ -191,6 +194,9 @@ class Export(Settings):
     """Leave out tensor names and the converter's notes, which no runtime reads; false keeps them for debuggers."""
     sparse: bool = False
     """For float32: store pruned kernels in TFLite's sparse format. A smaller raw file, at the same speed."""
+    decode: DecodeSetting = None
+    """true, or {ram: 16 KB}, for tflm: beside the file, one whose kernels are stored in fewer bytes of flash (tables of
+    shared values, bit masks of zeros, Huffman codes) and decoded into RAM at every run."""
     least_snr_db: float | None = None
     """Signal-to-noise ratio against the float file's outputs that the file has to exceed, in decibels; 10 if not given.
     Where max_drop holds the file to a metric, no ratio is asked for unless it is given here."""
@@ -220,6 +226,11 @@ class Export(Settings):
             )
         self._fits_mode(mode)
         self._check_rules(mode)
+        if self.decode is not None and not target.decodes:
+            able = ", ".join(other.name for other in TARGETS.values() if other.decodes)
+            raise ValueError(
+                f"decode is for target {able}: the runtime of {self.target} does not decode kernels. Leave it out"
+            )
         for sentence in itertools.chain(target.wrong_options(self.target_options), target.refusals(self)):
             raise ValueError(sentence)
         return self

@@ -62,6 +62,7 @@ def figure_lines(figures: Mapping[str, float]) -> list[str]:
 
 def conversion_record(converted: Conversion) -> dict[str, Any]:
     """A conversion as JSON."""
+    decoding = converted.on_target.decoding if converted.on_target else None
     return {
         "bytes": len(converted.content),
         "float32_bytes": converted.float_bytes,
@@ -71,6 +72,7 @@ def conversion_record(converted: Conversion) -> dict[str, Any]:
         "warnings": converted.warnings,
         "audit": converted.audit.to_json(),
         **({"on_target": on_target(converted.on_target)} if converted.on_target else {}),
+        **({decoding.name: decoding.to_json()} if decoding else {}),
     }
 
 

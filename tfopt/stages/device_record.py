@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.details.device_files import DeviceFiles
 
 if TYPE_CHECKING:
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
     from tfopt.quantization.conversion import Conversion
 
 
-def device_details(conversion: Conversion, file: Path) -> list[DeviceFiles]:
-    """Writes the target's own file beside a `.tflite`, and returns the detail with it, or none.
+def device_details(conversion: Conversion, file: Path) -> list[Detail]:
+    """Writes the target's own file beside a `.tflite`, and returns the details with it, or none.
 
     Args:
         conversion: The conversion.
@@ -22,4 +23,7 @@ def device_details(conversion: Conversion, file: Path) -> list[DeviceFiles]:
     Raises:
         StorageError: The file cannot be written.
     """
-    return [DeviceFiles((conversion.on_target.write(file),))] if conversion.on_target else []
+    on_target = conversion.on_target
+    if on_target is None:
+        return []
+    return [DeviceFiles((on_target.write(file),)), *([on_target.decoding] if on_target.decoding else [])]

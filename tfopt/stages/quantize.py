@@ -122,7 +122,7 @@ class Quantize(Export, Stage):
         try:
             # A range method for which a handful of samples is enough.
             ranges = next(name for name in (self.ranges, *RANGES) if RANGES[name].fewest <= CHECKED_SAMPLES)
-            few = self.model_copy(update={"ranges": ranges, "least_snr_db": None})
+            few = self.model_copy(update={"ranges": ranges, "least_snr_db": None, "decode": None})
             calibration = context.data.calibration(CHECKED_SAMPLES, context.seed)
             # Of a handful of samples and a model that may not be trained yet, the noise says nothing.
             source = read_from(context.reads)

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, ByteSize, Field, TypeAdapter, ValidationError, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tfopt.errors import InputError, RecipeError, did_you_mean
 from tfopt.recipe.artifact import JOURNAL, Artifact, Format, Skipped, content_key, storage_errors
 from tfopt.recipe.details.search import FailedCandidate, SearchObjective, SearchOutcome, TriedCandidate
 from tfopt.recipe.settings import PROBLEMS, Patterns, Settings, on_its_own
+from tfopt.recipe.sizes import Bytes
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
 from tfopt.search.pareto import Objective, Point, front, ranked
 from tfopt.stages.cluster import Cluster
@@ -37,28 +38,10 @@ FORMS = {"raw_bytes": ",.0f", "gzip_bytes": ",.0f", "milliseconds": ".3g"}
 ROUGH = 0.25
 
 
-def _bytes(value: Any) -> Any:
-    try:
-        count = int(TypeAdapter(ByteSize).validate_python(value)) if value is not None else None
-    except ValidationError:
-        count = 0
-    if count is not None and (count <= 0 or isinstance(value, bool)):
-        raise ValueError(f"is a number of bytes above 0, or a size such as 64 KB or 20 KiB. Received: {value!r}")
-    return count
-
-
 def _milliseconds(value: Any) -> Any:
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf):
         return value
     raise ValueError(f"is a number of milliseconds above 0, such as 2, without a unit. Received: {value!r}")
-
-
-# A number of bytes, or a size with its unit.
-Bytes = Annotated[
-    int | None,
-    BeforeValidator(_bytes),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}, {"type": "null"}]}),
-]
 
 
 class SearchBudget(Settings):

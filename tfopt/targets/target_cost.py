@@ -11,6 +11,7 @@ import numpy as np
 
 from tfopt.errors import InputError
 from tfopt.recipe.artifact import storage_errors
+from tfopt.recipe.details.decoding import DecodedKernels
 from tfopt.recipe.details.device_files import DeviceFile, LayerCost
 from tfopt.recipe.export import TARGETS, DeviceCost, Export, OperatorCost, Target
 from tfopt.recipe.settings import either
@@ -24,11 +25,13 @@ class TargetCost:
         target: The target.
         cost: What the target told.
         layers: The cost by layer.
+        decoding: What decoding its kernels saves and costs, where that was asked for.
     """
 
     target: Target
     cost: DeviceCost
     layers: tuple[LayerCost, ...] = ()
+    decoding: DecodedKernels | None = None
 
     def own_file(self, beside: Path) -> Path | None:
         """Where the target's own file lies beside a `.tflite`; None where it takes that itself."""

@@ -39,6 +39,7 @@ class OpFacts:
         int4: Modes in which litert-quantizer writes its kernel in 4 bits: `any`, or `float` for those without static
             integer activations.
         no_int4_on: Targets whose implementation of the op takes no kernel in 4 bits.
+        decodes: The numbers of the inputs that hold a kernel which, for TFLM, may also be the output of another op.
 
     References:
         The schema, tensorflow/compiler/mlir/lite/schema/schema.fbs in github.com/tensorflow/tensorflow; the TFLite
@@ -67,6 +68,7 @@ class OpFacts:
     nonzero: int | None = None
     int4: Literal["any", "float"] | None = None
     no_int4_on: tuple[str, ...] = ()
+    decodes: tuple[int, ...] = ()
 
     @property
     def flex(self) -> bool:
@@ -99,7 +101,7 @@ _MICRO_OPS = """
     NOT_EQUAL PACK PAD PADV2 PRELU QUANTIZE READ_VARIABLE REDUCE_ALL REDUCE_MAX REDUCE_MIN RELU RELU6 RESHAPE
     RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR REVERSE_V2 ROUND RSQRT SELECT_V2 SHAPE SIN SLICE SOFTMAX SPACE_TO_BATCH_ND
     SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM SVDF TANH TRANSPOSE
-    TRANSPOSE_CONV UNIDIRECTIONAL_SEQUENCE_LSTM UNPACK VAR_HANDLE WHILE ZEROS_LIKE
+    TFLM_DECODE TRANSPOSE_CONV UNIDIRECTIONAL_SEQUENCE_LSTM UNPACK VAR_HANDLE WHILE ZEROS_LIKE
 """
 _ON_MICROCONTROLLERS = frozenset(_MICRO_OPS.split())
 # Custom ops that it registers too: kernels that are decoded in the arena, and what Vela compiles for an Ethos-U.
@@ -109,6 +111,7 @@ _RESOLVER_NAMES = {
     "BATCH_MATMUL": "BatchMatMul",
     "CUMSUM": "CumSum",
     "PADV2": "PadV2",
+    "TFLM_DECODE": "Decode",
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTM",
 }
 
@@ -120,14 +123,26 @@ def facts_of(name: str) -> OpFacts:
 
 _ROWS = (
     # A kernel and a bias.
-    OpFacts("CONV_2D", data_kernel_bias=(0, 1, 2), kernel_axis=0, keras_axes=(-1,), int4="any"),
+    OpFacts("CONV_2D", data_kernel_bias=(0, 1, 2), kernel_axis=0, keras_axes=(-1,), int4="any", decodes=(1,)),
     OpFacts(
-        "DEPTHWISE_CONV_2D", data_kernel_bias=(0, 1, 2), kernel_axis=3, keras_axes=(-2, -1), hybrid_by_channel=True
+        "DEPTHWISE_CONV_2D",
+        data_kernel_bias=(0, 1, 2),
+        kernel_axis=3,
+        keras_axes=(-2, -1),
+        hybrid_by_channel=True,
+        decodes=(1,),
     ),
     OpFacts("CONV_3D", data_kernel_bias=(0, 1, 2), kernel_axis=4, keras_axes=(-1,)),
-    OpFacts("FULLY_CONNECTED", data_kernel_bias=(0, 1, 2), kernel_axis=0, int4="any", no_int4_on=("tflm",)),
+    OpFacts(
+        "FULLY_CONNECTED",
+        data_kernel_bias=(0, 1, 2),
+        kernel_axis=0,
+        int4="any",
+        no_int4_on=("tflm",),
+        decodes=(1,),
+    ),
     # The first input is the shape of the output.
-    OpFacts("TRANSPOSE_CONV", data_kernel_bias=(2, 1, 3), kernel_axis=0, keras_axes=(-2,)),
+    OpFacts("TRANSPOSE_CONV", data_kernel_bias=(2, 1, 3), kernel_axis=0, keras_axes=(-2,), decodes=(1,)),
     OpFacts("CONV_3D_TRANSPOSE", data_kernel_bias=(2, 1, 3), kernel_axis=3, keras_axes=(-2,)),
     # A kernel alone.
     OpFacts("BATCH_MATMUL", kernel_axis=1),

@@ -1,0 +1,31 @@
+"""What decoding kernels on microcontrollers saves and costs, in words and as a table."""
+
+from __future__ import annotations
+
+from tfopt.recipe.details.decoding import DecodedKernel, DecodedKernels
+from tfopt.report.units import bytes_, duration
+
+DECODED = ("layer", "op", "bytes", "stored", "coding")
+
+
+def decoded_cells(row: DecodedKernel) -> tuple[str, ...]:
+    """A row of the table of kernels as text."""
+    stored = f"{row.stored_bytes:,}" if row.coding else "-"
+    return (row.layer, row.op, f"{row.bytes:,}", stored, row.about if row.coding else f"as it is: {row.about}")
+
+
+def decoding_sentences(found: DecodedKernels) -> list[str]:
+    """What is saved, what it costs, and what the firmware has to have: sentences without a full stop."""
+    if not found.smaller:
+        return ["No coding makes the file smaller, so no kernel is decoded"]
+    flash, arena, microseconds = (
+        (found.plain[name], found.decoded[name]) for name in ("flash_bytes", "arena_bytes", "microseconds")
+    )
+    took, takes = (duration(each * 1e-6) for each in microseconds)
+    added = duration(max(microseconds[1] - microseconds[0], 0.0) * 1e-6)
+    return [
+        f"Flash: {flash[0]:,.0f} → {bytes_(flash[1])}, {1 - flash[1] / flash[0]:.0%} saved",
+        f"Tensor arena: {arena[0]:,.0f} → {bytes_(arena[1])}, {bytes_(arena[1] - arena[0])} added",
+        f"Time of a run: {took} → {takes}, {added} added; medians on this machine, with TFLM's portable kernels",
+        *(f"Needs {need}" for need in found.needs),
+    ]

@@ -1,0 +1,59 @@
+"""`tflm`: TensorFlow Lite for Microcontrollers, which may decode kernels at every run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from tfopt.recipe.export import DeviceCost, Export, Measurement, Target
+from tfopt.targets import microcontrollers
+from tfopt.tflite.ops import facts_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def _refusals(export: Export) -> Iterator[str]:
+    if export.batch == "any":
+        yield "target tflm takes no inputs that are resized. Give batch a number"
+    if export.sparse:
+        yield "target tflm does not load sparse kernels. Leave sparse out"
+
+
+def _measure(content: bytes, samples: Mapping[str, np.ndarray]) -> Measurement:
+    found = microcontrollers.run(content, samples)
+    return Measurement(found.outputs, {"arena_bytes": float(found.arena_bytes)})
+
+
+def _cost(content: bytes, export: Export) -> DeviceCost:
+    """Flash and arena of the file as it is flashed: with decoded kernels where that is asked for and pays."""
+    from tfopt.targets.decoding.decoded_file import decoded
+
+    flashed, notes = content, tuple[str, ...]()
+    if export.decode is not None:
+        flashed = decoded(content, export.decode).content
+        saved = f"kernels are decoded at every run: {len(content):,} -> {len(flashed):,} B of flash"
+        notes = (saved if flashed != content else "no coding makes the file smaller, so no kernel is decoded",)
+    figures = {"flash_bytes": len(flashed), "arena_bytes": microcontrollers.arena_bytes(flashed)}
+    own = flashed if flashed != content else None
+    return DeviceCost({name: float(value) for name, value in figures.items()}, content=own, notes=notes)
+
+
+TFLM = Target(
+    name="tflm",
+    about="LiteRT for Microcontrollers",
+    runs=lambda mode: not mode.quantizes or (mode.static and mode.weights == "int8"),
+    refusals=_refusals,
+    runs_op=lambda op, precision: precision != "int4" or "tflm" not in facts_of(op).no_int4_on,
+    measure=_measure,
+    cost=_cost,
+    figures={
+        "arena_bytes": "Tensor arena on microcontrollers: {:,.0f} B",
+        "flash_bytes": "flash for the model: {:,.0f} B",
+    },
+    package="tflite_micro",
+    extra="tflm",
+    suffix="tflm",
+    decodes=True,
+    rank=20,
+)
