@@ -37,12 +37,12 @@ class PruneChannels(TrainingStage):
     """Amount to keep of the model: a fraction below 1, or an absolute number of `of`; of milliseconds always a number.
     A model that has no more stays as it is, and the report says so."""
     of: str = Field("channels", examples=["npu_milliseconds"])
-    """channels: of every layer, or of all with ranking: global. parameters. flops. bytes and milliseconds are of the int8
-    file, on LiteRT and this machine. With a target also what that measures of the file, such as npu_milliseconds,
+    """channels: of every layer, or of all with ranking: global. parameters. flops. bytes and milliseconds are of the
+    int8 file, on LiteRT and this machine. With a target also what that measures of the file, such as npu_milliseconds,
     compiled_bytes and sram_bytes on an Ethos-U, flash_bytes and arena_bytes on tflm."""
     target: TargetName = "litert"
-    """The target that the file is for, as in `quantize`: what it measures can be in `of`, and channels are rounded to as
-    many as it computes together."""
+    """The target that the file is for, as in `quantize`: what it measures can be in `of`, and channels are rounded to
+    as many as it computes together."""
     target_options: dict[str, str] = {}
     """The options of the target, which may as well be written with its name."""
     score: Annotated[str, OneOf(SCORES)] = "l2"

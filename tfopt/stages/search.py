@@ -142,8 +142,8 @@ class Search(Stage):
         for name in self.within.on_device() if self.within else ():
             if name not in target.figures:
                 raise ValueError(
-                    f"within.{name} is measured on target {measured_on(name)}, not on {target.name}. Write that target, "
-                    "or leave it out"
+                    f"within.{name} is measured on target {measured_on(name)}, not on {target.name}. Write that "
+                    "target, or leave it out"
                 )
         if self.size not in (None, "raw", "gzip") and f"{self.size}_bytes" not in target.figures:
             raise ValueError(f"size {self.size} is not one of target {target.name}. Write raw or gzip, or the target")

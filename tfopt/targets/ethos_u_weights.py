@@ -3,7 +3,7 @@
 Vela codes a kernel as a stream of symbols in Golomb-Rice codes, whose divisor it chooses, or in as many bits each. A
 symbol is a weight's place in a palette of at most 32 values, the most frequent first, or its magnitude and sign, from
 the smallest on that occurs. The zeros are symbols as others are, or runs between the rest with a code of their own,
-whichever is less. The weight streams of convolutions are padded to the blocks of an accelerator, which is left out here.
+whichever is less. The streams of convolutions are padded to the blocks of an accelerator, which is left out here.
 
 References:
     Arm, Vela: "The weights are compressed losslessly", gitlab.arm.com/artificial-intelligence/ethos-u/ethos-u-vela.

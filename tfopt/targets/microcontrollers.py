@@ -235,6 +235,8 @@ MICROCONTROLLERS = Target(
     figures={"arena_bytes": "Tensor arena on microcontrollers: {:,.0f} B"},
     package="tflite_micro",
     extra="tflm",
+    size="flash_bytes",
+    refuses="inputs that are resized, sparse kernels, and modes with half-precision or dynamic kernels",
     rank=20,
 )
 
