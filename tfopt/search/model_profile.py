@@ -137,7 +137,7 @@ class ModelProfile:
     def _measured(self) -> tuple[Cost, bytes]:
         made = finish(self._prepared.judged("metric"), self._prepared.quantized())
         content = made.content
-        device = {name: value for name, value in made.figures.items() if name in self._target.figures}
+        device = on_device(content, self._export, made.figures)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.tflite"
             file.write_bytes(content)
@@ -243,6 +243,19 @@ class ModelProfile:
             sparsity = sum(weights[path] * suggestion[path] for path in paths) / total
             found[group] = min(max(1 - sparsity, space.density[0]), space.density[1])
         return found
+
+
+def on_device(content: bytes, export: Export, measured: Mapping[str, float]) -> dict[str, float]:
+    """What the target says that a file costs there, by name.
+
+    Args:
+        content: Bytes of the file.
+        export: The settings that it was made with.
+        measured: Figures that were measured while it was made.
+    """
+    target = TARGETS[export.target]
+    told = target.cost(content, export).figures if target.cost is not None else {}
+    return {name: value for name, value in {**measured, **told}.items() if name in target.figures}
 
 
 def cost_of(

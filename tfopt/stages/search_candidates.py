@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tfopt.metrics import score_split
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.search import FrontFile
-from tfopt.recipe.export import TARGETS, Export
+from tfopt.recipe.export import Export
 from tfopt.recipe.stage import Context, Stage
 from tfopt.stages.cluster import Cluster
 from tfopt.stages.prune import Prune
@@ -61,7 +61,7 @@ class CandidateBuilder:
         self.profile, self.metric = profile, metric
         self.folder = context.folder / "candidates"
         self._source, self._context, self._samples = source, context, samples
-        self._export, self._target = export, TARGETS[export.target]
+        self._export = export
         self._training = dict(training)
         if distill := training.get("distill"):  # the model that the search starts from teaches in every stage
             self._training["distill"] = {"teacher": source.name, **dict(distill)}
@@ -100,12 +100,12 @@ class CandidateBuilder:
 
     def make(self, candidate: Candidate, epochs: int, number: int) -> tuple[float, float, Cost]:
         """Makes a candidate; returns its score on LiteRT over the validation split, its drop, and its cost."""
-        from tfopt.search.model_profile import cost_of
+        from tfopt.search.model_profile import cost_of, on_device
         from tfopt.tflite import batch_interpreter
 
         made = self._made(candidate, epochs, number)
         file = made.path
-        device = {name: made.metrics[name] for name in self._target.figures if name in made.metrics}
+        device = on_device(file.read_bytes(), self._export, made.metrics)
         split = self._context.data.validation
         score = score_split(self.metric, split, batch_interpreter.file_outputs(file, split))
         return score, self.metric.drop(self.before, score), cost_of(file, self._shapes(file), device=device)
