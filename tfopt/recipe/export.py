@@ -359,7 +359,9 @@ class Export(Settings):
     """How calibration turns activations into ranges: all that was seen, or without the samples that stand out."""
     scales: Literal["auto", "channel", "tensor"] = "auto"
     """Scales of quantized kernels. channel: one for each output channel, more exact. tensor: one for all, which keeps
-    the number of distinct values and compresses better. auto: tensor for clustered kernels, channel for others."""
+    the number of distinct values and compresses better. auto: tensor for clustered kernels, channel for others; for
+    pruned ones too where the target stores kernels compressed (ethos-u, decode): whichever is smaller there, if as
+    exact."""
     batch: Batch = 1
     """Samples that the file takes at once; any: an input that can be resized."""
     target: TargetName = "litert"

@@ -36,8 +36,9 @@ from tfopt.sparsity.structured.importance import score
 from tfopt.sparsity.structured.selection import LayerLimits, RemovalOrder
 from tfopt.tflite import benchmark
 
-# Settings of the stage that removes channels.
-CHANNELS: dict[str, Any] = {"score": "l2", "ranking": "global", "round_to": 4}
+# Settings of the stage that removes channels, and the channels that LiteRT's kernels compute together.
+CHANNELS: dict[str, Any] = {"score": "l2", "ranking": "global"}
+LITERT_STEP = 4
 # Overall sparsity that the first candidates share out over the layers, and samples to measure sensitivity on.
 FIRST_SPARSITY, RANKED_SAMPLES = 0.9, 1000
 TIMED_SECONDS = 0.3
@@ -101,6 +102,12 @@ class ModelProfile:
             kernels.setdefault(kernel.place.path, []).append(kernel.variable.numpy())
         self.forecast = CostModel(self.space, kernels, self.base, self._cut, self._device())
 
+    @property
+    def channels(self) -> dict[str, Any]:
+        """Settings of the stage that removes channels."""
+        step = LITERT_STEP if self._target.name == "litert" else self._target.channel_step
+        return {**CHANNELS, "round_to": step}
+
     def _device(self) -> DeviceForecast:
         """What the target measures of the model's own file, and of the same file with most weights zero."""
         figures, coding = self.base.device, self._target.coding(self._export)
@@ -116,7 +123,7 @@ class ModelProfile:
             return (1.0,)
         try:
             self._structure = read(self._model)
-            limits = LayerLimits(CHANNELS["round_to"], floor=0.1)
+            limits = LayerLimits(self.channels["round_to"], floor=0.1)
             self._choice = RemovalOrder(self._structure, score(self._structure, CHANNELS["score"]), "global", limits)
         except ModelError as error:
             self.skipped.append(("(channels)", str(error)))

@@ -72,7 +72,6 @@ class CandidateBuilder:
 
     def stages(self, candidate: Candidate, epochs: int) -> list[Stage]:
         """The stages that make a candidate, with the epochs spread over those that train."""
-        from tfopt.search.model_profile import CHANNELS
         from tfopt.sparsity.sensitivity import rules
 
         space, kernels = self.profile.space, self.profile.kernels
@@ -80,7 +79,7 @@ class CandidateBuilder:
         bits = rules(kernels, dict(space.by_layer(candidate.bits)))
         parts: list[tuple[type[TrainingStage], int, dict[str, Any]]] = []
         if candidate.channels < 1:
-            parts.append((PruneChannels, 1, {"keep": candidate.channels, **CHANNELS}))
+            parts.append((PruneChannels, 1, {"keep": candidate.channels, **self.profile.channels}))
         if any(value < 1 for value in density.values()):
             sparsities = [{"layers": path, "sparsity": round(1 - value, 6)} for path, value in density.items()]
             parts.append((Prune, 3, {"sparsity": 0.0, "rules": sparsities, "end": 0.5}))

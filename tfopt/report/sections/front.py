@@ -29,6 +29,8 @@ from tfopt.report.units import bytes_, duration
 
 # Candidates that the chart draws besides those of the front, the best ones.
 DRAWN = 500
+# What is written in capitals.
+SHORT = ("npu", "sram", "dram")
 # Distances from the best, in those of the middle one, beyond which a candidate is too far to be drawn.
 FAR = 5
 
@@ -94,9 +96,15 @@ def _figures(found: SearchOutcome) -> Iterator[tuple[str, Callable[[FrontFile], 
     target = TARGETS.get(found.wish.target)
     for name in target.figures if target else sorted(measured):
         if name in measured:
-            yield name.replace("_", " "), partial(_on_device, name)
+            yield _heading(name), partial(_on_device, name)
     if found.wish.time == "milliseconds":
         yield "latency", partial(_said, "milliseconds")
+
+
+def _heading(name: str) -> str:
+    """A figure's name in words: its unit stands with the figures."""
+    words = name.removesuffix("_bytes").replace("_milliseconds", "_time").split("_")
+    return " ".join(word.upper() if word in SHORT else word for word in words)
 
 
 def _on_device(name: str, row: FrontFile | TriedCandidate) -> str:
