@@ -48,6 +48,7 @@ from tfopt.recipe.details.verification import (
 from tfopt.recipe.details.weights import LayerError, LayerWeights, QuantizationErrors, WeightFigures, WeightsByLayer
 
 STAGES = [{"prune": {"sparsity": 0.5, "epochs": 1}}, {"quantize": {}}]
+ON_DEVICE = {"npu_milliseconds": 0.2}
 FRONT_JSON = {
     "number": 3,
     "file": "front/3.tflite",
@@ -60,6 +61,7 @@ FRONT_JSON = {
     "test": {"accuracy": 0.94},
     "stages": STAGES,
     "meets": True,
+    "device": {"npu_milliseconds": 0.2},
 }
 TRIED_JSON = {
     "number": 3,
@@ -69,6 +71,7 @@ TRIED_JSON = {
     "gzip_bytes": 4000,
     "milliseconds": 0.02,
     "spread": 0.001,
+    "device": {"npu_milliseconds": 0.2},
 }
 ROW_JSON = {
     "layer": "conv",
@@ -149,11 +152,22 @@ EXAMPLES = [
         SearchOutcome(
             metric="accuracy",
             before=0.96,
-            wish=SearchObjective("accurate", "gzip", gzip_bytes=5000),
+            wish=SearchObjective(
+                "accurate",
+                "gzip",
+                gzip_bytes=5000,
+                time="npu_milliseconds",
+                device={"npu_milliseconds": 0.25},
+                target="ethos-u55-128",
+            ),
             limits={"gzip_bytes": 5000},
             chosen=3,
-            front=(FrontFile(3, "front/3.tflite", 2, 0.95, 0.01, 9000, 4000, 0.02, {"accuracy": 0.94}, STAGES, True),),
-            tried=(TriedCandidate(3, 2, 0.95, 9000, 4000, 0.02, 0.001),),
+            front=(
+                FrontFile(
+                    3, "front/3.tflite", 2, 0.95, 0.01, 9000, 4000, 0.02, {"accuracy": 0.94}, STAGES, True, ON_DEVICE
+                ),
+            ),
+            tried=(TriedCandidate(3, 2, 0.95, 9000, 4000, 0.02, 0.001, ON_DEVICE),),
             failed=(FailedCandidate(1, "the loss is not a number"),),
             lost=1,
             dropped=7,
@@ -168,6 +182,9 @@ EXAMPLES = [
                 "gzip_bytes": 5000,
                 "milliseconds": None,
                 "max_drop": None,
+                "time": "npu_milliseconds",
+                "device": {"npu_milliseconds": 0.25},
+                "target": "ethos-u55-128",
             },
             "limits": {"gzip_bytes": 5000},
             "chosen": 3,

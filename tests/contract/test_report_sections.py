@@ -156,7 +156,8 @@ def _renamed(artifact, name):
             return {key: changed(each) for key, each in value.items()}
         if isinstance(value, list):
             return [changed(each) for each in value]
-        return name if isinstance(value, str) and value not in ("raw", "gzip", "accurate", "00") else value
+        kept = ("raw", "gzip", "accurate", "npu_milliseconds", "00")
+        return name if isinstance(value, str) and value not in kept else value
 
     return replace(
         artifact,

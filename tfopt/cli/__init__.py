@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from tfopt.cli import compare, export, learning_rate, models, recipes, searching, sensitivity, words
+from tfopt.cli import compare, devices, export, learning_rate, models, recipes, searching, sensitivity, words
 from tfopt.cli.choices import Command, typing_mistake
 from tfopt.cli.screen import relative_path
 from tfopt.cli.streams import lasting_streams
@@ -37,6 +37,7 @@ for _command in (
     recipes.report,
     recipes.clean,
     words.stages,
+    devices.devices,
     words.schema,
 ):
     app.command(cls=Command)(_command)

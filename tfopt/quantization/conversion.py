@@ -25,6 +25,7 @@ from tfopt.quantization.op_replacement import stay_in_float
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import JudgedBy, PreparedModel
 from tfopt.quantization.remedies import NoiseSources
+from tfopt.quantization.scale_choice import with_cheapest_scales
 from tfopt.quantization.unrolling import unroll_if_better
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit
@@ -152,7 +153,8 @@ def convert_with_notes(
         judged_by: What decides on outputs that are noisy.
         source: Makes the float file.
     """
-    prepared = unroll_if_better(prepare(model, export, calibration, convert=source)).judged(judged_by)
+    prepared = unroll_if_better(prepare(model, export, calibration, convert=source))
+    prepared = with_cheapest_scales(prepared).judged(judged_by)
     made = replace(finish(prepared, prepared.file), preparation=preparation(model))
     if not MODES[export.mode].static:
         return made

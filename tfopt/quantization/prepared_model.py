@@ -88,6 +88,10 @@ class PreparedModel:
         """The same with another type of inputs and outputs."""
         return self._like(replace(self, export=self.export.model_copy(update={"io": io})))
 
+    def with_scales(self, scales: Literal["channel", "tensor"]) -> PreparedModel:
+        """The same with other scales of kernels."""
+        return self._like(replace(self, export=self.export.model_copy(update={"scales": scales})))
+
     def judged(self, by: JudgedBy) -> PreparedModel:
         """The same with something else that decides on noisy outputs."""
         return self._like(replace(self, judged_by=by), "file")

@@ -57,6 +57,13 @@ class Target:
         decodes: Whether its runtime decodes kernels at every run.
         least_snr_db: Least signal-to-noise ratio of its outputs against LiteRT's, in decibels. Two sets of int8
             kernels round differently; two that compute different things are far below 20.
+        size: The figure that is the size of a file there, such as `compiled_bytes`; empty where that is its own.
+        time: The figure that is the time of a run there, such as `npu_milliseconds`; empty where LiteRT's does for it.
+        coding: For some settings, the function that estimates the bytes of a kernel, as the target stores it, from its
+            integers in the order of a file; None where zeros and shared values save nothing there.
+        channel_step: Channels that its kernels compute together: numbers of channels in between cost as much.
+        patterns: The n of m weights in a row that it computes faster, `(n, m)` each.
+        refuses: What it refuses, in a few words.
         rank: Position in lists.
     """
 
@@ -77,6 +84,12 @@ class Target:
     suffix: str = ""
     decodes: bool = False
     least_snr_db: float = 20.0
+    size: str = ""
+    time: str = ""
+    coding: Callable[[Export], Callable[[np.ndarray], float] | None] = lambda export: None
+    channel_step: int = 8
+    patterns: tuple[tuple[int, int], ...] = ()
+    refuses: str = ""
     rank: int = 100
 
     @property
@@ -165,6 +178,32 @@ class _TargetName(OneOf):
         return {"anyOf": [named, with_options]}
 
 
+# The name of a target in settings whose options are in `target_options`.
+TargetName = Annotated[str, _TargetName(TARGETS)]
+
+
+def options_with_name(given: Any) -> Any:
+    """Settings as they are written: `target: {name: {option: value}}` becomes the name and `target_options`."""
+    written = given.get("target") if isinstance(given, Mapping) else None
+    if not isinstance(written, Mapping):
+        return given
+    name, options = next(iter(written.items()), (None, None))
+    if len(written) != 1 or not isinstance(options or {}, Mapping):
+        example = "{ethos-u55-128: {memory: Sram_Only}}"
+        raise ValueError(f"target is a name, or one name with its options, as in {example}. Received: {written!r}")
+    if given.get("target_options"):
+        raise ValueError("target_options are written once: with the name of the target, or beside it")
+    return {**given, "target": name, "target_options": dict(options or {})}
+
+
+def measured_on(figure: str) -> str:
+    """The targets that measure a figure without samples, in a few words; empty where none does."""
+    able = [target.name for target in TARGETS.values() if target.cost is not None and figure in target.figures]
+    if not able:
+        return ""
+    return either(able) if len(able) < 4 else f"{', '.join(able[:3])} and {len(able) - 3} more"
+
+
 class Export(Settings):
     """How a Keras model becomes a `.tflite`."""
 
@@ -180,10 +219,12 @@ class Export(Settings):
     """How calibration turns activations into ranges: all that was seen, or without the samples that stand out."""
     scales: Literal["auto", "channel", "tensor"] = "auto"
     """Scales of quantized kernels. channel: one for each output channel, more exact. tensor: one for all, which keeps
-    the number of distinct values and compresses better. auto: tensor for clustered kernels, channel for others."""
+    the number of distinct values and compresses better. auto: tensor for clustered kernels, channel for others; for
+    pruned ones too where the target stores kernels compressed (ethos-u, decode): whichever is smaller there, if as
+    exact."""
     batch: Batch = 1
     """Samples that the file takes at once; any: an input that can be resized."""
-    target: Annotated[str, _TargetName(TARGETS)] = "litert"
+    target: TargetName = "litert"
     """The runtime: LiteRT, LiteRT for Microcontrollers (tflm), or chips that compute in integers alone (int_only); what
     it cannot run is refused. {name: {option: value}} chooses among a target's options."""
     target_options: dict[str, str] = {}
@@ -204,17 +245,7 @@ class Export(Settings):
     @model_validator(mode="before")
     @classmethod
     def _target_with_options(cls, given: Any) -> Any:
-        """`target: {name: {option: value}}` as the name and `target_options`."""
-        written = given.get("target") if isinstance(given, Mapping) else None
-        if not isinstance(written, Mapping):
-            return given
-        name, options = next(iter(written.items()), (None, None))
-        if len(written) != 1 or not isinstance(options or {}, Mapping):
-            example = "{ethos-u55-128: {memory: Sram_Only}}"
-            raise ValueError(f"target is a name, or one name with its options, as in {example}. Received: {written!r}")
-        if given.get("target_options"):
-            raise ValueError("target_options are written once: with the name of the target, or beside it")
-        return {**given, "target": name, "target_options": dict(options or {})}
+        return options_with_name(given)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Export:

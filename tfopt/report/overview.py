@@ -50,7 +50,8 @@ class Overview:
     def size(self) -> str:
         """The size that counts: that of a search's budget, else the file's own."""
         found = self.artifacts[self.final].details.of(SearchOutcome)
-        return found.wish.size_name if found and getattr(found.wish, found.wish.size_name) else "raw_bytes"
+        limited = [name for name in SIZES if found and name == found.wish.size_name and name in found.limits]
+        return limited[0] if limited else "raw_bytes"
 
     @property
     def base(self) -> float | None:
@@ -172,7 +173,7 @@ class Overview:
         found = []
         for artifact in self.artifacts.values():
             outcome = artifact.details.of(SearchOutcome)
-            if outcome and (budget := getattr(outcome.wish, self.size)):
+            if outcome and (budget := outcome.limits.get(self.size)):
                 found.append(Limit("x", budget, f"budget {bytes_(budget)}"))
             gate = artifact.details.of(AccuracyGate)
             if gate and gate.max_drop is not None and gate.metric == self.metric and self.final in gate.files:

@@ -19,11 +19,13 @@ from tfopt.quantization.conversion import finish
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.quantization.unrolling import unroll_if_better
-from tfopt.recipe.export import Export
+from tfopt.recipe.export import TARGETS, Export, Target
 from tfopt.search.cost_model import Cost, CostModel
+from tfopt.search.device_forecast import THIN, DeviceForecast
 from tfopt.search.pareto import Objective
 from tfopt.search.sampler import SLACK, scale_to_limits
 from tfopt.search.space import Candidate, Space, channel_shares, group_layers
+from tfopt.search.thin_file import thinned
 from tfopt.sparsity import sensitivity as pruning
 from tfopt.sparsity.allocations import ALLOCATIONS
 from tfopt.sparsity.magnitude import shared_thresholds
@@ -34,8 +36,9 @@ from tfopt.sparsity.structured.importance import score
 from tfopt.sparsity.structured.selection import LayerLimits, RemovalOrder
 from tfopt.tflite import benchmark
 
-# Settings of the stage that removes channels.
-CHANNELS: dict[str, Any] = {"score": "l2", "ranking": "global", "round_to": 4}
+# Settings of the stage that removes channels, and the channels that LiteRT's kernels compute together.
+CHANNELS: dict[str, Any] = {"score": "l2", "ranking": "global"}
+LITERT_STEP = 4
 # Overall sparsity that the first candidates share out over the layers, and samples to measure sensitivity on.
 FIRST_SPARSITY, RANKED_SAMPLES = 0.9, 1000
 TIMED_SECONDS = 0.3
@@ -69,10 +72,13 @@ class ModelProfile:
         model: A built model.
         allowed: The bounds of the search space.
         samples: Calibration inputs, `(samples, ...)`, or a dict of such by input name.
+        export: Settings of the files; int8 for LiteRT if not given.
     """
 
-    def __init__(self, model: keras.Model, allowed: SearchBounds, samples: Any):
+    def __init__(self, model: keras.Model, allowed: SearchBounds, samples: Any, export: Export | None = None):
         self._model, self._allowed = model, allowed
+        self._export = export or Export(mode="int8")
+        self._target: Target = TARGETS[self._export.target]
         self.kernels, left = choose_kernels(model, allowed.only, allowed.skip)
         self.skipped: list[tuple[str, str]] = list(left)
         weights: dict[str, int] = {}
@@ -80,20 +86,35 @@ class ModelProfile:
             size = int(kernel.variable.numpy().size)
             weights[kernel.place.path] = weights.get(kernel.place.path, 0) + size
         groups = group_layers(weights)
-        prepared = unroll_if_better(prepare(model, Export(mode="int8"), samples))
+        prepared = unroll_if_better(prepare(model, self._export, samples))
         self._prepared: PreparedModel = prepared
-        able = _four(prepared) if 4 in allowed.bits else set()
+        able = _four(prepared, self._target) if 4 in allowed.bits else set()
         four = frozenset(name for name, paths in groups.items() if all(path in able for path in paths))
         if 4 in allowed.bits:
             plain = [path for name, paths in groups.items() if name not in four for path in paths]
-            self.skipped += [(path, "stays at 8 bits: the quantizer has no int4 form of it") for path in plain]
+            whose = "the quantizer" if self._target.name == "litert" else f"the quantizer or {self._target.name}"
+            self.skipped += [(path, f"stays at 8 bits: {whose} has no int4 form of it") for path in plain]
         channels = self._channels()
         self.space = Space(groups, four, allowed.density, allowed.bits, allowed.clusters, channels)
         self.base, self.content = self._measured()
         kernels: dict[str, list[Any]] = {}
         for kernel in self.kernels:
             kernels.setdefault(kernel.place.path, []).append(kernel.variable.numpy())
-        self.forecast = CostModel(self.space, kernels, self.base, self._cut)
+        self.forecast = CostModel(self.space, kernels, self.base, self._cut, self._device())
+
+    @property
+    def channels(self) -> dict[str, Any]:
+        """Settings of the stage that removes channels."""
+        step = LITERT_STEP if self._target.name == "litert" else self._target.channel_step
+        return {**CHANNELS, "round_to": step}
+
+    def _device(self) -> DeviceForecast:
+        """What the target measures of the model's own file, and of the same file with most weights zero."""
+        figures, coding = self.base.device, self._target.coding(self._export)
+        if self._target.cost is None or coding is None:
+            return DeviceForecast(None, figures)
+        thin = self._target.cost(thinned(self.content, THIN), self._export).figures
+        return DeviceForecast(coding, figures, {**figures, **thin})
 
     def _channels(self) -> tuple[float, ...]:
         """The fractions of channels to try; only 1.0 where no channel can be removed."""
@@ -102,7 +123,7 @@ class ModelProfile:
             return (1.0,)
         try:
             self._structure = read(self._model)
-            limits = LayerLimits(CHANNELS["round_to"], floor=0.1)
+            limits = LayerLimits(self.channels["round_to"], floor=0.1)
             self._choice = RemovalOrder(self._structure, score(self._structure, CHANNELS["score"]), "global", limits)
         except ModelError as error:
             self.skipped.append(("(channels)", str(error)))
@@ -121,20 +142,23 @@ class ModelProfile:
         return channel_shares, sum(c.flops for c in left) / max(sum(c.flops for c in whole), 1)
 
     def _measured(self) -> tuple[Cost, bytes]:
-        content = finish(self._prepared.judged("metric"), self._prepared.quantized()).content
+        made = finish(self._prepared.judged("metric"), self._prepared.quantized())
+        content = made.content
+        device = on_device(content, self._export, made.figures)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.tflite"
             file.write_bytes(content)
             shapes = {name: array.shape[1:] for name, array in self._prepared.samples.items()}
-            return cost_of(file, shapes), content
+            return cost_of(file, shapes, device=device), content
 
     def thinnest(self) -> Candidate:
-        """The candidate of the smallest estimated size after gzip."""
+        """The candidate of the smallest estimated size, on the target where it has one of its own, else after gzip."""
         space = self.space
         density = dict.fromkeys(space.groups, space.density[0]) if space.density else {}
         bits = dict.fromkeys(space.four, min(space.bits))
         forms = [Candidate(density, bits, clusters, space.channels[0]) for clusters in space.clusters]
-        return min(forms, key=lambda candidate: self.forecast(candidate).gzip_bytes)
+        size = self._target.size if self._target.size in self.base.device else "gzip_bytes"
+        return min(forms, key=lambda candidate: self.forecast(candidate).figure(size))
 
     def seeds(self, split: Split, metric: Metric, objective: Objective) -> list[Candidate]:
         """The first candidates, fitted to the limits: densities by LAMP, and by the sensitivity of each layer alone.
@@ -228,26 +252,46 @@ class ModelProfile:
         return found
 
 
-def cost_of(file: Path, shapes: Mapping[str, Sequence[int]], seconds: float = TIMED_SECONDS) -> Cost:
+def on_device(content: bytes, export: Export, measured: Mapping[str, float]) -> dict[str, float]:
+    """What the target says that a file costs there, by name.
+
+    Args:
+        content: Bytes of the file.
+        export: The settings that it was made with.
+        measured: Figures that were measured while it was made.
+    """
+    target = TARGETS[export.target]
+    told = target.cost(content, export).figures if target.cost is not None else {}
+    return {name: value for name, value in {**measured, **told}.items() if name in target.figures}
+
+
+def cost_of(
+    file: Path,
+    shapes: Mapping[str, Sequence[int]],
+    seconds: float = TIMED_SECONDS,
+    device: Mapping[str, float] | None = None,
+) -> Cost:
     """Measures the cost of a `.tflite` file; it is timed in a process of its own.
 
     Args:
         file: The file.
         shapes: Input shapes by name, without the batch.
         seconds: How long it is timed.
+        device: What its target measured of it, by name.
     """
     found = benchmark.measure(file, 1, seconds, shapes)
     median, slow = (1000 * found[f"latency_{name}_seconds"] for name in ("median", "p90"))
-    return Cost(found["raw_bytes"], found["gzip_bytes"], median, slow - median)
+    return Cost(found["raw_bytes"], found["gzip_bytes"], median, slow - median, dict(device or {}))
 
 
-def _four(prepared: PreparedModel) -> set[str]:
-    """The paths of the layers whose ops all have an int4 form."""
+def _four(prepared: PreparedModel, target: Target) -> set[str]:
+    """The paths of the layers whose ops all have an int4 form that the target runs."""
     source = prepared.source
     found = set()
     for group in sensitivity.groups(source):
         kernels = [i for i in group.ops if source.ops[i].kernels]
-        if kernels and all(quantizer.supports(source.ops[i], "int8", "int4") for i in kernels):
+        ops = [source.ops[i] for i in kernels]
+        if ops and all(quantizer.supports(op, "int8", "int4") and target.runs_op(op.name, "int4") for op in ops):
             found.add(group.name)
     return found
 

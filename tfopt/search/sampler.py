@@ -108,13 +108,9 @@ class Sampler:
             yield candidate, tell
 
     def _filled(self, candidate: Candidate) -> Candidate:
-        """A candidate made as dense as the limits of size allow, all layers alike, where the goal is accuracy."""
-        objective, density = self._objective, self._space.density
-        if (
-            objective.goal != "accurate"
-            or density is None
-            or (objective.gzip_bytes is None and objective.raw_bytes is None)
-        ):
+        """A candidate made as dense as the limits allow, all layers alike, where the goal is accuracy."""
+        density = self._space.density
+        if self._objective.goal != "accurate" or density is None or not self._objective.by_density:
             return candidate
         if not self._fits(candidate):
             return candidate  # it is rejected
@@ -123,19 +119,14 @@ class Sampler:
     def refitted(self, point: Point) -> Candidate:
         """The candidate of a finished file, made as dense as the limits of size allow by the cost of that file."""
         objective, density = self._objective, self._space.density
-        if (
-            objective.goal != "accurate"
-            or density is None
-            or (objective.gzip_bytes is None and objective.raw_bytes is None)
-        ):
+        if objective.goal != "accurate" or density is None or not objective.by_density:
             return point.candidate
         self._forecast.learn([])
         own = self._forecast.ratio(point.candidate, point.cost)
+        margin = Cost(MARGIN, MARGIN, 1.0, device=dict.fromkeys(own.device, MARGIN))
 
         def fits(form: Candidate) -> bool:
-            said = self._forecast(form)
-            sizes = (said.raw_bytes * own.raw_bytes * MARGIN, said.gzip_bytes * own.gzip_bytes * MARGIN)
-            return objective.fits(Cost(*sizes, said.milliseconds * own.milliseconds), SLACK)
+            return objective.fits(self._forecast(form).times(own).times(margin), SLACK)
 
         return scale_to_limits(point.candidate, density, fits) or point.candidate
 
@@ -166,8 +157,8 @@ class Sampler:
     def _value(self, point: Point) -> float:
         values = {
             "accurate": point.drop,
-            "smallest": point.bytes(self._objective.size),
-            "fastest": point.cost.milliseconds,
+            "smallest": point.cost.figure(self._objective.size_name),
+            "fastest": point.cost.figure(self._objective.time),
         }
         return values[self._objective.goal]
 

@@ -66,7 +66,8 @@ class Trial:
         state: `waiting`, `running`, `done`, `failed` (the candidate cannot be made), `lost` (its worker is gone) or
             `dropped` (another trial does the same).
         job: The job: a candidate and its rung.
-        figures: Measured figures by name: score, drop, epochs, bytes and milliseconds; empty until it is done.
+        figures: Measured figures by name: score, drop, epochs, bytes, milliseconds and the target's under
+            `device`; empty until it is done.
         error: Why it failed; None if it did not.
         worker: The process that runs or ran it: machine, process id and start time.
         beat: Count of the worker's last heartbeat.
@@ -75,7 +76,7 @@ class Trial:
     number: int
     state: str
     job: Job
-    figures: Mapping[str, float]
+    figures: Mapping[str, Any]
     error: str | None
     worker: str | None
     beat: int
@@ -121,7 +122,7 @@ class TrialStore:
     def _set(self, number: int, name: str, value: Any) -> None:
         trial_of(self._study, number).set_user_attr(name, value)
 
-    def done(self, number: int, values: Sequence[float], figures: Mapping[str, float]) -> bool:
+    def done(self, number: int, values: Sequence[float], figures: Mapping[str, Any]) -> bool:
         """Records the results of a trial.
 
         Args:

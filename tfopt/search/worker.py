@@ -139,7 +139,7 @@ class Worker:
 
     def _point(self, trial: Trial) -> Point:
         f = trial.figures
-        cost = Cost(f["raw_bytes"], f["gzip_bytes"], f["milliseconds"], f.get("spread", 0.0))
+        cost = Cost(f["raw_bytes"], f["gzip_bytes"], f["milliseconds"], f.get("spread", 0.0), f.get("device", {}))
         return Point(trial.number, self._candidate(trial), int(f["epochs"]), f["score"], f["drop"], cost)
 
     def _candidate(self, trial: Trial) -> Candidate:
@@ -228,16 +228,13 @@ class Worker:
                 self._store.give_back(trial)
                 raise
         figures = {"score": score, "drop": drop, "epochs": epochs, **vars(cost)}
-        kept = self._store.done(trial.number, (drop, self._bytes(cost), cost.milliseconds), figures)
-        lines = f"{cost.raw_bytes:,.0f} B, {cost.gzip_bytes:,.0f} B gzip, {cost.milliseconds:.3g} ms"
+        values = (drop, cost.figure(self._objective.size_name), cost.figure(self._objective.time))
+        kept = self._store.done(trial.number, values, figures)
         late = "" if kept else " (taken for lost: it does not count)"
         length = self._trained(candidate, epochs)
         longer = f" (candidate {trial.job.of}, longer)" if trial.job.of is not None else ""
         words = f"{length} epoch{'' if length == 1 else 's'}{longer}"
-        self._notify(f"candidate {trial.number}, {words}: {score:.4f}, {lines}{late}")
-
-    def _bytes(self, cost: Cost) -> float:
-        return cost.raw_bytes if self._objective.size == "raw" else cost.gzip_bytes
+        self._notify(f"candidate {trial.number}, {words}: {score:.4f}, {cost}{late}")
 
     def _is_double(self, trial: Trial) -> bool:
         """Whether two workers have enqueued the same job at the same time, and this trial is the later one."""

@@ -8,12 +8,16 @@ from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
+from tfopt.errors import InputError, RecipeError
 from tfopt.recipe.artifact import BACKUP, Artifact, Skipped
 from tfopt.recipe.details.training import ChannelRemoval, TrainingHistory
 from tfopt.recipe.details.weights import WeightsByLayer
-from tfopt.recipe.settings import OneOf, Patterns
+from tfopt.recipe.export import TARGETS, Export, TargetName, measured_on, options_with_name
+from tfopt.recipe.settings import PROBLEMS, OneOf, Patterns, either, on_its_own
 from tfopt.recipe.stage import Context
+from tfopt.sparsity.structured.budget_units import COUNTED, UNITS
 from tfopt.sparsity.structured.importance import SCORES, score
 from tfopt.stages.scoring import test_metrics
 from tfopt.stages.training_stage import TrainingStage
@@ -27,20 +31,27 @@ class PruneChannels(TrainingStage):
 
     kind: ClassVar[str] = "prune_channels"
     rank: ClassVar[int] = 5
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     keep: float = Field(gt=0)
     """Amount to keep of the model: a fraction below 1, or an absolute number of `of`; of milliseconds always a number.
     A model that has no more stays as it is, and the report says so."""
-    of: Literal["channels", "parameters", "flops", "bytes", "milliseconds"] = "channels"
-    """channels: of every layer, or of all with ranking: global. bytes and milliseconds are of the int8 file, on LiteRT
-    and this machine."""
+    of: str = Field("channels", examples=["npu_milliseconds"])
+    """channels: of every layer, or of all with ranking: global. parameters. flops. bytes and milliseconds are of the
+    int8 file, on LiteRT and this machine. With a target also what that measures of the file, such as npu_milliseconds,
+    compiled_bytes and sram_bytes on an Ethos-U, flash_bytes and arena_bytes on tflm."""
+    target: TargetName = "litert"
+    """The target that the file is for, as in `quantize`: what it measures can be in `of`, and channels are rounded to
+    as many as it computes together."""
+    target_options: dict[str, str] = {}
+    """The options of the target, which may as well be written with its name."""
     score: Annotated[str, OneOf(SCORES)] = "l2"
     """The importance score of channels."""
     ranking: Literal["local", "global"] = "local"
     """local: the same share of every layer. global: all channels are ranked together."""
-    round_to: int = Field(8, ge=1)
-    """The channels that a layer keeps are a multiple of this."""
+    round_to: int | None = Field(None, ge=1)
+    """The channels that a layer keeps are a multiple of this; if not given, of as many as the target computes together:
+    8 on most."""
     floor: float = Field(0.1, gt=0, le=1)
     """The least share of its channels that a layer keeps."""
     rounds: int = Field(1, ge=1)
@@ -51,6 +62,26 @@ class PruneChannels(TrainingStage):
     """Layer patterns (path, name or class); empty means every layer. What is tied to a chosen layer goes with it."""
     skip: Patterns = ()
     """Layer patterns to leave alone, with all that is tied to them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_with_name(cls, given: Any) -> Any:
+        return options_with_name(given)
+
+    @model_validator(mode="after")
+    def _is_measured(self) -> PruneChannels:
+        try:
+            with on_its_own():
+                self._export()
+        except RecipeError as error:
+            raise PydanticCustomError(PROBLEMS, "wrong target", {"problems": error.problems}) from None
+        target = TARGETS[self.target]
+        known = (*UNITS, *(target.figures if target.cost is not None else ()))
+        if self.of not in known:
+            elsewhere = measured_on(self.of)
+            way = f"It is measured on {elsewhere}: write the target" if elsewhere else f"Received: {self.of!r}"
+            raise ValueError(f"of on target {target.name} is {either(known)}. {way}")
+        return self
 
     @model_validator(mode="after")
     def _has_epochs_for_all(self) -> PruneChannels:
@@ -72,8 +103,13 @@ class PruneChannels(TrainingStage):
         # Random scores stand in for those that need samples: what can be reached does not depend on the order.
         scores = random(structure) if SCORES[self.score].needs_samples else score(structure, self.score)
         choice = RemovalOrder(structure, scores, self.ranking, self._limits(last=True))
-        if self.of in ("channels", "parameters", "flops"):
+        if self.of in COUNTED:
             fit(structure, choice, Budget(self.keep, self.of))
+        elif self.of not in UNITS and not (target := TARGETS[self.target]).installed:
+            raise InputError(
+                f"{self.of} is measured by a package that is not installed: pip install 'tfopt[{target.extra}]'.",
+                ("of",),
+            )
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Removes channels, trains and saves, in `rounds` rounds."""
@@ -90,7 +126,7 @@ class PruneChannels(TrainingStage):
         history: dict[str, list[float]] = {}
         skipped: tuple[tuple[str, str], ...] = ()
         removed = False
-        budgets = steps(whole, Budget(self.keep, self.of), self.rounds, x)
+        budgets = steps(whole, Budget(self.keep, self.of, self._export()), self.rounds, x)
         for number, (budget, epochs) in enumerate(zip(budgets, self._epochs(), strict=True)):
             context.progress.step(f"round {number + 1} of {self.rounds}") if self.rounds > 1 else None
             limits = self._limits(last=number + 1 == self.rounds)
@@ -125,7 +161,12 @@ class PruneChannels(TrainingStage):
     def _limits(self, last: bool) -> Any:
         from tfopt.sparsity.structured.selection import LayerLimits
 
-        return LayerLimits(self.round_to if last else 1, self.floor, self.only, self.skip)
+        step = TARGETS[self.target].channel_step if self.round_to is None else self.round_to
+        return LayerLimits(step if last else 1, self.floor, self.only, self.skip)
+
+    def _export(self) -> Export:
+        """The settings of the file that is measured."""
+        return Export(mode="int8", target=self.target, target_options=self.target_options)
 
     def _epochs(self) -> list[int]:
         """The epochs after each round: equally many, the remainder after the last."""

@@ -225,16 +225,18 @@ class Quantize(Export, Stage):
         from tfopt.quantization.accuracy_search import AccuracySearch
         from tfopt.quantization.calibration_data import match_inputs
         from tfopt.quantization.input_range import input_range_warnings
+        from tfopt.quantization.scale_choice import with_cheapest_scales
         from tfopt.tflite.interpreter import Runner
 
         score, drop = self._judges(model, context)
         more = context.data.calibration(MORE_SAMPLES * self.samples, context.seed)
         runner = Runner(prepared.source.content)
+        limit = self.max_drop or 0.0
         contract = AccuracySearch(
-            prepared,
+            with_cheapest_scales(prepared, lambda content: drop(score(content)) <= limit),
             score=score,
             drop=drop,
-            max_drop=self.max_drop or 0.0,
+            max_drop=limit,
             more=match_inputs(more, list(runner.inputs), runner.inputs),
             step=context.progress.step,
             part=context.progress.part,

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tfopt.errors import InputError, RecipeError, did_you_mean
 from tfopt.recipe.artifact import JOURNAL, Artifact, Format, Skipped, content_key, storage_errors
 from tfopt.recipe.details.search import FailedCandidate, SearchObjective, SearchOutcome, TriedCandidate
-from tfopt.recipe.settings import PROBLEMS, Patterns, Settings, on_its_own
-from tfopt.recipe.sizes import Bytes
+from tfopt.recipe.export import TARGETS, Export, TargetName, measured_on, options_with_name
+from tfopt.recipe.settings import PROBLEMS, Patterns, on_its_own
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
 from tfopt.search.pareto import Objective, Point, front, ranked
 from tfopt.stages.cluster import Cluster
@@ -23,6 +22,7 @@ from tfopt.stages.prune import Prune
 from tfopt.stages.prune_channels import PruneChannels
 from tfopt.stages.quantize import Quantize
 from tfopt.stages.scoring import check_drop, check_gate, gated, metrics_of
+from tfopt.stages.search_budget import OF_ANY_FILE, SearchBudget
 from tfopt.stages.search_candidates import CandidateBuilder, shared_training_settings
 from tfopt.stages.subpipeline import told_of
 from tfopt.stages.usage_record import usage_detail
@@ -33,32 +33,8 @@ if TYPE_CHECKING:
     from tfopt.search.worker import Worker
 
 CHECKED_SAMPLES = 8
-FORMS = {"raw_bytes": ",.0f", "gzip_bytes": ",.0f", "milliseconds": ".3g"}
 # Slack for sizes that are estimated before training, from weights that will still change.
 ROUGH = 0.25
-
-
-def _milliseconds(value: Any) -> Any:
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf):
-        return value
-    raise ValueError(f"is a number of milliseconds above 0, such as 2, without a unit. Received: {value!r}")
-
-
-class SearchBudget(Settings):
-    """The most that the file may cost."""
-
-    raw_bytes: Bytes = None
-    """Its size: a number, or such as 64 KB (64,000) or 64 KiB (65,536)."""
-    gzip_bytes: Bytes = None
-    """Its size after gzip -9, which is what zeros and shared values make smaller."""
-    milliseconds: Annotated[float | None, BeforeValidator(_milliseconds)] = None
-    """The median time of a run on LiteRT, one thread, on this machine."""
-
-    @model_validator(mode="after")
-    def _limits_something(self) -> SearchBudget:
-        if not any(getattr(self, name) for name in type(self).model_fields):
-            raise ValueError("within takes raw_bytes, gzip_bytes or milliseconds. Write one of them")
-        return self
 
 
 class Search(Stage):
@@ -77,12 +53,17 @@ class Search(Stage):
 
     kind: ClassVar[str] = "search"
     rank: ClassVar[int] = 8
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     gives: ClassVar[Format] = "tflite"
     shared: ClassVar[bool] = True
 
     within: SearchBudget | None = Field(None, examples=[{"gzip_bytes": "20 KB"}])
-    """The budget, such as {raw_bytes: 64 KB, milliseconds: 2}."""
+    """The budget, such as {raw_bytes: 64 KB, milliseconds: 2}; on a target also what that measures, such as
+    {npu_milliseconds: 0.2, sram_bytes: 32 KB}."""
+    target: TargetName = "litert"
+    """The runtime that the files are made for, as in `quantize`: every candidate is made for it and measured there."""
+    target_options: dict[str, str] = {}
+    """The options of the target, which may as well be written with its name."""
     max_drop: float | None = Field(None, ge=0)
     """How much worse than the model it starts from the file may be on the validation split, in the units of the
     metric."""
@@ -90,8 +71,9 @@ class Search(Stage):
     """Which file within the limits is best. smallest if max_drop is given, else accurate."""
     metric: str | None = None
     """The metric, if not the first one."""
-    size: Literal["raw", "gzip"] | None = None
-    """Which size is wanted small. raw if `within` has raw_bytes alone, else gzip. Zeros and shared values do not make
+    size: Literal["raw", "gzip", "flash", "compiled"] | None = None
+    """Which size is wanted small. raw if `within` has raw_bytes alone, the target's own (flash on tflm, compiled on an
+    Ethos-U) if there is such a target and no other size in `within`, else gzip. Zeros and shared values do not make
     a raw file smaller, so with raw they are tried only where they are asked for."""
     trials: int = Field(40, ge=1)
     """How many candidates get the short training."""
@@ -116,6 +98,11 @@ class Search(Stage):
     samples: int = Field(200, ge=1)
     """How many training samples calibrate the ranges."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _options_with_name(cls, given: Any) -> Any:
+        return options_with_name(given)
+
     @model_validator(mode="after")
     def _asks_for_something(self) -> Search:
         if self.within is None and self.max_drop is None:
@@ -130,6 +117,7 @@ class Search(Stage):
             raise ValueError("a layer without weights is none: the largest sparsity is below 1. Write 0.99")
         if self.channels and not self.channels[0]:
             raise ValueError("a layer without channels is none: the least share of channels is above 0. Write 0.4")
+        self._fits_target()
         if not set(self.bits) <= {8, 4}:
             raise ValueError(f"bits are 8 and 4. Received: {list(self.bits)}")
         if self.clusters and any(count == 1 or count < 0 for count in self.clusters):
@@ -148,6 +136,27 @@ class Search(Stage):
             raise PydanticCustomError(PROBLEMS, "wrong training", {"problems": problems}) from None
         return self
 
+    def _fits_target(self) -> None:
+        """Checks that the target measures what is limited, and that it runs the files as candidates are made."""
+        target = TARGETS[self.target]
+        for name in self.within.on_device() if self.within else ():
+            if name not in target.figures:
+                raise ValueError(
+                    f"within.{name} is measured on target {measured_on(name)}, not on {target.name}. Write that "
+                    "target, or leave it out"
+                )
+        if self.size not in (None, "raw", "gzip") and f"{self.size}_bytes" not in target.figures:
+            raise ValueError(f"size {self.size} is not one of target {target.name}. Write raw or gzip, or the target")
+        try:
+            with on_its_own():
+                self.export()
+        except RecipeError as error:
+            raise PydanticCustomError(PROBLEMS, "wrong target", {"problems": error.problems}) from None
+
+    def export(self) -> Export:
+        """The settings of every file of the search."""
+        return Export(mode="int8", target=self.target, target_options=self.target_options)
+
     def parts(self) -> list[type[Stage]]:
         """The stages that make candidates."""
         return [PruneChannels, Prune, Cluster, Quantize]
@@ -161,13 +170,22 @@ class Search(Stage):
 
     def objective(self) -> Objective:
         """The objective of the search."""
-        within = self.within or SearchBudget.model_construct(raw_bytes=None, gzip_bytes=None, milliseconds=None)
+        limits = self.within.limits() if self.within else {}
         goal = self.goal or ("smallest" if self.max_drop is not None else "accurate")
-        return Objective(goal, self._size(), within.raw_bytes, within.gzip_bytes, within.milliseconds, self.max_drop)
+        time = TARGETS[self.target].time or "milliseconds"
+        of_file = {name: limits.get(name) for name in OF_ANY_FILE}
+        device = self.within.on_device() if self.within else {}
+        return Objective(goal, self._size(), **of_file, max_drop=self.max_drop, time=time, device=device)
 
-    def _size(self) -> Literal["raw", "gzip"]:
-        raw_alone = self.within is not None and bool(self.within.raw_bytes) and not self.within.gzip_bytes
-        return self.size or ("raw" if raw_alone else "gzip")
+    def _size(self) -> str:
+        """The size that counts: as asked for, one that is limited, or the target's own."""
+        limits = self.within.limits() if self.within else {}
+        if self.size:
+            return self.size
+        target = TARGETS[self.target]
+        if (own := target.size) in target.figures and not {"raw_bytes", "gzip_bytes"}.intersection(limits):
+            return own.removesuffix("_bytes")
+        return "raw" if "raw_bytes" in limits and "gzip_bytes" not in limits else "gzip"
 
     def check_settings(self, outlook: Outlook) -> None:
         """Checks the gate, the training settings, and that candidates are what is spread."""
@@ -195,7 +213,8 @@ class Search(Stage):
         least = profile.forecast(profile.thinnest())
         for name, over in self.objective().over(least, slack=2.0).items():
             if over > ROUGH:
-                about = f"{getattr(least, name):{FORMS[name]}}"
+                value = least.figure(name)
+                about = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
                 raise InputError(
                     f"no candidate fits {name}: the smallest would have about {about}. Raise it, or allow more: "
                     "a higher sparsity, 4 bits, fewer channels.",
@@ -205,7 +224,8 @@ class Search(Stage):
     def _profile(self, model: Any, context: Context, samples: int) -> ModelProfile:
         from tfopt.search.model_profile import ModelProfile, SearchBounds
 
-        zeros = self._size() == "gzip"
+        export = self.export()
+        zeros = self._size() == "gzip" or TARGETS[self.target].coding(export) is not None
         sparsity = ((0.0, 0.99) if zeros else False) if self.sparsity is None else self.sparsity
         clusters = ((0, 8, 16, 32) if zeros else (0,)) if self.clusters is None else self.clusters
         allowed = SearchBounds(
@@ -216,7 +236,7 @@ class Search(Stage):
             self.only,
             self.skip,
         )
-        return ModelProfile(model, allowed, context.data.calibration(samples, context.seed))
+        return ModelProfile(model, allowed, context.data.calibration(samples, context.seed), export)
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Searches, and collects the files of the Pareto front."""
@@ -240,7 +260,7 @@ class Search(Stage):
         outcome = SearchOutcome(
             metric=builder.metric.name,
             before=builder.before,
-            wish=SearchObjective(**asdict(objective)),
+            wish=SearchObjective(**asdict(objective), target=self.target),
             limits=objective.limits,
             chosen=chosen.number,
             front=rows,
@@ -259,7 +279,7 @@ class Search(Stage):
             self,
             inputs,
             f"front/{file.name}",
-            metrics={**scores, **sizes(file)},
+            metrics={**scores, **sizes(file), **chosen.cost.device},
             scores=tuple(scores),
             skipped=(*(Skipped(*one) for one in builder.profile.skipped), *told[chosen.number].skipped),
             details=[
@@ -284,7 +304,7 @@ class Search(Stage):
         model, objective = context.load(inputs[0]), self.objective()
         profile = self._profile(model, context, self.samples)
         metric = gated(self.metric, metrics_of(model, context))
-        builder = CandidateBuilder(inputs[0], context, profile, metric, self.training, self.samples)
+        builder = CandidateBuilder(inputs[0], context, profile, metric, self.training, self.samples, self.export())
         seeds = profile.seeds(context.data.validation.choose(RANKED_SAMPLES, context.seed), metric, objective)
         space = profile.space
         runtime = context.devices.runtime if context.devices else None
@@ -325,6 +345,5 @@ def _failure(chosen: Point, objective: Objective, metric: str) -> str:
     limits = ", ".join(f"{name} {limit:,.6g}" for name, limit in objective.limits.items())
     return (
         f"no file is within {limits}: the nearest has {metric} {chosen.score:.4f} (drop {chosen.drop:+.4f}), "
-        f"{chosen.cost.raw_bytes:,.0f} B, {chosen.cost.gzip_bytes:,.0f} B gzip, {chosen.cost.milliseconds:.3g} ms. "
-        "Allow more, or give it more trials and epochs."
+        f"{chosen.cost}. Allow more, or give it more trials and epochs."
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tfopt.metrics import score_split
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.search import FrontFile
+from tfopt.recipe.export import Export
 from tfopt.recipe.stage import Context, Stage
 from tfopt.stages.cluster import Cluster
 from tfopt.stages.prune import Prune
@@ -42,6 +43,7 @@ class CandidateBuilder:
         metric: The metric to score.
         training: Training settings of all candidates.
         samples: Number of training samples for calibration.
+        export: Settings of the files.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class CandidateBuilder:
         metric: Metric,
         training: Mapping[str, Any],
         samples: int,
+        export: Export,
     ):
         from tfopt.models import signature
 
         self.profile, self.metric = profile, metric
         self.folder = context.folder / "candidates"
         self._source, self._context, self._samples = source, context, samples
+        self._export = export
         self._training = dict(training)
         if distill := training.get("distill"):  # the model that the search starts from teaches in every stage
             self._training["distill"] = {"teacher": source.name, **dict(distill)}
@@ -68,7 +72,6 @@ class CandidateBuilder:
 
     def stages(self, candidate: Candidate, epochs: int) -> list[Stage]:
         """The stages that make a candidate, with the epochs spread over those that train."""
-        from tfopt.search.model_profile import CHANNELS
         from tfopt.sparsity.sensitivity import rules
 
         space, kernels = self.profile.space, self.profile.kernels
@@ -76,7 +79,7 @@ class CandidateBuilder:
         bits = rules(kernels, dict(space.by_layer(candidate.bits)))
         parts: list[tuple[type[TrainingStage], int, dict[str, Any]]] = []
         if candidate.channels < 1:
-            parts.append((PruneChannels, 1, {"keep": candidate.channels, **CHANNELS}))
+            parts.append((PruneChannels, 1, {"keep": candidate.channels, **self.profile.channels}))
         if any(value < 1 for value in density.values()):
             sparsities = [{"layers": path, "sparsity": round(1 - value, 6)} for path, value in density.items()]
             parts.append((Prune, 3, {"sparsity": 0.0, "rules": sparsities, "end": 0.5}))
@@ -90,26 +93,27 @@ class CandidateBuilder:
         # A pattern for one layer may match others, which a later rule puts right.
         precisions = [{"layers": path, "to": f"int{width}"} for path, width in bits.items()]
         needed = precisions if 4 in bits.values() else []
-        quantize: dict[str, Any] = {"mode": "int8", "samples": self._samples, "rules": needed}
-        found.append(Quantize(**quantize))
+        settings = {name: getattr(self._export, name) for name in self._export.model_fields_set}
+        found.append(Quantize(**{**settings, "samples": self._samples, "rules": needed}))
         return found
 
     def make(self, candidate: Candidate, epochs: int, number: int) -> tuple[float, float, Cost]:
         """Makes a candidate; returns its score on LiteRT over the validation split, its drop, and its cost."""
-        from tfopt.search.model_profile import cost_of
+        from tfopt.search.model_profile import cost_of, on_device
         from tfopt.tflite import batch_interpreter
 
-        file = self._made(candidate, epochs, number)
+        made = self._made(candidate, epochs, number)
+        file = made.path
+        device = on_device(file.read_bytes(), self._export, made.metrics)
         split = self._context.data.validation
         score = score_split(self.metric, split, batch_interpreter.file_outputs(file, split))
-        return score, self.metric.drop(self.before, score), cost_of(file, self._shapes(file))
+        return score, self.metric.drop(self.before, score), cost_of(file, self._shapes(file), device=device)
 
-    def _made(self, candidate: Candidate, epochs: int, number: int) -> Path:
-        """Runs the stages of a candidate; returns its file and removes all others."""
+    def _made(self, candidate: Candidate, epochs: int, number: int) -> Artifact:
+        """Runs the stages of a candidate; returns its last artifact, and removes all files but its own."""
         file = self.folder / f"{number}.tflite"
         folder = self.folder / str(number)
-        run_stages(self.stages(candidate, epochs), self._source, self._context, folder, file)
-        return file
+        return run_stages(self.stages(candidate, epochs), self._source, self._context, folder, file)
 
     def _shapes(self, file: Path) -> Mapping[str, Sequence[int]]:
         from tfopt.tflite.timing_process import sample_shapes
@@ -154,6 +158,7 @@ class CandidateBuilder:
             test={metric.name: score_split(metric, split, outputs) for metric in self._metrics},
             stages=[{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages],
             meets=point.meets(objective),
+            device=dict(point.cost.device),
         )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tfopt.recipe.export import DeviceCost, Export, Target
 from tfopt.targets import vela
+from tfopt.targets.ethos_u_weights import encoded_bytes
 
 SOURCE = "Vela's estimate"
 FIGURES = {
@@ -34,11 +35,18 @@ class Family:
         name: The name without the number of multipliers, such as `ethos-u55`.
         macs: Multipliers for 8 bits of the accelerators that there are.
         systems: Memory modes by the name of the system configuration; of both the default is the first.
+        patterns: The n of m weights in a row that they compute faster.
     """
 
     name: str
     macs: tuple[int, ...]
     systems: Mapping[str, tuple[str, ...]]
+    patterns: tuple[tuple[int, int], ...] = ()
+
+    @staticmethod
+    def step(macs: int) -> int:
+        """Output channels that the accelerator computes together: the depth of its smallest block."""
+        return 4 if macs == 32 else 8
 
     @property
     def memories(self) -> tuple[str, ...]:
@@ -68,6 +76,7 @@ FAMILIES = (
             "Ethos_U85_SYS_Flash_Low": _FLASH,
             **{f"Ethos_U85_SYS_DRAM_{speed}": _U85_DRAM for speed in ("High", "Mid", "Low")},
         },
+        patterns=((2, 4),),
     ),
 )
 
@@ -121,6 +130,12 @@ def _target(family: Family, macs: int, rank: int) -> Target:
         package=vela.PACKAGE,
         extra="ethos-u",
         suffix="vela",
+        size="compiled_bytes",
+        time="npu_milliseconds",
+        coding=lambda export: encoded_bytes,
+        channel_step=family.step(macs),
+        patterns=family.patterns,
+        refuses="modes in floating point, kernels of 4 bits, and operators that the CPU would run, unless cpu: allow",
         rank=rank,
     )
 

@@ -29,5 +29,6 @@ INTEGER_ONLY = Target(
     refusals=_refusals,
     file_refusals=_file_refusals,
     highest_precision="int16",
+    refuses="anything that computes in floating point, inputs and outputs too",
     rank=30,
 )

@@ -6,5 +6,6 @@ LITERT = Target(
     name="litert",
     about="LiteRT on phones, boards and servers",
     runs=lambda mode: True,
+    refuses="nothing that LiteRT runs",
     rank=10,
 )

@@ -54,6 +54,8 @@ TFLM = Target(
     package="tflite_micro",
     extra="tflm",
     suffix="tflm",
+    size="flash_bytes",
+    refuses="inputs that are resized, sparse kernels, and modes with half-precision or dynamic kernels",
     decodes=True,
     rank=20,
 )

@@ -37,10 +37,10 @@ def files():
 def to_int8(files, monkeypatch):
     """The int8 file of a cut of the network; each is converted once, by budgets too."""
 
-    def once(model, mode, samples):
+    def once(model, mode, calibration):
         widths = tuple(layer.output.shape for layer in model.layers)
         if widths not in files:
-            files[widths] = convert(model, mode, samples)
+            files[widths] = convert(model, mode, calibration)
         return files[widths]
 
     monkeypatch.setattr("tfopt.quantization.conversion.convert", once)
@@ -168,7 +168,7 @@ def test_bytes_take_samples(structure):
 @pytest.mark.parametrize(
     ("amount", "unit", "message"),
     [
-        (0.5, "neurons", "a budget is of channels, parameters"),
+        (0.5, "neurons", "a budget for target litert is of channels, parameters"),
         (0, "flops", "above 0 and below 1"),
         (-1, "bytes", "above 0 and below 1"),
         (1, "channels", "of channels a share alone"),

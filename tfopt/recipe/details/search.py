@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tfopt.recipe.details.detail import Detail
@@ -17,11 +17,14 @@ class SearchObjective:
 
     Args:
         goal: `accurate`, `smallest` or `fastest`.
-        size: Which size counts, `raw` or `gzip`.
+        size: Which size counts, `raw` or `gzip`, or that of the target, such as `compiled` for `compiled_bytes`.
         raw_bytes: Largest size of the file in bytes.
         gzip_bytes: Largest size after gzip -9 in bytes.
         milliseconds: Largest latency in milliseconds.
         max_drop: How much worse than the model's the metric may be.
+        time: Which time counts: `milliseconds`, or a figure of the target, such as `npu_milliseconds`.
+        device: Largest figures of the target by name.
+        target: The runtime that the files are made for.
     """
 
     goal: str
@@ -30,15 +33,33 @@ class SearchObjective:
     gzip_bytes: Bytes | None = None
     milliseconds: float | None = None
     max_drop: float | None = None
+    time: str = "milliseconds"
+    device: dict[str, Bytes] = field(default_factory=dict)
+    target: str = "litert"
 
     @property
     def size_name(self) -> str:
-        """The name of the size that counts, `raw_bytes` or `gzip_bytes`."""
+        """The name of the size that counts, such as `gzip_bytes`."""
         return f"{self.size}_bytes"
+
+    @property
+    def device_size(self) -> bool:
+        """Whether the size that counts is one of the target's."""
+        return self.size not in ("raw", "gzip")
 
 
 @dataclass(frozen=True)
-class FrontFile:
+class _Costs:
+    """What reads figures by name."""
+
+    def figure(self, name: str) -> float:
+        """A figure by its name, such as `gzip_bytes`, or one of the target's."""
+        device: dict[str, Bytes] = getattr(self, "device", {})
+        return device[name] if name in device else getattr(self, name)
+
+
+@dataclass(frozen=True)
+class FrontFile(_Costs):
     """A file of the Pareto front: no other is better in metric, size and latency.
 
     Args:
@@ -53,6 +74,7 @@ class FrontFile:
         test: Metrics on the test split by name.
         stages: The stages that make it, as a recipe writes them.
         meets: Whether the file is within all limits.
+        device: What its target measured, by name.
     """
 
     number: int
@@ -66,10 +88,11 @@ class FrontFile:
     test: dict[str, float]
     stages: list[dict[str, Any]]
     meets: bool
+    device: dict[str, Bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class TriedCandidate:
+class TriedCandidate(_Costs):
     """A candidate that was trained and measured; the figures are those of `FrontFile`, and the time's spread in ms."""
 
     number: int
@@ -79,6 +102,7 @@ class TriedCandidate:
     gzip_bytes: Bytes
     milliseconds: float
     spread: float = 0.0
+    device: dict[str, Bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

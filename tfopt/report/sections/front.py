@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.search import FrontFile, SearchOutcome, TriedCandidate
+from tfopt.recipe.export import TARGETS
 from tfopt.report.blocks import (
     Block,
     Bullets,
@@ -25,9 +27,10 @@ from tfopt.report.charts import Key, Limit, Point, Scatter
 from tfopt.report.section import Section
 from tfopt.report.units import bytes_, duration
 
-HEADERS = ("file", "metric", "on the test split", "raw", "gzip -9", "latency", "epochs")
 # Candidates that the chart draws besides those of the front, the best ones.
 DRAWN = 500
+# What is written in capitals.
+SHORT = ("npu", "sram", "dram")
 # Distances from the best, in those of the middle one, beyond which a candidate is too far to be drawn.
 FAR = 5
 
@@ -39,10 +42,12 @@ def blocks(artifact: Artifact) -> list[Block]:
         return []
     metric = found.metric
     record = f"{artifact.name}/artifact.json"
-    headers = [metric if header == "metric" else header for header in HEADERS]
+    figures = list(_figures(found))
+    headers = ("file", metric, "on the test split", *(name for name, _ in figures), "epochs")
     notes = [f"candidate {one.number} failed: {one.error}" for one in found.failed]
     notes += [f"lost with their process and begun again: {found.lost}"] if found.lost else []
-    table = Table(headers, [_cells(row, row.number == found.chosen) for row in found.front], rest=f"{record} has all")
+    rows = [_cells(row, [cell(row) for _, cell in figures], row.number == found.chosen) for row in found.front]
+    table = Table(headers, rows, rest=f"{record} has all")
     again = "The stages that make every other file of the front are in "
     trainings = _counted(len(found.tried), "training")
     said = [
@@ -50,6 +55,7 @@ def blocks(artifact: Artifact) -> list[Block]:
         Paragraph(f"The model it starts from has {metric} {found.before:.4f} on the validation split."),
         Paragraph(f"{trainings}; {_counted(found.dropped, 'candidate')} over budget thrown away untrained."),
         *([Bullets(notes)] if notes else []),
+        *_on_target(found),
         Paragraph((again, Link(record, record), " under ", Code("details.search.front"), ".")),
     ]
     return [
@@ -81,11 +87,52 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _cells(row: FrontFile, chosen: bool) -> tuple[Text, ...]:
+def _figures(found: SearchOutcome) -> Iterator[tuple[str, Callable[[FrontFile], str]]]:
+    """The columns of the table for what the files cost: their headings and their cells."""
+    yield "raw", lambda row: bytes_(row.raw_bytes)
+    if found.wish.size == "gzip" or "gzip_bytes" in found.limits or not found.wish.device_size:
+        yield "gzip -9", lambda row: bytes_(row.gzip_bytes)
+    measured = {name for row in found.front for name in row.device}
+    target = TARGETS.get(found.wish.target)
+    for name in target.figures if target else sorted(measured):
+        if name in measured:
+            yield _heading(name), partial(_on_device, name)
+    if found.wish.time == "milliseconds":
+        yield "latency", partial(_said, "milliseconds")
+
+
+def _heading(name: str) -> str:
+    """A figure's name in words: its unit stands with the figures."""
+    words = name.removesuffix("_bytes").replace("_milliseconds", "_time").split("_")
+    return " ".join(word.upper() if word in SHORT else word for word in words)
+
+
+def _on_device(name: str, row: FrontFile | TriedCandidate) -> str:
+    """A figure of the target, with its unit where its name has one; a dash where it was not measured."""
+    return _said(name, row) if name in row.device else "-"
+
+
+def _said(name: str, row: FrontFile | TriedCandidate) -> str:
+    """A figure that a search goes by, with its unit."""
+    value = row.figure(name)
+    if name.endswith("milliseconds"):
+        return duration(value / 1e3)
+    return bytes_(value) if name.endswith("bytes") else f"{value:,.6g}"
+
+
+def _on_target(found: SearchOutcome) -> list[Block]:
+    """Where the figures of the target come from."""
+    target = TARGETS.get(found.wish.target)
+    if not target or not any(row.device for row in found.front):
+        return []
+    whose = f": {target.source}" if target.source else ""
+    return [Paragraph(f"Every file was measured for {target.about} (target {target.name}){whose}.")]
+
+
+def _cells(row: FrontFile, figures: Sequence[str], chosen: bool) -> tuple[Text, ...]:
     name = Strong(row.file) if chosen else row.file
     test = ", ".join(f"{value:.4f}" for value in row.test.values())
-    sizes = (bytes_(row.raw_bytes), bytes_(row.gzip_bytes))
-    return (name, f"{row.score:.4f}", test, *sizes, _latency(row), str(row.epochs))
+    return (name, f"{row.score:.4f}", test, *figures, str(row.epochs))
 
 
 def _reasons(found: SearchOutcome) -> list[str]:
@@ -101,20 +148,16 @@ def _reasons(found: SearchOutcome) -> list[str]:
     for word, other in (("smaller", rows[at - 1 : at]), ("larger", rows[at + 1 : at + 2])):
         for row in other:
             out = "" if row.meets else ", which is not within them"
-            size = bytes_(getattr(row, wish.size_name))
-            figures = f"has {metric} {row.score:.4f} and takes {_latency(row)}"
+            size = _said(wish.size_name, row)
+            figures = f"has {metric} {row.score:.4f} and takes {_said(wish.time, row)}"
             said.append(f"the next {word}, {size}, {figures}{out}")
     return said
-
-
-def _latency(row: FrontFile | TriedCandidate) -> str:
-    return duration(row.milliseconds / 1e3)
 
 
 def _edge(front: Sequence[FrontFile], size: str) -> list[FrontFile]:
     """The Pareto front in bytes and metric alone, the smallest first."""
     kept: list[FrontFile] = []
-    for one in sorted(front, key=lambda one: (getattr(one, size), one.drop)):
+    for one in sorted(front, key=lambda one: (one.figure(size), one.drop)):
         if not kept or one.drop < kept[-1].drop:
             kept.append(one)
     return kept
@@ -127,18 +170,18 @@ def _figure(found: SearchOutcome) -> Figure:
     better = _direction(found)
     every = sorted((one for one in found.tried if one.number not in on_front), key=lambda one: -better * one.score)
     rest = _near(every, better)[:DRAWN]
-    slowest = max(one.milliseconds for one in found.tried) or 1.0
+    slowest = max(one.figure(wish.time) for one in found.tried) or 1.0
 
     def point(one: FrontFile | TriedCandidate, style: str) -> Point:
         said = (
             f"candidate {one.number}, {one.epochs} epochs: {metric} {one.score:.4f}, {bytes_(one.raw_bytes)}, "
-            f"{bytes_(one.gzip_bytes)} gzip, {_latency(one)}"
+            f"{bytes_(one.gzip_bytes)} gzip, {_said(wish.time, one)}"
         )
-        return Point(getattr(one, size), one.score, said, "", style, 3.5 + 4.5 * one.milliseconds / slowest)
+        return Point(one.figure(size), one.score, said, "", style, 3.5 + 4.5 * one.figure(wish.time) / slowest)
 
     points = [point(one, "faint") for one in rest] + [point(one, "s0") for one in found.front]
     points += [point(one, "chosen") for one in found.front if one.number == found.chosen]
-    limits = [Limit("x", limit, bytes_(limit))] if (limit := getattr(wish, size)) else []
+    limits = [Limit("x", limit, bytes_(limit))] if (limit := found.limits.get(size)) else []
     if wish.max_drop is not None:
         limits.append(Limit("y", found.before - better * wish.max_drop, f"max_drop {wish.max_drop:g}"))
     chart = Scatter(
@@ -147,7 +190,7 @@ def _figure(found: SearchOutcome) -> Figure:
         f"bytes, {wish.size}",
         f"{metric} on the validation split",
         log_x=True,
-        stairs=[[(getattr(one, size), one.score) for one in _edge(found.front, size)]],
+        stairs=[[(one.figure(size), one.score) for one in _edge(found.front, size)]],
         limits=limits,
         keys=(Key("tried", "faint", line=False), Key("front", "s0"), Key("chosen", "chosen", line=False)),
     )

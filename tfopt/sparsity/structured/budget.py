@@ -5,20 +5,22 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tfopt.errors import InputError, ModelError
+from tfopt.recipe.export import TARGETS, Export, measured_on
+from tfopt.sparsity.structured.budget_units import COUNTED, UNITS
 from tfopt.sparsity.structured.dependency_graph import CoupledGroups, DependencyGraph
 from tfopt.sparsity.structured.flops import costs
 from tfopt.sparsity.structured.selection import RemovalOrder
 from tfopt.sparsity.structured.surgery import cut
 
-Unit = Literal["channels", "parameters", "flops", "bytes", "milliseconds"]
-UNITS = ("channels", "parameters", "flops", "bytes", "milliseconds")
+Unit = str  # one of UNITS, or a figure that the target of the files measures
 # Bisection steps on the share of channels: for a cheap cost, and for one that takes a conversion.
 _CHEAP, _DEAR = 12, 6
+_INT8 = Export(mode="int8")
 # A model that misses its budget by less, as a share of it, has come near enough.
 _NEAR = 0.02
 # The most layers among which steps are exchanged to come nearer: models of more have steps enough.
@@ -32,8 +34,9 @@ class Budget:
     Args:
         amount: Below 1 a fraction of the model's own, else an absolute amount; milliseconds are always absolute.
         unit: `channels` (a fraction only: of every family or of all, as the ranking says), `parameters`, `flops`,
-            `bytes` (of the int8 file), or `milliseconds` (the median of the int8 file on LiteRT, on this machine). A
-            model that fits already stays as it is.
+            `bytes` (of the int8 file), `milliseconds` (the median of the int8 file on LiteRT, on this machine), or what
+            the target measures of the file, such as `npu_milliseconds`. A model that fits already stays as it is.
+        export: Settings of the file that is measured; an int8 file for LiteRT if not given.
 
     Raises:
         InputError: An unknown unit, or an invalid amount.
@@ -41,10 +44,17 @@ class Budget:
 
     amount: float
     unit: Unit = "channels"
+    export: Export = _INT8
 
     def __post_init__(self) -> None:
-        if self.unit not in UNITS:
-            raise InputError(f"a budget is of {', '.join(UNITS)}. Received: {self.unit!r}.", ("keep",))
+        target = TARGETS[self.export.target]
+        known = (*UNITS, *(target.figures if target.cost is not None else ()))
+        if self.unit not in known:
+            raise InputError(
+                f"a budget for target {target.name} is of {', '.join(known)}. Received: {self.unit!r}."
+                f"{f' It is measured on target {where}.' if (where := measured_on(self.unit)) else ''}",
+                ("of",),
+            )
         if self.amount <= 0 or (self.unit == "channels" and self.amount >= 1):
             raise InputError(
                 "a budget is a share of what the model has, above 0 and below 1, or so many"
@@ -65,15 +75,19 @@ def steps(structure: DependencyGraph, budget: Budget, rounds: int, samples: Any 
     if rounds == 1:
         return [budget]
     if budget.unit == "channels":
-        return [Budget(budget.amount ** (1 / rounds), "channels")] * rounds
+        return [replace(budget, amount=budget.amount ** (1 / rounds))] * rounds
     whole = _cost(structure, budget, samples)(set())
     share = min((budget.amount if _is_share(budget) else budget.amount / whole), 1.0)
     amounts = [whole * share ** (number / rounds) for number in range(1, rounds + 1)]
-    return [Budget(amount if budget.unit == "milliseconds" else max(amount, 1.0), budget.unit) for amount in amounts]
+    return [replace(budget, amount=amount if _is_time(budget.unit) else max(amount, 1.0)) for amount in amounts]
+
+
+def _is_time(unit: str) -> bool:
+    return unit.endswith("milliseconds")
 
 
 def _is_share(budget: Budget) -> bool:
-    return budget.amount < 1 and budget.unit != "milliseconds"
+    return budget.amount < 1 and not _is_time(budget.unit)
 
 
 @dataclass(frozen=True)
@@ -102,9 +116,9 @@ class BudgetFit:
     def __str__(self) -> str:
         """A sentence: how much is left and how much was asked for, or why nothing was removed."""
         unit = self.budget.unit
-        digits = ",.3f" if unit == "milliseconds" else ",.0f"
+        digits = ",.3f" if _is_time(unit) else ",.0f"
         if not self.drop and self.before <= self.most:
-            hint = ", which is so many, not a share" if unit == "milliseconds" and self.budget.amount < 1 else ""
+            hint = ", which is so many, not a share" if _is_time(unit) and self.budget.amount < 1 else ""
             return (
                 f"nothing was removed: the model has {self.before:{digits}} {unit}, within the {self.most:{digits}} "
                 f"asked for{hint}"
@@ -126,7 +140,7 @@ def fit(structure: DependencyGraph, choice: RemovalOrder, budget: Budget, sample
         structure: The dependency graph of the model.
         choice: The order in which its groups are removed.
         budget: The budget to fit.
-        samples: Calibration inputs, `(samples, ...)`, for budgets of the int8 file.
+        samples: Calibration inputs, `(samples, ...)`, for budgets of the file.
 
     Raises:
         InputError: A budget of the int8 file without samples.
@@ -152,13 +166,13 @@ def fit(structure: DependencyGraph, choice: RemovalOrder, budget: Budget, sample
     low, high = 0.0, 1.0
     found = choice.drop(high)
     if (least := costing(found)) > most:
-        digits = ",.3f" if budget.unit == "milliseconds" else ",.0f"
+        digits = ",.3f" if _is_time(budget.unit) else ",.0f"
         raise ModelError(
             f"the model does not fit {most:{digits}} {budget.unit}: the smallest that floor, round_to, only and skip "
             f"allow has {least:{digits}}. Lower them, or raise the budget.",
             ("keep",),
         )
-    tries = _DEAR if budget.unit in ("bytes", "milliseconds") else _CHEAP
+    tries = _CHEAP if budget.unit in COUNTED else _DEAR
     for _ in range(tries):
         middle = (low + high) / 2
         drop = choice.drop(middle)
@@ -216,11 +230,16 @@ def _cost(structure: DependencyGraph, budget: Budget, samples: Any) -> Callable[
     if samples is None:
         raise InputError(f"a budget of {budget.unit} is of the int8 file: hand over calibration samples.", ("keep",))
 
+    export, target = budget.export, TARGETS[budget.export.target]
+    settings = {name: getattr(export, name) for name in export.model_fields_set - {"target", "target_options"}}
+
     def measured(drop: set[int]) -> float:
         from tfopt.quantization.conversion import convert
         from tfopt.tflite.benchmark import measure
 
-        content = convert(cut(structure, drop), "int8", samples)
+        content = convert(cut(structure, drop), calibration=samples, **{"mode": "int8", **settings})
+        if budget.unit not in UNITS and target.cost is not None:
+            return target.cost(content, export).figures[budget.unit]
         if budget.unit == "bytes":
             return float(len(content))
         with tempfile.TemporaryDirectory() as folder:

@@ -14,6 +14,7 @@ from tfopt.errors import TfoptWarning
 from tfopt.keras_private import all_layers
 from tfopt.models.layers import walk
 from tfopt.models.left_alone import has_kernel, warn_of
+from tfopt.recipe.export import TARGETS, Export
 from tfopt.sparsity.structured.budget import Budget, BudgetFit, Unit, fit
 from tfopt.sparsity.structured.dependency_graph import read
 from tfopt.sparsity.structured.flops import LayerCost, costs
@@ -83,7 +84,7 @@ def remove(
     *,
     score: str = "l2",
     ranking: Ranking = "local",
-    round_to: int = 8,
+    round_to: int | None = None,
     floor: float = 0.1,
     only: str | Sequence[str] = (),
     skip: str | Sequence[str] = (),
@@ -91,6 +92,7 @@ def remove(
     y: Any = None,
     loss: Any = None,
     seed: int = 0,
+    target: str = "litert",
 ) -> Removal:
     """Removes the channels and units of least importance, and all that is coupled to them.
 
@@ -104,11 +106,13 @@ def remove(
         model: A built functional or Sequential model.
         keep: Amount to keep: a fraction below 1, or an absolute number of `unit`; of milliseconds always a number. A
             model that has no more stays as it is, with a warning.
-        unit: `channels`, `parameters`, `flops`, `bytes` of the int8 file, or its `milliseconds` on LiteRT.
+        unit: `channels`, `parameters`, `flops`, `bytes` of the int8 file, its `milliseconds` on LiteRT, or what its
+            target measures, such as `npu_milliseconds`.
         score: Importance score: `l1`, `l2`, `activity`, `batchnorm`, `taylor`, `random`, or another entry of
             `tfopt.sparsity.structured.importance.SCORES`.
         ranking: `local`: the same share of every layer. `global`: all channels ranked together.
-        round_to: The channels that a layer keeps are a multiple of this. The model comes as near to its budget as that
+        round_to: The channels that a layer keeps are a multiple of this; if not given, of as many as the target
+            computes together: 8 on most. The model comes as near to its budget as that
             allows; the result's `fit` says how near.
         floor: Least fraction of its channels that a layer keeps, in (0, 1].
         only: Layer patterns; empty means every layer. Channels coupled to those of a chosen layer are removed too.
@@ -118,6 +122,7 @@ def remove(
         y: Labels `(samples, ...)`, for taylor.
         loss: A Keras loss, for taylor; the one that the model is compiled with if not given.
         seed: Seed of the score random.
+        target: The target, such as `ethos-u55-128`, for units that it measures.
 
     Warns:
         TfoptWarning: A layer with a kernel cannot be cut; `skipped` of the result lists them all.
@@ -136,8 +141,10 @@ def remove(
         smaller = tfopt.sparsity.remove(model, 0.5, "flops", score="taylor", x=x[:500], y=y[:500]).model
         ```
     """
-    limits = LayerLimits(round_to, floor, _patterns(only), _patterns(skip))
-    removal = remove_to(model, Budget(keep, unit), score, ranking, limits, x, y, loss, seed)
+    export = Export(mode="int8", target=target)
+    step = TARGETS[export.target].channel_step if round_to is None else round_to
+    limits = LayerLimits(step, floor, _patterns(only), _patterns(skip))
+    removal = remove_to(model, Budget(keep, unit, export), score, ranking, limits, x, y, loss, seed)
     if removal.fit is not None and not removal.fit.drop:
         warnings.warn(str(removal.fit), TfoptWarning, stacklevel=2)
     kernels = {place.path for place in walk(model) if has_kernel(place.layer)}

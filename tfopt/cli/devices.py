@@ -1,0 +1,82 @@
+"""The command `devices`: the targets that files are made for, what each runs, refuses and measures on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tfopt.cli.answer import JsonOption
+from tfopt.cli.screen import open_console, print_json
+
+if TYPE_CHECKING:
+    from tfopt.recipe.export import Target
+
+
+def devices(
+    target: Annotated[str | None, typer.Argument(help="One target, for all that is known of it.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the targets (`target: tflm`): what each runs and measures here, and what has to be installed for it."""
+    from tfopt.errors import InputError, did_you_mean
+    from tfopt.recipe.export import TARGETS
+
+    if target is not None and target not in TARGETS:
+        raise InputError(f"there is no target {target!r}. {did_you_mean(target, TARGETS)}")
+    if as_json:
+        rows = [record(one) for name, one in TARGETS.items() if target in (None, name)]
+        print_json({"targets": rows} if target is None else rows[0])
+    elif target is None:
+        _show_all(list(TARGETS.values()))
+    else:
+        _show(TARGETS[target])
+
+
+def record(target: Target) -> dict[str, Any]:
+    """What is known of a target, as JSON has it."""
+    return {
+        "name": target.name,
+        "about": target.about,
+        "modes": list(target.modes),
+        "refuses": target.refuses,
+        "measures": list(target.figures),
+        "channel_step": target.channel_step,
+        "patterns": [list(pattern) for pattern in target.patterns],
+        "needs": f"tfopt[{target.extra}]" if target.extra else None,
+        "installed": target.installed,
+    }
+
+
+def _show_all(targets: list[Target]) -> None:
+    from rich.table import Table
+
+    table = Table("target", "what it is", "modes", "measures here", show_lines=False)
+    for one in targets:
+        table.add_row(one.name, one.about, ", ".join(one.modes), _measured(one))
+    console = open_console()
+    console.print(table, markup=False)
+    console.print("All that is known of one: tfopt devices NAME", markup=False, highlight=False)
+
+
+def _measured(target: Target) -> str:
+    """The figures that can be had on this machine, or what has to be installed for them."""
+    if not target.installed:
+        return f"nothing: pip install 'tfopt[{target.extra}]'"
+    return ", ".join(target.figures) or "the time on LiteRT"
+
+
+def _show(target: Target) -> None:
+    console = open_console()
+    lines = [("", target.about), ("modes", ", ".join(target.modes)), ("refuses", target.refuses)]
+    lines += [("measures", ", ".join(target.figures) or "the time on LiteRT (stage benchmark)")]
+    lines += [("limits", f"search: {{target: {target.name}, within: {{{', '.join(target.figures)}}}}}")] * bool(
+        target.figures
+    )
+    lines += [("channels", f"computed {target.channel_step} at a time: prune_channels rounds to them")]
+    lines += [("faster", f"{n} of every {m} weights in a row: prune: {{keep: [{n}, {m}]}}") for n, m in target.patterns]
+    if target.extra:
+        state = "is installed" if target.installed else "is NOT installed"
+        lines += [("needs", f"pip install 'tfopt[{target.extra}]', which {state} here")]
+    for name, text in lines:
+        if text:
+            console.print(f"{name or target.name:<14} {text}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,71 @@
+"""Scales of pruned kernels, chosen by what the file costs on its target: one for each channel, or one for all.
+
+With one scale the weights of most channels are smaller integers of fewer distinct values, which a target that codes its
+kernels stores in fewer bytes; the outputs may be noisier. Clustered kernels have one scale in any case
+(`quantizer.quantize`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tfopt.quantization.prepared_model import PreparedModel
+from tfopt.recipe.export import MODES, TARGETS
+from tfopt.tflite import flatbuffer
+
+# Zeros in a kernel, 0-1, from which on it is worth to look.
+SPARSE = 0.3
+# Signal-to-noise ratio that a file of one scale a kernel has to have, and may lose, in decibels.
+LEAST_SNR_DB, LOST_SNR_DB = 20.0, 3.0
+
+
+def with_cheapest_scales(prepared: PreparedModel, accepts: Callable[[bytes], bool] | None = None) -> PreparedModel:
+    """The prepared model with one scale a kernel where that makes the file smaller on its target and is near as exact.
+
+    Both files are made and measured. A note says which was taken, and both figures.
+
+    Args:
+        prepared: The prepared model; with other scales than `auto`, and for a target that stores kernels as they are,
+            it stays as it is.
+        accepts: Whether a file keeps its metric; by its signal-to-noise ratio if not given.
+    """
+    export, target = prepared.export, TARGETS[prepared.export.target]
+    if export.scales != "auto" or target.cost is None or target.coding(export) is None:
+        return prepared
+    if not MODES[export.mode].static or prepared.converted is not None or not _sparse(prepared):
+        return prepared
+    other = prepared.with_scales("tensor")
+    by_channel, by_kernel = (_size(each) for each in (prepared, other))
+    size = target.size.replace("_", " ")
+    if by_kernel >= by_channel:
+        return prepared.with_notes(
+            [
+                *prepared.notes,
+                f"scales: one for each channel ({size} {by_channel:,.0f}; one a kernel: {by_kernel:,.0f})",
+            ]
+        )
+    figures = f"{size} {by_kernel:,.0f}; one for each channel: {by_channel:,.0f}"
+    if accepts is not None:
+        kept, why = accepts(other.file), "did not keep the metric"
+    else:
+        before, after = prepared.snr(prepared.file), other.snr(other.file)
+        kept, why = after >= max(LEAST_SNR_DB, before - LOST_SNR_DB), f"SNR {after:.1f} dB instead of {before:.1f}"
+    if not kept:
+        return prepared.with_notes(
+            [*prepared.notes, f"scales: one for each channel; one a kernel was too noisy, {why} ({figures})"]
+        )
+    return other.with_notes([*other.notes, f"scales: one a kernel ({figures})"])
+
+
+def _sparse(prepared: PreparedModel) -> bool:
+    """Whether a kernel that would have a scale for each channel is pruned."""
+    kernels = (tensor for op in prepared.source.ops for tensor in op.kernels)
+    return any(tensor.zeros >= SPARSE * tensor.size and not tensor.codebook for tensor in kernels if tensor.size)
+
+
+def _size(prepared: PreparedModel) -> float:
+    """The size of the file on its target, by the target's own tool."""
+    export, target = prepared.export, TARGETS[prepared.export.target]
+    content = flatbuffer.slim(prepared.file) if export.slim else flatbuffer.pack(flatbuffer.parse(prepared.file))
+    cost = target.cost(content, export).figures if target.cost is not None else {}
+    return cost.get(target.size, float(len(content)))
