@@ -13,27 +13,23 @@ from pydantic_core import PydanticCustomError
 from tfopt.errors import InputError, RecipeError, did_you_mean
 from tfopt.recipe.artifact import JOURNAL, Artifact, Format, Skipped, content_key, storage_errors
 from tfopt.recipe.decode import DecodeSetting
-from tfopt.recipe.details.decoding import DecodedKernels
-from tfopt.recipe.details.detail import Detail
-from tfopt.recipe.details.device_files import DeviceFiles
 from tfopt.recipe.details.search import FailedCandidate, SearchObjective, SearchOutcome, TriedCandidate
 from tfopt.recipe.export import TARGETS, Export, TargetName, measured_on, options_with_name
 from tfopt.recipe.settings import PROBLEMS, Patterns, on_its_own
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
 from tfopt.search.pareto import Objective, Point, front, ranked
 from tfopt.stages.cluster import Cluster
+from tfopt.stages.device_record import made_details
 from tfopt.stages.prune import Prune
 from tfopt.stages.prune_channels import PruneChannels
 from tfopt.stages.quantize import Quantize
 from tfopt.stages.scoring import check_drop, check_gate, gated, metrics_of
 from tfopt.stages.search_budget import OF_ANY_FILE, SearchBudget
 from tfopt.stages.search_candidates import CandidateBuilder, shared_training_settings
-from tfopt.stages.subpipeline import Told, told_of
+from tfopt.stages.subpipeline import told_of
 from tfopt.stages.usage_record import usage_detail
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tfopt.search.model_profile import ModelProfile
     from tfopt.search.trial_store import TrialStore
     from tfopt.search.worker import Worker
@@ -71,7 +67,7 @@ class Search(Stage):
     target_options: dict[str, str] = {}
     """The options of the target, which may as well be written with its name."""
     decode: DecodeSetting = None
-    """For target tflm: kernels are decoded at every run, as in `quantize`, and flash_bytes is that of the decoded file."""
+    """For target tflm: kernels are decoded at every run, as in `quantize`; flash_bytes is of the decoded file."""
     max_drop: float | None = Field(None, ge=0)
     """How much worse than the model it starts from the file may be on the validation split, in the units of the
     metric."""
@@ -163,8 +159,7 @@ class Search(Stage):
 
     def export(self) -> Export:
         """The settings of every file of the search."""
-        given = {"decode": self.decode} if self.decode is not None else {}
-        return Export(mode="int8", target=self.target, target_options=self.target_options, **given)
+        return Export(mode="int8", target=self.target, target_options=self.target_options, decode=self.decode)
 
     def parts(self) -> list[type[Stage]]:
         """The stages that make candidates."""
@@ -295,24 +290,11 @@ class Search(Stage):
             details=[
                 outcome,
                 *told[chosen.number].of_file(),
-                *self._own_file(file, told[chosen.number]),
+                *made_details(file, self.export(), told[chosen.number]),
                 usage_detail(file, context.load(inputs[0]), context, {}),
             ],
             failed=None if chosen.meets(objective) else f"{context.name}: {failure}",
         )
-
-    def _own_file(self, file: Path, told: Told) -> list[Detail]:
-        """Writes the target's own file beside the chosen one, and returns the details with it; none without such."""
-        from tfopt.targets.target_cost import cost_of
-
-        target = TARGETS[self.target]
-        if target.cost is None:
-            return []
-        written = cost_of(file.read_bytes(), target, self.export()).write(file)
-        made = told.details.of(DeviceFiles)
-        layers = made.files[0].layers if made and made.files else written.layers
-        decoded = told.details.of(DecodedKernels)
-        return [DeviceFiles((replace(written, layers=layers),)), *([decoded] if decoded else [])]
 
     def share(self, inputs: Sequence[Artifact], context: Context) -> None:
         """Works on candidates until the search is over."""
