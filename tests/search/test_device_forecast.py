@@ -64,6 +64,17 @@ def test_files_that_were_made_correct_it():
     assert forecast(candidate) == before
 
 
+def test_a_pattern_that_the_target_computes_faster_is_a_part_of_the_space():
+    space = Space({"a": ("a",), "b": ("b",)}, frozenset(), (0.05, 1.0), (8,), (0,), (1.0,), ("2:4",))
+    assert tuple(space.distributions()["pattern"].choices) == ("", "2:4")
+    found = space.candidate({"density a": 0.9, "density b": 0.1, "pattern": "2:4"})
+    assert found.keep == (2, 4)
+    assert found.density == {"a": 0.5, "b": 0.5}
+    assert found.denser(0.5, (0.05, 1.0)) == found
+    assert Candidate.read(found.parameters()) == found
+    assert space.candidate({"density a": 0.9, "pattern": ""}).keep is None
+
+
 @pytest.fixture(scope="module")
 def network():
     keras.utils.set_random_seed(1)
