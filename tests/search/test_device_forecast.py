@@ -46,6 +46,11 @@ def test_what_zeros_do_not_change_shrinks_with_operations_and_channels():
     assert half == pytest.approx({"npu_milliseconds": 0.075, "sram_bytes": 450.0, "compiled_bytes": 20_000.0})
 
 
+def test_memory_is_that_of_decoded_kernels_where_thin_ones_are_decoded():
+    forecast = model({"arena_bytes": 900.0}, {"arena_bytes": 9000.0})
+    assert forecast(Candidate({"a": 0.3})).device == {"arena_bytes": 9000.0}
+
+
 def test_without_a_coding_only_the_file_shrinks():
     forecast = model({"flash_bytes": 20_000.0, "arena_bytes": 4_000.0}, {}, coding=None)
     whole, thin = (forecast(Candidate({"a": density})).device for density in (1.0, 0.1))
