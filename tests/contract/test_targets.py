@@ -45,6 +45,8 @@ def prepared():
 
 def test_a_target_says_what_it_is(target):
     assert target.about
+    assert target.refuses
+    assert {target.size, target.time} - {""} <= set(target.figures)
     assert set(target.modes) <= set(MODES)
     assert target.highest_precision == "float" or all(MODES[mode].static for mode in target.modes)
     with pytest.raises(dataclasses.FrozenInstanceError):

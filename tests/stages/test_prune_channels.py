@@ -171,6 +171,11 @@ def test_dead_channels_of_a_slimmed_net_go_without_a_change(recipe):
         ("prune_channels: {keep: 0.5, epochs: 1, only: head}", "no channels are left to remove"),
         ("prune_channels: {keep: 10, of: flops, epochs: 1}", "does not fit 10 flops: the smallest"),
         ("prune_channels: {keep: 0.5, epochs: 1, floor: 2}", "floor"),
+        (
+            "prune_channels: {keep: 0.2, of: npu_milliseconds, epochs: 1}",
+            "It is measured on ethos-u55-32, ethos-u55",
+        ),
+        ("prune_channels: {keep: 0.2, of: neurons, epochs: 1}", "of on target litert is channels, parameters, flops"),
         ("prune_channels: {keep: 0.5, epochs: 1, round_to: 0}", "round_to"),
         ("prune_channels: {keep: 0.5, epochs: 1, sparsity: 0.5}", "sparsity"),
         ("remove_dead: {tolerance: -1}", "tolerance"),

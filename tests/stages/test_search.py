@@ -14,9 +14,11 @@ from tfopt.errors import GateError, InputError, RecipeError
 from tfopt.pipeline.plan import Plan
 from tfopt.recipe.details.quantization import ConversionNotes, ConversionWarnings
 from tfopt.recipe.details.weights import QuantizationErrors, WeightsByLayer
+from tfopt.recipe.export import TARGETS, Export
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe
 from tfopt.recipe.stage import Outlook, read_stages
+from tfopt.stages.search_budget import OF_ANY_FILE, SearchBudget
 from tfopt.stages.subpipeline import run_stages, told_of
 
 
@@ -53,6 +55,7 @@ def recipe(samples, *stages, model=network, **more):
 
 TRAIN = tfopt.Train(epochs=4, batch_size=16)
 TRAINING = {"batch_size": 16}
+TOO_FAST = SearchBudget(npu_milliseconds=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +236,17 @@ def test_distillation_is_from_the_model_that_the_search_starts_from(samples, tmp
         ({"max_drop": 0.1, "training": {"epochs": 3}}, "training has no field 'epochs'"),
         ({"max_drop": 0.1, "training": {"l2": -1}}, "train.l2"),
         ({"max_drop": 0.1, "trials": 0}, "search.trials"),
+        (
+            {"within": {"npu_milliseconds": 0.2}},
+            "within.npu_milliseconds is measured on target ethos-u55-32, ethos-u55-64, ethos-u55-128 and 8 more, "
+            "not on litert. Write that target, or leave it out",
+        ),
+        ({"within": {"arena_bytes": "4 KB"}, "target": "ethos-u55-128"}, "not on ethos-u55-128"),
+        ({"within": {"npu_cycles": 0}, "target": "ethos-u55-128"}, "search.within.npu_cycles is above 0"),
+        ({"within": {"npu_milliseconds": "1 ms"}, "target": "ethos-u55-128"}, "is a number of milliseconds above 0"),
+        ({"max_drop": 0.1, "size": "compiled"}, "size compiled is not one of target litert"),
+        ({"max_drop": 0.1, "target": {"ethos-u55-128": {"memory": "Big"}}}, "memory of target ethos-u55-128 is"),
+        ({"max_drop": 0.1, "target": "ethos-u55-12"}, "search.target is"),
     ],
 )
 def test_wrong_settings_are_one_line(settings, message):
@@ -243,10 +257,78 @@ def test_wrong_settings_are_one_line(settings, message):
 
 
 @pytest.mark.parametrize(
+    ("settings", "size", "time", "limits"),
+    [
+        ({"within": {"npu_milliseconds": 0.2}}, "compiled_bytes", "npu_milliseconds", {"npu_milliseconds": 0.2}),
+        ({"within": {"gzip_bytes": "9 KB"}}, "gzip_bytes", "npu_milliseconds", {"gzip_bytes": 9000}),
+        ({"max_drop": 0.01}, "compiled_bytes", "npu_milliseconds", {"max_drop": 0.01}),
+        ({"max_drop": 0.01, "size": "raw"}, "raw_bytes", "npu_milliseconds", {"max_drop": 0.01}),
+        ({"max_drop": 0.01, "target": "litert"}, "gzip_bytes", "milliseconds", {"max_drop": 0.01}),
+    ],
+)
+def test_on_a_target_its_own_size_and_time_count(settings, size, time, limits):
+    objective = tfopt.Search(**{"target": {"ethos-u55-128": {"memory": "Shared_Sram"}}, **settings}).objective()
+    assert (objective.size_name, objective.time, objective.limits) == (size, time, limits)
+
+
+@pytest.mark.slow
+def test_on_an_ethos_u_velas_estimates_are_the_limits(samples, tmp_path):
+    pytest.importorskip("ethosu.vela", reason="ethos-u-vela is not installed (tfopt[ethos-u])")
+    stage = tfopt.Search(
+        target="ethos-u55-128",
+        within={"npu_milliseconds": 0.016, "sram_bytes": "32 KB"},
+        trials=2,
+        epochs=(1,),
+        training={"batch_size": 96},
+    )
+    result = tfopt.run(recipe(samples, tfopt.Train(epochs=2, batch_size="full"), stage, model=quick), tmp_path)
+    record = found(result)
+    assert record["dropped"] >= 0
+    export = Export(mode="int8", target="ethos-u55-128")
+    for row in record["front"]:
+        content = (result.artifacts["search"].folder / row["file"]).read_bytes()
+        assert row["device"] == TARGETS["ethos-u55-128"].cost(content, export).figures
+        assert row["stages"][-1]["quantize"]["target"] == "ethos-u55-128"
+    assert result.metrics["npu_milliseconds"] <= 0.016
+    [own] = result.artifacts["search"].details["device_files"]["files"]
+    assert len((result.path.with_name(own["file"])).read_bytes()) == result.metrics["compiled_bytes"]
+    assert {layer["layer"] for layer in own["layers"]} >= {"conv", "hidden"}
+    text = (result.folder / "report.md").read_text()
+    assert "(target ethos-u55-128): Vela's estimate." in text
+    assert "| NPU time |" in text
+    with pytest.raises(InputError, match="no candidate fits npu_milliseconds: the smallest would have about"):
+        tfopt.run(recipe(samples, stage.model_copy(update={"within": TOO_FAST}), model=quick), tmp_path / "none")
+
+
+@pytest.mark.slow
+def test_on_a_microcontroller_that_decodes_flash_is_that_of_the_decoded_file(samples, tmp_path):
+    pytest.importorskip("tflite_micro", reason="tflite-micro is not installed (tfopt[tflm])")
+    stage = tfopt.Search(
+        target="tflm",
+        decode=True,
+        within={"flash_bytes": "6 KB", "arena_bytes": "16 KB"},
+        bits=(8,),
+        trials=2,
+        epochs=(1,),
+        training={"batch_size": 96},
+    )
+    assert stage.objective().size_name == "flash_bytes"
+    result = tfopt.run(recipe(samples, tfopt.Train(epochs=2, batch_size="full"), stage, model=quick), tmp_path)
+    [own] = result.artifacts["search"].details["device_files"]["files"]
+    assert result.path.with_name(own["file"]).stat().st_size == result.metrics["flash_bytes"] <= 6000
+    assert result.metrics["flash_bytes"] < result.path.stat().st_size
+
+
+@pytest.mark.parametrize(
     ("written", "count"), [(20_000, 20_000), ("20 KB", 20_000), ("20KiB", 20_480), ("1.5 MB", 1_500_000)]
 )
 def test_sizes_have_units(written, count):
     assert tfopt.Search(within={"raw_bytes": written}).within.raw_bytes == count
+
+
+def test_whatever_a_target_says_of_a_file_can_be_limited():
+    said = {name for target in TARGETS.values() if target.cost is not None for name in target.figures}
+    assert said <= set(SearchBudget.model_fields) - set(OF_ANY_FILE)
 
 
 def test_it_goes_through_yaml(tmp_path):

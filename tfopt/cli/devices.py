@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from tfopt.recipe.export import Target
 
 
+# Figures of a target that the list of all has.
+SHOWN = 2
+
+
 def devices(
     target: Annotated[str | None, typer.Argument(help="One target, for all that is known of it.")] = None,
     as_json: JsonOption = False,
@@ -40,6 +44,7 @@ def record(target: Target) -> dict[str, Any]:
         "modes": list(target.modes),
         "refuses": target.refuses,
         "measures": list(target.figures),
+        "source": target.source,
         "channel_step": target.channel_step,
         "patterns": [list(pattern) for pattern in target.patterns],
         "needs": f"tfopt[{target.extra}]" if target.extra else None,
@@ -50,7 +55,8 @@ def record(target: Target) -> dict[str, Any]:
 def _show_all(targets: list[Target]) -> None:
     from rich.table import Table
 
-    table = Table("target", "what it is", "modes", "measures here", show_lines=False)
+    table = Table("target", "what it is", "modes")
+    table.add_column("measures here", min_width=30)
     for one in targets:
         table.add_row(one.name, one.about, ", ".join(one.modes), _measured(one))
     console = open_console()
@@ -61,18 +67,21 @@ def _show_all(targets: list[Target]) -> None:
 def _measured(target: Target) -> str:
     """The figures that can be had on this machine, or what has to be installed for them."""
     if not target.installed:
-        return f"nothing: pip install 'tfopt[{target.extra}]'"
-    return ", ".join(target.figures) or "the time on LiteRT"
+        return f"pip install 'tfopt[{target.extra}]'"
+    figures = list(target.figures)
+    more = f" and {len(figures) - SHOWN} more" if len(figures) > SHOWN else ""
+    return ", ".join(figures[:SHOWN]) + more or "the time on LiteRT"
 
 
 def _show(target: Target) -> None:
     console = open_console()
     lines = [("", target.about), ("modes", ", ".join(target.modes)), ("refuses", target.refuses)]
-    lines += [("measures", ", ".join(target.figures) or "the time on LiteRT (stage benchmark)")]
-    lines += [("limits", f"search: {{target: {target.name}, within: {{{', '.join(target.figures)}}}}}")] * bool(
-        target.figures
-    )
-    lines += [("channels", f"computed {target.channel_step} at a time: prune_channels rounds to them")]
+    source = f" ({target.source})" if target.source else ""
+    lines += [("measures", (", ".join(target.figures) or "the time on LiteRT, by the stage benchmark") + source)]
+    if target.cost is not None:
+        limits = f"{{target: {target.name}, within: {{{next(iter(target.figures))}: ...}}}}"
+        lines += [("limits", f"search: {limits}, or any other figure that it measures")]
+        lines += [("channels", f"computed {target.channel_step} at a time: prune_channels rounds to them")]
     lines += [("faster", f"{n} of every {m} weights in a row: prune: {{keep: [{n}, {m}]}}") for n, m in target.patterns]
     if target.extra:
         state = "is installed" if target.installed else "is NOT installed"

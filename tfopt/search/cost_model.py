@@ -69,7 +69,7 @@ _NO_DEVICE = DeviceForecast()
 
 def _kind(candidate: Candidate) -> str:
     """Candidates of one kind err alike: trained clusters compress better than estimated, int4 worse."""
-    return repr((bool(candidate.clusters), candidate.channels < 1, 4 in candidate.bits.values()))
+    return repr((bool(candidate.clusters), candidate.channels < 1, 4 in candidate.bits.values(), candidate.pattern))
 
 
 class CostModel:

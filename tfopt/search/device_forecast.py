@@ -62,5 +62,7 @@ class DeviceForecast:
         for name, slope in self.slopes(whole, thin).items():
             scale = operations if name.endswith(_TIMES) else channels if name.endswith(_MEMORY) else 1.0
             rest = max(self.whole[name] - slope * whole, 0.0)
+            if name.endswith(_MEMORY):  # with the kernels that are decoded, which those of the dense file may not be
+                rest = max(rest, self.thin.get(name, 0.0))
             found[name] = slope * stored + rest * scale
         return found

@@ -95,7 +95,8 @@ class ModelProfile:
             whose = "the quantizer" if self._target.name == "litert" else f"the quantizer or {self._target.name}"
             self.skipped += [(path, f"stays at 8 bits: {whose} has no int4 form of it") for path in plain]
         channels = self._channels()
-        self.space = Space(groups, four, allowed.density, allowed.bits, allowed.clusters, channels)
+        patterns = _patterns(self._target, allowed.density)
+        self.space = Space(groups, four, allowed.density, allowed.bits, allowed.clusters, channels, patterns)
         self.base, self.content = self._measured()
         kernels: dict[str, list[Any]] = {}
         for kernel in self.kernels:
@@ -195,6 +196,10 @@ class ModelProfile:
                 form = asked.denser(0.5 ** (number // 2 - 1), space.density)
             if form is not None and form not in found:
                 found.append(form)
+        for pattern in space.patterns[:1]:
+            form = space.candidate({"pattern": pattern, "clusters": few})
+            if objective.fits(self.forecast(form), SLACK):
+                found.insert(2, form)
         return found
 
     def _lamp(self, objective: Objective, bits: Mapping[str, int]) -> dict[str, float]:
@@ -282,6 +287,13 @@ def cost_of(
     found = benchmark.measure(file, 1, seconds, shapes)
     median, slow = (1000 * found[f"latency_{name}_seconds"] for name in ("median", "p90"))
     return Cost(found["raw_bytes"], found["gzip_bytes"], median, slow - median, dict(device or {}))
+
+
+def _patterns(target: Target, density: tuple[float, float] | None) -> tuple[str, ...]:
+    """The patterns of n of m weights that a target computes faster, of a density that is allowed."""
+    if density is None:
+        return ()
+    return tuple(f"{n}:{m}" for n, m in target.patterns if density[0] <= n / m <= density[1])
 
 
 def _four(prepared: PreparedModel, target: Target) -> set[str]:

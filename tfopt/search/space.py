@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,18 +26,26 @@ class Candidate:
         bits: Precision of weights, 8 or 4 bits, by group of layers.
         clusters: Number of distinct values per kernel; 0 for no clustering.
         channels: Fraction of all channels that stay, in (0, 1].
+        pattern: `n:m` where n of every m weights in a row stay in every layer; empty for single weights.
     """
 
     density: Mapping[str, float] = field(default_factory=dict)
     bits: Mapping[str, int] = field(default_factory=dict)
     clusters: int = 0
     channels: float = 1.0
+    pattern: str = ""
+
+    @property
+    def keep(self) -> tuple[int, int] | None:
+        """The n of every m weights in a row that stay; None for single weights."""
+        kept, _, of = self.pattern.partition(":")
+        return (int(kept), int(of)) if of else None
 
     def parameters(self) -> dict[str, Any]:
         """The candidate as the parameters of a trial, by name."""
         own: dict[str, Any] = {f"density {group}": value for group, value in self.density.items()}
         own |= {f"bits {group}": value for group, value in self.bits.items()}
-        return own | {"clusters": self.clusters, "channels": self.channels}
+        return own | {"clusters": self.clusters, "channels": self.channels, "pattern": self.pattern}
 
     @classmethod
     def read(cls, parameters: Mapping[str, Any]) -> Candidate:
@@ -47,10 +55,13 @@ class Candidate:
             {name[5:]: int(value) for name, value in parameters.items() if name.startswith("bits ")},
             int(parameters.get("clusters", 0)),
             float(parameters.get("channels", 1.0)),
+            str(parameters.get("pattern", "")),
         )
 
     def denser(self, factor: float, limits: tuple[float, float]) -> Candidate:
-        """The candidate with all densities multiplied by `factor` and clipped to `limits`."""
+        """The candidate with all densities multiplied by `factor` and clipped to `limits`; a pattern has but one."""
+        if self.pattern:
+            return self
         return Candidate(
             {
                 group: round(min(max(value * factor, limits[0]), limits[1]), _DIGITS)
@@ -73,6 +84,7 @@ class Space:
         bits: Precisions of weights to try, 8 or 4 bits.
         clusters: Numbers of distinct values per kernel to try; 0 for no clustering.
         channels: Fractions of channels to try, ascending.
+        patterns: Patterns to try besides single weights, such as `2:4`.
     """
 
     groups: Mapping[str, tuple[str, ...]]
@@ -81,6 +93,7 @@ class Space:
     bits: tuple[int, ...]
     clusters: tuple[int, ...]
     channels: tuple[float, ...]
+    patterns: tuple[str, ...] = ()
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """The varied parameters as Optuna's distributions, by name; those of a single value are left out."""
@@ -98,6 +111,8 @@ class Space:
             found["clusters"] = CategoricalDistribution(self.clusters)
         if len(self.channels) > 1:
             found["channels"] = FloatDistribution(min(self.channels), max(self.channels), step=STEP)
+        if self.patterns:
+            found["pattern"] = CategoricalDistribution(("", *self.patterns))
         return found
 
     def candidate(self, parameters: Mapping[str, Any]) -> Candidate:
@@ -112,7 +127,11 @@ class Space:
         whole.setdefault("clusters", self.clusters[0])
         whole.setdefault("channels", self.channels[-1])
         whole["channels"] = round(whole["channels"], _DIGITS)
-        return Candidate.read(whole)
+        found = Candidate.read(whole)
+        if found.keep:  # every layer has the pattern's own density
+            share = round(found.keep[0] / found.keep[1], _DIGITS)
+            found = replace(found, density=dict.fromkeys(found.density, share))
+        return found
 
     def tried(self, candidate: Candidate) -> dict[str, Any]:
         """The parameters of a candidate that the search varies, by name."""

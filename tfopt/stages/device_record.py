@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tfopt.recipe.details.decoding import DecodedKernels
 from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.details.device_files import DeviceFiles
+from tfopt.recipe.export import TARGETS, Export
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tfopt.quantization.conversion import Conversion
+    from tfopt.stages.subpipeline import Told
 
 
 def device_details(conversion: Conversion, file: Path) -> list[Detail]:
@@ -27,3 +31,26 @@ def device_details(conversion: Conversion, file: Path) -> list[Detail]:
     if on_target is None:
         return []
     return [DeviceFiles((on_target.write(file),)), *([on_target.decoding] if on_target.decoding else [])]
+
+
+def made_details(file: Path, export: Export, told: Told) -> list[Detail]:
+    """`device_details` of a file that stages made inside of another stage.
+
+    Args:
+        file: The `.tflite`.
+        export: The settings that it was made with.
+        told: What the stages told of it.
+
+    Raises:
+        StorageError: The target's own file cannot be written.
+    """
+    from tfopt.targets.target_cost import cost_of
+
+    target = TARGETS[export.target]
+    if target.cost is None:
+        return []
+    written = cost_of(file.read_bytes(), target, export).write(file)
+    made = told.details.of(DeviceFiles)
+    layers = made.files[0].layers if made and made.files else written.layers
+    decoded = told.details.of(DecodedKernels)
+    return [DeviceFiles((replace(written, layers=layers),)), *([decoded] if decoded else [])]

@@ -80,7 +80,9 @@ class CandidateBuilder:
         parts: list[tuple[type[TrainingStage], int, dict[str, Any]]] = []
         if candidate.channels < 1:
             parts.append((PruneChannels, 1, {"keep": candidate.channels, **self.profile.channels}))
-        if any(value < 1 for value in density.values()):
+        if candidate.keep:
+            parts.append((Prune, 3, {"keep": candidate.keep, "only": list(density) or []}))
+        elif any(value < 1 for value in density.values()):
             sparsities = [{"layers": path, "sparsity": round(1 - value, 6)} for path, value in density.items()]
             parts.append((Prune, 3, {"sparsity": 0.0, "rules": sparsities, "end": 0.5}))
         if candidate.clusters:

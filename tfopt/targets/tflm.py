@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tfopt.recipe.export import DeviceCost, Export, Measurement, Target
@@ -39,6 +39,22 @@ def _cost(content: bytes, export: Export) -> DeviceCost:
     return DeviceCost({name: float(value) for name, value in figures.items()}, content=own, notes=notes)
 
 
+def _coding(export: Export) -> Callable[[np.ndarray], float] | None:
+    """The bytes of a kernel that is decoded, by the least of the codings; None where kernels are stored as they are."""
+    settings = export.decode
+    if settings is None:
+        return None
+    ram, codings = settings.ram, settings.codings
+
+    def stored(codes: np.ndarray) -> float:
+        from tfopt.targets.decoding.decoded_file import kernel_bytes
+        from tfopt.targets.decoding.kernel import Kernel
+
+        return float(codes.size if ram and codes.size > ram else kernel_bytes(Kernel(codes), codings))
+
+    return stored
+
+
 TFLM = Target(
     name="tflm",
     about="LiteRT for Microcontrollers",
@@ -55,6 +71,7 @@ TFLM = Target(
     extra="tflm",
     suffix="tflm",
     size="flash_bytes",
+    coding=_coding,
     refuses="inputs that are resized, sparse kernels, and modes with half-precision or dynamic kernels",
     decodes=True,
     rank=20,

@@ -1,6 +1,7 @@
 """Budgets: what is left fits, and no more went than has to."""
 
 import itertools
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ from keras import layers
 
 from tfopt.errors import InputError, ModelError
 from tfopt.quantization import convert
+from tfopt.recipe.export import TARGETS, DeviceCost, Export
 from tfopt.sparsity.structured.budget import Budget, fit, steps
 from tfopt.sparsity.structured.dependency_graph import read
 from tfopt.sparsity.structured.flops import costs
@@ -82,6 +84,30 @@ def test_the_bytes_of_the_int8_file(structure, to_int8):
     drop = fit(structure, choice(structure), Budget(0.5, "bytes"), SAMPLES).drop
     assert 0.35 * whole < len(to_int8(cut(structure, drop))) <= 0.5 * whole
     assert fit(structure, choice(structure), Budget(0.5 * whole, "bytes"), SAMPLES).drop == drop
+
+
+@pytest.fixture
+def board(monkeypatch):
+    """A target whose cycles are the bytes of a file."""
+    target = replace(
+        TARGETS["int_only"],
+        name="board",
+        cost=lambda content, export: DeviceCost({"board_cycles": float(len(content))}),
+        figures={"board_cycles": "{:,.0f} cycles"},
+        source="the board's own count",
+    )
+    monkeypatch.setattr(TARGETS, "_found", {**dict(TARGETS.items()), "board": target})
+    return Export(mode="int8", target="board")
+
+
+def test_what_a_target_measures_of_the_file(structure, to_int8, board):
+    whole = len(to_int8(structure.model))
+    found = fit(structure, choice(structure), Budget(0.5, "board_cycles", board), SAMPLES)
+    assert found.drop == fit(structure, choice(structure), Budget(0.5, "bytes"), SAMPLES).drop
+    assert found.before == whole
+    assert "board_cycles (the board's own count) are left" in str(found)
+    with pytest.raises(InputError, match=r"Received: 'board_cycles'. It is measured on target board."):
+        Budget(0.5, "board_cycles")
 
 
 def test_milliseconds_are_those_of_the_file_on_litert(structure, to_int8, monkeypatch):

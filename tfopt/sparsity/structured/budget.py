@@ -116,16 +116,18 @@ class BudgetFit:
     def __str__(self) -> str:
         """A sentence: how much is left and how much was asked for, or why nothing was removed."""
         unit = self.budget.unit
+        source = TARGETS[self.budget.export.target].source if unit not in UNITS else ""
+        named = f"{unit} ({source})" if source else unit
         digits = ",.3f" if _is_time(unit) else ",.0f"
         if not self.drop and self.before <= self.most:
             hint = ", which is so many, not a share" if _is_time(unit) and self.budget.amount < 1 else ""
             return (
-                f"nothing was removed: the model has {self.before:{digits}} {unit}, within the {self.most:{digits}} "
+                f"nothing was removed: the model has {self.before:{digits}} {named}, within the {self.most:{digits}} "
                 f"asked for{hint}"
             )
         asked = self.most / self.before if self.before else 1.0
         return (
-            f"{self.after:{digits}} of {self.before:{digits}} {unit} are left, {self.share:.3f} of them where "
+            f"{self.after:{digits}} of {self.before:{digits}} {named} are left, {self.share:.3f} of them where "
             f"{asked:.3f} were asked for"
         )
 

@@ -1,0 +1,47 @@
+"""The command `devices`."""
+
+import dataclasses
+import json
+
+from tfopt.recipe.export import MODES, TARGETS
+
+
+def test_every_target_is_there_with_what_it_runs(cli):
+    code, out, _ = cli("devices", "--json")
+    rows = {row["name"]: row for row in json.loads(out)["targets"]}
+    assert code == 0
+    assert list(rows) == list(TARGETS)
+    for name, row in rows.items():
+        assert row["modes"] == [mode for mode in MODES if TARGETS[name].runs(MODES[mode])]
+        assert row["measures"] == list(TARGETS[name].figures)
+        assert row["refuses"]
+    _, table, _ = cli("devices")
+    assert all(name in table for name in TARGETS)
+
+
+def test_a_target_whose_package_is_missing_says_what_to_install(cli, monkeypatch):
+    absent = dataclasses.replace(TARGETS["tflm"], package="no_such_package")
+    monkeypatch.setattr(TARGETS, "_found", {**dict(TARGETS.items()), "tflm": absent})
+    _, table, _ = cli("devices")
+    assert "pip install 'tfopt[tflm]'" in table
+    _, shown, _ = cli("devices", "tflm")
+    assert "pip install 'tfopt[tflm]', which is NOT installed here" in shown
+    assert json.loads(cli("devices", "tflm", "--json")[1])["installed"] is False
+
+
+def test_one_target_is_shown_with_what_a_recipe_says_of_it(cli):
+    _, shown, _ = cli("devices", "ethos-u85-256")
+    assert "npu_milliseconds" in shown
+    assert "keep: [2, 4]" in shown
+    assert "Vela's estimate" in shown
+
+
+def test_a_name_that_is_none_is_one_line_with_the_nearest(cli):
+    code, _, error = cli("devices", "ethos-u55-12")
+    assert code == 2
+    assert error.splitlines() == ["there is no target 'ethos-u55-12'. Did you mean 'ethos-u55-128'?"]
+
+
+def test_it_loads_no_framework(python):
+    code = "import sys\nfrom tfopt.cli.devices import devices\ndevices()\nprint([m for m in {!r} if m in sys.modules])"
+    assert python(code.format(["tensorflow", "keras", "ai_edge_litert"])).splitlines()[-1] == "[]"
