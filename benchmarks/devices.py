@@ -51,6 +51,8 @@ class Net:
         batch_size: Samples of a step.
         loss: The Keras loss.
         sparsity: The fraction of zeros.
+        training: More settings of the training.
+        pruning: More settings of the pruning to that sparsity.
     """
 
     about: str
@@ -62,7 +64,8 @@ class Net:
     batch_size: int = 32
     loss: str = "sparse_categorical_crossentropy"
     sparsity: float = 0.8
-    more: dict = field(default_factory=dict)
+    training: dict = field(default_factory=dict)
+    pruning: dict = field(default_factory=dict)
 
 
 def autoencoder():
@@ -74,7 +77,9 @@ def autoencoder():
 
 
 NETS = {
-    "digits": Net("accuracy on 360 digits of 8 x 8", tasks.pipeline("digits").build, tasks.digits, more={"l2": 1e-5}),
+    "digits": Net(
+        "accuracy on 360 digits of 8 x 8", tasks.pipeline("digits").build, tasks.digits, training={"l2": 1e-5}
+    ),
     "lenet_5": Net(
         "accuracy on 10,000 images of MNIST",
         tasks.pipeline("lenet").lenet_5,
@@ -97,6 +102,7 @@ NETS = {
         epochs=(60, 60),
         batch_size=128,
         loss="mse",
+        pruning={"allocation": "erk", "end": 0.5},
     ),
 }
 RATIOS = (
@@ -124,8 +130,9 @@ WAYS = {
 
 def recipe(name, net):
     """Trains the net, and from there makes a file in each way."""
+    first = {"epochs": net.epochs[0], "batch_size": net.batch_size, "optimizer": falling(net.rate[0])}
     shared = {"epochs": net.epochs[1], "batch_size": net.batch_size, "optimizer": falling(net.rate[1])}
-    zeros = tfopt.Prune(name="k-zeros", after="train", sparsity=net.sparsity, **shared)
+    zeros = tfopt.Prune(name="k-zeros", after="train", sparsity=net.sparsity, **net.pruning, **shared)
     values = {"clusters": VALUES, **shared}
     return tfopt.Recipe(
         name=name,
@@ -134,7 +141,7 @@ def recipe(name, net):
         loss=net.loss,
         metrics=["mse" if net.loss == "mse" else "accuracy"],
         stages=[
-            tfopt.Train(epochs=net.epochs[0], batch_size=net.batch_size, optimizer=falling(net.rate[0]), **net.more),
+            tfopt.Train(**first, **net.training),
             tfopt.Quantize(name="dense"),
             zeros,
             tfopt.Quantize(name="zeros", scales="tensor"),

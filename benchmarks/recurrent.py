@@ -79,11 +79,7 @@ def trained(name, work):
         data=data,
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
-        stages=[
-            tfopt.Train(
-                epochs=epochs, optimizer={"adam": {"learning_rate": {"cosine": {"initial_learning_rate": rate}}}}
-            )
-        ],
+        stages=[tfopt.Train(epochs=epochs, optimizer=adam)],
     )
     return keras.saving.load_model(tfopt.run(recipe, out=work).path), data()
 
