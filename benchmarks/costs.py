@@ -12,7 +12,6 @@ from tfopt.tflite.benchmark import measure
 
 SHOWN = 20
 DIGITS = {"metric": 4, "accuracy": 4, " ms": 3, " dB": 1}
-NO_RATIO = ("metric", "accuracy", "SNR dB")
 
 
 def litert(content, repeats=3):
@@ -52,30 +51,17 @@ def ethos_u(content, target):
     }
 
 
-def show(rows):
-    """A table of figures, a line for each file and a column for each figure."""
-    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
-    print_table(columns, {row: [_said(name, found.get(name)) for name in columns] for row, found in rows.items()})
-
-
-def show_ratios(rows, base, columns=None):
-    """A table of ratios to one of the files."""
-    whole = rows[base]
-    names = [name for name in columns or whole if name not in NO_RATIO]
-
-    def ratio(found, name):
-        return f"{found[name] / whole[name]:.2f}" if name in found and whole.get(name) else "-"
-
-    print(f"  ratios to {base}")
-    print_table(names, {row: [ratio(found, name) for name in names] for row, found in rows.items() if row != base})
+def show(files):
+    """A table of the figures of files, a line for each figure."""
+    names = list(dict.fromkeys(name for found in files.values() for name in found))
+    print_table(list(files), {name: [_said(name, found.get(name)) for found in files.values()] for name in names})
 
 
 def print_table(columns, rows):
-    """Lines of a table, aligned."""
-    width = max(map(len, rows))
-    print(" " * width, *(f"{name:>{max(len(name), 9)}}" for name in columns), sep="  ")
-    for row, cells in rows.items():
-        print(f"{row:<{width}}", *(f"{v:>{max(len(n), 9)}}" for n, v in zip(columns, cells, strict=True)), sep="  ")
+    """Lines of cells under the names of their columns, aligned."""
+    width, widths = max(map(len, rows)), [max(len(name), 8) for name in columns]
+    for name, cells in {"": columns, **rows}.items():
+        print(f"{name:<{width}}", *(f"{cell:>{room}}" for cell, room in zip(cells, widths, strict=True)), sep="  ")
     print(flush=True)
 
 

@@ -16,7 +16,7 @@ from tfopt.data import named_sets
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 COEFFICIENTS = 10
 # The task of the autoencoder: what a sample is made of, and how much of an anomaly is another sample's.
-VALUES, SOURCES, NOISE, FOREIGN = 640, 6, 0.25, 40
+VALUES, SOURCES, NOISE, FOREIGN = 640, 4, 0.25, 40
 
 
 def pipeline(name):
@@ -80,7 +80,7 @@ def spoken_sequences():
 
 
 def manifold(samples=8000, seed=0):
-    """Samples of 640 values on a surface of six dimensions, with noise, each of them its own target.
+    """Samples of 640 values on a surface of four dimensions, with noise, each of them its own target.
 
     A sample is `tanh(sources @ mixture) + noise`. The first half of the test samples are anomalies: forty values in a
     row are those of another sample, so that every value is an ordinary one and only the combination is not.
