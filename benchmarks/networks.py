@@ -17,14 +17,14 @@ def resnet_8():
     return keras.Model(inputs, layers.Dense(10, activation="softmax")(x))
 
 
-def ds_cnn():
+def ds_cnn(shape=(49, 10, 1), classes=12):
     """Keyword spotting on 49 x 10 coefficients."""
-    x = inputs = layers.Input((49, 10, 1))
+    x = inputs = layers.Input(shape)
     x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(64, (10, 4), 2, padding="same")(x)))
     for _ in range(4):
         x = layers.ReLU()(layers.BatchNormalization()(layers.DepthwiseConv2D(3, padding="same")(x)))
         x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(64, 1)(x)))
-    return keras.Model(inputs, layers.Dense(12, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
+    return keras.Model(inputs, layers.Dense(classes, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
 
 
 def mobilenet_v1():

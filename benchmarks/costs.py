@@ -1,0 +1,72 @@
+"""What a finished file costs on LiteRT, on TFLM and on an Ethos-U, and the tables of several benchmarks."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from tfopt.recipe.export import TARGETS, Export
+from tfopt.targets import microcontrollers
+from tfopt.targets.decoding.decoded_file import decoded
+from tfopt.tflite.benchmark import measure
+
+SHOWN = 20
+DIGITS = {"metric": 4, "accuracy": 4, " ms": 3, " dB": 1}
+
+
+def litert(content, repeats=3):
+    """Microseconds of a run on LiteRT, the least of the medians of several processes."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.tflite"
+        file.write_bytes(content)
+        found = [measure(file, seconds=0.5)["latency_median_seconds"] for _ in range(repeats)]
+    return {"LiteRT us": 1e6 * min(found)}
+
+
+def tflm(content, x, words="TFLM"):
+    """Flash, arena and microseconds of the portable kernels on this machine, without those of a microcontroller."""
+    run = microcontrollers.run(content, x[:SHOWN])
+    return {f"{words} flash": len(content), f"{words} arena": run.arena_bytes, f"{words} us": run.microseconds}
+
+
+def tflm_decoded(content, x, words="decoded", settings=None):
+    """The same of the file with kernels that are decoded, whose outputs are those of the plain one."""
+    small = decoded(content, settings).content
+    plain, other = (microcontrollers.run(each, x[:SHOWN]).outputs for each in (content, small))
+    if not all(np.array_equal(plain[name], other[name]) for name in plain):
+        raise AssertionError("the decoded file computes something else")
+    return tflm(small, x, words)
+
+
+def ethos_u(content, target):
+    """Vela's estimate for a file."""
+    words = target.removeprefix("ethos-").upper()
+    found = TARGETS[target].cost(content, Export(target=target)).figures
+    return {
+        f"{words} weights": found["encoded_weight_bytes"],
+        f"{words} compiled": found["compiled_bytes"],
+        f"{words} cycles": found["total_cycles"],
+        f"{words} NPU cycles": found["npu_cycles"],
+        f"{words} ms": found["npu_milliseconds"],
+    }
+
+
+def show(files):
+    """A table of the figures of files, a line for each figure."""
+    names = list(dict.fromkeys(name for found in files.values() for name in found))
+    print_table(list(files), {name: [_said(name, found.get(name)) for found in files.values()] for name in names})
+
+
+def print_table(columns, rows):
+    """Lines of cells under the names of their columns, aligned."""
+    width, widths = max(map(len, rows)), [max(len(name), 8) for name in columns]
+    for name, cells in {"": columns, **rows}.items():
+        print(f"{name:<{width}}", *(f"{cell:>{room}}" for cell, room in zip(cells, widths, strict=True)), sep="  ")
+    print(flush=True)
+
+
+def _said(name, value):
+    if value is None:
+        return "-"
+    digits = next((count for words, count in DIGITS.items() if words in name), 0)
+    return f"{value:,.{digits}f}"
