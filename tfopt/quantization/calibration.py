@@ -162,7 +162,7 @@ class _Observer:
     def __init__(self, content: bytes, resolver: Any):
         parsed = flatbuffer.view(content)
         graph, buffers = parsed.subgraphs[0], parsed.buffers
-        constant = {i for i, t in enumerate(graph.tensors) if buffers[t.buffer].data is not None}
+        constant = {i for i, t in enumerate(graph.tensors) if buffers[t.buffer].data is not None or t.isVariable}
         # A loop hands on values that nothing after it reads, and LiteRT gives those no memory.
         read = {int(i) for op in graph.operators for i in op.inputs} | {int(i) for i in graph.outputs}
         self._delegated = resolver == OpResolverType.AUTO
@@ -173,6 +173,7 @@ class _Observer:
             experimental_op_resolver_type=resolver,
         )
         self._interpreter.allocate_tensors()
+        self._stateful = any(tensor.isVariable for tensor in graph.tensors)
         details = self._interpreter.get_tensor_details()
         self._shapes = {detail["index"]: tuple(detail["shape"]) for detail in details}
         self._inputs = {entry.name.decode(): int(entry.tensorIndex) for entry in parsed.signatureDefs[0].inputs}
@@ -190,9 +191,7 @@ class _Observer:
         low, high, within = [], [], []
         for start in range(0, count, step):
             chunk = np.arange(start, start + step) % count  # a file with a fixed batch takes nothing less
-            for name, index in self._inputs.items():
-                self._feed(index, samples[name][chunk])
-            self._interpreter.invoke()
+            self._invoke({name: samples[name][chunk] for name in self._inputs})
             extremes = [self._extremes(index) for index, _ in self._tensors]
             low.append([e[0] for e in extremes])
             high.append([e[1] for e in extremes])
@@ -232,12 +231,17 @@ class _Observer:
         self, samples: Mapping[str, np.ndarray], kept: Callable[[np.ndarray], T], names: Container[str] | None
     ) -> dict[str, T]:
         """The results of `kept` for the activations of these names, or for all, by name."""
-        for name, index in self._inputs.items():
-            self._feed(index, samples[name])
-        self._interpreter.invoke()
+        self._invoke(samples)
         # A copy: LiteRT does not run again while anything still reads its memory.
         wanted = ((index, name) for index, name in self._tensors if names is None or name in names)
         return {name: kept(np.array(self._value(index))) for index, name in wanted}
+
+    def _invoke(self, batch: Mapping[str, np.ndarray]) -> None:
+        for name, index in self._inputs.items():
+            self._feed(index, batch[name])
+        if self._stateful:  # a sample knows nothing of the one before it
+            self._interpreter.reset_all_variables()
+        self._interpreter.invoke()
 
     def _feed(self, index: int, value: np.ndarray) -> None:
         # An open dimension has the size of this sample.

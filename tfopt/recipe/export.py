@@ -26,6 +26,7 @@ from tfopt.recipe.modes import Io as Io
 from tfopt.recipe.modes import Mode as Mode
 from tfopt.recipe.modes import Precision as Precision
 from tfopt.recipe.modes import RangeMethod as RangeMethod
+from tfopt.recipe.modes import Recurrent as Recurrent
 from tfopt.recipe.modes import TrainedRanges as TrainedRanges
 from tfopt.recipe.settings import OneOf, Patterns, Settings, either
 from tfopt.registry import Registry
@@ -55,6 +56,7 @@ class Target:
         extra: The extra of tfopt that installs it, such as `tflm`.
         suffix: What stands before `.tflite` in the name of the target's own file, such as `vela`.
         decodes: Whether its runtime decodes kernels at every run.
+        unrolls: Whether a recurrent layer in integers is faster there as ops for each time step than as one op.
         least_snr_db: Least signal-to-noise ratio of its outputs against LiteRT's, in decibels. Two sets of int8
             kernels round differently; two that compute different things are far below 20.
         size: The figure that is the size of a file there, such as `compiled_bytes`; empty where that is its own.
@@ -83,6 +85,7 @@ class Target:
     extra: str = ""
     suffix: str = ""
     decodes: bool = False
+    unrolls: bool = False
     least_snr_db: float = 20.0
     size: str = ""
     time: str = ""
@@ -229,8 +232,12 @@ class Export(Settings):
     it cannot run is refused. {name: {option: value}} chooses among a target's options."""
     target_options: dict[str, str] = {}
     """The options of the target, which may as well be written with its name."""
-    unroll: bool = True
-    """For recurrent layers in integers: a step of its own for each time step; false keeps the loop, in float."""
+    recurrent: Recurrent = "auto"
+    """How recurrent layers are computed. fused: an LSTM as one op, small and in int8 where the mode is. unrolled: ops
+    for each time step, a large file. loop: in float, whatever the mode. auto: fused; for integers on LiteRT, where it
+    is slower, unrolled where that is accurate enough. A layer that has no such form has another, and a note says why."""
+    unroll: bool | None = None
+    """The older word for recurrent: true is unrolled, false is loop."""
     slim: bool = True
     """Leave out tensor names and the converter's notes, which no runtime reads; false keeps them for debuggers."""
     sparse: bool = False
@@ -256,6 +263,7 @@ class Export(Settings):
                 f"Take one of {', '.join(target.modes)}"
             )
         self._fits_mode(mode)
+        self._check_recurrent(mode)
         self._check_rules(mode)
         if self.decode is not None and not target.decodes:
             able = ", ".join(other.name for other in TARGETS.values() if other.decodes)
@@ -287,12 +295,33 @@ class Export(Settings):
                 "at the gzip size, which has the zeros' worth"
             )
 
+    def _check_recurrent(self, mode: Mode) -> None:
+        if self.unroll is not None and self.recurrent != "auto":
+            raise ValueError(f"unroll is the older word for recurrent. Leave it out. Received: {self.unroll}")
+        if self.recurrent == "fused" and not mode.fuses:
+            raise ValueError(
+                f"recurrent: fused is not for mode {self.mode}: LiteRT's op of an LSTM takes no data of 16 bits. Take "
+                "int8, or leave it out"
+            )
+
     def _check_rules(self, mode: Mode) -> None:
         for rule in self.rules:
             if not mode.rules:
                 raise ValueError(f"rules are for modes that quantize, not for {self.mode}. Leave them out")
             if rule.to not in mode.rules:
                 raise ValueError(f"a layer of mode {self.mode} can be {', '.join(mode.rules)}. Received: {rule.to}")
+
+    @property
+    def recurrence(self) -> Recurrent:
+        """How recurrent layers are to be computed, whichever word says so."""
+        if self.unroll is None or not MODES[self.mode].static:
+            return self.recurrent
+        return "unrolled" if self.unroll else "loop"
+
+    @property
+    def smallest(self) -> bool:
+        """Whether the smaller file is wanted where it is the slower one."""
+        return False
 
     def asked(self) -> dict[str, Any]:
         """The settings that matter in this mode."""

@@ -102,6 +102,11 @@ class Quantize(Export, Stage):
             raise ValueError(f"goal: smallest gives layers int4, which mode {self.mode} does not have")
         return self
 
+    @property
+    def smallest(self) -> bool:
+        """Whether the goal is the smallest file."""
+        return self.goal == "smallest"
+
     def check_settings(self, outlook: Outlook) -> None:
         """Checks the gate, and that what the target needs is installed."""
         TARGETS[self.target].check_installed()
