@@ -35,7 +35,7 @@ from tfopt.quantization.clustered_kernels import codebook
 from tfopt.quantization.identities import Identities
 from tfopt.quantization.name_scopes import scoped
 from tfopt.quantization.op_replacement import can_replace, ops_replaced
-from tfopt.quantization.recurrent.fused_call import STAND_IN, fused_calls
+from tfopt.quantization.recurrent.fused_call import fused_calls
 from tfopt.quantization.recurrent.fused_op import fuse, unknown_ops
 from tfopt.quantization.refusals import check_text, explained
 from tfopt.quantization.root_rewrite import bound_roots
@@ -242,11 +242,9 @@ def trace(
 
     places = (*walk(model), *operations(model))
     by_layer = scoped([place.layer for place in places], "layer")
-    whole = fused_calls(places, recurrent) if recurrent in ("auto", "fused") else contextlib.nullcontext({})
-    with whole as unfused, by_layer, ops_replaced() if replaced else contextlib.nullcontext():
+    with fused_calls(places, recurrent) as found, by_layer, ops_replaced() if replaced else contextlib.nullcontext():
         concrete = tf.function(function).get_concrete_function(*specs)
-    fused = any(op.type == STAND_IN for op in concrete.graph.get_operations())
-    return TracedModel(concrete, names, tuple(outputs), tuple(outputs.values()), places, fused, unfused)
+    return TracedModel(concrete, names, tuple(outputs), tuple(outputs.values()), places, found.calls > 0, found.left)
 
 
 def _named(parsed: Any, traced: TracedModel, sample: Any) -> FloatModel:

@@ -233,9 +233,9 @@ class Export(Settings):
     target_options: dict[str, str] = {}
     """The options of the target, which may as well be written with its name."""
     recurrent: Recurrent = "auto"
-    """How recurrent layers are computed. fused: an LSTM as one op, small and in int8 where the mode is. unrolled: ops
-    for each time step, a large file. loop: in float, whatever the mode. auto: fused; for integers on LiteRT, where it
-    is slower, unrolled where that is accurate enough. A layer that has no such form has another, and a note says why."""
+    """How recurrent layers are computed. fused: an LSTM as one op. unrolled: ops for each time step, a large file.
+    loop: in float, whatever the mode. auto: fused; in integers on LiteRT, where that is slower, unrolled where it is
+    accurate enough. What has no such form has another, and a note says why."""
     unroll: bool | None = None
     """The older word for recurrent: true is unrolled, false is loop."""
     slim: bool = True

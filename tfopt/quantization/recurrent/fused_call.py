@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -21,31 +22,45 @@ import tensorflow as tf
 from tfopt.models.layers import LayerRef, call_replaced
 
 STAND_IN = "BlockLSTMV2"
-# The numbers of the stand-in's inputs and of the one output that is read: the data, the kernels, the bias; the sequence.
+# The numbers of the stand-in's inputs, and of the output that is read.
 DATA, KERNEL, RECURRENT_KERNEL, BIAS, SEQUENCE = 1, 4, 5, 8, 6
 
 
+@dataclass
+class Traced:
+    """What became of the recurrent layers of a model while it was traced.
+
+    Args:
+        calls: How often a layer was traced as one op.
+        left: The layers that were not, each path with the reason.
+    """
+
+    calls: int = 0
+    left: dict[str, str] = field(default_factory=dict)
+
+
 @contextlib.contextmanager
-def fused_calls(places: Sequence[LayerRef], recurrent: str) -> Iterator[dict[str, str]]:
+def fused_calls(places: Sequence[LayerRef], recurrent: str) -> Iterator[Traced]:
     """Lets every LSTM that can be one op be traced as one within the block.
 
     Args:
         places: The layers of the model.
-        recurrent: `fused` takes layers too that are built to be unrolled, `auto` leaves them so.
+        recurrent: `fused` takes layers too that are built to be unrolled, `auto` leaves them so; anything else takes
+            none.
 
     Yields:
-        A dict that takes the recurrent layers that are not traced so, each path with the reason.
+        What becomes of them, filled as the model is traced.
     """
-    left: dict[str, str] = {}
+    found = Traced()
     with contextlib.ExitStack() as stack:
         for place in places:
-            if not isinstance(place.layer, keras.layers.RNN):
+            if recurrent not in ("auto", "fused") or not isinstance(place.layer, keras.layers.RNN):
                 continue
             if reason := unfusable(place.layer, recurrent == "fused"):
-                left[place.path] = reason
+                found.left[place.path] = reason
             else:
-                stack.enter_context(call_replaced(place.layer, _call(place, left)))
-        yield left
+                stack.enter_context(call_replaced(place.layer, _call(place, found)))
+        yield found
 
 
 def unfusable(layer: Any, asked: bool = True) -> str:
@@ -56,7 +71,7 @@ def unfusable(layer: Any, asked: bool = True) -> str:
         asked: Whether the user asked for it, also for layers that are built to be unrolled.
     """
     if type(layer) is not keras.layers.LSTM or type(layer.cell) is not keras.layers.LSTMCell:
-        return f"TFLite has no op for a whole {type(layer).__name__}"
+        return f"TFLite has no op of a whole {type(layer).__name__}"
     cell = layer.cell
     used = cell.activation.__name__, cell.recurrent_activation.__name__
     if used != ("tanh", "sigmoid"):
@@ -66,18 +81,28 @@ def unfusable(layer: Any, asked: bool = True) -> str:
     return "" if asked or not layer.unroll else "it is built with unroll=True; recurrent: fused makes one op of it"
 
 
-def _call(place: LayerRef, left: dict[str, str]) -> Any:
+def _call(place: LayerRef, found: Traced) -> Any:
     """The `call` of an LSTM that computes with one op, where it is given a sequence and nothing more."""
     layer, original = place.layer, place.layer.call
 
     def call(sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
-        if mask is not None or initial_state is not None:
-            what = "a mask" if mask is not None else "an initial state"
-            left[place.path] = f"TFLite's op begins with zeros and takes every step, and the layer is given {what}"
+        if reason := _against(sequences, initial_state, mask):
+            found.left[place.path] = reason
             return original(sequences, initial_state=initial_state, mask=mask, training=training)
+        found.calls += 1
         return _traced(layer, sequences)
 
     return call
+
+
+def _against(sequences: Any, initial_state: Any, mask: Any) -> str:
+    """Why an LSTM cannot be one op with what it is given; empty where it can."""
+    if sequences.shape[0] is None:
+        return "TFLite's op keeps a state for so many samples, and the file takes any number"
+    if mask is not None or initial_state is not None:
+        what = "a mask" if mask is not None else "an initial state"
+        return f"TFLite's op begins with zeros and takes every step, and the layer is given {what}"
+    return ""
 
 
 def _traced(layer: Any, sequences: Any) -> Any:
