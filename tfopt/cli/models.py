@@ -54,6 +54,9 @@ def convert(
     recurrent: Annotated[
         str, typer.Option("--recurrent", help="Recurrent layers: auto, fused, unrolled or loop.")
     ] = "auto",
+    stateful: Annotated[
+        bool, typer.Option("--stateful", help="Keep the state of LSTMs from call to call, for a stream.")
+    ] = False,
     no_unroll: Annotated[bool, typer.Option("--no-unroll", help="The older word for --recurrent loop.")] = False,
     sparse: Annotated[bool, typer.Option("--sparse", help="For float32: TFLite's sparse format.")] = False,
     decode: Annotated[
@@ -82,6 +85,7 @@ def convert(
         "target": target_setting(target or "litert"),
         "slim": not no_slim,
         "recurrent": recurrent,
+        "stateful": stateful,
         **({"unroll": False} if no_unroll else {}),
         "sparse": sparse,
         "decode": {"ram": decode_ram} if decode_ram is not None else decode,

@@ -51,7 +51,7 @@ _BOLD = re.compile(r"\x1b\[\d*m")  # Keras writes its errors for a terminal
 
 
 # Makes the float file of a model from samples, a batch and whether it is sparse, as `to_float` does.
-FloatConversion: TypeAlias = "Callable[[keras.Model, Any, int | None, bool], FloatModel]"
+FloatConversion: TypeAlias = "Callable[[keras.Model, Any, int | None, bool, str], FloatModel]"
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,7 @@ def read_from(reads: ReadModels) -> FloatConversion:
         reads: Knows these models.
     """
 
-    def known(
-        model: keras.Model, sample: Any, batch: int | None, sparse: bool, recurrent: str = "loop"
-    ) -> FloatModel:
+    def known(model: keras.Model, sample: Any, batch: int | None, sparse: bool, recurrent: str = "loop") -> FloatModel:
         shapes = [(np.shape(part)[1:], np.asarray(part).dtype.name) for part in keras.tree.flatten(sample)]
         settings = ("float file", batch, sparse, recurrent, tuple(shapes))
         return reads.computed(model, settings, lambda: to_float(model, sample, batch, sparse, recurrent))

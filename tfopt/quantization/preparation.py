@@ -17,6 +17,7 @@ from tfopt.quantization.calibration_data import collect_samples, match_inputs, r
 from tfopt.quantization.float_conversion import FloatConversion, to_float, trace
 from tfopt.quantization.mask_rewrite import bring_near
 from tfopt.quantization.prepared_model import PreparedModel
+from tfopt.quantization.recurrent.streaming import check_recurrent
 from tfopt.quantization.refusals import check_batched, check_text, random_part
 from tfopt.recipe.export import MODES, Export, Recurrent
 from tfopt.tflite.file import read
@@ -56,7 +57,10 @@ def prepare(
     check_not_quantized(walk(model))
     stateful = [place.path for place in walk(model) if getattr(place.layer, "stateful", False)]
     if stateful:
-        raise ModelError(f"{stateful[0]} is stateful, and a file keeps no state. Build it with stateful=False.")
+        raise ModelError(
+            f"{stateful[0]} is stateful, which is for training. Build it with stateful=False; stateful: true in the "
+            "settings of the file keeps its state from call to call."
+        )
     model = clone.in_float32(model)
     calibration = collect_samples(calibration, model)
     check_text(model, calibration)
@@ -66,6 +70,8 @@ def prepare(
     batch = None if export.batch == "any" else export.batch
     recurrent = recurrent or (export.recurrence if MODES[export.mode].fuses else "loop")
     source = convert(model, calibration, batch, export.sparse, recurrent)
+    if export.stateful:
+        check_recurrent(source.ops, source.places, source.unfused)
     runner = Runner(source.content)
     check_batched(runner.outputs)
     details = runner.inputs

@@ -59,7 +59,9 @@ class PreparedModel:
     def extremes(self) -> ActivationExtremes:
         """The extremes of each activation on the samples, measured once."""
         content, samples = self.source.content, self.masks.clipped(self.samples)
-        return with_cell_states(content, samples, self.masks.bounded(observe_extremes(content, samples)))
+        stream = self.export.stateful
+        seen = self.masks.bounded(observe_extremes(content, samples, stream))
+        return with_cell_states(content, samples, seen, stream)
 
     def ranges(self, method: str | None = None) -> Mapping[str, Any] | None:
         """The range of each tensor by name; None in modes that take none.

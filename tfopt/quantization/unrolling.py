@@ -28,7 +28,7 @@ def unrolled(prepared: PreparedModel) -> tuple[PreparedModel, bool]:
         return prepared, False
     try:
         flat = clone.unrolled(prepared.model)
-        flat_prepared = prepare(flat, prepared.export, prepared.samples, prepared.model, "unrolled")
+        flat_prepared = prepare(flat, prepared.export, prepared.samples, prepared.model, recurrent="unrolled")
     except (ConversionError, ModelError) as error:
         return replace(prepared, notes=(*prepared.notes, f"{_kept(prepared)}: {error}")), False
     return flat_prepared, True
@@ -113,7 +113,7 @@ def _with_rest_unrolled(prepared: PreparedModel) -> PreparedModel:
         return told
     try:
         flat = clone.unrolled(prepared.model, but=lambda layer: not unfusable(layer))
-        rest = prepare(flat, prepared.export, prepared.samples, prepared.model, "fused")
+        rest = prepare(flat, prepared.export, prepared.samples, prepared.model, recurrent="fused")
     except (ConversionError, ModelError) as error:
         return replace(told, notes=(*told.notes, f"{_FLOAT_LOOPS}: {error}"))
     if rest.loops:

@@ -56,6 +56,8 @@ class Target:
         extra: The extra of tfopt that installs it, such as `tflm`.
         suffix: What stands before `.tflite` in the name of the target's own file, such as `vela`.
         decodes: Whether its runtime decodes kernels at every run.
+        stream: Runs samples by input name, the pieces of one sequence, on the target's own runtime with its state kept,
+            and gives the outputs by name; None where there is none.
         unrolls: Whether a recurrent layer in integers is faster there as ops for each time step than as one op.
         least_snr_db: Least signal-to-noise ratio of its outputs against LiteRT's, in decibels. Two sets of int8
             kernels round differently; two that compute different things are far below 20.
@@ -85,6 +87,7 @@ class Target:
     extra: str = ""
     suffix: str = ""
     decodes: bool = False
+    stream: Callable[[bytes, Mapping[str, np.ndarray]], dict[str, np.ndarray]] | None = None
     unrolls: bool = False
     least_snr_db: float = 20.0
     size: str = ""
@@ -236,6 +239,10 @@ class Export(Settings):
     """How recurrent layers are computed. fused: an LSTM as one op. unrolled: ops for each time step, a large file.
     loop: in float, whatever the mode. auto: fused; in integers on LiteRT, where that is slower, unrolled where it is
     accurate enough. What has no such form has another, and a note says why."""
+    stateful: bool = False
+    """Keep the state of LSTMs from call to call, for a stream: the file takes a sequence in pieces of the model's
+    length, proven to give what the whole gives, and is reset by the code around it where a new sequence begins. The
+    calibration samples count as one stream."""
     unroll: bool | None = None
     """The older word for recurrent: true is unrolled, false is loop."""
     slim: bool = True
@@ -298,9 +305,16 @@ class Export(Settings):
     def _check_recurrent(self, mode: Mode) -> None:
         if self.unroll is not None and self.recurrent != "auto":
             raise ValueError(f"unroll is the older word for recurrent. Leave it out. Received: {self.unroll}")
-        if self.recurrent == "fused" and not mode.fuses:
+        if self.stateful and self.recurrence in ("unrolled", "loop"):
             raise ValueError(
-                f"recurrent: fused is not for mode {self.mode}: LiteRT's op of an LSTM takes no data of 16 bits. Take "
+                "stateful keeps the state of layers that are one op. Write recurrent: fused, or leave it out. "
+                f"Received: {self.recurrence}"
+            )
+        if self.stateful and self.batch != 1:
+            raise ValueError(f"stateful is for one sequence at a time. Leave batch out. Received: {self.batch}")
+        if (self.recurrent == "fused" or self.stateful) and not mode.fuses:
+            raise ValueError(
+                f"recurrent layers as one op are not for mode {self.mode}: LiteRT's takes no data of 16 bits. Take "
                 "int8, or leave it out"
             )
 
@@ -315,7 +329,7 @@ class Export(Settings):
     def recurrence(self) -> Recurrent:
         """How recurrent layers are to be computed, whichever word says so."""
         if self.unroll is None or not MODES[self.mode].static:
-            return self.recurrent
+            return "fused" if self.stateful and self.recurrent == "auto" else self.recurrent
         return "unrolled" if self.unroll else "loop"
 
     @property

@@ -18,7 +18,7 @@ _AT_ONCE = 64
 
 
 def with_cell_states(
-    content: bytes, samples: Mapping[str, np.ndarray], extremes: ActivationExtremes
+    content: bytes, samples: Mapping[str, np.ndarray], extremes: ActivationExtremes, stream: bool = False
 ) -> ActivationExtremes:
     """Extremes of a float file with those of its cell states, by the names of these variables.
 
@@ -26,16 +26,17 @@ def with_cell_states(
         content: Bytes of the float file.
         samples: Inputs `(samples, ...)` by input name.
         extremes: The extremes of its activations on these samples.
+        stream: Whether the samples are the pieces of one sequence.
     """
     ops = [op for op in read(content).ops if op.facts.recurrent]
     if not ops:
         return extremes
     found, chunks = constants(content), batches(content, samples)
     names = {op.inputs[0].name for op in ops}
-    ends = []
-    for first in range(0, len(chunks), _AT_ONCE):
-        seen = values_of(content, chunks[first : first + _AT_ONCE], lambda value: value, names)
-        ends.append([_ends(op, [one[op.inputs[0].name] for one in seen], found) for op in ops])
+    ends, step = [], len(chunks) if stream else _AT_ONCE
+    for first in range(0, len(chunks), step):
+        seen = values_of(content, chunks[first : first + step], lambda value: value, names, stream)
+        ends.append([_ends(op, [one[op.inputs[0].name] for one in seen], found, stream) for op in ops])
     low, high = (np.concatenate([np.stack([op[side] for op in part], axis=1) for part in ends]) for side in (0, 1))
     return replace(
         extremes,
@@ -63,7 +64,11 @@ def weights_of(op: Op, found: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.
     return kernel.T, recurrent_kernel.T, bias
 
 
-def _ends(op: Op, data: list[np.ndarray], found: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The smallest and the largest value of an LSTM's cell state in each run, `(runs,)` each."""
-    run = cell_ranges(np.concatenate(data), *weights_of(op, found))
+def _ends(
+    op: Op, data: list[np.ndarray], found: Mapping[str, np.ndarray], stream: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest and the largest value of an LSTM's cell state in each run, `(runs,)` each; of a stream in all."""
+    run = cell_ranges(np.concatenate(data, axis=1 if stream else 0), *weights_of(op, found))
+    if stream:
+        return np.full(len(data), run.c_low.min()), np.full(len(data), run.c_high.max())
     return run.c_low.reshape(len(data), -1).min(axis=1), run.c_high.reshape(len(data), -1).max(axis=1)
