@@ -47,7 +47,7 @@ def unroll_if_better(prepared: PreparedModel) -> PreparedModel:
         return unrolled(prepared)[0] if export.recurrence == "unrolled" else _explained(prepared)
     if export.recurrence == "loop":
         return replace(prepared, notes=(*prepared.notes, f"{_FLOAT_LOOPS}, as asked (recurrent: loop)"))
-    tried = list(prepared.notes)
+    tried = list(_explained(prepared).notes)
     if prepared.fused and (export.recurrence == "fused" or not _faster_unrolled(prepared)):
         fused = _with_rest_unrolled(prepared)
         if export.recurrence == "fused":
@@ -99,8 +99,8 @@ def _instead(prepared: PreparedModel) -> str:
 
 
 def _explained(prepared: PreparedModel) -> PreparedModel:
-    """The model with notes on the recurrent layers that are not one op."""
-    if prepared.export.recurrence != "fused":
+    """The model with notes on the recurrent layers that are not one op, where that was asked for or is best."""
+    if prepared.export.recurrence != "fused" and TARGETS[prepared.export.target].unrolls:
         return prepared
     notes = (f"{path} is not one op: {why}" for path, why in prepared.source.unfused.items())
     return replace(prepared, notes=(*prepared.notes, *notes))

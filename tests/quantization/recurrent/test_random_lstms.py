@@ -63,14 +63,14 @@ def check(stack, tflm):
                 assert snr_db(expected, found) > 25
 
 
-@settings(max_examples=8, **RUNS)
+@settings(max_examples=4, **RUNS)
 @given(stacks())
 def test_some_random_lstms_are_right(stack):
     check(stack, tflm=False)
 
 
 @needs_tflm
-@settings(max_examples=2, **RUNS)
+@settings(max_examples=1, **RUNS)
 @given(stacks())
 def test_few_random_lstms_are_right_on_tflm(stack):
     check(stack, tflm=True)
