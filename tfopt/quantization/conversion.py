@@ -103,32 +103,32 @@ def convert(
 ) -> bytes:
     """Converts a model to a `.tflite`, compared with the model on LiteRT.
 
-        Example:
-            ```python
-            Path("model.tflite").write_bytes(tfopt.convert(model, "int8", calibration=x_train[:200]))
-            ```
+    Example:
+        ```python
+        Path("model.tflite").write_bytes(tfopt.convert(model, "int8", calibration=x_train[:200]))
+        ```
 
-        Args:
-            model: A Keras 3 or tf_keras model, or the path of a `.keras` or `.h5` file or of a SavedModel folder.
-            mode: A mode, such as `float32`, `float16`, `dynamic`, `weight_only`, `int8`, `int16x8` or `int4`.
-            calibration: Representative inputs, preprocessed as for the model: an array `(samples, ...)`, a list of arrays
-                in the order of the inputs, a dict of arrays by input name, or a `tf.data.Dataset`. 100 to 200 samples are
-                plenty. The modes that compute in integers need them; the others use them for the check alone.
-            custom_objects: Classes and functions that a model file is made of, by name.
-            trust: Load Python code that a model file carries (a Lambda layer).
-            **settings: Any other field of `tfopt.Export`: `io`, `rules`, `ranges`, `batch`, `target`, `recurrent`,
-                `stateful`, `slim`, `sparse`, `decode`, `least_snr_db`.
+    Args:
+        model: A Keras 3 or tf_keras model, or the path of a `.keras` or `.h5` file or of a SavedModel folder.
+        mode: A mode, such as `float32`, `float16`, `dynamic`, `weight_only`, `int8`, `int16x8` or `int4`.
+        calibration: Representative inputs, preprocessed as for the model: an array `(samples, ...)`, a list of arrays
+            in the order of the inputs, a dict of arrays by input name, or a `tf.data.Dataset`. 100 to 200 samples are
+            plenty. The modes that compute in integers need them; the others use them for the check alone.
+        custom_objects: Classes and functions that a model file is made of, by name.
+        trust: Load Python code that a model file carries (a Lambda layer).
+        **settings: Any other field of `tfopt.Export`: `io`, `rules`, `ranges`, `batch`, `target`, `recurrent`,
+            `stateful`, `slim`, `sparse`, `decode`, `least_snr_db`.
 
-        Returns:
-            The bytes of the file.
+    Returns:
+        The bytes of the file.
 
-        Warns:
-            TfoptWarning: The outputs are noisy (an SNR below 20 dB against the float file), rows of zeros give NaN, or the
-                samples seem to be scaled in another way than what the model was trained on.
+    Warns:
+        TfoptWarning: The outputs are noisy (an SNR below 20 dB against the float file), rows of zeros give NaN, or the
+            samples seem to be scaled in another way than what the model was trained on.
 
-        Raises:
-            InputError: Settings that do not go together, no calibration samples, or a model that cannot be read.
-            ConversionError: The model cannot be converted, or LiteRT cannot run it or gives something else than Keras.
+    Raises:
+        InputError: Settings that do not go together, no calibration samples, or a model that cannot be read.
+        ConversionError: The model cannot be converted, or LiteRT cannot run it or gives something else than Keras.
     """
     export = Export(**{"mode": mode, **settings})
     comparison = OutputCheck(samples=lambda model: collect_samples(calibration, model))
