@@ -238,7 +238,8 @@ class Export(Settings):
     recurrent: Recurrent = "auto"
     """How recurrent layers are computed. fused: an LSTM as one op. unrolled: ops for each time step, a large file.
     loop: in float, whatever the mode. auto: fused; in integers on LiteRT, where that is slower, unrolled where it is
-    accurate enough. What has no such form has another, and a note says why."""
+    accurate enough. What has no such form has another, and a note says why. A mask is for fused alone: the steps that
+    count are sorted to the front, and their outputs back."""
     stateful: bool = False
     """Keep the state of LSTMs from call to call, for a stream: the file takes a sequence in pieces of the model's
     length, proven to give what the whole gives, and is reset by the code around it where a new sequence begins. The

@@ -121,7 +121,7 @@ def with_initial_state():
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
-        (lambda: chain(layers.Masking(), layers.LSTM(4, name="memory")), "a mask"),
+        (lambda: chain(layers.Masking(), layers.LSTM(4, name="memory")), "recurrent: fused sorts"),
         (with_initial_state, "an initial state"),
     ],
 )

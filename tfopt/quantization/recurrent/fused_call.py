@@ -12,6 +12,7 @@ References:
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ import keras
 import tensorflow as tf
 
 from tfopt.models.layers import LayerRef, call_replaced
+from tfopt.quantization.recurrent.masked_sequence import masked_sequence
 
 STAND_IN = "BlockLSTMV2"
 # The numbers of the stand-in's inputs, and of the output that is read.
@@ -59,7 +61,7 @@ def fused_calls(places: Sequence[LayerRef], recurrent: str) -> Iterator[Traced]:
             if reason := unfusable(place.layer, recurrent == "fused"):
                 found.left[place.path] = reason
             else:
-                stack.enter_context(call_replaced(place.layer, _call(place, found)))
+                stack.enter_context(call_replaced(place.layer, _call(place, found, recurrent == "fused")))
         yield found
 
 
@@ -81,45 +83,59 @@ def unfusable(layer: Any, asked: bool = True) -> str:
     return "" if asked or not layer.unroll else "it is built with unroll=True; recurrent: fused makes one op of it"
 
 
-def _call(place: LayerRef, found: Traced) -> Any:
+def _call(place: LayerRef, found: Traced, asked: bool) -> Any:
     """The `call` of an LSTM that computes with one op, where it is given a sequence and nothing more."""
     layer, original = place.layer, place.layer.call
 
     def call(sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
-        if reason := _against(sequences, initial_state, mask):
+        if reason := _against(sequences, initial_state, mask, asked):
             found.left[place.path] = reason
             return original(sequences, initial_state=initial_state, mask=mask, training=training)
         found.calls += 1
-        return _traced(layer, sequences)
+        return _traced(layer, sequences, mask)
 
     return call
 
 
-def _against(sequences: Any, initial_state: Any, mask: Any) -> str:
+def _against(sequences: Any, initial_state: Any, mask: Any, asked: bool) -> str:
     """Why an LSTM cannot be one op with what it is given; empty where it can."""
     if sequences.shape[0] is None:
         return "TFLite's op keeps a state for so many samples, and the file takes any number"
-    if mask is not None or initial_state is not None:
-        what = "a mask" if mask is not None else "an initial state"
-        return f"TFLite's op begins with zeros and takes every step, and the layer is given {what}"
+    if initial_state is not None:
+        return "TFLite's op begins with zeros, and the layer is given an initial state"
+    if mask is not None and sequences.shape[1] is None:
+        return "TFLite's op takes every step, and the layer is given a mask and a sequence of any length"
+    if mask is not None and not asked:
+        return "TFLite's op takes every step, and the layer is given a mask; recurrent: fused sorts the steps for it"
     return ""
 
 
-def _traced(layer: Any, sequences: Any) -> Any:
+def _traced(layer: Any, sequences: Any, mask: Any) -> Any:
     """The outputs of an LSTM, by one op and what puts the sequence in order before and after it.
 
     Args:
         layer: The layer.
         sequences: Its input, `(batch, steps, inputs)`.
+        mask: Which steps count, `(batch, steps)`; None for all.
 
     Returns:
         `(batch, steps, units)`, or `(batch, units)` of the last step.
     """
-    cell = layer.cell
-    data = tf.reverse(sequences, [1]) if layer.go_backwards else sequences
+    if layer.go_backwards:
+        sequences, mask = tf.reverse(sequences, [1]), None if mask is None else tf.reverse(mask, [1])
+    if mask is not None:
+        zeros = getattr(layer, "zero_output_for_mask", False)
+        run = functools.partial(_sequence, layer.cell)
+        return masked_sequence(run, sequences, mask, layer.return_sequences, zeros)
+    found = _sequence(layer.cell, sequences)
+    return found if layer.return_sequences else found[:, -1]
+
+
+def _sequence(cell: Any, data: Any) -> Any:
+    """The outputs of an LSTM cell at each step, `(batch, steps, units)`, as the op that stands for it."""
     bias = tf.convert_to_tensor(cell.bias) if cell.use_bias else tf.zeros((4 * cell.units,))
     none = tf.zeros((1, 1))
-    found = tf.raw_ops.BlockLSTMV2(
+    return tf.raw_ops.BlockLSTMV2(
         seq_len_max=tf.constant(1, tf.int64),
         x=data,  # the batch first: its output has the shape of its input, whichever comes first
         cs_prev=none,
@@ -133,4 +149,3 @@ def _traced(layer: Any, sequences: Any) -> Any:
         use_peephole=False,
         name="sequence",
     ).h
-    return found if layer.return_sequences else found[:, -1]
