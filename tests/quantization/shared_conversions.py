@@ -5,7 +5,7 @@ from dataclasses import replace
 from tfopt.quantization.conversion import finish
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.unrolling import unroll_if_better
-from tfopt.recipe.export import Export
+from tfopt.recipe.export import MODES, Export
 
 
 class Conversions:
@@ -21,7 +21,7 @@ class Conversions:
     def prepared(self, name, mode="int8", **settings):
         """The float conversion."""
         export = Export(mode=mode, **settings)
-        key = name, export.batch, export.sparse
+        key = name, export.batch, export.sparse, export.recurrence if MODES[mode].fuses else "loop"
         if key not in self._floats:
             model, samples = self._models(name)
             self._floats[key] = prepare(model, export, samples)

@@ -326,7 +326,7 @@ def test_ops_between_layers_are_groups_of_their_own():
 
 def test_loops_are_left_out_with_all_that_is_in_them():
     model = keras.Sequential([layers.Input((3, 3)), layers.LSTM(5, name="memory"), layers.Dense(4, name="head")])
-    ready = prepare(model, Export(), normal(16, 3, 3))
+    ready = prepare(model, Export(recurrent="loop"), normal(16, 3, 3))
     inside = {i for i, op in enumerate(ready.source.ops) if op.graph}
     assert inside
     assert not inside & {i for group in groups(ready.source) for i in group.ops}

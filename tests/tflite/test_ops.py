@@ -323,7 +323,7 @@ def test_ops_with_graphs_of_their_own_are_control_flow():
         fields = vars(getattr(schema, f"{options[name]}T")())
         assert any("subgraph" in field.lower() for field in fields)
     loop = chain(layers.Input((6, 3)), layers.LSTM(5))
-    assert [op.name for op in read(convert(loop, "float32")).ops if op.facts.loop] == ["WHILE"]
+    assert [op.name for op in read(convert(loop, "float32", recurrent="loop")).ops if op.facts.loop] == ["WHILE"]
 
 
 def test_the_ops_that_tflm_is_said_to_have_are_those_of_its_package():

@@ -51,7 +51,13 @@ def convert(
     batch: Annotated[str, typer.Option("--batch", help="Samples at once, or any.")] = "1",
     target: TargetOption = "litert",
     no_slim: Annotated[bool, typer.Option("--no-slim", help="Keep tensor names.")] = False,
-    no_unroll: Annotated[bool, typer.Option("--no-unroll", help="Keep recurrent layers as loops, in float.")] = False,
+    recurrent: Annotated[
+        str, typer.Option("--recurrent", help="Recurrent layers: auto, fused, unrolled or loop.")
+    ] = "auto",
+    stateful: Annotated[
+        bool, typer.Option("--stateful", help="Keep the state of LSTMs from call to call, for a stream.")
+    ] = False,
+    no_unroll: Annotated[bool, typer.Option("--no-unroll", help="The older word for --recurrent loop.")] = False,
     sparse: Annotated[bool, typer.Option("--sparse", help="For float32: TFLite's sparse format.")] = False,
     decode: Annotated[
         bool, typer.Option("--decode", help="For tflm: a second file, of kernels that are decoded at every run.")
@@ -78,7 +84,9 @@ def convert(
         "batch": int(batch) if batch.lstrip("-").isdigit() else batch,
         "target": target_setting(target or "litert"),
         "slim": not no_slim,
-        "unroll": not no_unroll,
+        "recurrent": recurrent,
+        "stateful": stateful,
+        **({"unroll": False} if no_unroll else {}),
         "sparse": sparse,
         "decode": {"ram": decode_ram} if decode_ram is not None else decode,
         **optional,

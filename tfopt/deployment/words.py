@@ -8,6 +8,17 @@ from collections.abc import Iterator
 from tfopt.recipe.details.usage import TensorUsage, Usage
 
 
+def streaming(usage: Usage, reset: str) -> list[str]:
+    """A comment's line on a file that takes a sequence in pieces; none for any other.
+
+    Args:
+        usage: How the file is fed and read.
+        reset: The call that resets its state.
+    """
+    line = f"The file carries a sequence on from run to run; where a new one begins, call {reset}."
+    return [line] if usage.streams else []
+
+
 def shape(end: TensorUsage) -> str:
     """A shape such as `1x28x28x1`; `any` where a dimension is of any size."""
     return "x".join("any" if size < 0 else str(size) for size in end.shape) or "a single number"

@@ -79,14 +79,20 @@ def in_half(model: keras.Model) -> bool:
     return any(place.layer.compute_dtype in ("float16", "bfloat16") for place in walk(model))
 
 
-def unrolled(model: keras.Model) -> keras.Model:
+def unrolled(model: keras.Model, but: Callable[[Any], bool] = lambda layer: False) -> keras.Model:
     """A copy whose recurrent layers are unrolled over their time steps.
+
+    Args:
+        model: The model.
+        but: Whether a recurrent layer may be of any length, as its unrolled form is not used.
 
     Raises:
         ModelError: The model is subclassed, or the length of a sequence is not fixed or above `LONGEST`.
     """
     for place in walk(model):
         if isinstance(place.layer, keras.layers.RNN | keras.layers.Bidirectional):
+            if but(getattr(place.layer, "forward_layer", place.layer)):
+                continue
             steps = _steps(place.layer)
             if steps is None or steps > LONGEST:
                 what = "no fixed length" if steps is None else f"{steps} steps, more than {LONGEST}"

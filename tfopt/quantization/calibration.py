@@ -106,17 +106,20 @@ def _width(ends: Mapping[str, Any]) -> float:
     return max(float(np.max(ends["max"])), 0.0) - min(float(np.min(ends["min"])), 0.0)
 
 
-def observe_extremes(content: bytes, samples: Mapping[str, np.ndarray]) -> ActivationExtremes:
+def observe_extremes(
+    content: bytes, samples: Mapping[str, np.ndarray], keeps_state: bool = False
+) -> ActivationExtremes:
     """Runs a float file on samples and records the extremes of every activation outside of loops.
 
     Args:
         content: Bytes of a float32 `.tflite` with a signature.
         samples: Inputs `(samples, ...)` by input name, in the dtypes of the file.
+        keeps_state: Whether the samples are one stream, through which a file with a state keeps it.
 
     Raises:
         ConversionError: LiteRT cannot run the file, or an activation is not finite.
     """
-    return _watched(content, lambda observer: observer.run(samples))
+    return _watched(content, lambda observer: observer.run(samples), keeps_state)
 
 
 def values_of(
@@ -124,6 +127,7 @@ def values_of(
     batches: Sequence[Mapping[str, np.ndarray]],
     kept: Callable[[np.ndarray], T],
     names: Container[str] | None = None,
+    keeps_state: bool = False,
 ) -> list[dict[str, T]]:
     """Runs a float file on batches of its batch size and keeps something of every activation.
 
@@ -132,6 +136,7 @@ def values_of(
         batches: Inputs `(samples, ...)` by input name, in the dtypes of the file.
         kept: Maps an activation to what is kept of it.
         names: Names of the activations; all outside of loops if not given.
+        keeps_state: Whether the samples are one stream, through which a file with a state keeps it.
 
     Returns:
         For each batch the results of `kept` by tensor name.
@@ -139,17 +144,17 @@ def values_of(
     Raises:
         ConversionError: LiteRT cannot run the file.
     """
-    return _watched(content, lambda observer: [observer.values(batch, kept, names) for batch in batches])
+    return _watched(content, lambda observer: [observer.values(one, kept, names) for one in batches], keeps_state)
 
 
-def _watched(content: bytes, look: Callable[[_Observer], T]) -> T:
+def _watched(content: bytes, look: Callable[[_Observer], T], keeps_state: bool = False) -> T:
     with captured(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # LiteRT warns that keeping all tensors takes memory
         try:
             try:
-                return look(_Observer(content, OpResolverType.AUTO))
+                return look(_Observer(content, OpResolverType.AUTO, keeps_state))
             except _Hidden:  # the XNNPACK delegate keeps some tensors to itself
-                return look(_Observer(content, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES))
+                return look(_Observer(content, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES, keeps_state))
         except (RuntimeError, ValueError) as error:
             raise ConversionError(f"LiteRT cannot run the float file: {str(error).strip().splitlines()[0]}") from error
 
@@ -159,10 +164,10 @@ class _Hidden(Exception):
 
 
 class _Observer:
-    def __init__(self, content: bytes, resolver: Any):
+    def __init__(self, content: bytes, resolver: Any, keeps_state: bool = False):
         parsed = flatbuffer.view(content)
         graph, buffers = parsed.subgraphs[0], parsed.buffers
-        constant = {i for i, t in enumerate(graph.tensors) if buffers[t.buffer].data is not None}
+        constant = {i for i, t in enumerate(graph.tensors) if buffers[t.buffer].data is not None or t.isVariable}
         # A loop hands on values that nothing after it reads, and LiteRT gives those no memory.
         read = {int(i) for op in graph.operators for i in op.inputs} | {int(i) for i in graph.outputs}
         self._delegated = resolver == OpResolverType.AUTO
@@ -173,6 +178,7 @@ class _Observer:
             experimental_op_resolver_type=resolver,
         )
         self._interpreter.allocate_tensors()
+        self._resets = not keeps_state and any(tensor.isVariable for tensor in graph.tensors)
         details = self._interpreter.get_tensor_details()
         self._shapes = {detail["index"]: tuple(detail["shape"]) for detail in details}
         self._inputs = {entry.name.decode(): int(entry.tensorIndex) for entry in parsed.signatureDefs[0].inputs}
@@ -190,9 +196,7 @@ class _Observer:
         low, high, within = [], [], []
         for start in range(0, count, step):
             chunk = np.arange(start, start + step) % count  # a file with a fixed batch takes nothing less
-            for name, index in self._inputs.items():
-                self._feed(index, samples[name][chunk])
-            self._interpreter.invoke()
+            self._invoke({name: samples[name][chunk] for name in self._inputs})
             extremes = [self._extremes(index) for index, _ in self._tensors]
             low.append([e[0] for e in extremes])
             high.append([e[1] for e in extremes])
@@ -232,12 +236,17 @@ class _Observer:
         self, samples: Mapping[str, np.ndarray], kept: Callable[[np.ndarray], T], names: Container[str] | None
     ) -> dict[str, T]:
         """The results of `kept` for the activations of these names, or for all, by name."""
-        for name, index in self._inputs.items():
-            self._feed(index, samples[name])
-        self._interpreter.invoke()
+        self._invoke(samples)
         # A copy: LiteRT does not run again while anything still reads its memory.
         wanted = ((index, name) for index, name in self._tensors if names is None or name in names)
         return {name: kept(np.array(self._value(index))) for index, name in wanted}
+
+    def _invoke(self, batch: Mapping[str, np.ndarray]) -> None:
+        for name, index in self._inputs.items():
+            self._feed(index, batch[name])
+        if self._resets:  # a sample knows nothing of the one before it
+            self._interpreter.reset_all_variables()
+        self._interpreter.invoke()
 
     def _feed(self, index: int, value: np.ndarray) -> None:
         # An open dimension has the size of this sample.

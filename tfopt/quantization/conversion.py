@@ -24,6 +24,7 @@ from tfopt.quantization.op_audit import audit, is_quantized, left_in_float
 from tfopt.quantization.op_replacement import stay_in_float
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import JudgedBy, PreparedModel
+from tfopt.quantization.recurrent.streaming import check_pieces
 from tfopt.quantization.remedies import NoiseSources
 from tfopt.quantization.scale_choice import with_cheapest_scales
 from tfopt.quantization.unrolling import unroll_if_better
@@ -115,8 +116,8 @@ def convert(
             plenty. The modes that compute in integers need them; the others use them for the check alone.
         custom_objects: Classes and functions that a model file is made of, by name.
         trust: Load Python code that a model file carries (a Lambda layer).
-        **settings: Any other field of `tfopt.Export`: `io`, `rules`, `ranges`, `batch`, `target`, `unroll`,
-            `slim`, `sparse`, `decode`, `least_snr_db`.
+        **settings: Any other field of `tfopt.Export`: `io`, `rules`, `ranges`, `batch`, `target`, `recurrent`,
+            `stateful`, `slim`, `sparse`, `decode`, `least_snr_db`.
 
     Returns:
         The bytes of the file.
@@ -215,7 +216,8 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     figures |= validation.measure_on_target(target, content, prepared.few)
     costs = cost_on_target(export, content, summary, source, prepared.few)
     figures |= costs.cost.figures if costs else {}
-    notes = (*prepared.notes, *_remarks(prepared, summary), *said.notes, *cpu_notes(costs))
+    streamed = [check_pieces(content, prepared.few, target)] if export.stateful else []
+    notes = (*prepared.notes, *streamed, *_remarks(prepared, summary), *said.notes, *cpu_notes(costs))
     fault = validation.fault_at_zeros(prepared.model, source, content, prepared.few)
     found = (*said.warnings, *([fault] if fault else []))
     left, before = (*skipped, *prepared.assigned.skipped), source.slim_size if export.slim else source.size

@@ -16,7 +16,7 @@ import ctypes
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import keras
@@ -35,6 +35,8 @@ from tfopt.quantization.clustered_kernels import codebook
 from tfopt.quantization.identities import Identities
 from tfopt.quantization.name_scopes import scoped
 from tfopt.quantization.op_replacement import can_replace, ops_replaced
+from tfopt.quantization.recurrent.fused_call import fused_calls
+from tfopt.quantization.recurrent.fused_op import fuse, unknown_ops
 from tfopt.quantization.refusals import check_text, explained
 from tfopt.quantization.root_rewrite import bound_roots
 from tfopt.quantization.split_rewrite import cut_splits
@@ -49,7 +51,7 @@ _BOLD = re.compile(r"\x1b\[\d*m")  # Keras writes its errors for a terminal
 
 
 # Makes the float file of a model from samples, a batch and whether it is sparse, as `to_float` does.
-FloatConversion: TypeAlias = "Callable[[keras.Model, Any, int | None, bool], FloatModel]"
+FloatConversion: TypeAlias = "Callable[[keras.Model, Any, int | None, bool, str], FloatModel]"
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class FloatModel:
         places: Every layer of the Keras model, and every operation between layers of a functional one.
         loops: For each inner graph, the names of its inputs and, as the next entry, of its outputs.
         replaced: Whether ops were replaced that TFLite does not have (`op_replacement`).
+        unfused: Why a recurrent layer is not one op, by path, where it was asked for.
     """
 
     content: bytes
@@ -72,6 +75,7 @@ class FloatModel:
     places: tuple[LayerRef, ...]
     loops: tuple[tuple[str, ...], ...] = ()
     replaced: bool = False
+    unfused: Mapping[str, str] = field(default_factory=dict)
 
     @functools.cached_property
     def slim_size(self) -> int:
@@ -111,7 +115,9 @@ class FloatModel:
         return tuple(graph.tensors[int(i)].name.decode() for i in graph.inputs if int(i) not in taken)
 
 
-def to_float(model: keras.Model, sample: Any = None, batch: int | None = 1, sparse: bool = False) -> FloatModel:
+def to_float(
+    model: keras.Model, sample: Any = None, batch: int | None = 1, sparse: bool = False, recurrent: str = "loop"
+) -> FloatModel:
     """A float32 `.tflite` of a Keras model, with a signature of its input and output names.
 
     Args:
@@ -120,13 +126,15 @@ def to_float(model: keras.Model, sample: Any = None, batch: int | None = 1, spar
             model, which does not know its input shapes.
         batch: Samples per run of the file; None for an input that can be resized.
         sparse: Whether kernels with many zeros are stored in TFLite's sparse format.
+        recurrent: `auto` or `fused` for recurrent layers as one op each where there is one; else they are as the model
+            computes them: loops, or unrolled.
 
     Raises:
         ModelError: The model does not know its inputs and no sample says them.
         ConversionError: The converter refuses it, with the converter's reason.
     """
     check_text(model, sample)
-    return _converted(model, sample, batch, sparse)
+    return _converted(model, sample, batch, sparse, recurrent)
 
 
 def read_from(reads: ReadModels) -> FloatConversion:
@@ -136,23 +144,28 @@ def read_from(reads: ReadModels) -> FloatConversion:
         reads: Knows these models.
     """
 
-    def known(model: keras.Model, sample: Any, batch: int | None, sparse: bool) -> FloatModel:
+    def known(model: keras.Model, sample: Any, batch: int | None, sparse: bool, recurrent: str = "loop") -> FloatModel:
         shapes = [(np.shape(part)[1:], np.asarray(part).dtype.name) for part in keras.tree.flatten(sample)]
-        settings = ("float file", batch, sparse, tuple(shapes))
-        return reads.computed(model, settings, lambda: to_float(model, sample, batch, sparse))
+        settings = ("float file", batch, sparse, recurrent, tuple(shapes))
+        return reads.computed(model, settings, lambda: to_float(model, sample, batch, sparse, recurrent))
 
     return known
 
 
-def _converted(model: keras.Model, sample: Any, batch: int | None, sparse: bool, replaced: bool = False) -> FloatModel:
+def _converted(
+    model: keras.Model, sample: Any, batch: int | None, sparse: bool, recurrent: str, replaced: bool = False
+) -> FloatModel:
     """`to_float` without, or with, ops replaced that TFLite does not have."""
     with captured() as noise:
         try:
-            traced = trace(model, sample, batch, replaced)
+            traced = trace(model, sample, batch, replaced, recurrent)
             converter = frozen_converter(traced.function)
+            converter.allow_custom_ops = traced.fused
             if sparse:
                 converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
-            content = converter.convert()
+            parsed = flatbuffer.parse(converter.convert())
+            if unknown_ops(parsed):  # let it say so itself; or a layer is in a loop of the user's own
+                return _converted(model, sample, batch, sparse, "loop", replaced)
             _give_back_memory()
         except (ModelError, ConversionError):
             raise
@@ -161,9 +174,9 @@ def _converted(model: keras.Model, sample: Any, batch: int | None, sparse: bool,
                 raise ConversionError("a recurrent layer takes no batch of any size. Give batch a number.") from error
             why = reason(str(error) or type(error).__name__, noise.text())
             if not replaced and can_replace(why):
-                return _converted(model, sample, batch, sparse, replaced=True)
+                return _converted(model, sample, batch, sparse, recurrent, replaced=True)
             raise ConversionError(explained(model, why, lambda: trace(model, sample, batch, replaced))) from error
-    return replace(_named(content, traced, sample), replaced=replaced)
+    return replace(_named(parsed, traced, sample), replaced=replaced, unfused=traced.unfused)
 
 
 def _give_back_memory() -> None:
@@ -186,6 +199,8 @@ class TracedModel:
         results: Names of the ops that compute the outputs.
         places: Every layer of the model, then every operation between layers; the ops of number `i` are in the name
             scope `layer.i`.
+        fused: Whether some recurrent layer is one op, which the converter does not know.
+        unfused: Why a recurrent layer is not one op, by path, where it was asked for.
     """
 
     function: Any
@@ -193,14 +208,20 @@ class TracedModel:
     outputs: tuple[str, ...]
     results: tuple[str, ...]
     places: tuple[LayerRef, ...]
+    fused: bool = False
+    unfused: Mapping[str, str] = field(default_factory=dict)
 
     def readable(self, name: str) -> str:
         """A name of the graph with layer paths in place of layer numbers."""
         return _SCOPE.sub(lambda match: f"{self.places[int(match[1])].path}/", name)
 
 
-def trace(model: keras.Model, sample: Any, batch: int | None, replaced: bool = False) -> TracedModel:
+def trace(
+    model: keras.Model, sample: Any, batch: int | None, replaced: bool = False, recurrent: str = "loop"
+) -> TracedModel:
     """The model in inference mode as a concrete function, with ops replaced that TFLite does not have, if asked.
+
+    With recurrent layers as one op each (`recurrent`, see `to_float`) it is for the converter alone: it does not run.
 
     Raises:
         ModelError: TensorFlow does not take the name of a layer.
@@ -219,14 +240,14 @@ def trace(model: keras.Model, sample: Any, batch: int | None, replaced: bool = F
 
     places = (*walk(model), *operations(model))
     by_layer = scoped([place.layer for place in places], "layer")
-    with by_layer, ops_replaced() if replaced else contextlib.nullcontext():
+    with fused_calls(places, recurrent) as found, by_layer, ops_replaced() if replaced else contextlib.nullcontext():
         concrete = tf.function(function).get_concrete_function(*specs)
-    return TracedModel(concrete, names, tuple(outputs), tuple(outputs.values()), places)
+    return TracedModel(concrete, names, tuple(outputs), tuple(outputs.values()), places, found.calls > 0, found.left)
 
 
-def _named(content: bytes, traced: TracedModel, sample: Any) -> FloatModel:
+def _named(parsed: Any, traced: TracedModel, sample: Any) -> FloatModel:
     """The file with its signature, and with layer paths in the names of its tensors."""
-    parsed = flatbuffer.parse(content)
+    fuse(parsed)
     cut_splits(parsed)
     bound_roots(parsed)
     _size(parsed.subgraphs[0], traced.inputs, sample)

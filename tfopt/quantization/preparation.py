@@ -17,8 +17,9 @@ from tfopt.quantization.calibration_data import collect_samples, match_inputs, r
 from tfopt.quantization.float_conversion import FloatConversion, to_float, trace
 from tfopt.quantization.mask_rewrite import bring_near
 from tfopt.quantization.prepared_model import PreparedModel
+from tfopt.quantization.recurrent.streaming import check_recurrent
 from tfopt.quantization.refusals import check_batched, check_text, random_part
-from tfopt.recipe.export import MODES, Export
+from tfopt.recipe.export import MODES, Export, Recurrent
 from tfopt.tflite.file import read
 from tfopt.tflite.interpreter import Runner
 
@@ -29,6 +30,7 @@ def prepare(
     calibration: Any = None,
     original: keras.Model | None = None,
     convert: FloatConversion = to_float,
+    recurrent: Recurrent | None = None,
 ) -> PreparedModel:
     """Converts a model to float32 and compares the file with it.
 
@@ -38,6 +40,7 @@ def prepare(
         calibration: Representative inputs, as `convert` takes them.
         original: The model to compare outputs with, where `model` is a rebuilt copy of it.
         convert: Makes the float file.
+        recurrent: How recurrent layers are computed, if not as the settings say.
 
     Raises:
         InputError: No calibration samples for a mode that computes in integers, or samples that do not fit.
@@ -54,7 +57,10 @@ def prepare(
     check_not_quantized(walk(model))
     stateful = [place.path for place in walk(model) if getattr(place.layer, "stateful", False)]
     if stateful:
-        raise ModelError(f"{stateful[0]} is stateful, and a file keeps no state. Build it with stateful=False.")
+        raise ModelError(
+            f"{stateful[0]} is stateful, which is for training. Build it with stateful=False; stateful: true in the "
+            "settings of the file keeps its state from call to call."
+        )
     model = clone.in_float32(model)
     calibration = collect_samples(calibration, model)
     check_text(model, calibration)
@@ -62,7 +68,10 @@ def prepare(
         raise InputError(f"{export.mode} needs representative inputs: hand over calibration samples.", ("mode",))
     calibration = random_samples(model) if calibration is None else calibration
     batch = None if export.batch == "any" else export.batch
-    source = convert(model, calibration, batch, export.sparse)
+    recurrent = recurrent or (export.recurrence if MODES[export.mode].fuses else "loop")
+    source = convert(model, calibration, batch, export.sparse, recurrent)
+    if export.stateful:
+        check_recurrent(source.ops, source.places, source.unfused)
     runner = Runner(source.content)
     check_batched(runner.outputs)
     details = runner.inputs

@@ -16,6 +16,7 @@ from tfopt.quantization import quantizer, rules, validation
 from tfopt.quantization.calibration import ActivationExtremes, observe_extremes
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.masks import Masks
+from tfopt.quantization.recurrent.cell_extremes import with_cell_states
 from tfopt.recipe.export import MODES, Export
 from tfopt.tflite.file import Op
 from tfopt.tflite.interpreter import Runner
@@ -57,7 +58,10 @@ class PreparedModel:
     @cached_property
     def extremes(self) -> ActivationExtremes:
         """The extremes of each activation on the samples, measured once."""
-        return self.masks.bounded(observe_extremes(self.source.content, self.masks.clipped(self.samples)))
+        content, samples = self.source.content, self.masks.clipped(self.samples)
+        stream = self.export.stateful
+        seen = self.masks.bounded(observe_extremes(content, samples, stream))
+        return with_cell_states(content, samples, seen, stream)
 
     def ranges(self, method: str | None = None) -> Mapping[str, Any] | None:
         """The range of each tensor by name; None in modes that take none.
@@ -114,6 +118,11 @@ class PreparedModel:
     def loops(self) -> tuple[Op, ...]:
         """The loops of the float file."""
         return tuple(op for op in self.source.ops if op.facts.loop)
+
+    @property
+    def fused(self) -> tuple[Op, ...]:
+        """The recurrent layers of the float file that are one op."""
+        return tuple(op for op in self.source.ops if op.facts.recurrent)
 
     def snr(self, content: bytes) -> float:
         """The signal-to-noise ratio of a file's outputs against the float file's, in decibels; of several the worst."""

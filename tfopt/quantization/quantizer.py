@@ -22,6 +22,7 @@ from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.identities import Identities
 from tfopt.quantization.op_replacement import stay_in_float
 from tfopt.quantization.quantizer_repairs import settled
+from tfopt.quantization.recurrent.forms import with_recurrent_forms
 from tfopt.recipe.export import MODES, Mode
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op
@@ -89,7 +90,10 @@ def quantize(
             content = bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)
             floats = io == "float32" or mode == _NAMED_OPS_ALONE.name
             held = source.identities.tensors & set(source.inputs)
-            return settled(content, floats, held if held and _mode(mode).static and not floats else None)
+            content = settled(content, floats, held if held and _mode(mode).static and not floats else None)
+            return _with_recurrent_forms(content, source, _mode(mode), precisions or {}, ranges or {}, scales)
+        except ConversionError:
+            raise
         except Exception as error:
             text = (str(error).strip() or noise.text().strip() or type(error).__name__).splitlines()[0]
             raise ConversionError(f"the quantizer refuses the model in mode {mode}: {text[:300]}") from error
@@ -105,10 +109,25 @@ def _parsed(content: bytes) -> Any:
     return quantizer.Quantizer(bytearray(content))
 
 
+def _with_recurrent_forms(
+    content: bytes, source: FloatModel, mode: Mode, precisions: Mapping[int, str], ranges: Any, scales: str
+) -> bytes:
+    """The file with recurrent ops in the form of its mode, which the quantizer has left in float."""
+    other = "float" if mode is _NAMED_OPS_ALONE or mode.name == "float32" else mode.precision
+    kept = dict.fromkeys(source.identities.ops, "float") if mode.static else {}
+    given = {**precisions, **kept}
+    ops = {i: op for i, op in enumerate(source.ops) if op.facts.recurrent and given.get(i, other) != "float"}
+    names = {op.outputs[0].name for op in ops.values()}
+    one_scale = {op.outputs[0].name for op in ops.values() if _one_scale(op, scales)}
+    return with_recurrent_forms(content, mode, names, one_scale, ranges)
+
+
 def supports(op: Op, mode: str, precision: str, per_tensor: bool = False) -> bool:
     """Whether the quantizer can write an op in a mode at a precision, per-tensor or per-channel."""
     if precision == "float":
         return True
+    if op.facts.recurrent and not op.graph:
+        return precision == "int8" and _mode(mode).activation_bits != 16
     if op.graph or op.name not in _OPERATIONS or stay_in_float([op]):
         return False
     if precision == "int4" and not (op.kernels and _four_bits(op, mode)):
@@ -208,6 +227,8 @@ def _configure(
         precisions = {**own, **precisions}
     precisions = {**precisions, **dict.fromkeys(held.ops, "float"), **stay_in_float(source.ops)}
     for index, op in enumerate(source.ops):
+        if op.facts.recurrent:  # the quantizer does not know it, and lets it be
+            continue
         scope = _scope(t.name for t in op.outputs)
         per_tensor = _one_scale(op, scales) and not any(tensor.name in by_channel for tensor in op.kernels)
         per_tensor = per_tensor and supports(op, mode.name, precisions.get(index, mode.precision), True)

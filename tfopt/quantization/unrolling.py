@@ -1,4 +1,4 @@
-"""Recurrent models in modes of integers: their loops unrolled, where the unrolled file is accurate enough."""
+"""The form of recurrent layers in a file: one op each, unrolled over their time steps, or loops in float."""
 
 from __future__ import annotations
 
@@ -11,57 +11,123 @@ from tfopt.quantization.converter_fallback import post_training
 from tfopt.quantization.float_conversion import trace
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import PreparedModel
-from tfopt.recipe.export import MODES
+from tfopt.quantization.recurrent.fused_call import unfusable
+from tfopt.recipe.export import MODES, TARGETS
 
 # A recurrent model is quantized entirely above this ratio; below it, its loops stay in float.
 RECURRENT_SNR_DB = 10.0
-_KEPT = "loops stay in float"
+_FLOAT_LOOPS = "loops stay in float"
 
 
 def unrolled(prepared: PreparedModel) -> tuple[PreparedModel, bool]:
-    """The model converted anew with its loops unrolled, and whether that was done.
+    """The model converted anew with its recurrent layers unrolled, and whether that was done.
 
-    The model is unchanged where it has no loops or is not to be unrolled, and has a note where unrolling fails.
+    The model is unchanged where it has none or they are not to be unrolled, and has a note where unrolling fails.
     """
-    if not prepared.export.unroll or not prepared.loops:
+    if prepared.export.recurrence == "loop" or not (prepared.loops or prepared.fused):
         return prepared, False
     try:
-        flat = prepare(clone.unrolled(prepared.model), prepared.export, prepared.samples, prepared.model)
+        flat = clone.unrolled(prepared.model)
+        flat_prepared = prepare(flat, prepared.export, prepared.samples, prepared.model, recurrent="unrolled")
     except (ConversionError, ModelError) as error:
-        return replace(prepared, notes=(*prepared.notes, f"{_KEPT}: {error}")), False
-    return flat, True
+        return replace(prepared, notes=(*prepared.notes, f"{_kept(prepared)}: {error}")), False
+    return flat_prepared, True
 
 
 def unroll_if_better(prepared: PreparedModel) -> PreparedModel:
-    """The model, unrolled where an integer mode would leave loops in float and the unrolled file is accurate enough.
+    """The model with its recurrent layers as the settings ask, or as is best: as one op each, unrolled, or loops.
 
-    The `notes` of the result say what was tried.
+    In modes of integers it is unrolled where the mode would leave loops in float, or where its target is faster so,
+    if the unrolled file is accurate enough. The `notes` of the result say what was tried.
     """
-    if not MODES[prepared.export.mode].static or not prepared.loops:
+    export = prepared.export
+    if not (prepared.loops or prepared.fused):
         return prepared
-    tried = list(prepared.notes)
-    if not prepared.export.unroll:
-        return replace(prepared, notes=(*tried, f"{_KEPT}, as asked (unroll: false)"))
+    if not MODES[export.mode].static:
+        return unrolled(prepared)[0] if export.recurrence == "unrolled" else _explained(prepared)
+    if export.recurrence == "loop":
+        return replace(prepared, notes=(*prepared.notes, f"{_FLOAT_LOOPS}, as asked (recurrent: loop)"))
+    tried = list(_explained(prepared).notes)
+    if prepared.fused and (export.recurrence == "fused" or not _faster_unrolled(prepared)):
+        fused = _with_rest_unrolled(prepared)
+        if export.recurrence == "fused":
+            return fused
+        refused = _refusal(fused)
+        if not refused:
+            return fused
+        tried.append(f"as one op, {refused}")
+    return _unrolled_or_else(prepared, tried)
+
+
+def _unrolled_or_else(prepared: PreparedModel, tried: list[str]) -> PreparedModel:
+    """The model unrolled where that is accurate enough, else as it is, which the `tried` notes lead up to."""
     flat, done = unrolled(prepared)
     if not done:
-        return flat
+        return flat.with_notes((*tried, *flat.notes[len(prepared.notes) :]))
     if flat.loops:
-        return replace(
-            prepared, notes=(*tried, f"{_KEPT}: {flat.loops[0].outputs[0].name} is one that does not unroll")
-        )
+        name = flat.loops[0].outputs[0].name
+        return replace(prepared, notes=(*tried, f"{_kept(prepared)}: {name} is one that does not unroll"))
     for route in (_by_quantizer, _by_converter):
         try:
             flat = route(flat)
             snr = flat.snr(flat.file)
             if snr >= RECURRENT_SNR_DB:
                 how = "by TFLiteConverter, " if flat.converted else ""
-                loop = f"{len(prepared.source.content):,} B"
-                note = f"loops were unrolled and quantized, {how}SNR {snr:.1f} dB; with loops, in float32, it is {loop}"
+                note = f"loops were unrolled and quantized, {how}SNR {snr:.1f} dB; {_instead(prepared)}"
                 return flat.with_notes((*tried, note))
             tried.append(f"unrolled, the SNR is {snr:.1f} dB")
         except ConversionError as error:
             tried.append(f"unrolled, {error}")
-    return replace(prepared, notes=(*tried, _KEPT))
+    return replace(prepared, notes=(*tried, _kept(prepared)))
+
+
+def _faster_unrolled(prepared: PreparedModel) -> bool:
+    """Whether speed is wanted, and the target is faster with ops for each time step."""
+    return TARGETS[prepared.export.target].unrolls and not prepared.export.smallest
+
+
+def _kept(prepared: PreparedModel) -> str:
+    return _FLOAT_LOOPS if prepared.loops else "each LSTM is one op"
+
+
+def _instead(prepared: PreparedModel) -> str:
+    """What else the file could be, for a note."""
+    size = f"{len(prepared.source.content):,} B"
+    if not prepared.fused:
+        return f"with loops, in float32, it is {size}"
+    return f"an LSTM as one op (recurrent: fused) is far smaller, and slower here; in float32 that is {size}"
+
+
+def _explained(prepared: PreparedModel) -> PreparedModel:
+    """The model with notes on the recurrent layers that are not one op, where that was asked for or is best."""
+    if prepared.export.recurrence != "fused" and TARGETS[prepared.export.target].unrolls:
+        return prepared
+    notes = (f"{path} is not one op: {why}" for path, why in prepared.source.unfused.items())
+    return replace(prepared, notes=(*prepared.notes, *notes))
+
+
+def _with_rest_unrolled(prepared: PreparedModel) -> PreparedModel:
+    """The model with every LSTM as one op, and the recurrent layers that cannot be one unrolled."""
+    told = _explained(prepared)
+    if not prepared.loops:
+        return told
+    try:
+        flat = clone.unrolled(prepared.model, but=lambda layer: not unfusable(layer))
+        rest = prepare(flat, prepared.export, prepared.samples, prepared.model, recurrent="fused")
+    except (ConversionError, ModelError) as error:
+        return replace(told, notes=(*told.notes, f"{_FLOAT_LOOPS}: {error}"))
+    if rest.loops:
+        return replace(told, notes=(*told.notes, _FLOAT_LOOPS))
+    return replace(rest, notes=(*told.notes, "what is no LSTM was unrolled"))
+
+
+def _refusal(prepared: PreparedModel) -> str:
+    """Why the quantized file of a model is not taken; empty where it is."""
+    try:
+        snr = prepared.snr(prepared.file)
+    except ConversionError as error:
+        return str(error)
+    return f"the SNR is {snr:.1f} dB" if snr < RECURRENT_SNR_DB else ""
 
 
 def _by_quantizer(prepared: PreparedModel) -> PreparedModel:

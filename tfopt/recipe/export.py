@@ -26,6 +26,7 @@ from tfopt.recipe.modes import Io as Io
 from tfopt.recipe.modes import Mode as Mode
 from tfopt.recipe.modes import Precision as Precision
 from tfopt.recipe.modes import RangeMethod as RangeMethod
+from tfopt.recipe.modes import Recurrent as Recurrent
 from tfopt.recipe.modes import TrainedRanges as TrainedRanges
 from tfopt.recipe.settings import OneOf, Patterns, Settings, either
 from tfopt.registry import Registry
@@ -55,6 +56,9 @@ class Target:
         extra: The extra of tfopt that installs it, such as `tflm`.
         suffix: What stands before `.tflite` in the name of the target's own file, such as `vela`.
         decodes: Whether its runtime decodes kernels at every run.
+        stream: Runs samples by input name, the pieces of one sequence, on the target's own runtime with its state kept,
+            and gives the outputs by name; None where there is none.
+        unrolls: Whether a recurrent layer in integers is faster there as ops for each time step than as one op.
         least_snr_db: Least signal-to-noise ratio of its outputs against LiteRT's, in decibels. Two sets of int8
             kernels round differently; two that compute different things are far below 20.
         size: The figure that is the size of a file there, such as `compiled_bytes`; empty where that is its own.
@@ -83,6 +87,8 @@ class Target:
     extra: str = ""
     suffix: str = ""
     decodes: bool = False
+    stream: Callable[[bytes, Mapping[str, np.ndarray]], dict[str, np.ndarray]] | None = None
+    unrolls: bool = False
     least_snr_db: float = 20.0
     size: str = ""
     time: str = ""
@@ -229,8 +235,17 @@ class Export(Settings):
     it cannot run is refused. {name: {option: value}} chooses among a target's options."""
     target_options: dict[str, str] = {}
     """The options of the target, which may as well be written with its name."""
-    unroll: bool = True
-    """For recurrent layers in integers: a step of its own for each time step; false keeps the loop, in float."""
+    recurrent: Recurrent = "auto"
+    """How recurrent layers are computed. fused: an LSTM as one op. unrolled: ops for each time step, a large file.
+    loop: in float, whatever the mode. auto: fused; in integers on LiteRT, where that is slower, unrolled where it is
+    accurate enough. What has no such form has another, and a note says why. A mask is for fused alone: the steps that
+    count are sorted to the front, and their outputs back."""
+    stateful: bool = False
+    """Keep the state of LSTMs from call to call, for a stream: the file takes a sequence in pieces of the model's
+    length, proven to give what the whole gives, and is reset by the code around it where a new sequence begins. The
+    calibration samples count as one stream."""
+    unroll: bool | None = None
+    """The older word for recurrent: true is unrolled, false is loop."""
     slim: bool = True
     """Leave out tensor names and the converter's notes, which no runtime reads; false keeps them for debuggers."""
     sparse: bool = False
@@ -256,6 +271,7 @@ class Export(Settings):
                 f"Take one of {', '.join(target.modes)}"
             )
         self._fits_mode(mode)
+        self._check_recurrent(mode)
         self._check_rules(mode)
         if self.decode is not None and not target.decodes:
             able = ", ".join(other.name for other in TARGETS.values() if other.decodes)
@@ -287,12 +303,40 @@ class Export(Settings):
                 "at the gzip size, which has the zeros' worth"
             )
 
+    def _check_recurrent(self, mode: Mode) -> None:
+        if self.unroll is not None and self.recurrent != "auto":
+            raise ValueError(f"unroll is the older word for recurrent. Leave it out. Received: {self.unroll}")
+        if self.stateful and self.recurrence in ("unrolled", "loop"):
+            raise ValueError(
+                "stateful keeps the state of layers that are one op. Write recurrent: fused, or leave it out. "
+                f"Received: {self.recurrence}"
+            )
+        if self.stateful and self.batch != 1:
+            raise ValueError(f"stateful is for one sequence at a time. Leave batch out. Received: {self.batch}")
+        if (self.recurrent == "fused" or self.stateful) and not mode.fuses:
+            raise ValueError(
+                f"recurrent layers as one op are not for mode {self.mode}: LiteRT's takes no data of 16 bits. Take "
+                "int8, or leave it out"
+            )
+
     def _check_rules(self, mode: Mode) -> None:
         for rule in self.rules:
             if not mode.rules:
                 raise ValueError(f"rules are for modes that quantize, not for {self.mode}. Leave them out")
             if rule.to not in mode.rules:
                 raise ValueError(f"a layer of mode {self.mode} can be {', '.join(mode.rules)}. Received: {rule.to}")
+
+    @property
+    def recurrence(self) -> Recurrent:
+        """How recurrent layers are to be computed, whichever word says so."""
+        if self.unroll is None or not MODES[self.mode].static:
+            return "fused" if self.stateful and self.recurrent == "auto" else self.recurrent
+        return "unrolled" if self.unroll else "loop"
+
+    @property
+    def smallest(self) -> bool:
+        """Whether the smaller file is wanted where it is the slower one."""
+        return False
 
     def asked(self) -> dict[str, Any]:
         """The settings that matter in this mode."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["int4", "int8", "int16", "float"]
 Io = Literal["int8", "int16", "float32"]
+Recurrent = Literal["auto", "fused", "unrolled", "loop"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class Mode:
     def quantizes(self) -> bool:
         """Whether the mode changes the float file."""
         return self.weights != "float32"
+
+    @property
+    def fuses(self) -> bool:
+        """Whether LiteRT has the op of a whole recurrent layer in this mode: it takes no data of 16 bits."""
+        return self.activation_bits != 16
 
     @property
     def precision(self) -> str:

@@ -138,7 +138,7 @@ class Qat(Export, TrainingStage):
                 *warning_details(conversion, context.data.calibration(self.samples, context.seed), context, self.mode),
                 conversion.audit,
                 *layer_report(conversion),
-                usage_detail(file, model, context, conversion.figures),
+                usage_detail(file, model, context, conversion.figures, self.stateful),
                 *device_details(conversion, file),
             ],
         )

@@ -102,6 +102,11 @@ class Quantize(Export, Stage):
             raise ValueError(f"goal: smallest gives layers int4, which mode {self.mode} does not have")
         return self
 
+    @property
+    def smallest(self) -> bool:
+        """Whether the goal is the smallest file."""
+        return self.goal == "smallest"
+
     def check_settings(self, outlook: Outlook) -> None:
         """Checks the gate, and that what the target needs is installed."""
         TARGETS[self.target].check_installed()
@@ -189,8 +194,8 @@ class Quantize(Export, Stage):
             file.write_bytes(converted.content)
         details += [ConversionNotes(converted.notes), *warning_details(converted, calibration, context, self.mode)]
         details += remedy_details(converted, self)
-        details += [converted.audit, *layer_report(converted), usage_detail(file, model, context, converted.figures)]
-        details += device_details(converted, file)
+        usage = usage_detail(file, model, context, converted.figures, self.stateful)
+        details += [converted.audit, *layer_report(converted), usage, *device_details(converted, file)]
         return context.artifact(
             self,
             inputs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tfopt.errors import InputError
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def usage_detail(file: Path, model: Any, context: Context, figures: Mapping[str, float]) -> Usage:
+def usage_detail(
+    file: Path, model: Any, context: Context, figures: Mapping[str, float], streams: bool = False
+) -> Usage:
     """The detail of a file.
 
     Args:
@@ -22,6 +25,7 @@ def usage_detail(file: Path, model: Any, context: Context, figures: Mapping[str,
         model: The Keras model that it was made of.
         context: The stage's context, whose metrics tell how the outputs decide on classes.
         figures: What was measured of the file.
+        streams: Whether it carries one sequence on from run to run.
     """
     from tfopt.deployment.file_usage import usage, with_arena
     from tfopt.models.preparation import preparation
@@ -30,4 +34,4 @@ def usage_detail(file: Path, model: Any, context: Context, figures: Mapping[str,
         metrics = metrics_of(model, context)
     except InputError:  # labels of no output: the file alone tells
         metrics = []
-    return with_arena(usage(file, preparation(model), metrics), figures)
+    return with_arena(replace(usage(file, preparation(model), metrics), streams=streams), figures)

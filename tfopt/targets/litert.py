@@ -7,5 +7,6 @@ LITERT = Target(
     about="LiteRT on phones, boards and servers",
     runs=lambda mode: True,
     refuses="nothing that LiteRT runs",
+    unrolls=True,
     rank=10,
 )

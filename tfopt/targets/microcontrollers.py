@@ -59,7 +59,12 @@ class Run:
     version: str = ""
 
 
-def run(source: Path | bytes, x: np.ndarray | Mapping[str, np.ndarray], arena_bytes: int | None = None) -> Run:
+def run(
+    source: Path | bytes,
+    x: np.ndarray | Mapping[str, np.ndarray],
+    arena_bytes: int | None = None,
+    keeps_state: bool = False,
+) -> Run:
     """Runs samples on TFLM in a fresh process, a batch of the file's size at a time, the state reset before each.
 
     A file that runs may still give other values than on LiteRT, so compare them: TFLM dequantizes weights that have one
@@ -69,6 +74,7 @@ def run(source: Path | bytes, x: np.ndarray | Mapping[str, np.ndarray], arena_by
         source: The `.tflite`, or its bytes.
         x: `(samples, ...)`, or a dict of such arrays by the file's input names, in the float model's units.
         arena_bytes: Bytes of the device's tensor arena; no limit if not given.
+        keeps_state: Whether the samples are the pieces of one sequence, so that nothing is reset between them.
 
     Raises:
         InputError: The package `tflite-micro` is not installed.
@@ -84,7 +90,7 @@ def run(source: Path | bytes, x: np.ndarray | Mapping[str, np.ndarray], arena_by
     content, model = parse(source)
     inputs, outputs = _ends(model)
     feeds = quantize_samples(x, {name: detail for name, (_, detail) in inputs.items()})
-    given, told = _child(content, {inputs[name][0]: feed for name, feed in feeds.items()})
+    given, told = _child(content, {inputs[name][0]: feed for name, feed in feeds.items()}, keeps_state)
     needed = int(told["arena_bytes"])
     _arena_of(hashlib.sha256(content).digest())[:] = [needed]
     if arena_bytes is not None and needed > arena_bytes:
@@ -141,7 +147,9 @@ def _ends(model: Any) -> tuple[dict[str, _End], dict[str, _End]]:
     return sides[0], sides[1]
 
 
-def _child(content: bytes, feeds: Mapping[int, np.ndarray]) -> tuple[dict[int, np.ndarray], dict[str, Any]]:
+def _child(
+    content: bytes, feeds: Mapping[int, np.ndarray], keeps_state: bool = False
+) -> tuple[dict[int, np.ndarray], dict[str, Any]]:
     """The raw outputs by index, and what else there is in a `Run`, from a child process that may crash."""
     # The process forks to try arenas.
     one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -150,7 +158,9 @@ def _child(content: bytes, feeds: Mapping[int, np.ndarray]) -> tuple[dict[int, n
         file.write_bytes(content)
         np.savez(samples, **{str(place): feed for place, feed in feeds.items()})  # type: ignore[arg-type]
         finished = subprocesses.run(
-            "tfopt.targets.microcontrollers", [str(file), str(samples), str(results)], **one_thread
+            "tfopt.targets.microcontrollers",
+            [str(file), str(samples), str(results), *(["--keep-state"] if keeps_state else [])],
+            **one_thread,
         )
         if finished.returncode:
             raise ConversionError(_reason(content, finished.stderr, finished.returncode))
@@ -182,7 +192,9 @@ def _reason(content: bytes, log: str, code: int) -> str:
     return f"TFLM cannot run a file of the ops {names}: {said}"
 
 
-def _infer(content: bytes, feeds: Mapping[int, np.ndarray]) -> tuple[list[np.ndarray], dict[str, Any]]:
+def _infer(
+    content: bytes, feeds: Mapping[int, np.ndarray], keeps_state: bool = False
+) -> tuple[list[np.ndarray], dict[str, Any]]:
     """The outputs in the subgraph's order, and what else there is in a `Run`."""
     from tflite_micro import runtime
     from tflite_micro.python.tflite_micro import _version
@@ -196,7 +208,7 @@ def _infer(content: bytes, feeds: Mapping[int, np.ndarray]) -> tuple[list[np.nda
     shape = interpreter.get_input_details(next(iter(feeds)))["shape"]
     batch = int(shape[0]) if len(shape) else 1
     for start in range(0, count, batch):
-        if start:
+        if start and not keeps_state:
             interpreter.reset()
         _invoke(interpreter, feeds, np.arange(start, start + batch) % count)  # TFLM takes whole batches only
         for place in places:
@@ -273,11 +285,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("samples", type=Path, help="an .npz: arrays in the file's own types, by input number")
     parser.add_argument("outputs", type=Path, help="the .npz to write: arrays by output number")
+    parser.add_argument("--keep-state", action="store_true", help="the samples are the pieces of one sequence")
     chosen = parser.parse_args(arguments)
     with np.load(chosen.samples) as arrays:
         feeds = {int(place): arrays[place] for place in arrays.files}
     try:
-        outputs, told = _infer(chosen.file.read_bytes(), feeds)
+        outputs, told = _infer(chosen.file.read_bytes(), feeds, chosen.keep_state)
     except (RuntimeError, ValueError, IndexError) as error:
         sys.exit(str(error))
     np.savez(chosen.outputs, **{str(place): values for place, values in enumerate(outputs)})  # type: ignore[arg-type]

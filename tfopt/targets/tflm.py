@@ -62,6 +62,7 @@ TFLM = Target(
     refusals=_refusals,
     runs_op=lambda op, precision: precision != "int4" or "tflm" not in facts_of(op).no_int4_on,
     measure=_measure,
+    stream=lambda content, samples: microcontrollers.run(content, samples, keeps_state=True).outputs,
     cost=_cost,
     figures={
         "arena_bytes": "Tensor arena on microcontrollers: {:,.0f} B",

@@ -26,6 +26,8 @@ class Runner:
         source: The file, or its bytes.
         threads: CPU threads of the interpreter.
         delegate: Whether LiteRT may hand ops to XNNPACK, its default.
+        keeps_state: Whether the samples are the pieces of one sequence, for a file that keeps state from run to run;
+            else it is reset before each.
         model: The schema object of the bytes, where they are parsed already.
 
     Raises:
@@ -33,7 +35,7 @@ class Runner:
         ConversionError: LiteRT cannot run the file; the error carries LiteRT's reason.
     """
 
-    def __init__(self, source: Path | bytes, threads: int = 1, delegate: bool = True):
+    def __init__(self, source: Path | bytes, threads: int = 1, delegate: bool = True, keeps_state: bool = False):
         content = parse(source)[0] if isinstance(source, Path) else load(source)
         try:
             with captured():
@@ -52,7 +54,7 @@ class Runner:
         self.inputs: dict[str, Any] = {name: inputs[name] for name in taken}
         self.outputs: dict[str, Any] = {name: outputs[name] for name in given}
         first = next(iter(self.inputs.values()))["shape_signature"]
-        self.stateful = flatbuffer.has_state(content)
+        self.stateful, self._keeps_state = flatbuffer.has_state(content), keeps_state
         self.batch = max(int(first[0]), 1) if len(first) else 1  # -1: of any size
 
     def __call__(self, x: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -82,7 +84,7 @@ class Runner:
         for start in range(0, count, self.batch):
             chunk = np.arange(start, start + self.batch) % count  # a file of a fixed batch takes nothing less
             try:
-                if self.stateful:  # a fused LSTM keeps its state from run to run
+                if self.stateful and not (start and self._keeps_state):  # a fused LSTM keeps its state from run to run
                     self._interpreter.reset_all_variables()
                 result = self._runner(**{name: feed[chunk] for name, feed in feeds.items()})
             except (RuntimeError, ValueError) as error:

@@ -9,6 +9,27 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
+class RecurrentInputs:
+    """The inputs of an op that runs a recurrent layer over a whole sequence; its data is the first of them.
+
+    Args:
+        kernels: Numbers of the kernels of the gates, `(units, inputs)` each, in the order in which Keras has them in
+            one kernel.
+        recurrent_kernels: Numbers of the recurrent kernels, `(units, units)` each.
+        biases: Numbers of the biases, `(units,)` each.
+        states: Numbers of the variables that keep the state, `(batch, units)` each: the one that is also the output,
+            then the inner one.
+        count: Number of all inputs; those that are not named are absent, -1 in a file.
+    """
+
+    kernels: tuple[int, ...]
+    recurrent_kernels: tuple[int, ...]
+    biases: tuple[int, ...]
+    states: tuple[int, ...]
+    count: int
+
+
+@dataclass(frozen=True)
 class OpFacts:
     """The facts about one op; inputs are numbered as the schema lists them.
 
@@ -21,6 +42,7 @@ class OpFacts:
             matrix, whose two sides can have several axes each in Keras.
         hybrid_by_channel: Whether, on float activations, it reads a scale for each channel of its integer kernel, also
             where the kernel has only one.
+        recurrent: The inputs of an op that is a whole recurrent layer, and keeps its state from run to run.
         looks_up: Whether it gathers rows of a constant, on the constant's own grid.
         elementwise: Whether it combines two tensors elementwise, so that a constant input is a factor or an offset.
         adds: Whether it is a sum or a difference.
@@ -51,6 +73,7 @@ class OpFacts:
     kernel_axis: int | None = None
     keras_axes: tuple[int, ...] = ()
     hybrid_by_channel: bool = False
+    recurrent: RecurrentInputs | None = None
     looks_up: bool = False
     elementwise: bool = False
     adds: bool = False
@@ -121,6 +144,10 @@ def facts_of(name: str) -> OpFacts:
     return OPS.get(name) or OpFacts(name)
 
 
+# The op of a whole LSTM.
+LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+LSTM_INPUTS = RecurrentInputs((1, 2, 3, 4), (5, 6, 7, 8), (12, 13, 14, 15), (18, 19), 24)
+
 _ROWS = (
     # A kernel and a bias.
     OpFacts("CONV_2D", data_kernel_bias=(0, 1, 2), kernel_axis=0, keras_axes=(-1,), int4="any", decodes=(1,)),
@@ -148,6 +175,8 @@ _ROWS = (
     OpFacts("BATCH_MATMUL", kernel_axis=1),
     OpFacts("EMBEDDING_LOOKUP", kernel_axis=0, keras_axes=(0,), looks_up=True, int4="float", no_int4_on=("tflm",)),
     OpFacts("GATHER", kernel_axis=0, keras_axes=(0,), looks_up=True, moves_data=True),
+    # A whole layer.
+    OpFacts(LSTM, recurrent=LSTM_INPUTS),
     # Arithmetic.
     OpFacts("ADD", elementwise=True, adds=True),
     OpFacts("SUB", elementwise=True, adds=True),

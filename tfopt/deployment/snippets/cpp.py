@@ -7,7 +7,7 @@ from string import Template
 
 from tfopt.deployment.identifiers import identifiers
 from tfopt.deployment.snippet import Snippet
-from tfopt.deployment.words import decimal, input_words, output_words, wrapped
+from tfopt.deployment.words import decimal, input_words, output_words, streaming, wrapped
 from tfopt.recipe.details.usage import TensorUsage, Usage
 
 _CODE = Template("""\
@@ -160,7 +160,8 @@ def write(usage: Usage, file: str) -> str:
 
 def _predict(usage: Usage, taken: dict[str, str], given: dict[str, str]) -> list[str]:
     lines = []
-    if usage.stateful:
+    lines += [f"// {line}" for line in streaming(usage, "TfLiteInterpreterResetVariableTensors")]
+    if usage.resets:
         lines += ["// The file keeps state from run to run."]
         lines += ['check(TfLiteInterpreterResetVariableTensors(interpreter_.get()), "cannot reset the state");']
     for end in usage.inputs:

@@ -7,7 +7,7 @@ from string import Template
 from tfopt.deployment.identifiers import identifiers
 from tfopt.deployment.snippet import Snippet
 from tfopt.deployment.snippets.cpp import c_float, quoted, size
-from tfopt.deployment.words import input_words, output_words, wrapped
+from tfopt.deployment.words import input_words, output_words, streaming, wrapped
 from tfopt.recipe.details.usage import TensorUsage, Usage
 
 _CODE = Template("""\
@@ -90,7 +90,8 @@ def write(usage: Usage, file: str) -> str:
 
 
 def _predict(usage: Usage, taken: dict[str, str], given: dict[str, str]) -> list[str]:
-    lines = ["interpreter.resetVariableTensors() // the file keeps state from run to run"] if usage.stateful else []
+    lines = ["interpreter.resetVariableTensors() // the file keeps state from run to run"] if usage.resets else []
+    lines += [f"// {line}" for line in streaming(usage, "interpreter.resetVariableTensors()")]
     for end in usage.inputs:
         name, count = taken[end.name], size(end)
         width, _, put, _ = _TYPES[end.dtype]

@@ -6,7 +6,7 @@ from string import Template
 
 from tfopt.deployment.identifiers import identifiers
 from tfopt.deployment.snippet import Snippet
-from tfopt.deployment.words import decimal, input_words, output_words, wrapped
+from tfopt.deployment.words import decimal, input_words, output_words, streaming, wrapped
 from tfopt.recipe.details.usage import TensorUsage, Usage
 
 _CODE = Template('''\
@@ -90,7 +90,8 @@ def _decides(usage: Usage) -> bool:
 
 
 def _body(usage: Usage, names: dict[str, str]) -> list[str]:
-    lines = ["    interpreter.reset_all_variables()  # the file keeps state from run to run"] if usage.stateful else []
+    lines = ["    interpreter.reset_all_variables()  # the file keeps state from run to run"] if usage.resets else []
+    lines += [f"    # {line}" for line in streaming(usage, "interpreter.reset_all_variables()")]
     lines += ["    raw = run("]
     lines += ["        **{"] + [
         f"            {_quoted(end.name)}: {_fed(names[end.name], end)}," for end in usage.inputs

@@ -8,7 +8,7 @@ from string import Template
 from tfopt.deployment.identifiers import identifiers
 from tfopt.deployment.snippet import Snippet
 from tfopt.deployment.snippets.cpp import C_TYPES, c_float, outer_type, size
-from tfopt.deployment.words import input_words, output_words, wrapped
+from tfopt.deployment.words import input_words, output_words, streaming, wrapped
 from tfopt.recipe.details.usage import TensorUsage, Usage
 from tfopt.tflite.ops import facts_of
 
@@ -131,8 +131,9 @@ def _about(usage: Usage, taken: dict[str, str], given: dict[str, str]) -> list[s
 
 
 def _predict(usage: Usage, taken: dict[str, str], given: dict[str, str]) -> list[str]:
-    lines = ["// The file keeps state from run to run."] if usage.stateful else []
-    lines += ["if (interpreter->Reset() != kTfLiteOk) return false;"] if usage.stateful else []
+    lines = ["// The file keeps state from run to run."] if usage.resets else []
+    lines += [f"// {line}" for line in streaming(usage, "interpreter->Reset()")]
+    lines += ["if (interpreter->Reset() != kTfLiteOk) return false;"] if usage.resets else []
     for end in usage.inputs:
         name, kind = f"{taken[end.name]}_data", _type(end)
         lines.append(f"{kind}* {name} = interpreter->typed_input_tensor<{kind}>({end.place});")

@@ -314,7 +314,7 @@ class QATSession:
 
     def _prepared(self) -> tuple[PreparedModel, bool]:
         """The model converted to float32, and whether its loops are unrolled."""
-        return unrolled(prepare(self.model, self.export, self._calibration))
+        return unrolled(prepare(self.model, self.export, self._calibration, recurrent="loop"))
 
     def _ranges(self, prepared: PreparedModel, now: QuantizationScheme) -> dict[str, Any]:
         """The trained ranges by tensor name; calibrated ones for tensors that were not trained."""

@@ -83,6 +83,8 @@ class Usage(Detail):
         outputs: Outputs in the order of the signature.
         signature: Key of the signature; None for a file without one.
         stateful: Whether the file keeps state from run to run, which has to be reset between independent samples.
+        streams: Whether that state carries one sequence on from run to run on purpose: it is reset where a sequence
+            begins, and not before each run.
         ops: Names of the ops, each once, in order.
         not_on_tflm: Why LiteRT for Microcontrollers does not run the file; empty where nothing is known against it.
         arena_bytes: Measured tensor arena on LiteRT for Microcontrollers; None where it was not measured.
@@ -94,6 +96,12 @@ class Usage(Detail):
     outputs: tuple[TensorUsage, ...]
     signature: str | None
     stateful: bool = False
+    streams: bool = False
     ops: tuple[str, ...] = ()
     not_on_tflm: str = ""
     arena_bytes: int | None = None
+
+    @property
+    def resets(self) -> bool:
+        """Whether the state is reset before every run."""
+        return self.stateful and not self.streams

@@ -1,0 +1,129 @@
+"""Files that take a sequence in pieces: the outputs of the whole, on LiteRT and TFLM, and what cannot be one."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tests.quantization.recurrent.recurrent_nets import STEPS, built, chain, needs_tflm, on_tflm, snr_db
+from tfopt.deployment.file_usage import usage
+from tfopt.errors import ConversionError, ModelError, RecipeError
+from tfopt.quantization.conversion import convert_with_notes
+from tfopt.recipe.export import Export
+from tfopt.targets import microcontrollers
+from tfopt.tflite.interpreter import Runner
+
+NETS = {
+    "every step": lambda steps: chain(
+        layers.LSTM(4, return_sequences=True), layers.LSTM(3, return_sequences=True), layers.Dense(2), shape=(steps, 3)
+    ),
+    "last step": lambda steps: chain(layers.LSTM(4, return_sequences=True), layers.LSTM(3), shape=(steps, 3)),
+}
+PIECES = 4
+
+
+def remembering(name):
+    """A model whose layers forget little, so that a state from before shows; and samples."""
+    model, samples = built(NETS[name](STEPS))
+    for layer in model.layers[:2]:
+        bias = layer.cell.bias.numpy()
+        bias[layer.units : 2 * layer.units] = 4
+        layer.cell.bias.assign(bias)
+    return model, samples
+
+
+@functools.cache
+def streamed(name, mode):
+    """A model, its samples, the same model for sequences of several pieces, and the file."""
+    model, samples = remembering(name)
+    longer = NETS[name](PIECES * STEPS)
+    longer.set_weights(model.get_weights())
+    export = Export(mode=mode, stateful=True)
+    return model, samples, longer, convert_with_notes(model, export, samples, "metric")
+
+
+@pytest.mark.parametrize("mode", ["float32", "int8"])
+@pytest.mark.parametrize("name", NETS)
+def test_pieces_give_what_keras_gives_for_the_whole_sequence(name, mode):
+    _, samples, longer, conversion = streamed(name, mode)
+    [pieces] = (values[:PIECES] for values in samples.values())
+    expected = np.asarray(longer(np.concatenate(pieces)[None]))[0]
+    [found] = Runner(conversion.content, keeps_state=True)(pieces).values()
+    ends = np.concatenate(found) if name == "every step" else found[-1]
+    assert snr_db(expected, ends) > (90 if mode == "float32" else 30)
+    [reset] = Runner(conversion.content)(pieces).values()
+    apart = np.concatenate(reset) if name == "every step" else reset[-1]
+    assert snr_db(expected, apart) < 20  # so that the state is what makes it
+    assert any(f"3 calls of {STEPS} steps give what one of {3 * STEPS} gives" in note for note in conversion.notes)
+
+
+@needs_tflm
+def test_tflm_keeps_the_state_too():
+    model, samples = remembering("last step")
+    conversion = convert_with_notes(model, Export(stateful=True, target="tflm"), samples, "metric")
+    assert any(note.endswith("and the same on tflm") for note in conversion.notes)
+    few = {name: values[:PIECES] for name, values in samples.items()}
+    [kept] = microcontrollers.run(conversion.content, few, keeps_state=True).outputs.values()
+    [expected] = Runner(conversion.content, keeps_state=True)(few).values()
+    assert snr_db(expected, kept) > 30
+    assert snr_db(kept[1:], on_tflm(conversion.content, few)[1:]) < 20
+
+
+@pytest.mark.parametrize(
+    ("stack", "reason"),
+    [
+        ([layers.GRU(4)], "no op of a whole GRU"),
+        ([layers.Flatten(), layers.Dense(2)], "has none"),
+        ([layers.Bidirectional(layers.LSTM(4))], "runs backwards"),
+        ([layers.LSTM(4, activation="relu")], "relu"),
+    ],
+)
+def test_layers_that_cannot_go_on_are_one_line(stack, reason):
+    model, samples = built(chain(*stack))
+    with pytest.raises(ModelError, match=reason):
+        convert_with_notes(model, Export(mode="float32", stateful=True), samples)
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [
+        [layers.Conv1D(3, 3, padding="same"), layers.LSTM(4, return_sequences=True)],
+        [layers.LSTM(4, return_sequences=True), layers.GlobalAveragePooling1D()],
+        [layers.LSTM(4, return_sequences=True), layers.Flatten(), layers.Dense(2)],
+    ],
+    ids=["convolution", "pooling", "flat"],
+)
+def test_layers_that_look_across_steps_are_one_line(stack):
+    model, samples = built(chain(*stack))
+    with pytest.raises(ConversionError, match="looks at more than one step"):
+        convert_with_notes(model, Export(mode="float32", stateful=True), samples)
+
+
+def test_a_layer_that_is_stateful_in_keras_is_told_of_the_setting():
+    inputs = keras.Input(batch_shape=(1, STEPS, 3))
+    model = keras.Model(inputs, layers.LSTM(4, stateful=True)(inputs))
+    with pytest.raises(ModelError, match=r"stateful: true in the settings"):
+        convert_with_notes(model, Export(mode="float32"), np.zeros((4, STEPS, 3), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"recurrent": "loop"}, "one op"),
+        ({"unroll": True}, "one op"),
+        ({"batch": 4}, "one sequence"),
+        ({"mode": "int16x8"}, "16 bits"),
+    ],
+)
+def test_settings_that_keep_no_state_are_refused(settings, reason):
+    with pytest.raises(RecipeError, match=reason):
+        Export(stateful=True, **settings)
+
+
+def test_a_whole_sequence_to_a_run_is_told_to_be_reset():
+    model, samples = built("last step")
+    content = convert_with_notes(model, Export(recurrent="fused"), samples, "metric").content
+    found = usage(content)
+    assert (found.stateful, found.streams, found.resets) == (True, False, True)

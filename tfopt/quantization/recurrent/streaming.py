@@ -1,0 +1,103 @@
+"""Files that take a sequence in pieces: which models can be one, and the proof that pieces are as good as the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tfopt.errors import ConversionError, ModelError
+from tfopt.metrics import compare_outputs
+from tfopt.models.layers import LayerRef
+from tfopt.recipe.export import Target
+from tfopt.tflite import streams
+from tfopt.tflite.file import Op
+from tfopt.tflite.interpreter import Runner, dequantize
+
+# Pieces of the sequence that is tried, and the largest difference of outputs in float, as a share of the largest.
+PIECES = 3
+_TOLERANCE = 1e-4
+
+
+def check_recurrent(ops: Iterable[Op], places: Iterable[LayerRef], unfused: Mapping[str, str]) -> None:
+    """Refuses a model whose recurrent layers cannot go on where they ended.
+
+    Args:
+        ops: The ops of the float file.
+        places: The layers of the model.
+        unfused: Why a recurrent layer is not one op, by path.
+
+    Raises:
+        ModelError: It has none as one op, one that is no such op, or one that runs backwards.
+    """
+    for path, reason in unfused.items():
+        raise ModelError(f"stateful: true keeps the state of layers that are one op, and {path} is not: {reason}.")
+    if not any(op.facts.recurrent for op in ops):
+        raise ModelError("stateful: true keeps the state of recurrent layers, and the model has none. Leave it out.")
+    for place in places:
+        if _backwards(place):
+            raise ModelError(
+                f"{place.path} runs backwards, from steps that have not come yet: no stream gives it these. Leave "
+                "stateful out, or take layers that run forwards."
+            )
+
+
+def _backwards(place: LayerRef) -> bool:
+    return bool(getattr(place.layer, "go_backwards", False))
+
+
+def check_pieces(content: bytes, samples: Mapping[str, np.ndarray], target: Target) -> str:
+    """Refuses a file that gives something else for the pieces of a sequence than for the whole.
+
+    Args:
+        content: Bytes of the file.
+        samples: Samples `(samples, steps, ...)` by input name, of which a few are taken for the pieces of a sequence.
+        target: The target, on whose own runtime the pieces run as well, where it has one.
+
+    Returns:
+        What was found, for a note.
+
+    Raises:
+        ConversionError: The outputs differ.
+    """
+    pieces = {name: array[np.arange(PIECES) % len(array)] for name, array in samples.items()}
+    found = streams.in_pieces(content, pieces)
+    try:
+        whole = streams.at_once(content, pieces)
+        alike = all(_alike(whole[name], values) for name, values in found.items())
+    except ConversionError:
+        alike = False
+    if not alike:
+        raise ConversionError(
+            "in pieces the file gives something else than for the whole sequence: a layer that is not recurrent looks "
+            "at more than one step, as convolutions, pooling and attention over time do. Leave stateful out."
+        )
+    steps = next(iter(pieces.values())).shape[1]
+    return f"the state is kept from call to call: {PIECES} calls of {steps} steps{_on(target, content, pieces, found)}"
+
+
+def _on(target: Target, content: bytes, pieces: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> str:
+    """The end of the note, after the pieces have run on the target's own runtime."""
+    same = f" give what one of {PIECES * next(iter(pieces.values())).shape[1]} gives"
+    if target.stream is None:
+        return same
+    details: Mapping[str, Any] = Runner(content).outputs
+    here = {name: dequantize(values, details[name]) for name, values in found.items()}
+    snr = compare_outputs(here, target.stream(content, pieces))["snr_db"]
+    if snr < target.least_snr_db:
+        raise ConversionError(
+            f"target {target.name} gives something else than LiteRT for the pieces of a sequence (SNR {snr:.1f} dB). "
+            "Take another mode."
+        )
+    return f"{same}, and the same on {target.name}"
+
+
+def _alike(whole: np.ndarray, pieces: np.ndarray) -> bool:
+    """Whether the outputs for the pieces `(pieces, ...)` are those for the whole `(1, ...)`, or those of its end."""
+    ends = pieces[-1:] if whole.shape[1:] == pieces.shape[1:] else np.concatenate(list(pieces))[None]
+    if ends.shape != whole.shape:
+        return False
+    if whole.dtype.kind != "f":
+        return bool(np.array_equal(ends, whole))
+    return bool(np.abs(ends - whole).max() <= _TOLERANCE * max(float(np.abs(whole).max()), 1e-6))
