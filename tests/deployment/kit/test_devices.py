@@ -44,7 +44,7 @@ def test_the_targets_own_file_is_flashed_and_the_other_is_for_litert(result, tmp
     assert (kit.folder / "model.mine.tflite").read_bytes() == flashed
     assert (kit.model.flashed, kit.model.arena.measured) == (flashed, 5000)
     assert "model.mine.tflite" in (kit.folder / "c/run_int8_model.c").read_text()
-    assert "\na note.\n" in (kit.folder / "README.md").read_text()
+    assert "\nA note.\n" in (kit.folder / "README.md").read_text()
     itself = tfopt.export(folder / "model.tflite", tmp_path / "itself", {"pixels": x["pixels"][:2]}, target="tflite")
     assert itself.model.flashed == converted("digits", "int8")
     assert itself.model.arena.measured is None

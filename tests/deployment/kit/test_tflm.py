@@ -72,13 +72,14 @@ def test_the_golden_vectors_pass_on_tflm(tmp_path, name, settings):
     content, samples = file_of(name, settings)
     kit = tfopt.export(content, tmp_path / "kit", samples, name=name, golden=3)
     assert kit.warnings == ()
-    assert kit.model.golden.runtime == "TFLM's reference kernels"
+    assert kit.model.golden.runtime.startswith("TFLM's reference kernels (tflite-micro ")
     assert kit.model.golden.steps == 0
     compiled = CompiledKit(kit, tmp_path)
     assert compiled.content == content
     assert compiled.arena_bytes == kit.model.arena.bytes > kit.model.arena.measured
     assert compiled.failures(on_tflm(compiled)) == 0
     assert kit.model.golden.count == 3
+    assert kit.model.usage.stateful == ("UNIDIRECTIONAL_SEQUENCE_LSTM" in kit.model.ops)
     if kit.model.usage.stateful:  # as firmware that does not reset would have it
         assert compiled.failures(on_tflm(compiled, reset=False)) == 2
     values = [kit.model.golden.outputs[end.usage.name] for end in kit.model.outputs]
@@ -102,7 +103,7 @@ def bound(kit_of, tmp_path):
 
 
 @needs_compiler
-@pytest.mark.parametrize("stateful", [False, True])
+@pytest.mark.parametrize("stateful", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_cpp_for_tflm_compiles_strictly_and_passes_the_golden_vectors(bound, tmp_path, stateful):
     model, folder = bound(stateful)
     program = tmp_path / "golden"

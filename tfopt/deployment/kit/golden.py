@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ def run_golden(
         return Ran(litert, reason=str(error).rstrip("."))
     named = {name: _steps(run.outputs[name], detail) for name, detail in runner.outputs.items()}
     difference = _difference(outputs, named)
-    golden = Golden(inputs, _by_vector(named, runner.batch), "TFLM's reference kernels", words, 0, difference)
+    golden = Golden(inputs, _by_vector(named, runner.batch), _kernels(), words, 0, difference)
     return Ran(golden, run.arena_bytes)
 
 
@@ -110,6 +111,11 @@ def _fitting(feeds: Arrays, batch: int, count: int) -> int:
     have = len(next(iter(feeds.values()))) // batch
     each = sum(values[:1].size for values in feeds.values()) * batch
     return max(min(have, count, MOST_NUMBERS // max(each, 1)), 1)
+
+
+def _kernels() -> str:
+    """TFLM's runtime in words, with its release."""
+    return f"TFLM's reference kernels (tflite-micro {version('tflite-micro')})"
 
 
 def _taken(samples: Arrays | np.ndarray, rows: np.ndarray) -> Arrays | np.ndarray:

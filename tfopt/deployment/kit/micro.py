@@ -13,7 +13,7 @@ from tfopt.tflite.ops import facts_of
 
 # What a build of TFLM needs for custom ops.
 _NEEDS = {
-    "TFLM_DECODE": "TFLM_DECODE decodes kernels into the arena: a TFLM of 2026 or later has it.",
+    "TFLM_DECODE": "TFLM_DECODE decodes kernels into the arena. It is a young op: a TFLM that has it has AddDecode().",
     "ethos-u": "ethos-u is the part for the NPU: build TFLM with CO_PROCESSOR=ethos_u and link Arm's driver. Without "
     "them AddEthosU() registers nothing, and setup fails.",
 }

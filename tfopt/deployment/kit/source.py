@@ -203,7 +203,9 @@ def _forms(artifact: Artifact) -> Mapping[str, DeviceForm]:
                 f"a kit takes the file for {one.target} as it was made, and {artifact.name}/{one.file} was changed or "
                 f"is gone. Run the recipe again. Received: {path}."
             )
-        found[one.target] = DeviceForm(one.target, path, one.figures, tuple(f"{note}." for note in one.notes))
+        found[one.target] = DeviceForm(
+            one.target, path, one.figures, tuple(f"{note[:1].upper()}{note[1:]}." for note in one.notes)
+        )
     return found
 
 
