@@ -48,7 +48,6 @@ CASES = {
     ),
     "usage": (with_details(Usage), "## made: how to use the file"),
     "on_targets": (with_details(FilesOnTargets), "## made: which file is best where"),
-    "kits": (with_details(ExportedKits), "## made: kits to flash"),
     "latency": (with_details(Latencies), "## made: latency and memory"),
     "device_files": (with_details(DeviceFiles), "## made: on board"),
     "on_target": (
@@ -56,6 +55,7 @@ CASES = {
         "## made: on LiteRT for Microcontrollers",
     ),
     "decoded_kernels": (with_details(DecodedKernels), "## made: kernels decoded on TFLM"),
+    "kits": (with_details(ExportedKits), "## made: kits to flash"),
     "weights": (with_details(WeightsByLayer), "## made: weights by layer"),
     "audit": (with_details(Audit), "## made: bytes by layer"),
     "weight_histograms": (with_details(WeightsByLayer), "## made: histograms of weights"),

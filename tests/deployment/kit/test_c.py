@@ -1,5 +1,6 @@
 """The C of a kit: compiled strictly, its array, its grids, and what its golden vectors let pass."""
 
+import dataclasses
 import re
 import subprocess
 
@@ -10,6 +11,7 @@ from tests.deployment.conftest import converted
 from tests.deployment.kit.compiled_kit import STRICT, CompiledKit, gcc
 from tests.deployment.kit.conftest import needs_gcc
 from tfopt.deployment.kit.c_names import c_number, c_string, comment_text, end_names, prefix_of, string_literal
+from tfopt.deployment.kit.readme import readme
 from tfopt.recipe.details.usage import TensorUsage
 from tfopt.tflite.interpreter import Runner, quantize_samples
 
@@ -118,6 +120,14 @@ def test_the_example_of_the_readme_compiles(kit_of, tmp_path, monkeypatch):
     [code] = re.findall(r"```c\n(.*?)```", (kit.folder / "README.md").read_text(), re.DOTALL)
     (tmp_path / "example.c").write_text(f"void infer(const float *);\n{code}")
     gcc(*STRICT, f"-I{kit.folder}/c", "-c", tmp_path / "example.c", "-o", tmp_path / "example.o")
+
+
+def test_the_example_of_a_model_that_streams_goes_on_with_its_state(kit_of):
+    model = kit_of("digits").model
+    streaming = dataclasses.replace(model, usage=dataclasses.replace(model.usage, stateful=True, streams=True))
+    text = readme(streaming, {})
+    assert "if (digits_tflm_invoke(inputs, outputs) != 0) return;" in text
+    assert "`digits_tflm_reset` sets it back where a new sequence begins." in text
 
 
 def test_the_header_serves_cpp_too(kit_of, tmp_path):

@@ -47,7 +47,7 @@ def _flash(model: KitModel) -> Iterator[str]:
         return
     yield f"1. In CMake: `set({macro}_TFLM your_tflm_target)`, `add_subdirectory(kit)`, and link `{prefix}_tflm`; or"
     yield "   compile the files of `c/` with your own build."
-    yield f"2. Call `{prefix}_tflm_setup()` once, and `{prefix}_tflm_run` for each inference:"
+    yield f"2. Call `{prefix}_tflm_setup()` once, and `{_call(model)}` for each inference:"
     yield ""
     yield "```c"
     yield from _example(model)
@@ -67,8 +67,14 @@ def _flash(model: KitModel) -> Iterator[str]:
     if model.usage.stateful:
         yield (
             f"\nThe model keeps state from run to run. `{prefix}_tflm_run` resets it first; `{prefix}_tflm_invoke` "
-            f"goes on with it, and `{prefix}_tflm_reset` sets it back."
+            f"goes on with it, and `{prefix}_tflm_reset` sets it back"
+            f"{' where a new sequence begins' if model.usage.streams else ''}."
         )
+
+
+def _call(model: KitModel) -> str:
+    """The function of an inference: one that goes on with the state of a model that streams."""
+    return f"{model.prefix}_tflm_{'invoke' if model.usage.streams else 'run'}"
 
 
 def _example(model: KitModel) -> Iterator[str]:
@@ -91,7 +97,8 @@ def _example(model: KitModel) -> Iterator[str]:
         yield "  }"
     yield f"  const void *inputs[{macro}_INPUTS] = {{{', '.join(f'in_{end.name}' for end in model.inputs)}}};"
     yield f"  void *outputs[{macro}_OUTPUTS] = {{{', '.join(f'out_{end.name}' for end in model.outputs)}}};"
-    yield f"  if ({prefix}_tflm_run(inputs, outputs, 0) != 0) return;"
+    arguments = "inputs, outputs" if model.usage.streams else "inputs, outputs, 0"
+    yield f"  if ({_call(model)}({arguments}) != 0) return;"
     for end in model.outputs:
         if end.usage.quantized:
             yield f"  // {prefix}_out_{end.name}_dequantize(out_{end.name}[i]) is a number of the model"

@@ -29,4 +29,4 @@ def blocks(artifact: Artifact) -> list[Block]:
     return [Heading(f"{artifact.name}: kits to flash"), table, *missing]
 
 
-SECTION = Section("kits", "Kits to flash", rank=15, of_artifact=blocks)
+SECTION = Section("kits", "Kits to flash", rank=20, of_artifact=blocks)
