@@ -10,7 +10,7 @@ from tfopt.targets import microcontrollers
 from tfopt.targets.decoding.decoded_file import decoded
 from tfopt.tflite.benchmark import measure
 
-SHOWN = 20
+SHOWN = 4
 DIGITS = {"metric": 4, "accuracy": 4, " ms": 3, " dB": 1}
 
 
@@ -23,19 +23,28 @@ def litert(content, repeats=3):
     return {"LiteRT us": 1e6 * min(found)}
 
 
-def tflm(content, x, words="TFLM"):
-    """Flash, arena and microseconds of the portable kernels on this machine, without those of a microcontroller."""
-    run = microcontrollers.run(content, x[:SHOWN])
+def tflm(content, x, decodings=None):
+    """Flash, arena and microseconds on TFLM, with its portable kernels and on this machine.
+
+    Args:
+        content: Bytes of the file.
+        x: Samples, of which a few are run.
+        decodings: Settings, by what the table calls them, of files with kernels that are decoded, whose outputs have to
+            be those of the plain one.
+    """
+    plain = microcontrollers.run(content, x[:SHOWN])
+    found = _named("TFLM", content, plain)
+    for words, settings in (decodings or {}).items():
+        small = decoded(content, settings).content
+        run = plain if small == content else microcontrollers.run(small, x[:SHOWN])
+        if not all(np.array_equal(plain.outputs[name], run.outputs[name]) for name in plain.outputs):
+            raise AssertionError("the file with decoded kernels computes something else")
+        found |= _named(words, small, run)
+    return found
+
+
+def _named(words, content, run):
     return {f"{words} flash": len(content), f"{words} arena": run.arena_bytes, f"{words} us": run.microseconds}
-
-
-def tflm_decoded(content, x, words="decoded", settings=None):
-    """The same of the file with kernels that are decoded, whose outputs are those of the plain one."""
-    small = decoded(content, settings).content
-    plain, other = (microcontrollers.run(each, x[:SHOWN]).outputs for each in (content, small))
-    if not all(np.array_equal(plain[name], other[name]) for name in plain):
-        raise AssertionError("the decoded file computes something else")
-    return tflm(small, x, words)
 
 
 def ethos_u(content, target):

@@ -33,8 +33,8 @@ from tfopt.tflite.benchmark import sizes
 from tfopt.tflite.interpreter import Runner
 
 VALUES = 16
-# The largest kernel that is decoded where RAM is scarce, in bytes.
-SMALL = 16 * 1024
+# All kernels that a coding makes smaller, or those that take little RAM.
+DECODINGS = {"decoded": Decode(), "small decoded": Decode(ram="16 KB")}
 
 
 @dataclass(frozen=True)
@@ -171,9 +171,7 @@ def measured(files, net, test):
         outputs = next(iter(Runner(content)(x).values()))
         rows[words.format(sparsity=net.sparsity)] = (
             {"metric": net.metric(outputs, x, y), "raw": len(content), "gzip": sizes(files[way])["gzip_bytes"]}
-            | costs.tflm(content, x)
-            | costs.tflm_decoded(content, x)
-            | costs.tflm_decoded(content, x, "small decoded", Decode(ram=SMALL))
+            | costs.tflm(content, x, DECODINGS)
             | costs.ethos_u(content, "ethos-u55-128")
             | costs.ethos_u(content, "ethos-u85-256")
             | costs.litert(content)

@@ -208,7 +208,7 @@ def executions(rounds):
     print(f"{'executions':12} {'XLA':>6} {'steps':>6} {'an epoch':>12}   ratio   same bits")
     epochs = max(rounds // 3, 3)
     for name, net in NETS.items():
-        x, y = samples(net.shape, 46 * net.batch)
+        x, y = samples(net.shape, 40 * net.batch)
         held = Split(x[: net.batch], y[: net.batch])
         for jit in (False, True):
             first = None

@@ -167,6 +167,20 @@ def test_several_steps_in_one_execution_and_xla_come_to_the_same(data, tmp_path)
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("asked", "samples"), [(3, 64 * 4), (4, 64 * 4), (9, 64 * 3 + 1), (5, 64 * 3)])
+def test_no_execution_reaches_into_the_next_epoch(asked, samples, tmp_path):
+    x = np.random.default_rng(0).normal(size=(samples, 8, 8, 1)).astype(np.float32)
+    split = Split(x, np.arange(samples) % 4)
+    steps, seen = -(-samples // 64), []
+    model = net(eagerly=False, convolution=False)
+    runtime = Runtime(steps_per_execution=asked, tensorboard=False)
+    settings = FitSettings(epochs=3, optimizer="sgd", devices=Devices(runtime), batch_size=64)
+    count = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: seen.append(int(model.optimizer.iterations)))
+    trainer.fit(model, Data(split, split, split), settings, tmp_path, [count])
+    assert seen == [steps, 2 * steps, 3 * steps]
+    assert model.steps_per_execution == max(n for n in range(1, asked + 1) if steps % n == 0)
+
+
 def test_every_training_leaves_logs_for_tensorboard_and_a_profile_if_asked_for(data, tmp_path):
     for name, runtime in (("a", {}), ("b", {"tensorboard": False}), ("c", {"profile": (2, 3)})):
         settings = FitSettings(epochs=1, batch_size=64, optimizer="sgd", devices=Devices(Runtime(**runtime)))

@@ -63,14 +63,22 @@ class Devices:
         """The scope of the strategy, in which variables have to be made."""
         return self.strategy.scope() if self.strategy is not None else contextlib.nullcontext()
 
-    def compile_arguments(self) -> dict[str, Any]:
-        """The arguments of `compile` that the runtime sets: XLA and steps per execution."""
+    def compile_arguments(self, steps_per_epoch: int) -> dict[str, Any]:
+        """The arguments of `compile` that the runtime sets: XLA and steps per execution.
+
+        Keras runs whole executions: one that reaches beyond the end of an epoch takes steps of the next, so that the
+        epoch's validation and checkpoint come too late. Only divisors of the steps of an epoch leave no such rest.
+
+        Args:
+            steps_per_epoch: Training steps of an epoch.
+        """
         runtime = self.runtime
         given: dict[str, Any] = {}
         if runtime.jit != "auto":
             given["jit_compile"] = runtime.jit
-        if runtime.steps_per_execution > 1:
-            given["steps_per_execution"] = runtime.steps_per_execution
+        at_once = next(n for n in range(runtime.steps_per_execution, 0, -1) if steps_per_epoch % n == 0)
+        if at_once > 1:
+            given["steps_per_execution"] = at_once
         return given
 
     @contextlib.contextmanager

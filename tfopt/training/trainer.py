@@ -191,7 +191,7 @@ def training_setup(
         with devices.scope():
             arguments = compile_arguments(model, settings, steps_per_epoch)
             arguments["optimizer"] = devices.optimizer(change(arguments["optimizer"]))
-            copy.compile(**{**arguments, **devices.compile_arguments()})
+            copy.compile(**{**arguments, **devices.compile_arguments(steps_per_epoch)})
             copy.optimizer.build(copy.trainable_variables)  # a step that makes its variables is traced twice
         stack.enter_context(rated(copy, settings.rates))
         yield copy
