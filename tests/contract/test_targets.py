@@ -78,7 +78,8 @@ def test_a_target_runs_the_modes_that_it_says(prepared, name, mode):
     if target.cost is not None:
         assert made.on_target.cost.figures.items() <= made.figures.items()
         assert all(value > 0 for value in made.on_target.cost.figures.values())
-        assert made.on_target.layers[0].layer
+        assert all(layer.layer for layer in made.on_target.layers)
+        assert bool(made.on_target.layers) == bool(made.on_target.cost.operators)
 
 
 def test_a_file_that_gives_something_else_on_its_target_is_refused(prepared):
