@@ -59,8 +59,9 @@ def own_file(export: Export, file: Path) -> Path | None:
     """Where the own file of a target will lie beside a `.tflite`; None where it takes that itself."""
     from tfopt.recipe.export import TARGETS
 
-    suffix = TARGETS[export.target].suffix
-    return file.with_name(f"{file.stem}.{suffix}.tflite") if suffix else None
+    target = TARGETS[export.target]
+    made = target.suffix and (export.decode is not None or not target.decodes)
+    return file.with_name(f"{file.stem}.{target.suffix}.tflite") if made else None
 
 
 def device_lines(converted: Conversion, file: Path) -> list[str]:
