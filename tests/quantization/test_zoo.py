@@ -44,7 +44,7 @@ OUTCOMES = {
     "lstm": ("yes", "yes", "yes, unrolled"),
     "gru": ("yes", "yes", "yes, unrolled"),
     "bidirectional lstm": ("yes", "yes", "yes, unrolled, but REVERSE_V2"),
-    "lstm of unknown length": ("yes", "yes", "yes, but WHILE"),
+    "lstm of unknown length": ("yes", "yes", "yes"),
     "lstm unrolled": ("yes", "yes", "yes"),
     "gru unrolled": ("yes", "yes", "yes"),
     "conv lstm2d": ("yes", "yes", "yes, unrolled"),

@@ -284,6 +284,18 @@ def test_a_process_that_dies_is_one_line(files, tmp_path, monkeypatch, capfd, en
     assert capfd.readouterr() == ("", "")
 
 
+@needs_tflm
+def test_a_file_that_never_ends_is_one_line(files, tmp_path, monkeypatch):
+    """A stand-in for the package, which uses up the time that it is given."""
+    limit = "import os, resource, signal\nif resource.getrlimit(resource.RLIMIT_CPU)[0] == 300:\n"
+    (tmp_path / "tflite_micro").mkdir()
+    (tmp_path / "tflite_micro" / "__init__.py").write_text(f"{limit}    os.kill(os.getpid(), signal.SIGXCPU)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(ConversionError, match=r"does not come to an end within 300 s.*recurrent: fused") as caught:
+        microcontrollers.run(files["int8"], samples(1))
+    one_line(caught)
+
+
 def test_a_missing_package_is_one_line_with_the_command(files, monkeypatch):
     monkeypatch.setitem(sys.modules, "tflite_micro", None)
     with pytest.raises(InputError, match=r"pip install 'tfopt\[tflm\]'") as caught:

@@ -7,6 +7,7 @@ TFLM's C++ may end the process that it runs in, so it gets one of its own, which
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -28,6 +29,8 @@ from tfopt.errors import ConversionError, InputError
 from tfopt.output_capture import captured
 
 ARENA_ALIGNMENT = 16
+# Seconds of the processor's time that TFLM may take for the samples of one file: some loops never end there.
+CPU_SECONDS = 300
 # Files whose arena is remembered.
 KEPT_ARENAS = 64
 # Timed runs of a file: so many at least, and up to so many or so long.
@@ -187,7 +190,12 @@ def _reason(content: bytes, log: str, code: int) -> str:
             types = f" of {', '.join(tensor.dtype for tensor in mine.inputs)}" if mine else ""
             return f"TFLM cannot run {node[1]}{types}: {cause}"
     said = ([line for line in lines if line not in _GENERAL] or lines or ["it gave no reason."])[-1]
-    if name := subprocesses.killing_signal(code):
+    if (name := subprocesses.killing_signal(code)) == "SIGXCPU":
+        return (
+            f"TFLM does not come to an end within {CPU_SECONDS} s of computing on a file of the ops {names}: "
+            "some loops run for ever there. Of recurrent layers, write recurrent: fused or unrolled."
+        )
+    if name:
         return f"TFLM crashed ({name}) on a file of the ops {names}: {said}"
     return f"TFLM cannot run a file of the ops {names}: {said}"
 
@@ -287,6 +295,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("outputs", type=Path, help="the .npz to write: arrays by output number")
     parser.add_argument("--keep-state", action="store_true", help="the samples are the pieces of one sequence")
     chosen = parser.parse_args(arguments)
+    with contextlib.suppress(ImportError, ValueError, OSError):  # where there are no such limits, there are none
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     with np.load(chosen.samples) as arrays:
         feeds = {int(place): arrays[place] for place in arrays.files}
     try:

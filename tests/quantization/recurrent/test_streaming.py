@@ -1,6 +1,7 @@
 """Files that take a sequence in pieces: the outputs of the whole, on LiteRT and TFLM, and what cannot be one."""
 
 import functools
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ from keras import layers
 
 from tests.quantization.recurrent.recurrent_nets import STEPS, built, chain, needs_tflm, on_tflm, snr_db
 from tfopt.deployment.file_usage import usage
+from tfopt.deployment.snippet import snippet
 from tfopt.errors import ConversionError, ModelError, RecipeError
 from tfopt.quantization.conversion import convert_with_notes
 from tfopt.recipe.export import Export
@@ -127,3 +129,22 @@ def test_a_whole_sequence_to_a_run_is_told_to_be_reset():
     content = convert_with_notes(model, Export(recurrent="fused"), samples, "metric").content
     found = usage(content)
     assert (found.stateful, found.streams, found.resets) == (True, False, True)
+
+
+@pytest.mark.parametrize(
+    ("language", "reset"),
+    [
+        ("python", "reset_all_variables"),
+        ("c++", "TfLiteInterpreterResetVariableTensors"),
+        ("kotlin", "resetVariableTensors"),
+        ("tflm", "Reset()"),
+    ],
+)
+def test_the_code_around_a_stream_resets_where_a_sequence_begins_and_any_other_before_each_run(language, reset):
+    model, samples = built("last step")
+    found = usage(convert_with_notes(model, Export(recurrent="fused"), samples, "metric").content)
+    told = [line for line in snippet(found, language).splitlines() if reset in line]
+    assert told
+    assert not any("carries a sequence on" in line for line in told)
+    [told] = [line for line in snippet(replace(found, streams=True), language).splitlines() if reset in line]
+    assert "where a new one begins" in told
