@@ -323,7 +323,7 @@ def test_inspect_names_loops_and_foreign_ops(command, tmp_path):
 
     model = keras.Sequential([layers.Input((5, 3)), layers.LSTM(4)])
     model.save(tmp_path / "lstm.keras")
-    assert command("convert", "lstm.keras", "--mode", "float32", "-o", "loop.tflite")[0] == 0
+    assert command("convert", "lstm.keras", "--mode", "float32", "--recurrent", "loop", "-o", "loop.tflite")[0] == 0
     assert "loops and branches: WHILE" in command("inspect", "loop.tflite")[1]
 
     spec = tf.TensorSpec((1, 4, 4, 4, 1), tf.float32)

@@ -281,7 +281,7 @@ def test_a_sparse_tensor_has_as_many_values_and_zeros_as_the_kernel_it_stands_fo
 
 def test_what_is_inside_a_loop_is_in_another_graph_than_the_loop():
     model = keras.Sequential([layers.Input((6, 3)), layers.LSTM(5), layers.Dense(2)])
-    ops = read(convert(model, "float32")).ops
+    ops = read(convert(model, "float32", recurrent="loop")).ops
     inside = {op.name: op.graph for op in ops if op.graph}
     assert {op.name for op in ops if not op.graph} >= {"WHILE", "FULLY_CONNECTED"}
     assert {"LESS", "LOGISTIC", "TANH"} <= set(inside)

@@ -104,7 +104,7 @@ class BatchInterpreter:
         expected = self._runner.quantized(few)
         for time_major in (False, True):
             model, self._model = self._model or flatbuffer.parse(self._content), None  # which opening changes
-            wide, found = _tried(with_open_batch(model, time_major), few, self._runner, self._width)
+            wide, found = _tried(with_open_batch(model, time_major, self._width), few, self._runner, self._width)
             if wide is not None and _same(expected, found):
                 return wide
         return _Run(self._content, self._runner, self._runner.batch)

@@ -12,7 +12,7 @@ from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import tensor_details
 
 
-def with_open_batch(model: Any, time_major: bool = False) -> bytes:
+def with_open_batch(model: Any, time_major: bool = False, width: int = 1) -> bytes:
     """The file with an open batch dimension: its reshapes of one sample become those of any number.
 
     The converter writes reshapes by what they do to one sample, where those of several are something else: a 1 that
@@ -22,8 +22,12 @@ def with_open_batch(model: Any, time_major: bool = False) -> bytes:
     Args:
         model: The parsed file, which is changed.
         time_major: Whether a 1 that is put in front stands for time, as in the loop of a recurrent layer.
+        width: How many samples a variable has a state for, which no input resizes.
     """
     for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            if tensor.isVariable and len(tensor.shape) > 1 and tensor.shape[0] == 1:
+                tensor.shape = np.array([width, *tensor.shape[1:]], np.int32)
         for op in graph.operators:
             code = model.operatorCodes[op.opcodeIndex]
             if flatbuffer.builtin_operator(code) == schema.BuiltinOperator.RESHAPE and len(op.inputs) > 1:
