@@ -14,7 +14,8 @@ from tfopt.models.attachment import AttachedCallback, refuse_combinations
 from tfopt.models.layers import replaced_by
 from tfopt.models.left_alone import warn_of
 from tfopt.optimizers.closure import needs_closure
-from tfopt.quantization.aware.session import QATSession, Resemblance, check_settings
+from tfopt.quantization.aware.resemblance import Resemblance
+from tfopt.quantization.aware.session import QATSession, check_settings
 from tfopt.quantization.conversion import Conversion, warn
 from tfopt.recipe.export import Export
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -13,42 +13,25 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.errors import InputError, ModelError, TfoptWarning
-from tfopt.metrics import compare_outputs
-from tfopt.models import signature
-from tfopt.models.constraints import HeldConstraint, SharedValueConstraint, ZeroConstraint, own_constraint
-from tfopt.models.layers import prunable, replaced_by, walk
+from tfopt.models.constraints import HeldConstraint
+from tfopt.models.layers import replaced_by, walk
 from tfopt.models.left_alone import has_kernel, warn_of
 from tfopt.models.requirements import check_call, check_weights
 from tfopt.quantization.aware import fake_quant
-from tfopt.quantization.aware.scheme import QuantizationScheme, distinct_constants, make_scheme
+from tfopt.quantization.aware.held_weights import held_weights, let_go
+from tfopt.quantization.aware.resemblance import Resemblance, resemblance
+from tfopt.quantization.aware.scheme import distinct_constants, make_scheme
 from tfopt.quantization.aware.simulation import Simulation
 from tfopt.quantization.aware.tensor_matching import parts
-from tfopt.quantization.calibration import as_range
+from tfopt.quantization.aware.trained_ranges import activation_ranges, kernel_ranges
 from tfopt.quantization.calibration_data import collect_samples
-from tfopt.quantization.clustered_kernels import codebook
 from tfopt.quantization.conversion import Conversion, finish, warn
 from tfopt.quantization.input_range import input_range_warnings
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import JudgedBy, PreparedModel
 from tfopt.quantization.unrolling import unrolled
-from tfopt.quantization.weight_matching import stored_kernels
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.export import MODES, TRAINED_RANGES, Export
-from tfopt.tflite.interpreter import Runner
-
-
-@dataclass(frozen=True)
-class Resemblance:
-    """How closely a file's outputs agree with those of the model in quantization-aware training.
-
-    Args:
-        steps: Largest difference of an output, in steps of the output's scale; where the output is not quantized, in
-            units of 1/255 of its range.
-        agreement: Fraction of samples, 0-1, with the same largest output; 1 for outputs of one value.
-    """
-
-    steps: float
-    agreement: float
 
 
 class QATSession:
@@ -131,35 +114,13 @@ class QATSession:
             return
         self.attached = True
         try:
-            self._hold()
+            self._held = held_weights(self.model, self.holder)
             self._simulation.attach()
             if not self._started:
                 self.begin()
         except BaseException:
             self.strip()
             raise
-
-    def _hold(self) -> None:
-        """Keeps zeros of pruned kernels and shared values of clustered kernels during training."""
-        with self.model.distribute_strategy.scope():
-            for place in walk(self.model):
-                for kernel in prunable(place, asked=True):
-                    weights = np.asarray(kernel.variable.value.numpy())
-                    own = own_constraint(kernel, self.holder)
-                    if codebook(kernel):
-                        values, numbers = np.unique(weights, return_inverse=True)
-                        indices = np.where(weights == 0, -1, numbers.reshape(weights.shape))
-                        held: HeldConstraint = (
-                            SharedValueConstraint(indices, own, self.holder)
-                            if len(values) > 1
-                            else ZeroConstraint(weights != 0, own, self.holder)
-                        )
-                    elif weights.any() and not weights.all():
-                        held = ZeroConstraint(weights != 0, own, self.holder)
-                    else:
-                        continue
-                    kernel.variable.constraint = held
-                    self._held.append((kernel.variable, held))
 
     def begin(self) -> None:
         """Resets the ranges to those of the calibration samples."""
@@ -184,9 +145,7 @@ class QATSession:
     def strip(self) -> None:
         """Restores the model's own computation; the trained weights stay."""
         if self.attached:
-            for variable, held in self._held:
-                if variable.constraint is held:
-                    variable.constraint = held.own
+            let_go(self._held)
             self._held = []
             self._simulation.detach()
             self.attached = False
@@ -260,7 +219,8 @@ class QATSession:
                 variable.assign(fake_quant.table(tf.convert_to_tensor(variable.value), bits))
             prepared, unrolled = self._prepared()
             now = make_scheme(prepared, unrolled)
-            ranges = {**self._ranges(prepared, now), **self._kernel_ranges(prepared, now)}
+            trained = activation_ranges(prepared, self.scheme, now, self.observer.ranges())
+            ranges = {**trained, **kernel_ranges(prepared, self.scheme, now, self.observer.steps())}
             prepared = prepared.with_ranges(ranges).judged(judged_by)
             conversion = finish(prepared, prepared.quantized())
             told = () if vars(self).get("warnings") else input_range_warnings(self.model, self.samples)
@@ -291,23 +251,13 @@ class QATSession:
             samples: Inputs `(samples, ...)`, or a dict of such arrays; the calibration samples if not given.
         """
         taken = self.samples if samples is None else samples
-        if not isinstance(taken, Mapping):
-            taken = {next(iter(Runner(content).inputs)): taken}
-        runner, attached = Runner(content), self.attached
+        attached = self.attached
         self.attach()
         try:
-            outputs = signature.call(self.model, taken)
+            return resemblance(self.model, content, taken)
         finally:
             if not attached:
                 self.strip()
-        ours = {name: np.asarray(keras.ops.convert_to_numpy(value)) for name, value in outputs.items()}
-        theirs = runner(dict(taken))
-        steps, agreement = 0.0, 1.0
-        for (name, mine), detail in zip(ours.items(), runner.outputs.values(), strict=True):
-            step = float(detail["quantization"][0]) or max(float(np.ptp(mine)), 1e-9) / 255
-            steps = max(steps, float(np.abs(mine - theirs[name]).max()) / step)
-            agreement = min(agreement, compare_outputs({name: mine}, {name: theirs[name]}).get("agreement", 1.0))
-        return Resemblance(steps, agreement)
 
     def _variable(self, grid: Any) -> Any:
         return vars(self.parts[grid.part].computes)[grid.attribute]
@@ -315,46 +265,6 @@ class QATSession:
     def _prepared(self) -> tuple[PreparedModel, bool]:
         """The model converted to float32, and whether its loops are unrolled."""
         return unrolled(prepare(self.model, self.export, self._calibration, recurrent="loop"))
-
-    def _ranges(self, prepared: PreparedModel, now: QuantizationScheme) -> dict[str, Any]:
-        """The trained ranges by tensor name; calibrated ones for tensors that were not trained."""
-        at: dict[Any, int] = {**self.scheme.points, **self.scheme.inputs}
-        seen = {self.scheme.grids[number].name for number in at.values()}
-        trained = {name: ends for name, ends in self.observer.ranges().items() if name in seen}
-        known: dict[int, tuple[float, float]] = {}
-        for place, number in (*now.points.items(), *now.inputs.items()):
-            name = self.scheme.grids[at[place]].name if place in at else now.grids[number].name
-            if name in trained:
-                known[number] = trained[name]
-        found = prepared.extremes.ranges("minmax")
-        for name, number in now.tensors.items():
-            if number in known:
-                found[name] = as_range(*known[number])
-        return found
-
-    def _kernel_ranges(self, prepared: PreparedModel, now: QuantizationScheme) -> dict[str, Any]:
-        """Ranges of kernels whose scale is not set by their largest weight."""
-        steps = self.observer.steps()
-        numbers = {id(part.computes): part.number for part in parts(prepared.model)}
-        grids = {(grid.part, grid.attribute): grid for grid in self.scheme.kernels}
-        found: dict[str, Any] = {}
-        for one in stored_kernels(prepared.source):
-            name = (numbers[id(one.kernel.place.layer)], one.kernel.attribute)
-            grid = grids.get(name)
-            if grid is None or not grid.symmetric or (name not in steps and not grid.shared):
-                continue
-            weights = np.abs(np.asarray(one.kernel.variable.value.numpy()))
-            reach = steps[name] * (2 ** (grid.bits - 1) - 1) if name in steps else weights.max()
-            shape = [size if axis in one.axes else 1 for axis, size in enumerate(weights.shape)]
-            channels = np.broadcast_to(reach, shape).ravel() * np.abs(one.factors)
-            constant = prepared.source.constants[one.constant]
-            if one.constant in now.per_channel:
-                wide = channels.reshape([-1 if axis == one.channels else 1 for axis in range(constant.ndim)])
-            else:
-                wide = np.full((1,) * constant.ndim, channels.max())
-            wide = wide.astype(np.float32)
-            found[one.constant] = {"min": -wide, "max": wide}
-        return found
 
 
 Awareness = QATSession  # its name in version 0.1.0
