@@ -9,8 +9,8 @@ import tensorflow as tf
 from tests.quantization import zoo
 from tfopt.errors import DataError
 from tfopt.quantization import quantize_aware, ranges
+from tfopt.quantization.aware.grids import Grid
 from tfopt.quantization.aware.observers import RangeObserver
-from tfopt.quantization.aware.scheme import Grid
 from tfopt.quantization.calibration import ActivationExtremes
 from tfopt.recipe.export import RANGES, TRAINED_RANGES, Export
 from tfopt.stages.qat import Qat

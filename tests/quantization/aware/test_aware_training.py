@@ -15,7 +15,7 @@ from tfopt.data.splits import Data, Split
 from tfopt.errors import InputError, ModelError
 from tfopt.quantization import quantize_aware
 from tfopt.quantization.aware import fake_quant
-from tfopt.quantization.aware.scheme import Grid, KernelGrid
+from tfopt.quantization.aware.grids import Grid, KernelGrid
 from tfopt.recipe.export import TRAINED_RANGES
 from tfopt.training import trainer
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfopt.quantization.aware.grids import Grid
 from tfopt.quantization.aware.observers import RangeObserver, extremes_of_all
-from tfopt.quantization.aware.scheme import Grid
 
 
 class AveragedRanges(RangeObserver):

@@ -14,8 +14,9 @@ from tfopt.models.attachment import AttachedCallback, refuse_combinations
 from tfopt.models.layers import replaced_by
 from tfopt.models.left_alone import warn_of
 from tfopt.optimizers.closure import needs_closure
+from tfopt.quantization.aware.requirements import check_settings
 from tfopt.quantization.aware.resemblance import Resemblance
-from tfopt.quantization.aware.session import QATSession, check_settings
+from tfopt.quantization.aware.session import QATSession
 from tfopt.quantization.conversion import Conversion, warn
 from tfopt.recipe.export import Export
 

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.quantization.aware import fake_quant
+from tfopt.quantization.aware.grids import Grid, KernelGrid
 from tfopt.quantization.aware.observers import RangeObserver, mean_variable
-from tfopt.quantization.aware.scheme import Grid, KernelGrid
 from tfopt.quantization.weight_matching import shape_of_scales
 
 _FAR = 1e30

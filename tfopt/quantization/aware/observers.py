@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.quantization.aware import fake_quant
-from tfopt.quantization.aware.scheme import Grid, KernelGrid
+from tfopt.quantization.aware.grids import Grid, KernelGrid
 
 
 class RangeObserver:

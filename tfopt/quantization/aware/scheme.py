@@ -13,63 +13,17 @@ from typing import Any
 
 import keras
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
-from tfopt.quantization import quantizer
+from tfopt.quantization.aware.grids import Grid, KernelGrid
 from tfopt.quantization.aware.tensor_matching import Point, match, parts
-from tfopt.quantization.calibration import as_range
+from tfopt.quantization.aware.trial import Trial
 from tfopt.quantization.clustered_kernels import codebook
 from tfopt.quantization.float_conversion import FloatModel
-from tfopt.quantization.masks import Masked
 from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.quantization.weight_matching import StoredKernel, operands, stored_kernels, unknown_kernels
-from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op, read
 
-# Ranges of the trial: the first, wider than any that an op fixes, and how much wider each is than the one before.
-_LEAST, _STEP = 2.0, 1e-2
-_BITS = {schema.TensorType.INT8: 8, schema.TensorType.INT16: 16}
-_KERNEL_BITS = {schema.TensorType.INT4: 4, schema.TensorType.INT8: 8}
 _ON_TABLE = "it is on the grid of a table of embeddings, which moves: training does not round it"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The quantization of one activation, or of several that share a range.
-
-    Args:
-        name: The tensor of the float file whose range sets the scale.
-        bits: 8 or 16; with 16 the zero point is 0.
-        fixed: The range where the op fixes it, such as 0 to 1 after a softmax.
-        masked: What is known of its values that a mask puts out of play.
-    """
-
-    name: str
-    bits: int
-    fixed: tuple[float, float] | None = None
-    masked: Masked | None = None
-
-
-@dataclass(frozen=True)
-class KernelGrid:
-    """The quantization of a kernel.
-
-    Args:
-        part: The number of the layer in `parts`.
-        attribute: Name of the layer's attribute that holds the kernel.
-        bits: 4 or 8; 16 for elementwise operands where activations have 16.
-        axes: Axes with one scale per index (per-channel); empty for one scale (per-tensor).
-        shared: Whether the kernel is clustered: it has so few distinct values that they must stay distinct.
-        symmetric: Whether the zero point is 0; embedding tables and elementwise operands are quantized as activations
-            are.
-    """
-
-    part: int
-    attribute: str
-    bits: int
-    axes: tuple[int, ...]
-    shared: bool = False
-    symmetric: bool = True
 
 
 @dataclass(frozen=True)
@@ -138,14 +92,9 @@ def make_scheme(prepared: PreparedModel, unrolled: bool = False) -> Quantization
     Raises:
         ConversionError: The quantizer refuses the model.
     """
-    source, export = prepared.source, prepared.export
+    source = prepared.source
     names = list(dict.fromkeys(t.name for op in source.ops for t in (*op.inputs, *op.outputs) if _computed(t)))
-    reach = {name: _LEAST + _STEP * number for number, name in enumerate(names)}
-    ranges = {name: as_range(-r, r) for name, r in reach.items()}
-    content = quantizer.quantize(
-        source, export.mode, ranges, prepared.assigned.precisions, export.io, None, export.scales
-    )
-    trial = _Trial(content, names)
+    trial = Trial(prepared, names)
     found = {name: grid for name in names if (grid := trial.grid(name)) is not None}
     found = {name: _masked(grid, prepared) for name, grid in found.items()}
     grids = list(dict.fromkeys(found.values()))
@@ -228,7 +177,7 @@ def _moved(ops: tuple[Op, ...], tensors: Mapping[str, int]) -> set[str]:
     return found
 
 
-def _unrounded(trial: _Trial, source: FloatModel, stored: list[StoredKernel]) -> Iterator[tuple[str, str]]:
+def _unrounded(trial: Trial, source: FloatModel, stored: list[StoredKernel]) -> Iterator[tuple[str, str]]:
     """Constants that the file rounds and training does not, or not in the same way, each with the reason."""
     for name in unknown_kernels(source, stored):
         if trial.kernel(name)[0] is not None:
@@ -240,7 +189,7 @@ def _unrounded(trial: _Trial, source: FloatModel, stored: list[StoredKernel]) ->
             yield one.constant, "one scale for all channels behind a batch normalization: training rounds without it"
 
 
-def _kernels(trial: _Trial, stored: list[StoredKernel], numbers: Mapping[int, int]) -> Iterator[KernelGrid]:
+def _kernels(trial: Trial, stored: list[StoredKernel], numbers: Mapping[int, int]) -> Iterator[KernelGrid]:
     done: set[int] = set()
     for one in stored:
         bits, many = trial.kernel(one.constant)
@@ -253,7 +202,7 @@ def _kernels(trial: _Trial, stored: list[StoredKernel], numbers: Mapping[int, in
 
 
 def _operands(
-    trial: _Trial, source: FloatModel, stored: list[StoredKernel], numbers: Mapping[int, int]
+    trial: Trial, source: FloatModel, stored: list[StoredKernel], numbers: Mapping[int, int]
 ) -> Iterator[KernelGrid]:
     done = {id(one.kernel.variable) for one in stored}
     for kernel, constant in operands(source):
@@ -261,50 +210,3 @@ def _operands(
         if bits is not None and id(kernel.variable) not in done:
             done.add(id(kernel.variable))
             yield KernelGrid(numbers[id(kernel.place.layer)], kernel.attribute, bits, (), symmetric=False)
-
-
-class _Trial:
-    """A file quantized with a distinct range for every tensor, from which grids are read."""
-
-    def __init__(self, content: bytes, names: list[str]):
-        self._names = names
-        parsed = flatbuffer.view(content)
-        graph = parsed.subgraphs[0]
-        self._tensors = {tensor.name.decode(): tensor for tensor in reversed(graph.tensors)}
-        self._borders: dict[str, Any] = {}
-        borders = (schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.DEQUANTIZE)
-        for op in graph.operators:
-            code = parsed.operatorCodes[op.opcodeIndex]
-            if flatbuffer.builtin_operator(code) in borders:
-                ends = [graph.tensors[int(i)] for i in (op.inputs[0], op.outputs[0])]
-                for one, other in (ends, ends[::-1]):
-                    if one.type == schema.TensorType.FLOAT32 and other.type in _BITS:
-                        self._borders[one.name.decode()] = other
-
-    def grid(self, name: str) -> Grid | None:
-        """The grid of a tensor of the float file; None where it stays in floating point."""
-        tensor = self._tensors.get(name)
-        if tensor is None or tensor.type not in _BITS:
-            tensor = self._borders.get(name)
-        if tensor is None or tensor.quantization is None or tensor.quantization.scale is None:
-            return None
-        scale, zero = float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
-        bits = _BITS[tensor.type]
-        reach = scale * (2**15 - 1 if bits == 16 else (2**8 - 1) / 2)
-        number = round((reach - _LEAST) / _STEP)
-        if 0 <= number < len(self._names) and abs(_LEAST + number * _STEP - reach) < _STEP / 20:
-            return Grid(self._names[number], bits)
-        low, high = (-(2 ** (bits - 1)) - zero) * scale, (2 ** (bits - 1) - 1 - zero) * scale
-        return Grid(f"{scale} {zero}", bits, (low, high))
-
-    def bits(self, name: str) -> int | None:
-        """The bits of a constant that is quantized as activations are; None where it stays in floating point."""
-        tensor = self._tensors.get(name)
-        return None if tensor is None or tensor.quantization is None else _BITS.get(tensor.type)
-
-    def kernel(self, name: str) -> tuple[int | None, bool]:
-        """The bits of a constant, None where it stays in floating point, and whether each channel has a scale."""
-        tensor = self._tensors.get(name)
-        if tensor is None or tensor.type not in _KERNEL_BITS or tensor.quantization is None:
-            return None, False
-        return _KERNEL_BITS[tensor.type], len(tensor.quantization.scale) > 1

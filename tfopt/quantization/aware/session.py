@@ -12,13 +12,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.errors import InputError, ModelError, TfoptWarning
+from tfopt.errors import ModelError, TfoptWarning
 from tfopt.models.constraints import HeldConstraint
 from tfopt.models.layers import replaced_by, walk
 from tfopt.models.left_alone import has_kernel, warn_of
 from tfopt.models.requirements import check_call, check_weights
 from tfopt.quantization.aware import fake_quant
 from tfopt.quantization.aware.held_weights import held_weights, let_go
+from tfopt.quantization.aware.requirements import check_settings
 from tfopt.quantization.aware.resemblance import Resemblance, resemblance
 from tfopt.quantization.aware.scheme import distinct_constants, make_scheme
 from tfopt.quantization.aware.simulation import Simulation
@@ -31,7 +32,7 @@ from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import JudgedBy, PreparedModel
 from tfopt.quantization.unrolling import unrolled
 from tfopt.recipe.artifact import Skipped
-from tfopt.recipe.export import MODES, TRAINED_RANGES, Export
+from tfopt.recipe.export import TRAINED_RANGES, Export
 
 
 class QATSession:
@@ -268,28 +269,6 @@ class QATSession:
 
 
 Awareness = QATSession  # its name in version 0.1.0
-
-
-def check_settings(export: Export, ranges: str, momentum: float, rate: float) -> None:
-    """Checks the settings that do not depend on the model.
-
-    Raises:
-        InputError: A setting is invalid.
-    """
-    if not MODES[export.mode].static:
-        able = ", ".join(mode.name for mode in MODES.values() if mode.static)
-        raise InputError(
-            f"quantization-aware training is for modes that compute in integers: {able}. Received: {export.mode!r}.",
-            ("mode",),
-        )
-    if ranges not in TRAINED_RANGES:
-        raise InputError(f"ranges is one of {', '.join(TRAINED_RANGES)}. Received: ranges={ranges!r}.", ("ranges",))
-    if not 0 <= momentum < 1:
-        raise InputError(
-            f"momentum is a fraction, 0 or above and below 1. Received: momentum={momentum}.", ("momentum",)
-        )
-    if not 0 < rate < 1:
-        raise InputError(f"rate is a fraction, above 0 and below 1. Received: rate={rate}.", ("rate",))
 
 
 def quantize_aware(model: keras.Model, mode: str = "int8", calibration: Any = None, **settings: Any) -> QATSession:

@@ -8,9 +8,9 @@ normalization, are changed while its graph is built.
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -21,40 +21,15 @@ from tfopt.keras_private import training_of_call
 from tfopt.models import signature
 from tfopt.models.layers import call_replaced
 from tfopt.quantization.aware import fake_quant
+from tfopt.quantization.aware.frame import Frame
+from tfopt.quantization.aware.grids import Grid
+from tfopt.quantization.aware.input_grids import on_input_grids
 from tfopt.quantization.aware.observers import RangeObserver
 from tfopt.quantization.aware.op_rewrite import computed, with_mask
-from tfopt.quantization.aware.scheme import Grid, KernelGrid, QuantizationScheme
+from tfopt.quantization.aware.rounded_kernels import RoundedKernels
+from tfopt.quantization.aware.scheme import QuantizationScheme
 from tfopt.quantization.aware.tensor_matching import Part, Point, input_signature, parts, scope_of
 from tfopt.quantization.calibration import AT_BOUND, ActivationExtremes
-
-
-@dataclass
-class _Frame:
-    """One call of the model, while its graph is built.
-
-    Args:
-        root: The name scope of the call.
-        training: Whether the call is a training step.
-        low: Lower ends of the grids, `(grids,)`.
-        high: Upper ends of the grids, `(grids,)`.
-        steps: Learned scales of kernels by part and attribute.
-        table: Grid numbers of values inside of layers, by op name and number of its output.
-        calls: Number of calls so far by part number.
-        kernels: Rounded kernels by part and attribute.
-        seen: Pairs of smallest and largest value by grid number.
-        inside: Whether op callbacks are active.
-    """
-
-    root: str
-    training: bool
-    low: Sequence[Any]
-    high: Sequence[Any]
-    steps: Mapping[tuple[int, str], Any]
-    table: dict[str, dict[int, int]]
-    calls: dict[int, int] = field(default_factory=dict)
-    kernels: dict[tuple[int, str], Any] = field(default_factory=dict)
-    seen: dict[int, list[tuple[Any, Any]]] = field(default_factory=dict)
-    inside: bool = False
 
 
 class Simulation:
@@ -70,14 +45,7 @@ class Simulation:
     def __init__(self, model: keras.Model, scheme: QuantizationScheme, observer: RangeObserver, owner: Any):
         self._model, self._plan, self._observer, self._owner = model, scheme, observer, owner
         self._parts = parts(model)
-        self._kernels: dict[int, list[KernelGrid]] = {}
-        self._variables: dict[tuple[int, str], Any] = {}
-        self._weights: dict[tuple[int, str], Any] = {}  # TensorFlow's variables, which no precision casts
-        for grid in scheme.kernels:
-            self._kernels.setdefault(grid.part, []).append(grid)
-            variable = vars(self._parts[grid.part].computes)[grid.attribute]
-            self._variables[grid.part, grid.attribute] = variable
-            self._weights[grid.part, grid.attribute] = variable.value
+        self._kernels = RoundedKernels(self._parts, scheme.kernels, observer)
         inner = {point.part for point in scheme.points if point.call < 0}
         below = {part.path for part in self._parts if part.number in inner}
         loops = (part for part in self._parts if isinstance(part.computes, keras.layers.RNN))
@@ -176,7 +144,7 @@ class Simulation:
         return bool(training_of_call(self._model))
 
     @property
-    def _frame(self) -> _Frame | None:
+    def _frame(self) -> Frame | None:
         return getattr(self._current, "frame", None)
 
     def _compiled(self, part: Part, original: Any) -> Any:
@@ -191,10 +159,12 @@ class Simulation:
         root = tf.compat.v1.get_default_graph().unique_name("aware", mark_as_used=True)
         with tf.name_scope(f"{root}/grids/"):
             low, high, steps = self._observer.pieces()
-        frame = _Frame(root, training, low, high, steps, self._table(root))
+        frame = Frame(root, training, low, high, steps, self._table(root))
         self._current.frame = frame
         try:
-            args, rest = self._inputs(frame, args, rest)
+            if self._plan.inputs:
+                round_input = functools.partial(self._on_grid, frame)
+                args, rest = on_input_grids(self._model, self._plan.inputs, args, rest, round_input)
             outputs = self._run(frame, part, original, args, rest)
         finally:
             self._current.frame = None
@@ -212,34 +182,6 @@ class Simulation:
                 found.setdefault(f"{scope_of(root, point.part)}{point.op}", {})[point.output] = grid
         return found
 
-    def _inputs(self, frame: _Frame, args: Any, rest: Any) -> tuple[Any, Any]:
-        """The inputs, rounded to their grids."""
-        if not self._plan.inputs:
-            return args, rest
-        if args:
-            return (self._input(frame, args[0]), *args[1:]), rest
-        first = next(iter(rest))
-        return args, {**rest, first: self._input(frame, rest[first])}
-
-    def _input(self, frame: _Frame, taken: Any) -> Any:
-        """The model's input, rounded tensor by tensor under the names of the file's inputs."""
-        if isinstance(taken, Mapping):
-            struct = self._model.input if isinstance(self._model, keras.Function) else None
-            known = struct if isinstance(struct, Mapping) else {}
-            names = {key: str(getattr(known.get(key), "name", key)) for key in taken}
-            return {key: self._named(frame, names[key], value) for key, value in taken.items()}
-        ordered = [tensor.name for tensor in getattr(self._model, "inputs", None) or ()] or list(self._plan.inputs)
-        flat = keras.tree.flatten(taken)
-        new = [self._named(frame, name, value) for name, value in zip(ordered, flat, strict=False)]
-        return keras.tree.pack_sequence_as(taken, [*new, *flat[len(new) :]])
-
-    def _named(self, frame: _Frame, name: str, value: Any) -> Any:
-        """One input rounded to its grid; integers are cast here, as Keras casts them only later."""
-        if name not in self._plan.inputs:
-            return value
-        value = value if value.dtype.is_floating else tf.cast(value, tf.float32)
-        return self._on_grid(frame, self._plan.inputs[name], value)
-
     # The parts
 
     def _part(self, part: Part, original: Any) -> Any:
@@ -249,7 +191,7 @@ class Simulation:
 
         return call
 
-    def _run(self, frame: _Frame, part: Part, original: Any, args: Any, rest: Any) -> Any:
+    def _run(self, frame: Frame, part: Part, original: Any, args: Any, rest: Any) -> Any:
         number = frame.calls.get(part.number, 0)
         frame.calls[part.number] = number + 1
         if self._frozen and isinstance(part.computes, keras.layers.BatchNormalization):
@@ -257,7 +199,7 @@ class Simulation:
 
         def compute(*args: Any, **rest: Any) -> Any:
             scope = tf.name_scope(scope_of(frame.root, part.number))
-            with self._kernels_swapped(frame, part), self._unrolled(part), scope:
+            with self._swapped(frame, part), self._unrolled(part), scope:
                 return original(*args, **rest)
 
         if part.number in self._inner and not frame.inside:
@@ -276,18 +218,8 @@ class Simulation:
         # A value may be returned twice, as the state of a recurrent cell is.
         return keras.tree.pack_sequence_as(outputs, [new.get(id(value), value) for value in flat])
 
-    @contextlib.contextmanager
-    def _kernels_swapped(self, frame: _Frame, part: Part) -> Iterator[None]:
-        """Gives the layer its rounded kernels within the block; blocks of several replicas may overlap."""
-        grids = self._kernels.get(part.number, []) if self._rounding else []
-        held = vars(part.computes)
-        before = {grid.attribute: self._variables[part.number, grid.attribute] for grid in grids}
-        for grid in grids:
-            held[grid.attribute] = tf.cast(self._kernel(frame, grid), part.computes.compute_dtype)
-        try:
-            yield
-        finally:
-            held.update(before)
+    def _swapped(self, frame: Frame, part: Part) -> contextlib.AbstractContextManager[None]:
+        return self._kernels.swapped(frame, part) if self._rounding else contextlib.nullcontext()
 
     @contextlib.contextmanager
     def _unrolled(self, part: Part) -> Iterator[None]:
@@ -301,19 +233,11 @@ class Simulation:
         finally:
             vars(part.computes)["unroll"] = self._loops[part.number]
 
-    def _kernel(self, frame: _Frame, grid: KernelGrid) -> Any:
-        name = (grid.part, grid.attribute)
-        if name not in frame.kernels:
-            with tf.name_scope(f"{frame.root}/grids/"):
-                weights = tf.convert_to_tensor(self._weights[name].read_value())
-                frame.kernels[name] = self._observer.kernel(grid, weights, frame.steps.get(name))
-        return frame.kernels[name]
-
-    def _reach(self, frame: _Frame, point: Point) -> None:
+    def _reach(self, frame: Frame, point: Point) -> None:
         if frame.training and self._rounding:
             self.reached.add(point)
 
-    def _on_grid(self, frame: _Frame, number: int, value: Any, point: Point | None = None) -> Any:
+    def _on_grid(self, frame: Frame, number: int, value: Any, point: Point | None = None) -> Any:
         if not value.dtype.is_floating:
             return value
         with tf.name_scope(f"{frame.root}/grids/"):
@@ -339,9 +263,9 @@ class Simulation:
 
     # Values inside of a part
 
-    def _changed(self, frame: _Frame, part: Part, compute: Callable[..., Any], args: Any, rest: Any) -> Any:
+    def _changed(self, frame: Frame, part: Part, compute: Callable[..., Any], args: Any, rest: Any) -> Any:
         """Runs a part with the values inside of it rounded to their grids."""
-        kernels = self._kernels_below(frame, part)
+        kernels = self._kernels.below(frame, part) if self._rounding else {}
         ends = [*frame.low, *frame.high] if self._observer.learns else []
 
         def change(op: str, outputs: Sequence[Any]) -> Sequence[Any] | None:
@@ -371,16 +295,6 @@ class Simulation:
 
         with tf.name_scope(f"{frame.root}/grids/"):
             return computed(compute, args, rest, change, [*kernels.values(), *ends], handed)
-
-    def _kernels_below(self, frame: _Frame, part: Part) -> dict[tuple[int, str], Any]:
-        """The rounded kernels of a part and of all parts below it."""
-        if not self._rounding:
-            return {}
-        for other in self._parts[1:]:
-            if part.number == 0 or other.path == part.path or other.path.startswith(f"{part.path}/"):
-                for grid in self._kernels.get(other.number, []):
-                    self._kernel(frame, grid)
-        return dict(frame.kernels)
 
 
 def _in_play(x: Any, grid: Grid) -> Any:
