@@ -78,6 +78,12 @@ def kernel(weights: Any, axes: tuple[int, ...], bits: int) -> Any:
     return weights + tf.stop_gradient(tf.round(weights / step) * step - weights)
 
 
+def gates(weights: Any, count: int, bits: int) -> Any:
+    """`kernel` with one scale for each of so many equal parts of the last axis, as the gates of an LSTM have."""
+    apart = tf.reshape(weights, [*weights.shape[:-1], count, weights.shape[-1] // count])
+    return tf.reshape(kernel(apart, (apart.shape.rank - 2,), bits), weights.shape)
+
+
 def learned_kernel(weights: Any, step: Any, bits: int) -> Any:
     """Rounds a kernel to grids of given scales, with the gradient of LSQ for the scales.
 

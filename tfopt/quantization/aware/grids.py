@@ -36,6 +36,8 @@ class KernelGrid:
         shared: Whether the kernel is clustered: it has so few distinct values that they must stay distinct.
         symmetric: Whether the zero point is 0; embedding tables and elementwise operands are quantized as activations
             are.
+        gates: Number of equal parts along the last axis with a scale each, by their largest weights, of an LSTM that is
+            one op; 0 for any other layer.
     """
 
     part: int
@@ -44,3 +46,4 @@ class KernelGrid:
     axes: tuple[int, ...]
     shared: bool = False
     symmetric: bool = True
+    gates: int = 0

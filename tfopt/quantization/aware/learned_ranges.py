@@ -116,7 +116,7 @@ class LearnedRanges(RangeObserver):
 
     def __init__(self, grids: Sequence[Grid], kernels: Sequence[tuple[KernelGrid, Any]], rate: float):
         self._rate = rate
-        self._kernels = [(grid, variable) for grid, variable in kernels if grid.symmetric]
+        self._kernels = [(grid, variable) for grid, variable in kernels if grid.symmetric and not grid.gates]
         self._shapes = [shape_of_scales(variable, grid.axes) for grid, variable in self._kernels]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
         super().__init__(grids)

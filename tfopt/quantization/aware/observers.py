@@ -60,6 +60,8 @@ class RangeObserver:
         """A kernel rounded to its grid, with a learned scale where it has one."""
         if not grid.symmetric:
             return fake_quant.table(weights, grid.bits)
+        if grid.gates:
+            return fake_quant.gates(weights, grid.gates, grid.bits)
         if step is None:
             return fake_quant.kernel(weights, grid.axes, grid.bits)
         return fake_quant.learned_kernel(weights, step, grid.bits)

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfopt.quantization.aware.fused_layers import fused_layers, kernels_of, points_of
 from tfopt.quantization.aware.grids import Grid, KernelGrid
 from tfopt.quantization.aware.tensor_matching import Point, match, parts
 from tfopt.quantization.aware.trial import Trial
@@ -97,6 +98,9 @@ def make_scheme(prepared: PreparedModel, unrolled: bool = False) -> Quantization
     trial = Trial(prepared, names)
     found = {name: grid for name in names if (grid := trial.grid(name)) is not None}
     found = {name: _masked(grid, prepared) for name, grid in found.items()}
+    whole = parts(prepared.model)
+    fused = fused_layers(source, trial, whole)
+    found |= {layer.cell: Grid(layer.cell, 16) for layer in fused}
     grids = list(dict.fromkeys(found.values()))
     tensors = {name: grids.index(grid) for name, grid in found.items()}
     stored = stored_kernels(source)
@@ -107,8 +111,10 @@ def make_scheme(prepared: PreparedModel, unrolled: bool = False) -> Quantization
     matched = match(prepared.model, prepared.unmasked or source.content, prepared.samples)
     moved = _moved(source.ops, tensors)
     left = {n for n, i in tensors.items() if n not in matched or n in inputs or n in looked_up or i in of_tables}
+    left |= {layer.output for layer in fused}
     shown = {name: number for name, number in tensors.items() if name not in left}
     points = {matched[name]: number for name, number in shown.items() if name not in moved}
+    points |= points_of(fused, tensors, {*inputs.values(), *points.values()})
     # What was only moved stands in for what the model does not show before.
     before = {*inputs.values(), *points.values()}
     points |= {matched[n]: i for n, i in shown.items() if n in moved and i not in before}
@@ -116,8 +122,12 @@ def make_scheme(prepared: PreparedModel, unrolled: bool = False) -> Quantization
     on_tables = [name for name, number in tensors.items() if number in of_tables and name not in looked_up | moved]
     unseen = [n for n, i in tensors.items() if i not in seen and grids[i].fixed is None]
     per_channel = frozenset(one.constant for one in stored if trial.kernel(one.constant)[1])
-    numbers = {id(part.computes): part.number for part in parts(prepared.model)}
-    kernels = (*_kernels(trial, stored, numbers), *_operands(trial, source, stored, numbers))
+    numbers = {id(part.computes): part.number for part in whole}
+    kernels = (
+        *_kernels(trial, stored, numbers),
+        *_operands(trial, source, stored, numbers),
+        *kernels_of(fused, trial, whole),
+    )
     return QuantizationScheme(
         grids=tuple(grids),
         points=points,

@@ -22,6 +22,8 @@ from tfopt.models import signature
 from tfopt.models.layers import call_replaced
 from tfopt.quantization.aware import fake_quant
 from tfopt.quantization.aware.frame import Frame
+from tfopt.quantization.aware.fused_layers import CELL, DATA, HIDDEN
+from tfopt.quantization.aware.fused_lstm import CellGrids, cell_step, run
 from tfopt.quantization.aware.grids import Grid
 from tfopt.quantization.aware.input_grids import on_input_grids
 from tfopt.quantization.aware.observers import RangeObserver
@@ -51,6 +53,8 @@ class Simulation:
         loops = (part for part in self._parts if isinstance(part.computes, keras.layers.RNN))
         # A recurrent layer is handled as a whole, and not its cell once for every time step.
         self._inner = inner | {p.number for p in loops if any(path.startswith(f"{p.path}/") for path in below)}
+        self._fused = {(p.part, p.call) for p in scheme.points if p.op == HIDDEN and p.call >= 0}
+        self._numbers = {id(part.computes): part for part in self._parts}
         self._attached = contextlib.ExitStack()
         self._loops = {p.number: p.computes.unroll for p in self._parts if isinstance(p.computes, keras.layers.RNN)}
         self._current = threading.local()  # replicas of a strategy build their graphs in threads
@@ -200,6 +204,8 @@ class Simulation:
         def compute(*args: Any, **rest: Any) -> Any:
             scope = tf.name_scope(scope_of(frame.root, part.number))
             with self._swapped(frame, part), self._unrolled(part), scope:
+                if (part.number, number) in self._fused:
+                    return self._fused_call(frame, part, number, *args, **rest)
                 return original(*args, **rest)
 
         if part.number in self._inner and not frame.inside:
@@ -217,6 +223,27 @@ class Simulation:
             return outputs
         # A value may be returned twice, as the state of a recurrent cell is.
         return keras.tree.pack_sequence_as(outputs, [new.get(id(value), value) for value in flat])
+
+    def _fused_call(
+        self, frame: Frame, part: Part, number: int, sequences: Any, training: bool = False, **rest: Any
+    ) -> Any:
+        """The call of a recurrent layer as the one op of the file computes it."""
+        data, hidden, cell = (Point(part.number, number, op=what) for what in (DATA, HIDDEN, CELL))
+        layer, points = part.computes, self._plan.points
+        if data in points:
+            self._reach(frame, data)
+            sequences = self._on_grid(frame, points[data], sequences, data)
+        low, high = frame.low[points[cell]], frame.high[points[cell]]
+        grids = None
+        if self._rounding:
+            grids = CellGrids(functools.partial(self._rounded, frame, points[hidden]), cell_step(low, high))
+        with self._swapped(frame, self._numbers[id(layer.cell)]):
+            outputs, states = run(layer, sequences, training, grids)
+        self._reach(frame, hidden)
+        self._reach(frame, cell)
+        self._look(frame, points[cell], states)
+        outputs = tf.cast(self._on_grid(frame, points[hidden], outputs), layer.compute_dtype)
+        return outputs if layer.return_sequences else outputs[:, -1]
 
     def _swapped(self, frame: Frame, part: Part) -> contextlib.AbstractContextManager[None]:
         return self._kernels.swapped(frame, part) if self._rounding else contextlib.nullcontext()
@@ -242,19 +269,26 @@ class Simulation:
             return value
         with tf.name_scope(f"{frame.root}/grids/"):
             x = tf.cast(value, tf.float32)
-            followed = self._observer.grids[number].fixed is None
-            if followed and (not self._rounding or (frame.training and not self._frozen)):
-                playing = self._within(number, _in_play(x, self._observer.grids[number]))
-                frame.seen.setdefault(number, []).append(self._observer.extremes(playing))
+            self._look(frame, number, x)
             if not self._rounding:
                 return value
             if point in self._plan.averages:
                 x = fake_quant.halves_away(x, frame.low[number], frame.high[number], self._observer.grids[number].bits)
-            rounded = self._observer.activation(number, x, frame.low[number], frame.high[number])
+            rounded = self._rounded(frame, number, x)
             if point in self._plan.nonzero or (frame.training and point in self._plan.ends):
                 rounded = fake_quant.away_from_zero(rounded, x)
             new = tf.cast(tf.ensure_shape(rounded, value.shape), value.dtype)
         return with_mask(new, value)
+
+    def _look(self, frame: Frame, number: int, x: Any) -> None:
+        """Takes note of the extremes of a value, for the range of its grid."""
+        followed = self._observer.grids[number].fixed is None
+        if followed and (not self._rounding or (frame.training and not self._frozen)):
+            playing = self._within(number, _in_play(x, self._observer.grids[number]))
+            frame.seen.setdefault(number, []).append(self._observer.extremes(playing))
+
+    def _rounded(self, frame: Frame, number: int, x: Any) -> Any:
+        return self._observer.activation(number, x, frame.low[number], frame.high[number])
 
     def _within(self, number: int, x: Any) -> Any:
         """The values that count for a range: a reciprocal root at its bound is multiplied by 0 (see calibration)."""

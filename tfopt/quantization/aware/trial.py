@@ -71,6 +71,13 @@ class Trial:
         tensor = self._tensors.get(name)
         return None if tensor is None or tensor.quantization is None else _BITS.get(tensor.type)
 
+    def scale(self, name: str) -> float | None:
+        """The first scale of a constant; None where it stays in floating point."""
+        tensor = self._tensors.get(name)
+        if tensor is None or tensor.quantization is None or tensor.quantization.scale is None:
+            return None
+        return float(tensor.quantization.scale[0])
+
     def kernel(self, name: str) -> tuple[int | None, bool]:
         """The bits of a constant, None where it stays in floating point, and whether each channel has a scale."""
         tensor = self._tensors.get(name)
