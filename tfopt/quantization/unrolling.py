@@ -59,6 +59,17 @@ def unroll_if_better(prepared: PreparedModel) -> PreparedModel:
     return _unrolled_or_else(prepared, tried)
 
 
+def form_to_train(prepared: PreparedModel) -> tuple[PreparedModel, bool]:
+    """The model with its recurrent layers as a training for its file computes them, and whether some are unrolled.
+
+    Each LSTM is one op where it is to be one in the file; what is not is unrolled, or a loop where that fails.
+    """
+    if not prepared.fused or (prepared.export.recurrence != "fused" and _faster_unrolled(prepared)):
+        return unrolled(prepared)
+    found = _with_rest_unrolled(prepared)
+    return found, bool(prepared.loops) and not found.loops
+
+
 def _unrolled_or_else(prepared: PreparedModel, tried: list[str]) -> PreparedModel:
     """The model unrolled where that is accurate enough, else as it is, which the `tried` notes lead up to."""
     flat, done = unrolled(prepared)

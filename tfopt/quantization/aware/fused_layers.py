@@ -79,6 +79,12 @@ def fused_layers(source: FloatModel, trial: Trial, parts: Sequence[Part]) -> lis
     return found
 
 
+def inside_of(fused: Sequence[FusedLayer], matched: Mapping[str, Point]) -> set[str]:
+    """The tensors that match values inside of these layers, which training computes in its own way."""
+    numbers = {layer.part for layer in fused}
+    return {name for name, point in matched.items() if point.call < 0 and point.part in numbers}
+
+
 def points_of(fused: Sequence[FusedLayer], tensors: Mapping[str, int], seen: set[int]) -> dict[Point, int]:
     """Grid numbers by point of these layers.
 

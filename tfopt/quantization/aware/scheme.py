@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt.quantization.aware.fused_layers import fused_layers, kernels_of, points_of
+from tfopt.quantization.aware.fused_layers import fused_layers, inside_of, kernels_of, points_of
 from tfopt.quantization.aware.grids import Grid, KernelGrid
 from tfopt.quantization.aware.tensor_matching import Point, match, parts
 from tfopt.quantization.aware.trial import Trial
@@ -111,7 +111,7 @@ def make_scheme(prepared: PreparedModel, unrolled: bool = False) -> Quantization
     matched = match(prepared.model, prepared.unmasked or source.content, prepared.samples)
     moved = _moved(source.ops, tensors)
     left = {n for n, i in tensors.items() if n not in matched or n in inputs or n in looked_up or i in of_tables}
-    left |= {layer.output for layer in fused}
+    left |= {layer.output for layer in fused} | inside_of(fused, matched)
     shown = {name: number for name, number in tensors.items() if name not in left}
     points = {matched[name]: number for name, number in shown.items() if name not in moved}
     points |= points_of(fused, tensors, {*inputs.values(), *points.values()})

@@ -30,7 +30,7 @@ from tfopt.quantization.conversion import Conversion, finish, warn
 from tfopt.quantization.input_range import input_range_warnings
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import JudgedBy, PreparedModel
-from tfopt.quantization.unrolling import unrolled
+from tfopt.quantization.unrolling import form_to_train
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.export import TRAINED_RANGES, Export
 
@@ -264,8 +264,8 @@ class QATSession:
         return vars(self.parts[grid.part].computes)[grid.attribute]
 
     def _prepared(self) -> tuple[PreparedModel, bool]:
-        """The model converted to float32, and whether its loops are unrolled."""
-        return unrolled(prepare(self.model, self.export, self._calibration, recurrent="loop"))
+        """The model converted to float32, and whether recurrent layers are unrolled in it."""
+        return form_to_train(prepare(self.model, self.export, self._calibration))
 
 
 Awareness = QATSession  # its name in version 0.1.0
