@@ -9,6 +9,9 @@ References:
 from dataclasses import dataclass
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tfopt.tflite import flatbuffer
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,28 @@ class IntegerLstm:
     biases: list[np.ndarray]
     hidden: tuple[float, int]
     cell_exponent: int
+
+
+def of_file(content):
+    """The first such op of a file."""
+    model = flatbuffer.parse(content)
+    graph, lstm = model.subgraphs[0], schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM
+    codes = [flatbuffer.builtin_operator(code) for code in model.operatorCodes]
+    op = next(op for op in graph.operators if codes[op.opcodeIndex] == lstm)
+
+    def grid(number):
+        found = graph.tensors[number].quantization
+        return float(found.scale[0]), int(found.zeroPoint[0])
+
+    def values(number, dtype):
+        tensor = graph.tensors[number]
+        return np.frombuffer(bytes(bytearray(model.buffers[tensor.buffer].data)), dtype).reshape(tensor.shape)
+
+    kernels = [(values(op.inputs[number], np.int8), grid(op.inputs[number])[0]) for number in range(1, 9)]
+    biases = [values(op.inputs[number], np.int32) for number in range(12, 16)]
+    exponent = np.log2(grid(op.inputs[19])[0])
+    assert exponent == round(exponent)
+    return IntegerLstm(grid(op.inputs[0]), kernels[:4], kernels[4:], biases, grid(op.outputs[0]), int(exponent))
 
 
 def run(op, x, sigmoid=None, tanh=None):
