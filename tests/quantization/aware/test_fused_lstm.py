@@ -38,6 +38,7 @@ NETS = {
     "shared": _shared,
     "both_ways": _both_ways,
     "backwards": _backwards,
+    "masked": lambda x: layers.LSTM(6)(layers.Masking(0.25)(x)),
     "beside_gru": lambda x: layers.GRU(4)(layers.LSTM(6, return_sequences=True)(x)),
 }
 
@@ -55,7 +56,9 @@ def compiled(name):
 
 @pytest.fixture
 def rows(blobs):
-    return blobs[0][..., 0], blobs[1]
+    x, y = blobs[0][..., 0].copy(), blobs[1]
+    x[::3, 6:] = 0.25  # what the masked one leaves out
+    return x, y
 
 
 def gradients(model, x, y):
@@ -89,7 +92,7 @@ def test_a_step_is_that_of_the_op(exponent):
     )
     low, high = (tf.constant((end - zero) * scale) for end in (-128.0, 127.0))
     grids = fused_lstm.CellGrids(lambda h: fake_quant.activation(h, low, high, 8), tf.constant(2.0**exponent))
-    outputs, _ = fused_lstm.run(layer, tf.constant((data + 5.0) * 2.0**-6, tf.float32), False, grids)
+    outputs, _ = fused_lstm.run(layer.cell, tf.constant((data + 5.0) * 2.0**-6, tf.float32), False, grids)
     got = np.rint(grids.hidden(outputs).numpy() / scale) + zero
     expected = integer_cell.run(op, data, integer_cell.exact_sigmoid, integer_cell.exact_tanh)
     assert np.mean(got == expected) > 0.98
@@ -136,7 +139,7 @@ def test_the_file_is_the_model_in_training(name, ranges, rows):
     assert LSTM in [op.name for op in read(conversion.content).ops]
     assert likeness.steps <= STEPS.get(name, 2) + 0.01
     assert likeness.agreement >= 0.99
-    assert not aware.skipped
+    assert not aware.skipped or name == "masked"  # its file has what sorts the steps
     assert model.evaluate(x, y, verbose=0)[1] >= before - 0.05
     assert before > 0.6
 

@@ -74,7 +74,8 @@ def fused_layers(source: FloatModel, trial: Trial, parts: Sequence[Part]) -> lis
         place = next(place for place in owners if hasattr(place.layer, "cell"))
         part = numbers[id(place.layer)]
         call = calls[part] = calls.get(part, -1) + 1
-        if trial.bits(cell_state(op)) is not None:
+        # Of a layer that is one op in some of its calls alone, it is not known which.
+        if trial.bits(cell_state(op)) is not None and place.path not in source.unfused:
             found.append(FusedLayer(op, place, part, call))
     return found
 

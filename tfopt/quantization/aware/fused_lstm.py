@@ -18,6 +18,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfopt.quantization.recurrent.integer_op import FEWEST_BITS, MOST_BITS
+from tfopt.quantization.recurrent.masked_sequence import masked_sequence
 
 # Distance of two numbers of 16 bits: of what a gate is made of, and of a gate.
 _SUM_STEP, _GATE_STEP = 2.0**-12, 2.0**-15
@@ -37,21 +38,20 @@ class CellGrids:
     cell_step: Any
 
 
-def run(layer: Any, sequences: Any, training: bool, grids: CellGrids | None) -> tuple[Any, Any]:
+def run(cell: Any, sequences: Any, training: bool, grids: CellGrids | None) -> tuple[Any, Any]:
     """The outputs and the cells of every step, from a state of zeros.
 
     Args:
-        layer: A Keras LSTM with tanh and sigmoid, whose cell has the kernels to compute with.
+        cell: A Keras LSTM's cell with tanh and sigmoid, and with the kernels to compute with.
         sequences: Inputs `(batch, steps, inputs)`, on their grid.
         training: Whether dropout applies.
         grids: The grids; None to compute in floating point.
 
     Returns:
-        Both `(batch, steps, units)`, in the order in which the steps are taken: the outputs before they are rounded,
-        and the cells before they are cut off where their grid ends.
+        Both `(batch, steps, units)`: the outputs before they are rounded, and the cells before they are cut off where
+        their grid ends.
     """
-    cell = layer.cell
-    data = tf.cast(tf.reverse(sequences, [1]) if layer.go_backwards else sequences, tf.float32)
+    data = tf.cast(sequences, tf.float32)
     kernel, recurrent = (tf.cast(weights, tf.float32) for weights in (cell.kernel, cell.recurrent_kernel))
     zeros = tf.zeros((tf.shape(data)[0], cell.units))
     dropped, dropped_state = _dropout(cell, data, zeros, training)
@@ -68,6 +68,25 @@ def run(layer: Any, sequences: Any, training: bool, grids: CellGrids | None) -> 
 
     h, c = tf.scan(step, tf.transpose(given, (1, 0, 2)), (zeros, zeros))
     return _batch_first(h, sequences), _batch_first(c, sequences)
+
+
+def sequence(layer: Any, every_step: Callable[[Any], Any], data: Any, mask: Any = None) -> Any:
+    """What an LSTM returns, by the outputs of every step of a sequence.
+
+    Args:
+        layer: The layer.
+        every_step: Maps a sequence `(batch, steps, inputs)` to the outputs `(batch, steps, units)`.
+        data: The layer's inputs, `(batch, steps, inputs)`.
+        mask: Which steps count, `(batch, steps)`; None for all.
+    """
+    data = tf.cast(data, tf.float32)
+    if layer.go_backwards:
+        data, mask = tf.reverse(data, [1]), None if mask is None else tf.reverse(mask, [1])
+    if mask is not None:
+        zeros = getattr(layer, "zero_output_for_mask", False)
+        return masked_sequence(every_step, data, mask, layer.return_sequences, zeros)
+    outputs = every_step(data)
+    return outputs if layer.return_sequences else outputs[:, -1]
 
 
 def cell_step(low: Any, high: Any) -> Any:

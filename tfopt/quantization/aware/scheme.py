@@ -21,6 +21,7 @@ from tfopt.quantization.aware.trial import Trial
 from tfopt.quantization.clustered_kernels import codebook
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.prepared_model import PreparedModel
+from tfopt.quantization.recurrent.cell_extremes import cell_state
 from tfopt.quantization.weight_matching import StoredKernel, operands, stored_kernels, unknown_kernels
 from tfopt.tflite.file import Op, read
 
@@ -96,8 +97,9 @@ def make_scheme(prepared: PreparedModel, unrolled: bool = False) -> Quantization
     source = prepared.source
     names = list(dict.fromkeys(t.name for op in source.ops for t in (*op.inputs, *op.outputs) if _computed(t)))
     trial = Trial(prepared, names)
+    cells = {cell_state(op) for op in source.ops if op.facts.recurrent}
     found = {name: grid for name in names if (grid := trial.grid(name)) is not None}
-    found = {name: _masked(grid, prepared) for name, grid in found.items()}
+    found = {name: _masked(grid, prepared) for name, grid in found.items() if name not in cells}
     whole = parts(prepared.model)
     fused = fused_layers(source, trial, whole)
     found |= {layer.cell: Grid(layer.cell, 16) for layer in fused}

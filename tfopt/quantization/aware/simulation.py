@@ -23,7 +23,7 @@ from tfopt.models.layers import call_replaced
 from tfopt.quantization.aware import fake_quant
 from tfopt.quantization.aware.frame import Frame
 from tfopt.quantization.aware.fused_layers import CELL, DATA, HIDDEN
-from tfopt.quantization.aware.fused_lstm import CellGrids, cell_step, run
+from tfopt.quantization.aware.fused_lstm import CellGrids, cell_step, run, sequence
 from tfopt.quantization.aware.grids import Grid
 from tfopt.quantization.aware.input_grids import on_input_grids
 from tfopt.quantization.aware.observers import RangeObserver
@@ -225,7 +225,14 @@ class Simulation:
         return keras.tree.pack_sequence_as(outputs, [new.get(id(value), value) for value in flat])
 
     def _fused_call(
-        self, frame: Frame, part: Part, number: int, sequences: Any, training: bool = False, **rest: Any
+        self,
+        frame: Frame,
+        part: Part,
+        number: int,
+        sequences: Any,
+        mask: Any = None,
+        training: bool = False,
+        **rest: Any,
     ) -> Any:
         """The call of a recurrent layer as the one op of the file computes it."""
         data, hidden, cell = (Point(part.number, number, op=what) for what in (DATA, HIDDEN, CELL))
@@ -237,13 +244,16 @@ class Simulation:
         grids = None
         if self._rounding:
             grids = CellGrids(functools.partial(self._rounded, frame, points[hidden]), cell_step(low, high))
-        with self._swapped(frame, self._numbers[id(layer.cell)]):
-            outputs, states = run(layer, sequences, training, grids)
-        self._reach(frame, hidden)
-        self._reach(frame, cell)
-        self._look(frame, points[cell], states)
-        outputs = tf.cast(self._on_grid(frame, points[hidden], outputs), layer.compute_dtype)
-        return outputs if layer.return_sequences else outputs[:, -1]
+
+        def every_step(data: Any) -> Any:
+            with self._swapped(frame, self._numbers[id(layer.cell)]):
+                outputs, states = run(layer.cell, data, training, grids)
+            self._reach(frame, hidden)
+            self._reach(frame, cell)
+            self._look(frame, points[cell], states)
+            return self._on_grid(frame, points[hidden], outputs)
+
+        return tf.cast(sequence(layer, every_step, sequences, mask), layer.compute_dtype)
 
     def _swapped(self, frame: Frame, part: Part) -> contextlib.AbstractContextManager[None]:
         return self._kernels.swapped(frame, part) if self._rounding else contextlib.nullcontext()
