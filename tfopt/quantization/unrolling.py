@@ -11,6 +11,7 @@ from tfopt.quantization.converter_fallback import post_training
 from tfopt.quantization.float_conversion import trace
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import PreparedModel
+from tfopt.quantization.recurrent.arena import spared_by_loops
 from tfopt.quantization.recurrent.fused_call import unfusable
 from tfopt.recipe.export import MODES, TARGETS
 
@@ -83,6 +84,8 @@ def _unrolled_or_else(prepared: PreparedModel, tried: list[str]) -> PreparedMode
             flat = route(flat)
             snr = flat.snr(flat.file)
             if snr >= RECURRENT_SNR_DB:
+                if spared := spared_by_loops(prepared, flat, RECURRENT_SNR_DB):
+                    return prepared.with_notes((*tried, spared))
                 how = "by TFLiteConverter, " if flat.converted else ""
                 note = f"loops were unrolled and quantized, {how}SNR {snr:.1f} dB; {_instead(prepared)}"
                 return flat.with_notes((*tried, note))
@@ -129,6 +132,8 @@ def _with_rest_unrolled(prepared: PreparedModel) -> PreparedModel:
         return replace(told, notes=(*told.notes, f"{_FLOAT_LOOPS}: {error}"))
     if rest.loops:
         return replace(told, notes=(*told.notes, _FLOAT_LOOPS))
+    if spared := spared_by_loops(told, rest, RECURRENT_SNR_DB):
+        return replace(told, notes=(*told.notes, spared))
     return replace(rest, notes=(*told.notes, "what is no LSTM was unrolled"))
 
 
