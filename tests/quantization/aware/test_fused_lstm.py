@@ -10,6 +10,7 @@ from tests.quantization.aware.aware_nets import LOSS
 from tests.quantization.recurrent import integer_cell
 from tfopt.quantization import quantize_aware
 from tfopt.quantization.aware import fake_quant, fused_lstm
+from tfopt.quantization.recurrent.cell import cell_ranges
 from tfopt.tflite.file import read
 
 LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
@@ -152,7 +153,9 @@ def test_a_range_that_moves_moves_the_state_of_the_file(rows):
     before = integer_cell.of_file(aware.convert().content)
     cell = model.layers[1].cell
     cell.bias.assign(np.repeat([3.0, 3.0, 3.0, 3.0], 8))  # every gate open: the cell counts the steps
+    reach = cell_ranges(x, *(np.asarray(weights) for weights in model.layers[1].get_weights())).c_reach
     model.fit(x, np.zeros(len(x)), epochs=1, batch_size=256, verbose=0)
     after = integer_cell.of_file(aware.convert().content)
-    assert after.cell_exponent >= before.cell_exponent + 2
+    assert after.cell_exponent > before.cell_exponent
+    assert after.cell_exponent == np.ceil(np.log2(reach)) - 15
     assert after.hidden[0] > before.hidden[0]
