@@ -7,11 +7,11 @@ from dataclasses import replace
 from tfopt.errors import ConversionError, ModelError
 from tfopt.models import clone
 from tfopt.output_capture import captured
+from tfopt.quantization.arena_choice import spared_by_loops
 from tfopt.quantization.converter_fallback import post_training
 from tfopt.quantization.float_conversion import trace
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import PreparedModel
-from tfopt.quantization.recurrent.arena import spared_by_loops
 from tfopt.quantization.recurrent.fused_call import unfusable
 from tfopt.recipe.export import MODES, TARGETS
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tfopt.errors import ConversionError
+from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.recipe.export import TARGETS
-
-if TYPE_CHECKING:
-    from tfopt.quantization.prepared_model import PreparedModel
 
 _ARENA = "arena_bytes"
 
