@@ -5,6 +5,7 @@ from __future__ import annotations
 from tfopt.errors import ConversionError
 from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.recipe.export import TARGETS
+from tfopt.tflite.flatbuffer import slim
 
 _ARENA = "arena_bytes"
 
@@ -30,7 +31,8 @@ def spared_by_loops(loops: PreparedModel, unrolled: PreparedModel, least_snr_db:
         return ""
     if snr < least_snr_db or here >= there:
         return ""
+    looped, flat = (len(slim(form.file) if export.slim else form.file) for form in (loops, unrolled))
     return (
-        f"loops stay in float: so the arena takes {here:,.0f} B and the file {len(loops.file):,} B, SNR {snr:.1f} dB; "
-        f"unrolled (recurrent: unrolled) they take {there:,.0f} B and {len(unrolled.file):,} B"
+        f"loops stay in float: so the arena takes {here:,.0f} B and the file {looped:,} B, SNR {snr:.1f} dB; "
+        f"unrolled (recurrent: unrolled) they take {there:,.0f} B and {flat:,} B"
     )
