@@ -8,7 +8,7 @@
 
 The first four are trained for a few epochs on generated waves (tasks.waves), so that ranges and states are those of a
 net that does something. The loop is in floating point in an int8 file, and so it is none for an Ethos-U. Accuracies are
-of the test split, SNR is against the Keras model's probabilities on it; figures of Ethos-U are Vela's estimates.
+of the test split, SNR is against the Keras model's logits on it; figures of Ethos-U are Vela's estimates.
 
     TFOPT_DATA=/folder/with/fsdd.npz python benchmarks/recurrent.py [--net lstm_32] [--work FOLDER] [--train-only]
 
@@ -33,8 +33,8 @@ ETHOS_U = "ethos-u55-128"
 
 
 def classifier(shape, *inner):
-    """A net of a few layers and ten classes."""
-    return keras.Sequential([layers.Input(shape), *inner, layers.Dense(10, activation="softmax")])
+    """A net of a few layers and the logits of ten classes."""
+    return keras.Sequential([layers.Input(shape), *inner, layers.Dense(10)])
 
 
 def spoken_net():
@@ -78,7 +78,7 @@ def trained(name, work):
         name=name,
         model=build,
         data=data,
-        loss="sparse_categorical_crossentropy",
+        loss={"sparse_categorical_crossentropy": {"from_logits": True}},
         metrics=["accuracy"],
         stages=[tfopt.Train(epochs=epochs, optimizer=adam)],
     )
