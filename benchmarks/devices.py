@@ -8,9 +8,9 @@
 
 Each net is trained once, and from there in each way for as many epochs: dense, zeros, 16 values to a kernel, both, half
 of the channels, and two of every four weights. Kernels with zeros alone have one scale each, the others what
-`scales: auto` gives them. Metrics are of LiteRT's outputs on the test split; figures of Ethos-U are Vela's estimates, those of TFLM
-are from the tflite-micro package: plain, with decoded kernels, and with those of at most 16 KB decoded. Ratios are to
-the dense int8 file.
+`scales: auto` gives them. Metrics are of LiteRT's outputs on the test split; figures of Ethos-U are Vela's estimates,
+those of TFLM are from the tflite-micro package: plain, with decoded kernels, and with those of at most 16 KB decoded.
+Ratios are to the dense int8 file.
 
     TFOPT_DATA=/folder/with/the/data python benchmarks/devices.py [--net lenet_5] [--work FOLDER] [--train-only]
 
