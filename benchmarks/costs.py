@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfopt.errors import ConversionError
 from tfopt.recipe.export import TARGETS, Export
 from tfopt.targets import microcontrollers
 from tfopt.targets.decoding.decoded_file import decoded
@@ -48,9 +49,12 @@ def _named(words, content, run):
 
 
 def ethos_u(content, target):
-    """Vela's estimate for a file."""
+    """Vela's estimate for a file; the accelerator has to run all of it, as what the CPU takes is not in the figures."""
     words = target.removeprefix("ethos-").upper()
-    found = TARGETS[target].cost(content, Export(target=target)).figures
+    cost = TARGETS[target].cost(content, Export(target=target))
+    if left := sum(bool(operator.on_cpu) for operator in cost.operators):
+        raise ConversionError(f"{target} leaves {left} of {len(cost.operators)} operators to the CPU.")
+    found = cost.figures
     return {
         f"{words} weights": found["encoded_weight_bytes"],
         f"{words} compiled": found["compiled_bytes"],

@@ -7,10 +7,10 @@
                  structure (tasks.manifold); its metric is the area under the ROC curve of anomalies
 
 Each net is trained once, and from there in each way for as many epochs: dense, zeros, 16 values to a kernel, both, half
-of the channels, and two of every four weights. Dense and cut files have a scale for each channel, the others one for
-each kernel. Metrics are of LiteRT's outputs on the test split; figures of Ethos-U are Vela's estimates, those of TFLM
-are from the tflite-micro package: plain, with decoded kernels, and with those of at most 16 KB decoded. Ratios are to
-the dense int8 file.
+of the channels, and two of every four weights. Kernels with zeros alone have one scale each, the others what
+`scales: auto` gives them. Metrics are of LiteRT's outputs on the test split; figures of Ethos-U are Vela's estimates,
+those of TFLM are from the tflite-micro package: plain, with decoded kernels, and with those of at most 16 KB decoded.
+Ratios are to the dense int8 file.
 
     TFOPT_DATA=/folder/with/the/data python benchmarks/devices.py [--net lenet_5] [--work FOLDER] [--train-only]
 
@@ -102,6 +102,7 @@ NETS = {
         epochs=(80, 80),
         batch_size=64,
         loss="mse",
+        sparsity=0.77,
         pruning={"allocation": "erk", "end": 0.5},
     ),
 }

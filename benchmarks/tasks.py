@@ -104,7 +104,7 @@ def waves(steps, features=8, classes=10, samples=2048, seed=0):
     frequencies, phases = (fixed.uniform(low, high, (classes, features)) for low, high in ((0.3, 2.5), (0.0, 6.28)))
     y = generator.integers(0, classes, samples).astype(np.int32)
     angles = frequencies[y][:, None] * np.arange(steps)[None, :, None] / 8 + phases[y][:, None]
-    x = np.sin(angles + generator.uniform(0, 1, (samples, 1, 1))) + 0.7 * generator.normal(size=angles.shape)
+    x = np.sin(angles + generator.uniform(0, 1, (samples, 1, 1))) + 2.0 * generator.normal(size=angles.shape)
     x = x.astype(np.float32)
     return split(x[512:], y[512:], x[:512], y[:512], 256)
 
