@@ -236,7 +236,8 @@ def test_asked_is_all_that_the_mode_looks_at(mode):
 
 @pytest.mark.parametrize("mode", sorted(set(MODES) - STATIC))
 def test_asked_is_the_same_where_only_what_the_mode_ignores_differs(mode):
-    assert Export(mode=mode, unroll=False).asked() == Export(mode=mode).asked()
+    assert Export(mode=mode, unroll=True).asked() == Export(mode=mode).asked()
+    assert Export(mode=mode, unroll=False).asked() == Export(mode=mode, recurrent="loop").asked()
 
 
 @pytest.mark.parametrize(

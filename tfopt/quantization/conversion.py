@@ -41,6 +41,11 @@ from tfopt.tflite.interpreter import Runner
 GOOD_SNR_DB = 20.0
 # Signal-to-noise ratio below which that is a warning even where a gate decides on the file.
 POOR_SNR_DB = 10.0
+# What is said of a file with variables that is no stream.
+KEEPS_STATE = (
+    "the file keeps its state between runs: reset it before each sequence (reset_all_variables(); the snippets and "
+    "kits do)."
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,8 +60,8 @@ class Conversion(Tabular):
         figures: `calibration_snr_db` (decibels) and `calibration_max_error` against the float file on some of the
             samples, and measurements of the target's own runtime or tool: `arena_bytes` and `tflm_max_error` for
             microcontrollers, `compiled_bytes`, `npu_milliseconds` and others for Ethos-U.
-        warnings: What has to be known before the file is used, such as noisy outputs, or calibration samples of another
-            range than the model's inputs.
+        warnings: What has to be known before the file is used, such as noisy outputs, a state that has to be reset, or
+            calibration samples of another range than the model's inputs.
         options: Settings in the warnings as a recipe has them, each with the options of the command that say the same.
         noise: Where the noise of the file comes from, as far as it was looked for.
         made: Summary of the file before its tensor names were removed.
@@ -123,8 +128,9 @@ def convert(
         The bytes of the file.
 
     Warns:
-        TfoptWarning: The outputs are noisy (an SNR below 20 dB against the float file), rows of zeros give NaN, or the
-            samples seem to be scaled in another way than what the model was trained on.
+        TfoptWarning: The outputs are noisy (an SNR below 20 dB against the float file), rows of zeros give NaN, the
+            file keeps its state between runs, or the samples seem to be scaled in another way than what the model was
+            trained on.
 
     Raises:
         InputError: Settings that do not go together, no calibration samples, or a model that cannot be read.
@@ -219,7 +225,8 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     streamed = [check_pieces(content, prepared.few, target)] if export.stateful else []
     notes = (*prepared.notes, *streamed, *_remarks(prepared, summary), *said.notes, *cpu_notes(costs))
     fault = validation.fault_at_zeros(prepared.model, source, content, prepared.few)
-    found = (*said.warnings, *([fault] if fault else []))
+    kept = KEEPS_STATE if flatbuffer.has_state(content) and not export.stateful else None
+    found = (*said.warnings, *filter(None, (fault, kept)))
     left, before = (*skipped, *prepared.assigned.skipped), source.slim_size if export.slim else source.size
     made = Conversion(content, left, looked, notes, figures, found, said.noise.options, said.noise)
     return replace(made, made=summary, prepared=prepared, float_bytes=before, on_target=costs)

@@ -58,7 +58,8 @@ class Target:
         decodes: Whether its runtime decodes kernels at every run.
         stream: Runs samples by input name, the pieces of one sequence, on the target's own runtime with its state kept,
             and gives the outputs by name; None where there is none.
-        unrolls: Whether a recurrent layer in integers is faster there as ops for each time step than as one op.
+        unrolls: Whether a recurrent layer is slower there as one op than in integers as ops for each time step, and in
+            float as a loop.
         least_snr_db: Least signal-to-noise ratio of its outputs against LiteRT's, in decibels. Two sets of int8
             kernels round differently; two that compute different things are far below 20.
         size: The figure that is the size of a file there, such as `compiled_bytes`; empty where that is its own.
@@ -237,15 +238,16 @@ class Export(Settings):
     """The options of the target, which may as well be written with its name."""
     recurrent: Recurrent = "auto"
     """How recurrent layers are computed. fused: an LSTM as one op. unrolled: ops for each time step, a large file.
-    loop: in float, whatever the mode. auto: fused; in integers on LiteRT, where that is slower, unrolled where it is
-    accurate enough. What has no such form has another, and a note says why. A mask is for fused alone: the steps that
-    count are sorted to the front, and their outputs back."""
+    loop: in float, whatever the mode. auto: on LiteRT, where fused is slower, a loop in modes that compute in float,
+    and in integers unrolled where that is accurate enough; fused elsewhere. What has no such form has another, and a
+    note says why. A fused file keeps its state from run to run, and has to be reset before each sequence. A mask is for
+    fused alone: the steps that count are sorted to the front, and their outputs back."""
     stateful: bool = False
     """Keep the state of LSTMs from call to call, for a stream: the file takes a sequence in pieces of the model's
     length, proven to give what the whole gives, and is reset by the code around it where a new sequence begins. The
     calibration samples count as one stream."""
     unroll: bool | None = None
-    """The older word for recurrent: true is unrolled, false is loop."""
+    """The older word for recurrent: false is loop, true is unrolled in modes that compute in integers."""
     slim: bool = True
     """Leave out tensor names and the converter's notes, which no runtime reads; false keeps them for debuggers."""
     sparse: bool = False
@@ -328,10 +330,17 @@ class Export(Settings):
 
     @property
     def recurrence(self) -> Recurrent:
-        """How recurrent layers are to be computed, whichever word says so."""
-        if self.unroll is None or not MODES[self.mode].static:
-            return "fused" if self.stateful and self.recurrent == "auto" else self.recurrent
-        return "unrolled" if self.unroll else "loop"
+        """How recurrent layers are to be computed, whichever word says so; `auto` where that takes a try."""
+        floats = not MODES[self.mode].static
+        if self.unroll is False:
+            return "loop"
+        if self.unroll and not floats:
+            return "unrolled"
+        if self.recurrent != "auto":
+            return self.recurrent
+        if self.stateful:
+            return "fused"
+        return "loop" if floats and TARGETS[self.target].unrolls else "auto"
 
     @property
     def smallest(self) -> bool:
@@ -342,4 +351,6 @@ class Export(Settings):
         """The settings that matter in this mode."""
         static = {"io", "ranges", "unroll"} if not MODES[self.mode].static else set()
         static |= {"scales"} if not MODES[self.mode].rules else set()
-        return {name: value for name, value in self.model_dump(mode="json").items() if name not in static}
+        written = self.model_dump(mode="json")
+        written |= {"recurrent": self.recurrence} if "unroll" in static else {}
+        return {name: value for name, value in written.items() if name not in static}

@@ -2,12 +2,14 @@
 
 import functools
 
+import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
 from tests.quantization.recurrent.recurrent_nets import LSTM, STEPS, built, chain, needs_tflm
 from tfopt.errors import RecipeError
-from tfopt.quantization.conversion import convert_with_notes
+from tfopt.quantization.conversion import KEEPS_STATE, convert_with_notes
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.unrolling import unroll_if_better
 from tfopt.recipe.export import MODES, TARGETS, Export
@@ -18,6 +20,7 @@ STACKS = {
     "lstm and gru": lambda: chain(layers.LSTM(4, return_sequences=True), layers.GRU(3), layers.Dense(2)),
     "long lstm": lambda: chain(layers.LSTM(2), layers.Dense(2), shape=(140, 3)),
 }
+FLOATS = [name for name, mode in MODES.items() if not mode.static]
 
 
 @functools.cache
@@ -26,10 +29,14 @@ def model_of(name):
 
 
 @functools.cache
+def converted(name, target="litert", mode="int8", **settings):
+    model, samples = model_of(name)
+    return convert_with_notes(model, Export(mode=mode, target=target, slim=False, **settings), samples, "metric")
+
+
 def route(name, target="litert", mode="int8", **settings):
     """The forms in a file, and the notes."""
-    model, samples = model_of(name)
-    conversion = convert_with_notes(model, Export(mode=mode, target=target, slim=False, **settings), samples, "metric")
+    conversion = converted(name, target, mode, **settings)
     kinds = [op.name for op in conversion.made.ops]
     forms = {"fused": LSTM in kinds, "loop": "WHILE" in kinds, "steps": kinds.count("FULLY_CONNECTED") > STEPS}
     return {form for form, there in forms.items() if there}, conversion.notes
@@ -38,14 +45,13 @@ def route(name, target="litert", mode="int8", **settings):
 @pytest.mark.parametrize(
     ("settings", "forms"),
     [
-        (("lstm", "litert", "float32"), {"fused"}),
-        (("lstm", "litert", "dynamic"), {"fused"}),
+        *((("lstm", "litert", mode), {"loop"}) for mode in FLOATS),
         (("lstm", "litert", "int8"), {"steps"}),
         (("lstm", "litert", "int16x8"), {"steps"}),
         (("lstm", "int_only", "int8"), {"fused"}),
         (("long lstm", "litert", "int8"), {"fused"}),
         (("lstm and gru", "litert", "int8"), {"steps"}),
-        (("lstm and gru", "litert", "float32"), {"fused", "loop"}),
+        (("lstm and gru", "litert", "float32"), {"loop"}),
     ],
 )
 def test_without_being_asked_the_form_is_the_best_for_the_target(settings, forms):
@@ -53,8 +59,40 @@ def test_without_being_asked_the_form_is_the_best_for_the_target(settings, forms
 
 
 @needs_tflm
-def test_for_microcontrollers_an_lstm_is_one_op():
-    assert route("lstm", "tflm")[0] == {"fused"}
+@pytest.mark.parametrize("mode", ["int8", "float32"])
+def test_for_microcontrollers_an_lstm_is_one_op(mode):
+    assert route("lstm", "tflm", mode)[0] == {"fused"}
+
+
+def called_twice(content, x):
+    """The output of two calls in a row of a plain interpreter, which knows nothing of states."""
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
+    outputs = []
+    for _ in range(2):
+        interpreter.set_tensor(taken["index"], x.astype(taken["dtype"]))
+        interpreter.invoke()
+        outputs.append(interpreter.get_tensor(given["index"]))
+    return outputs
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_default_file_gives_the_same_at_every_call(mode):
+    conversion = converted("lstm", mode=mode)
+    first, second = called_twice(conversion.content, 50 * np.ones((1, STEPS, 3)))
+    assert np.array_equal(first, second)
+    assert KEEPS_STATE not in conversion.warnings
+
+
+@pytest.mark.parametrize("name", ["long lstm", "lstm"])
+def test_a_file_that_does_not_says_so_in_a_warning(name):
+    """An LSTM of many steps is one op by default; one of few is where that is asked for."""
+    settings = {} if name == "long lstm" else {"mode": "float32", "recurrent": "fused"}
+    conversion = converted(name, **settings)
+    first, second = called_twice(conversion.content, np.ones((1, *model_of(name)[0].input_shape[1:])))
+    assert not np.array_equal(first, second)
+    assert KEEPS_STATE in conversion.warnings
 
 
 @pytest.mark.parametrize(
@@ -85,7 +123,10 @@ def test_the_note_on_an_unrolled_file_tells_of_the_smaller_one():
 def test_the_older_word_still_says_it():
     assert Export(unroll=True).recurrence == "unrolled"
     assert Export(unroll=False).recurrence == "loop"
-    assert Export(mode="float32", unroll=False).recurrence == "auto"  # it was about integers
+    for mode in MODES:
+        for target in (target for target in ("litert", "tflm") if TARGETS[target].runs(MODES[mode])):
+            assert Export(mode=mode, unroll=False, target=target).recurrence == "loop"
+    assert Export(mode="float32", unroll=True).recurrence == Export(mode="float32").recurrence  # it was about integers
     assert route("lstm", unroll=False)[0] == {"loop"}
     with pytest.raises(RecipeError, match="older word"):
         Export(unroll=True, recurrent="fused")
