@@ -1,15 +1,21 @@
 """What every stage that comes with tfopt keeps to."""
 
+import contextlib
 import inspect
 import json
 import sys
 
+import keras
 import pytest
+from keras import layers
 from pydantic import ValidationError
 
 import tfopt
-from tfopt.errors import RecipeError
+from tfopt.errors import InputError, RecipeError
+from tfopt.models.read_models import state
+from tfopt.pipeline.plan import Plan
 from tfopt.recipe.json_schema import json_schema
+from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe
 from tfopt.recipe.stage import Stage, known_stages
 
@@ -190,3 +196,29 @@ def test_the_command_line_shows_every_setting(kind, stage, monkeypatch, capsys):
 
 def test_a_stage_defines_its_own_run(stage):
     assert stage.run is not Stage.run
+
+
+@pytest.fixture(scope="module")
+def to_check(tmp_path_factory):
+    """A model and the context of its check."""
+    folder = tmp_path_factory.mktemp("to_check")
+    keras.utils.set_random_seed(0)
+    stack = [layers.Conv2D(8, 3), layers.BatchNormalization(), layers.Dropout(0.2), layers.Flatten(), layers.Dense(10)]
+    model = keras.Sequential([layers.Input((8, 8, 1)), *stack, layers.Softmax()])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.save(folder / "m.keras")
+    (folder / "r.yaml").write_text("name: r\nmodel: m.keras\ndata: digits\nstages: [verify]\n")
+    plan = Plan(Recipe.load(folder / "r.yaml"), folder, Progress())
+    return plan.model, plan.context("check", "", folder, {})
+
+
+def test_the_check_of_a_stage_changes_nothing_of_the_model(stage, to_check):
+    """It is the one that is converted and scored later."""
+    model, context = to_check
+    before, flags = state(model), [(layer.name, layer.trainable) for layer in model.layers]
+    with contextlib.suppress(InputError):
+        made(stage).check(model, context)
+    with contextlib.suppress(InputError):
+        made(stage).preview(model, context)
+    assert state(model) == before
+    assert [(layer.name, layer.trainable) for layer in model.layers] == flags

@@ -284,6 +284,7 @@ class Plan:
     def train_along(self, step: Step, key: str, artifacts: Mapping[str, Artifact]) -> None:
         """Runs a training stage as a worker that does not lead; its result is thrown away."""
         context = self.context(step.name, key, self.own_workspace.begin(step.name, key), artifacts)
+        self.reads.forget()
         silent = replace(context, progress=Progress())
         step.stage.run([artifacts[name] for name in step.parents], silent)
 
@@ -299,6 +300,8 @@ class Plan:
         """Runs one stage in its partial folder and commits what it returns."""
         start = time.monotonic()
         context = self.context(step.name, key, self.workspace.begin(step.name, key), artifacts)
+        if step.stage.trains or step.stage.shared:  # which takes all the memory there is
+            self.reads.forget()
         result = step.stage.run([artifacts[name] for name in step.parents], context)
         if not isinstance(result, Artifact):
             raise TfoptError(f"{step.stage.kind}.run must return context.artifact(...). Received: {result!r:.80}.")

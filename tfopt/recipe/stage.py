@@ -84,7 +84,7 @@ class Context:
         return files.load(artifact.path, custom_objects=self.custom_objects, trust=self.trust)
 
     def read(self, artifact: Artifact) -> Any:
-        """The Keras model of an artifact, to run or convert: others of the run have the same, and nobody changes it."""
+        """The Keras model of an artifact, to run or convert and not to change: others of the run have the same."""
         return self.reads.of(artifact.path, lambda: self.load(artifact))
 
     def save(self, model: Any) -> str:
