@@ -17,6 +17,7 @@ from tfopt.data.splits import Data, Split
 from tfopt.errors import InputError, ModelError, RecipeError
 from tfopt.optimizers import SAM
 from tfopt.pipeline.launcher import launch
+from tfopt.recipe.details.quantization import ConversionWarnings
 from tfopt.recipe.recipe import Recipe
 from tfopt.recipe.runtime import Runtime
 from tfopt.training import devices, trainer
@@ -179,6 +180,30 @@ def test_no_execution_reaches_into_the_next_epoch(asked, samples, tmp_path):
     trainer.fit(model, Data(split, split, split), settings, tmp_path, [count])
     assert seen == [steps, 2 * steps, 3 * steps]
     assert model.steps_per_execution == max(n for n in range(1, asked + 1) if steps % n == 0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "steps", "words"),
+    [
+        (10, 937, "10 was taken as 1: it has to divide the 937 steps of an epoch. The next number that does is 937."),
+        (5, 12, "5 was taken as 4: it has to divide the 12 steps of an epoch. The next number that does is 6."),
+        (10, 4, "10 was taken as 4: an epoch has no more steps."),
+    ],
+)
+def test_executions_of_fewer_steps_than_asked_for_are_told(asked, steps, words):
+    assert Devices(Runtime(steps_per_execution=asked)).lowered_executions(steps).endswith(words)
+    for whole in (1, 4):
+        assert Devices(Runtime(steps_per_execution=whole)).lowered_executions(12) == ""
+
+
+def test_a_run_tells_of_executions_of_fewer_steps(project):
+    (project / "r.yaml").write_text(
+        RECIPE.partition("stages:")[0]
+        + "runtime: {steps_per_execution: 7}\nstages:\n  - train: {epochs: 1, batch_size: 64}\n"
+    )
+    result = tfopt.run(project / "r.yaml", project / "out")
+    [told] = result.artifacts["train"].details.of(ConversionWarnings).warnings
+    assert told.startswith("runtime.steps_per_execution 7 was taken as ")
 
 
 def test_every_training_leaves_logs_for_tensorboard_and_a_profile_if_asked_for(data, tmp_path):

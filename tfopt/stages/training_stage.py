@@ -273,8 +273,10 @@ class TrainingStage(Stage):
 
         settings, folder = settings or self.training(context), folder or context.folder
         every = [*callbacks, *self.distillation(inputs, context)]
-        if sentence := trainer.batches_warning(model, settings, len(self.data(context).train)):
+        samples = len(self.data(context).train)
+        if sentence := trainer.batches_warning(model, settings, samples):
             context.told.append(sentence)
+        context.told.append(settings.devices.lowered_executions(math.ceil(samples / settings.batch_size)))
         context.told.append(one_class_warning(context.data.train))
         with _heard(context.told):
             return trainer.fit(model, self.data(context), settings, folder, every, self.listener(context))

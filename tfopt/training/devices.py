@@ -76,10 +76,30 @@ class Devices:
         given: dict[str, Any] = {}
         if runtime.jit != "auto":
             given["jit_compile"] = runtime.jit
-        at_once = next(n for n in range(runtime.steps_per_execution, 0, -1) if steps_per_epoch % n == 0)
-        if at_once > 1:
+        if (at_once := self._steps_at_once(steps_per_epoch)) > 1:
             given["steps_per_execution"] = at_once
         return given
+
+    def _steps_at_once(self, steps_per_epoch: int) -> int:
+        """The most steps to an execution, up to those that were asked for, that leave no rest."""
+        return next(n for n in range(self.runtime.steps_per_execution, 0, -1) if steps_per_epoch % n == 0)
+
+    def lowered_executions(self, steps_per_epoch: int) -> str:
+        """The warning of executions of fewer steps than were asked for; empty where there are as many.
+
+        Args:
+            steps_per_epoch: Training steps of an epoch.
+        """
+        asked, at_once = self.runtime.steps_per_execution, self._steps_at_once(steps_per_epoch)
+        if at_once == asked:
+            return ""
+        if asked > steps_per_epoch:
+            return f"runtime.steps_per_execution {asked} was taken as {at_once}: an epoch has no more steps."
+        above = next(n for n in range(asked + 1, steps_per_epoch + 1) if steps_per_epoch % n == 0)
+        return (
+            f"runtime.steps_per_execution {asked} was taken as {at_once}: it has to divide the {steps_per_epoch:,} "
+            f"steps of an epoch. The next number that does is {above:,}."
+        )
 
     @contextlib.contextmanager
     def training_copy(self, model: keras.Model) -> Iterator[keras.Model]:
