@@ -16,7 +16,7 @@ from tfopt.cli.screen import ELSEWHERE, open_console, print_json, print_table, p
 from tfopt.cli.usage import conversion_lines, print_snippet, usage_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rich.console import Console
 
@@ -127,16 +127,25 @@ def _write(
     check_folder(file)
     with tempfile.TemporaryDirectory(prefix="tfopt-") as folder, answer.log(Path(folder)):
         converted = _converted(model, export, inputs, Path(folder) / LOG)
-    partial = file.with_name(f"{file.name}.partial")
+    files = {file: converted.content}
+    if converted.on_target and (own := converted.on_target.own_file(file)):
+        files[own] = converted.on_target.cost.content or b""
     with storage_errors(file, ELSEWHERE):
-        try:
-            partial.write_bytes(converted.content)
-            partial.replace(file)
-        finally:
-            partial.unlink(missing_ok=True)
-    if converted.on_target:
-        converted.on_target.write(file)
+        _write_together(files)
     return file, converted
+
+
+def _write_together(files: Mapping[Path, bytes]) -> None:
+    """Writes files of which none is to be there without the others: in place of older ones once all are written."""
+    partial = {file: file.with_name(f"{file.name}.partial") for file in files}
+    try:
+        for file, content in files.items():
+            partial[file].write_bytes(content)
+        for file, written in partial.items():
+            written.replace(file)
+    finally:
+        for written in partial.values():
+            written.unlink(missing_ok=True)
 
 
 def check_folder(file: Path) -> None:

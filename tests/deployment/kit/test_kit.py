@@ -3,9 +3,11 @@
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,6 +91,22 @@ def test_a_kit_is_written_over_a_kit_and_over_nothing_else(kit_of, tmp_path):
     with pytest.raises(InputError, match=r"c/digits\.h of this one was changed"):
         kit_of("digits")
     assert (folder / "c/digits.h").read_text() == "mine"
+
+
+def test_an_older_kit_is_back_where_the_new_one_cannot_take_its_place(kit_of, tmp_path, monkeypatch):
+    folder = kit_of("digits").folder
+    before, rename = tree(folder), os.rename
+
+    def no_new(source, target):
+        if Path(source).name == "new":
+            raise OSError(28, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", no_new)
+    with pytest.raises(StorageError, match="No space left"):
+        kit_of("digits", "float32")
+    assert tree(folder) == before
+    assert not list(tmp_path.glob(".kit-*"))
 
 
 def test_a_folder_of_other_files_and_a_file_are_refused(kit_of, tmp_path):

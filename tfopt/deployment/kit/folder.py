@@ -56,7 +56,12 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
                 made.joinpath(path).write_bytes(content)
             if folder.exists():
                 os.rename(folder, old)
-            os.rename(made, folder)
+            try:
+                os.rename(made, folder)
+            except BaseException:
+                if old.exists():
+                    os.rename(old, folder)
+                raise
             shutil.rmtree(old, ignore_errors=True)
 
 
