@@ -7,7 +7,9 @@ import pytest
 
 import tfopt
 from tfopt.cli import main
+from tfopt.data import sources
 from tfopt.deployment.kit import export as kits
+from tfopt.errors import InputError
 from tfopt.recipe.details.kit import ExportedKits
 
 MODEL = """
@@ -40,6 +42,10 @@ def tree(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def damaged(source):
+    raise InputError("it is damaged.")
+
+
 def test_a_recipe_ends_with_kits_and_the_command_makes_the_same(recipe, cli, tmp_path, monkeypatch):
     monkeypatch.setattr(kits, "tflm_is_here", lambda: False)
     path = recipe(
@@ -68,6 +74,9 @@ def test_a_recipe_ends_with_kits_and_the_command_makes_the_same(recipe, cli, tmp
     code, out, err = cli("export", "out/t/float32", "--out", "other", "--json", "--array", "plain", "--golden", 2)
     assert json.loads(out)["name"] == "t-float32", err
     assert tree(tmp_path / "other")["c/t_float32.h"] == tree(run / "export" / "float32")["c/t_float32.h"]
+    monkeypatch.setattr(sources, "load", damaged)
+    code, _, err = cli("export", "out/t/float32", "--out", "third", "--golden", 2)
+    assert (code, "made up: the run's data cannot be read: it is damaged. Give samples, or --data." in err) == (0, True)
 
 
 def test_a_run_without_a_file_is_refused_in_a_line(cli, tmp_path):

@@ -75,16 +75,17 @@ def _samples(source: KitSource, data: str | None, golden: int) -> Samples:
         return Samples(InputSource(data, shapes).take(shapes, count), f"samples of {Path(data).name}")
     if source.artifact is None:
         return Samples()
+    from tfopt.data import sources
     from tfopt.pipeline.contenders import Contender
 
     artifact = source.artifact
     run = Contender(artifact.name, artifact.path, artifact.format, artifact.folder.parent)
     try:
-        if run.data_source is None:
-            return Samples()
+        if run.recipe is not None:
+            sources.resolve(run.recipe.data, run.recipe.folder)  # says what is wrong with it
         return Samples(run.load_data().fitted(shapes).test.few(count).x, "the first samples of the test split")
-    except InputError:  # the data is no longer where the run has found it, and the kit says that there was none
-        return Samples()
+    except InputError as error:  # such as data that is no longer where the run has found it
+        return Samples(reason=f"the run's data cannot be read: {str(error).splitlines()[0]}")
 
 
 def _card(source: KitSource) -> str | None:

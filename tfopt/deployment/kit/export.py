@@ -29,10 +29,12 @@ class Samples:
     Args:
         x: `(samples, ...)`, or a dict of such by input name, in the float model's units; None to make them up.
         words: Where they are from, in a few words.
+        reason: Why there are none, in a line, where that was not the user's choice.
     """
 
     x: np.ndarray | Mapping[str, np.ndarray] | None = None
     words: str = "samples that were given"
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -206,5 +208,6 @@ def _warnings(model: KitModel, samples: Samples, runnable: bool) -> list[str]:
         way = "pip install 'tfopt[tflm]' lets tfopt measure it." if runnable else "The device tells what it uses."
         told.append(f"the tensor arena is not measured: {model.arena.bytes:,} bytes are an estimate. {way}")
     if samples.x is None:
-        told.append("the inputs of the golden vectors are made up. Give samples, or --data.")
+        why = f": {samples.reason.rstrip('.')}" if samples.reason else ""
+        told.append(f"the inputs of the golden vectors are made up{why}. Give samples, or --data.")
     return told
