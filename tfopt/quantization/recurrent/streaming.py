@@ -59,16 +59,19 @@ def check_pieces(content: bytes, samples: Mapping[str, np.ndarray], target: Targ
         What was found, for a note.
 
     Raises:
-        ConversionError: The outputs differ.
+        ConversionError: The outputs differ, or the file does not run on the whole.
     """
     pieces = {name: array[np.arange(PIECES) % len(array)] for name, array in samples.items()}
     found = streams.in_pieces(content, pieces)
     try:
         whole = streams.at_once(content, pieces)
-        alike = all(_alike(whole[name], values) for name, values in found.items())
-    except ConversionError:
-        alike = False
-    if not alike:
+    except ConversionError as error:
+        raise ConversionError(
+            "the file could not be run on a whole sequence, which is the proof of stateful: true: "
+            f"{str(error).rstrip('.')}. Layers that fix the number of steps, as Reshape and Flatten do, are a reason. "
+            "Leave stateful out."
+        ) from error
+    if not all(_alike(whole[name], values) for name, values in found.items()):
         raise ConversionError(
             "in pieces the file gives something else than for the whole sequence: a layer that is not recurrent looks "
             "at more than one step, as convolutions, pooling and attention over time do. Leave stateful out."
