@@ -1,11 +1,16 @@
 """What a conversion does once: one measurement of ranges, one quantized file, one reading of its bytes."""
 
+import gc
+import weakref
+from dataclasses import replace
+
 import keras
 import numpy as np
 from keras import layers
 
-from tfopt.quantization import prepared_model, quantizer
+from tfopt.quantization import float_conversion, prepared_model, quantizer
 from tfopt.quantization.conversion import convert_with_notes
+from tfopt.quantization.float_conversion import to_float
 from tfopt.quantization.preparation import prepare
 from tfopt.recipe.export import Export
 from tfopt.tflite import flatbuffer
@@ -73,16 +78,39 @@ def test_a_file_is_read_once_for_many_quantized_ones_which_are_those_of_a_fresh_
     model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(layers.Add()([x, x]))))
     samples = np.random.default_rng(0).normal(size=(16, 8, 8, 2)).astype("float32")
     prepared = prepare(model, Export(mode="int8"), samples)
-    ways = [("int8", {}, None), ("none", {0: "int8"}, None), ("int8", {0: "float"}, "float32"), ("int8", {}, None)]
-    read_anew = counted(monkeypatch, quantizer, "_parsed")
+    ways = [
+        ("int8", {}, None),
+        ("int4", {}, None),
+        ("int8", {}, None),
+        ("none", {0: "int8"}, None),
+        ("dynamic", {}, None),
+        ("int8", {0: "float"}, "float32"),
+        ("int8", {}, None),
+    ]
+    read_anew = counted(monkeypatch, float_conversion, "Quantizer")
 
-    def made():
-        return [quantizer.quantize(prepared.source, mode, prepared.ranges(), given, io) for mode, given, io in ways]
+    def made(sources):
+        return [
+            quantizer.quantize(source, mode, None if mode == "dynamic" else prepared.ranges(), given, io)
+            for source, (mode, given, io) in zip(sources, ways, strict=True)
+        ]
 
-    quantizer._engine.cache_clear()
-    kept = made()
+    kept = made([prepared.source] * len(ways))
     assert len(read_anew) == 1
-    assert kept[0] == kept[3]
-    assert len(set(kept)) == 3
-    monkeypatch.setattr(quantizer, "_engine", quantizer._parsed)
-    assert made() == kept
+    assert kept[0] == kept[2] == kept[-1]
+    assert len(set(kept)) == 5
+    assert made([replace(prepared.source) for _ in ways]) == kept
+    assert len(read_anew) == 1 + len(ways)
+
+
+def test_the_engine_of_a_model_is_gone_with_it_and_that_of_a_large_one_is_not_kept(monkeypatch):
+    model, x = recurrent()
+    source = to_float(model, x)
+    engine = weakref.ref(source.engine)
+    assert source.engine is engine()
+    other = replace(source)
+    del source
+    gc.collect()
+    assert engine() is None
+    monkeypatch.setattr(flatbuffer, "KEPT_BYTES", 10)
+    assert other.engine is not other.engine

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 import tensorflow as tf
+from litert_quantizer.quantizer import Quantizer
 
 from tfopt.errors import ConversionError, ModelError
 from tfopt.keras_private import own_variables
@@ -86,6 +87,18 @@ class FloatModel:
     def size(self) -> int:
         """Size in bytes of the file as it is written with tensor names."""
         return len(flatbuffer.pack(flatbuffer.parse(self.content)))
+
+    @property
+    def engine(self) -> Any:
+        """litert-quantizer with the file read, for all that is made of it: it changes nothing of what it has read.
+
+        That of a large file is kept by nobody.
+        """
+        return self._engine if len(self.content) <= flatbuffer.KEPT_BYTES else Quantizer(bytearray(self.content))
+
+    @functools.cached_property
+    def _engine(self) -> Any:
+        return Quantizer(bytearray(self.content))
 
     @functools.cached_property
     def inputs(self) -> tuple[str, ...]:

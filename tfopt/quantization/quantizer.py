@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import warnings
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
-from litert_quantizer import algorithm_manager, qtyping, quantizer
+from litert_quantizer import algorithm_manager, qtyping
 from litert_quantizer.algorithm_manager import AlgorithmName
 from litert_quantizer.utils import tfl_flatbuffer_utils
 
@@ -24,7 +23,6 @@ from tfopt.quantization.op_replacement import stay_in_float
 from tfopt.quantization.quantizer_repairs import settled
 from tfopt.quantization.recurrent.forms import with_recurrent_forms
 from tfopt.recipe.export import MODES, Mode
-from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op
 
 # litert-quantizer's name for each op of the TFLite schema.
@@ -74,7 +72,7 @@ def quantize(
         for `octav` Sakr et al., Optimal clipping and magnitude-aware differentiation for improved quantization-aware
         training, arXiv:2206.06501.
     """
-    engine = _engine(source.content) if len(source.content) <= flatbuffer.KEPT_BYTES else _parsed(source.content)
+    engine = source.engine
     engine.load_quantization_recipe([])
     with captured() as noise, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -97,16 +95,6 @@ def quantize(
         except Exception as error:
             text = (str(error).strip() or noise.text().strip() or type(error).__name__).splitlines()[0]
             raise ConversionError(f"the quantizer refuses the model in mode {mode}: {text[:300]}") from error
-
-
-@functools.lru_cache(maxsize=1)
-def _engine(content: bytes) -> Any:
-    """The engine of the last file: a search quantizes one many times, and it changes nothing of what it has read."""
-    return _parsed(content)
-
-
-def _parsed(content: bytes) -> Any:
-    return quantizer.Quantizer(bytearray(content))
 
 
 def _with_recurrent_forms(
