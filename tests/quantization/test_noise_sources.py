@@ -1,10 +1,14 @@
 """What a noisy file says: the SNR, the ops that lose most, and rules that bring back what they say they do."""
 
+import math
 import re
 import warnings
+from types import SimpleNamespace
 
 import keras
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from keras import layers, ops
 from ruamel.yaml import YAML
 
@@ -13,6 +17,7 @@ from tests.quantization import zoo
 from tfopt.errors import ConversionError, InputError, TfoptWarning
 from tfopt.quantization import convert, noise_sources, quantize_aware
 from tfopt.quantization.conversion import convert_with_notes, finish
+from tfopt.quantization.noise_sources import ENOUGH_DB, WORTH_DB
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.remedies import NoiseSources, Remedy
 from tfopt.quantization.sensitivity import Group, Sensitivity
@@ -295,3 +300,46 @@ def test_the_rules_are_the_fewest_that_are_enough_else_all(monkeypatch, enough):
         lambda prepared, ruled, io: 5.0 + len(ruled) + (20 if enough and len(ruled) >= enough else 0),
     )
     assert len(noise_sources.find(prepared, 1.0).remedy.rules) == (enough or 6)
+
+
+def remedy_of(monkeypatch, curves, snr):
+    """The remedy where so many rules bring a file to so many decibels, by type of inputs and outputs."""
+    count = len(curves[None])
+    rules = [Rule(layers=f"layer_{number}", to="float") for number in range(count)]
+    monkeypatch.setattr(noise_sources, "_rule", lambda prepared, one: rules[one])
+    monkeypatch.setattr(noise_sources, "_may_float", lambda prepared: "float32" in curves)
+    monkeypatch.setattr(noise_sources, "_snr_with", lambda prepared, ruled, io: curves[io][len(ruled) - 1])
+    return noise_sources._remedy(SimpleNamespace(export=Export()), range(count), snr)
+
+
+decibels = st.one_of(st.floats(-5, 40), st.just(-math.inf))
+curves = st.integers(1, noise_sources.RULED).flatmap(
+    lambda count: st.dictionaries(
+        st.sampled_from([None, "float32"]), st.lists(decibels, min_size=count, max_size=count), min_size=2
+    )
+)
+
+
+@given(curves, st.floats(-5, 19))
+@settings(max_examples=300, derandomize=True, deadline=None)
+def test_rules_are_enough_and_one_less_is_not_whatever_each_of_them_does(curves, snr):
+    """Also where a rule more makes a file worse, so that the fewest of all may be missed."""
+    with pytest.MonkeyPatch.context() as patch:
+        found = remedy_of(patch, curves, snr)
+    if found is None:
+        return
+    count = len(found.rules)
+    assert found.snr_db == curves[found.io][count - 1]
+    assert found.snr_db > snr + WORTH_DB
+    if found.snr_db >= ENOUGH_DB and count > 1:
+        assert curves[None][count - 2] < ENOUGH_DB
+        if found.io:  # a type other than asked for has to be worth it by itself
+            assert curves[found.io][count - 2] < ENOUGH_DB + WORTH_DB
+
+
+@given(curves, st.floats(-5, 15))
+@settings(max_examples=300, derandomize=True, deadline=None)
+def test_where_all_rules_are_enough_those_that_are_found_are(curves, snr):
+    assume(curves[None][-1] >= ENOUGH_DB)
+    with pytest.MonkeyPatch.context() as patch:
+        assert remedy_of(patch, curves, snr).snr_db >= ENOUGH_DB
