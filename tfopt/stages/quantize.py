@@ -127,7 +127,8 @@ class Quantize(Export, Stage):
         try:
             # A range method for which a handful of samples is enough.
             ranges = next(name for name in (self.ranges, *RANGES) if RANGES[name].fewest <= CHECKED_SAMPLES)
-            few = self.model_copy(update={"ranges": ranges, "least_snr_db": None, "decode": None})
+            plain = {"rounding": "nearest", "bias_correction": False, "clipping": "none"}
+            few = self.model_copy(update={"ranges": ranges, "least_snr_db": None, "decode": None, **plain})
             calibration = context.data.calibration(CHECKED_SAMPLES, context.seed)
             # Of a handful of samples and a model that may not be trained yet, the noise says nothing.
             source = read_from(context.reads)
