@@ -397,6 +397,10 @@ class Export(Settings):
 
     def asked(self) -> dict[str, Any]:
         """The settings that matter in this mode."""
-        static = {"io", "ranges", "unroll", "rounding", "bias_correction", "clipping"} if not MODES[self.mode].static else set()
+        static = (
+            {"io", "ranges", "unroll", "rounding", "bias_correction", "clipping"}
+            if not MODES[self.mode].static
+            else set()
+        )
         static |= {"scales"} if not MODES[self.mode].rules else set()
         return {name: value for name, value in self.model_dump(mode="json").items() if name not in static}

@@ -86,7 +86,7 @@ def check_integers(content: bytes, kernels: Mapping[str, ChosenKernel]) -> None:
         found = stored.get(name)
         if found is None or not np.array_equal(found.integers, kernel.integers):
             raise ConversionError(
-                f"the quantizer has not kept the integers that were chosen for {name!r}. Write rounding: nearest for it."
+                f"the quantizer has not kept the integers that were chosen for {name!r}. Write rounding: nearest."
             )
 
 

@@ -21,6 +21,8 @@ from tfopt.tflite.interpreter import Runner
 
 # The share of the samples that `auto` compares on and does not learn from, and the fewest of them.
 HELD_OUT, FEWEST = 0.2, 4
+# Samples that integers are chosen on at most: more of them add time and memory, and nothing to the file.
+MOST_SAMPLES = 256
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,16 @@ class Reconstruction:
         base = self.write(self.source, {})
         if not self.settings.changes:
             return Reconstructed(base)
-        tries = ROUNDINGS[self.settings.rounding].tries
-        return self._best(base, tries) if tries else self._with(base, self.settings, self.samples)
+        tries, samples = ROUNDINGS[self.settings.rounding].tries, self._few()
+        return self._best(base, tries, samples) if tries else self._with(base, self.settings, samples)
+
+    def _few(self) -> Mapping[str, np.ndarray]:
+        """The samples, where they are many those spread over them, which may be sorted."""
+        count = len(next(iter(self.samples.values())))
+        if count <= MOST_SAMPLES:
+            return self.samples
+        chosen = np.arange(MOST_SAMPLES) if self.keeps_state else _spread(count, MOST_SAMPLES)
+        return {name: array[chosen] for name, array in self.samples.items()}
 
     def _with(self, base: bytes, settings: RoundingSettings, samples: Mapping[str, np.ndarray]) -> Reconstructed:
         """The file of one rounding.
@@ -93,16 +103,14 @@ class Reconstruction:
         check_integers(content, found.kernels)
         return Reconstructed(content, planned.notes)
 
-    def _best(self, base: bytes, tries: tuple[str, ...]) -> Reconstructed:
+    def _best(self, base: bytes, tries: tuple[str, ...], samples: Mapping[str, np.ndarray]) -> Reconstructed:
         """The file of the rounding with the least noise on samples that were held out."""
-        count = len(next(iter(self.samples.values())))
-        held = round(HELD_OUT * count)
-        held = held if held >= FEWEST else 0
-        # Spread over the samples, which may be sorted.
+        count = len(next(iter(samples.values())))
+        held = 0 if self.keeps_state or round(HELD_OUT * count) < FEWEST else round(HELD_OUT * count)
         out = np.zeros(count, bool)
-        out[np.linspace(0, count - 1, held).astype(int)] = True
-        learned = {name: array[~out] for name, array in self.samples.items()}
-        compared = {name: array[out] for name, array in self.samples.items()} if held else self.samples
+        out[_spread(count, held)] = True
+        learned = {name: array[~out] for name, array in samples.items()}
+        compared = {name: array[out] for name, array in samples.items()} if held else samples
         expected = Runner(self.source.content)(compared)
         found = {"nearest": (self._snr(base, expected, compared), Reconstructed(base))}
         refused: list[str] = []
@@ -128,3 +136,8 @@ class Reconstruction:
         if not all(np.isfinite(value).all() for value in got.values()):
             return -math.inf
         return min(compare_outputs({name: expected[name]}, got)["snr_db"] for name in expected)
+
+
+def _spread(count: int, chosen: int) -> np.ndarray:
+    """Numbers of samples at equal distances."""
+    return np.linspace(0, count - 1, chosen).astype(int)

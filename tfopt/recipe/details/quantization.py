@@ -112,6 +112,7 @@ class AccuracyStep:
         drop: How much worse the metric is than the model's own; negative if better.
         met: Whether the drop is within `max_drop`.
         metric: Name of the metric.
+        seconds: How long it took to make the file and to measure it.
     """
 
     what: str
@@ -120,6 +121,7 @@ class AccuracyStep:
     drop: float
     met: bool
     metric: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -83,5 +83,9 @@ def _slope_of_pull(share: np.ndarray, done: float) -> np.ndarray | float:
 
 
 ADAROUND = Rounding(
-    name="adaround", about="up or down is learned on the outputs of each op (AdaRound)", choose=adaround, rows=True, rank=40
+    name="adaround",
+    about="up or down is learned on the outputs of each op (AdaRound)",
+    choose=adaround,
+    rows=True,
+    rank=40,
 )
