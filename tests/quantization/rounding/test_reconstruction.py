@@ -214,7 +214,7 @@ def test_a_rule_rounds_a_layer_in_its_own_way(noisy):
     changed = {name for name in before if not np.array_equal(before[name].integers, after[name].integers)}
     assert changed == {ruled.source.ops[-1].kernels[0].name}
     with pytest.raises(ModelError, match="rounds nothing"):
-        prepare(model, Export(mode="int4", rules=[{"layers": "LayerNormalization", "rounding": "gptq"}]), x).file
+        prepare(model, Export(mode="int4", rules=[{"layers": "LayerNormalization", "rounding": "gptq"}]), x).quantized()
 
 
 @pytest.mark.parametrize(
