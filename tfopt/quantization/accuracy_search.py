@@ -61,6 +61,15 @@ class _Choice:
     rounding: RoundingSettings | None = None
 
 
+def _together(choice: _Choice) -> RoundingSettings | None:
+    """The best of the quick roundings, with corrected biases; None where integers are chosen together already."""
+    now = choice.rounding or choice.prepared.rounding
+    if ROUNDINGS[now.rounding].choose or ROUNDINGS[now.rounding].tries:
+        return None
+    quick = [name for name in ROUNDINGS["auto"].tries if not ROUNDINGS[name].rows]
+    return replace(now, rounding=quick[-1], bias_correction=True)
+
+
 class AccuracySearch:
     """The search for a file that keeps a metric.
 
@@ -241,15 +250,12 @@ class AccuracySearch:
             given = replace(start, precisions={**start.precisions, **four}, algorithms=how)
             if self._try(what, given).met:
                 return True
-            return any(self._try(f"{what}, {called}", replace(given, rounding=other)).met for called, other in quick)
+            other = _together(given)
+            return (
+                other is not None
+                and self._try(f"{what}, {_called(other.rounding)}", replace(given, rounding=other)).met
+            )
 
-        asked = start.rounding or start.prepared.rounding
-        quick = [
-            (_called(name), other)
-            for name in ROUNDINGS["auto"].tries
-            if not (ROUNDINGS[name].rows or ROUNDINGS[asked.rounding].choose or ROUNDINGS[asked.rounding].tries)
-            and (other := replace(asked, rounding=name, bias_correction=True)) != asked
-        ]
         works, fails = 0, len(ranked) + 1
         while fails - works > 1:
             middle = len(ranked) if fails > len(ranked) and not works else (works + fails) // 2

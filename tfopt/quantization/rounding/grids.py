@@ -28,9 +28,9 @@ class ActivationGrid:
     high: float
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Values on the grid."""
+        """Values on the grid, which has an end for infinite ones and 0 for what is not a number."""
         scale = np.float32(self.scale)
-        found = np.clip(values, np.float32(self.low), np.float32(self.high))
+        found = np.clip(np.nan_to_num(values, nan=0.0), np.float32(self.low), np.float32(self.high))
         found /= scale
         np.rint(found, out=found)
         found *= scale

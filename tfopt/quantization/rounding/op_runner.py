@@ -119,7 +119,7 @@ class OpRunner:
     def _refusal(self, error: Exception) -> ConversionError:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return ConversionError(
-            f"rounding runs each op alone, and LiteRT does not run {self._op.name} so: {reason}. Take rounding: nearest."
+            f"rounding runs ops one by one, and LiteRT does not run {self._op.name} so: {reason}. Take nearest."
         )
 
 

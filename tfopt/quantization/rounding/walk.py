@@ -158,8 +158,9 @@ class _Pass:
         integers = np.clip(np.rint(own / scales), op.grid.low, op.grid.high)
         if op.rounding.choose is not None:
             parts = known or [self._rows(op, MOMENT_ROWS)]
-            rows = [np.concatenate(side, axis=1) for side in zip(*parts, strict=True)]
-            integers = op.rounding.choose(self._problem(op, own, scales, (rows[0], rows[1])))
+            floats, quantized = (np.concatenate(side, axis=1) for side in zip(*parts, strict=True))
+            if np.isfinite(floats).all() and np.isfinite(quantized).all():
+                integers = op.rounding.choose(self._problem(op, own, scales, (floats, quantized)))
         joined = op.columns.join(np.ascontiguousarray(integers)).astype(np.int32)
         by_channel = op.columns.join(np.broadcast_to(scales, own.shape))
         others = tuple(axis for axis, size in enumerate(op.grid.scales.shape) if size == 1)
@@ -203,7 +204,7 @@ class _Pass:
         values = op.columns.split(chosen.values.astype(np.float64))
         floats, quantized = (op.columns.mean(_flat(side[op.data])) for side in (self.floats, self.quantized))
         error = np.einsum("gij,gj->gi", own, floats) - np.einsum("gij,gj->gi", values, quantized)
-        found = before + error.reshape(before.shape)
+        found = before + np.where(np.isfinite(error), error, 0).reshape(before.shape)
         if op.data in self.settings.ranges:
             ends = np.broadcast_to(chosen.scales * chosen.high, self.source.constants[op.kernel].shape)
             ends = op.columns.split(ends)[..., 0].reshape(before.shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from tfopt.recipe.details.detail import Detail
@@ -121,7 +121,7 @@ class AccuracyStep:
     drop: float
     met: bool
     metric: str = ""
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
