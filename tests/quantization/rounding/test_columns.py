@@ -69,7 +69,7 @@ def test_ops_one_by_one_give_what_the_file_gives(file):
     graph = model.subgraphs[0]
     for number, op in enumerate(source.ops):
         run = OpRunner(model, number, op)
-        found = run([values[name][:, None] for name in run.reads], 4)
+        found = run([values[name].reshape(4, -1, *values[name].shape[1:]) for name in run.reads], 4)
         expected = values[graph.tensors[int(graph.operators[number].outputs[0])].name.decode()]
         np.testing.assert_allclose(found[0].reshape(expected.shape), expected, atol=2e-5)
 
