@@ -24,7 +24,7 @@ REGISTRIES = (
     ("tfopt.sparsity.schedules", "SCHEDULES"),
     ("tfopt.sparsity.allocations", "ALLOCATIONS"),
     ("tfopt.sparsity.structured.importance", "SCORES"),
-    *(("tfopt.recipe.export", name) for name in ("MODES", "RANGES", "TARGETS", "TRAINED_RANGES")),
+    *(("tfopt.recipe.export", name) for name in ("MODES", "RANGES", "ROUNDINGS", "TARGETS", "TRAINED_RANGES")),
 )
 HEAVY = ("tensorflow", "keras", "tf_keras", "tensorflow_model_optimization", "ai_edge_litert", "litert_quantizer")
 

@@ -44,10 +44,23 @@ def convert(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write; MODEL-MODE.tflite here.")] = None,
     rule: Annotated[
         list[str] | None,
-        typer.Option("--rule", help="PATTERN=int4, int8, int16 or float; a later one wins."),
+        typer.Option("--rule", help="PATTERN=int4, int8, int16, float or a rounding; a later one wins."),
     ] = None,
     io: Annotated[str | None, typer.Option("--io", help="float32: inputs and outputs are no integers.")] = None,
     ranges: Annotated[str | None, typer.Option("--ranges", help="{RANGES}.")] = None,
+    rounding: Annotated[
+        str, typer.Option("--rounding", help="How integers of kernels are chosen: {ROUNDINGS}.")
+    ] = "nearest",
+    bias_correction: Annotated[
+        bool | None,
+        typer.Option(
+            "--bias-correction/--no-bias-correction",
+            help="Let biases take up the mean error; where rounding is not nearest, if not given.",
+        ),
+    ] = None,
+    clipping: Annotated[
+        str, typer.Option("--clipping", help="Scales of kernels: none, or mse, of the least squared error.")
+    ] = "none",
     batch: Annotated[str, typer.Option("--batch", help="Samples at once, or any.")] = "1",
     target: TargetOption = "litert",
     no_slim: Annotated[bool, typer.Option("--no-slim", help="Keep tensor names.")] = False,
@@ -81,6 +94,9 @@ def convert(
     optional: dict[str, Any] = {name: value for name, value in given if value is not None}
     settings: dict[str, Any] = {
         "mode": mode,
+        "rounding": rounding,
+        "bias_correction": bias_correction,
+        "clipping": clipping,
         "batch": int(batch) if batch.lstrip("-").isdigit() else batch,
         "target": target_setting(target or "litert"),
         "slim": not no_slim,
@@ -174,11 +190,12 @@ def check_files(model: Path, data: str | None, trust: bool) -> InputSource | Non
 
 def _rule(text: str) -> dict[str, Any]:
     from tfopt.errors import InputError
+    from tfopt.recipe.export import ROUNDINGS
 
-    pattern, equals, precision = text.rpartition("=")
+    pattern, equals, what = text.rpartition("=")
     if not equals or not pattern:
         raise InputError(f"a rule is a layer pattern and a precision, such as head=float. Received: {text!r}.")
-    return {"layers": pattern, "to": precision}
+    return {"layers": pattern, "rounding" if what in ROUNDINGS else "to": what}
 
 
 def _converted(model: Path, export: Export, given: _Inputs, log: Path) -> Conversion:

@@ -1,14 +1,16 @@
 """The accuracy search: quantize as far as the user's own metric, measured on LiteRT, allows.
 
-Starting from the requested settings, one step after the other is tried until the metric is kept: other calibration,
-inputs and outputs in float where ops in float read or make them, a higher precision for the operations without kernels
-that lose most, which costs no bytes, then for the most sensitive layers. Towards the smallest file it goes the other
-way: as many layers to int4 as the metric allows, those with the least error per byte saved first.
+Starting from the requested settings, one step after the other is tried until the metric is kept: corrected biases, and
+integers chosen together on the calibration samples, which cost no bytes; other calibration, inputs and outputs in float
+where ops in float read or make them, a higher precision for the operations without kernels that lose most, then for the
+most sensitive layers. Each step goes on from the best one so far. Towards the smallest file it goes the other way: as
+many layers to int4 as the metric allows, those with the least error per byte saved first.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -20,11 +22,17 @@ from tfopt.quantization.conversion import Conversion, finish
 from tfopt.quantization.noise_sources import telling
 from tfopt.quantization.op_audit import float_at_ends
 from tfopt.quantization.prepared_model import PreparedModel
+from tfopt.quantization.rounding.plan import RoundingSettings
 from tfopt.quantization.sensitivity import Sensitivity, measure
 from tfopt.recipe.details.quantization import AccuracyStep
-from tfopt.recipe.export import MODES, RANGES, TARGETS
+from tfopt.recipe.export import MODES, RANGES, ROUNDINGS, TARGETS
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import read
+
+
+def _called(rounding: str) -> str:
+    """What a step of a rounding with corrected biases is called."""
+    return "bias correction" if rounding == "nearest" else f"rounding: {rounding}"
 
 
 @dataclass(frozen=True)
@@ -44,12 +52,22 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Choice:
-    """The settings of one candidate file: calibration ranges, and precisions and algorithms by op number."""
+    """The settings of one candidate file: calibration ranges, roundings, precisions and algorithms by op number."""
 
     prepared: PreparedModel
     ranges: str
     precisions: Mapping[int, str] = field(default_factory=dict)
     algorithms: Mapping[int, str] = field(default_factory=dict)
+    rounding: RoundingSettings | None = None
+
+
+def _together(choice: _Choice) -> RoundingSettings | None:
+    """The best of the quick roundings, with corrected biases; None where integers are chosen together already."""
+    now = choice.rounding or choice.prepared.rounding
+    if ROUNDINGS[now.rounding].choose or ROUNDINGS[now.rounding].tries:
+        return None
+    quick = [name for name in ROUNDINGS["auto"].tries if not ROUNDINGS[name].rows]
+    return replace(now, rounding=quick[-1], bias_correction=True)
 
 
 class AccuracySearch:
@@ -102,6 +120,7 @@ class AccuracySearch:
             what: Name of the training, for the list of steps.
             train: Trains the model and returns its conversion.
         """
+        begin = time.perf_counter()
         try:
             conversion = train()
             score = self._score(conversion.content)
@@ -110,7 +129,8 @@ class AccuracySearch:
             notes = (*outcome.conversion.notes, f"{what}: {error}")
             return replace(outcome, conversion=replace(outcome.conversion, notes=notes))
         drop = self._drop(score)
-        step = AccuracyStep(what, len(flatbuffer.slim(conversion.content)), score, drop, drop <= self._max_drop)
+        size, seconds = len(flatbuffer.slim(conversion.content)), time.perf_counter() - begin
+        step = AccuracyStep(what, size, score, drop, drop <= self._max_drop, seconds=round(seconds, 2))
         self._step(f"{what}: {step.bytes:,} B, {score:.4f}")
         steps = (*outcome.steps, step)
         if step.met or drop < outcome.step.drop:
@@ -125,6 +145,9 @@ class AccuracySearch:
         if self._asked.converted is not None:
             self._step("TFLiteConverter made the file, which gives single layers no precision: there is nothing to try")
             return
+        if self._roundings(start):
+            return
+        start = self._ordered()[0][1]
         if not self._calibrations(start):
             return
         last = TARGETS[self._asked.export.target].highest_precision
@@ -135,6 +158,20 @@ class AccuracySearch:
             self._protect(self._ordered()[0][1], measured, to)
             if self._ordered()[0][0].met:
                 return
+
+    def _roundings(self, start: _Choice) -> bool:
+        """Tries corrected biases and integers chosen together, the quickest first; returns whether one is enough."""
+        asked = start.prepared.rounding
+        if not MODES[start.prepared.export.mode].static or ROUNDINGS[asked.rounding].tries:
+            return False
+        four = any(kernel.dtype == "INT4" for op in read(self._tried[0][2]).ops for kernel in op.kernels)
+        for name in ROUNDINGS["auto"].tries:
+            if ROUNDINGS[name].rows and not four:  # up or down is little of 8 bits, and takes longest to learn
+                continue
+            other = replace(asked, rounding=name, bias_correction=True)
+            if other != asked and self._try(_called(name), replace(start, rounding=other)).met:
+                return True
+        return False
 
     def _calibrations(self, start: _Choice) -> bool:
         """Tries other calibration ranges and more samples; returns whether none of them keeps the metric."""
@@ -200,14 +237,24 @@ class AccuracySearch:
             fails, works = (fails, middle) if attempt(middle) else (middle, works)
 
     def _shrink(self, start: _Choice) -> None:
-        """Gives int4 to the layers of least error per byte saved: as many as the metric allows."""
+        """Gives int4 to the layers of least error per byte saved: as many as the metric allows.
+
+        Where some are too many, their integers are chosen together before one of them is given up.
+        """
         found = (s for s in self._sensitivity(start.prepared, "int4") if s.bytes_saved and self._may(s, start, "int4"))
         ranked = [s for s in found if not any(i in start.precisions for i in s.group.ops)]  # what needs more than int8
 
         def attempt(chosen: list[Sensitivity], what: str) -> bool:
             four = {i: "int4" for s in chosen for i in self._able(s, start, "int4")}
             how = {i: s.algorithm for s in chosen for i in self._able(s, start, "int4")}
-            return self._try(what, replace(start, precisions={**start.precisions, **four}, algorithms=how)).met
+            given = replace(start, precisions={**start.precisions, **four}, algorithms=how)
+            if self._try(what, given).met:
+                return True
+            other = _together(given)
+            return (
+                other is not None
+                and self._try(f"{what}, {_called(other.rounding)}", replace(given, rounding=other)).met
+            )
 
         works, fails = 0, len(ranked) + 1
         while fails - works > 1:
@@ -239,8 +286,9 @@ class AccuracySearch:
         return [i for i in able if TARGETS[export.target].runs_op(ops[i].name, to)]
 
     def _try(self, what: str, choice: _Choice) -> AccuracyStep:
+        begin = time.perf_counter()
         try:
-            content = choice.prepared.quantized(choice.precisions, choice.algorithms, choice.ranges)
+            content = choice.prepared.quantized(choice.precisions, choice.algorithms, choice.ranges, choice.rounding)
             score = self._score(content)
         except (ConversionError, InputError) as error:
             if not self._tried:
@@ -248,7 +296,10 @@ class AccuracySearch:
             self._step(f"{what}: {error}")
             return AccuracyStep(what, 0, math.nan, math.inf, False)
         drop = self._drop(score)
-        step = AccuracyStep(what, len(flatbuffer.slim(content)), score, drop, drop <= self._max_drop)
+        seconds = time.perf_counter() - begin
+        step = AccuracyStep(
+            what, len(flatbuffer.slim(content)), score, drop, drop <= self._max_drop, seconds=round(seconds, 2)
+        )
         self._tried.append((step, choice, content))
         self._step(f"{what}: {step.bytes:,} B, {score:.4f}")
         return step

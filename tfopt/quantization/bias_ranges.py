@@ -48,8 +48,7 @@ def kernel_ranges(source: FloatModel, ranges: Mapping[str, Any], per_tensor: set
         largest = weights.max(axis=others, keepdims=True)
         if kernel in ranges:
             largest = np.broadcast_to(ranges[kernel]["max"], largest.shape)
-        reach = max(abs(float(np.min(ranges[taken]["min"]))), abs(float(np.max(ranges[taken]["max"]))), 1e-30)
-        least = np.abs(source.constants[bias]).reshape(largest.shape) * _LARGEST / (reach / _INPUT_STEPS * _STEPS)
+        least = least_ends(source.constants[bias], ranges[taken]).reshape(largest.shape)
         # An empty channel can have any scale; that of the widest repeats a number, which compresses to nothing.
         least = np.where(largest == 0, np.maximum(least, largest.max() * (least > 0)), least)
         if index in per_tensor:
@@ -59,6 +58,17 @@ def kernel_ranges(source: FloatModel, ranges: Mapping[str, Any], per_tensor: set
             wide = np.maximum(before, least).astype(np.float32)
             found[kernel] = {"min": -wide, "max": wide}
     return found
+
+
+def least_ends(bias: np.ndarray, data: Mapping[str, Any]) -> np.ndarray:
+    """The ends of the least ranges of a kernel's channels at which their biases fit, of the shape of the biases.
+
+    Args:
+        bias: The biases.
+        data: `min` and `max` of the op's input.
+    """
+    reach = max(abs(float(np.min(data["min"]))), abs(float(np.max(data["max"]))), 1e-30)
+    return np.abs(bias) * _LARGEST / (reach / _INPUT_STEPS * _STEPS)
 
 
 def _parts(op: Op) -> tuple[str, str, str] | None:

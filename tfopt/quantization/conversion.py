@@ -121,7 +121,8 @@ def convert(
             plenty. The modes that compute in integers need them; the others use them for the check alone.
         custom_objects: Classes and functions that a model file is made of, by name.
         trust: Load Python code that a model file carries (a Lambda layer).
-        **settings: Any other field of `tfopt.Export`: `io`, `rules`, `ranges`, `batch`, `target`, `recurrent`,
+        **settings: Any other field of `tfopt.Export`: `io`, `rules`, `ranges`, `rounding`,
+            `bias_correction`, `clipping`, `batch`, `target`, `recurrent`,
             `stateful`, `slim`, `sparse`, `decode`, `least_snr_db`.
 
     Returns:
@@ -187,7 +188,7 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     """
     export = prepared.export
     mode, target = MODES[export.mode], TARGETS[export.target]
-    summary, source = read(content), prepared.source
+    summary, source, chosen = read(content), prepared.source, prepared.remarks.get(content, ())
     reasons = {
         source.ops[i].outputs[0].name: reason
         for given, reason in (
@@ -223,7 +224,7 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     costs = cost_on_target(export, content, summary, source, prepared.few)
     figures |= costs.cost.figures if costs else {}
     streamed = [check_pieces(content, prepared.few, target)] if export.stateful else []
-    notes = (*prepared.notes, *streamed, *_remarks(prepared, summary), *said.notes, *cpu_notes(costs))
+    notes = (*prepared.notes, *chosen, *streamed, *_remarks(prepared, summary), *said.notes, *cpu_notes(costs))
     fault = validation.fault_at_zeros(prepared.model, source, content, prepared.few)
     kept = KEEPS_STATE if flatbuffer.has_state(content) and not export.stateful else None
     found = (*said.warnings, *filter(None, (fault, kept)))

@@ -17,6 +17,8 @@ from tfopt.quantization.calibration import ActivationExtremes, observe_extremes
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.masks import Masks
 from tfopt.quantization.recurrent.cell_extremes import with_cell_states
+from tfopt.quantization.rounding.plan import RoundingSettings
+from tfopt.quantization.rounding.reconstruction import Reconstruction
 from tfopt.recipe.export import MODES, Export
 from tfopt.tflite.file import Op
 from tfopt.tflite.interpreter import Runner
@@ -42,6 +44,7 @@ class PreparedModel:
             gate, which is a metric of the finished file and does not say where the noise comes from; or a training
             that had the noise in it, after which only outputs that are all noise are refused.
         trained: Ranges by tensor name that a training has set; None where the samples set them.
+        remarks: Remarks on how the integers of a file were chosen, by the file's bytes.
     """
 
     model: keras.Model
@@ -54,6 +57,7 @@ class PreparedModel:
     converted: bytes | None = None
     judged_by: JudgedBy = "snr"
     trained: Mapping[str, Any] | None = None
+    remarks: dict[bytes, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def extremes(self) -> ActivationExtremes:
@@ -143,11 +147,19 @@ class PreparedModel:
         """The quantized file of the export settings, with its tensor names, not yet checked; made once."""
         return self.quantized()
 
+    @property
+    def rounding(self) -> RoundingSettings:
+        """How the settings say that integers are chosen."""
+        export = self.export
+        by_op = tuple(self.assigned.roundings.items())
+        return RoundingSettings(export.rounding, export.corrects_biases, export.clipping, by_op)
+
     def quantized(
         self,
         precisions: Mapping[int, str] | None = None,
         algorithms: Mapping[int, str] | None = None,
         ranges: str | None = None,
+        rounding: RoundingSettings | None = None,
     ) -> bytes:
         """A quantized file with its tensor names, not yet checked.
 
@@ -155,6 +167,7 @@ class PreparedModel:
             precisions: Precision by op number, on top of the rules.
             algorithms: Algorithm by op number, see `quantizer.quantize`.
             ranges: A range method in `RANGES`; that of the export settings if not given.
+            rounding: How integers are chosen; as the export settings say if not given.
         """
         mode = MODES[self.export.mode]
         if not mode.quantizes:
@@ -163,7 +176,18 @@ class PreparedModel:
             if precisions:
                 raise ConversionError("TFLiteConverter, which made the file, gives single layers no precision.")
             return self.converted
-        given, export = {**self.assigned.precisions, **(precisions or {})}, self.export
-        return quantizer.quantize(
-            self.source, mode.name, self.ranges(ranges), given, export.io, algorithms, export.scales
-        )
+        given, export, own = {**self.assigned.precisions, **(precisions or {})}, self.export, self.ranges(ranges)
+
+        def write(source: FloatModel, handed: Mapping[str, Any]) -> bytes:
+            # A scale that is handed over is not for octav to clip again.
+            kept = {i: name for i, name in (algorithms or {}).items() if not handed}
+            every = {**own, **handed} if own is not None else None
+            return quantizer.quantize(source, mode.name, every, given, export.io, kept, export.scales)
+
+        settings = rounding or self.rounding
+        if not mode.static or not settings.changes:
+            return write(self.source, {})
+        samples = self.masks.clipped(self.samples)
+        made = Reconstruction(self.source, samples, own or {}, write, settings, export.stateful).file()
+        self.remarks[made.content] = made.notes
+        return made.content

@@ -48,8 +48,8 @@ class Remedy:
 
     def _merged(self) -> list[tuple[str, list[str]]]:
         """The patterns of neighbouring rules of one precision together: of several rules the last one decides."""
-        runs = itertools.groupby(self.rules, key=lambda rule: rule.to)
-        return [(to, list(dict.fromkeys(name for rule in run for name in rule.layers))) for to, run in runs]
+        runs = itertools.groupby((rule for rule in self.rules if rule.to), key=lambda rule: rule.to)
+        return [(str(to), list(dict.fromkeys(name for rule in run for name in rule.layers))) for to, run in runs]
 
 
 @dataclass(frozen=True)

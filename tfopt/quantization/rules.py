@@ -15,14 +15,16 @@ from tfopt.recipe.export import MODES, Rule
 
 @dataclass
 class PrecisionAssignment:
-    """A precision for each op that some rule reaches.
+    """A precision or a rounding for each op that some rule reaches.
 
     Args:
         precisions: Precision by op number in the float file.
+        roundings: Rounding of the kernel by op number.
         skipped: Ops of a chosen layer without a form at the rule's precision.
     """
 
     precisions: dict[int, str] = field(default_factory=dict)
+    roundings: dict[int, str] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
 
 
@@ -38,6 +40,10 @@ def resolve(rules: Sequence[Rule], source: FloatModel, mode: str) -> PrecisionAs
     for number, rule in enumerate(rules):
         for pattern in rule.layers:
             try:
+                if rule.rounding is not None:
+                    result.roundings.update(dict.fromkeys(_kernels(pattern, source), rule.rounding))
+                if rule.to is None:
+                    continue
                 reached, left = _reach(pattern, rule.to, source, mode)
             except ModelError as error:
                 error.field = ("rules", number, "layers")
@@ -48,6 +54,19 @@ def resolve(rules: Sequence[Rule], source: FloatModel, mode: str) -> PrecisionAs
                 refused.pop(index, None)
     result.skipped = tuple(refused.values())
     return result
+
+
+def _kernels(pattern: str, source: FloatModel) -> list[int]:
+    """The ops with a kernel of the layers that a pattern chooses."""
+    chosen = matching(source.places, pattern, "rules")
+    own = [i for i, places in enumerate(source.owners) if any(place in places for place in chosen)]
+    found = [i for i in own if source.ops[i].kernels and source.ops[i].facts.windows]
+    if not found:
+        raise ModelError(
+            f"the rule {pattern!r} rounds nothing: {_names(chosen)} {_are(chosen)} without a kernel that can be "
+            "rounded. Leave it out."
+        )
+    return found
 
 
 def _reach(pattern: str, to: str, source: FloatModel, mode: str) -> tuple[list[int], dict[int, Skipped]]:

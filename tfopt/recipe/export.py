@@ -21,12 +21,14 @@ from tfopt.recipe.device_cost import Measurement as Measurement
 from tfopt.recipe.device_cost import OperatorCost as OperatorCost
 from tfopt.recipe.modes import MODES as MODES
 from tfopt.recipe.modes import RANGES as RANGES
+from tfopt.recipe.modes import ROUNDINGS as ROUNDINGS
 from tfopt.recipe.modes import TRAINED_RANGES as TRAINED_RANGES
 from tfopt.recipe.modes import Io as Io
 from tfopt.recipe.modes import Mode as Mode
 from tfopt.recipe.modes import Precision as Precision
 from tfopt.recipe.modes import RangeMethod as RangeMethod
 from tfopt.recipe.modes import Recurrent as Recurrent
+from tfopt.recipe.modes import Rounding as Rounding
 from tfopt.recipe.modes import TrainedRanges as TrainedRanges
 from tfopt.recipe.settings import OneOf, Patterns, Settings, either
 from tfopt.registry import Registry
@@ -150,13 +152,41 @@ Batch = Annotated[
 ]
 
 
+class _SingleRoundings(Mapping[str, Rounding]):
+    """The roundings that one layer can have by itself: those that are not the best of others."""
+
+    def _own(self) -> dict[str, Rounding]:
+        return {name: rounding for name, rounding in ROUNDINGS.items() if not rounding.tries}
+
+    def __getitem__(self, name: str) -> Rounding:
+        return self._own()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._own())
+
+    def __len__(self) -> int:
+        return len(self._own())
+
+
+_SINGLE_ROUNDINGS = _SingleRoundings()
+
+
 class Rule(Settings):
-    """A precision for the layers that a pattern chooses."""
+    """A precision, or a rounding, for the layers that a pattern chooses."""
 
     layers: Patterns = Field(min_length=1)
     """Layer patterns: paths, names or classes, of operations between layers too."""
-    to: Precision
-    """int4: kernels of 4 bits. int8. int16: activations of 16 bits with int8 kernels, slow. float: not quantized."""
+    to: Precision | None = None
+    """int4: kernels of 4 bits. int8. int16: activations of 16 bits with int8 kernels, slow. float: not quantized. That
+    of the mode, if not given."""
+    rounding: Annotated[str, OneOf(_SINGLE_ROUNDINGS)] | None = None
+    """How the integers of their kernels are chosen, if not as the setting rounding says."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Rule:
+        if self.to is None and self.rounding is None:
+            raise ValueError("a rule says to what precision (to), how kernels are rounded (rounding), or both")
+        return self
 
 
 def _rules(value: Any) -> Any:
@@ -229,6 +259,16 @@ class Export(Settings):
     the number of distinct values and compresses better. auto: tensor for clustered kernels, channel for others; for
     pruned ones too where the target stores kernels compressed (ethos-u, decode): whichever is smaller there, if as
     exact."""
+    rounding: Annotated[str, OneOf(ROUNDINGS)] = "nearest"
+    """How the integers of kernels are chosen, of modes that compute in integers. nearest: each by itself. gptq,
+    descent: together, from the moments of the calibration samples, in seconds. adaround: up or down, learned on them.
+    auto: what gives the least noise on samples that were held out. Zeros stay zeros; clustered kernels, loops and LSTMs
+    stay as they are, and a note says so."""
+    bias_correction: bool | None = None
+    """Let biases take up the mean error of the outputs of their layers; where rounding is not nearest, if not given."""
+    clipping: Literal["none", "mse"] = "none"
+    """Scales of kernels with one for each channel. none: the largest weight is the last integer. mse: the scale of the
+    least squared error, which clips it."""
     batch: Batch = 1
     """Samples that the file takes at once; any: an input that can be resized."""
     target: TargetName = "litert"
@@ -296,6 +336,12 @@ class Export(Settings):
             raise ValueError(f"ranges is for modes that compute in integers, not for {self.mode}. Leave it out")
         if self.scales != "auto" and not mode.rules:
             raise ValueError(f"scales is for modes with integer kernels, not for {self.mode}. Leave it out")
+        if self.reconstructs and not mode.static:
+            able = ", ".join(other.name for other in MODES.values() if other.static)
+            raise ValueError(
+                f"rounding, bias_correction and clipping are for modes that compute in integers ({able}), not for "
+                f"{self.mode}. Leave them out"
+            )
         if self.least_snr_db is not None and not mode.quantizes:
             raise ValueError(f"least_snr_db is for modes that quantize, not for {self.mode}. Leave it out")
         if self.sparse and not mode.sparse:
@@ -325,8 +371,19 @@ class Export(Settings):
         for rule in self.rules:
             if not mode.rules:
                 raise ValueError(f"rules are for modes that quantize, not for {self.mode}. Leave them out")
-            if rule.to not in mode.rules:
+            if rule.to is not None and rule.to not in mode.rules:
                 raise ValueError(f"a layer of mode {self.mode} can be {', '.join(mode.rules)}. Received: {rule.to}")
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether integers are chosen by anything but the quantizer."""
+        rounds = self.rounding != "nearest" or any(rule.rounding not in (None, "nearest") for rule in self.rules)
+        return rounds or bool(self.bias_correction) or self.clipping != "none"
+
+    @property
+    def corrects_biases(self) -> bool:
+        """Whether biases take up the mean error."""
+        return self.rounding != "nearest" if self.bias_correction is None else self.bias_correction
 
     @property
     def recurrence(self) -> Recurrent:
@@ -349,7 +406,11 @@ class Export(Settings):
 
     def asked(self) -> dict[str, Any]:
         """The settings that matter in this mode."""
-        static = {"io", "ranges", "unroll"} if not MODES[self.mode].static else set()
+        static = (
+            {"io", "ranges", "unroll", "rounding", "bias_correction", "clipping"}
+            if not MODES[self.mode].static
+            else set()
+        )
         static |= {"scales"} if not MODES[self.mode].rules else set()
         written = self.model_dump(mode="json")
         written |= {"recurrent": self.recurrence} if "unroll" in static else {}

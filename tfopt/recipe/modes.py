@@ -123,3 +123,28 @@ class TrainedRanges:
 
 
 TRAINED_RANGES: Registry[TrainedRanges] = Registry("tfopt.quantization.aware.ranges", TrainedRanges)
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """A rounding: chooses the integers of a kernel.
+
+    Args:
+        name: The name in a recipe.
+        about: How the integers are chosen, in a few words.
+        choose: Maps a `quantization.rounding.problem.KernelProblem` to its integers `(groups, channels, columns)`; None
+            for the quantizer's own.
+        rows: Whether it learns on single rows of inputs, and not on their moments alone.
+        tries: The roundings that it tries, for one that is the best of others.
+        rank: Position in lists.
+    """
+
+    name: str
+    about: str
+    choose: Callable[[Any], np.ndarray] | None = None
+    rows: bool = False
+    tries: tuple[str, ...] = ()
+    rank: int = 100
+
+
+ROUNDINGS: Registry[Rounding] = Registry("tfopt.quantization.rounding.methods", Rounding)

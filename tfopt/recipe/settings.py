@@ -15,7 +15,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, Wi
 from pydantic_core import PydanticKnownError, core_schema
 
 from tfopt.errors import Location, RecipeError, did_you_mean
-from tfopt.registry import Registry
 
 # The type of a pydantic error that carries problems of its own: (location, sentence) pairs.
 PROBLEMS = "tfopt_problems"
@@ -63,7 +62,7 @@ class OneOf:
     Values are checked, and the JSON schema is made, against the entries of the registry at that time.
     """
 
-    def __init__(self, registry: Registry[Any]):
+    def __init__(self, registry: Mapping[str, Any]):
         self.registry = registry
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:

@@ -62,6 +62,11 @@ class Qat(Export, TrainingStage):
         if not MODES[self.mode].static:
             able = ", ".join(mode.name for mode in MODES.values() if mode.static)
             raise ValueError(f"qat is for modes that compute in integers: {able}. Received: mode: {self.mode}")
+        if self.reconstructs:
+            raise ValueError(
+                "rounding, bias_correction and clipping are for conversions: this training learns the integers itself. "
+                "Leave them out"
+            )
         fewest = RANGES[TRAINED_RANGES[self.ranges].begin].fewest
         if self.samples < fewest:
             raise ValueError(f"ranges: {self.ranges} begins with {fewest} samples at least. Received: {self.samples}")

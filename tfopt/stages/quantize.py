@@ -65,8 +65,9 @@ class Quantize(Export, Stage):
     """Converts the Keras model to a `.tflite`, and runs it on LiteRT against the model before it counts.
 
     With `max_drop` it is held to the metric, measured on LiteRT over the validation split: where the file as asked for
-    loses more than that against the model it is made from, other calibration is tried, and then the layers that suffer
-    most stay in higher precision, as few as it takes. With `qat: auto`, where none of that is enough, the model is
+    loses more than that against the model it is made from, first its biases are corrected and its integers chosen
+    together, which costs no bytes; then other calibration is tried, and then the layers that suffer most stay in higher
+    precision, as few as it takes. With `qat: auto`, where none of that is enough, the model is
     trained to be its file. Where nothing keeps the metric, the best file is there and the run ends with exit code 3.
     `goal: smallest` goes on from there: as many layers to int4 as the metric allows.
     """
@@ -127,7 +128,8 @@ class Quantize(Export, Stage):
         try:
             # A range method for which a handful of samples is enough.
             ranges = next(name for name in (self.ranges, *RANGES) if RANGES[name].fewest <= CHECKED_SAMPLES)
-            few = self.model_copy(update={"ranges": ranges, "least_snr_db": None, "decode": None})
+            plain = {"rounding": "nearest", "bias_correction": False, "clipping": "none"}
+            few = self.model_copy(update={"ranges": ranges, "least_snr_db": None, "decode": None, **plain})
             calibration = context.data.calibration(CHECKED_SAMPLES, context.seed)
             # Of a handful of samples and a model that may not be trained yet, the noise says nothing.
             source = read_from(context.reads)
@@ -151,7 +153,9 @@ class Quantize(Export, Stage):
         alone = len(getattr(model, "outputs", None) or [model]) == 1
         wanted = alone if asked.distill is None else asked.distill
         distill = Distill.model_validate({}) if wanted else None
-        export = {name: getattr(self, name) for name in Export.model_fields if name != "ranges"}
+        without = {"ranges", "rounding", "bias_correction", "clipping"}  # the training learns the integers
+        export = {name: getattr(self, name) for name in Export.model_fields if name not in without}
+        export["rules"] = tuple(rule.model_copy(update={"rounding": None}) for rule in self.rules if rule.to)
         return Qat(**export, **given, samples=self.samples, distill=distill)
 
     def parts(self) -> Sequence[type[Stage]]:

@@ -42,6 +42,8 @@ class OpFacts:
             matrix, whose two sides can have several axes each in Keras.
         hybrid_by_channel: Whether, on float activations, it reads a scale for each channel of its integer kernel, also
             where the kernel has only one.
+        windows: What of its data each value of its output is a product of the kernel with: a `row`, a `window` of all
+            channels, one of one `channel`, or a window of the data with zeros between its values (`spread`).
         recurrent: The inputs of an op that is a whole recurrent layer, and keeps its state from run to run.
         looks_up: Whether it gathers rows of a constant, on the constant's own grid.
         elementwise: Whether it combines two tensors elementwise, so that a constant input is a factor or an offset.
@@ -73,6 +75,7 @@ class OpFacts:
     kernel_axis: int | None = None
     keras_axes: tuple[int, ...] = ()
     hybrid_by_channel: bool = False
+    windows: Literal["row", "window", "channel", "spread"] | None = None
     recurrent: RecurrentInputs | None = None
     looks_up: bool = False
     elementwise: bool = False
@@ -150,13 +153,22 @@ LSTM_INPUTS = RecurrentInputs((1, 2, 3, 4), (5, 6, 7, 8), (12, 13, 14, 15), (18,
 
 _ROWS = (
     # A kernel and a bias.
-    OpFacts("CONV_2D", data_kernel_bias=(0, 1, 2), kernel_axis=0, keras_axes=(-1,), int4="any", decodes=(1,)),
+    OpFacts(
+        "CONV_2D",
+        data_kernel_bias=(0, 1, 2),
+        kernel_axis=0,
+        keras_axes=(-1,),
+        windows="window",
+        int4="any",
+        decodes=(1,),
+    ),
     OpFacts(
         "DEPTHWISE_CONV_2D",
         data_kernel_bias=(0, 1, 2),
         kernel_axis=3,
         keras_axes=(-2, -1),
         hybrid_by_channel=True,
+        windows="channel",
         decodes=(1,),
     ),
     OpFacts("CONV_3D", data_kernel_bias=(0, 1, 2), kernel_axis=4, keras_axes=(-1,)),
@@ -164,12 +176,15 @@ _ROWS = (
         "FULLY_CONNECTED",
         data_kernel_bias=(0, 1, 2),
         kernel_axis=0,
+        windows="row",
         int4="any",
         no_int4_on=("tflm",),
         decodes=(1,),
     ),
     # The first input is the shape of the output.
-    OpFacts("TRANSPOSE_CONV", data_kernel_bias=(2, 1, 3), kernel_axis=0, keras_axes=(-2,), decodes=(1,)),
+    OpFacts(
+        "TRANSPOSE_CONV", data_kernel_bias=(2, 1, 3), kernel_axis=0, keras_axes=(-2,), windows="spread", decodes=(1,)
+    ),
     OpFacts("CONV_3D_TRANSPOSE", data_kernel_bias=(2, 1, 3), kernel_axis=3, keras_axes=(-2,)),
     # A kernel alone.
     OpFacts("BATCH_MATMUL", kernel_axis=1),

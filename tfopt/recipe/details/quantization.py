@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from tfopt.recipe.details.detail import Detail
@@ -112,6 +112,7 @@ class AccuracyStep:
         drop: How much worse the metric is than the model's own; negative if better.
         met: Whether the drop is within `max_drop`.
         metric: Name of the metric.
+        seconds: How long it took to make the file and to measure it.
     """
 
     what: str
@@ -120,6 +121,7 @@ class AccuracyStep:
     drop: float
     met: bool
     metric: str = ""
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from tfopt.report.charts import Point, Scatter
 from tfopt.report.section import Section
 from tfopt.report.units import bytes_
 
-HEADERS = ("step", "file", "change", "verdict")
+HEADERS = ("step", "file", "change", "seconds", "verdict")
 
 
 def blocks(artifact: Artifact) -> list[Block]:
@@ -30,6 +30,7 @@ def blocks(artifact: Artifact) -> list[Block]:
             bytes_(step.bytes),
             f"{step.score:.4f}",
             change(name, worse * step.drop + 0.0),
+            f"{step.seconds:.1f}",
             "kept" if step.met else "lost",
         )
         for step in tried.steps

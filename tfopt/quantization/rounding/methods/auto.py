@@ -1,0 +1,10 @@
+"""`auto`: the rounding that gives the least noise on samples that it has not seen."""
+
+from tfopt.recipe.export import Rounding
+
+AUTO = Rounding(
+    name="auto",
+    about="that of the least noise on held-out samples, each with its biases corrected",
+    tries=("nearest", "descent", "adaround"),
+    rank=50,
+)

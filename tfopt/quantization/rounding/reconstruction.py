@@ -1,0 +1,143 @@
+"""A quantized file whose integers were chosen on samples, without labels and without training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tfopt.errors import ConversionError
+from tfopt.metrics import compare_outputs
+from tfopt.quantization.float_conversion import FloatModel
+from tfopt.quantization.rounding.edited_file import check_integers, with_constants
+from tfopt.quantization.rounding.grids import activation_grids, kernel_grids
+from tfopt.quantization.rounding.plan import Plan, RoundingSettings, plan
+from tfopt.quantization.rounding.walk import WalkSettings, walk
+from tfopt.recipe.export import ROUNDINGS
+from tfopt.tflite.interpreter import Runner
+
+# The share of the samples that `auto` compares on and does not learn from, and the fewest of them.
+HELD_OUT, FEWEST = 0.2, 4
+# Samples that integers are chosen on at most: more of them add time and memory, and nothing to the file.
+MOST_SAMPLES = 256
+
+
+@dataclass(frozen=True)
+class Reconstructed:
+    """A quantized file, with remarks on how its integers were chosen.
+
+    Args:
+        content: Bytes of the file.
+        notes: The remarks, sentences without a full stop.
+    """
+
+    content: bytes
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """All that is needed to choose the integers of a file.
+
+    Args:
+        source: The float file.
+        samples: Representative inputs `(samples, ...)` by input name.
+        ranges: `min` and `max` of each activation by tensor name.
+        write: Quantizes a float file with ranges of kernels that are handed over.
+        settings: How the integers are chosen.
+        keeps_state: Whether the samples are the pieces of one sequence.
+        seed: Seed of what is drawn.
+    """
+
+    source: FloatModel
+    samples: Mapping[str, np.ndarray]
+    ranges: Mapping[str, Any]
+    write: Callable[[FloatModel, Mapping[str, Any]], bytes]
+    settings: RoundingSettings
+    keeps_state: bool = False
+    seed: int = 0
+
+    def file(self) -> Reconstructed:
+        """The quantized file.
+
+        Raises:
+            ConversionError: An op of the file does not run alone, or the quantizer does not keep the integers.
+        """
+        base = self.write(self.source, {})
+        if not self.settings.changes:
+            return Reconstructed(base)
+        tries, samples = ROUNDINGS[self.settings.rounding].tries, self._few()
+        return self._best(base, tries, samples) if tries else self._with(base, self.settings, samples)
+
+    def _few(self) -> Mapping[str, np.ndarray]:
+        """The samples, where they are many those spread over them, which may be sorted."""
+        count = len(next(iter(self.samples.values())))
+        if count <= MOST_SAMPLES:
+            return self.samples
+        chosen = np.arange(MOST_SAMPLES) if self.keeps_state else _spread(count, MOST_SAMPLES)
+        return {name: array[chosen] for name, array in self.samples.items()}
+
+    def _with(self, base: bytes, settings: RoundingSettings, samples: Mapping[str, np.ndarray]) -> Reconstructed:
+        """The file of one rounding.
+
+        Args:
+            base: The file of nearest integers, whose grids it shares.
+            settings: How the integers are chosen.
+            samples: The samples to choose on.
+        """
+        planned: Plan = plan(self.source, kernel_grids(base), settings)
+        walked = WalkSettings(
+            ranges=self.ranges,
+            grids=activation_grids(base),
+            correct=settings.bias_correction,
+            clipping=settings.clipping,
+            keeps_state=self.keeps_state,
+            seed=self.seed,
+        )
+        found = walk(self.source, samples, planned, walked)
+        edited = with_constants(self.source, found.kernels, found.biases)
+        content = self.write(edited, {name: kernel.range for name, kernel in found.kernels.items()})
+        check_integers(content, found.kernels)
+        return Reconstructed(content, planned.notes)
+
+    def _best(self, base: bytes, tries: tuple[str, ...], samples: Mapping[str, np.ndarray]) -> Reconstructed:
+        """The file of the rounding with the least noise on samples that were held out."""
+        count = len(next(iter(samples.values())))
+        held = 0 if self.keeps_state or round(HELD_OUT * count) < FEWEST else round(HELD_OUT * count)
+        out = np.zeros(count, bool)
+        out[_spread(count, held)] = True
+        learned = {name: array[~out] for name, array in samples.items()}
+        compared = {name: array[out] for name, array in samples.items()} if held else samples
+        expected = Runner(self.source.content)(compared)
+        found = {"nearest": (self._snr(base, expected, compared), Reconstructed(base))}
+        refused: list[str] = []
+        for name in tries:
+            settings = replace(self.settings, rounding=name, bias_correction=True)
+            told = "bias correction" if name == "nearest" else name
+            try:
+                made = self._with(base, settings, learned)
+            except ConversionError as error:
+                refused.append(f"rounding {told}: {error}")
+                continue
+            found[told] = self._snr(made.content, expected, compared), made
+        best = max(found, key=lambda name: found[name][0])
+        figures = ", ".join(f"{name} {snr:.1f} dB" for name, (snr, _) in found.items())
+        where = f"{held} held-out samples" if held else "the samples"
+        made = found[best][1]
+        return Reconstructed(made.content, (f"rounding: {best}, of {figures} on {where}", *made.notes, *refused))
+
+    @staticmethod
+    def _snr(content: bytes, expected: Mapping[str, np.ndarray], samples: Mapping[str, np.ndarray]) -> float:
+        """The signal-to-noise ratio of a file's outputs in decibels, of several the worst."""
+        got = Runner(content)(samples)
+        if not all(np.isfinite(value).all() for value in got.values()):
+            return -math.inf
+        return min(compare_outputs({name: expected[name]}, got)["snr_db"] for name in expected)
+
+
+def _spread(count: int, chosen: int) -> np.ndarray:
+    """Numbers of samples at equal distances."""
+    return np.linspace(0, count - 1, chosen).astype(int)
