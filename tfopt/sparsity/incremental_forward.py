@@ -73,7 +73,7 @@ class IncrementalForward:
     def fork(self) -> Self:
         """Another run of the same ops, from the same place on: for a second set of weights."""
         other = copy.copy(self)
-        other._batches = [dict(values) for values in self._batches]
+        vars(other)["_batches"] = [dict(values) for values in self._batches]
         return other
 
     @property
@@ -138,7 +138,7 @@ class GraphStep:
         self._compiled = tf.function(functools.partial(self._call))  # TensorFlow takes one code for one function
 
     def __call__(self, values: Mapping[int, Value], eager: bool = False) -> dict[int, Value]:
-        """Runs the op: from values by slot to outputs by slot; `eager` as Python code, whose values can be looked at."""
+        """Runs the op: from values by slot to outputs by slot; `eager` in Python, whose values can be looked at."""
         run = self._call if eager else self._compiled
         tensors, masks = run(*zip(*(values[slot] for slot in self.takes.values()), strict=True))
         return dict(zip(self.gives, zip(tensors, masks, strict=True), strict=True))

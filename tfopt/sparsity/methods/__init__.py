@@ -14,7 +14,7 @@ from tfopt.registry import Registry
 if TYPE_CHECKING:
     import numpy as np
 
-    from tfopt.sparsity.one_shot.least_squares import LayerProblem
+    from tfopt.sparsity.least_squares import LayerProblem
 
 
 @dataclass(frozen=True)

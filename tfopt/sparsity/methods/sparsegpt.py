@@ -12,16 +12,25 @@ from typing import Any
 
 import numpy as np
 
+from tfopt.sparsity.least_squares import LayerProblem, refitted
 from tfopt.sparsity.magnitude import kept_count
 from tfopt.sparsity.methods import PruningMethod
-from tfopt.sparsity.one_shot.least_squares import LayerProblem
 
 # Inputs whose weights are chosen together: few adapt better to what is pruned already, many share the zeros out better.
 LOT = 128
+# Multiplications up to which the weights that stay are solved for once more, for each output: some seconds.
+MOST_WORK = 1e11
 
 
 def _prune(problem: LayerProblem, pattern: Any, sparsity: float) -> np.ndarray:
-    """The pruned weights `(inputs, outputs)`.
+    """The pruned weights `(inputs, outputs)`: those that surgery leaves, at their best values where that is quick."""
+    pruned = surgery(problem, pattern, sparsity)
+    work = float(np.sum(np.count_nonzero(pruned, axis=0) ** 3.0)) / 3
+    return refitted(problem, pruned != 0) if work < MOST_WORK else pruned
+
+
+def surgery(problem: LayerProblem, pattern: Any, sparsity: float) -> np.ndarray:
+    """Weights `(inputs, outputs)` that are pruned input by input, with the pattern and sparsity that are asked for.
 
     Input by input, what pruning its weights takes from the outputs is put on the inputs that are still to come, by the
     rows of the Cholesky factor of the inverse Hessian, each of which belongs to the inputs from there on. Inputs that
@@ -69,7 +78,9 @@ def _mask(pattern: Any, saliency: np.ndarray, sparsity: float) -> np.ndarray:
         return ranks < pattern.keep
     if not isinstance(pattern, Blocks):
         return _largest(saliency, sparsity)
-    rows, columns = (-(-size // unit) for size, unit in zip(saliency.shape, (pattern.height, pattern.width), strict=True))
+    rows, columns = (
+        -(-size // unit) for size, unit in zip(saliency.shape, (pattern.height, pattern.width), strict=True)
+    )
     whole = np.full((rows * pattern.height, columns * pattern.width), np.nan)
     whole[: saliency.shape[0], : saliency.shape[1]] = saliency
     units = whole.reshape(rows, pattern.height, columns, pattern.width)

@@ -121,4 +121,3 @@ def _einsum(kernel: Kernel) -> LinearLayer | str:
         read = [inputs.index(label) for label in taken]
     rows = tuple(weights.index(label) for label in taken)
     return LinearLayer(kernel, rows, tuple(a for a in range(len(weights)) if a not in rows), tuple(read))
-

@@ -45,6 +45,10 @@ class PairedForward:
         self._was.setdefault(id(variable), (variable, np.asarray(variable).copy()))
         variable.assign(value)
 
+    def was(self, variable: Any) -> np.ndarray:
+        """The value that a variable had."""
+        return self._was[id(variable)][1] if id(variable) in self._was else np.asarray(variable)
+
     def restore(self) -> None:
         """Gives every variable the value back that it had."""
         for variable, value in self._was.values():

@@ -15,16 +15,15 @@ from tfopt.models.layers import Kernel, Rules, as_rules
 from tfopt.models.left_alone import warn_of
 from tfopt.models.requirements import check_weights
 from tfopt.recipe.settings import either
+from tfopt.sparsity.allocations import ALLOCATIONS
+from tfopt.sparsity.least_squares import LayerProblem
 from tfopt.sparsity.magnitude import shared_thresholds, sparsity_of
 from tfopt.sparsity.mask_updates import MaskUpdater
 from tfopt.sparsity.methods import METHODS
-from tfopt.sparsity.one_shot.least_squares import LayerProblem
 from tfopt.sparsity.one_shot.reconstruction import reconstruct
-from tfopt.sparsity.allocations import ALLOCATIONS
 from tfopt.sparsity.patterns import NOfM
 from tfopt.sparsity.pruning_config import PruningConfig
 from tfopt.sparsity.pruning_plan import PruningPlan, plan_pruning
-from tfopt.sparsity.selection import UNASKED
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,8 @@ def prune_once(
         model: A built model. Nothing is changed where an error is raised.
         sparsity: The fraction of zeros to reach, 0-1; left out with `keep`.
         x: Samples `(samples, ...)`, or a dict of such arrays by input name: some hundreds, of all classes.
-        method: `sparsegpt`, or `magnitude`, which needs no samples, or another entry of `tfopt.sparsity.methods.METHODS`.
+        method: `sparsegpt`, or `magnitude`, which needs no samples, or another entry of
+            `tfopt.sparsity.methods.METHODS`.
         rules: Sparsities by layer pattern, such as `{"head": 0.5}`; 0 keeps a layer dense.
         prunable: Names of the weights to prune by layer pattern, for layers of your own.
         **settings: `allocation`, `block`, `block_pooling`, `keep`, `only` and `skip` of `PruningConfig`.
@@ -105,7 +105,7 @@ def prune_by(config: PruningConfig, model: keras.Model, method: str, x: Any) -> 
         masking.renew(plan.final)
         return OneShot(masking.sparsity(), plan.skipped)
     if x is None or not min(map(len, by_name(x).values()), default=0):
-        raise InputError(f"{method} prunes on samples. Give x, some hundreds of them, or write method='magnitude'.", ("x",))
+        raise InputError(f"{method} prunes on samples. Give x, some hundreds, or write method='magnitude'.", ("x",))
     shares, weights = _shares(plan, config.allocation), way.weights
 
     def pruned(kernel: Kernel, problem: LayerProblem) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tfopt.data.arrays import Arrays
 from tfopt.models.layers import Kernel
-from tfopt.sparsity.one_shot.least_squares import InputMoments, LayerProblem
+from tfopt.sparsity.least_squares import InputMoments, LayerProblem
 from tfopt.sparsity.one_shot.linear_layers import LinearLayer, linear_layer
 from tfopt.sparsity.one_shot.mean_shift import mean_shift
 from tfopt.sparsity.one_shot.paired_forward import PairedForward, in_order
@@ -69,7 +69,7 @@ def _renew(model: keras.Model, linear: LinearLayer, solve: Solve, paired: Paired
     if not moments.count:
         return False
     shift = mean_shift(model, linear)
-    weights = linear.matrix(np.asarray(linear.kernel.variable))
+    weights = linear.matrix(paired.was(linear.kernel.variable))
     new = solve(linear.kernel, moments.problem(weights, linear.run, shift is not None))
     paired.assign(linear.kernel.variable, linear.restored(new))
     if shift is not None:

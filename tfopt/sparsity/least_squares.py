@@ -70,3 +70,20 @@ class InputMoments:
         hessian = gram + damping * np.eye(len(gram))
         target = np.linalg.solve(hessian, cross.T @ weights + damping * weights)
         return LayerProblem(weights, target, hessian, run)
+
+
+def refitted(problem: LayerProblem, keep: np.ndarray) -> np.ndarray:
+    """The weights `(inputs, outputs)` of least error among those that are zero outside of a mask.
+
+    Args:
+        problem: The layer's problem.
+        keep: A boolean mask `(inputs, outputs)`; outputs of the same mask are solved together.
+    """
+    weights = np.zeros_like(problem.target)
+    wanted = problem.hessian @ problem.target
+    masks, of_output = np.unique(keep, axis=1, return_inverse=True)
+    for number, rows in enumerate(masks.T):
+        outputs = np.flatnonzero(of_output.ravel() == number)
+        solved = np.linalg.solve(problem.hessian[np.ix_(rows, rows)], wanted[np.ix_(rows, outputs)])
+        weights[np.ix_(rows, outputs)] = solved
+    return weights
