@@ -701,3 +701,23 @@ print((peak() - before) / split.x.nbytes)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's count of a process's memory")
 def test_reading_arrays_copies_no_more_than_a_few_batches(python):
     assert float(python(READ).splitlines()[-1]) < 0.25
+
+
+def test_calibration_samples_leave_out_no_class():
+    y = np.repeat(np.arange(6), [900, 90, 5, 3, 1, 1])
+    x = np.arange(1000.0)[:, None]
+    for labels in (y, y[:, None], np.eye(6)[y]):
+        chosen = Split(x, labels).choose_of_all(50, 1)
+        ids = y[chosen.x[:, 0].astype(int)]
+        assert set(ids) == set(range(6))
+        assert len(np.unique(chosen.x)) == 50
+        assert (np.diff(chosen.x[:, 0]) > 0).all()
+        assert 30 < (ids == 0).sum() < 50
+
+
+def test_where_no_class_is_missing_or_none_is_known_the_choice_is_the_random_one():
+    x = np.arange(1000.0)[:, None]
+    for y in (np.arange(1000) % 10, np.arange(1000), np.linspace(0, 1, 1000), {"a": np.arange(1000) % 2}):
+        split = Split(x, y)
+        np.testing.assert_array_equal(split.choose_of_all(100, 3).x, split.choose(100, 3).x)
+    assert len(Split(x[:5], np.arange(5)).choose_of_all(100, 3)) == 5

@@ -2,6 +2,7 @@
 
 import warnings
 
+import keras
 import numpy as np
 import pytest
 
@@ -161,3 +162,38 @@ def test_rules_may_be_pasted_one_to_a_line(recipe):
     path = recipe(stage)
     with pytest.raises(RecipeError, match=r"r\.yaml:10: .*sparsity"):
         tfopt.validate(path)
+
+
+def test_one_shot_without_training_and_as_the_start_of_one(recipe):
+    once = "prune: {name: %s, after: train, sparsity: 0.7, schedule: one_shot, %s}"
+    made = run(
+        recipe(
+            "train: {epochs: 4, optimizer: {adam: {learning_rate: 5.0e-3}}}",
+            once % ("gpt", "method: sparsegpt, epochs: 0, samples: 200"),
+            once % ("smallest", "epochs: 0"),
+            once % ("more", "method: sparsegpt, epochs: 1"),
+        )
+    )
+    dense, gpt, smallest, more = (made[name] for name in ("train", "gpt", "smallest", "more"))
+    for one in (gpt, smallest, more):
+        assert one.details["sparsity"]["hidden/kernel"] == pytest.approx(0.7, abs=0.002)
+    assert gpt.metrics["accuracy"] > max(smallest.metrics["accuracy"], dense.metrics["accuracy"] - 0.1)
+    zeros = [keras.saving.load_model(one.path, compile=False).get_layer("hidden").kernel == 0 for one in (gpt, more)]
+    np.testing.assert_array_equal(*zeros)  # the training holds the zeros that it began with
+    assert "history" in more.details
+    assert "history" not in gpt.details
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("epochs: 0", "epochs: 0 prunes once. Write schedule: one_shot. Received: schedule='polynomial'"),
+        ("epochs: 1, method: sparsegpt", "method: sparsegpt prunes once. Write schedule: one_shot"),
+        ("epochs: 0, schedule: one_shot, l2: 0.1", "l2 means nothing with epochs: 0, which does not train"),
+        ("epochs: 1, schedule: one_shot, method: sparsegpt, begin: 0.5", "begin means nothing with method: sparsegpt"),
+        ("epochs: 1, samples: 9", "samples means nothing with method: magnitude"),
+    ],
+)
+def test_what_means_nothing_with_one_shot_pruning(recipe, settings, words):
+    with pytest.raises(RecipeError, match=words):
+        run(recipe(f"prune: {{sparsity: 0.5, {settings}}}"))

@@ -61,3 +61,32 @@ def balanced_weights(y: Arrays) -> dict[int, float]:
     ids = label_ids(y)
     classes = np.unique(ids)
     return dict(zip(classes.tolist(), compute_class_weight("balanced", classes=classes, y=ids).tolist(), strict=True))
+
+
+def with_every_class(y: Arrays, order: np.ndarray, count: int) -> np.ndarray:
+    """The first `count` samples of an order, with one of each class that would be missing in the place of others.
+
+    It is the last of the class with the most samples that makes room. Labels that are no classes, or are of more
+    classes than `count`, change nothing.
+
+    Args:
+        y: Labels of all samples.
+        order: Indices of the samples in a random order, `(samples,)`.
+        count: Number of samples to choose.
+
+    Returns:
+        Indices, `(min(count, samples),)`.
+    """
+    chosen = order[:count].copy()
+    try:
+        ids = label_ids(y)
+    except DataError:
+        return chosen
+    classes, firsts = np.unique(ids[order], return_index=True)
+    if len(classes) > len(chosen):
+        return chosen
+    for first in np.sort(firsts[~np.isin(classes, ids[chosen])]):
+        values, counts = np.unique(ids[chosen], return_counts=True)
+        largest = values[counts.argmax()]
+        chosen[np.flatnonzero(ids[chosen] == largest)[-1]] = order[first]
+    return chosen

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfopt.data.arrays import Arrays, Shapes, by_name, check_values, shape_inputs, take
 from tfopt.data.batches import batches_of, is_small, rows_of, untuned
-from tfopt.data.labels import label_ids
+from tfopt.data.labels import label_ids, with_every_class
 from tfopt.data.preview import Show, previews
 from tfopt.errors import DataError
 
@@ -59,6 +59,10 @@ class Samples(ABC):
     @abstractmethod
     def choose(self, count: int, *seed: int) -> Split:
         """A random choice of samples that only the seed decides, `count` of them or as many as there are."""
+
+    def choose_of_all(self, count: int, *seed: int) -> Split:
+        """`choose`, with a sample of every class at least where the classes are known and no more than `count`."""
+        return self.choose(count, *seed)
 
     @abstractmethod
     def inputs(self) -> Any:
@@ -115,6 +119,11 @@ class Split(Samples):
     def choose(self, count: int, *seed: int) -> Split:
         """A random choice, in the order of the split."""
         return self.take(np.sort(np.random.default_rng(list(seed)).permutation(len(self))[:count]))
+
+    def choose_of_all(self, count: int, *seed: int) -> Split:
+        """A random choice, in the order of the split, that leaves out no class."""
+        order = np.random.default_rng(list(seed)).permutation(len(self))
+        return self.take(np.sort(with_every_class(self.y, order, count)))
 
     def inputs(self) -> Arrays:
         """The arrays of the inputs."""
@@ -294,8 +303,8 @@ class Data:
         return Data(train, validation, test, self.augment, self.show)
 
     def calibration(self, count: int, seed: int) -> Arrays:
-        """A random choice of training inputs, `(count, ...)`: the representative dataset of quantization."""
-        return self.train.choose(count, seed, 0xCA11B).x
+        """A random choice of training inputs, `(count, ...)`, of every class: the representative dataset."""
+        return self.train.choose_of_all(count, seed, 0xCA11B).x
 
 
 def _words(shapes: Mapping[str, tuple[int, ...]]) -> str:

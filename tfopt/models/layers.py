@@ -163,6 +163,28 @@ def replaced_by(layer: Any) -> Any:
     return getattr(vars(layer).get("call"), "replaced_by", None)
 
 
+@contextlib.contextmanager
+def inputs_told(layers: Mapping[int, Any]) -> Iterator[list[tuple[int, Any]]]:
+    """Collects what goes into layers in the block: a list of pairs of a key and the first argument, call by call.
+
+    Args:
+        layers: The layers by a key each.
+    """
+    told: list[tuple[int, Any]] = []
+
+    def telling(key: int, own: Any) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
+            told.append((key, arguments[0] if arguments else named["inputs"]))
+            return own(*arguments, **named)
+
+        return call
+
+    with contextlib.ExitStack() as stack:
+        for key, layer in layers.items():
+            stack.enter_context(call_replaced(layer, telling(key, layer.call)))
+        yield told
+
+
 def matching(
     places: Sequence[LayerRef], pattern: str, setting: str, between: Iterable[LayerRef] = ()
 ) -> list[LayerRef]:

@@ -3,6 +3,8 @@ from .layer_ranking import PruningSensitivity as PruningSensitivity
 from .layer_ranking import rank_layers as rank_layers
 from .magnitude import magnitude_mask as magnitude_mask
 from .magnitude import sparsity_of as sparsity_of
+from .one_shot.pruning import OneShot as OneShot
+from .one_shot.pruning import prune_once as prune_once
 from .schedules.constant import constant_sparsity as constant_sparsity
 from .schedules.polynomial import polynomial_decay as polynomial_decay
 from .structured.dead import remove_dead as remove_dead

@@ -6,6 +6,7 @@ reads it are computed anew. Each op is compiled once.
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from tfopt.data.arrays import Arrays, by_name, take
 from tfopt.keras_private import mask_of, set_mask, standardized_inputs
 from tfopt.models import signature
 from tfopt.models.graph import graph_of, nodes_of
+from tfopt.models.layers import inputs_told
 
 BATCH = 256  # the batch size of `evaluate.keras_outputs`, so that the arithmetic is the same
 
@@ -68,6 +70,33 @@ class IncrementalForward:
             self._run(self._done, values)
         self._done += 1
 
+    def fork(self) -> Self:
+        """Another run of the same ops, from the same place on: for a second set of weights."""
+        other = copy.copy(self)
+        vars(other)["_batches"] = [dict(values) for values in self._batches]
+        return other
+
+    @property
+    def parts(self) -> int:
+        """The number of batches."""
+        return len(self._batches)
+
+    def inputs_of(self, layer: Any, variables: Iterable[keras.Variable], part: int) -> list[Any]:
+        """What goes into a layer at each of its calls from here on, for one of the batches; the run stays where it is.
+
+        Args:
+            layer: The layer.
+            variables: Its variables: ops are run up to the last that reads them.
+            part: Index of the batch.
+        """
+        own = {id(variable) for variable in variables}
+        reading = [n for n in range(self._done, len(self._steps)) if own & self._steps[n].variables]
+        values = dict(self._batches[part])
+        with inputs_told({id(layer): layer}) as told:
+            for number in range(self._done, reading[-1] + 1 if reading else self._done):
+                self._run(number, values, eager=number in reading)
+        return [value for _, value in told]
+
     def outputs(self) -> dict[str, np.ndarray]:
         """Runs the remaining ops with the current weights: outputs `(samples, ...)` by name."""
         parts: list[list[np.ndarray]] = []
@@ -83,9 +112,9 @@ class IncrementalForward:
         tensors = standardized_inputs(self._graph, keras.tree.map_structure(keras.ops.convert_to_tensor, batch))
         return {slot: (tensor, None) for slot, tensor in enumerate(tensors)}
 
-    def _run(self, number: int, values: dict[int, Value]) -> None:
+    def _run(self, number: int, values: dict[int, Value], eager: bool = False) -> None:
         step = self._steps[number]
-        values.update(step(values))
+        values.update(step(values, eager))
         for slot in {*step.takes.values(), *step.gives}:
             if self._last.get(slot, 0) <= number:
                 del values[slot]
@@ -108,9 +137,10 @@ class GraphStep:
         self.variables = frozenset(id(variable) for variable in own)
         self._compiled = tf.function(functools.partial(self._call))  # TensorFlow takes one code for one function
 
-    def __call__(self, values: Mapping[int, Value]) -> dict[int, Value]:
-        """Runs the op: from values by slot to outputs by slot."""
-        tensors, masks = self._compiled(*zip(*(values[slot] for slot in self.takes.values()), strict=True))
+    def __call__(self, values: Mapping[int, Value], eager: bool = False) -> dict[int, Value]:
+        """Runs the op: from values by slot to outputs by slot; `eager` in Python, whose values can be looked at."""
+        run = self._call if eager else self._compiled
+        tensors, masks = run(*zip(*(values[slot] for slot in self.takes.values()), strict=True))
         return dict(zip(self.gives, zip(tensors, masks, strict=True), strict=True))
 
     def _call(self, tensors: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:

@@ -57,7 +57,9 @@ class PruneChannels(TrainingStage):
     rounds: int = Field(1, ge=1)
     """Number of pruning rounds, each followed by its share of the epochs."""
     samples: int = Field(500, ge=1)
-    """Training samples for scores on data, calibration, and the statistics of BatchNorms."""
+    """Training samples for scores on data, calibration, compensation, and the statistics of BatchNorms."""
+    compensate: bool = False
+    """Let the layers that read removed channels make up for them, by least squares on `samples`, before training."""
     only: Patterns = ()
     """Layer patterns (path, name or class); empty means every layer. What is tied to a chosen layer goes with it."""
     skip: Patterns = ()
@@ -130,7 +132,9 @@ class PruneChannels(TrainingStage):
         for number, (budget, epochs) in enumerate(zip(budgets, self._epochs(), strict=True)):
             context.progress.step(f"round {number + 1} of {self.rounds}") if self.rounds > 1 else None
             limits = self._limits(last=number + 1 == self.rounds)
-            removal = remove_to(model, budget, self.score, self.ranking, limits, x, y, context.loss, context.seed)
+            removal = remove_to(
+                model, budget, self.score, self.ranking, limits, x, y, context.loss, context.seed, self.compensate
+            )
             model, skipped = removal.model, removal.skipped
             context.progress.step(str(removal.fit))
             removed = removed or bool(removal.fit and removal.fit.drop)

@@ -10,12 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt.errors import TfoptWarning
+from tfopt.errors import InputError, TfoptWarning
 from tfopt.keras_private import all_layers
 from tfopt.models.layers import walk
 from tfopt.models.left_alone import has_kernel, warn_of
 from tfopt.recipe.export import TARGETS, Export
 from tfopt.sparsity.structured.budget import Budget, BudgetFit, Unit, fit
+from tfopt.sparsity.structured.compensation import compensated
 from tfopt.sparsity.structured.dependency_graph import read
 from tfopt.sparsity.structured.flops import LayerCost, costs
 from tfopt.sparsity.structured.importance import score as score_of
@@ -93,6 +94,7 @@ def remove(
     loss: Any = None,
     seed: int = 0,
     target: str = "litert",
+    compensate: bool = False,
 ) -> Removal:
     """Removes the channels and units of least importance, and all that is coupled to them.
 
@@ -123,6 +125,7 @@ def remove(
         loss: A Keras loss, for taylor; the one that the model is compiled with if not given.
         seed: Seed of the score random.
         target: The target, such as `ethos-u55-128`, for units that it measures.
+        compensate: Let the layers that read removed channels make up for them, by least squares on the samples `x`.
 
     Warns:
         TfoptWarning: A layer with a kernel cannot be cut; `skipped` of the result lists them all.
@@ -135,6 +138,7 @@ def remove(
     References:
         Fang et al., DepGraph: towards any structural pruning, arXiv:2301.12900.
         Li et al., Pruning filters for efficient ConvNets, arXiv:1608.08710.
+        He, Zhang and Sun, Channel pruning for accelerating very deep neural networks, arXiv:1707.06168 (compensate).
 
     Example:
         ```python
@@ -144,7 +148,7 @@ def remove(
     export = Export(mode="int8", target=target)
     step = TARGETS[export.target].channel_step if round_to is None else round_to
     limits = LayerLimits(step, floor, _patterns(only), _patterns(skip))
-    removal = remove_to(model, Budget(keep, unit, export), score, ranking, limits, x, y, loss, seed)
+    removal = remove_to(model, Budget(keep, unit, export), score, ranking, limits, x, y, loss, seed, compensate)
     if removal.fit is not None and not removal.fit.drop:
         warnings.warn(str(removal.fit), TfoptWarning, stacklevel=2)
     kernels = {place.path for place in walk(model) if has_kernel(place.layer)}
@@ -162,14 +166,18 @@ def remove_to(
     y: Any = None,
     loss: Any = None,
     seed: int = 0,
+    compensate: bool = False,
 ) -> Removal:
     """`remove` with a budget and limits for its settings."""
+    if compensate and x is None:
+        raise InputError("compensate works on samples. Give x, some hundreds of them.", ("x",))
     structure = read(model)
     choice = RemovalOrder(structure, score_of(structure, score, x, y, loss, seed), ranking, limits)
     found = fit(structure, choice, budget, x)
     layers = changes(costs(structure), costs(structure, structure.left(found.drop)))
     skipped = choice.skipped if found.drop else [*choice.skipped, ("all layers", str(found))]
-    return Removal(cut(structure, found.drop), layers, tuple(skipped), found)
+    weights = compensated(structure, found.drop, x) if compensate and found.drop else None
+    return Removal(cut(structure, found.drop, weights), layers, tuple(skipped), found)
 
 
 def changes(before: Sequence[LayerCost], after: Sequence[LayerCost]) -> tuple[LayerChange, ...]:
