@@ -184,16 +184,17 @@ def four_bits(images):
         ("MobileNet-like, spoken digits", lambda: mobile_net(spoken[0].shape[1:], 10), spoken, 30, 20),
     )
     for name, build, (x, y, x_test, y_test), epochs, more in jobs:
+        samples = x[np.random.default_rng(0).permutation(len(x))[:200]]  # the sounds are in the order of their classes
         keras.utils.set_random_seed(0)
         model = compile_model(keras, build(), 1e-3)
         model.fit(x, y, epochs=epochs, batch_size=BATCH, verbose=0, callbacks=[falling(keras, 1e-3, epochs)])
         print(f"{name}: float {model.evaluate(x_test, y_test, verbose=0)[1]:.4f}", flush=True)
         for mode in ("int8", "int4"):
-            content = tfopt.convert(model, mode, x[:200])
+            content = tfopt.convert(model, mode, samples)
             print(f"  {mode} after training   {accuracy(content, x_test, y_test):.4f} {len(content):,} B", flush=True)
         for mode, ranges in (("int8", "moving_average"), ("int4", "moving_average"), ("int4", "learned")):
             trained = compile_model(keras, copy_of(keras, model), 5e-4)
-            aware = tfopt.callbacks.QuantizationAware(x[:200], mode, ranges=ranges)
+            aware = tfopt.callbacks.QuantizationAware(samples, mode, ranges=ranges)
             trained.fit(x, y, epochs=more, batch_size=BATCH, verbose=0, callbacks=[falling(keras, 5e-4, more), aware])
             content = aware.convert().content
             score = accuracy(content, x_test, y_test)

@@ -169,7 +169,7 @@ def test_one_shot_without_training_and_as_the_start_of_one(recipe):
     made = run(
         recipe(
             "train: {epochs: 4, optimizer: {adam: {learning_rate: 5.0e-3}}}",
-            once % ("gpt", "method: sparsegpt, epochs: 0, samples: 200"),
+            once % ("gpt", "method: sparsegpt, epochs: 0"),
             once % ("smallest", "epochs: 0"),
             once % ("more", "method: sparsegpt, epochs: 1"),
         )
@@ -177,7 +177,7 @@ def test_one_shot_without_training_and_as_the_start_of_one(recipe):
     dense, gpt, smallest, more = (made[name] for name in ("train", "gpt", "smallest", "more"))
     for one in (gpt, smallest, more):
         assert one.details["sparsity"]["hidden/kernel"] == pytest.approx(0.7, abs=0.002)
-    assert gpt.metrics["accuracy"] > max(smallest.metrics["accuracy"], dense.metrics["accuracy"] - 0.1)
+    assert dense.metrics["accuracy"] - 0.2 < gpt.metrics["accuracy"] > smallest.metrics["accuracy"]
     zeros = [keras.saving.load_model(one.path, compile=False).get_layer("hidden").kernel == 0 for one in (gpt, more)]
     np.testing.assert_array_equal(*zeros)  # the training holds the zeros that it began with
     assert "history" in more.details

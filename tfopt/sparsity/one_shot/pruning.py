@@ -119,10 +119,10 @@ def prune_by(config: PruningConfig, model: keras.Model, method: str, x: Any) -> 
 def _shares(plan: PruningPlan, allocation: str) -> dict[str, float]:
     """The sparsity of each kernel, 0-1; that of kernels which share a threshold is told by their magnitudes."""
     shares = {k.path: share for k, share in zip(plan.kernels, plan.shares, strict=True) if share is not None}
-    together = [kernel for kernel in plan.kernels if kernel.path not in shares]
-    if together and isinstance(plan.pattern, NOfM):
-        return shares | {kernel.path: plan.pattern.sparsity for kernel in together}
-    scores = [np.asarray(plan.pattern.scores(kernel.variable.value)) for kernel in together]
+    together, pattern = [kernel for kernel in plan.kernels if kernel.path not in shares], plan.pattern
+    if isinstance(pattern, NOfM):
+        return shares | {kernel.path: pattern.sparsity for kernel in together}
+    scores = [np.asarray(pattern.scores(kernel.variable.value)) for kernel in together]
     least = shared_thresholds(scores, plan.final, ALLOCATIONS[allocation]) if together else []
     below = (float(np.mean(array < threshold)) for array, threshold in zip(scores, least, strict=True))
     return shares | dict(zip((kernel.path for kernel in together), below, strict=True))

@@ -64,8 +64,8 @@ def _renew(model: keras.Model, linear: LinearLayer, solve: Solve, paired: Paired
     """Gives one kernel its new weights; False where its layer has no inputs."""
     moments = InputMoments(linear.shape[0])
     for before, after in paired.inputs(linear.kernel):
-        for pair in zip(before, after, strict=True):
-            _add(moments, linear, *map(np.asarray, pair), paired.samples * len(before))
+        for one, other in zip(before, after, strict=True):
+            _add(moments, linear, np.asarray(one), np.asarray(other), paired.samples * len(before))
     if not moments.count:
         return False
     shift = mean_shift(model, linear)
