@@ -145,8 +145,18 @@ EXAMPLES = [
         },
     ),
     (
-        AccuracySteps((AccuracyStep("as asked", 9000, 0.95, 0.01, True, "accuracy"),)),
-        [{"what": "as asked", "bytes": 9000, "score": 0.95, "drop": 0.01, "met": True, "metric": "accuracy"}],
+        AccuracySteps((AccuracyStep("as asked", 9000, 0.95, 0.01, True, "accuracy", 1.5),)),
+        [
+            {
+                "what": "as asked",
+                "bytes": 9000,
+                "score": 0.95,
+                "drop": 0.01,
+                "met": True,
+                "metric": "accuracy",
+                "seconds": 1.5,
+            }
+        ],
     ),
     (
         SearchOutcome(

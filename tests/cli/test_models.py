@@ -107,6 +107,31 @@ def test_rules_on_the_command_line_reach_their_layers(command, files, tmp_path):
     assert "a rule keeps it so" in out
 
 
+def test_integers_are_chosen_together_on_the_command_line(command, files, tmp_path):
+    settings = [
+        "--mode",
+        "int4",
+        "--rounding",
+        "gptq",
+        "--clipping",
+        "mse",
+        "--rule",
+        "head=nearest",
+        "--out",
+        "r.tflite",
+    ]
+    code, _, err = command("convert", "model.keras", "--data", "x.npy", *settings)
+    assert (code, err) == (0, "")
+    model, x = files
+    kernels = [t.dtype for op in read(tmp_path / "r.tflite").ops for t in op.kernels]
+    assert kernels == ["INT4"] * 3
+    [got] = Runner(tmp_path / "r.tflite")(x).values()
+    np.testing.assert_allclose(got, model.predict(x, verbose=0), atol=0.05)
+    code, _, err = command("convert", "model.keras", "--data", "x.npy", "--rounding", "up", "--out", "u.tflite")
+    assert code != 0
+    assert "'gptq'" in err
+
+
 def test_a_noisy_file_is_refused_or_with_the_users_word_shown_with_its_warning(command, tmp_path):
     keras.utils.set_random_seed(1)
     x = layers.Input((16,))

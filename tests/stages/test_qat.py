@@ -148,6 +148,7 @@ def test_where_nothing_else_keeps_the_metric_quantize_trains(recipe):
         ("qat: {epochs: 1, optimizer: newton_cg}", "NewtonCG takes gradients in a way that rounded values do not have"),
         ("qat: {epochs: 1, rules: [{layers: haed, to: int4}]}", "Did you mean 'head'"),
         ("quantize: {qat: auto}", "qat needs max_drop"),
+        ("qat: {epochs: 1, rounding: gptq}", "this training learns the integers itself"),
         ("quantize: {max_drop: 0.1, qat: {epochs: 0}}", "epochs"),
     ],
 )

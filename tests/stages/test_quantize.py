@@ -263,7 +263,10 @@ def test_a_contract_that_is_kept_tells_its_steps():
     told = Told()
     final = tfopt.run(fragile("quantize: {mode: int8, max_drop: 0.05}"), progress=told).final
     steps = final.details["steps"]
-    assert [step["what"] for step in steps][:3] == ["as asked", "ranges: percentile", "1 worst layer in float: spread"]
+    whats = [step["what"] for step in steps]
+    assert whats[:4] == ["as asked", "bias correction", "rounding: descent", "ranges: percentile"]
+    assert whats[4] == "1 worst layer in float: spread"
+    assert all(step["seconds"] > 0 for step in steps)
     assert [step["met"] for step in steps] == [*[False] * (len(steps) - 1), True]
     assert final.failed is None
     assert {name for name, dtype in dtypes(final).items() if dtype == "float32"} == {"spread", "decide"}
@@ -309,6 +312,16 @@ def test_a_contract_that_cannot_be_kept_ends_with_the_best_file_and_exit_code_3(
     kept = json.loads(Path("saved_models/r/quantize/artifact.json").read_text())
     assert kept["failed"] == final.failed
     assert [step["what"] for step in kept["details"]["steps"]] == [step["what"] for step in steps]
+
+
+def test_integers_chosen_together_are_a_setting_and_a_note():
+    plain, chosen = (
+        tfopt.run(recipe(f"quantize: {{mode: int4{more}, least_snr_db: 0}}")).final
+        for more in ("", ", rounding: auto, clipping: mse")
+    )
+    assert any(note.startswith("rounding: ") and "held-out samples" in note for note in chosen.details["notes"])
+    assert chosen.metrics["calibration_snr_db"] > plain.metrics["calibration_snr_db"]
+    assert not any("rounding" in note for note in plain.details["notes"])
 
 
 def test_the_smallest_file_is_smaller_than_the_one_as_asked():
@@ -382,6 +395,8 @@ def test_a_rule_that_can_change_nothing_is_told_with_its_line():
         ("mode: dynamic, target: tflm", "Take one of float32, int8, int16x8"),
         ("mode: int8, max_drop: -0.1", "max_drop"),
         ("mode: int8, samples: 0", "samples"),
+        ("mode: dynamic, rounding: descent", "Leave them out"),
+        ("mode: int4, rounding: up", "rounding"),
         ("mode: int8, goal: fastest", "goal"),
     ],
 )

@@ -84,10 +84,10 @@ def test_all_else_is_not_taken_apart_where_it_is_little():
     ids=["accuracy", "error", "equal", "older"],
 )
 def test_the_steps_of_an_accuracy_search_say_their_metric_and_split_and_change(metric, drop, words):
-    steps = [AccuracyStep("as asked", size, 0.99, drop, True, metric) for size in (9000, 5000)]
+    steps = [AccuracyStep("as asked", size, 0.99, drop, True, metric, size / 4000) for size in (9000, 5000)]
     text, root = told("steps", AccuracySteps(tuple(steps)))
     assert f"| {metric or 'metric'} on the validation split |" in text
-    assert f"| as asked | 9,000 B | 0.9900 | {words} | kept |" in text
+    assert f"| as asked | 9,000 B | 0.9900 | {words} | 2.2 | kept |" in text
     ticks = [tick.text for tick in root.find("svg", class_="chart")[0].find("text")]
     if metric == "accuracy":
         assert not [tick for tick in ticks if tick.replace(".", "").isdigit() and 1 < float(tick) < 2]

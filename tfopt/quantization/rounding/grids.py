@@ -10,7 +10,7 @@ import numpy as np
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import stored_values, tensor_type
 
-_BITS = {"INT4": 4, "INT8": 8, "INT16": 16}
+_BITS = {"INT4": 4, "INT8": 8}
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,31 @@ class ActivationGrid:
 
     Args:
         scale: Distance of two neighbours.
-        low: The smallest value.
-        high: The largest value.
+        zero: The integer that stands for 0.
+        dtype: Type of the integers.
     """
 
     scale: float
-    low: float
-    high: float
+    zero: int
+    dtype: type[np.signedinteger[Any]]
+
+    @property
+    def low(self) -> float:
+        """The smallest value."""
+        return (int(np.iinfo(self.dtype).min) - self.zero) * self.scale
+
+    @property
+    def high(self) -> float:
+        """The largest value."""
+        return (int(np.iinfo(self.dtype).max) - self.zero) * self.scale
+
+    def integers(self, values: np.ndarray) -> np.ndarray:
+        """The integers of values on the grid."""
+        return (np.rint(values / np.float32(self.scale)) + self.zero).astype(self.dtype)
+
+    def values(self, integers: np.ndarray) -> np.ndarray:
+        """The values of integers, in float32."""
+        return (integers.astype(np.float32) - self.zero) * np.float32(self.scale)
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Values on the grid, which has an end for infinite ones and 0 for what is not a number."""
@@ -71,11 +89,10 @@ def activation_grids(content: bytes) -> dict[str, ActivationGrid]:
         data = model.buffers[tensor.buffer].data
         if len(scales) != 1 or tensor_type(tensor) not in ("INT8", "INT16") or (data is not None and len(data)):
             continue
-        half = 2 ** (_BITS[tensor_type(tensor)] - 1)
         points = tensor.quantization.zeroPoint
         zero = int(points[0]) if points is not None and len(points) else 0
-        scale = float(scales[0])
-        found[tensor.name.decode()] = ActivationGrid(scale, (-half - zero) * scale, (half - 1 - zero) * scale)
+        dtype = np.int8 if tensor_type(tensor) == "INT8" else np.int16
+        found[tensor.name.decode()] = ActivationGrid(float(scales[0]), zero, dtype)
     return found
 
 

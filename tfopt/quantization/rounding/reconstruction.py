@@ -13,7 +13,7 @@ from tfopt.errors import ConversionError
 from tfopt.metrics import compare_outputs
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.rounding.edited_file import check_integers, with_constants
-from tfopt.quantization.rounding.grids import activation_grids, kernel_grids
+from tfopt.quantization.rounding.grids import kernel_grids
 from tfopt.quantization.rounding.plan import Plan, RoundingSettings, plan
 from tfopt.quantization.rounding.walk import WalkSettings, walk
 from tfopt.recipe.export import ROUNDINGS
@@ -91,7 +91,7 @@ class Reconstruction:
         planned: Plan = plan(self.source, kernel_grids(base), settings)
         walked = WalkSettings(
             ranges=self.ranges,
-            grids=activation_grids(base),
+            base=base,
             correct=settings.bias_correction,
             clipping=settings.clipping,
             keeps_state=self.keeps_state,

@@ -15,12 +15,12 @@ from tfopt.quantization.bias_ranges import least_ends
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.rounding.clipping import least_error_scales
 from tfopt.quantization.rounding.edited_file import ChosenKernel
-from tfopt.quantization.rounding.grids import ActivationGrid
+from tfopt.quantization.rounding.grids import activation_grids
 from tfopt.quantization.rounding.op_runner import OpRunner
 from tfopt.quantization.rounding.plan import Plan, RoundedOp
 from tfopt.quantization.rounding.problem import KernelProblem, Moments, Rows, least_squares
 from tfopt.tflite import flatbuffer
-from tfopt.tflite.file import Op, output_names
+from tfopt.tflite.file import Op, output_names, read
 
 # Rows of an op's inputs that moments are taken of, and those that a rounding learns on.
 MOMENT_ROWS = 20_000
@@ -34,7 +34,7 @@ class WalkSettings:
 
     Args:
         ranges: `min` and `max` by tensor name of the activations.
-        grids: Grids of the activations of the quantized file.
+        base: The quantized file of nearest integers, whose grids and ops without a kernel are those of the result.
         correct: Whether biases are corrected.
         clipping: `mse` or `none`.
         keeps_state: Whether the samples are the pieces of one sequence.
@@ -43,7 +43,7 @@ class WalkSettings:
     """
 
     ranges: Mapping[str, Mapping[str, np.ndarray]]
-    grids: Mapping[str, ActivationGrid]
+    base: bytes
     correct: bool = False
     clipping: str = "none"
     keeps_state: bool = False
@@ -105,6 +105,9 @@ class _Pass:
         self.source, self.plan, self.settings = source, plan, settings
         self.model = flatbuffer.view(source.content)
         self.choices = Choices()
+        self.grids, self.integers = activation_grids(settings.base), flatbuffer.view(settings.base)
+        made = read(settings.base).ops[: len(self.integers.subgraphs[0].operators)]
+        self.made = {op.outputs[0].name: (number, op) for number, op in enumerate(made) if op.outputs}
         graph = self.model.subgraphs[0]
         self.ops = source.ops[: len(graph.operators)]
         self.runs = 0
@@ -231,9 +234,10 @@ class _Pass:
             replaced[rounded.bias] = self.choices.biases[number]
         run = OpRunner(self.model, number, op, keeps_state=keeps)
         floats = run([self.floats[name] for name in run.reads], self.runs)
-        if replaced or keeps:
-            run = OpRunner(self.model, number, op, replaced, keeps)
-        quantized = run([self.quantized[name] for name in run.reads], self.runs)
+        quantized = None if rounded else self._in_integers(op)
+        if quantized is None:
+            run = OpRunner(self.model, number, op, replaced, keeps) if replaced or keeps else run
+            quantized = run([self.quantized[name] for name in run.reads], self.runs)
         names = [self.model.subgraphs[0].tensors[int(i)].name.decode() for i in self._outputs(number)]
         for name, one, other in zip(names, floats, quantized, strict=True):
             self._keep(name, one, other)
@@ -243,12 +247,28 @@ class _Pass:
             self.floats.pop(name, None)
             self.quantized.pop(name, None)
 
+    def _in_integers(self, op: Op) -> list[np.ndarray] | None:
+        """What the op of the quantized file gives, whose arithmetic in integers is its own; None where it has none."""
+        number, made = self.made.get(op.outputs[0].name, (-1, None)) if op.outputs else (-1, None)
+        if made is None or made.name != op.name or any(tensor.name not in self.grids for tensor in made.outputs):
+            return None
+        run = OpRunner(self.integers, number, made, keeps_state=self.settings.keeps_state)
+        if any(name not in self.quantized for name in run.reads):
+            return None
+        given = [self.quantized[name] for name in run.reads]
+        integers = [
+            self.grids[name].integers(value) if name in self.grids else value
+            for name, value in zip(run.reads, given, strict=True)
+        ]
+        found = run(integers, self.runs)
+        return [self.grids[tensor.name].values(value) for tensor, value in zip(made.outputs, found, strict=True)]
+
     def _outputs(self, number: int) -> np.ndarray:
         return self.model.subgraphs[0].operators[number].outputs
 
     def _keep(self, name: str, floats: np.ndarray, quantized: np.ndarray) -> None:
         """Keeps values, those of the quantized net on their grid."""
-        grid = self.settings.grids.get(name)
+        grid = self.grids.get(name)
         on_grid = grid is not None and quantized.dtype == np.float32
         self.floats[name] = floats
         self.quantized[name] = grid(quantized) if grid is not None and on_grid else quantized

@@ -30,7 +30,7 @@ def blocks(artifact: Artifact) -> list[Block]:
             bytes_(step.bytes),
             f"{step.score:.4f}",
             change(name, worse * step.drop + 0.0),
-            f"{step.seconds:.1f}",
+            f"{step.seconds:.1f}" if step.seconds else "-",
             "kept" if step.met else "lost",
         )
         for step in tried.steps

@@ -1,9 +1,10 @@
-"""`descent`: from the nearest integers, one column after the other to the best integer given all others."""
+"""`descent`: from given integers, one column after the other to the best integer given all others."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from tfopt.quantization.rounding.methods.gptq import gptq
 from tfopt.quantization.rounding.problem import KernelProblem
 from tfopt.recipe.export import Rounding
 
@@ -13,13 +14,22 @@ SWEEPS = 10
 def descent(problem: KernelProblem) -> np.ndarray:
     """The integers of cyclic coordinate descent on the grid; no step makes the error larger.
 
+    It begins at the nearest integers and at those of GPTQ, and each channel takes the better end.
+
     Returns:
         Integers `(groups, channels, columns)`.
 
     References:
         Behdin et al., QuantEase: optimization-based quantization for language models, arXiv:2309.01885.
     """
-    found = problem.nearest(problem.target)
+    ends = [_descended(start, problem) for start in (problem.nearest(problem.target), gptq(problem))]
+    errors = [problem.target - end * problem.scales for end in ends]
+    first, second = (((error @ problem.gram) * error).sum(-1, keepdims=True) for error in errors)
+    return np.where(first <= second, ends[0], ends[1])
+
+
+def _descended(found: np.ndarray, problem: KernelProblem) -> np.ndarray:
+    """Integers that no change of one of them makes better, or as far as the sweeps go; changed in place."""
     for group, integers in enumerate(found):
         gram, scales = problem.gram[group], problem.scales[group][:, 0]
         slope = (problem.target[group] - integers * problem.scales[group]) @ gram
