@@ -13,7 +13,10 @@ from tfopt.quantization import validation
 from tfopt.quantization.conversion import finish
 from tfopt.quantization.preparation import prepare
 from tfopt.recipe import stage
-from tfopt.recipe.export import MODES, TARGETS, Export, Measurement
+from tfopt.recipe.device_cost import Measurement
+from tfopt.recipe.export import Export
+from tfopt.recipe.modes import MODES
+from tfopt.recipe.target import TARGETS
 
 # The accelerators of which one stands for all by default.
 SIMILAR = [name for name, target in TARGETS.items() if target.suffix == "vela"][1:]
@@ -95,7 +98,8 @@ PACKAGE = '''
 from typing import ClassVar
 
 import tfopt
-from tfopt.recipe.export import Measurement, Target
+from tfopt.recipe.device_cost import Measurement
+from tfopt.recipe.target import Target
 
 
 def _refusals(export):

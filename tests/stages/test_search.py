@@ -14,10 +14,11 @@ from tfopt.errors import GateError, InputError, RecipeError
 from tfopt.pipeline.plan import Plan
 from tfopt.recipe.details.quantization import ConversionNotes, ConversionWarnings
 from tfopt.recipe.details.weights import QuantizationErrors, WeightsByLayer
-from tfopt.recipe.export import TARGETS, Export
+from tfopt.recipe.export import Export
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe
 from tfopt.recipe.stage import Outlook, read_stages
+from tfopt.recipe.target import TARGETS
 from tfopt.stages.search_budget import OF_ANY_FILE, SearchBudget
 from tfopt.stages.subpipeline import run_stages, told_of
 

@@ -11,7 +11,8 @@ from keras import layers
 from tfopt.errors import ConversionError, InputError
 from tfopt.quantization.conversion import convert_with_notes
 from tfopt.quantization.preparation import prepare
-from tfopt.recipe.export import TARGETS, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import TARGETS
 from tfopt.targets.ethos_u import FAMILIES
 from tfopt.targets.target_cost import device_file
 from tfopt.tflite.file import read

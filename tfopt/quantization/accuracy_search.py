@@ -22,7 +22,8 @@ from tfopt.quantization.op_audit import float_at_ends
 from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.quantization.sensitivity import Sensitivity, measure
 from tfopt.recipe.details.quantization import AccuracyStep
-from tfopt.recipe.export import MODES, RANGES, TARGETS
+from tfopt.recipe.modes import MODES, RANGES
+from tfopt.recipe.target import TARGETS
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import read
 

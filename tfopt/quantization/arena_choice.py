@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tfopt.errors import ConversionError
 from tfopt.quantization.prepared_model import PreparedModel
-from tfopt.recipe.export import TARGETS
+from tfopt.recipe.target import TARGETS
 from tfopt.tflite.flatbuffer import slim
 
 _ARENA = "arena_bytes"

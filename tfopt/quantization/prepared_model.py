@@ -17,7 +17,8 @@ from tfopt.quantization.calibration import ActivationExtremes, observe_extremes
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.masks import Masks
 from tfopt.quantization.recurrent.cell_extremes import with_cell_states
-from tfopt.recipe.export import MODES, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.modes import MODES
 from tfopt.tflite.file import Op
 from tfopt.tflite.interpreter import Runner
 

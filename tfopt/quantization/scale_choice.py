@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tfopt.quantization.prepared_model import PreparedModel
-from tfopt.recipe.export import MODES, TARGETS
+from tfopt.recipe.modes import MODES
+from tfopt.recipe.target import TARGETS
 from tfopt.tflite import flatbuffer
 
 # Zeros in a kernel, 0-1, from which on it is worth to look.

@@ -19,7 +19,8 @@ from tfopt.quantization.conversion import finish
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.quantization.unrolling import unroll_if_better
-from tfopt.recipe.export import TARGETS, Export, Target
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import TARGETS, Target
 from tfopt.search.cost_model import Cost, CostModel
 from tfopt.search.device_forecast import THIN, DeviceForecast
 from tfopt.search.pareto import Objective

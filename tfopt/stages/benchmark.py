@@ -14,9 +14,10 @@ from tfopt.recipe.artifact import Artifact, Format
 from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.details.device_files import FileOnTarget, FilesOnTargets
 from tfopt.recipe.details.timing import Latencies
-from tfopt.recipe.export import TARGETS, Export
+from tfopt.recipe.export import Export
 from tfopt.recipe.settings import on_its_own
 from tfopt.recipe.stage import Context, Outlook, Stage
+from tfopt.recipe.target import TARGETS
 
 if TYPE_CHECKING:
     from tfopt.tflite.benchmark import Measurement

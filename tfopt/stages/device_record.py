@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from tfopt.recipe.details.decoding import DecodedKernels
 from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.details.device_files import DeviceFiles
-from tfopt.recipe.export import TARGETS, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import TARGETS
 
 if TYPE_CHECKING:
     from pathlib import Path

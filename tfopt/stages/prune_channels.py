@@ -14,9 +14,10 @@ from tfopt.errors import InputError, RecipeError
 from tfopt.recipe.artifact import BACKUP, Artifact, Skipped
 from tfopt.recipe.details.training import ChannelRemoval, TrainingHistory
 from tfopt.recipe.details.weights import WeightsByLayer
-from tfopt.recipe.export import TARGETS, Export, TargetName, measured_on, options_with_name
+from tfopt.recipe.export import Export
 from tfopt.recipe.settings import PROBLEMS, OneOf, Patterns, either, on_its_own
 from tfopt.recipe.stage import Context
+from tfopt.recipe.target import TARGETS, TargetName, measured_on, options_with_name
 from tfopt.sparsity.structured.budget_units import COUNTED, UNITS
 from tfopt.sparsity.structured.importance import SCORES, score
 from tfopt.stages.scoring import test_metrics

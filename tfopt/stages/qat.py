@@ -12,9 +12,11 @@ from tfopt.errors import ConversionError, ModelError
 from tfopt.recipe.artifact import TRAINED, Artifact, Format, storage_errors
 from tfopt.recipe.details.quantization import ConversionNotes
 from tfopt.recipe.details.training import TrainingHistory
-from tfopt.recipe.export import MODES, RANGES, TARGETS, TRAINED_RANGES, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.modes import MODES, RANGES, TRAINED_RANGES
 from tfopt.recipe.settings import OneOf
 from tfopt.recipe.stage import Context, Outlook
+from tfopt.recipe.target import TARGETS
 from tfopt.stages.conversion_warnings import warning_details
 from tfopt.stages.device_record import device_details
 from tfopt.stages.training_stage import TrainingStage

@@ -14,9 +14,10 @@ from tfopt.errors import InputError, RecipeError, did_you_mean
 from tfopt.recipe.artifact import JOURNAL, Artifact, Format, Skipped, content_key, storage_errors
 from tfopt.recipe.decode import DecodeSetting
 from tfopt.recipe.details.search import FailedCandidate, SearchObjective, SearchOutcome, TriedCandidate
-from tfopt.recipe.export import TARGETS, Export, TargetName, measured_on, options_with_name
+from tfopt.recipe.export import Export
 from tfopt.recipe.settings import PROBLEMS, Patterns, on_its_own
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
+from tfopt.recipe.target import TARGETS, TargetName, measured_on, options_with_name
 from tfopt.search.pareto import Objective, Point, front, ranked
 from tfopt.stages.cluster import Cluster
 from tfopt.stages.device_record import made_details

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from tfopt.recipe.export import DeviceCost, Export, Target
+from tfopt.recipe.device_cost import DeviceCost
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import Target
 from tfopt.targets import vela
 from tfopt.targets.ethos_u_weights import encoded_bytes
 

@@ -13,8 +13,10 @@ from tfopt.errors import InputError
 from tfopt.recipe.artifact import storage_errors
 from tfopt.recipe.details.decoding import DecodedKernels
 from tfopt.recipe.details.device_files import DeviceFile, LayerCost
-from tfopt.recipe.export import TARGETS, DeviceCost, Export, OperatorCost, Target
+from tfopt.recipe.device_cost import DeviceCost, OperatorCost
+from tfopt.recipe.export import Export
 from tfopt.recipe.settings import either
+from tfopt.recipe.target import TARGETS, Target
 
 
 @dataclass(frozen=True)

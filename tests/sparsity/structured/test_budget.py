@@ -10,7 +10,9 @@ from keras import layers
 
 from tfopt.errors import InputError, ModelError
 from tfopt.quantization import convert
-from tfopt.recipe.export import TARGETS, DeviceCost, Export
+from tfopt.recipe.device_cost import DeviceCost
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import TARGETS
 from tfopt.sparsity.structured.budget import Budget, fit, steps
 from tfopt.sparsity.structured.dependency_graph import read
 from tfopt.sparsity.structured.flops import costs

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tfopt.errors import InputError, ModelError
-from tfopt.recipe.export import TARGETS, Export, measured_on
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import TARGETS, measured_on
 from tfopt.sparsity.structured.budget_units import COUNTED, UNITS
 from tfopt.sparsity.structured.dependency_graph import CoupledGroups, DependencyGraph
 from tfopt.sparsity.structured.flops import costs
