@@ -292,7 +292,7 @@ class Search(Stage):
             details=[
                 outcome,
                 *told[chosen.number].of_file(),
-                *made_details(file, self.export(), told[chosen.number]),
+                *made_details(file, self.export(), told[chosen.number], context.folder),
                 usage_detail(file, context.load(inputs[0]), context, {}),
             ],
             failed=None if chosen.meets(objective) else f"{context.name}: {failure}",

@@ -41,8 +41,12 @@ class TargetCost:
             return None
         return beside.with_name(f"{beside.stem}.{self.target.suffix or self.target.name}.tflite")
 
-    def write(self, beside: Path) -> DeviceFile:
+    def write(self, beside: Path, folder: Path | None = None) -> DeviceFile:
         """Writes the target's own file beside a `.tflite`, where there is one.
+
+        Args:
+            beside: The `.tflite`.
+            folder: The folder of the result that it is of; its own if not given.
 
         Raises:
             StorageError: The file cannot be written.
@@ -51,13 +55,13 @@ class TargetCost:
         if file is not None and content is not None:
             with storage_errors(file):
                 file.write_bytes(content)
-        return self.record(file.name if file else "")
+        return self.record(file.relative_to(folder or beside.parent).as_posix() if file else "")
 
     def record(self, file: str = "") -> DeviceFile:
         """The entry of the file for `artifact.json`.
 
         Args:
-            file: Name of the target's own file; empty where it is not kept.
+            file: The target's own file, relative to the folder of the result; empty where it is not kept.
         """
         content = self.cost.content or b""
         digest = hashlib.sha256(content).hexdigest() if content and file else ""

@@ -33,7 +33,8 @@ class DeviceFile:
 
     Args:
         target: The target's name.
-        file: Name of its own file beside the `.tflite`, such as `model.vela.tflite`; empty where it takes that itself.
+        file: Its own file, relative to the folder of the result, such as `model.vela.tflite`; empty where it takes the
+            `.tflite` itself.
         sha256: Digest of that file; empty where there is none.
         bytes: Size of that file.
         figures: What the file costs there by metric name, such as `npu_cycles`.
