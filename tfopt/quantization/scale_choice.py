@@ -68,5 +68,4 @@ def _size(prepared: PreparedModel) -> float:
     """The size of the file on its target, by the target's own tool."""
     export, target = prepared.export, TARGETS[prepared.export.target]
     content = flatbuffer.slim(prepared.file) if export.slim else flatbuffer.pack(flatbuffer.parse(prepared.file))
-    cost = target.cost(content, export).figures if target.cost is not None else {}
-    return cost.get(target.size, float(len(content)))
+    return target.costs(content, export).figures.get(target.size, float(len(content)))

@@ -110,6 +110,23 @@ class Target:
             way = f"pip install 'tfopt[{self.extra}]'" if self.extra else f"install {self.package}"
             raise InputError(f"target {self.name} needs the package {self.package}: {way}.", ("target",))
 
+    def costs(self, content: bytes, export: Export) -> DeviceCost:
+        """What a finished file costs there, by the target's own tool.
+
+        Args:
+            content: Bytes of the `.tflite`.
+            export: The settings with the target's options.
+
+        Raises:
+            ValueError: The target has no such tool.
+            InputError: It is not installed.
+            ConversionError: The target cannot take the file.
+        """
+        if self.cost is None:
+            raise ValueError(f"target {self.name} has no tool that tells what a file costs")
+        self.check_installed()
+        return self.cost(content, export)
+
     def wrong_options(self, given: Mapping[str, str]) -> Iterator[str]:
         """What is wrong with options written to the target, sentences without a full stop."""
         for name, value in given.items():

@@ -82,10 +82,7 @@ def cost_of(content: bytes, target: Target, export: Export, layer: Callable[[int
         InputError: The target's tool is not installed.
         ConversionError: The target cannot take the file.
     """
-    if target.cost is None:
-        raise ValueError(f"target {target.name} has no tool that tells what a file costs")
-    target.check_installed()
-    found = target.cost(content, export)
+    found = target.costs(content, export)
     return TargetCost(target, found, layer_costs(found.operators, layer))
 
 
