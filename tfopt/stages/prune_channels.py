@@ -43,8 +43,8 @@ class PruneChannels(TrainingStage):
     A model that has no more stays as it is, and the report says so."""
     of: str = Field("channels", examples=["npu_milliseconds"])
     """channels: of every layer, or of all with ranking: global. parameters. flops. bytes and milliseconds are of the
-    int8 file for the target, the time on LiteRT and this machine. With a target also what that measures of the file, such as npu_milliseconds,
-    compiled_bytes and sram_bytes on an Ethos-U, flash_bytes and arena_bytes on tflm."""
+    int8 file for the target, the time on LiteRT and this machine. With a target also what that measures of the file,
+    such as npu_milliseconds, compiled_bytes and sram_bytes on an Ethos-U, flash_bytes and arena_bytes on tflm."""
     target: TargetName = "litert"
     """The target that the file is for, as in `quantize`: what it measures can be in `of`, and channels are rounded to
     as many as it computes together."""

@@ -133,7 +133,7 @@ def test_the_file_that_is_measured_is_made_for_its_target(board):
 
 def test_a_layer_on_the_cpu_does_not_meet_a_budget_of_time(structure, board, one_line):
     allowed = board("no kernel of it")
-    with pytest.raises(ModelError, match="target board leaves .* to the CPU") as caught:
+    with pytest.raises(ModelError, match=r"target board leaves .* to the CPU") as caught:
         whole(structure, Budget(0.5, "board_cycles", allowed), SAMPLES)
     assert "board_cycles is not of the whole model" in one_line(caught)
     assert whole(structure, Budget(0.5, "board_bytes", allowed), SAMPLES) > 0
@@ -145,7 +145,7 @@ def test_a_target_that_is_not_installed_is_said_before_anything_is_converted(str
     monkeypatch.setattr("tfopt.quantization.conversion.convert_with_notes", None)
     away = board(package="no_such_package", extra="board")
     with pytest.raises(
-        InputError, match=r"target board needs the package no_such_package: pip install 'tfopt\[board\]'"
+        InputError, match=r"target board needs the package no_such_package: pip install"
     ):
         fit(structure, choice(structure), Budget(0.5, "board_cycles", away), SAMPLES)
 
