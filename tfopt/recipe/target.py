@@ -5,9 +5,11 @@ Each is a file of its own in `tfopt.targets`, or an entry point of another packa
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tfopt.errors import InputError
@@ -40,6 +42,7 @@ class Target:
         figures: Format of measured values in a report, such as `RAM: {:,.0f} B`, by metric name.
         source: Where the figures of `cost` come from, such as `Vela's estimate`; it stands wherever they do.
         package: Module that the target needs to be measured, such as `tflite_micro`; empty where it needs none.
+        distribution: Name under which that package is installed, such as `tflite-micro`; the module's if not given.
         extra: The extra of tfopt that installs it, such as `tflm`.
         suffix: What stands before `.tflite` in the name of the target's own file, such as `vela`.
         decodes: Whether its runtime decodes kernels at every run.
@@ -71,6 +74,7 @@ class Target:
     figures: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     package: str = ""
+    distribution: str = ""
     extra: str = ""
     suffix: str = ""
     decodes: bool = False
@@ -94,6 +98,18 @@ class Target:
     def modes(self) -> tuple[str, ...]:
         """The modes that it runs."""
         return tuple(name for name, mode in MODES.items() if self.runs(mode))
+
+    @property
+    def version(self) -> str:
+        """The version of the package that it needs; empty where it needs none, or where that is not installed."""
+        with contextlib.suppress(PackageNotFoundError):
+            return version(self.distribution or self.package) if self.package else ""
+        return ""
+
+    @property
+    def surroundings(self) -> tuple[str, ...]:
+        """What its figures and its own files depend on besides settings and code: the package, and its version."""
+        return (self.distribution or self.package, self.version) if self.package else ()
 
     @property
     def installed(self) -> bool:

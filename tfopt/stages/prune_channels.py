@@ -117,6 +117,10 @@ class PruneChannels(TrainingStage):
             except ConversionError as error:
                 raise ModelError(str(error), ("target",)) from error
 
+    def surroundings(self) -> tuple[str, ...]:
+        """The version of the target's tool, where that measures the file."""
+        return () if self.of in (*COUNTED, "channels") else TARGETS[self.target].surroundings
+
     def check_settings(self, outlook: Outlook) -> None:
         """Checks the training settings, and that what measures the file is installed."""
         super().check_settings(outlook)

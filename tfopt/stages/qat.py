@@ -69,6 +69,10 @@ class Qat(Export, TrainingStage):
             raise ValueError(f"ranges: {self.ranges} begins with {fewest} samples at least. Received: {self.samples}")
         return self
 
+    def surroundings(self) -> tuple[str, ...]:
+        """The version of the target's tool, which the file and its figures depend on."""
+        return TARGETS[self.target].surroundings
+
     def check_settings(self, outlook: Outlook) -> None:
         """Checks the optimizer's name, and that what the target needs is installed."""
         super().check_settings(outlook)

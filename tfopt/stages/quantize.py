@@ -109,6 +109,10 @@ class Quantize(Export, Stage):
         """Whether the goal is the smallest file."""
         return self.goal == "smallest"
 
+    def surroundings(self) -> tuple[str, ...]:
+        """The version of the target's tool, which the file and its figures depend on."""
+        return TARGETS[self.target].surroundings
+
     def check_settings(self, outlook: Outlook) -> None:
         """Checks the gate, and that what the target needs is installed."""
         TARGETS[self.target].check_installed()

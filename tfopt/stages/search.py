@@ -193,6 +193,10 @@ class Search(Stage):
             return own.removesuffix("_bytes")
         return "raw" if "raw_bytes" in limits and "gzip_bytes" not in limits else "gzip"
 
+    def surroundings(self) -> tuple[str, ...]:
+        """The version of the target's tool, which the file and its figures depend on."""
+        return TARGETS[self.target].surroundings
+
     def check_settings(self, outlook: Outlook) -> None:
         """Checks the gate, the training settings, and that candidates are what is spread."""
         from tfopt.stages.train import Train

@@ -66,7 +66,8 @@ class TargetCost:
         content = self.cost.content or b""
         digest = hashlib.sha256(content).hexdigest() if content and file else ""
         figures, notes = dict(self.cost.figures), self.cost.notes
-        return DeviceFile(self.target.name, file, digest, len(content), figures, notes, self.layers)
+        of = self.target
+        return DeviceFile(of.name, file, digest, len(content), figures, notes, self.layers, of.version)
 
 
 def cost_of(content: bytes, target: Target, export: Export, layer: Callable[[int], str] | None = None) -> TargetCost:
@@ -102,7 +103,7 @@ def device_file(content: bytes, export: Export, samples: Mapping[str, np.ndarray
     target.check_installed()
     if target.cost is None and target.measure is None:
         raise InputError(f"target {target.name} tells nothing of a file. Take one of {either(_telling())}.")
-    found = DeviceFile(target.name, "", "", 0)
+    found = DeviceFile(target.name, "", "", 0, version=target.version)
     if target.cost is not None:
         found = cost_of(content, target, export, _names_in(content)).record()
     if target.measure is not None:

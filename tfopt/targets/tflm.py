@@ -71,6 +71,7 @@ TFLM = Target(
         "flash_bytes": "flash for the model: {:,.0f} B",
     },
     package="tflite_micro",
+    distribution="tflite-micro",
     extra="tflm",
     suffix="tflm",
     size="flash_bytes",

@@ -144,9 +144,7 @@ def test_a_layer_on_the_cpu_does_not_meet_a_budget_of_time(structure, board, one
 def test_a_target_that_is_not_installed_is_said_before_anything_is_converted(structure, board, monkeypatch):
     monkeypatch.setattr("tfopt.quantization.conversion.convert_with_notes", None)
     away = board(package="no_such_package", extra="board")
-    with pytest.raises(
-        InputError, match=r"target board needs the package no_such_package: pip install"
-    ):
+    with pytest.raises(InputError, match=r"target board needs the package no_such_package: pip install"):
         fit(structure, choice(structure), Budget(0.5, "board_cycles", away), SAMPLES)
 
 

@@ -40,6 +40,7 @@ class DeviceFile:
         figures: What the file costs there by metric name, such as `npu_cycles`.
         notes: What has to be known of the figures or the file, sentences without a full stop.
         layers: The cost by layer, where the target tells it.
+        version: Version of the target's tool; empty where it has none.
     """
 
     target: str
@@ -49,6 +50,7 @@ class DeviceFile:
     figures: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     layers: tuple[LayerCost, ...] = ()
+    version: str = ""
 
 
 @dataclass(frozen=True)
