@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from tfopt.errors import ConversionError
-from tfopt.recipe.export import TARGETS, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import TARGETS
 from tfopt.targets import microcontrollers
 from tfopt.targets.decoding.decoded_file import decoded
 from tfopt.tflite.benchmark import measure

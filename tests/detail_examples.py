@@ -470,6 +470,7 @@ EXAMPLES = [
                     {"npu_cycles": 492.0},
                     ("memory: small",),
                     (LayerCost("conv", "CONV_2D", 492.0, 0.25),),
+                    "1.2",
                 ),
             )
         ),
@@ -485,6 +486,7 @@ EXAMPLES = [
                     "layers": [
                         {"layer": "conv", "kinds": "CONV_2D", "cycles": 492.0, "mac_utilization": 0.25, "on_cpu": ""}
                     ],
+                    "version": "1.2",
                 }
             ]
         },

@@ -3,7 +3,8 @@
 import dataclasses
 import json
 
-from tfopt.recipe.export import MODES, TARGETS
+from tfopt.recipe.modes import MODES
+from tfopt.recipe.target import TARGETS
 
 
 def test_every_target_is_there_with_what_it_runs(cli):

@@ -24,7 +24,8 @@ REGISTRIES = (
     ("tfopt.sparsity.schedules", "SCHEDULES"),
     ("tfopt.sparsity.allocations", "ALLOCATIONS"),
     ("tfopt.sparsity.structured.importance", "SCORES"),
-    *(("tfopt.recipe.export", name) for name in ("MODES", "RANGES", "ROUNDINGS", "TARGETS", "TRAINED_RANGES")),
+    *(("tfopt.recipe.modes", name) for name in ("MODES", "RANGES", "ROUNDINGS", "TRAINED_RANGES")),
+    ("tfopt.recipe.target", "TARGETS"),
 )
 HEAVY = ("tensorflow", "keras", "tf_keras", "tensorflow_model_optimization", "ai_edge_litert", "litert_quantizer")
 

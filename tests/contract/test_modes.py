@@ -10,8 +10,11 @@ from tests.quantization import zoo
 from tfopt.quantization import convert, modes
 from tfopt.quantization.conversion import finish
 from tfopt.quantization.preparation import prepare
-from tfopt.recipe import export
-from tfopt.recipe.export import MODES, TARGETS, Export, Io, Precision
+from tfopt.recipe import modes as recipe_modes
+from tfopt.recipe import target
+from tfopt.recipe.export import Export
+from tfopt.recipe.modes import MODES, Io, Precision
+from tfopt.recipe.target import TARGETS
 from tfopt.tflite.file import read
 
 NETS = ("conv2d", "dense")
@@ -68,7 +71,7 @@ def test_the_file_of_a_mode_is_near_keras(mode, prepared):
 
 def test_a_new_mode_is_one_new_file(tmp_path, monkeypatch):
     (tmp_path / "dynamic_int4.py").write_text(
-        "from tfopt.recipe.export import Mode\n"
+        "from tfopt.recipe.modes import Mode\n"
         'MODE = Mode("dynamic_int4", "4 bits", weights="int4", rules=("int8", "int4", "float"))\n'
     )
     monkeypatch.setattr(modes, "__path__", [*modes.__path__, str(tmp_path)])
@@ -82,8 +85,11 @@ def test_a_new_mode_is_one_new_file(tmp_path, monkeypatch):
     assert "dynamic_int4" in Export.model_json_schema()["properties"]["mode"]["enum"]
 
 
-@pytest.mark.parametrize("name", ["MODES", "RANGES", "TARGETS", "TRAINED_RANGES"])
-def test_what_a_conversion_can_be_asked_for_is_known_without_a_framework(name, listed_afresh):
-    names, heavy = listed_afresh["tfopt.recipe.export", name]
-    assert names == list(getattr(export, name))
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [(recipe_modes, "MODES"), (recipe_modes, "RANGES"), (recipe_modes, "TRAINED_RANGES"), (target, "TARGETS")],
+)
+def test_what_a_conversion_can_be_asked_for_is_known_without_a_framework(place, name, listed_afresh):
+    names, heavy = listed_afresh[place.__name__, name]
+    assert names == list(getattr(place, name))
     assert heavy == []

@@ -12,7 +12,8 @@ from tfopt.quantization import quantize_aware, ranges
 from tfopt.quantization.aware.grids import Grid
 from tfopt.quantization.aware.observers import RangeObserver
 from tfopt.quantization.calibration import ActivationExtremes
-from tfopt.recipe.export import RANGES, TRAINED_RANGES, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.modes import RANGES, TRAINED_RANGES
 from tfopt.stages.qat import Qat
 
 
@@ -102,7 +103,7 @@ def test_a_model_is_trained_with_them_and_its_file_is_near(trained):
 
 def test_a_new_method_is_one_new_file(tmp_path, monkeypatch):
     (tmp_path / "mean.py").write_text(
-        "from tfopt.recipe.export import RangeMethod\n"
+        "from tfopt.recipe.modes import RangeMethod\n"
         'MEAN = RangeMethod("mean", "means of extremes", lambda low, high: (low.mean(axis=0), high.mean(axis=0)))\n'
     )
     monkeypatch.setattr(ranges, "__path__", [*ranges.__path__, str(tmp_path)])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfopt.quantization.rounding.problem import KernelProblem, Moments, Rows, least_squares
-from tfopt.recipe.export import ROUNDINGS
+from tfopt.recipe.modes import ROUNDINGS
 
 CHOOSING = [name for name, entry in ROUNDINGS.items() if entry.choose]
 

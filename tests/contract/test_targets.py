@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+import tfopt
 from tests.quantization import zoo
 from tfopt.cli import main
 from tfopt.errors import ConversionError, InputError, RecipeError
@@ -13,7 +14,10 @@ from tfopt.quantization import validation
 from tfopt.quantization.conversion import finish
 from tfopt.quantization.preparation import prepare
 from tfopt.recipe import stage
-from tfopt.recipe.export import MODES, TARGETS, Export, Measurement
+from tfopt.recipe.device_cost import DeviceCost, Measurement
+from tfopt.recipe.export import Export
+from tfopt.recipe.modes import MODES
+from tfopt.recipe.target import TARGETS
 
 # The accelerators of which one stands for all by default.
 SIMILAR = [name for name, target in TARGETS.items() if target.suffix == "vela"][1:]
@@ -91,11 +95,41 @@ def test_a_file_that_gives_something_else_on_its_target_is_refused(prepared):
         validation.measure_on_target(wrong, prepared.source.content, prepared.few)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda target: tfopt.Quantize(target=target),
+        lambda target: tfopt.Qat(epochs=1, target=target),
+        lambda target: tfopt.Search(target=target, max_drop=0.1),
+        lambda target: tfopt.PruneChannels(keep=0.5, of="board_cycles", epochs=1, target=target),
+        lambda target: tfopt.Benchmark(targets=["litert", target]),
+    ],
+    ids=["quantize", "qat", "search", "prune_channels", "benchmark"],
+)
+def test_another_version_of_a_targets_tool_makes_results_anew(make, monkeypatch):
+    installed = {"board-tool": "1.0"}
+    board = dataclasses.replace(
+        TARGETS["litert"],
+        name="board",
+        package="board_tool",
+        distribution="board-tool",
+        cost=lambda content, export: DeviceCost({"board_cycles": 1.0}),
+        figures={"board_cycles": "{}"},
+    )
+    monkeypatch.setattr(TARGETS, "_found", {**TARGETS, "board": board})
+    monkeypatch.setattr("tfopt.recipe.target.version", lambda name: installed[name])
+    before = make("board").surroundings()
+    installed["board-tool"] = "1.1"
+    assert make("board").surroundings() != before
+    assert make("board").surroundings()[-2:] == ("board-tool", "1.1")
+
+
 PACKAGE = '''
 from typing import ClassVar
 
 import tfopt
-from tfopt.recipe.export import Measurement, Target
+from tfopt.recipe.device_cost import Measurement
+from tfopt.recipe.target import Target
 
 
 def _refusals(export):

@@ -5,7 +5,8 @@ from dataclasses import replace
 from tfopt.quantization.conversion import finish
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.unrolling import unroll_if_better
-from tfopt.recipe.export import MODES, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.modes import MODES
 
 
 class Conversions:

@@ -12,7 +12,8 @@ from tfopt.errors import ConversionError, InputError, ModelError, TfoptWarning
 from tfopt.quantization import convert, quantize_aware, validation
 from tfopt.quantization.conversion import convert_with_notes
 from tfopt.quantization.validation import check_finite
-from tfopt.recipe.export import MODES, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.modes import MODES
 from tfopt.tflite.file import read
 from tfopt.tflite.interpreter import Runner
 
@@ -229,7 +230,7 @@ def test_nothing_reaches_the_terminal_of_a_fresh_process(python, tmp_path):
     code = f"""
 import os, sys
 import keras, numpy as np, warnings
-from tfopt.recipe.export import MODES
+from tfopt.recipe.modes import MODES
 import tfopt
 from tfopt.quantization import convert
 warnings.simplefilter("ignore", tfopt.TfoptWarning)  # of four bits: tfopt's own words

@@ -10,7 +10,7 @@ from tests.quantization.shared_conversions import Conversions
 from tfopt.quantization.conversion import Conversion
 from tfopt.quantization.layer_report import layer_report
 from tfopt.recipe.details.weights import QuantizationErrors, WeightsByLayer
-from tfopt.recipe.export import MODES
+from tfopt.recipe.modes import MODES
 from tfopt.tflite.activations import activations
 from tfopt.tflite.file import read
 from tfopt.tflite.weights import StoredWeights

@@ -11,7 +11,7 @@ from tests.quantization import zoo
 from tests.quantization.shared_conversions import Conversions
 from tfopt.errors import ConversionError, InputError
 from tfopt.quantization import convert
-from tfopt.recipe.export import MODES
+from tfopt.recipe.modes import MODES
 from tfopt.tflite.file import read
 
 # Largest error allowed, as a share of the largest output.

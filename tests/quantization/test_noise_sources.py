@@ -22,7 +22,8 @@ from tfopt.quantization.preparation import prepare
 from tfopt.quantization.remedies import NoiseSources, Remedy
 from tfopt.quantization.sensitivity import Group, Sensitivity
 from tfopt.quantization.validation import check_snr
-from tfopt.recipe.export import MODES, Export, Rule
+from tfopt.recipe.export import Export, Rule
+from tfopt.recipe.modes import MODES
 from tfopt.tflite.file import read
 
 ANYTHING = -100.0

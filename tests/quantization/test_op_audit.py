@@ -9,7 +9,8 @@ from keras import layers
 from tests.quantization.shared_conversions import Conversions
 from tfopt.quantization.conversion import convert, convert_with_notes
 from tfopt.quantization.op_audit import audit, float_at_ends, kernels, left_in_float, unpacked
-from tfopt.recipe.export import MODES, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.modes import MODES
 from tfopt.tflite.file import read
 
 # Bits of a kernel's weight in each mode.

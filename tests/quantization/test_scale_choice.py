@@ -10,7 +10,9 @@ from keras import layers
 from tfopt.quantization import scale_choice
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.scale_choice import with_cheapest_scales
-from tfopt.recipe.export import TARGETS, DeviceCost, Export
+from tfopt.recipe.device_cost import DeviceCost
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import TARGETS
 from tfopt.tflite.file import read
 
 

@@ -1,6 +1,7 @@
 """One committed folder for each result."""
 
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import pytest
 
 from tfopt.errors import StorageError
 from tfopt.recipe.artifact import BACKUP, Artifact, Skipped, Workspace, content_key
+from tfopt.recipe.details.device_files import DeviceFile, DeviceFiles
 from tfopt.recipe.details.quantization import ConversionNotes
 from tfopt.recipe.details.training import KernelSparsity, TrainingHistory
 
@@ -343,3 +345,28 @@ def test_a_full_disk_while_the_folder_is_taken_gives_the_lock_back(workspace, fu
     monkeypatch.undo()
     with workspace.locked():
         assert workspace.root.is_dir()
+
+
+def test_a_file_made_for_a_device_that_is_lost_or_edited_makes_the_result_anew(workspace):
+    own = DeviceFile("board", "front/model.board.tflite", hashlib.sha256(b"own").hexdigest(), 3)
+    itself = DeviceFile("litert", "", "", 5)
+
+    def commit():
+        folder = workspace.begin("int8", "k")
+        (folder / "front").mkdir()
+        (folder / own.file).write_bytes(b"own")
+        (folder / "model.tflite").write_text("model")
+        details = [DeviceFiles((itself, own))]
+        made = Artifact("int8", "quantize", folder, "model.tflite", "tflite", "k", details=details)
+        return workspace.commit(made)
+
+    committed = commit()
+    assert committed.device_files == {"board": workspace.root / "int8/front/model.board.tflite"}
+    assert workspace.find("int8", "k").changed == ()
+    committed.device_files["board"].write_bytes(b"edited")
+    assert Artifact.read(committed.folder).changed == ("front/model.board.tflite",)
+    assert workspace.find("int8", "k") is None
+    commit()
+    assert workspace.find("int8", "k") is not None
+    committed.device_files["board"].unlink()
+    assert workspace.find("int8", "k") is None

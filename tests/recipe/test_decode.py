@@ -2,7 +2,8 @@ import pytest
 
 from tfopt.errors import RecipeError
 from tfopt.recipe.decode import CODINGS, Decode
-from tfopt.recipe.export import TARGETS, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import TARGETS
 
 
 @pytest.mark.parametrize(

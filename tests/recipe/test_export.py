@@ -5,7 +5,9 @@ from typing import get_args
 import pytest
 
 from tfopt.errors import RecipeError
-from tfopt.recipe.export import MODES, TARGETS, Export, Io, Precision, Rule
+from tfopt.recipe.export import Export, Rule
+from tfopt.recipe.modes import MODES, Io, Precision
+from tfopt.recipe.target import TARGETS
 
 STATIC = {"int8", "int16x8", "int4"}
 UNQUANTIZED = {"float32", "float16"}

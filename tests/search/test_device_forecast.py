@@ -7,7 +7,8 @@ from keras import layers
 
 import tfopt
 from tests.search.test_cost_model import made
-from tfopt.recipe.export import TARGETS, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import TARGETS
 from tfopt.search.cost_model import Cost, CostModel
 from tfopt.search.device_forecast import THIN, DeviceForecast
 from tfopt.search.model_profile import ModelProfile, SearchBounds, on_device

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+from importlib import metadata
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_each_file_is_held_to_each_target(done):
         assert rows["int8", target].figures["npu_milliseconds"] > 0
         assert rows["float32", target].figures == {}
         assert "Float32" in rows["float32", target].reason
-        assert "Vela's estimate" in found.notes[target][0]
+        assert f"Vela {metadata.version('ethos-u-vela')}'s estimate" in found.notes[target][0]
     # Its own memory mode is another than that of the comparison.
     own = done["int8"].metrics
     assert rows["int8", "ethos-u55-128"].figures["total_cycles"] > own["total_cycles"]

@@ -14,10 +14,13 @@ from tfopt.errors import GateError, InputError, RecipeError
 from tfopt.pipeline.plan import Plan
 from tfopt.recipe.details.quantization import ConversionNotes, ConversionWarnings
 from tfopt.recipe.details.weights import QuantizationErrors, WeightsByLayer
-from tfopt.recipe.export import TARGETS, Export
+from tfopt.recipe.device_cost import DeviceCost
+from tfopt.recipe.export import Export
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe
 from tfopt.recipe.stage import Outlook, read_stages
+from tfopt.recipe.target import TARGETS, Target
+from tfopt.stages.export import ExportKit
 from tfopt.stages.search_budget import OF_ANY_FILE, SearchBudget
 from tfopt.stages.subpipeline import run_stages, told_of
 
@@ -317,6 +320,23 @@ def test_on_a_microcontroller_that_decodes_flash_is_that_of_the_decoded_file(sam
     [own] = result.artifacts["search"].details["device_files"]["files"]
     assert result.path.with_name(own["file"]).stat().st_size == result.metrics["flash_bytes"] <= 6000
     assert result.metrics["flash_bytes"] < result.path.stat().st_size
+
+
+def test_the_file_for_a_device_is_exported_and_linked(samples, tmp_path, monkeypatch):
+    def cost(content, export):
+        return DeviceCost({"board_bytes": len(content) / 2}, content=b"for the board" + content)
+
+    board = Target("board", "a board on a desk", lambda mode: mode.static, cost=cost, suffix="board")
+    monkeypatch.setattr(TARGETS, "_found", {**TARGETS, "board": board})
+    start = tfopt.Train(epochs=1, batch_size="full")
+    stage = tfopt.Search(target="board", max_drop=1.0, trials=1, epochs=(1,), training={"batch_size": 96})
+    result = tfopt.run(recipe(samples, start, stage, ExportKit(), model=quick), tmp_path)
+    artifact, file = result.artifacts["search"], result.artifacts["search"].device_files["board"]
+    assert file.read_bytes() == b"for the board" + artifact.path.read_bytes()
+    kits = [path.read_bytes() for path in (result.folder / "export/search").glob("*.board.tflite")]
+    assert kits == [file.read_bytes()]
+    [link] = re.findall(r'href="([^"]*\.board\.tflite)"', (result.folder / "report.html").read_text())
+    assert (result.folder / link).samefile(file)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+from importlib import metadata
 
 import keras
 import numpy as np
@@ -11,7 +12,8 @@ from keras import layers
 from tfopt.errors import ConversionError, InputError
 from tfopt.quantization.conversion import convert_with_notes
 from tfopt.quantization.preparation import prepare
-from tfopt.recipe.export import TARGETS, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import TARGETS
 from tfopt.targets.ethos_u import FAMILIES
 from tfopt.targets.target_cost import device_file
 from tfopt.tflite.file import read
@@ -78,7 +80,8 @@ def test_the_compiled_file_lies_beside_the_plain_one_with_its_digest(made, tmp_p
     assert record.sha256 == hashlib.sha256(compiled).hexdigest()
     assert record.bytes == len(compiled) == record.figures["compiled_bytes"]
     assert [op.name for op in read(compiled).ops] == ["ethos-u"]
-    assert "Vela's estimate" in record.notes[0]
+    assert record.version == metadata.version("ethos-u-vela")
+    assert f"Vela {record.version}'s estimate" in record.notes[0]
     assert "Ethos_U55_High_End_Embedded, memory Shared_Sram (the defaults)" in record.notes[0]
     assert record.notes[0] in made.notes
 

@@ -9,12 +9,12 @@ from typing import Any
 from typer.core import TyperCommand
 
 _REGISTRY = re.compile(r"\{([A-Z_]+)\}")
-# The modules of registries that are not in `tfopt.recipe.export`.
-_ELSEWHERE = {"SNIPPETS": "tfopt.deployment.snippet"}
+# The modules of registries that are not in `tfopt.recipe.modes`.
+_ELSEWHERE = {"SNIPPETS": "tfopt.deployment.snippet", "TARGETS": "tfopt.recipe.target"}
 
 
 class Command(TyperCommand):
-    """A command whose options' help may contain `{MODES}` for the names in `tfopt.recipe.export.MODES`."""
+    """A command whose options' help may contain `{MODES}` for the names in `tfopt.recipe.modes.MODES`."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Writes the help of the command."""
@@ -49,5 +49,5 @@ def typing_mistake(error: Any) -> str:
 def _names(registry: str) -> str:
     from tfopt.recipe.settings import either
 
-    place = importlib.import_module(_ELSEWHERE.get(registry, "tfopt.recipe.export"))
+    place = importlib.import_module(_ELSEWHERE.get(registry, "tfopt.recipe.modes"))
     return either(getattr(place, registry))

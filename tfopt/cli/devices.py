@@ -10,7 +10,7 @@ from tfopt.cli.answer import JsonOption
 from tfopt.cli.screen import open_console, print_json
 
 if TYPE_CHECKING:
-    from tfopt.recipe.export import Target
+    from tfopt.recipe.target import Target
 
 
 # Figures of a target that the list of all has.
@@ -23,7 +23,7 @@ def devices(
 ) -> None:
     """List the targets (`target: tflm`): what each runs and measures here, and what has to be installed for it."""
     from tfopt.errors import InputError, did_you_mean
-    from tfopt.recipe.export import TARGETS
+    from tfopt.recipe.target import TARGETS
 
     if target is not None and target not in TARGETS:
         raise InputError(f"there is no target {target!r}. {did_you_mean(target, TARGETS)}")

@@ -129,7 +129,8 @@ def _write(
     """Converts a model and writes the file."""
     from tfopt.errors import InputError
     from tfopt.recipe.artifact import LOG, storage_errors
-    from tfopt.recipe.export import TARGETS, Export
+    from tfopt.recipe.export import Export
+    from tfopt.recipe.target import TARGETS
 
     export = Export(**settings)
     TARGETS[export.target].check_installed()
@@ -190,7 +191,7 @@ def check_files(model: Path, data: str | None, trust: bool) -> InputSource | Non
 
 def _rule(text: str) -> dict[str, Any]:
     from tfopt.errors import InputError
-    from tfopt.recipe.export import ROUNDINGS
+    from tfopt.recipe.modes import ROUNDINGS
 
     pattern, equals, what = text.rpartition("=")
     if not equals or not pattern:
@@ -201,7 +202,7 @@ def _rule(text: str) -> dict[str, Any]:
 def _converted(model: Path, export: Export, given: _Inputs, log: Path) -> Conversion:
     from tfopt.errors import ConversionError, InputError
     from tfopt.output_capture import captured
-    from tfopt.recipe.export import MODES
+    from tfopt.recipe.modes import MODES
 
     source = check_files(model, given.data, given.trust)
     if MODES[export.mode].static and given.data is None:

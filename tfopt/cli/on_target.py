@@ -57,7 +57,7 @@ def found_on(file: Path, target: str) -> DeviceFile:
 
 def own_file(export: Export, file: Path) -> Path | None:
     """Where the own file of a target will lie beside a `.tflite`; None where it takes that itself."""
-    from tfopt.recipe.export import TARGETS
+    from tfopt.recipe.target import TARGETS
 
     target = TARGETS[export.target]
     made = target.suffix and (export.decode is not None or not target.decodes)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.usage import ClassRule, TensorUsage, Usage
-from tfopt.recipe.export import TARGETS
+from tfopt.recipe.target import TARGETS
 
 if TYPE_CHECKING:
     from tfopt.metrics import Metric

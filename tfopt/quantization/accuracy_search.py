@@ -25,7 +25,8 @@ from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.quantization.rounding.plan import RoundingSettings
 from tfopt.quantization.sensitivity import Sensitivity, measure
 from tfopt.recipe.details.quantization import AccuracyStep
-from tfopt.recipe.export import MODES, RANGES, ROUNDINGS, TARGETS
+from tfopt.recipe.modes import MODES, RANGES, ROUNDINGS
+from tfopt.recipe.target import TARGETS
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import read
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tfopt.errors import ConversionError
 from tfopt.quantization.prepared_model import PreparedModel
-from tfopt.recipe.export import TARGETS
+from tfopt.recipe.target import TARGETS
 from tfopt.tflite.flatbuffer import slim
 
 _ARENA = "arena_bytes"
@@ -26,7 +26,7 @@ def spared_by_loops(loops: PreparedModel, unrolled: PreparedModel, least_snr_db:
         return ""
     try:
         snr = loops.snr(loops.file)
-        here, there = (target.cost(form.file, export).figures[_ARENA] for form in (loops, unrolled))
+        here, there = (target.costs(form.file, export).figures[_ARENA] for form in (loops, unrolled))
     except ConversionError:
         return ""
     if snr < least_snr_db or here >= there:

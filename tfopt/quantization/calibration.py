@@ -17,7 +17,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tfopt.errors import ConversionError, DataError
 from tfopt.output_capture import captured
 from tfopt.quantization.root_rewrite import bounds
-from tfopt.recipe.export import RANGES
+from tfopt.recipe.modes import RANGES
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op
 

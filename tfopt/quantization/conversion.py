@@ -30,7 +30,9 @@ from tfopt.quantization.scale_choice import with_cheapest_scales
 from tfopt.quantization.unrolling import unroll_if_better
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit
-from tfopt.recipe.export import MODES, TARGETS, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.modes import MODES
+from tfopt.recipe.target import TARGETS
 from tfopt.tabular import Tabular
 from tfopt.targets.target_cost import TargetCost
 from tfopt.tflite import flatbuffer

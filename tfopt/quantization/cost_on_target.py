@@ -11,7 +11,8 @@ from tfopt.errors import ConversionError
 from tfopt.quantization.decoding import decoded_kernels
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.recipe.details.device_files import LayerCost
-from tfopt.recipe.export import TARGETS, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import TARGETS
 from tfopt.targets.target_cost import TargetCost, cost_of
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import FileSummary

@@ -20,7 +20,7 @@ from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.quantization.sensitivity import groups
 from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.details.weights import LayerError, QuantizationErrors, WeightsByLayer
-from tfopt.recipe.export import MODES
+from tfopt.recipe.modes import MODES
 from tfopt.tflite.activations import activations
 from tfopt.tflite.file import FileSummary, Op, Tensor
 from tfopt.tflite.weights import StoredWeights

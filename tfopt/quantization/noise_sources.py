@@ -15,7 +15,9 @@ from tfopt.quantization.prepared_model import CHECKED_SAMPLES, PreparedModel
 from tfopt.quantization.remedies import NoiseSources, Remedy
 from tfopt.quantization.rules import resolve
 from tfopt.quantization.sensitivity import Group, Sensitivity, groups, measure_groups
-from tfopt.recipe.export import MODES, TARGETS, Rule
+from tfopt.recipe.export import Rule
+from tfopt.recipe.modes import MODES
+from tfopt.recipe.target import TARGETS
 from tfopt.tflite.file import read
 
 # Number of layers and operations that are quantized alone, at most and, of a large model, at least; and the bytes of

@@ -9,7 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit, AuditRow
-from tfopt.recipe.export import Mode
+from tfopt.recipe.modes import Mode
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import FileSummary, Op, Tensor, read
 

@@ -19,7 +19,8 @@ from tfopt.quantization.mask_rewrite import bring_near
 from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.quantization.recurrent.streaming import check_recurrent
 from tfopt.quantization.refusals import check_batched, check_text, random_part
-from tfopt.recipe.export import MODES, Export, Recurrent
+from tfopt.recipe.export import Export
+from tfopt.recipe.modes import MODES, Recurrent
 from tfopt.tflite.file import read
 from tfopt.tflite.interpreter import Runner
 

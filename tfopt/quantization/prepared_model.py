@@ -19,7 +19,8 @@ from tfopt.quantization.masks import Masks
 from tfopt.quantization.recurrent.cell_extremes import with_cell_states
 from tfopt.quantization.rounding.plan import RoundingSettings
 from tfopt.quantization.rounding.reconstruction import Reconstruction
-from tfopt.recipe.export import MODES, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.modes import MODES
 from tfopt.tflite.file import Op
 from tfopt.tflite.interpreter import Runner
 

@@ -22,7 +22,7 @@ from tfopt.quantization.identities import Identities
 from tfopt.quantization.op_replacement import stay_in_float
 from tfopt.quantization.quantizer_repairs import settled
 from tfopt.quantization.recurrent.forms import with_recurrent_forms
-from tfopt.recipe.export import MODES, Mode
+from tfopt.recipe.modes import MODES, Mode
 from tfopt.tflite.file import Op
 
 # litert-quantizer's name for each op of the TFLite schema.

@@ -10,7 +10,8 @@ from tfopt.models.layers import LayerRef, matching
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.quantizer import supports
 from tfopt.recipe.artifact import Skipped
-from tfopt.recipe.export import MODES, Rule
+from tfopt.recipe.export import Rule
+from tfopt.recipe.modes import MODES
 
 
 @dataclass

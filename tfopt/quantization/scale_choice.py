@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tfopt.quantization.prepared_model import PreparedModel
-from tfopt.recipe.export import MODES, TARGETS
+from tfopt.recipe.modes import MODES
+from tfopt.recipe.target import TARGETS
 from tfopt.tflite import flatbuffer
 
 # Zeros in a kernel, 0-1, from which on it is worth to look.
@@ -67,5 +68,4 @@ def _size(prepared: PreparedModel) -> float:
     """The size of the file on its target, by the target's own tool."""
     export, target = prepared.export, TARGETS[prepared.export.target]
     content = flatbuffer.slim(prepared.file) if export.slim else flatbuffer.pack(flatbuffer.parse(prepared.file))
-    cost = target.cost(content, export).figures if target.cost is not None else {}
-    return cost.get(target.size, float(len(content)))
+    return target.costs(content, export).figures.get(target.size, float(len(content)))

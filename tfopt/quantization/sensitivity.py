@@ -12,7 +12,7 @@ from tfopt.metrics import Outputs
 from tfopt.quantization import quantizer
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.prepared_model import PreparedModel
-from tfopt.recipe.export import MODES
+from tfopt.recipe.modes import MODES
 from tfopt.tflite.interpreter import Runner
 
 # Output errors average over samples and outputs, so a few samples rank layers as many do.

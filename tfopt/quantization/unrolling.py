@@ -13,7 +13,8 @@ from tfopt.quantization.float_conversion import trace
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.quantization.recurrent.fused_call import unfusable
-from tfopt.recipe.export import MODES, TARGETS
+from tfopt.recipe.modes import MODES
+from tfopt.recipe.target import TARGETS
 
 # A recurrent model is quantized entirely above this ratio; below it, its loops stay in float.
 RECURRENT_SNR_DB = 10.0

@@ -16,7 +16,8 @@ from tfopt.quantization.calibration import values_of
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.remedies import NoiseSources
 from tfopt.recipe.details.quantization import Audit
-from tfopt.recipe.export import Mode, Target
+from tfopt.recipe.modes import Mode
+from tfopt.recipe.target import Target
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.interpreter import Runner
 from tfopt.user_code import describe

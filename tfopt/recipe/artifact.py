@@ -10,17 +10,17 @@ import contextlib
 import hashlib
 import json
 import os
-import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 from tfopt.errors import InUseError, StorageError
 from tfopt.recipe.details.detail import Details
+from tfopt.recipe.details.device_files import DeviceFiles
 from tfopt.recipe.details.quantization import ConversionWarnings
+from tfopt.recipe.environment import environment
 
 Format = Literal["keras", "tflite"]
 RECORD = "artifact.json"
@@ -36,16 +36,6 @@ OWNER = ".owner"
 WORKERS = ".workers"
 LOG = "run.log"
 JOURNAL = ".journal"
-PACKAGES = (
-    "tfopt",
-    "tensorflow",
-    "keras",
-    "tensorflow-model-optimization",
-    "ai-edge-litert",
-    "litert-quantizer",
-    "tflite-micro",
-    "ethos-u-vela",
-)
 PAGE = "report.html"
 CARD = "model_card.md"
 RESERVED = (BASELINE, LOG, "recipe.yaml", "report.json", "report.md", PAGE, CARD)
@@ -116,7 +106,24 @@ class Artifact:
     @property
     def unchanged(self) -> bool:
         """Whether the model file is the one that was committed."""
-        return self.path.is_file() and self.digest == _sha256(self.path)
+        return _has(self.path, self.digest)
+
+    @property
+    def device_files(self) -> dict[str, Path]:
+        """The files that were made for targets beside the `.tflite`, by target."""
+        return {target: self.folder / name for target, (name, _) in self._for_devices.items()}
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The files that are not as they were committed, or are gone: the model file, and those for targets."""
+        others = tuple(name for name, sha256 in self._for_devices.values() if not _has(self.folder / name, sha256))
+        return (*(() if self.unchanged else (self.file,)), *others)
+
+    @property
+    def _for_devices(self) -> dict[str, tuple[str, str]]:
+        """Name and digest of each target's own file; a target that takes the `.tflite` itself has none."""
+        recorded = self.details.of(DeviceFiles)
+        return {one.target: (one.file, one.sha256) for one in recorded.files if one.file} if recorded else {}
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -210,9 +217,9 @@ class Workspace:
                 self.root.parent.rmdir()
 
     def find(self, name: str, key: str) -> Artifact | None:
-        """The committed artifact of that name, if it has this key and its file is unchanged."""
+        """The committed artifact of that name, if it has this key and its files are as they were committed."""
         artifact = Artifact.read(self.root / name)
-        return artifact if artifact and artifact.key == key and artifact.unchanged else None
+        return artifact if artifact and artifact.key == key and not artifact.changed else None
 
     def begun(self, name: str, key: str) -> bool:
         """Whether a partial folder of that key exists."""
@@ -261,27 +268,13 @@ class Workspace:
         return sorted(filter(None, found), key=lambda a: (a.folder / RECORD).stat().st_mtime)
 
 
+def _has(path: Path, digest: str) -> bool:
+    return path.is_file() and digest == _sha256(path)
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def environment() -> dict[str, str]:
-    """Machine and versions that results depend on."""
-    found = {"python": platform.python_version(), "machine": platform.machine(), **_processor()}
-    for package in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
-
-
-def _processor() -> dict[str, str]:
-    """The name of the processor, where Linux tells it."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return {"processor": line.partition(":")[2].strip()}
-    return {}
 
 
 @contextlib.contextmanager

@@ -1,142 +1,17 @@
-"""Settings of a conversion: the mode, the ranges, the precision of single layers, the target.
-
-Targets are entries of a registry, whose class is here; each entry is a file of its own in the package that it names.
-"""
+"""Settings of a conversion: the mode, the ranges, the precision of single layers, the target."""
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from tfopt.errors import InputError
 from tfopt.recipe.decode import DecodeSetting
-from tfopt.recipe.device_cost import DeviceCost as DeviceCost
-from tfopt.recipe.device_cost import FileAudit as FileAudit
-from tfopt.recipe.device_cost import Measurement as Measurement
-from tfopt.recipe.device_cost import OperatorCost as OperatorCost
-from tfopt.recipe.modes import MODES as MODES
-from tfopt.recipe.modes import RANGES as RANGES
-from tfopt.recipe.modes import ROUNDINGS as ROUNDINGS
-from tfopt.recipe.modes import TRAINED_RANGES as TRAINED_RANGES
-from tfopt.recipe.modes import Io as Io
-from tfopt.recipe.modes import Mode as Mode
-from tfopt.recipe.modes import Precision as Precision
-from tfopt.recipe.modes import RangeMethod as RangeMethod
-from tfopt.recipe.modes import Recurrent as Recurrent
-from tfopt.recipe.modes import Rounding as Rounding
-from tfopt.recipe.modes import TrainedRanges as TrainedRanges
-from tfopt.recipe.settings import OneOf, Patterns, Settings, either
-from tfopt.registry import Registry
-
-if TYPE_CHECKING:
-    import numpy as np
-
-
-@dataclass(frozen=True)
-class Target:
-    """A runtime that a file is made for.
-
-    Args:
-        name: The name in a recipe.
-        about: What the target is, in a few words.
-        runs: Whether the target runs a mode correctly.
-        refusals: Reasons to refuse settings, sentences without a full stop.
-        file_refusals: Reasons to refuse a finished file, sentences without a full stop.
-        runs_op: Whether the target runs an op, such as `CONV_2D`, at a precision that the quantizer offers.
-        highest_precision: Precision of layers that lose too much in 8 bits.
-        measure: Runs a file on samples by input name on the target's own runtime; None where there is none.
-        cost: What a finished file costs there, by the target's own tool and without samples; None where there is none.
-        options: What `{name: {option: value}}` chooses: the values of each option, its default first.
-        figures: Format of measured values in a report, such as `RAM: {:,.0f} B`, by metric name.
-        source: Where the figures of `cost` come from, such as `Vela's estimate`; it stands wherever they do.
-        package: Module that the target needs to be measured, such as `tflite_micro`; empty where it needs none.
-        extra: The extra of tfopt that installs it, such as `tflm`.
-        suffix: What stands before `.tflite` in the name of the target's own file, such as `vela`.
-        decodes: Whether its runtime decodes kernels at every run.
-        stream: Runs samples by input name, the pieces of one sequence, on the target's own runtime with its state kept,
-            and gives the outputs by name; None where there is none.
-        unrolls: Whether a recurrent layer is slower there as one op than in integers as ops for each time step, and in
-            float as a loop.
-        least_snr_db: Least signal-to-noise ratio of its outputs against LiteRT's, in decibels. Two sets of int8
-            kernels round differently; two that compute different things are far below 20.
-        size: The figure that is the size of a file there, such as `compiled_bytes`; empty where that is its own.
-        time: The figure that is the time of a run there, such as `npu_milliseconds`; empty where LiteRT's does for it.
-        coding: For some settings, the function that estimates the bytes of a kernel, as the target stores it, from its
-            integers in the order of a file; None where zeros and shared values save nothing there.
-        channel_step: Channels that its kernels compute together: numbers of channels in between cost as much.
-        patterns: The n of m weights in a row that it computes faster, `(n, m)` each.
-        refuses: What it refuses, in a few words.
-        rank: Position in lists.
-    """
-
-    name: str
-    about: str
-    runs: Callable[[Mode], bool]
-    refusals: Callable[[Export], Iterator[str]] = lambda export: iter(())
-    file_refusals: Callable[[FileAudit], Iterator[str]] = lambda audit: iter(())
-    runs_op: Callable[[str, str], bool] = lambda op, precision: True
-    highest_precision: Precision = "float"
-    measure: Callable[[bytes, Mapping[str, np.ndarray]], Measurement] | None = None
-    cost: Callable[[bytes, Export], DeviceCost] | None = None
-    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    figures: Mapping[str, str] = field(default_factory=dict)
-    source: str = ""
-    package: str = ""
-    extra: str = ""
-    suffix: str = ""
-    decodes: bool = False
-    stream: Callable[[bytes, Mapping[str, np.ndarray]], dict[str, np.ndarray]] | None = None
-    unrolls: bool = False
-    least_snr_db: float = 20.0
-    size: str = ""
-    time: str = ""
-    coding: Callable[[Export], Callable[[np.ndarray], float] | None] = lambda export: None
-    channel_step: int = 8
-    patterns: tuple[tuple[int, int], ...] = ()
-    refuses: str = ""
-    rank: int = 100
-
-    @property
-    def difference(self) -> str:
-        """The metric name for the largest difference of its outputs from LiteRT's."""
-        return f"{self.name}_max_error"
-
-    @property
-    def modes(self) -> tuple[str, ...]:
-        """The modes that it runs."""
-        return tuple(name for name, mode in MODES.items() if self.runs(mode))
-
-    @property
-    def installed(self) -> bool:
-        """Whether the package that it needs is installed."""
-        return not self.package or importlib.util.find_spec(self.package) is not None
-
-    def check_installed(self) -> None:
-        """Checks that what the target needs is there, before anything is computed.
-
-        Raises:
-            InputError: It is not installed.
-        """
-        if not self.installed:
-            way = f"pip install 'tfopt[{self.extra}]'" if self.extra else f"install {self.package}"
-            raise InputError(f"target {self.name} needs the package {self.package}: {way}.", ("target",))
-
-    def wrong_options(self, given: Mapping[str, str]) -> Iterator[str]:
-        """What is wrong with options written to the target, sentences without a full stop."""
-        for name, value in given.items():
-            if name not in self.options:
-                known = f"Its options are {', '.join(self.options)}" if self.options else "It has none: write its name"
-                yield f"target {self.name} has no option {name!r}. {known}"
-            elif value not in self.options[name]:
-                yield f"{name} of target {self.name} is {either(self.options[name])}. Received: {value!r}"
-
-
-TARGETS: Registry[Target] = Registry("tfopt.targets", Target, "tfopt.targets")
+from tfopt.recipe.modes import MODES, RANGES, ROUNDINGS, Io, Mode, Precision, Recurrent, Rounding
+from tfopt.recipe.settings import OneOf, Patterns, Settings
+from tfopt.recipe.target import TARGETS, TargetName, options_with_name
 
 
 def _batch(value: Any) -> Any:
@@ -197,48 +72,6 @@ def _rules(value: Any) -> Any:
 
 
 Rules = Annotated[tuple[Rule, ...], BeforeValidator(_rules)]
-
-
-class _TargetName(OneOf):
-    """The annotation of a setting that names a target, or names it with its options: `{name: {option: value}}`."""
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        named = super().__get_pydantic_json_schema__(schema, handler)
-        able = {
-            name: {"type": "object", "properties": {option: {"enum": list(values)} for option, values in found.items()}}
-            for name, found in ((target.name, target.options) for target in TARGETS.values())
-            if found
-        }
-        if not able:
-            return named
-        with_options = {"type": "object", "properties": able, "additionalProperties": False, "maxProperties": 1}
-        return {"anyOf": [named, with_options]}
-
-
-# The name of a target in settings whose options are in `target_options`.
-TargetName = Annotated[str, _TargetName(TARGETS)]
-
-
-def options_with_name(given: Any) -> Any:
-    """Settings as they are written: `target: {name: {option: value}}` becomes the name and `target_options`."""
-    written = given.get("target") if isinstance(given, Mapping) else None
-    if not isinstance(written, Mapping):
-        return given
-    name, options = next(iter(written.items()), (None, None))
-    if len(written) != 1 or not isinstance(options or {}, Mapping):
-        example = "{ethos-u55-128: {memory: Sram_Only}}"
-        raise ValueError(f"target is a name, or one name with its options, as in {example}. Received: {written!r}")
-    if given.get("target_options"):
-        raise ValueError("target_options are written once: with the name of the target, or beside it")
-    return {**given, "target": name, "target_options": dict(options or {})}
-
-
-def measured_on(figure: str) -> str:
-    """The targets that measure a figure without samples, in a few words; empty where none does."""
-    able = [target.name for target in TARGETS.values() if target.cost is not None and figure in target.figures]
-    if not able:
-        return ""
-    return either(able) if len(able) < 4 else f"{', '.join(able[:3])} and {len(able) - 3} more"
 
 
 class Export(Settings):

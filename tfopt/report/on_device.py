@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.device_files import DeviceFile, DeviceFiles
-from tfopt.recipe.export import TARGETS
+from tfopt.recipe.target import TARGETS
 from tfopt.report.blocks import Fact, Table
 from tfopt.report.units import bytes_, duration
 

@@ -19,7 +19,8 @@ from tfopt.quantization.conversion import finish
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.quantization.unrolling import unroll_if_better
-from tfopt.recipe.export import TARGETS, Export, Target
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import TARGETS, Target
 from tfopt.search.cost_model import Cost, CostModel
 from tfopt.search.device_forecast import THIN, DeviceForecast
 from tfopt.search.pareto import Objective
@@ -114,7 +115,7 @@ class ModelProfile:
         figures, coding = self.base.device, self._target.coding(self._export)
         if self._target.cost is None or coding is None:
             return DeviceForecast(None, figures)
-        thin = self._target.cost(thinned(self.content, THIN), self._export).figures
+        thin = self._target.costs(thinned(self.content, THIN), self._export).figures
         return DeviceForecast(coding, figures, {**figures, **thin})
 
     def _channels(self) -> tuple[float, ...]:
@@ -266,7 +267,7 @@ def on_device(content: bytes, export: Export, measured: Mapping[str, float]) -> 
         measured: Figures that were measured while it was made.
     """
     target = TARGETS[export.target]
-    told = target.cost(content, export).figures if target.cost is not None else {}
+    told = target.costs(content, export).figures if target.cost is not None else {}
     return {name: value for name, value in {**measured, **told}.items() if name in target.figures}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +15,10 @@ from tfopt.recipe.artifact import Artifact, Format
 from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.details.device_files import FileOnTarget, FilesOnTargets
 from tfopt.recipe.details.timing import Latencies
-from tfopt.recipe.export import TARGETS, Export
+from tfopt.recipe.export import Export
 from tfopt.recipe.settings import on_its_own
 from tfopt.recipe.stage import Context, Outlook, Stage
+from tfopt.recipe.target import TARGETS
 
 if TYPE_CHECKING:
     from tfopt.tflite.benchmark import Measurement
@@ -87,8 +89,9 @@ class Benchmark(Stage):
             yield Export(target=target)
 
     def surroundings(self) -> tuple[str, ...]:
-        """The machine that is measured."""
-        return platform.machine(), platform.node()
+        """The machine that is measured, and the versions of the targets' tools."""
+        tools = (TARGETS[export.target].surroundings for export in self._exports())
+        return platform.machine(), platform.node(), *itertools.chain.from_iterable(tools)
 
     def measure(self, file: Path, context: Context) -> dict[str, float]:
         """Sizes of a file and, where LiteRT is among the targets, latency and memory."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tfopt.recipe.details.quantization import ConversionWarnings, NoiseRemedy
-from tfopt.recipe.export import MODES
+from tfopt.recipe.modes import MODES
 from tfopt.recipe.stage import Context, Stage
 
 if TYPE_CHECKING:

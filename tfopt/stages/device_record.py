@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from tfopt.recipe.details.decoding import DecodedKernels
 from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.details.device_files import DeviceFiles
-from tfopt.recipe.export import TARGETS, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import TARGETS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,13 +34,14 @@ def device_details(conversion: Conversion, file: Path) -> list[Detail]:
     return [DeviceFiles((on_target.write(file),)), *([on_target.decoding] if on_target.decoding else [])]
 
 
-def made_details(file: Path, export: Export, told: Told) -> list[Detail]:
+def made_details(file: Path, export: Export, told: Told, folder: Path) -> list[Detail]:
     """`device_details` of a file that stages made inside of another stage.
 
     Args:
         file: The `.tflite`.
         export: The settings that it was made with.
         told: What the stages told of it.
+        folder: The folder of the result.
 
     Raises:
         StorageError: The target's own file cannot be written.
@@ -49,7 +51,7 @@ def made_details(file: Path, export: Export, told: Told) -> list[Detail]:
     target = TARGETS[export.target]
     if target.cost is None:
         return []
-    written = cost_of(file.read_bytes(), target, export).write(file)
+    written = cost_of(file.read_bytes(), target, export).write(file, folder)
     made = told.details.of(DeviceFiles)
     layers = made.files[0].layers if made and made.files else written.layers
     decoded = told.details.of(DecodedKernels)

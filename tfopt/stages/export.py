@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -11,6 +10,7 @@ from pydantic import Field
 from tfopt.recipe.artifact import Artifact, Format
 from tfopt.recipe.details.kit import ExportedKit, ExportedKits
 from tfopt.recipe.stage import Context, Stage
+from tfopt.recipe.target import TARGETS
 
 if TYPE_CHECKING:
     from tfopt.deployment.kit.export import Kit
@@ -43,10 +43,7 @@ class ExportKit(Stage):
 
     def surroundings(self) -> tuple[str, ...]:
         """The release of TFLM that golden vectors and arenas are from."""
-        try:
-            return ("tflite-micro", version("tflite-micro"))
-        except PackageNotFoundError:
-            return ()
+        return TARGETS["tflm"].surroundings
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Writes the kit of each file."""

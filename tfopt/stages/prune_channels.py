@@ -10,17 +10,21 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tfopt.errors import InputError, RecipeError
+from tfopt.errors import ConversionError, ModelError, RecipeError
 from tfopt.recipe.artifact import BACKUP, Artifact, Skipped
 from tfopt.recipe.details.training import ChannelRemoval, TrainingHistory
 from tfopt.recipe.details.weights import WeightsByLayer
-from tfopt.recipe.export import TARGETS, Export, TargetName, measured_on, options_with_name
+from tfopt.recipe.export import Export
 from tfopt.recipe.settings import PROBLEMS, OneOf, Patterns, either, on_its_own
-from tfopt.recipe.stage import Context
+from tfopt.recipe.stage import Context, Outlook
+from tfopt.recipe.target import TARGETS, TargetName, measured_on, options_with_name
 from tfopt.sparsity.structured.budget_units import COUNTED, UNITS
 from tfopt.sparsity.structured.importance import SCORES, score
 from tfopt.stages.scoring import test_metrics
 from tfopt.stages.training_stage import TrainingStage
+
+# Samples to check on whether the target takes the model.
+CHECKED_SAMPLES = 8
 
 
 class PruneChannels(TrainingStage):
@@ -31,15 +35,16 @@ class PruneChannels(TrainingStage):
 
     kind: ClassVar[str] = "prune_channels"
     rank: ClassVar[int] = 5
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     keep: float = Field(gt=0)
-    """Amount to keep of the model: a fraction below 1, or an absolute number of `of`; of milliseconds always a number.
+    """Amount to keep of the model: a fraction below 1, or an absolute number of `of`; of times (milliseconds,
+    npu_milliseconds) always a number, of cycles and bytes either.
     A model that has no more stays as it is, and the report says so."""
     of: str = Field("channels", examples=["npu_milliseconds"])
     """channels: of every layer, or of all with ranking: global. parameters. flops. bytes and milliseconds are of the
-    int8 file, on LiteRT and this machine. With a target also what that measures of the file, such as npu_milliseconds,
-    compiled_bytes and sram_bytes on an Ethos-U, flash_bytes and arena_bytes on tflm."""
+    int8 file for the target, the time on LiteRT and this machine. With a target also what that measures of the file,
+    such as npu_milliseconds, compiled_bytes and sram_bytes on an Ethos-U, flash_bytes and arena_bytes on tflm."""
     target: TargetName = "litert"
     """The target that the file is for, as in `quantize`: what it measures can be in `of`, and channels are rounded to
     as many as it computes together."""
@@ -95,7 +100,7 @@ class PruneChannels(TrainingStage):
 
     def check(self, model: Any, context: Context) -> None:
         """Builds the dependency graph, resolves the patterns, and checks that the budget can be reached."""
-        from tfopt.sparsity.structured.budget import Budget, fit
+        from tfopt.sparsity.structured.budget import Budget, fit, whole
         from tfopt.sparsity.structured.dependency_graph import read
         from tfopt.sparsity.structured.importance.random import random
         from tfopt.sparsity.structured.selection import RemovalOrder
@@ -107,11 +112,22 @@ class PruneChannels(TrainingStage):
         choice = RemovalOrder(structure, scores, self.ranking, self._limits(last=True))
         if self.of in COUNTED:
             fit(structure, choice, Budget(self.keep, self.of))
-        elif self.of not in UNITS and not (target := TARGETS[self.target]).installed:
-            raise InputError(
-                f"{self.of} is measured by a package that is not installed: pip install 'tfopt[{target.extra}]'.",
-                ("of",),
-            )
+        elif self.of not in UNITS:
+            few = context.data.train.choose(CHECKED_SAMPLES, context.seed).x
+            try:
+                whole(structure, Budget(self.keep, self.of, self._export()), few)
+            except ConversionError as error:
+                raise ModelError(str(error), ("target",)) from error
+
+    def surroundings(self) -> tuple[str, ...]:
+        """The version of the target's tool, where that measures the file."""
+        return () if self.of in (*COUNTED, "channels") else TARGETS[self.target].surroundings
+
+    def check_settings(self, outlook: Outlook) -> None:
+        """Checks the training settings, and that what measures the file is installed."""
+        super().check_settings(outlook)
+        if self.of not in (*COUNTED, "channels"):
+            TARGETS[self.target].check_installed()
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Removes channels, trains and saves, in `rounds` rounds."""

@@ -12,9 +12,11 @@ from tfopt.errors import ConversionError, ModelError
 from tfopt.recipe.artifact import TRAINED, Artifact, Format, storage_errors
 from tfopt.recipe.details.quantization import ConversionNotes
 from tfopt.recipe.details.training import TrainingHistory
-from tfopt.recipe.export import MODES, RANGES, TARGETS, TRAINED_RANGES, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.modes import MODES, RANGES, TRAINED_RANGES
 from tfopt.recipe.settings import OneOf
 from tfopt.recipe.stage import Context, Outlook
+from tfopt.recipe.target import TARGETS
 from tfopt.stages.conversion_warnings import warning_details
 from tfopt.stages.device_record import device_details
 from tfopt.stages.training_stage import TrainingStage
@@ -71,6 +73,10 @@ class Qat(Export, TrainingStage):
         if self.samples < fewest:
             raise ValueError(f"ranges: {self.ranges} begins with {fewest} samples at least. Received: {self.samples}")
         return self
+
+    def surroundings(self) -> tuple[str, ...]:
+        """The version of the target's tool, which the file and its figures depend on."""
+        return TARGETS[self.target].surroundings
 
     def check_settings(self, outlook: Outlook) -> None:
         """Checks the optimizer's name, and that what the target needs is installed."""

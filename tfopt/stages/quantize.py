@@ -14,9 +14,11 @@ from tfopt.recipe.artifact import Artifact, Format, storage_errors
 from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.details.quantization import AccuracySteps, ConversionNotes
 from tfopt.recipe.details.training import TrainingHistory
-from tfopt.recipe.export import MODES, RANGES, TARGETS, TRAINED_RANGES, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.modes import MODES, RANGES, TRAINED_RANGES
 from tfopt.recipe.settings import OneOf, Settings
 from tfopt.recipe.stage import Context, Outlook, Stage
+from tfopt.recipe.target import TARGETS
 from tfopt.stages.conversion_warnings import remedy_details, warning_details
 from tfopt.stages.device_record import device_details
 from tfopt.stages.optimizer_names import Optimizer
@@ -107,6 +109,10 @@ class Quantize(Export, Stage):
     def smallest(self) -> bool:
         """Whether the goal is the smallest file."""
         return self.goal == "smallest"
+
+    def surroundings(self) -> tuple[str, ...]:
+        """The version of the target's tool, which the file and its figures depend on."""
+        return TARGETS[self.target].surroundings
 
     def check_settings(self, outlook: Outlook) -> None:
         """Checks the gate, and that what the target needs is installed."""

@@ -14,9 +14,10 @@ from tfopt.errors import InputError, RecipeError, did_you_mean
 from tfopt.recipe.artifact import JOURNAL, Artifact, Format, Skipped, content_key, storage_errors
 from tfopt.recipe.decode import DecodeSetting
 from tfopt.recipe.details.search import FailedCandidate, SearchObjective, SearchOutcome, TriedCandidate
-from tfopt.recipe.export import TARGETS, Export, TargetName, measured_on, options_with_name
+from tfopt.recipe.export import Export
 from tfopt.recipe.settings import PROBLEMS, Patterns, on_its_own
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
+from tfopt.recipe.target import TARGETS, TargetName, measured_on, options_with_name
 from tfopt.search.pareto import Objective, Point, front, ranked
 from tfopt.stages.cluster import Cluster
 from tfopt.stages.device_record import made_details
@@ -192,6 +193,10 @@ class Search(Stage):
             return own.removesuffix("_bytes")
         return "raw" if "raw_bytes" in limits and "gzip_bytes" not in limits else "gzip"
 
+    def surroundings(self) -> tuple[str, ...]:
+        """The version of the target's tool, which the file and its figures depend on."""
+        return TARGETS[self.target].surroundings
+
     def check_settings(self, outlook: Outlook) -> None:
         """Checks the gate, the training settings, and that candidates are what is spread."""
         from tfopt.stages.train import Train
@@ -291,7 +296,7 @@ class Search(Stage):
             details=[
                 outcome,
                 *told[chosen.number].of_file(),
-                *made_details(file, self.export(), told[chosen.number]),
+                *made_details(file, self.export(), told[chosen.number], context.folder),
                 usage_detail(file, context.load(inputs[0]), context, {}),
             ],
             failed=None if chosen.meets(objective) else f"{context.name}: {failure}",

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 
-from tfopt.recipe.export import DeviceCost, Export, Target
+from tfopt.recipe.device_cost import DeviceCost
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import Target
 from tfopt.targets import vela
 from tfopt.targets.ethos_u_weights import encoded_bytes
 
@@ -112,7 +115,8 @@ def _target(family: Family, macs: int, rank: int) -> Target:
         chosen = hardware(family, name, export.target_options)
         made = vela.compiled(content, chosen)
         default = "" if {"system", "memory"} & set(export.target_options) else " (the defaults)"
-        note = f"{SOURCE} for system {chosen.system}, memory {chosen.memory}{default}"
+        estimate = f"Vela {metadata.version(vela.DISTRIBUTION)}'s estimate"
+        note = f"{estimate} for system {chosen.system}, memory {chosen.memory}{default}"
         way = "" if export.target_options.get("cpu") == "allow" else allow
         return DeviceCost(dict(made.figures), made.operators, made.content, (note,), way)
 
@@ -128,6 +132,7 @@ def _target(family: Family, macs: int, rank: int) -> Target:
         figures=FIGURES,
         source=SOURCE,
         package=vela.PACKAGE,
+        distribution=vela.DISTRIBUTION,
         extra="ethos-u",
         suffix="vela",
         size="compiled_bytes",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tfopt.recipe.export import Export, FileAudit, Target
+from tfopt.recipe.device_cost import FileAudit
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import Target
 
 
 def _refusals(export: Export) -> Iterator[str]:

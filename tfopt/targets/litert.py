@@ -1,6 +1,6 @@
 """`litert`: the LiteRT runtime, on which every file is checked."""
 
-from tfopt.recipe.export import Target
+from tfopt.recipe.target import Target
 
 LITERT = Target(
     name="litert",

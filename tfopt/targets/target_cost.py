@@ -13,8 +13,10 @@ from tfopt.errors import InputError
 from tfopt.recipe.artifact import storage_errors
 from tfopt.recipe.details.decoding import DecodedKernels
 from tfopt.recipe.details.device_files import DeviceFile, LayerCost
-from tfopt.recipe.export import TARGETS, DeviceCost, Export, OperatorCost, Target
+from tfopt.recipe.device_cost import DeviceCost, OperatorCost
+from tfopt.recipe.export import Export
 from tfopt.recipe.settings import either
+from tfopt.recipe.target import TARGETS, Target
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,12 @@ class TargetCost:
             return None
         return beside.with_name(f"{beside.stem}.{self.target.suffix or self.target.name}.tflite")
 
-    def write(self, beside: Path) -> DeviceFile:
+    def write(self, beside: Path, folder: Path | None = None) -> DeviceFile:
         """Writes the target's own file beside a `.tflite`, where there is one.
+
+        Args:
+            beside: The `.tflite`.
+            folder: The folder of the result that it is of; its own if not given.
 
         Raises:
             StorageError: The file cannot be written.
@@ -49,18 +55,19 @@ class TargetCost:
         if file is not None and content is not None:
             with storage_errors(file):
                 file.write_bytes(content)
-        return self.record(file.name if file else "")
+        return self.record(file.relative_to(folder or beside.parent).as_posix() if file else "")
 
     def record(self, file: str = "") -> DeviceFile:
         """The entry of the file for `artifact.json`.
 
         Args:
-            file: Name of the target's own file; empty where it is not kept.
+            file: The target's own file, relative to the folder of the result; empty where it is not kept.
         """
         content = self.cost.content or b""
         digest = hashlib.sha256(content).hexdigest() if content and file else ""
         figures, notes = dict(self.cost.figures), self.cost.notes
-        return DeviceFile(self.target.name, file, digest, len(content), figures, notes, self.layers)
+        of = self.target
+        return DeviceFile(of.name, file, digest, len(content), figures, notes, self.layers, of.version)
 
 
 def cost_of(content: bytes, target: Target, export: Export, layer: Callable[[int], str] | None = None) -> TargetCost:
@@ -76,10 +83,7 @@ def cost_of(content: bytes, target: Target, export: Export, layer: Callable[[int
         InputError: The target's tool is not installed.
         ConversionError: The target cannot take the file.
     """
-    if target.cost is None:
-        raise ValueError(f"target {target.name} has no tool that tells what a file costs")
-    target.check_installed()
-    found = target.cost(content, export)
+    found = target.costs(content, export)
     return TargetCost(target, found, layer_costs(found.operators, layer))
 
 
@@ -99,7 +103,7 @@ def device_file(content: bytes, export: Export, samples: Mapping[str, np.ndarray
     target.check_installed()
     if target.cost is None and target.measure is None:
         raise InputError(f"target {target.name} tells nothing of a file. Take one of {either(_telling())}.")
-    found = DeviceFile(target.name, "", "", 0)
+    found = DeviceFile(target.name, "", "", 0, version=target.version)
     if target.cost is not None:
         found = cost_of(content, target, export, _names_in(content)).record()
     if target.measure is not None:

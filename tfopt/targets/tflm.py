@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from tfopt.recipe.export import DeviceCost, Export, Measurement, Target
+from tfopt.recipe.device_cost import DeviceCost, Measurement
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import Target
 from tfopt.targets import microcontrollers
 from tfopt.tflite.ops import facts_of
 
@@ -69,6 +71,7 @@ TFLM = Target(
         "flash_bytes": "flash for the model: {:,.0f} B",
     },
     package="tflite_micro",
+    distribution="tflite-micro",
     extra="tflm",
     suffix="tflm",
     size="flash_bytes",

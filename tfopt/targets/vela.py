@@ -19,9 +19,9 @@ from pathlib import Path
 
 from tfopt import subprocesses
 from tfopt.errors import ConversionError
-from tfopt.recipe.export import OperatorCost
+from tfopt.recipe.device_cost import OperatorCost
 
-PACKAGE, MODULE = "ethosu", "ethosu.vela"
+PACKAGE, DISTRIBUTION, MODULE = "ethosu", "ethos-u-vela", "ethosu.vela"
 # Compilations that are kept, as a file is checked, converted, measured and compared.
 KEPT = 16
 _CONFIGS = "Arm/vela.ini"

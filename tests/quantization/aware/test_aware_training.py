@@ -16,7 +16,7 @@ from tfopt.errors import InputError, ModelError
 from tfopt.quantization import quantize_aware
 from tfopt.quantization.aware import fake_quant
 from tfopt.quantization.aware.grids import Grid, KernelGrid
-from tfopt.recipe.export import TRAINED_RANGES
+from tfopt.recipe.modes import TRAINED_RANGES
 from tfopt.training import trainer
 
 

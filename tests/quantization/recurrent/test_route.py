@@ -12,7 +12,9 @@ from tfopt.errors import RecipeError
 from tfopt.quantization.conversion import KEEPS_STATE, convert_with_notes
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.unrolling import unroll_if_better
-from tfopt.recipe.export import MODES, TARGETS, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.modes import MODES
+from tfopt.recipe.target import TARGETS
 from tfopt.stages.quantize import Quantize
 
 STACKS = {

@@ -15,7 +15,8 @@ from tfopt.quantization.rounding import edited_file, reconstruction
 from tfopt.quantization.rounding.edited_file import ChosenKernel
 from tfopt.quantization.rounding.grids import kernel_grids
 from tfopt.quantization.rounding.plan import RoundingSettings
-from tfopt.recipe.export import ROUNDINGS, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.modes import ROUNDINGS
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.interpreter import Runner
 

@@ -9,9 +9,11 @@ import pytest
 from keras import layers
 
 from tfopt.errors import InputError, ModelError
-from tfopt.quantization import convert
-from tfopt.recipe.export import TARGETS, DeviceCost, Export
-from tfopt.sparsity.structured.budget import Budget, fit, steps
+from tfopt.quantization.conversion import convert_with_notes
+from tfopt.recipe.device_cost import DeviceCost, OperatorCost
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import TARGETS
+from tfopt.sparsity.structured.budget import Budget, fit, steps, whole
 from tfopt.sparsity.structured.dependency_graph import read
 from tfopt.sparsity.structured.flops import costs
 from tfopt.sparsity.structured.importance.magnitude import magnitude
@@ -39,14 +41,14 @@ def files():
 def to_int8(files, monkeypatch):
     """The int8 file of a cut of the network; each is converted once, by budgets too."""
 
-    def once(model, mode, calibration):
-        widths = tuple(layer.output.shape for layer in model.layers)
-        if widths not in files:
-            files[widths] = convert(model, mode, calibration)
-        return files[widths]
+    def once(model, export, calibration, judged_by):
+        key = (export.target, *(layer.output.shape for layer in model.layers))
+        if key not in files:
+            files[key] = convert_with_notes(model, export, calibration, judged_by)
+        return files[key]
 
-    monkeypatch.setattr("tfopt.quantization.conversion.convert", once)
-    return lambda model: once(model, "int8", SAMPLES)
+    monkeypatch.setattr("tfopt.quantization.conversion.convert_with_notes", once)
+    return lambda model: once(model, Export(mode="int8"), SAMPLES, "metric").content
 
 
 def choice(structure, round_to=1, **limits):
@@ -80,34 +82,70 @@ def test_a_share_of_the_channels(structure):
 
 
 def test_the_bytes_of_the_int8_file(structure, to_int8):
-    whole = len(to_int8(structure.model))
+    size = len(to_int8(structure.model))
     drop = fit(structure, choice(structure), Budget(0.5, "bytes"), SAMPLES).drop
-    assert 0.35 * whole < len(to_int8(cut(structure, drop))) <= 0.5 * whole
-    assert fit(structure, choice(structure), Budget(0.5 * whole, "bytes"), SAMPLES).drop == drop
+    assert 0.35 * size < len(to_int8(cut(structure, drop))) <= 0.5 * size
+    assert fit(structure, choice(structure), Budget(0.5 * size, "bytes"), SAMPLES).drop == drop
 
 
 @pytest.fixture
 def board(monkeypatch):
-    """A target whose cycles are the bytes of a file."""
-    target = replace(
-        TARGETS["int_only"],
-        name="board",
-        cost=lambda content, export: DeviceCost({"board_cycles": float(len(content))}),
-        figures={"board_cycles": "{:,.0f} cycles"},
-        source="the board's own count",
-    )
-    monkeypatch.setattr(TARGETS, "_found", {**dict(TARGETS.items()), "board": target})
-    return Export(mode="int8", target="board")
+    """Enters a target whose cycles are the bytes of a file, which may leave one of its operators to the CPU."""
+
+    def enter(on_cpu="", **settings):
+        target = replace(
+            TARGETS["int_only"],
+            name="board",
+            cost=lambda content, export: DeviceCost(
+                {"board_cycles": float(len(content)), "board_bytes": float(len(content))},
+                (OperatorCost(None, "CONV_2D", 1.0, on_cpu=on_cpu),),
+            ),
+            figures={"board_cycles": "{:,.0f} cycles", "board_bytes": "{:,.0f} B", "board_ram": "{:,.0f} B"},
+            source="the board's own count",
+            **settings,
+        )
+        monkeypatch.setattr(TARGETS, "_found", {**dict(TARGETS.items()), "board": target})
+        return Export(mode="int8", target="board")
+
+    return enter
 
 
 def test_what_a_target_measures_of_the_file(structure, to_int8, board):
-    whole = len(to_int8(structure.model))
-    found = fit(structure, choice(structure), Budget(0.5, "board_cycles", board), SAMPLES)
+    size = len(to_int8(structure.model))
+    found = fit(structure, choice(structure), Budget(0.5, "board_cycles", board()), SAMPLES)
     assert found.drop == fit(structure, choice(structure), Budget(0.5, "bytes"), SAMPLES).drop
-    assert found.before == whole
+    assert found.before == size
     assert "board_cycles (the board's own count) are left" in str(found)
     with pytest.raises(InputError, match=r"Received: 'board_cycles'. It is measured on target board."):
         Budget(0.5, "board_cycles")
+
+
+def test_the_file_that_is_measured_is_made_for_its_target(board):
+    """LiteRT's file of this LSTM is unrolled; that of a target which does not ask for it has one op."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([layers.Input((12, 3)), layers.LSTM(8), layers.Dense(4)])
+    samples = np.random.default_rng(0).normal(size=(20, 12, 3)).astype(np.float32)
+    own, plain = (convert_with_notes(model, export, samples) for export in (board(), Export(mode="int8")))
+    assert len(own.content) < len(plain.content)
+    assert whole(read(model), Budget(0.5, "board_cycles", board()), samples) == len(own.content)
+    assert whole(read(model), Budget(0.5, "bytes", board()), samples) == len(own.content)
+
+
+def test_a_layer_on_the_cpu_does_not_meet_a_budget_of_time(structure, board, one_line):
+    allowed = board("no kernel of it")
+    with pytest.raises(ModelError, match=r"target board leaves .* to the CPU") as caught:
+        whole(structure, Budget(0.5, "board_cycles", allowed), SAMPLES)
+    assert "board_cycles is not of the whole model" in one_line(caught)
+    assert whole(structure, Budget(0.5, "board_bytes", allowed), SAMPLES) > 0
+    with pytest.raises(ModelError, match="target board does not tell board_ram of this model's file"):
+        whole(structure, Budget(0.5, "board_ram", allowed), SAMPLES)
+
+
+def test_a_target_that_is_not_installed_is_said_before_anything_is_converted(structure, board, monkeypatch):
+    monkeypatch.setattr("tfopt.quantization.conversion.convert_with_notes", None)
+    away = board(package="no_such_package", extra="board")
+    with pytest.raises(InputError, match=r"target board needs the package no_such_package: pip install"):
+        fit(structure, choice(structure), Budget(0.5, "board_cycles", away), SAMPLES)
 
 
 def test_milliseconds_are_those_of_the_file_on_litert(structure, to_int8, monkeypatch):
@@ -118,10 +156,10 @@ def test_milliseconds_are_those_of_the_file_on_litert(structure, to_int8, monkey
         return {"latency_median_seconds": 1e-6 * seen[-1]}
 
     monkeypatch.setattr("tfopt.tflite.benchmark.measure", measure)
-    whole = len(to_int8(structure.model))
-    drop = fit(structure, choice(structure), Budget(0.5e-3 * whole, "milliseconds"), SAMPLES).drop
-    assert len(to_int8(cut(structure, drop))) <= 0.5 * whole
-    assert seen[0] == whole
+    size = len(to_int8(structure.model))
+    drop = fit(structure, choice(structure), Budget(0.5e-3 * size, "milliseconds"), SAMPLES).drop
+    assert len(to_int8(cut(structure, drop))) <= 0.5 * size
+    assert seen[0] == size
 
 
 def test_a_model_that_fits_stays_as_it_is(structure):
@@ -164,8 +202,8 @@ def test_rounding_costs_no_more_of_the_budget_than_it_has_to(widths, share, expe
 
 def test_it_says_what_was_reached(structure):
     said = str(fit(structure, choice(structure), Budget(0.5, "flops")))
-    whole = total(structure, "flops")
-    assert f"of {whole:,} flops are left" in said
+    size = total(structure, "flops")
+    assert f"of {size:,} flops are left" in said
     assert said.endswith("where 0.500 were asked for")
     assert str(fit(structure, choice(structure, 32), Budget(0.5))).startswith("96 of 144 channels are left, 0.667")
 
@@ -208,9 +246,9 @@ def test_budgets_that_are_none(amount, unit, message):
 
 def test_rounds_take_the_same_share_each(structure):
     assert steps(structure, Budget(0.25), 2) == [Budget(0.5), Budget(0.5)]
-    whole = total(structure, "flops")
+    size = total(structure, "flops")
     amounts = [budget.amount for budget in steps(structure, Budget(0.125, "flops"), 3)]
-    assert amounts == pytest.approx([whole / 2, whole / 4, whole / 8])
-    amounts = [budget.amount for budget in steps(structure, Budget(whole / 4, "flops"), 2)]
-    assert amounts == pytest.approx([whole / 2, whole / 4])
+    assert amounts == pytest.approx([size / 2, size / 4, size / 8])
+    amounts = [budget.amount for budget in steps(structure, Budget(size / 4, "flops"), 2)]
+    assert amounts == pytest.approx([size / 2, size / 4])
     assert steps(structure, Budget(0.5, "flops"), 1) == [Budget(0.5, "flops")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -193,12 +192,12 @@ def _forms(artifact: Artifact) -> Mapping[str, DeviceForm]:
         InputError: One of them was changed, or is gone.
     """
     recorded = artifact.details.of(DeviceFiles)
-    found = {}
+    found, paths, changed = {}, artifact.device_files, artifact.changed
     for one in recorded.files if recorded else ():
         if not one.file:
             continue  # the target takes the file itself
-        path = artifact.folder / one.file
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != one.sha256:
+        path = paths[one.target]
+        if one.file in changed:
             raise InputError(
                 f"a kit takes the file for {one.target} as it was made, and {artifact.name}/{one.file} was changed or "
                 f"is gone. Run the recipe again. Received: {path}."

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tfopt.errors import InputError
-from tfopt.recipe.export import MODES, TRAINED_RANGES, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.modes import MODES, TRAINED_RANGES
 
 
 def check_settings(export: Export, ranges: str, momentum: float, rate: float) -> None:

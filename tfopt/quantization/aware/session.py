@@ -32,7 +32,8 @@ from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import JudgedBy, PreparedModel
 from tfopt.quantization.unrolling import form_to_train
 from tfopt.recipe.artifact import Skipped
-from tfopt.recipe.export import TRAINED_RANGES, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.modes import TRAINED_RANGES
 
 
 class QATSession:

@@ -1,6 +1,6 @@
 """`dynamic`: kernels in 8 bits; activations are quantized sample by sample while the file runs."""
 
-from tfopt.recipe.export import Mode
+from tfopt.recipe.modes import Mode
 
 DYNAMIC = Mode(
     name="dynamic",

@@ -1,6 +1,6 @@
 """`float16`: weights in float16, which are turned into float32 when the file is loaded."""
 
-from tfopt.recipe.export import Mode
+from tfopt.recipe.modes import Mode
 
 FLOAT16 = Mode(
     name="float16",

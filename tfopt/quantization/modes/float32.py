@@ -1,6 +1,6 @@
 """`float32`: the model as it is, weights and activations in float32."""
 
-from tfopt.recipe.export import Mode
+from tfopt.recipe.modes import Mode
 
 FLOAT32 = Mode(
     name="float32",

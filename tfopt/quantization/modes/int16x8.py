@@ -1,6 +1,6 @@
 """`int16x8`: activations in 16 bits, kernels in 8."""
 
-from tfopt.recipe.export import Mode
+from tfopt.recipe.modes import Mode
 
 INT16X8 = Mode(
     name="int16x8",

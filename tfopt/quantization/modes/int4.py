@@ -1,6 +1,6 @@
 """`int4`: activations in 8 bits; kernels in 4 where LiteRT has such kernels, and in 8 elsewhere."""
 
-from tfopt.recipe.export import Mode
+from tfopt.recipe.modes import Mode
 
 INT4 = Mode(
     name="int4",

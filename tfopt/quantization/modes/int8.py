@@ -1,6 +1,6 @@
 """`int8`: weights and activations in 8 bits."""
 
-from tfopt.recipe.export import Mode
+from tfopt.recipe.modes import Mode
 
 INT8 = Mode(
     name="int8",

@@ -1,6 +1,6 @@
 """`weight_only`: kernels in 8 bits, which are turned into float32 before they are computed with."""
 
-from tfopt.recipe.export import Mode
+from tfopt.recipe.modes import Mode
 
 WEIGHT_ONLY = Mode(
     name="weight_only",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfopt.recipe.export import RangeMethod
+from tfopt.recipe.modes import RangeMethod
 
 if TYPE_CHECKING:
     import numpy as np

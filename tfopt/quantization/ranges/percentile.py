@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfopt.recipe.export import RangeMethod
+from tfopt.recipe.modes import RangeMethod
 
 # Percentile of the samples' extremes that the range reaches.
 ORDINARY = 99.0

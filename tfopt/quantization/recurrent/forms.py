@@ -14,7 +14,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tfopt.quantization.recurrent.integer_op import to_integers
 from tfopt.quantization.recurrent.integer_wiring import Wiring
 from tfopt.quantization.recurrent.stored_weights import to_float16, to_hybrid, to_weight_only
-from tfopt.recipe.export import Mode
+from tfopt.recipe.modes import Mode
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.unused import leave_out_unused
 

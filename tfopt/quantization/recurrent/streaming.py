@@ -10,7 +10,7 @@ import numpy as np
 from tfopt.errors import ConversionError, ModelError
 from tfopt.metrics import compare_outputs
 from tfopt.models.layers import LayerRef
-from tfopt.recipe.export import Target
+from tfopt.recipe.target import Target
 from tfopt.tflite import streams
 from tfopt.tflite.file import Op
 from tfopt.tflite.interpreter import Runner, dequantize

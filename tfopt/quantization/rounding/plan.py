@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.rounding.columns import Columns, columns_of
 from tfopt.quantization.rounding.grids import KernelGrid
-from tfopt.recipe.export import ROUNDINGS, Rounding
+from tfopt.recipe.modes import ROUNDINGS, Rounding
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op
 

@@ -16,7 +16,7 @@ from tfopt.quantization.rounding.edited_file import check_integers, with_constan
 from tfopt.quantization.rounding.grids import kernel_grids
 from tfopt.quantization.rounding.plan import Plan, RoundingSettings, plan
 from tfopt.quantization.rounding.walk import WalkSettings, walk
-from tfopt.recipe.export import ROUNDINGS
+from tfopt.recipe.modes import ROUNDINGS
 from tfopt.tflite.interpreter import Runner
 
 # The share of the samples that `auto` compares on and does not learn from, and the fewest of them.

@@ -33,12 +33,14 @@ class DeviceFile:
 
     Args:
         target: The target's name.
-        file: Name of its own file beside the `.tflite`, such as `model.vela.tflite`; empty where it takes that itself.
+        file: Its own file, relative to the folder of the result, such as `model.vela.tflite`; empty where it takes the
+            `.tflite` itself.
         sha256: Digest of that file; empty where there is none.
         bytes: Size of that file.
         figures: What the file costs there by metric name, such as `npu_cycles`.
         notes: What has to be known of the figures or the file, sentences without a full stop.
         layers: The cost by layer, where the target tells it.
+        version: Version of the target's tool; empty where it has none.
     """
 
     target: str
@@ -48,6 +50,7 @@ class DeviceFile:
     figures: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     layers: tuple[LayerCost, ...] = ()
+    version: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from functools import partial
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.search import FrontFile, SearchOutcome, TriedCandidate
-from tfopt.recipe.export import TARGETS
+from tfopt.recipe.target import TARGETS
 from tfopt.report.blocks import (
     Block,
     Bullets,

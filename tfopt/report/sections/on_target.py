@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfopt.recipe.artifact import Artifact
-from tfopt.recipe.export import TARGETS
+from tfopt.recipe.target import TARGETS
 from tfopt.report.blocks import Block, Heading, Paragraph
 from tfopt.report.section import Section
 

@@ -7,15 +7,19 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfopt.errors import InputError, ModelError
-from tfopt.recipe.export import TARGETS, Export, measured_on
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import TARGETS, measured_on
 from tfopt.sparsity.structured.budget_units import COUNTED, UNITS
 from tfopt.sparsity.structured.dependency_graph import CoupledGroups, DependencyGraph
 from tfopt.sparsity.structured.flops import costs
 from tfopt.sparsity.structured.selection import RemovalOrder
 from tfopt.sparsity.structured.surgery import cut
+
+if TYPE_CHECKING:
+    from tfopt.quantization.conversion import Conversion
 
 Unit = str  # one of UNITS, or a figure that the target of the files measures
 # Bisection steps on the share of channels: for a cheap cost, and for one that takes a conversion.
@@ -34,9 +38,10 @@ class Budget:
     Args:
         amount: Below 1 a fraction of the model's own, else an absolute amount; milliseconds are always absolute.
         unit: `channels` (a fraction only: of every family or of all, as the ranking says), `parameters`, `flops`,
-            `bytes` (of the int8 file), `milliseconds` (the median of the int8 file on LiteRT, on this machine), or what
-            the target measures of the file, such as `npu_milliseconds`. A model that fits already stays as it is.
-        export: Settings of the file that is measured; an int8 file for LiteRT if not given.
+            `bytes` (of the file), `milliseconds` (the median of the file on LiteRT, on this machine), or what the
+            target measures of the file, such as `npu_milliseconds`. A model that fits already stays as it is.
+        export: Settings of the file that is measured, which is made for its target; an int8 file for LiteRT if not
+            given.
 
     Raises:
         InputError: An unknown unit, or an invalid amount.
@@ -76,9 +81,9 @@ def steps(structure: DependencyGraph, budget: Budget, rounds: int, samples: Any 
         return [budget]
     if budget.unit == "channels":
         return [replace(budget, amount=budget.amount ** (1 / rounds))] * rounds
-    whole = _cost(structure, budget, samples)(set())
-    share = min((budget.amount if _is_share(budget) else budget.amount / whole), 1.0)
-    amounts = [whole * share ** (number / rounds) for number in range(1, rounds + 1)]
+    before = whole(structure, budget, samples)
+    share = min((budget.amount if _is_share(budget) else budget.amount / before), 1.0)
+    amounts = [before * share ** (number / rounds) for number in range(1, rounds + 1)]
     return [replace(budget, amount=amount if _is_time(budget.unit) else max(amount, 1.0)) for amount in amounts]
 
 
@@ -153,10 +158,10 @@ def fit(structure: DependencyGraph, choice: RemovalOrder, budget: Budget, sample
         before, after = choice.channels(set()), choice.channels(drop)
         return BudgetFit(drop, before, after, budget.amount * before, budget)
     cost = _cost(structure, budget, samples)
-    whole = cost(set())
-    most = budget.amount * whole if _is_share(budget) else budget.amount
-    if whole <= most:
-        return BudgetFit(set(), whole, whole, most, budget)
+    before = cost(set())
+    most = budget.amount * before if _is_share(budget) else budget.amount
+    if before <= most:
+        return BudgetFit(set(), before, before, most, budget)
     known: dict[frozenset[int], float] = {}
 
     def costing(drop: set[int]) -> float:
@@ -183,7 +188,7 @@ def fit(structure: DependencyGraph, choice: RemovalOrder, budget: Budget, sample
         else:
             low = middle
     found = _nearest(choice, found, costing, most, None if tries == _CHEAP else tries)
-    return BudgetFit(found, whole, costing(found), most, budget)
+    return BudgetFit(found, before, costing(found), most, budget)
 
 
 def _nearest(
@@ -222,6 +227,38 @@ def _given_back(choice: RemovalOrder, drop: set[int], fits: Callable[[set[int]],
     return drop
 
 
+def whole(structure: DependencyGraph, budget: Budget, samples: Any = None) -> float:
+    """What the model has, in the unit of a budget.
+
+    Args:
+        structure: The dependency graph of the model.
+        budget: A budget of another unit than `channels`.
+        samples: Calibration inputs, as for `fit`.
+
+    Raises:
+        InputError: A budget of the int8 file without samples.
+        ConversionError: The target of the budget does not take the file.
+        ModelError: The target does not tell the figure of the whole file.
+    """
+    return _cost(structure, budget, samples)(set())
+
+
+def _on_target(made: Conversion, budget: Budget) -> float:
+    """The figure of a file that a budget on a target is of."""
+    name = budget.export.target
+    left = [layer.layer for layer in made.on_target.layers if layer.on_cpu] if made.on_target else []
+    if left and (_is_time(budget.unit) or budget.unit.endswith("cycles")):
+        raise ModelError(
+            f"{budget.unit} is not of the whole model: target {name} leaves {', '.join(left[:3])} to the CPU, whose "
+            "time is not told, so that a budget would be met by what is left to it. Take another unit, or write the "
+            "layers with others.",
+            ("of",),
+        )
+    if budget.unit not in made.figures:
+        raise ModelError(f"target {name} does not tell {budget.unit} of this model's file. Take another unit.", ("of",))
+    return made.figures[budget.unit]
+
+
 def _cost(structure: DependencyGraph, budget: Budget, samples: Any) -> Callable[[set[int]], float]:
     if budget.unit in ("parameters", "flops"):
 
@@ -231,22 +268,21 @@ def _cost(structure: DependencyGraph, budget: Budget, samples: Any) -> Callable[
         return counted
     if samples is None:
         raise InputError(f"a budget of {budget.unit} is of the int8 file: hand over calibration samples.", ("keep",))
-
-    export, target = budget.export, TARGETS[budget.export.target]
-    settings = {name: getattr(export, name) for name in export.model_fields_set - {"target", "target_options"}}
+    TARGETS[budget.export.target].check_installed()
 
     def measured(drop: set[int]) -> float:
-        from tfopt.quantization.conversion import convert
+        from tfopt.quantization.conversion import convert_with_notes
         from tfopt.tflite.benchmark import measure
 
-        content = convert(cut(structure, drop), calibration=samples, **{"mode": "int8", **settings})
-        if budget.unit not in UNITS and target.cost is not None:
-            return target.cost(content, export).figures[budget.unit]
+        # The model is trained after the cut: the noise of its file says nothing yet.
+        made = convert_with_notes(cut(structure, drop), budget.export, samples, "metric")
+        if budget.unit not in UNITS:
+            return _on_target(made, budget)
         if budget.unit == "bytes":
-            return float(len(content))
+            return float(len(made.content))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.tflite"
-            file.write_bytes(content)
+            file.write_bytes(made.content)
             return 1000 * measure(file)["latency_median_seconds"]
 
     return measured

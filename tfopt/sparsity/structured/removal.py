@@ -14,7 +14,8 @@ from tfopt.errors import InputError, TfoptWarning
 from tfopt.keras_private import all_layers
 from tfopt.models.layers import walk
 from tfopt.models.left_alone import has_kernel, warn_of
-from tfopt.recipe.export import TARGETS, Export
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import TARGETS
 from tfopt.sparsity.structured.budget import Budget, BudgetFit, Unit, fit
 from tfopt.sparsity.structured.compensation import compensated
 from tfopt.sparsity.structured.dependency_graph import read

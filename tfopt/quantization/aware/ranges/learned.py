@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tfopt.recipe.export import TrainedRanges
+from tfopt.recipe.modes import TrainedRanges
 
 
 def _observer(grids: Sequence[Any], kernels: Sequence[tuple[Any, Any]], momentum: float, rate: float) -> Any:

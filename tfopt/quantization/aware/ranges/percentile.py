@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfopt.quantization.ranges.percentile import ORDINARY
-from tfopt.recipe.export import TrainedRanges
+from tfopt.recipe.modes import TrainedRanges
 
 
 def _observer(grids: Sequence[Any], kernels: Sequence[tuple[Any, Any]], momentum: float, rate: float) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tfopt.quantization.rounding.problem import KernelProblem, Rows
-from tfopt.recipe.export import Rounding
+from tfopt.recipe.modes import Rounding
 
 STEPS, BATCH, RATE = 300, 512, 1e-2
 # The rectified sigmoid reaches from -0.1 to 1.1 and is cut to 0-1, so that it can arrive at both.

@@ -1,6 +1,6 @@
 """`auto`: the rounding that gives the least noise on samples that it has not seen."""
 
-from tfopt.recipe.export import Rounding
+from tfopt.recipe.modes import Rounding
 
 AUTO = Rounding(
     name="auto",

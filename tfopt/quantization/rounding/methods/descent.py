@@ -6,7 +6,7 @@ import numpy as np
 
 from tfopt.quantization.rounding.methods.gptq import gptq
 from tfopt.quantization.rounding.problem import KernelProblem
-from tfopt.recipe.export import Rounding
+from tfopt.recipe.modes import Rounding
 
 SWEEPS = 10
 

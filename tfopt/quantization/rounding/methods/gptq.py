@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tfopt.quantization.rounding.problem import KernelProblem
-from tfopt.recipe.export import Rounding
+from tfopt.recipe.modes import Rounding
 
 # Columns that are rounded before the rest of the kernel is corrected for all of them at once.
 BLOCK = 128
