@@ -155,8 +155,8 @@ def fit(structure: DependencyGraph, choice: RemovalOrder, budget: Budget, sample
     """
     if budget.unit == "channels":
         drop = choice.drop(1 - budget.amount)
-        before, after = choice.channels(set()), choice.channels(drop)
-        return BudgetFit(drop, before, after, budget.amount * before, budget)
+        now, after = choice.channels(set()), choice.channels(drop)
+        return BudgetFit(drop, now, after, budget.amount * now, budget)
     cost = _cost(structure, budget, samples)
     before = cost(set())
     most = budget.amount * before if _is_share(budget) else budget.amount
