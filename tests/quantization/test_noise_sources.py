@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import keras
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from keras import layers, ops
 from ruamel.yaml import YAML
@@ -313,20 +313,25 @@ def remedy_of(monkeypatch, curves, snr):
     return noise_sources._remedy(SimpleNamespace(export=Export()), range(count), snr)
 
 
-decibels = st.one_of(st.floats(-5, 40), st.just(-math.inf))
-curves = st.integers(1, noise_sources.RULED).flatmap(
-    lambda count: st.dictionaries(
-        st.sampled_from([None, "float32"]), st.lists(decibels, min_size=count, max_size=count), min_size=2
-    )
+decibels = st.lists(st.floats(-5, 40) | st.just(-math.inf), min_size=noise_sources.RULED, max_size=noise_sources.RULED)
+curves = st.builds(
+    lambda one, other, count: {None: one[:count], "float32": other[:count]},
+    decibels,
+    decibels,
+    st.integers(1, noise_sources.RULED),
 )
 
 
 @given(curves, st.floats(-5, 19))
-@settings(max_examples=300, derandomize=True, deadline=None)
+@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@example({None: [0.0, 22.0, 5.0, 6.0, 21.0, 30.0], "float32": [0.0] * 6}, 0.0)  # two would do, and five are found
+@example({None: [17.0, 17.5, 18.5, 19.0], "float32": [0.0, 19.0, 20.5, 30.0]}, 16.0)
 def test_rules_are_enough_and_one_less_is_not_whatever_each_of_them_does(curves, snr):
     """Also where a rule more makes a file worse, so that the fewest of all may be missed."""
     with pytest.MonkeyPatch.context() as patch:
         found = remedy_of(patch, curves, snr)
+    if curves[None][-1] >= max(ENOUGH_DB, snr + WORTH_DB + 0.1):
+        assert found.snr_db >= ENOUGH_DB
     if found is None:
         return
     count = len(found.rules)
@@ -336,11 +341,3 @@ def test_rules_are_enough_and_one_less_is_not_whatever_each_of_them_does(curves,
         assert curves[None][count - 2] < ENOUGH_DB
         if found.io:  # a type other than asked for has to be worth it by itself
             assert curves[found.io][count - 2] < ENOUGH_DB + WORTH_DB
-
-
-@given(curves, st.floats(-5, 15))
-@settings(max_examples=300, derandomize=True, deadline=None)
-def test_where_all_rules_are_enough_those_that_are_found_are(curves, snr):
-    assume(curves[None][-1] >= ENOUGH_DB)
-    with pytest.MonkeyPatch.context() as patch:
-        assert remedy_of(patch, curves, snr).snr_db >= ENOUGH_DB

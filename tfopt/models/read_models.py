@@ -80,9 +80,10 @@ class ReadModels:
 
 
 def state(model: Any) -> str:
-    """A digest of the weights of a model, of its other variables, and of which of them are trained."""
+    """A digest of the weights of a model and of its seeds, and of which of them are trained; not of its metrics."""
     digest = hashlib.blake2b(digest_size=16)
-    for variable in getattr(model, "variables", ()):
+    counted = {id(variable) for variable in getattr(model, "metrics_variables", ())}  # an evaluation changes them
+    for variable in (each for each in getattr(model, "variables", ()) if id(each) not in counted):
         values = np.ascontiguousarray(variable)
         digest.update(repr((values.shape, values.dtype.str, bool(variable.trainable))).encode())
         digest.update(values.reshape(-1).view(np.uint8).data)

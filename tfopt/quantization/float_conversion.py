@@ -158,6 +158,8 @@ def read_from(reads: ReadModels) -> FloatConversion:
     """
 
     def known(model: keras.Model, sample: Any, batch: int | None, sparse: bool, recurrent: str = "loop") -> FloatModel:
+        if not any(isinstance(place.layer, keras.layers.RNN) for place in walk(model)):
+            recurrent = "loop"  # which is then the file of every form
         shapes = [(np.shape(part)[1:], np.asarray(part).dtype.name) for part in keras.tree.flatten(sample)]
         settings = ("float file", batch, sparse, recurrent, tuple(shapes))
         return reads.computed(model, settings, lambda: to_float(model, sample, batch, sparse, recurrent))

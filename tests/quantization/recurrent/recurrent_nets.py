@@ -1,5 +1,6 @@
 """Small models with recurrent layers, their weights drawn at random, and samples."""
 
+import functools
 import importlib.util
 
 import keras
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 from keras import layers
 
+from tfopt.models.read_models import ReadModels
+from tfopt.quantization.float_conversion import read_from
 from tfopt.targets import microcontrollers
 
 needs_tflm = pytest.mark.skipif(
@@ -41,6 +44,19 @@ NETS = {
     "called twice": shared,
     "by time": lambda: chain(layers.TimeDistributed(layers.LSTM(4)), layers.LSTM(3), shape=(2, STEPS, INPUTS)),
 }
+
+
+READS = ReadModels()
+# Converts a model of `known` to float once for all of its files.
+to_float_once = read_from(READS)
+
+
+@functools.cache
+def known(name):
+    """The model of a name in `NETS` and its samples, for those who change neither."""
+    model, samples = built(name)
+    READS.admit(model)
+    return model, samples
 
 
 def built(name_or_model, scale=0.5, count=24):

@@ -13,9 +13,11 @@ from tests.quantization.recurrent.recurrent_nets import (
     built,
     by_keras,
     chain,
+    known,
     needs_tflm,
     on_tflm,
     snr_db,
+    to_float_once,
 )
 from tfopt.errors import ConversionError
 from tfopt.quantization.conversion import convert_with_notes
@@ -39,8 +41,9 @@ FORM = {"recurrent": "fused", "slim": False, "least_snr_db": None}
 
 @functools.cache
 def made(name, mode="int8", **settings):
-    model, samples = built(name)
-    return model, samples, convert_with_notes(model, Export(mode=mode, **{**FORM, **settings}), samples, "metric")
+    model, samples = known(name)
+    export = Export(mode=mode, **{**FORM, **settings})
+    return model, samples, convert_with_notes(model, export, samples, "metric", to_float_once)
 
 
 def ops(content, name=LSTM):
@@ -68,8 +71,14 @@ def test_a_file_of_every_mode_is_near_keras(mode):
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_every_way_to_use_an_lstm_is_all_in_integers(name):
+def test_every_way_to_use_an_lstm_is_one_op_for_each_call_in_float_and_all_in_integers(name):
     model, samples, conversion = made(name)
+    source = conversion.prepared.source
+    assert LSTM in [op.name for op in source.ops]
+    assert not source.unfused
+    assert not any(op.facts.loop for op in source.ops)
+    [found] = Runner(source.content)(samples).values()
+    assert np.abs(found - by_keras(model, samples)).max() < 1e-5
     [found] = Runner(conversion.content)(samples).values()
     assert snr_db(by_keras(model, samples), found) > 30
     assert conversion.audit.floating == ()
@@ -129,9 +138,9 @@ def test_inputs_and_outputs_in_float_are_quantized_around_the_op():
 
 
 def test_a_rule_keeps_a_layer_in_float_among_layers_in_integers():
-    model, samples = built("stacked")
+    model, samples = known("stacked")
     rules = [{"layers": model.layers[0].name, "to": "float"}]
-    conversion = convert_with_notes(model, Export(rules=rules, **FORM), samples, "metric")
+    conversion = convert_with_notes(model, Export(rules=rules, **FORM), samples, "metric", to_float_once)
     first, second = (op for op in conversion.made.ops if op.name == LSTM)
     assert (first.floating, second.integers) == (True, True)
     assert [one.where for one in conversion.skipped] == [f"{LSTM} {first.outputs[0].name}"]

@@ -5,7 +5,17 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tests.quantization.recurrent.recurrent_nets import LSTM, NETS, STEPS, built, by_keras, chain, needs_tflm, on_tflm
+from tests.quantization.recurrent.recurrent_nets import (
+    LSTM,
+    STEPS,
+    built,
+    by_keras,
+    chain,
+    known,
+    needs_tflm,
+    on_tflm,
+    to_float_once,
+)
 from tfopt.errors import ConversionError
 from tfopt.quantization.float_conversion import to_float
 from tfopt.quantization.recurrent.fused_call import unfusable
@@ -18,23 +28,18 @@ def names(source):
     return [op.name for op in source.ops]
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_every_way_to_use_an_lstm_becomes_one_op_for_each_call_with_the_outputs_of_keras(name):
-    model, samples = built(name)
-    source = to_float(model, samples, recurrent="auto")
-    assert LSTM in names(source)
-    assert not source.unfused
-    assert not any(op.facts.loop for op in source.ops)
-    [found] = Runner(source.content)(samples).values()
-    assert np.abs(found - by_keras(model, samples)).max() < 1e-5
+def fused(name):
+    """A model, its samples and its float file, in which its LSTMs are one op each."""
+    model, samples = known(name)
+    return model, samples, to_float_once(model, samples, 1, False, "auto")
 
 
 @needs_tflm
 def test_tflm_gives_the_same():
-    model, samples = built("both ways, concat", count=4)
-    source = to_float(model, samples, recurrent="auto")
-    expected = by_keras(model, samples)
-    assert np.abs(on_tflm(source.content, samples).reshape(expected.shape) - expected).max() < 1e-5
+    model, samples, source = fused("both ways, concat")
+    few = {name: values[:4] for name, values in samples.items()}
+    expected = by_keras(model, few)
+    assert np.abs(on_tflm(source.content, few).reshape(expected.shape) - expected).max() < 1e-5
 
 
 def test_a_file_of_several_samples_has_a_state_for_each():
@@ -57,8 +62,7 @@ def test_a_sequence_may_have_any_length():
 
 
 def test_the_op_belongs_to_its_layer_and_has_its_weights():
-    model, samples = built("stacked")
-    source = to_float(model, samples, recurrent="auto")
+    model, _, source = fused("stacked")
     owned = [places for op, places in zip(source.ops, source.owners, strict=True) if op.name == LSTM]
     assert [[place.path for place in places] for places in owned] == [[layer.name] for layer in model.layers[:2]]
     first = next(op for op in source.ops if op.name == LSTM)
@@ -70,16 +74,14 @@ def test_the_op_belongs_to_its_layer_and_has_its_weights():
 
 
 def test_a_layer_that_is_called_twice_has_its_weights_once():
-    model, samples = built("called twice")
-    source = to_float(model, samples, recurrent="auto")
+    source = fused("called twice")[2]
     first, second = (op for op in source.ops if op.name == LSTM)
     assert [t.name for t in first.kernels] == [t.name for t in second.kernels]
-    assert len(source.content) < 2 * len(to_float(*built("last step"), recurrent="auto").content)
+    assert len(source.content) < 2 * len(fused("last step")[2].content)
 
 
 def test_nothing_that_no_op_reads_is_left_in_the_file():
-    model, samples = built("both ways, concat")
-    parsed = flatbuffer.parse(to_float(model, samples, recurrent="auto").content)
+    parsed = flatbuffer.parse(fused("both ways, concat")[2].content)
     graph = parsed.subgraphs[0]
     read_or_written = {int(i) for op in graph.operators for i in (*op.inputs, *op.outputs)} | set(graph.inputs)
     assert read_or_written - {-1} == set(range(len(graph.tensors)))
@@ -168,5 +170,5 @@ def test_an_op_that_is_replaced_is_still_replaced_beside_an_lstm():
 
 
 def test_without_being_asked_for_a_layer_is_a_loop():
-    source = to_float(*built("last step"))
+    source = to_float(*known("last step"))
     assert [op.name for op in read(source.content).ops if op.facts.loop] == ["WHILE"]

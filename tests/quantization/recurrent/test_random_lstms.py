@@ -9,7 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from tests.quantization.recurrent.recurrent_nets import LSTM, by_keras, needs_tflm, on_tflm, snr_db
+from tests.quantization.recurrent.recurrent_nets import (
+    LSTM,
+    READS,
+    by_keras,
+    needs_tflm,
+    on_tflm,
+    snr_db,
+    to_float_once,
+)
 from tfopt.quantization.preparation import prepare
 from tfopt.recipe.export import Export
 from tfopt.tflite.interpreter import Runner
@@ -49,9 +57,10 @@ def build(stack):
 def check(stack, tflm):
     model, samples = build(stack)
     few = {"x": samples["x"][:8]}
+    READS.admit(model)
     expected = by_keras(model, few)
     for mode in ("float32", "int8"):
-        prepared = prepare(model, Export(mode=mode, recurrent="fused"), samples)
+        prepared = prepare(model, Export(mode=mode, recurrent="fused"), samples, convert=to_float_once)
         content = prepared.file
         assert [op.name for op in prepared.source.ops].count(LSTM) == sum(2 if merged else 1 for _, merged in stack[0])
         outputs = [next(iter(Runner(content)(few).values()))]

@@ -7,7 +7,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
-from tests.quantization.recurrent.recurrent_nets import LSTM, STEPS, built, chain, needs_tflm
+from tests.quantization.recurrent.recurrent_nets import LSTM, READS, STEPS, built, chain, needs_tflm, to_float_once
 from tfopt.errors import RecipeError
 from tfopt.quantization.conversion import KEEPS_STATE, convert_with_notes
 from tfopt.quantization.preparation import prepare
@@ -27,13 +27,16 @@ FLOATS = [name for name, mode in MODES.items() if not mode.static]
 
 @functools.cache
 def model_of(name):
-    return built(STACKS[name]())
+    model, samples = built(STACKS[name]())
+    READS.admit(model)
+    return model, samples
 
 
 @functools.cache
 def converted(name, target="litert", mode="int8", **settings):
     model, samples = model_of(name)
-    return convert_with_notes(model, Export(mode=mode, target=target, slim=False, **settings), samples, "metric")
+    export = Export(mode=mode, target=target, slim=False, **settings)
+    return convert_with_notes(model, export, samples, "metric", to_float_once)
 
 
 def route(name, target="litert", mode="int8", **settings):

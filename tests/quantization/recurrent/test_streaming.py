@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tests.quantization.recurrent.recurrent_nets import STEPS, built, chain, needs_tflm, on_tflm, snr_db
+from tests.quantization.recurrent.recurrent_nets import (
+    READS,
+    STEPS,
+    built,
+    chain,
+    known,
+    needs_tflm,
+    on_tflm,
+    snr_db,
+    to_float_once,
+)
 from tfopt.deployment.file_usage import usage
 from tfopt.deployment.snippet import snippet
 from tfopt.errors import ConversionError, ModelError, RecipeError
@@ -27,6 +37,7 @@ PIECES = 4
 FIXED = r"could not be run on a whole sequence.*: LiteRT does not take a longer sequence: .*RESHAPE.*Leave stateful out"
 
 
+@functools.cache
 def remembering(name):
     """A model whose layers forget little, so that a state from before shows; and samples."""
     model, samples = built(NETS[name](STEPS))
@@ -34,6 +45,7 @@ def remembering(name):
         bias = layer.cell.bias.numpy()
         bias[layer.units : 2 * layer.units] = 4
         layer.cell.bias.assign(bias)
+    READS.admit(model)
     return model, samples
 
 
@@ -44,7 +56,7 @@ def streamed(name, mode):
     longer = NETS[name](PIECES * STEPS)
     longer.set_weights(model.get_weights())
     export = Export(mode=mode, stateful=True)
-    return model, samples, longer, convert_with_notes(model, export, samples, "metric")
+    return model, samples, longer, convert_with_notes(model, export, samples, "metric", to_float_once)
 
 
 @pytest.mark.parametrize("mode", ["float32", "int8"])
@@ -65,7 +77,7 @@ def test_pieces_give_what_keras_gives_for_the_whole_sequence(name, mode):
 @needs_tflm
 def test_tflm_keeps_the_state_too():
     model, samples = remembering("last step")
-    conversion = convert_with_notes(model, Export(stateful=True, target="tflm"), samples, "metric")
+    conversion = convert_with_notes(model, Export(stateful=True, target="tflm"), samples, "metric", to_float_once)
     assert any(note.endswith("and the same on tflm") for note in conversion.notes)
     few = {name: values[:PIECES] for name, values in samples.items()}
     [kept] = microcontrollers.run(conversion.content, few, keeps_state=True).outputs.values()
@@ -126,10 +138,15 @@ def test_settings_that_keep_no_state_are_refused(settings, reason):
         Export(stateful=True, **settings)
 
 
+@functools.cache
+def whole():
+    """The file of a model that takes a whole sequence to a run."""
+    model, samples = known("last step")
+    return convert_with_notes(model, Export(recurrent="fused"), samples, "metric", to_float_once).content
+
+
 def test_a_whole_sequence_to_a_run_is_told_to_be_reset():
-    model, samples = built("last step")
-    content = convert_with_notes(model, Export(recurrent="fused"), samples, "metric").content
-    found = usage(content)
+    found = usage(whole())
     assert (found.stateful, found.streams, found.resets) == (True, False, True)
 
 
@@ -143,8 +160,7 @@ def test_a_whole_sequence_to_a_run_is_told_to_be_reset():
     ],
 )
 def test_the_code_around_a_stream_resets_where_a_sequence_begins_and_any_other_before_each_run(language, reset):
-    model, samples = built("last step")
-    found = usage(convert_with_notes(model, Export(recurrent="fused"), samples, "metric").content)
+    found = usage(whole())
     told = [line for line in snippet(found, language).splitlines() if reset in line]
     assert told
     assert not any("carries a sequence on" in line for line in told)

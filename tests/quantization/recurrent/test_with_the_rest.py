@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from tests.quantization.recurrent.recurrent_nets import LSTM, built, by_keras
+from tests.quantization.recurrent.recurrent_nets import LSTM, by_keras, known, to_float_once
 from tfopt.quantization.accuracy_search import AccuracySearch
 from tfopt.quantization.conversion import convert_with_notes
 from tfopt.quantization.layer_report import layer_report
@@ -18,8 +18,8 @@ from tfopt.tflite.interpreter import Runner
 
 @functools.cache
 def prepared():
-    model, samples = built("stacked")
-    return model, samples, prepare(model, Export(recurrent="fused"), samples)
+    model, samples = known("stacked")
+    return model, samples, prepare(model, Export(recurrent="fused"), samples, convert=to_float_once)
 
 
 def test_the_sensitivity_of_a_layer_is_that_of_a_file_with_it_alone_in_integers():
@@ -52,7 +52,7 @@ def test_the_search_keeps_layers_out_of_integers_as_long_as_the_metric_asks_for_
 
 def test_the_report_has_its_weights_and_their_error():
     model, samples, _ = prepared()
-    conversion = convert_with_notes(model, Export(recurrent="fused"), samples, "metric")
+    conversion = convert_with_notes(model, Export(recurrent="fused"), samples, "metric", to_float_once)
     details = {type(one): one for one in layer_report(conversion)}
     own = next(row.after for row in details[WeightsByLayer].rows if row.layer == model.layers[0].name)
     assert own.kernels == sum(np.size(w) for w in model.layers[0].get_weights()[:2])
