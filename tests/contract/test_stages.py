@@ -207,7 +207,7 @@ def to_check(tmp_path_factory):
     model = keras.Sequential([layers.Input((8, 8, 1)), *stack, layers.Softmax()])
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.save(folder / "m.keras")
-    (folder / "r.yaml").write_text("name: r\nmodel: m.keras\ndata: digits\nstages: [verify]\n")
+    (folder / "r.yaml").write_text("name: r\nmodel: m.keras\ndata: digits\nstages: [quantize, verify]\n")
     plan = Plan(Recipe.load(folder / "r.yaml"), folder, Progress())
     return plan.model, plan.context("check", "", folder, {})
 
