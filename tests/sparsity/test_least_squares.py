@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tfopt.sparsity.least_squares import DAMPING, InputMoments, LayerProblem, refitted
+from tfopt.quantization.rounding.problem import DAMPING
+from tfopt.sparsity.least_squares import InputMoments, LayerProblem, refitted
 
 
 @pytest.mark.parametrize("centred", [False, True])

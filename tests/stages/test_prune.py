@@ -28,6 +28,14 @@ def build():
         layers.Dense(32, activation="relu", name="hidden"), Own(name="own"),
         layers.Dense(10, activation="softmax", name="head"),
     ])
+
+
+
+def plain():
+    return keras.Sequential([
+        layers.Input((8, 8, 1)), layers.Conv2D(8, 3, activation="relu", name="conv"), layers.Flatten(),
+        layers.Dense(32, activation="relu", name="hidden"), layers.Dense(10, activation="softmax", name="head"),
+    ])
 """
 
 
@@ -172,6 +180,7 @@ def test_one_shot_without_training_and_as_the_start_of_one(recipe):
             once % ("gpt", "method: sparsegpt, epochs: 0"),
             once % ("smallest", "epochs: 0"),
             once % ("more", "method: sparsegpt, epochs: 1"),
+            build="plain",
         )
     )
     dense, gpt, smallest, more = (made[name] for name in ("train", "gpt", "smallest", "more"))

@@ -114,7 +114,7 @@ class IncrementalForward:
 
     def _run(self, number: int, values: dict[int, Value], eager: bool = False) -> None:
         step = self._steps[number]
-        values.update(step(values, eager))
+        values.update(step.eagerly(values) if eager else step(values))
         for slot in {*step.takes.values(), *step.gives}:
             if self._last.get(slot, 0) <= number:
                 del values[slot]
@@ -137,9 +137,15 @@ class GraphStep:
         self.variables = frozenset(id(variable) for variable in own)
         self._compiled = tf.function(functools.partial(self._call))  # TensorFlow takes one code for one function
 
-    def __call__(self, values: Mapping[int, Value], eager: bool = False) -> dict[int, Value]:
-        """Runs the op: from values by slot to outputs by slot; `eager` in Python, whose values can be looked at."""
-        run = self._call if eager else self._compiled
+    def __call__(self, values: Mapping[int, Value]) -> dict[int, Value]:
+        """Runs the op: from values by slot to outputs by slot."""
+        return self._outputs(self._compiled, values)
+
+    def eagerly(self, values: Mapping[int, Value]) -> dict[int, Value]:
+        """Runs the op in Python, so that the values within can be looked at."""
+        return self._outputs(self._call, values)
+
+    def _outputs(self, run: Any, values: Mapping[int, Value]) -> dict[int, Value]:
         tensors, masks = run(*zip(*(values[slot] for slot in self.takes.values()), strict=True))
         return dict(zip(self.gives, zip(tensors, masks, strict=True), strict=True))
 

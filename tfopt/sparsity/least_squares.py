@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Damping, as a share of the mean of the Hessian's diagonal (Frantar and Alistarh, arXiv:2301.00774).
-DAMPING = 0.01
-# Added to it, so that inputs that are always 0 leave an invertible matrix.
-_LEAST = 1e-12
+from tfopt.quantization.rounding.problem import Moments, least_squares
 
 
 @dataclass(frozen=True)
@@ -66,10 +63,9 @@ class InputMoments:
         if centred:
             before, after = self.means()
             gram, cross = gram - np.outer(after, after), cross - np.outer(before, after)
-        damping = DAMPING * np.trace(gram) / len(gram) + _LEAST
-        hessian = gram + damping * np.eye(len(gram))
-        target = np.linalg.solve(hessian, cross.T @ weights + damping * weights)
-        return LayerProblem(weights, target, hessian, run)
+        moments = Moments(gram[None], cross[None], *(mean[None] for mean in self.means()))
+        [target], [hessian] = least_squares(weights.T[None], moments)
+        return LayerProblem(weights, target.T, hessian, run)
 
 
 def refitted(problem: LayerProblem, keep: np.ndarray) -> np.ndarray:
