@@ -73,4 +73,4 @@ def test_clipped_scales_have_the_least_error_that_a_fine_search_finds():
 
 def test_a_channel_of_zeros_keeps_its_scale():
     scales = np.full((1, 1, 1), 0.5)
-    assert least_error_scales(np.zeros((1, 1, 3)), scales, np.zeros_like(scales), -8, 7) == 0.15
+    assert least_error_scales(np.zeros((1, 1, 3)), scales, np.zeros_like(scales), -8, 7) == 0.5

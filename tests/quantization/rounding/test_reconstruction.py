@@ -110,15 +110,31 @@ def networks(draw):
     return model
 
 
-@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(
+ASKED = (
     networks(),
     st.sampled_from(["int4", "int8"]),
     st.sampled_from(MEAN),
     st.booleans(),
     st.sampled_from(["none", "mse"]),
 )
+RANDOM = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
+
+
+@settings(max_examples=2, **RANDOM)
+@given(*ASKED)
 def test_every_integer_is_the_one_that_was_chosen(model, mode, rounding, correct, clipping):
+    check_integers_of(model, mode, rounding, correct, clipping)
+
+
+@pytest.mark.slow
+@settings(max_examples=15, **RANDOM)
+@given(*ASKED)
+def test_every_integer_of_many_nets_is_the_one_that_was_chosen(model, mode, rounding, correct, clipping):
+    check_integers_of(model, mode, rounding, correct, clipping)
+
+
+def check_integers_of(model, mode, rounding, correct, clipping):
+    """Holds the file of a net against the kernels that were chosen, before any check of its own."""
     chosen = {}
     own = reconstruction.with_constants
 

@@ -28,4 +28,4 @@ def least_error_scales(weights: np.ndarray, largest: np.ndarray, least: np.ndarr
         now = np.square(rounded - weights).sum(-1, keepdims=True)
         better = now < error
         best, error = np.where(better, scales, best), np.where(better, now, error)
-    return best
+    return np.where((weights != 0).any(-1, keepdims=True), best, largest)

@@ -128,7 +128,9 @@ def _same(outputs: Sequence[np.ndarray], ends: Sequence[np.ndarray], count: int)
     for many, alone in zip(outputs, ends, strict=True):
         if many.shape != (count, *alone.shape[2:]) or alone.shape[1] != 1:
             return False
-        if not np.allclose(many[[0, -1]], alone[:, 0], rtol=1e-4, atol=1e-5 * max(float(np.abs(alone).max()), 1e-6)):
+        found, expected = many[[0, -1]].astype(np.float64), alone[:, 0].astype(np.float64)
+        largest = np.abs(expected[np.isfinite(expected)]).max(initial=1e-6)
+        if not np.allclose(found, expected, rtol=1e-4, atol=1e-5 * largest, equal_nan=True):
             return False
     return True
 
