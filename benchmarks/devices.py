@@ -4,8 +4,7 @@
     lenet_5      LeNet-5 as Caffe has it, on 20,000 images of MNIST
     ds_cnn       MLPerf Tiny's DS-CNN on spoken digits (ten cepstral coefficients)
     autoencoder  640-128-128-128-128-8-128-128-128-128-640, without BatchNormalization, on a generated task of known
-                 structure (tasks.manifold); its metric is the area under the ROC curve of anomalies, and the two small
-                 kernels at its bottleneck share no values
+                 structure (tasks.manifold); its metric is the area under the ROC curve of anomalies
 
 Each net is trained once, and from there in each way for as many epochs: dense, zeros, 16 values to a kernel, both, half
 of the channels, and two of every four weights. Kernels with zeros alone have one scale each, the others what
@@ -54,7 +53,6 @@ class Net:
         sparsity: The fraction of zeros.
         training: More settings of the training.
         pruning: More settings of the pruning to that sparsity.
-        free: Layers whose kernels have as many values as they like.
     """
 
     about: str
@@ -68,18 +66,13 @@ class Net:
     sparsity: float = 0.8
     training: dict = field(default_factory=dict)
     pruning: dict = field(default_factory=dict)
-    free: tuple[str, ...] = ()
 
 
 def autoencoder():
     """MLPerf Tiny's layers without its BatchNormalizations, and a bottleneck that is linear."""
     x = inputs = layers.Input((640,))
-    for _ in range(4):
-        x = layers.Dense(128, activation="relu")(x)
-    x = layers.Dense(8, name="bottleneck")(x)
-    x = layers.Dense(128, activation="relu", name="after_bottleneck")(x)
-    for _ in range(3):
-        x = layers.Dense(128, activation="relu")(x)
+    for units in (128, 128, 128, 128, 8, 128, 128, 128, 128):
+        x = layers.Dense(units, activation=None if units == 8 else "relu")(x)
     return keras.Model(inputs, layers.Dense(640)(x))
 
 
@@ -111,7 +104,6 @@ NETS = {
         loss="mse",
         sparsity=0.77,
         pruning={"allocation": "erk", "end": 0.5},
-        free=("bottleneck", "after_bottleneck"),
     ),
 }
 RATIOS = (
@@ -142,7 +134,7 @@ def recipe(name, net):
     first = {"epochs": net.epochs[0], "batch_size": net.batch_size, "optimizer": falling(net.rate[0])}
     shared = {"epochs": net.epochs[1], "batch_size": net.batch_size, "optimizer": falling(net.rate[1])}
     zeros = tfopt.Prune(name="k-zeros", after="train", sparsity=net.sparsity, **net.pruning, **shared)
-    values = {"clusters": VALUES, "skip": net.free, **shared}
+    values = {"clusters": VALUES, **shared}
     return tfopt.Recipe(
         name=name,
         model=net.build,
