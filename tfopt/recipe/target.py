@@ -10,6 +10,7 @@ import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tfopt.errors import InputError
@@ -146,6 +147,14 @@ class Target:
             raise ValueError(f"target {self.name} has no tool that tells what a file costs")
         self.check_installed()
         return self.cost(content, export)
+
+    def own_file(self, beside: Path) -> Path:
+        """Where the target's own file lies beside a `.tflite`, if there is one."""
+        return beside.with_name(f"{beside.stem}.{self.suffix or self.name}.tflite")
+
+    def makes_file(self, export: Export) -> bool:
+        """Whether a conversion may make a file of the target's own; a target that decodes does where that is asked."""
+        return self.cost is not None and bool(self.suffix) and (export.decode is not None or not self.decodes)
 
     def stored_size(self, content: bytes, export: Export) -> float:
         """The bytes that a finished file takes there, of the figure `size`; its own where the target has no such.

@@ -37,9 +37,7 @@ class TargetCost:
 
     def own_file(self, beside: Path) -> Path | None:
         """Where the target's own file lies beside a `.tflite`; None where it takes that itself."""
-        if self.cost.content is None:
-            return None
-        return beside.with_name(f"{beside.stem}.{self.target.suffix or self.target.name}.tflite")
+        return None if self.cost.content is None else self.target.own_file(beside)
 
     def write(self, beside: Path, folder: Path | None = None) -> DeviceFile:
         """Writes the target's own file beside a `.tflite`, where there is one.

@@ -68,7 +68,7 @@ TFLM = Target(
     about="LiteRT for Microcontrollers",
     runs=lambda mode: not mode.quantizes or (mode.static and mode.weights == "int8"),
     refusals=_refusals,
-    runs_op=lambda op, precision: precision != "int4" or "tflm" not in facts_of(op).no_int4_on,
+    runs_op=lambda op, precision: facts_of(op).runs_on("tflm", precision),
     measure=_measure,
     stream=lambda content, samples: microcontrollers.run(content, samples, keeps_state=True).outputs,
     cost=_cost,

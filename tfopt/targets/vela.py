@@ -26,6 +26,8 @@ from tfopt.targets.memo import Memo, UnfinishedError
 PACKAGE, DISTRIBUTION, MODULE = "ethosu", "ethos-u-vela", "ethosu.vela"
 # Seconds of the processor's time that Vela may take for a file; large ones take minutes.
 CPU_SECONDS = 1800
+# What the ops of `no_int4_on` have in common there.
+NO_INT4 = "takes no kernels of 4 bits: Vela crashes on them"
 _CONFIGS = "Arm/vela.ini"
 _NUMBERED = re.compile(r"t(\d+)(?!\d)")
 # Such as "Warning (supported operators) operator: NEG, ofm: 't12'", and a line with the reason after it.
@@ -127,9 +129,7 @@ def _check(content: bytes, hardware: Hardware) -> None:
     from tfopt.tflite.file import read
 
     if any(tensor.dtype == "INT4" for tensor in read(content).tensors):
-        raise ConversionError(
-            f"target {hardware.accelerator} takes no kernels of 4 bits: Vela crashes on them. Take mode int8."
-        )
+        raise ConversionError(f"target {hardware.accelerator} {NO_INT4}. Take mode int8.")
 
 
 def _refusal(log: str, code: int, hardware: Hardware) -> str:
