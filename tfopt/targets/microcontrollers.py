@@ -159,8 +159,6 @@ def _child(
     content: bytes, feeds: Mapping[int, np.ndarray], asked: Sequence[str]
 ) -> tuple[dict[int, np.ndarray], dict[str, Any]]:
     """The raw outputs by index, and what else there is in a `Run`, from a child process that may crash."""
-    # The process forks to try arenas.
-    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory(prefix="tfopt-") as folder:
         file, samples, results = (Path(folder, name) for name in ("model.tflite", "samples.npz", "outputs.npz"))
         file.write_bytes(content)
@@ -168,7 +166,8 @@ def _child(
         finished = subprocesses.run(
             tflm_process.__name__,
             [str(file), str(samples), str(results), *asked],
-            **one_thread,
+            OPENBLAS_NUM_THREADS="1",  # it forks to try arenas
+            OMP_NUM_THREADS="1",
         )
         if finished.returncode:
             ended = UnfinishedError if finished.returncode < 0 else ConversionError
