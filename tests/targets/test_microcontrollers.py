@@ -15,8 +15,10 @@ from tfopt import subprocesses
 from tfopt.errors import ConversionError, DataError, InputError, ModelError
 from tfopt.output_capture import captured
 from tfopt.quantization import convert
+from tfopt.recipe.export import Export
 from tfopt.targets import microcontrollers, tflm_process
 from tfopt.targets.memo import Memo
+from tfopt.targets.target_cost import device_file
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import parse, read
 from tfopt.tflite.flatbuffer import pack, with_signature
@@ -327,6 +329,9 @@ def test_a_refused_file_and_a_known_arena_are_not_looked_for_again(files, monkey
         with pytest.raises(ConversionError, match="Hybrid models"):
             microcontrollers.arena_bytes(files["dynamic"])
     assert len(asked) == 3
+    told = device_file(files["float32"], Export(target="tflm")).figures
+    assert told["arena_bytes"] > needed
+    assert asked[3:] == [[]]  # one run for what is measured and for what it costs
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and ties of processes are Linux's")
