@@ -34,11 +34,11 @@ def tflm(content, x, decodings=None):
         decodings: Settings, by what the table calls them, of files with kernels that are decoded, whose outputs have to
             be those of the plain one.
     """
-    plain = microcontrollers.run(content, x[:SHOWN])
+    plain = microcontrollers.run(content, x[:SHOWN], timed=True)
     found = _named("TFLM", content, plain)
     for words, settings in (decodings or {}).items():
         small = decoded(content, settings).content
-        run = plain if small == content else microcontrollers.run(small, x[:SHOWN])
+        run = plain if small == content else microcontrollers.run(small, x[:SHOWN], timed=True)
         if not all(np.array_equal(plain.outputs[name], run.outputs[name]) for name in plain.outputs):
             raise AssertionError("the file with decoded kernels computes something else")
         found |= _named(words, small, run)

@@ -500,7 +500,6 @@ EXAMPLES = [
             {"flash_bytes": 8104.0, "arena_bytes": 1456.0, "microseconds": 4.0},
             {"flash_bytes": 3456.0, "arena_bytes": 7872.0, "microseconds": 32.0},
             "0.dev1",
-            ("TFLM's op TFLM_DECODE",),
         ),
         {
             "kernels": [
@@ -524,7 +523,6 @@ EXAMPLES = [
             "plain": {"flash_bytes": 8104.0, "arena_bytes": 1456.0, "microseconds": 4.0},
             "decoded": {"flash_bytes": 3456.0, "arena_bytes": 7872.0, "microseconds": 32.0},
             "version": "0.dev1",
-            "needs": ["TFLM's op TFLM_DECODE"],
         },
     ),
 ]

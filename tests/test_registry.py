@@ -62,6 +62,11 @@ def test_every_module_of_the_package_is_looked_through_when_the_registry_is_firs
     assert registry.walked
 
 
+def test_entries_in_a_tuple_are_found_and_other_tuples_are_none(package):
+    name = package(one='SEVERAL = tuple(Entry(n) for n in "ab")\nMIXED = (Entry("c"), 1)\nNONE = ()')
+    assert list(Registry(name, Entry)) == ["a", "b"]
+
+
 def test_an_entry_that_a_module_imports_from_another_counts_once(package):
     name = package(one='ONE = Entry("one")', two="from some_entries.one import ONE")
     assert list(Registry(name, Entry)) == ["one"]

@@ -17,8 +17,8 @@ E = TypeVar("E")
 class Registry(Mapping[str, E], Generic[E]):
     """The entries of one kind by name.
 
-    A new entry is a new module in the package: every instance of the kind in it is found. Modules are imported when the
-    registry is first looked at, and not before.
+    A new entry is a new module in the package: every instance of the kind in it is found, also in a tuple of nothing
+    else. Modules are imported when the registry is first looked at, and not before.
 
     Args:
         package: The package to walk, such as `tfopt.sparsity.allocations`.
@@ -54,8 +54,14 @@ class Registry(Mapping[str, E], Generic[E]):
         return isinstance(value, self.kind)
 
     def entries_of(self, module: ModuleType) -> list[E]:
-        """The entries in a module."""
-        return [value for value in vars(module).values() if self.is_entry(value, module)]
+        """The entries in a module: single ones, and those of tuples of nothing else."""
+        found: list[E] = []
+        for value in vars(module).values():
+            if self.is_entry(value, module):
+                found.append(value)
+            elif isinstance(value, tuple) and value and all(self.is_entry(one, module) for one in value):
+                found += value
+        return found
 
     def _entries(self) -> dict[str, E]:
         if self._found is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -12,12 +13,37 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+# Asks for what Linux does with a process whose parent ends, limits its time, and becomes the command.
+_TIED = """
+import os, sys
+parent, seconds = int(sys.argv[1]), int(sys.argv[2])
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 9)
+    os.getppid() == parent or os._exit(1)
+if seconds:
+    import resource
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds if hard < 0 else min(seconds, hard), hard))
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
 
-def run(module: str, arguments: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m module arguments`, where tfopt is found as it was found here; what it prints is kept."""
+
+def run(
+    module: str, arguments: Sequence[str], *, cpu_seconds: int = 0, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m module arguments`, where tfopt is found as it was found here; what it prints is kept.
+
+    Args:
+        module: The module.
+        arguments: Its arguments.
+        cpu_seconds: Seconds of the processor's time after which `SIGXCPU` ends it, where there are such limits; 0 for
+            no limit.
+        **environment: Variables of its environment besides those of this process.
+    """
     found = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        tied_to_this_process([sys.executable, "-m", module, *arguments], cpu_seconds),
         capture_output=True,
         text=True,
         errors="replace",
@@ -26,18 +52,30 @@ def run(module: str, arguments: Sequence[str], **environment: str) -> subprocess
     )
 
 
-def tied_to_this_process(command: Sequence[str]) -> list[str]:
+def tied_to_this_process(command: Sequence[str], cpu_seconds: int = 0) -> list[str]:
     """A command that Linux kills when the process that starts it is killed; elsewhere it would run on.
 
     The command asks for that itself: Python code between fork and exec may abort where other threads hold locks.
+
+    Args:
+        command: The command.
+        cpu_seconds: Seconds of the processor's time that it may take, where there are such limits; 0 for no limit.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" and (not cpu_seconds or sys.platform == "win32"):
         return list(command)
-    asks = (
-        "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "  # PR_SET_PDEATHSIG of prctl(2), SIGKILL
-        "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execvp(sys.argv[2], sys.argv[2:])"
-    )
-    return [sys.executable, "-I", "-S", "-c", asks, str(os.getpid()), *command]
+    return [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), str(cpu_seconds), *command]
+
+
+def end_with_parent(parent: int) -> None:
+    """Ends this process, a fork, when its parent ends, however that does; where there is no Linux it runs on.
+
+    Args:
+        parent: Number of the process that forked it, which may have ended already.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of prctl(2)
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def killing_signal(code: int) -> str | None:

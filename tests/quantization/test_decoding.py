@@ -12,6 +12,7 @@ from tfopt.quantization.conversion import convert_with_notes
 from tfopt.recipe.details.decoding import DecodedKernels
 from tfopt.recipe.details.device_files import DeviceFiles
 from tfopt.recipe.export import Export
+from tfopt.report.decoding import decoding_sentences
 from tfopt.report.quantization import conversion_record
 from tfopt.stages.device_record import device_details
 from tfopt.targets.decoding.decoded_file import decoded
@@ -52,8 +53,10 @@ def test_each_kernel_has_its_layer_and_its_coding(made):
     assert wide.coding
     assert wide.stored_bytes < wide.bytes
     assert (head.layer, head.coding, head.stored_bytes) == ("head", "", head.bytes)
-    assert any("AddDecode()" in need for need in made.on_target.decoding.needs)
-    assert any("equal in every bit" in need for need in made.on_target.decoding.needs)
+    said = decoding_sentences(made.on_target.decoding)
+    assert any("AddDecode()" in line for line in said)
+    assert any("equal in every bit" in line for line in said)
+    assert any(line.startswith(f"Needs the coding {wide.coding}: ") for line in said)
 
 
 def test_the_decoded_file_is_written_beside_the_file(made, tmp_path):

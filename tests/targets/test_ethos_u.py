@@ -1,8 +1,10 @@
 """Files compiled by Vela: its estimates against what is known of a net in closed form, and what is refused."""
 
+import configparser
 import hashlib
 import importlib.util
 from importlib import metadata
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -124,6 +126,29 @@ def test_without_vela_nothing_is_computed(samples, monkeypatch, one_line):
     with pytest.raises(InputError) as caught:
         TARGETS[NAME].check_installed()
     assert one_line(caught).endswith("pip install 'tfopt[ethos-u]'.")
+
+
+@needs_vela
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_memories_are_those_that_velas_own_configuration_has_for_a_system(family):
+    """Constants are read, so that flash will do for them; activations are written too, which flash is not."""
+    configuration = configparser.ConfigParser()
+    [package] = importlib.util.find_spec("ethosu").submodule_search_locations
+    assert configuration.read(Path(package, "config_files/Arm/vela.ini"))
+    for system, memories in family.systems.items():
+        ports = configuration[f"System_Config.{system}"]
+        assert system.replace("_", "-").lower().startswith(f"{family.name}-")
+        for name in memories:
+            mode = configuration[f"Memory_Mode.{name}"]
+            mode = configuration[mode["inherit"]] if "inherit" in mode else mode
+            arena, constants = (ports[f"{mode[area]}_port".lower()] for area in ("arena_mem_area", "const_mem_area"))
+            assert arena in ("Sram", "Dram")
+            assert constants in ("Sram", "Dram", "OffChipFlash")
+
+
+def test_each_accelerator_is_a_target_in_the_order_of_its_family():
+    found = [name for name in TARGETS if name.startswith("ethos-u")]
+    assert found == [f"{family.name}-{macs}" for family in FAMILIES for macs in family.macs]
 
 
 @pytest.mark.slow

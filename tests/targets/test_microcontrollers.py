@@ -2,6 +2,7 @@ import importlib.util
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,10 +11,14 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 
+from tfopt import subprocesses
 from tfopt.errors import ConversionError, DataError, InputError, ModelError
 from tfopt.output_capture import captured
 from tfopt.quantization import convert
-from tfopt.targets import microcontrollers
+from tfopt.recipe.export import Export
+from tfopt.targets import microcontrollers, tflm_process
+from tfopt.targets.memo import Memo
+from tfopt.targets.target_cost import device_file
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import parse, read
 from tfopt.tflite.flatbuffer import pack, with_signature
@@ -189,7 +194,7 @@ def test_the_arena_is_positive_and_grows_with_the_model(files):
     small = microcontrollers.run(files["int8"], x).arena_bytes
     large = microcontrollers.run(convert(network(32), "int8", samples()), x).arena_bytes
     assert 6 * 6 * 8 < small < large
-    assert small % microcontrollers.ARENA_ALIGNMENT == 0
+    assert small % tflm_process.ARENA_ALIGNMENT == 0
     assert small < microcontrollers.run(files["float32"], x).arena_bytes
 
 
@@ -206,7 +211,7 @@ runtime.Interpreter.from_bytes({files[mode]!r}, arena_size={arena_bytes}).invoke
         return subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
     assert fits(needed)
-    assert not fits(needed - microcontrollers.ARENA_ALIGNMENT)
+    assert not fits(needed - tflm_process.ARENA_ALIGNMENT)
 
 
 @needs_tflm
@@ -228,7 +233,7 @@ def test_the_search_finds_the_smallest_arena_above_what_was_recorded(least, take
         asked.append(arena_bytes)
         return arena_bytes >= least
 
-    found = microcontrollers._smallest(runs, taken, 1 << 21)
+    found = tflm_process._smallest(runs, taken, 1 << 21)
     assert found == max(least, taken // 16 * 16 - 16)
     assert all(size % 16 == 0 for size in asked)
     assert len(asked) < 40
@@ -284,16 +289,71 @@ def test_a_process_that_dies_is_one_line(files, tmp_path, monkeypatch, capfd, en
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.fixture
+def fresh_arenas(monkeypatch):
+    """No arena is known from earlier runs."""
+    monkeypatch.setattr(microcontrollers, "_ARENAS", Memo(lambda arena: 1))
+
+
 @needs_tflm
-def test_a_file_that_never_ends_is_one_line(files, tmp_path, monkeypatch):
-    """A stand-in for the package, which uses up the time that it is given."""
-    limit = "import os, resource, signal\nif resource.getrlimit(resource.RLIMIT_CPU)[0] == 300:\n"
+def test_a_file_that_never_ends_is_one_line_and_may_be_tried_again(files, tmp_path, monkeypatch, fresh_arenas):
+    """A stand-in for the package, which ends as one does that has used up its time."""
     (tmp_path / "tflite_micro").mkdir()
-    (tmp_path / "tflite_micro" / "__init__.py").write_text(f"{limit}    os.kill(os.getpid(), signal.SIGXCPU)\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(ConversionError, match=r"does not come to an end within 300 s.*recurrent: fused") as caught:
-        microcontrollers.run(files["int8"], samples(1))
-    one_line(caught)
+    end = "import os, signal\nos.kill(os.getpid(), signal.SIGXCPU)\n"
+    (tmp_path / "tflite_micro" / "__init__.py").write_text(end)
+    with monkeypatch.context() as patched:
+        patched.setenv("PYTHONPATH", str(tmp_path))
+        limit = f"takes longer than {tflm_process.CPU_SECONDS} s .* for one batch .* too slow for this machine"
+        with pytest.raises(ConversionError, match=limit) as caught:
+            microcontrollers.arena_bytes(files["int8"])
+        assert "recurrent" not in one_line(caught)
+    assert microcontrollers.arena_bytes(files["int8"]) > 0
+
+
+@needs_tflm
+def test_a_refused_file_and_a_known_arena_are_not_looked_for_again(files, monkeypatch, fresh_arenas):
+    asked = []
+    run = subprocesses.run
+
+    def counted(module, arguments, **rest):
+        asked.append(arguments[3:])
+        return run(module, arguments, **rest)
+
+    monkeypatch.setattr(subprocesses, "run", counted)
+    needed = microcontrollers.run(files["int8"], samples(1)).arena_bytes
+    timed = microcontrollers.run(files["int8"], samples(2), timed=True)
+    assert timed.arena_bytes == microcontrollers.arena_bytes(files["int8"]) == needed
+    assert timed.microseconds > 0
+    assert asked == [[], ["--time", f"--arena={needed}"]]
+    for _ in range(2):
+        with pytest.raises(ConversionError, match="Hybrid models"):
+            microcontrollers.arena_bytes(files["dynamic"])
+    assert len(asked) == 3
+    told = device_file(files["float32"], Export(target="tflm")).figures
+    assert told["arena_bytes"] > needed
+    assert asked[3:] == [[]]  # one run for what is measured and for what it costs
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits and ties of processes are Linux's")
+def test_what_never_ends_in_an_arena_that_is_tried_is_ended():
+    code = "from tfopt.targets.tflm_process import _survives\nprint(_survives(lambda: [0 for _ in iter(int, 1)], 0.5))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits and ties of processes are Linux's")
+def test_forks_end_with_the_process_that_tries_arenas():
+    code = """
+import os, time
+from tfopt.targets.tflm_process import _survives
+_survives(lambda: (os.write(1, b"%d\\n" % os.getpid()), time.sleep(600)), 600)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    fork = Path("/proc", parent.stdout.readline().strip(), "stat")
+    parent.kill()
+    parent.wait()
+    # The fork holds the pipe: the end of what it writes is its end.
+    assert parent.stdout.read() == ""
+    assert not fork.exists() or fork.read_text().rpartition(")")[2].split()[0] in "ZX"
 
 
 def test_a_missing_package_is_one_line_with_the_command(files, monkeypatch):
@@ -330,10 +390,10 @@ def test_the_process_loads_neither_tensorflow_nor_litert(files, tmp_path, python
     code = f"""
 import sys
 import numpy as np
-from tfopt.targets import microcontrollers
+from tfopt.targets import tflm_process
 folder = {str(tmp_path)!r}
 np.savez(folder + "/x.npz", **{{"0": np.zeros((2, 12, 12, 2), np.int8)}})
-microcontrollers.main([folder + "/m.tflite", folder + "/x.npz", folder + "/y.npz"])
+tflm_process.main([folder + "/m.tflite", folder + "/x.npz", folder + "/y.npz"])
 print(np.load(folder + "/y.npz")["0"].shape)
 print(sorted({{"tensorflow", "keras", "ai_edge_litert", "litert_quantizer"}} & set(sys.modules)))
 """

@@ -1,10 +1,14 @@
 """What is read of Vela's tables and log, and what is handed to it."""
 
+import sys
+
 import pytest
 
 from tests.quantization import zoo
+from tfopt.errors import ConversionError
 from tfopt.quantization import convert
 from tfopt.targets import vela
+from tfopt.targets.memo import Memo
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import read
 
@@ -97,3 +101,51 @@ def test_a_file_with_names_and_one_without_are_the_same_to_vela(pair):
     tensors = flatbuffer.view(named).subgraphs[0].tensors
     assert [tensor.name.decode() for tensor in tensors] == [f"t{number}" for number in range(len(tensors))]
     assert [op.name for op in read(named).ops] == [op.name for op in read(pair[0]).ops]
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """Puts a module in the place of Vela's, and counts the times that it is run."""
+    counts = tmp_path / "counts"
+
+    def put(code):
+        package = tmp_path / "ethosu" / "vela"
+        package.mkdir(parents=True)
+        (tmp_path / "ethosu/__init__.py").write_text("")
+        (package / "__init__.py").write_text("")
+        (package / "__main__.py").write_text(f"open({str(counts)!r}, 'a').write('x')\n{code}")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.setattr(vela, "_COMPILED", Memo(lambda made: len(made.content)))
+        return lambda: len(counts.read_text())
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "runs"),
+    [
+        ("raise SystemExit('Error: no such memory')", "does not compile the file for ethos-u55-128: no such memory", 1),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGFPE)", r"crashed \(SIGFPE\)", 2),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGXCPU)",
+            f"takes longer than {vela.CPU_SECONDS} s of computing",
+            2,
+        ),
+    ],
+    ids=["refused", "crashed", "too long"],
+)
+def test_a_refusal_is_asked_for_once_and_an_accident_again(pair, stand_in, code, words, runs, one_line):
+    count = stand_in(code)
+    for _ in range(2):
+        with pytest.raises(ConversionError, match=words) as caught:
+            vela.compiled(pair[1], HARDWARE)
+        one_line(caught)
+    assert count() == runs
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such limits")
+def test_vela_has_a_limit_of_time(pair, stand_in, monkeypatch):
+    stand_in("while True: pass")
+    monkeypatch.setattr(vela, "CPU_SECONDS", 1)
+    with pytest.raises(ConversionError, match="takes longer than 1 s of computing for the file for ethos-u55-128"):
+        vela.compiled(pair[1], HARDWARE)

@@ -60,8 +60,7 @@ def own_file(export: Export, file: Path) -> Path | None:
     from tfopt.recipe.target import TARGETS
 
     target = TARGETS[export.target]
-    made = target.suffix and (export.decode is not None or not target.decodes)
-    return file.with_name(f"{file.stem}.{target.suffix}.tflite") if made else None
+    return target.own_file(file) if target.makes_file(export) else None
 
 
 def device_lines(converted: Conversion, file: Path) -> list[str]:

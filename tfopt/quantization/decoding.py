@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from tfopt.quantization.float_conversion import FloatModel
-from tfopt.recipe.decode import CODINGS, Decode
+from tfopt.recipe.decode import Decode
 from tfopt.recipe.details.decoding import DecodedKernel, DecodedKernels
-from tfopt.targets.decoding.proof import Proof, decode
-from tfopt.targets.decoding.stored_kernels import StoredKernel
+from tfopt.targets.decoding.proof import decode
 from tfopt.targets.microcontrollers import Run
 from tfopt.tflite.file import FileSummary
 
@@ -48,7 +47,7 @@ def decoded_kernels(
             )
         )
     plain, decoded = _figures(len(content), proof.before), _figures(len(file.content), proof.after)
-    return DecodedKernels(tuple(rows), plain, decoded, proof.after.version, tuple(_needs(proof)))
+    return DecodedKernels(tuple(rows), plain, decoded, proof.after.version)
 
 
 def _places(source: FloatModel, summary: FileSummary) -> dict[tuple[int, int], str]:
@@ -69,15 +68,3 @@ def _places(source: FloatModel, summary: FileSummary) -> dict[tuple[int, int], s
 
 def _figures(size: int, run: Run) -> dict[str, float]:
     return {"flash_bytes": float(size), "arena_bytes": float(run.arena_bytes), "microseconds": run.microseconds}
-
-
-def _needs(proof: Proof) -> Iterator[str]:
-    """What the firmware has to have for a decoded file."""
-    kernels: Mapping[StoredKernel, object] = proof.file.chosen
-    if not kernels:
-        return
-    yield "TFLM's op TFLM_DECODE: AddDecode() of the MicroMutableOpResolver registers it"
-    for name in dict.fromkeys(encoded.coding for encoded in proof.file.chosen.values()):
-        yield f"the coding {name}: {CODINGS[name].since}"
-    yield f"the outputs were equal in every bit with tflite-micro {proof.after.version}"
-    yield "the file lies at a multiple of 16 bytes in flash: alignas(16)"

@@ -115,7 +115,7 @@ def supports(op: Op, mode: str, precision: str, per_tensor: bool = False) -> boo
     if precision == "float":
         return True
     if op.facts.recurrent and not op.graph:
-        return precision == "int8" and _mode(mode).activation_bits != 16
+        return precision == "int8" and _mode(mode).fuses
     if op.graph or op.name not in _OPERATIONS or stay_in_float([op]):
         return False
     if precision == "int4" and not (op.kernels and _four_bits(op, mode)):

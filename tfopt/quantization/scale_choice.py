@@ -68,4 +68,4 @@ def _size(prepared: PreparedModel) -> float:
     """The size of the file on its target, by the target's own tool."""
     export, target = prepared.export, TARGETS[prepared.export.target]
     content = flatbuffer.slim(prepared.file) if export.slim else flatbuffer.pack(flatbuffer.parse(prepared.file))
-    return target.costs(content, export).figures.get(target.size, float(len(content)))
+    return target.stored_size(content, export)

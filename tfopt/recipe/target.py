@@ -10,6 +10,7 @@ import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tfopt.errors import InputError
@@ -38,6 +39,8 @@ class Target:
         highest_precision: Precision of layers that lose too much in 8 bits.
         measure: Runs a file on samples by input name on the target's own runtime; None where there is none.
         cost: What a finished file costs there, by the target's own tool and without samples; None where there is none.
+        stored: The figure `size` of a finished file where that is told without the others, which take longer; None
+            where it is not.
         options: What `{name: {option: value}}` chooses: the values of each option, its default first.
         figures: Format of measured values in a report, such as `RAM: {:,.0f} B`, by metric name.
         source: Where the figures of `cost` come from, such as `Vela's estimate`; it stands wherever they do.
@@ -71,6 +74,7 @@ class Target:
     highest_precision: Precision = "float"
     measure: Callable[[bytes, Mapping[str, np.ndarray]], Measurement] | None = None
     cost: Callable[[bytes, Export], DeviceCost] | None = None
+    stored: Callable[[bytes, Export], float] | None = None
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     figures: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
@@ -143,6 +147,26 @@ class Target:
             raise ValueError(f"target {self.name} has no tool that tells what a file costs")
         self.check_installed()
         return self.cost(content, export)
+
+    def own_file(self, beside: Path) -> Path:
+        """Where the target's own file lies beside a `.tflite`, if there is one."""
+        return beside.with_name(f"{beside.stem}.{self.suffix or self.name}.tflite")
+
+    def makes_file(self, export: Export) -> bool:
+        """Whether a conversion may make a file of the target's own; a target that decodes does where that is asked."""
+        return self.cost is not None and bool(self.suffix) and (export.decode is not None or not self.decodes)
+
+    def stored_size(self, content: bytes, export: Export) -> float:
+        """The bytes that a finished file takes there, of the figure `size`; its own where the target has no such.
+
+        Raises:
+            InputError: The target's tool is not installed.
+            ConversionError: The target cannot take the file.
+        """
+        if self.stored is not None:
+            return self.stored(content, export)
+        figures = self.costs(content, export).figures if self.cost is not None else {}
+        return figures.get(self.size, float(len(content)))
 
     def wrong_options(self, given: Mapping[str, str]) -> Iterator[str]:
         """What is wrong with options written to the target, sentences without a full stop."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from tfopt.recipe.decode import CODINGS
 from tfopt.recipe.details.decoding import DecodedKernel, DecodedKernels
 from tfopt.report.units import bytes_, duration
+from tfopt.tflite.ops import DECODE, facts_of
 
 DECODED = ("layer", "op", "bytes", "stored", "coding")
 
@@ -27,5 +31,15 @@ def decoding_sentences(found: DecodedKernels) -> list[str]:
         f"Flash: {flash[0]:,.0f} → {bytes_(flash[1])}, {1 - flash[1] / flash[0]:.0%} saved",
         f"Tensor arena: {arena[0]:,.0f} → {bytes_(arena[1])}, {bytes_(arena[1] - arena[0])} added",
         f"Time of a run: {took} → {takes}, {added} added; medians on this machine, with TFLM's portable kernels",
-        *(f"Needs {need}" for need in found.needs),
+        f"Outputs are equal in every bit with tflite-micro {found.version}",
+        *(f"Needs {need}" for need in needs(found)),
     ]
+
+
+def needs(found: DecodedKernels) -> Iterator[str]:
+    """What the firmware has to have for a file with decoded kernels."""
+    yield f"TFLM's op {DECODE}: {facts_of(DECODE).micro}() of the MicroMutableOpResolver registers it"
+    for name in dict.fromkeys(row.coding for row in found.kernels if row.coding):
+        if name in CODINGS:
+            yield f"the coding {name}: {CODINGS[name].since}"
+    yield "the file at a multiple of 16 bytes in flash: alignas(16)"

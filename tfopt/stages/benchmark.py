@@ -159,15 +159,15 @@ def _on_target(file: Artifact, export: Export, context: Context) -> tuple[FileOn
     figures: dict[str, float] = {}
     notes: tuple[str, ...] = ()
     try:
-        if target.cost is not None:
-            found = cost_of(content, target, export)
-            figures, notes = dict(found.cost.figures), found.cost.notes
-            left = sum(bool(layer.on_cpu) for layer in found.layers)
-            figures |= {"cpu_operators": float(left)} if left else {}
         if target.measure is not None:
             given = by_name(context.data.test.few(COMPARED).x)
             samples = given if "" not in given else dict.fromkeys(read(content).inputs, given[""])
-            figures |= measure_on_target(target, content, samples)
+            figures = measure_on_target(target, content, samples)
+        if target.cost is not None:  # after the run, which it knows
+            found = cost_of(content, target, export)
+            figures, notes = {**found.cost.figures, **figures}, found.cost.notes
+            left = sum(bool(layer.on_cpu) for layer in found.layers)
+            figures |= {"cpu_operators": float(left)} if left else {}
     except TfoptError as error:
         reason, _, _ = str(error).partition(". ")
         reason = reason.removeprefix(f"target {target.name} ").rstrip(".")

@@ -15,6 +15,7 @@ from tfopt.recipe.export import Export
 from tfopt.recipe.target import Target
 from tfopt.targets import vela
 from tfopt.targets.ethos_u_weights import encoded_bytes
+from tfopt.tflite.ops import facts_of
 
 SOURCE = "Vela's estimate"
 FIGURES = {
@@ -26,7 +27,10 @@ FIGURES = {
     "sram_bytes": "SRAM {:,.0f} B",
     "dram_bytes": "DRAM {:,.0f} B",
 }
-# Memory modes: of systems with flash; and of those with DRAM, which may hold activations too.
+# Memory modes by what a system has at its second port, as Vela's Arm/vela.ini states it, whose modes are of no family.
+# Flash is read alone, which Shared_Sram assumes ("the non-SRAM memory is assumed to be read-only"); Dedicated_Sram has
+# the activations there too ("assumed to be read-writeable"), which takes DRAM: Vela refuses it with flash. Sram_Only
+# uses the first port alone, which is SRAM in all systems.
 _FLASH = ("Shared_Sram", "Sram_Only")
 
 
@@ -103,7 +107,7 @@ def _target(family: Family, macs: int, rank: int) -> Target:
         if export.batch == "any":
             yield f"target {name} takes no inputs that are resized. Give batch a number"
         if any(rule.to == "int4" for rule in export.rules):
-            yield f"target {name} takes no kernels of 4 bits: Vela crashes on them. Let the rule lead to int8"
+            yield f"target {name} {vela.NO_INT4}. Let the rule lead to int8"
         if options.get("cpu") == "allow":
             return
         if export.io == "float32":
@@ -125,7 +129,7 @@ def _target(family: Family, macs: int, rank: int) -> Target:
         about=f"Arm {family.name.replace('ethos-u', 'Ethos-U')}-{macs} NPU, by the compiler Vela",
         runs=lambda mode: mode.static and mode.weights == "int8",
         refusals=refusals,
-        runs_op=lambda op, precision: precision != "int4",
+        runs_op=lambda op, precision: facts_of(op).runs_on("ethos-u", precision),
         highest_precision="int16",
         cost=cost,
         options={"system": tuple(family.systems), "memory": family.memories, "cpu": ("refuse", "allow")},
@@ -145,17 +149,7 @@ def _target(family: Family, macs: int, rank: int) -> Target:
     )
 
 
-_ALL = [(family, macs) for family in FAMILIES for macs in family.macs]
-(
-    ETHOS_U55_32,
-    ETHOS_U55_64,
-    ETHOS_U55_128,
-    ETHOS_U55_256,
-    ETHOS_U65_256,
-    ETHOS_U65_512,
-    ETHOS_U85_128,
-    ETHOS_U85_256,
-    ETHOS_U85_512,
-    ETHOS_U85_1024,
-    ETHOS_U85_2048,
-) = (_target(family, macs, 40 + place) for place, (family, macs) in enumerate(_ALL))
+TARGETS_OF_FAMILIES = tuple(
+    _target(family, macs, rank)
+    for rank, (family, macs) in enumerate(((family, macs) for family in FAMILIES for macs in family.macs), 40)
+)

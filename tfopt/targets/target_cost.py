@@ -37,9 +37,7 @@ class TargetCost:
 
     def own_file(self, beside: Path) -> Path | None:
         """Where the target's own file lies beside a `.tflite`; None where it takes that itself."""
-        if self.cost.content is None:
-            return None
-        return beside.with_name(f"{beside.stem}.{self.target.suffix or self.target.name}.tflite")
+        return None if self.cost.content is None else self.target.own_file(beside)
 
     def write(self, beside: Path, folder: Path | None = None) -> DeviceFile:
         """Writes the target's own file beside a `.tflite`, where there is one.
@@ -103,12 +101,12 @@ def device_file(content: bytes, export: Export, samples: Mapping[str, np.ndarray
     target.check_installed()
     if target.cost is None and target.measure is None:
         raise InputError(f"target {target.name} tells nothing of a file. Take one of {either(_telling())}.")
-    found = DeviceFile(target.name, "", "", 0, version=target.version)
+    found, measured = DeviceFile(target.name, "", "", 0, version=target.version), dict[str, float]()
+    if target.measure is not None:  # before the cost, which knows what a run has told
+        measured = target.measure(content, zeros(content) if samples is None else samples).figures
     if target.cost is not None:
         found = cost_of(content, target, export, _names_in(content)).record()
-    if target.measure is not None:
-        measured = target.measure(content, zeros(content) if samples is None else samples)
-        found = replace(found, figures={**found.figures, **measured.figures})
+    found = replace(found, figures={**found.figures, **measured})
     left = ", ".join(layer.layer for layer in found.layers if layer.on_cpu)
     return replace(found, notes=(*found.notes, f"left to the CPU: {left}")) if left else found
 

@@ -27,6 +27,12 @@ def _measure(content: bytes, samples: Mapping[str, np.ndarray]) -> Measurement:
     return Measurement(found.outputs, {"arena_bytes": float(found.arena_bytes)})
 
 
+def _stored(content: bytes, export: Export) -> float:
+    from tfopt.targets.decoding.decoded_file import flash_bytes
+
+    return float(len(content) if export.decode is None else flash_bytes(content, export.decode))
+
+
 def _cost(content: bytes, export: Export) -> DeviceCost:
     """Flash and arena of the file as it is flashed: with decoded kernels where that is asked for and pays."""
     from tfopt.targets.decoding.decoded_file import decoded
@@ -62,10 +68,11 @@ TFLM = Target(
     about="LiteRT for Microcontrollers",
     runs=lambda mode: not mode.quantizes or (mode.static and mode.weights == "int8"),
     refusals=_refusals,
-    runs_op=lambda op, precision: precision != "int4" or "tflm" not in facts_of(op).no_int4_on,
+    runs_op=lambda op, precision: facts_of(op).runs_on("tflm", precision),
     measure=_measure,
     stream=lambda content, samples: microcontrollers.run(content, samples, keeps_state=True).outputs,
     cost=_cost,
+    stored=_stored,
     figures={
         "arena_bytes": "Tensor arena on microcontrollers: {:,.0f} B",
         "flash_bytes": "flash for the model: {:,.0f} B",

@@ -10,20 +10,24 @@ References:
 from __future__ import annotations
 
 import csv
-import functools
+import hashlib
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from tfopt import subprocesses
 from tfopt.errors import ConversionError
 from tfopt.recipe.device_cost import OperatorCost
+from tfopt.targets.memo import Memo, UnfinishedError
 
 PACKAGE, DISTRIBUTION, MODULE = "ethosu", "ethos-u-vela", "ethosu.vela"
-# Compilations that are kept, as a file is checked, converted, measured and compared.
-KEPT = 16
+# Seconds of the processor's time that Vela may take for a file; large ones take minutes.
+CPU_SECONDS = 1800
+# What the ops of `no_int4_on` have in common there.
+NO_INT4 = "takes no kernels of 4 bits: Vela crashes on them"
 _CONFIGS = "Arm/vela.ini"
 _NUMBERED = re.compile(r"t(\d+)(?!\d)")
 # Such as "Warning (supported operators) operator: NEG, ofm: 't12'", and a line with the reason after it.
@@ -58,11 +62,14 @@ class Compilation:
     """
 
     content: bytes = field(repr=False)
-    figures: dict[str, float]
+    figures: Mapping[str, float]
     operators: tuple[OperatorCost, ...]
 
 
-@functools.lru_cache(maxsize=KEPT)
+# A file is checked, converted, measured and compared.
+_COMPILED: Memo[Compilation] = Memo(lambda made: len(made.content))
+
+
 def compiled(content: bytes, hardware: Hardware) -> Compilation:
     """Compiles a file, once in a process for the same file and hardware.
 
@@ -74,6 +81,11 @@ def compiled(content: bytes, hardware: Hardware) -> Compilation:
         ModelError: The content is not a TFLite file.
         ConversionError: Vela refuses the file or crashes on it, or its accelerator would run none of it.
     """
+    digest = hashlib.sha256(content).digest()
+    return _COMPILED.of((digest, hardware), lambda: _compile(content, hardware))
+
+
+def _compile(content: bytes, hardware: Hardware) -> Compilation:
     _check(content, hardware)
     with tempfile.TemporaryDirectory(prefix="tfopt-") as folder:
         file = Path(folder, "model.tflite")
@@ -83,21 +95,22 @@ def compiled(content: bytes, hardware: Hardware) -> Compilation:
             *("--system-config", hardware.system, "--memory-mode", hardware.memory),
             *("--output-dir", folder, "--verbose-performance", "--show-cpu-operations"),
         ]
-        finished = subprocesses.run(MODULE, arguments)
+        finished = subprocesses.run(MODULE, arguments, cpu_seconds=CPU_SECONDS)
         made = Path(folder, "model_vela.tflite")
         if finished.returncode or not made.is_file():
-            raise ConversionError(_refusal(finished.stderr or finished.stdout, finished.returncode, hardware))
+            ended = UnfinishedError if finished.returncode < 0 else ConversionError
+            raise ended(_refusal(finished.stderr or finished.stdout, finished.returncode, hardware))
         summary = next(_rows(Path(folder), "*_summary_*.csv"))
         operators = operator_costs(_rows(Path(folder), "*_per-layer.csv"), reasons(finished.stdout))
-        found = Compilation(made.read_bytes(), {}, tuple(operators))
+        compiled_file = made.read_bytes()
     if not float(summary["cycles_npu"]):
         why = next((f": {one.on_cpu}" for one in operators if one.on_cpu), "")
         raise ConversionError(
             f"target {hardware.accelerator} would run nothing of the file, and the CPU all of it{why}. "
             "Take mode int8 or int16x8."
         )
-    found.figures.update(_figures(summary, len(found.content)))
-    return found
+    figures = MappingProxyType(_figures(summary, len(compiled_file)))
+    return Compilation(compiled_file, figures, tuple(operators))
 
 
 def numbered(content: bytes) -> bytes:
@@ -116,14 +129,18 @@ def _check(content: bytes, hardware: Hardware) -> None:
     from tfopt.tflite.file import read
 
     if any(tensor.dtype == "INT4" for tensor in read(content).tensors):
-        raise ConversionError(
-            f"target {hardware.accelerator} takes no kernels of 4 bits: Vela crashes on them. Take mode int8."
-        )
+        raise ConversionError(f"target {hardware.accelerator} {NO_INT4}. Take mode int8.")
 
 
 def _refusal(log: str, code: int, hardware: Hardware) -> str:
     """What Vela said before it ended, in one line."""
-    if name := subprocesses.killing_signal(code):
+    name = subprocesses.killing_signal(code)
+    if name == "SIGXCPU":
+        return (
+            f"Vela takes longer than {CPU_SECONDS} s of computing for the file for {hardware.accelerator}. Take a "
+            "smaller model, or another target."
+        )
+    if name:
         return f"Vela crashed ({name}) on the file for {hardware.accelerator}. Take another mode or other layers."
     lines = [line.strip() for line in log.splitlines() if line.strip()] or ["it gave no reason"]
     said = next((line for line in reversed(lines) if "rror" in line), lines[-1])

@@ -62,7 +62,7 @@ class OpFacts:
         nonzero: The number of an input at whose 0 it has no finite value or no finite gradient.
         int4: Modes in which litert-quantizer writes its kernel in 4 bits: `any`, or `float` for those without static
             integer activations.
-        no_int4_on: Targets whose implementation of the op takes no kernel in 4 bits.
+        no_int4_on: Targets, or families of them, whose implementation of the op takes no kernel in 4 bits.
         decodes: The numbers of the inputs that hold a kernel which, for TFLM, may also be the output of another op.
 
     References:
@@ -111,6 +111,10 @@ class OpFacts:
         words = (part.capitalize() for part in self.name.split("_"))
         return f"Add{_RESOLVER_NAMES.get(self.name) or re.sub('(?<=[0-9])d', 'D', ''.join(words))}"
 
+    def runs_on(self, target: str, precision: str) -> bool:
+        """Whether a target, or a family of them, runs it with a kernel of a precision such as `int4`."""
+        return precision != "int4" or target not in self.no_int4_on
+
     @property
     def loop(self) -> bool:
         """Whether it runs a subgraph over and over."""
@@ -147,6 +151,8 @@ def facts_of(name: str) -> OpFacts:
     return OPS.get(name) or OpFacts(name)
 
 
+# TFLM's op that decodes kernels, whose encoded bytes lie at multiples of 16.
+DECODE = "TFLM_DECODE"
 # The op of a whole LSTM.
 LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 LSTM_INPUTS = RecurrentInputs((1, 2, 3, 4), (5, 6, 7, 8), (12, 13, 14, 15), (18, 19), 24)
@@ -160,6 +166,7 @@ _ROWS = (
         keras_axes=(-1,),
         windows="window",
         int4="any",
+        no_int4_on=("ethos-u",),
         decodes=(1,),
     ),
     OpFacts(
@@ -178,7 +185,7 @@ _ROWS = (
         kernel_axis=0,
         windows="row",
         int4="any",
-        no_int4_on=("tflm",),
+        no_int4_on=("tflm", "ethos-u"),
         decodes=(1,),
     ),
     # The first input is the shape of the output.
@@ -188,7 +195,9 @@ _ROWS = (
     OpFacts("CONV_3D_TRANSPOSE", data_kernel_bias=(2, 1, 3), kernel_axis=3, keras_axes=(-2,)),
     # A kernel alone.
     OpFacts("BATCH_MATMUL", kernel_axis=1),
-    OpFacts("EMBEDDING_LOOKUP", kernel_axis=0, keras_axes=(0,), looks_up=True, int4="float", no_int4_on=("tflm",)),
+    OpFacts(
+        "EMBEDDING_LOOKUP", kernel_axis=0, keras_axes=(0,), looks_up=True, int4="float", no_int4_on=("tflm", "ethos-u")
+    ),
     OpFacts("GATHER", kernel_axis=0, keras_axes=(0,), looks_up=True, moves_data=True),
     # A whole layer.
     OpFacts(LSTM, recurrent=LSTM_INPUTS),

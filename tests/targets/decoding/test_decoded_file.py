@@ -11,6 +11,7 @@ from tfopt.targets.decoding import stored_kernels, writer
 from tfopt.targets.decoding.decoded_file import decoded, flash_bytes, least
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import read
+from tfopt.tflite.ops import DECODE
 
 OPS = ["CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"]
 
@@ -95,7 +96,7 @@ def variable(tensor):
 def test_a_kernel_that_is_something_else_too_or_has_an_odd_form_stays(plain, change):
     content = changed(plain, change)
     assert len(found(content)) == len(found(plain)) - 1
-    assert [name for name in ops(decoded(content).content) if name != writer.OP] == ops(plain)
+    assert [name for name in ops(decoded(content).content) if name != DECODE] == ops(plain)
 
 
 def test_two_tensors_of_one_buffer_and_of_two_forms_stay(plain):
@@ -111,11 +112,11 @@ def test_two_tensors_of_one_buffer_and_of_two_forms_stay(plain):
 
 def test_an_op_decodes_before_each_op_that_reads_the_kernel(plain):
     names = ops(decoded(plain).content)
-    assert names.count(writer.OP) == len(decoded(plain).chosen) + 1  # one kernel has two readers
+    assert names.count(DECODE) == len(decoded(plain).chosen) + 1  # one kernel has two readers
     for at, name in enumerate(names):
-        if name == writer.OP:
+        if name == DECODE:
             assert names[at + 1] in OPS
-    assert [name for name in names if name != writer.OP] == ops(plain)
+    assert [name for name in names if name != DECODE] == ops(plain)
 
 
 def test_what_is_encoded_is_the_kernel_and_all_else_stays(plain):

@@ -9,13 +9,14 @@ from tfopt.deployment.kit.c_names import comment_text
 from tfopt.deployment.kit.model import End, KitModel
 from tfopt.deployment.snippets.cpp import C_TYPES
 from tfopt.deployment.words import wrapped
-from tfopt.tflite.ops import facts_of
+from tfopt.tflite.ops import DECODE, facts_of
 
 # What a build of TFLM needs for custom ops.
 _NEEDS = {
-    "TFLM_DECODE": "TFLM_DECODE decodes kernels into the arena. It is a young op: a TFLM that has it has AddDecode().",
+    DECODE: f"{DECODE} decodes kernels into the arena. It is a young op: a TFLM that has it has "
+    f"{facts_of(DECODE).micro}().",
     "ethos-u": "ethos-u is the part for the NPU: build TFLM with CO_PROCESSOR=ethos_u and link Arm's driver. Without "
-    "them AddEthosU() registers nothing, and setup fails.",
+    f"them {facts_of('ethos-u').micro}() registers nothing, and setup fails.",
 }
 
 _OPS = Template("""\

@@ -38,7 +38,6 @@ class DecodedKernels(Detail):
         plain: `flash_bytes`, `arena_bytes` and `microseconds` (median of a run) of the plain file.
         decoded: The same of the decoded file.
         version: Version of tflite-micro.
-        needs: What the firmware's TFLM has to have, sentences without a full stop.
     """
 
     name: ClassVar[str] = "decoded_kernels"
@@ -47,7 +46,6 @@ class DecodedKernels(Detail):
     plain: dict[str, float]
     decoded: dict[str, float]
     version: str
-    needs: tuple[str, ...] = ()
 
     @property
     def smaller(self) -> bool:

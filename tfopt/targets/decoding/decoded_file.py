@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from tfopt.recipe.decode import CODINGS, Decode
 from tfopt.targets.decoding import stored_kernels, writer
 from tfopt.targets.decoding.kernel import Encoded, Kernel
 from tfopt.targets.decoding.stored_kernels import StoredKernel
-from tfopt.tflite import flatbuffer
+from tfopt.targets.memo import Memo
 from tfopt.tflite.file import parse
 
 # Bytes by which the graph of a file grows for a kernel that is decoded, about; whether one that saves about so much is
@@ -56,10 +56,15 @@ def decoded(content: bytes, settings: Decode | None = None) -> DecodedFile:
     Raises:
         ModelError: The content is not a TFLite file.
     """
-    return _decoded(content, settings or Decode())
+    settings = settings or Decode()
+    digest = hashlib.sha256(content).digest()
+    return _DECODED.of((digest, settings), lambda: _decoded(content, settings))
 
 
-@functools.lru_cache(maxsize=flatbuffer.KEPT)
+# Kernels are kept with the files.
+_DECODED: Memo[DecodedFile] = Memo(lambda file: 2 * file.plain_bytes + len(file.content))
+
+
 def _decoded(content: bytes, settings: Decode) -> DecodedFile:
     content, model = parse(content)
     kept: dict[StoredKernel, str] = {}

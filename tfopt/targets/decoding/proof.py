@@ -54,10 +54,10 @@ def decode(
     """
     content = load(source)
     file = decoded(content, settings)
-    before = microcontrollers.run(content, samples)
+    before = microcontrollers.run(content, samples, timed=True)
     if not file.chosen:
         return Proof(file, before, before)
-    after = microcontrollers.run(file.content, samples)
+    after = microcontrollers.run(file.content, samples, timed=True)
     for name, expected in before.outputs.items():
         if not np.array_equal(expected, after.outputs[name], equal_nan=True):
             raise ConversionError(

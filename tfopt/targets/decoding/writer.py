@@ -19,8 +19,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tfopt.targets.decoding.kernel import Encoded
 from tfopt.targets.decoding.stored_kernels import StoredKernel
 from tfopt.tflite import flatbuffer
-
-OP = "TFLM_DECODE"
+from tfopt.tflite.ops import DECODE
 
 
 def write(content: bytes, chosen: Mapping[StoredKernel, Encoded]) -> bytes:
@@ -36,7 +35,7 @@ def write(content: bytes, chosen: Mapping[StoredKernel, Encoded]) -> bytes:
     model = flatbuffer.parse(content)
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
-    code.customCode, code.version = OP.encode(), 1
+    code.customCode, code.version = DECODE.encode(), 1
     model.operatorCodes.append(code)
     writer = _Writer(model, {encoded.data: kernel.buffer for kernel, encoded in chosen.items()})
     for number, graph in enumerate(model.subgraphs):
