@@ -7,7 +7,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
-from tests.quantization.recurrent.recurrent_nets import LSTM, READS, STEPS, built, chain, needs_tflm, to_float_once
+from tests.quantization.recurrent.recurrent_nets import LSTM, READS, STEPS, built, chain, to_float_once
 from tfopt.errors import RecipeError
 from tfopt.quantization.conversion import KEEPS_STATE, convert_with_notes
 from tfopt.quantization.preparation import prepare
@@ -55,18 +55,17 @@ def route(name, target="litert", mode="int8", **settings):
         (("lstm", "litert", "int16x8"), {"steps"}),
         (("lstm", "int_only", "int8"), {"fused"}),
         (("long lstm", "litert", "int8"), {"fused"}),
-        (("lstm and gru", "litert", "int8"), {"steps"}),
-        (("lstm and gru", "litert", "float32"), {"loop"}),
     ],
 )
 def test_without_being_asked_the_form_is_the_best_for_the_target(settings, forms):
     assert route(*settings)[0] == forms
 
 
-@needs_tflm
 @pytest.mark.parametrize("mode", ["int8", "float32"])
 def test_for_microcontrollers_an_lstm_is_one_op(mode):
-    assert route("lstm", "tflm", mode)[0] == {"fused"}
+    model, samples = model_of("lstm")
+    prepared = unroll_if_better(prepare(model, Export(mode=mode, target="tflm"), samples, convert=to_float_once))
+    assert (len(prepared.fused), prepared.loops) == (1, ())
 
 
 def called_twice(content, x):
@@ -84,31 +83,27 @@ def called_twice(content, x):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_default_file_gives_the_same_at_every_call(mode):
-    conversion = converted("lstm", mode=mode)
+    conversion = converted("lstm", "litert", mode)
     first, second = called_twice(conversion.content, 50 * np.ones((1, STEPS, 3)))
     assert np.array_equal(first, second)
     assert KEEPS_STATE not in conversion.warnings
 
 
-@pytest.mark.parametrize("name", ["long lstm", "lstm"])
-def test_a_file_that_does_not_says_so_in_a_warning(name):
-    """An LSTM of many steps is one op by default; one of few is where that is asked for."""
-    settings = {} if name == "long lstm" else {"mode": "float32", "recurrent": "fused"}
-    conversion = converted(name, **settings)
-    first, second = called_twice(conversion.content, np.ones((1, *model_of(name)[0].input_shape[1:])))
+def test_a_file_that_does_not_says_so_in_a_warning():
+    conversion = converted("lstm", "litert", "float32", recurrent="fused")
+    first, second = called_twice(conversion.content, np.ones((1, STEPS, 3)))
     assert not np.array_equal(first, second)
     assert KEEPS_STATE in conversion.warnings
+    assert KEEPS_STATE in converted("long lstm", "litert", "int8").warnings  # by default
 
 
 @pytest.mark.parametrize(
     ("recurrent", "mode", "forms"),
     [
         ("fused", "int8", {"fused"}),
-        ("unrolled", "int8", {"steps"}),
         ("loop", "int8", {"loop"}),
         ("fused", "float32", {"fused"}),
         ("unrolled", "float32", {"steps"}),
-        ("loop", "float32", {"loop"}),
     ],
 )
 def test_a_form_that_is_asked_for_is_taken(recurrent, mode, forms):
@@ -140,8 +135,8 @@ def test_the_older_word_still_says_it():
 def test_the_smallest_file_has_an_lstm_as_one_op():
     model, samples = model_of("lstm")
     stage = Quantize(goal="smallest", max_drop=0.1)
-    assert unroll_if_better(prepare(model, stage, samples)).fused
-    assert not unroll_if_better(prepare(model, Quantize(max_drop=0.1), samples)).fused
+    assert unroll_if_better(prepare(model, stage, samples, convert=to_float_once)).fused
+    assert not unroll_if_better(prepare(model, Quantize(max_drop=0.1), samples, convert=to_float_once)).fused
 
 
 def test_modes_and_targets_say_what_the_choice_is_made_by():

@@ -68,8 +68,8 @@ def check_pieces(content: bytes, samples: Mapping[str, np.ndarray], target: Targ
     except ConversionError as error:
         raise ConversionError(
             "the file could not be run on a whole sequence, which is the proof of stateful: true: "
-            f"{str(error).rstrip('.')}. Layers that fix the number of steps, as Reshape and Flatten do, are a reason. "
-            "Leave stateful out."
+            f"{str(error).rstrip('.')}. Layers that fix the number of steps or look at several, as Reshape, Flatten "
+            "and convolutions do, are a reason. Leave stateful out."
         ) from error
     if not all(_alike(whole[name], values) for name, values in found.items()):
         raise ConversionError(
