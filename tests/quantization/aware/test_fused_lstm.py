@@ -147,6 +147,7 @@ def test_the_file_is_the_model_in_training(name, ranges, rows):
     assert history["accuracy"][-1] > 0.6
 
 
+@pytest.mark.slow
 def test_a_range_that_moves_moves_the_state_of_the_file(rows):
     """The cell's grid in the file follows the training: its reach is that of the trained weights."""
     x, _ = rows

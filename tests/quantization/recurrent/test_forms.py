@@ -71,6 +71,7 @@ def test_a_file_of_every_mode_is_near_keras(mode):
 
 
 @pytest.mark.parametrize("name", NETS)
+@pytest.mark.sample(4)
 def test_every_way_to_use_an_lstm_is_one_op_for_each_call_in_float_and_all_in_integers(name):
     model, samples, conversion = made(name)
     source = conversion.prepared.source
@@ -87,6 +88,7 @@ def test_every_way_to_use_an_lstm_is_one_op_for_each_call_in_float_and_all_in_in
 
 @needs_tflm
 @pytest.mark.parametrize("name", ["both ways, concat", "by time"])
+@pytest.mark.sample(1)
 def test_tflm_gives_what_litert_gives(name):
     model, samples, conversion = made(name)
     few = {key: values[:8] for key, values in samples.items()}
@@ -217,7 +219,8 @@ def sparse(kind):
     return model, samples, convert_with_notes(model, Export(**FORM), samples, "metric")
 
 
-@pytest.mark.parametrize("kind", ["pruned", "clustered", "pruned clustered"])
+@pytest.mark.parametrize("kind", ["pruned clustered", "pruned", "clustered"])
+@pytest.mark.sample(1)
 def test_zeros_stay_zeros_and_values_stay_few(kind):
     model, _, conversion = sparse(kind)
     [(inputs, _, _)] = ops(conversion.content)

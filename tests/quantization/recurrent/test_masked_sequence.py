@@ -39,6 +39,7 @@ def text(name):
 
 
 @pytest.mark.parametrize("name", NETS)
+@pytest.mark.sample(3)
 def test_whatever_the_mask_leaves_out_the_outputs_are_those_of_keras(name):
     model, samples = text(name)
     prepared = prepare(model, Export(mode="float32", recurrent="fused"), samples, convert=to_float_once)
@@ -49,6 +50,7 @@ def test_whatever_the_mask_leaves_out_the_outputs_are_those_of_keras(name):
 
 
 @pytest.mark.parametrize("name", ["last step", "both ways"])
+@pytest.mark.sample(1)
 def test_in_integers_it_is_near_keras(name):
     model, samples = text(name)
     prepared = prepare(model, Export(recurrent="fused"), samples, convert=to_float_once)

@@ -72,7 +72,7 @@ def check(stack, tflm):
                 assert snr_db(expected, found) > 25
 
 
-@settings(max_examples=4, **RUNS)
+@settings(max_examples=2, **RUNS)
 @given(stacks())
 def test_some_random_lstms_are_right(stack):
     check(stack, tflm=False)
@@ -87,7 +87,7 @@ def test_few_random_lstms_are_right_on_tflm(stack):
 
 @pytest.mark.slow
 @needs_tflm
-@settings(max_examples=30, **RUNS)
+@settings(max_examples=10, **RUNS)
 @given(stacks())
 def test_many_random_lstms_are_right_on_tflm(stack):
     check(stack, tflm=True)
