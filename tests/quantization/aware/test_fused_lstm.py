@@ -134,7 +134,7 @@ def test_the_file_is_the_model_in_training(name, ranges, rows):
     x, y = rows
     model = compiled(name)
     aware = quantize_aware(model, "int8", x[:64], recurrent="fused", ranges=ranges)
-    model.fit(x, y, epochs=12, batch_size=32, verbose=0)
+    model.fit(x, y, epochs=8, batch_size=32, verbose=0)
     aware.freeze()
     model.optimizer.learning_rate = 1e-3
     history = model.fit(x, y, epochs=2, batch_size=32, verbose=0).history
