@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -55,13 +57,39 @@ def record(target: Target) -> dict[str, Any]:
 def _show_all(targets: list[Target]) -> None:
     from rich.table import Table
 
-    table = Table("target", "what it is", "modes")
-    table.add_column("measures here", min_width=30)
-    for one in targets:
-        table.add_row(one.name, one.about, ", ".join(one.modes), _measured(one))
+    rows = _families(targets)
+    table = Table()
+    table.add_column("target", min_width=max(len(name) for name, _, _ in rows))
+    table.add_column("modes")
+    table.add_column("measures here")
+    for name, about, one in rows:
+        table.add_row(f"{name}\n{about}", ", ".join(one.modes), _measured(one))
     console = open_console()
     console.print(table, markup=False)
     console.print("All that is known of one: tfopt devices NAME", markup=False, highlight=False)
+
+
+def _families(targets: Sequence[Target]) -> list[tuple[str, str, Target]]:
+    """The rows of the list: name, what it is, and one of the targets.
+
+    Targets whose names differ in the number at their end alone, and nothing else that the list shows, are one row:
+    `ethos-u55-{32,64,128,256}`.
+    """
+
+    def shown(target: Target) -> tuple[str, str, tuple[str, ...], str]:
+        stem, dash, number = target.name.rpartition("-")
+        if not (dash and number.isdigit()):
+            return target.name, target.about, (), ""
+        return stem, target.about.replace(f"-{number}", ""), target.modes, _measured(target)
+
+    rows = []
+    for (stem, about, *_), group in itertools.groupby(targets, shown):
+        members = list(group)
+        numbers = ",".join(one.name.removeprefix(f"{stem}-") for one in members)
+        several = len(members) > 1
+        name, what = (f"{stem}-{{{numbers}}}", about) if several else (members[0].name, members[0].about)
+        rows.append((name, what, members[0]))
+    return rows
 
 
 def _measured(target: Target) -> str:

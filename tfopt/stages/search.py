@@ -15,9 +15,9 @@ from tfopt.recipe.artifact import JOURNAL, Artifact, Format, Skipped, content_ke
 from tfopt.recipe.decode import DecodeSetting
 from tfopt.recipe.details.search import FailedCandidate, SearchObjective, SearchOutcome, TriedCandidate
 from tfopt.recipe.export import Export
-from tfopt.recipe.settings import PROBLEMS, Patterns, on_its_own
+from tfopt.recipe.settings import PROBLEMS, Patterns, either, on_its_own
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
-from tfopt.recipe.target import TARGETS, TargetName, measured_on, options_with_name
+from tfopt.recipe.target import NO_OPTIONS, TARGETS, Options, TargetName, measured_on, options_with_name
 from tfopt.search.pareto import Objective, Point, front, ranked
 from tfopt.stages.cluster import Cluster
 from tfopt.stages.device_record import made_details
@@ -25,7 +25,7 @@ from tfopt.stages.prune import Prune
 from tfopt.stages.prune_channels import PruneChannels
 from tfopt.stages.quantize import Quantize
 from tfopt.stages.scoring import check_drop, check_gate, gated, metrics_of
-from tfopt.stages.search_budget import OF_ANY_FILE, SearchBudget
+from tfopt.stages.search_budget import OF_ANY_FILE, SearchBudget, SizeName, size_names
 from tfopt.stages.search_candidates import CandidateBuilder, shared_training_settings
 from tfopt.stages.subpipeline import told_of
 from tfopt.stages.usage_record import usage_detail
@@ -65,7 +65,7 @@ class Search(Stage):
     {npu_milliseconds: 0.2, sram_bytes: 32 KB}."""
     target: TargetName = "litert"
     """The runtime that the files are made for, as in `quantize`: every candidate is made for it and measured there."""
-    target_options: dict[str, str] = {}
+    target_options: Options = NO_OPTIONS
     """The options of the target, which may as well be written with its name."""
     decode: DecodeSetting = None
     """For target tflm: kernels are decoded at every run, as in `quantize`; flash_bytes is of the decoded file."""
@@ -76,7 +76,7 @@ class Search(Stage):
     """Which file within the limits is best. smallest if max_drop is given, else accurate."""
     metric: str | None = None
     """The metric, if not the first one."""
-    size: Literal["raw", "gzip", "flash", "compiled"] | None = None
+    size: SizeName | None = None
     """Which size is wanted small. raw if `within` has raw_bytes alone, the target's own (flash on tflm, compiled on an
     Ethos-U) if there is such a target and no other size in `within`, else gzip. Zeros and shared values do not make
     a raw file smaller, so with raw they are tried only where they are asked for."""
@@ -151,17 +151,17 @@ class Search(Stage):
                     f"within.{name} is measured on target {measured_on(name)}, not on {target.name}. Write that "
                     "target, or leave it out"
                 )
-        if self.size not in (None, "raw", "gzip") and f"{self.size}_bytes" not in target.figures:
-            raise ValueError(f"size {self.size} is not one of target {target.name}. Write raw or gzip, or the target")
-        try:
-            with on_its_own():
-                self.export()
-        except RecipeError as error:
-            raise PydanticCustomError(PROBLEMS, "wrong target", {"problems": error.problems}) from None
+        if self.size is not None and self.size not in (sizes := size_names([target])):
+            raise ValueError(f"size {self.size} is not one of target {target.name}. Write {either(sizes)}")
+        if sentence := Export.refusal(mode="int8", **self._on_target()):
+            raise ValueError(sentence)
 
     def export(self) -> Export:
         """The settings of every file of the search."""
-        return Export(mode="int8", target=self.target, target_options=self.target_options, decode=self.decode)
+        return Export(mode="int8", **self._on_target())
+
+    def _on_target(self) -> dict[str, Any]:
+        return {"target": self.target, "target_options": self.target_options, "decode": self.decode}
 
     def parts(self) -> list[type[Stage]]:
         """The stages that make candidates."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tfopt.recipe.device_cost import DeviceCost, Measurement
 from tfopt.recipe.export import Export
+from tfopt.recipe.figure import Figure, by_name
 from tfopt.recipe.target import Target
 from tfopt.targets import microcontrollers
 from tfopt.tflite.ops import facts_of
@@ -73,10 +74,12 @@ TFLM = Target(
     stream=lambda content, samples: microcontrollers.run(content, samples, keeps_state=True).outputs,
     cost=_cost,
     stored=_stored,
-    figures={
-        "arena_bytes": "Tensor arena on microcontrollers: {:,.0f} B",
-        "flash_bytes": "flash for the model: {:,.0f} B",
-    },
+    figures=by_name(
+        Figure(
+            "flash_bytes", "flash", "bytes", "size", "The file as it is flashed, of decoded kernels where asked for."
+        ),
+        Figure("arena_bytes", "tensor arena", "bytes", "activations", "The tensor arena."),
+    ),
     package="tflite_micro",
     distribution="tflite-micro",
     extra="tflm",

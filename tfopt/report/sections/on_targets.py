@@ -7,11 +7,8 @@ import math
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.device_files import FilesOnTargets
 from tfopt.report.blocks import Block, Bullets, Heading, Strong, Table, Text
-from tfopt.report.on_device import FIGURES, named, text, title
+from tfopt.report.on_device import known, named, text, title
 from tfopt.report.section import Section
-
-# Figures of a target that have a column.
-SHOWN = ("latency_median_seconds", "npu_milliseconds", "flash_bytes", "compiled_bytes", "arena_bytes", "sram_bytes")
 
 Column = tuple[str, str]
 
@@ -67,10 +64,12 @@ def best_files(artifact: Artifact) -> list[str]:
 def _columns(found: FilesOnTargets) -> list[Column]:
     """Each target with each of its figures that is shown."""
     targets = dict.fromkeys(row.target for row in found.rows)
-    known: set[Column] = {(row.target, name) for row in found.rows for name in row.figures}
-    columns = [(target, name) for target in targets for name in SHOWN if (target, name) in known]
-    bare = [target for target in targets if target not in dict(columns)]
-    return [*columns, *((target, name) for target, name in sorted(known) if target in bare and name in FIGURES)]
+    told: set[Column] = {(row.target, name) for row in found.rows for name in row.figures}
+    figures = known()
+    columns = [(target, name) for target in targets for name in figures if (target, name) in told]
+    shown = [(target, name) for target, name in columns if figures[name].column]
+    bare = [target for target in targets if target not in dict(shown)]
+    return [*shown, *((target, name) for target, name in columns if target in bare)]
 
 
 def _by_target(found: FilesOnTargets) -> dict[str, list[str]]:
