@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 from tfopt.recipe.modes import MODES
 from tfopt.recipe.target import TARGETS
@@ -16,8 +17,18 @@ def test_every_target_is_there_with_what_it_runs(cli):
         assert row["modes"] == [mode for mode in MODES if TARGETS[name].runs(MODES[mode])]
         assert row["measures"] == list(TARGETS[name].figures)
         assert row["refuses"]
+
+
+def test_targets_of_a_family_are_one_row_that_a_narrow_terminal_shows(cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     _, table, _ = cli("devices")
-    assert all(name in table for name in TARGETS)
+    assert max(map(len, table.splitlines())) <= 80
+    found = [line.split("│")[1].strip() for line in table.splitlines() if "│" in line]
+    names = []
+    for stem, numbers in re.findall(r"^([a-z0-9_-]+)(?:\{([0-9,]+)\})?$", "\n".join(found), re.MULTILINE):
+        names += [stem + number for number in numbers.split(",")]
+    assert [name for name in names if name in TARGETS] == list(TARGETS)
+    assert "ethos-u55-{32,64,128,256}" in found
 
 
 def test_a_target_whose_package_is_missing_says_what_to_install(cli, monkeypatch):

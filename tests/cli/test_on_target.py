@@ -69,7 +69,7 @@ def test_convert_and_inspect_say_what_a_file_costs(command, tmp_path):
     (tmp_path / "m.vela.tflite").rename(tmp_path / "compiled.tflite")
     code, out, _ = command(*given, "--target", "ethos-u55-128:cpu=allow")
     assert code == 0
-    assert "on ethos-u55-128 (Vela's estimate): time " in out
+    assert "on ethos-u55-128 (Vela's estimate): NPU time " in out
     assert "m.vela.tflite" in out
 
     code, out, _ = command("inspect", "m.tflite", "--target", "ethos-u55-128", "--json")

@@ -59,7 +59,7 @@ def _show_all(targets: list[Target]) -> None:
 
     rows = _families(targets)
     table = Table()
-    table.add_column("target", min_width=max(len(name) for name, _, _ in rows))
+    table.add_column("target", width=max(len(name) for name, _, _ in rows))
     table.add_column("modes")
     table.add_column("measures here")
     for name, about, one in rows:

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tfopt.recipe.device_cost import DeviceCost, FileAudit, Measurement
-    from tfopt.recipe.export import Export
 
 
 @dataclass(frozen=True)
 class Target:
     """A runtime that a file is made for.
+
+    Settings that its functions take are a `recipe.export.Export`.
 
     Args:
         name: The name in a recipe.
@@ -71,13 +72,13 @@ class Target:
     name: str
     about: str
     runs: Callable[[Mode], bool]
-    refusals: Callable[[Export], Iterator[str]] = lambda export: iter(())
+    refusals: Callable[[Any], Iterator[str]] = lambda export: iter(())
     file_refusals: Callable[[FileAudit], Iterator[str]] = lambda audit: iter(())
     runs_op: Callable[[str, str], bool] = lambda op, precision: True
     highest_precision: Precision = "float"
     measure: Callable[[bytes, Mapping[str, np.ndarray]], Measurement] | None = None
-    cost: Callable[[bytes, Export], DeviceCost] | None = None
-    stored: Callable[[bytes, Export], float] | None = None
+    cost: Callable[[bytes, Any], DeviceCost] | None = None
+    stored: Callable[[bytes, Any], float] | None = None
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
     source: str = ""
@@ -91,7 +92,7 @@ class Target:
     least_snr_db: float = 20.0
     size: str = ""
     time: str = ""
-    coding: Callable[[Export], Callable[[np.ndarray], float] | None] = lambda export: None
+    coding: Callable[[Any], Callable[[np.ndarray], float] | None] = lambda export: None
     channel_step: int = 8
     patterns: tuple[tuple[int, int], ...] = ()
     refuses: str = ""
@@ -134,7 +135,7 @@ class Target:
             way = f"pip install 'tfopt[{self.extra}]'" if self.extra else f"install {self.package}"
             raise InputError(f"target {self.name} needs the package {self.package}: {way}.", ("target",))
 
-    def costs(self, content: bytes, export: Export) -> DeviceCost:
+    def costs(self, content: bytes, export: Any) -> DeviceCost:
         """What a finished file costs there, by the target's own tool.
 
         Args:
@@ -155,11 +156,11 @@ class Target:
         """Where the target's own file lies beside a `.tflite`, if there is one."""
         return beside.with_name(f"{beside.stem}.{self.suffix or self.name}.tflite")
 
-    def makes_file(self, export: Export) -> bool:
+    def makes_file(self, export: Any) -> bool:
         """Whether a conversion may make a file of the target's own; a target that decodes does where that is asked."""
         return self.cost is not None and bool(self.suffix) and (export.decode is not None or not self.decodes)
 
-    def stored_size(self, content: bytes, export: Export) -> float:
+    def stored_size(self, content: bytes, export: Any) -> float:
         """The bytes that a finished file takes there, of the figure `size`; its own where the target has no such.
 
         Raises:

@@ -30,7 +30,10 @@ REASON = 160
 
 
 def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str | Mapping | TargetChoice) else value
+    named = [value] if isinstance(value, str | Mapping | TargetChoice) else value
+    if not isinstance(named, list | tuple) or not named:
+        raise ValueError(f"is a list of targets, such as [litert, tflm, ethos-u55-128]. Received: {value!r}")
+    return named
 
 
 Targets = Annotated[tuple[TargetChoice, ...], BeforeValidator(_listed)]
@@ -52,7 +55,7 @@ class Benchmark(Stage):
     """CPU threads."""
     seconds: float = Field(1.0, gt=0)
     """How long to time each file, after a warm-up."""
-    targets: Targets = Field((TargetChoice(LITERT),), min_length=1, examples=[["litert", "tflm", "ethos-u55-128"]])
+    targets: Targets = Field((LITERT,), validate_default=True, json_schema_extra={"minItems": 1})
     """Where each file is measured, such as [litert, tflm, ethos-u55-128], with options as target has them."""
 
     @field_validator("targets")

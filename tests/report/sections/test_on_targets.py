@@ -27,7 +27,7 @@ def test_the_best_of_each_column_stands_out():
     assert table.headers == (
         "file",
         "litert: median latency",
-        "ethos-u55-128: time",
+        "ethos-u55-128: NPU time",
         "ethos-u55-128: compiled file",
     )
     cells = {row[0]: row[1:] for row in table.rows}
@@ -49,7 +49,7 @@ def test_sources_reasons_and_what_the_cpu_runs_are_said():
 def test_of_two_that_are_as_good_the_next_figure_decides():
     assert best_files(made(ROWS)) == [
         "best on litert: a, median latency 2 µs",
-        "best on ethos-u55-128 (Vela's estimate): b, time 200 µs",
+        "best on ethos-u55-128 (Vela's estimate): b, NPU time 200 µs",
     ]
     assert best_files(made(())) == []
 
