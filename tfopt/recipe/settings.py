@@ -82,7 +82,11 @@ class OneOf:
         """The name itself, if it is one of an entry."""
         if isinstance(value, str) and value in self.registry:
             return value
-        raise PydanticKnownError("literal_error", {"expected": either(map(repr, self.registry))})
+        raise PydanticKnownError("literal_error", {"expected": self.expected(value)})
+
+    def expected(self, value: Any) -> str:
+        """What a wrong value had to be, in a few words."""
+        return either(map(repr, self.registry))
 
 
 def either(words: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ Each is a file of its own in `tfopt.targets`, or an entry point of another packa
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -55,6 +56,7 @@ class Target:
         decodes: Whether its runtime decodes kernels at every run.
         stream: Runs samples by input name, the pieces of one sequence, on the target's own runtime with its state kept,
             and gives the outputs by name; None where there is none.
+        resizes: Whether inputs of an open size, such as images of any height, can be resized there.
         unrolls: Whether a recurrent layer is slower there as one op than in integers as ops for each time step, and in
             float as a loop.
         least_snr_db: Least signal-to-noise ratio of its outputs against LiteRT's, in decibels. Two sets of int8
@@ -88,6 +90,7 @@ class Target:
     suffix: str = ""
     decodes: bool = False
     stream: Callable[[bytes, Mapping[str, np.ndarray]], dict[str, np.ndarray]] | None = None
+    resizes: bool = True
     unrolls: bool = False
     least_snr_db: float = 20.0
     size: str = ""
@@ -185,8 +188,20 @@ class Target:
 TARGETS: Registry[Target] = Registry("tfopt.targets", Target, "tfopt.targets")
 
 
+def similar_targets(word: object) -> list[str]:
+    """The targets that a word may mean: written in another way, those of a family, or the nearest; none of others."""
+    plain = str(word).lower().replace("_", "-")
+    family = [name for name in TARGETS if name == plain or name.startswith(f"{plain}-")]
+    return family or difflib.get_close_matches(plain, TARGETS, n=1)
+
+
 class _TargetName(OneOf):
     """The annotation of a setting that names a target, or names it with its options: `{name: {option: value}}`."""
+
+    def expected(self, value: Any) -> str:
+        """The targets that are meant, or all of them."""
+        near = similar_targets(value)
+        return f"{either(map(repr, near))} or another of: tfopt devices" if near else super().expected(value)
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
         named = super().__get_pydantic_json_schema__(schema, handler)

@@ -74,7 +74,8 @@ def _ordered(figures: Mapping[str, float]) -> list[str]:
 
 def line(file: DeviceFile) -> str:
     """What a file costs on a target, in one line."""
-    return f"on {named(file.target)}: {words(file.figures)}"
+    left = ", without what the CPU runs" if any(layer.on_cpu for layer in file.layers) else ""
+    return f"on {named(file.target)}: {words(file.figures)}{left}"
 
 
 def facts(file: DeviceFile) -> list[Fact]:

@@ -139,7 +139,7 @@ class Benchmark(Stage):
                     continue
                 row, told = _on_target(file, export, context)
                 rows.append(row)
-                notes.update({name: told} if told else {})
+                notes.update({name: tuple(dict.fromkeys((*notes.get(name, ()), *told)))} if told else {})
                 context.progress.step(f"{file.name} on {name}: {row.reason or 'measured'}")
         return FilesOnTargets(tuple(rows), notes)
 
@@ -152,6 +152,8 @@ def _on_target(file: Artifact, export: Export, context: Context) -> tuple[FileOn
     from tfopt.tflite.file import read
 
     target, content = TARGETS[export.target], file.path.read_bytes()
+    # What is flashed of kernels that are decoded, whose outputs are those of the plain file.
+    own = file.device_files.get(target.name) if target.decodes else None
     figures: dict[str, float] = {}
     notes: tuple[str, ...] = ()
     try:
@@ -160,8 +162,9 @@ def _on_target(file: Artifact, export: Export, context: Context) -> tuple[FileOn
             samples = given if "" not in given else dict.fromkeys(read(content).inputs, given[""])
             figures = measure_on_target(target, content, samples)
         if target.cost is not None:  # after the run, which it knows
-            found = cost_of(content, target, export)
-            figures, notes = {**found.cost.figures, **figures}, found.cost.notes
+            found = cost_of(own.read_bytes() if own else content, target, export)
+            figures, notes = {**figures, **found.cost.figures}, found.cost.notes
+            notes += (f"of {file.name} it is {own.name}, whose kernels are decoded",) if own else ()
             left = sum(bool(layer.on_cpu) for layer in found.layers)
             figures |= {"cpu_operators": float(left)} if left else {}
     except (ConversionError, ModelError) as error:

@@ -142,6 +142,7 @@ def _target(family: Family, macs: int, rank: int) -> Target:
         distribution=vela.DISTRIBUTION,
         extra="ethos-u",
         suffix="vela",
+        resizes=False,
         size="compiled_bytes",
         time="npu_milliseconds",
         coding=lambda export: encoded_bytes,
