@@ -52,6 +52,17 @@ def test_a_name_that_is_none_is_one_line_with_the_nearest(cli):
     code, _, error = cli("devices", "ethos-u55-12")
     assert code == 2
     assert error.splitlines() == ["there is no target 'ethos-u55-12'. Did you mean 'ethos-u55-128'?"]
+    family = "there is no target 'Ethos_U65'. Did you mean 'ethos-u65-256' or 'ethos-u65-512'?"
+    code, out, _ = cli("devices", "Ethos_U65", "--json")
+    assert (code, json.loads(out)["error"]) == (2, family)
+
+
+def test_the_options_of_a_target_are_shown_with_their_values(cli):
+    _, shown, _ = cli("devices", "ethos-u55-128")
+    assert "Shared_Sram (if not given) or Sram_Only" in shown
+    assert "--target ethos-u55-128:system=Ethos_U55_Deep_Embedded" in shown
+    found = json.loads(cli("devices", "tflm", "--json")[1])
+    assert (found["options"], found["decodes"], found["refuses_int4"]) == ({}, True, ["FULLY_CONNECTED"])
 
 
 def test_it_loads_no_framework(python):

@@ -254,7 +254,9 @@ def test_distillation_is_from_the_model_that_the_search_starts_from(samples, tmp
         ({"within": {"npu_milliseconds": "1 ms"}, "target": "ethos-u55-128"}, "is a number of milliseconds above 0"),
         ({"max_drop": 0.1, "size": "compiled"}, "size compiled is not one of target litert"),
         ({"max_drop": 0.1, "target": {"ethos-u55-128": {"memory": "Big"}}}, "memory of target ethos-u55-128 is"),
-        ({"max_drop": 0.1, "target": "ethos-u55-12"}, "search.target is"),
+        ({"max_drop": 0.1, "target": "ethos-u55-12"}, "search.target is 'ethos-u55-128', or another"),
+        ({"max_drop": 0.1, "target": "ethos-u55-128", "bits": [4]}, "takes no kernels of 4 bits"),
+        ({"within": {"milliseconds": 1}, "target": "ethos-u55-128"}, "Write npu_milliseconds, the time there"),
     ],
 )
 def test_wrong_settings_are_one_line(settings, message):
