@@ -8,6 +8,7 @@ TfoptError            1  something tfopt could not do
 │   └── DataError     2  ... the data
 ├── TrainingError     1  a loss that is not a number
 ├── ConversionError   1  a model that LiteRT cannot take
+│   └── TargetError   1  ... or that the target refuses
 ├── StorageError      1  a full disk, a folder that cannot be written
 │   └── InUseError    1  ... one that another run holds
 └── GateError         3  every file was made, and one is not accurate enough
@@ -119,6 +120,10 @@ class ConversionError(TfoptError):
 
     options: tuple[tuple[str, str], ...] = ()
     """Settings in the message as a recipe has them, each with the options of the command that say the same."""
+
+
+class TargetError(ConversionError):
+    """A model, or a file of it, that the target of a conversion refuses, whatever the samples."""
 
 
 class StorageError(TfoptError):

@@ -44,15 +44,29 @@ def test_a_target_is_written_with_its_options():
             target_setting(wrong)
 
 
+def test_what_a_target_refuses_is_said_in_options(command, tmp_path):
+    keras.Sequential([layers.Input((4,)), layers.Dense(4, name="head")]).save(tmp_path / "m.keras")
+    np.save(tmp_path / "x.npy", np.zeros((2, 4), np.float32))
+    given = ("convert", "m.keras", "--data", "x.npy", "--target")
+    code, _, error = command(*given, "ethos-u55-128", "--rule", "head=float")
+    assert (code, error.strip()[-51:]) == (2, "or allow the CPU: --target ethos-u55-128:cpu=allow.")
+    code, _, error = command(*given, "ethos_u65")
+    assert (code, error.strip()) == (
+        2,
+        "--target is 'ethos-u65-256', 'ethos-u65-512', or another that `tfopt devices` lists. Received: 'ethos_u65'.",
+    )
+
+
 def test_convert_and_inspect_say_what_a_file_costs(command, tmp_path):
     normalized = [layers.Reshape((36, 4)), layers.LayerNormalization(name="norm")]
-    parts = [layers.Conv2D(4, 3, name="stem"), *normalized, layers.Flatten(), layers.Dense(4, name="head")]
+    parts = [layers.Conv2D(4, 3, name="stem"), layers.ELU(name="elu"), *normalized, layers.Flatten(), layers.Dense(4, name="head")]
     keras.Sequential([layers.Input((8, 8, 1)), *parts]).save(tmp_path / "m.keras")
     np.save(tmp_path / "x.npy", np.random.default_rng(0).random((16, 8, 8, 1), np.float32))
     given = ("convert", "m.keras", "--data", "x.npy", "-o", "m.tflite")
 
     code, _, error = command(*given, "--target", "ethos-u55-128")
-    assert code == 1
+    assert code == 2
+    assert "leaves elu (Elu, " in error  # and not the stem, whose output is converted for it
     assert error.strip().endswith("or allow the CPU: --target ethos-u55-128:cpu=allow.")
     assert not list(tmp_path.glob("*.tflite"))
 
@@ -60,7 +74,7 @@ def test_convert_and_inspect_say_what_a_file_costs(command, tmp_path):
     record = json.loads(out)
     assert code == 0
     assert (tmp_path / "m.vela.tflite").stat().st_size == record["on_target"]["bytes"]
-    assert [layer["layer"] for layer in record["on_target"]["layers"] if layer["on_cpu"]] == ["norm"]
+    assert [layer["layer"] for layer in record["on_target"]["layers"] if layer["on_cpu"]] == ["stem", "elu", "norm"]
 
     (tmp_path / "m.tflite").unlink()
     code, _, error = command(*given, "--target", "ethos-u55-128:cpu=allow")
@@ -69,7 +83,7 @@ def test_convert_and_inspect_say_what_a_file_costs(command, tmp_path):
     (tmp_path / "m.vela.tflite").rename(tmp_path / "compiled.tflite")
     code, out, _ = command(*given, "--target", "ethos-u55-128:cpu=allow")
     assert code == 0
-    assert "on ethos-u55-128 (Vela's estimate): time " in out
+    assert "on ethos-u55-128 (Vela's estimate): NPU time " in out
     assert "m.vela.tflite" in out
 
     code, out, _ = command("inspect", "m.tflite", "--target", "ethos-u55-128", "--json")
@@ -77,7 +91,8 @@ def test_convert_and_inspect_say_what_a_file_costs(command, tmp_path):
     assert json.loads(out)["on_target"]["figures"] == record["on_target"]["figures"]
     code, out, _ = command("inspect", "m.tflite", "--target", "ethos-u55-128")
     assert "multipliers busy" in out
-    assert "left to the CPU" in out
+    assert "left to the CPU, whose part is not in the time" in out
+    assert ", without what the CPU runs" in out
     for file, target, words in (
         ("m.keras", "tflm", "convert the model first"),
         ("m.tflite", "litert", "tells nothing"),

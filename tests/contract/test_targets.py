@@ -16,8 +16,9 @@ from tfopt.quantization.preparation import prepare
 from tfopt.recipe import stage
 from tfopt.recipe.device_cost import DeviceCost, Measurement
 from tfopt.recipe.export import Export
+from tfopt.recipe.figure import Figure, by_name
 from tfopt.recipe.modes import MODES
-from tfopt.recipe.target import TARGETS
+from tfopt.recipe.target import TARGETS, figure_of
 
 # The accelerators of which one stands for all by default.
 SIMILAR = [name for name, target in TARGETS.items() if target.suffix == "vela"][1:]
@@ -52,6 +53,12 @@ def test_a_target_says_what_it_is(target):
     assert target.refuses
     assert {target.size, target.time} - {""} <= set(target.figures)
     assert set(target.modes) <= set(MODES)
+    for name, figure in target.figures.items():
+        known = figure_of(name)
+        assert (figure.name, known.unit, known.kind) == (name, figure.unit, figure.kind)  # it means the same everywhere
+        assert figure.title
+        assert not figure.about or figure.about.endswith(".")
+    assert not target.size or target.size.endswith("_bytes")
     assert target.highest_precision == "float" or all(MODES[mode].static for mode in target.modes)
     with pytest.raises(dataclasses.FrozenInstanceError):
         target.name = "other"
@@ -114,7 +121,7 @@ def test_another_version_of_a_targets_tool_makes_results_anew(make, monkeypatch)
         package="board_tool",
         distribution="board-tool",
         cost=lambda content, export: DeviceCost({"board_cycles": 1.0}),
-        figures={"board_cycles": "{}"},
+        figures=by_name(Figure("board_cycles", "cycles", "cycles", "time")),
     )
     monkeypatch.setattr(TARGETS, "_found", {**TARGETS, "board": board})
     monkeypatch.setattr("tfopt.recipe.target.version", lambda name: installed[name])
@@ -129,6 +136,7 @@ from typing import ClassVar
 
 import tfopt
 from tfopt.recipe.device_cost import Measurement
+from tfopt.recipe.figure import Figure, by_name
 from tfopt.recipe.target import Target
 
 
@@ -144,7 +152,7 @@ def _measure(content, samples):
 
 
 BOARD = Target("board", "a board on a desk", lambda mode: mode.static, refusals=_refusals, measure=_measure,
-               figures={"board_cycles": "Cycles: {:,.0f}"})
+               figures=by_name(Figure("board_cycles", "cycles", "cycles", "time")))
 
 
 class Negate(tfopt.Stage):
@@ -225,7 +233,7 @@ def test_another_package_adds_a_target_and_a_stage(package, tmp_path):
     [report] = (tmp_path / "saved_models").rglob("report.json")
     assert '"board_cycles": 7.0' in report.read_text()
     assert '"board_max_error": 0.0' in report.read_text()
-    assert "Cycles: 7; largest difference from LiteRT 0." in report.with_suffix(".md").read_text()
+    assert "Cycles 7; largest difference from LiteRT 0." in report.with_suffix(".md").read_text()
     (tmp_path / "r.yaml").write_text(RECIPE.replace("target: board", "target: board, batch: 2"))
     code, error = tfopt("validate", "--quick", "r.yaml")
     assert code == 2

@@ -12,6 +12,7 @@ from tfopt.quantization.preparation import prepare
 from tfopt.quantization.scale_choice import with_cheapest_scales
 from tfopt.recipe.device_cost import DeviceCost
 from tfopt.recipe.export import Export
+from tfopt.recipe.figure import Figure, by_name
 from tfopt.recipe.target import TARGETS
 from tfopt.tflite.file import read
 
@@ -43,7 +44,7 @@ def board(monkeypatch):
             TARGETS["int_only"],
             name="board",
             cost=lambda content, export: DeviceCost({"stored_bytes": cost(scales(content))}),
-            figures={"stored_bytes": "{:,.0f} B"},
+            figures=by_name(Figure("stored_bytes", "stored", "bytes", "size")),
             size="stored_bytes",
             coding=lambda export: coding,
         )

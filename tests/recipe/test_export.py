@@ -263,3 +263,13 @@ def test_asked_differs_where_the_file_would(changed):
 def test_asked_makes_the_same_settings_again():
     export = Export(mode="int16x8", rules=[rule("int4"), rule("float", ["a", "b"])], batch="any", io="float32")
     assert Export(**export.asked()) == export
+
+
+def test_settings_can_be_keys_of_a_dict_and_their_options_cannot_be_changed():
+    written = {"target": {"ethos-u55-128": {"memory": "Sram_Only"}}, "rules": [{"layers": "a", "to": "int16"}]}
+    one, same, other = Export(**written), Export(**written), Export()
+    assert {one: 1, other: 2}[same] == 1
+    with pytest.raises(TypeError):
+        one.target_options["memory"] = "Shared_Sram"
+    assert one.model_dump(mode="json")["target_options"] == {"memory": "Sram_Only"}
+    assert Export(**one.model_dump()) == one

@@ -8,7 +8,7 @@ from keras import layers
 import tfopt
 from tests.search.test_cost_model import made
 from tfopt.recipe.export import Export
-from tfopt.recipe.target import TARGETS
+from tfopt.recipe.target import TARGETS, all_figures
 from tfopt.search.cost_model import Cost, CostModel
 from tfopt.search.device_forecast import THIN, DeviceForecast
 from tfopt.search.model_profile import ModelProfile, SearchBounds, on_device
@@ -28,7 +28,9 @@ def nonzero(codes):
 
 
 def model(whole, thin, coding=nonzero, cut=lambda share: ({"a": share}, share)):
-    return CostModel(SPACE, {"a": [KERNEL]}, Cost(20_000, 18_000, 2.0), cut, DeviceForecast(coding, whole, thin))
+    return CostModel(
+        SPACE, {"a": [KERNEL]}, Cost(20_000, 18_000, 2.0), cut, DeviceForecast(all_figures(), coding, whole, thin)
+    )
 
 
 def test_both_files_that_were_measured_are_forecast_as_they_are():

@@ -87,7 +87,7 @@ def test_the_reports_say_whose_estimate_it_is_wherever_the_figures_stand(done):
     assert "ethos-u85-256 does not take float32: " in report
     page = (folder / "report.html").read_text()
     assert page.count("Vela&#39;s estimate") > 3
-    assert "on ethos-u55-128 (Vela's estimate): time " in summary(done["int8"])
+    assert "on ethos-u55-128 (Vela's estimate): NPU time " in summary(done["int8"])
     assert "best on ethos-u85-256 (Vela's estimate): int8, time " in summary(done["benchmark"])
     record = json.loads((folder / "report.json").read_text())
     [files] = [a["details"]["device_files"]["files"] for a in record["artifacts"] if a["name"] == "int8"]

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -16,10 +17,14 @@ from tfopt.recipe.details.quantization import ConversionNotes, ConversionWarning
 from tfopt.recipe.details.weights import QuantizationErrors, WeightsByLayer
 from tfopt.recipe.device_cost import DeviceCost
 from tfopt.recipe.export import Export
+from tfopt.recipe.figure import Figure, by_name
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe
 from tfopt.recipe.stage import Outlook, read_stages
 from tfopt.recipe.target import TARGETS, Target
+from tfopt.report.on_device import words
+from tfopt.search.cost_model import Cost
+from tfopt.search.device_forecast import DeviceForecast
 from tfopt.stages.export import ExportKit
 from tfopt.stages.search_budget import OF_ANY_FILE, SearchBudget
 from tfopt.stages.subpipeline import run_stages, told_of
@@ -249,7 +254,9 @@ def test_distillation_is_from_the_model_that_the_search_starts_from(samples, tmp
         ({"within": {"npu_milliseconds": "1 ms"}, "target": "ethos-u55-128"}, "is a number of milliseconds above 0"),
         ({"max_drop": 0.1, "size": "compiled"}, "size compiled is not one of target litert"),
         ({"max_drop": 0.1, "target": {"ethos-u55-128": {"memory": "Big"}}}, "memory of target ethos-u55-128 is"),
-        ({"max_drop": 0.1, "target": "ethos-u55-12"}, "search.target is"),
+        ({"max_drop": 0.1, "target": "ethos-u55-12"}, "search.target is 'ethos-u55-128', or another"),
+        ({"max_drop": 0.1, "target": "ethos-u55-128", "bits": [4]}, "takes no kernels of 4 bits"),
+        ({"within": {"milliseconds": 1}, "target": "ethos-u55-128"}, "Write npu_milliseconds, the time there"),
     ],
 )
 def test_wrong_settings_are_one_line(settings, message):
@@ -348,7 +355,39 @@ def test_sizes_have_units(written, count):
 
 def test_whatever_a_target_says_of_a_file_can_be_limited():
     said = {name for target in TARGETS.values() if target.cost is not None for name in target.figures}
-    assert said <= set(SearchBudget.model_fields) - set(OF_ANY_FILE)
+    assert {SearchBudget(**{name: 5}).on_device()[name] for name in said} == {5}
+    schema = SearchBudget.model_json_schema()
+    assert schema["properties"].keys() == said | set(OF_ANY_FILE)
+    assert schema["additionalProperties"] is False
+
+
+def test_a_figure_of_a_new_target_is_limited_wanted_small_shown_and_forecast(monkeypatch):
+    figures = by_name(
+        Figure("rom_bytes", "ROM", "bytes", "size", "The ROM that it takes."),
+        Figure("ram_bytes", "RAM of the board", "bytes", "activations"),
+        Figure("board_microseconds", "time on the board", "microseconds", "time"),
+    )
+    board = replace(TARGETS["tflm"], name="board", figures=figures, size="rom_bytes", time="board_microseconds")
+    monkeypatch.setattr(TARGETS, "_found", {**dict(TARGETS.items()), "board": board})
+    within = {"rom_bytes": "8 KB", "ram_bytes": "4 KiB", "board_microseconds": 2.5}
+    stage = tfopt.Search(target="board", size="rom", within=within)
+    objective = stage.objective()
+    assert objective.limits == {"rom_bytes": 8000, "ram_bytes": 4096, "board_microseconds": 2.5}
+    assert (objective.size_name, objective.time) == ("rom_bytes", "board_microseconds")
+    assert tfopt.Search(**stage.model_dump(exclude={"kind"})) == stage
+    half = objective.over(
+        Cost(1, 1, 1.0, device={"rom_bytes": 8000, "ram_bytes": 8192, "board_microseconds": 5.0}), 2.0
+    )
+    assert half == {"rom_bytes": 0, "ram_bytes": 0, "board_microseconds": 1}  # RAM alone is guessed before it is there
+    assert "rom" in tfopt.Search.model_json_schema()["properties"]["size"]["anyOf"][0]["enum"]
+    assert words({"ram_bytes": 4096.0, "rom_bytes": 8000.0}) == "ROM 8,000 B, RAM of the board 4,096 B"
+    whole = {"rom_bytes": 900.0, "ram_bytes": 800.0, "board_microseconds": 6.0}
+    forecast = DeviceForecast(figures, None, whole)
+    assert forecast(100, 200, 200, 0.5, 0.25) == {"rom_bytes": 800.0, "ram_bytes": 200.0, "board_microseconds": 3.0}
+    with pytest.raises(RecipeError, match=r"has no field 'ram_byte'\. Did you mean 'ram_bytes'"):
+        tfopt.Search(target="board", within={"ram_byte": 1})
+    with pytest.raises(RecipeError, match=r"search\.within\.board_microseconds is a number of microseconds above 0"):
+        tfopt.Search(target="board", within={"board_microseconds": "1 us"})
 
 
 def test_it_goes_through_yaml(tmp_path):

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
-from tfopt.cli.on_target import TargetOption, device_lines, found_on, own_file, print_on_target, target_setting
+from tfopt.cli.on_target import (
+    TargetOption,
+    device_lines,
+    found_on,
+    in_options,
+    own_file,
+    print_on_target,
+    target_setting,
+)
 from tfopt.cli.screen import ELSEWHERE, open_console, print_json, print_table, print_warnings, relative_path
 from tfopt.cli.usage import conversion_lines, print_snippet, usage_lines
 
@@ -132,7 +140,8 @@ def _write(
     from tfopt.recipe.export import Export
     from tfopt.recipe.target import TARGETS
 
-    export = Export(**settings)
+    with in_options():
+        export = Export(**settings)
     TARGETS[export.target].check_installed()
     file = out or Path(f"{model.name.removesuffix(model.suffix)}-{export.mode}.tflite")
     own = own_file(export, file)
@@ -200,7 +209,7 @@ def _rule(text: str) -> dict[str, Any]:
 
 
 def _converted(model: Path, export: Export, given: _Inputs, log: Path) -> Conversion:
-    from tfopt.errors import ConversionError, InputError
+    from tfopt.errors import ConversionError, InputError, ModelError, TargetError
     from tfopt.output_capture import captured
     from tfopt.recipe.modes import MODES
 
@@ -220,7 +229,8 @@ def _converted(model: Path, export: Export, given: _Inputs, log: Path) -> Conver
         try:
             converted = convert_with_notes(admitted.model, export, inputs)
         except ConversionError as error:
-            raise error.reworded(_in_options(str(error), error.options)) from error
+            worded = error.reworded(_in_options(str(error), error.options))
+            raise ModelError(str(worded)) if isinstance(error, TargetError) else worded from error
     told = tuple(_in_options(warning, converted.options) for warning in converted.warnings)
     converted = replace(converted, warnings=told)
     carried = admitted.carried
@@ -256,7 +266,8 @@ def _show(converted: Conversion, file: Path, answer: Answer) -> None:
     lines = [f"note  {note}" for note in converted.notes]
     lines += decoding_sentences(decoding) if decoding else []
     lines += [f"left  {skipped.where}: {skipped.reason}" for skipped in converted.skipped]
-    lines += figure_lines(converted.figures)
+    told = converted.on_target.cost.figures if converted.on_target else {}
+    lines += figure_lines({name: value for name, value in converted.figures.items() if name not in told})
     lines += device_lines(converted, file)
     lines += [f"file  {relative_path(file.resolve())}  {totals(converted)}"]
     lines += conversion_lines(converted.content, converted.preparation, file)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +40,27 @@ def target_setting(text: str) -> Any:
     return {name: {option: value for option, _, value in pairs}}
 
 
+# A target with an option as a recipe has it, in a sentence: `target: {ethos-u55-128: {cpu: allow}}`.
+_WRITTEN = re.compile(r"target: \{([\w-]+): \{(\w+): (\w+)\}\}")
+
+
+@contextlib.contextmanager
+def in_options() -> Iterator[None]:
+    """Says what is wrong with the settings of a conversion in the words of the command line."""
+    from tfopt.errors import RecipeError
+
+    try:
+        yield
+    except RecipeError as error:
+        said = [(place, _worded(sentence)) for place, sentence in error.problems]
+        raise RecipeError(said) from error
+
+
+def _worded(sentence: str) -> str:
+    options = _WRITTEN.sub(r"--target \1:\2=\3", sentence)
+    return f"--target{rest}" if (rest := options.removeprefix("convert.target")) != options else options
+
+
 def found_on(file: Path, target: str) -> DeviceFile:
     """What a `.tflite` costs on a target, measured now.
 
@@ -49,7 +73,8 @@ def found_on(file: Path, target: str) -> DeviceFile:
     from tfopt.recipe.export import Export
     from tfopt.targets.target_cost import device_file
 
-    export = Export(target=target_setting(target))
+    with in_options():
+        export = Export(target=target_setting(target))
     if not file.is_file() or file.suffix in FILES:
         raise InputError(f"there are costs of a .tflite file alone: convert the model first. Received: {file}.")
     return device_file(file.read_bytes(), export)

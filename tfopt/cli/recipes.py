@@ -225,9 +225,18 @@ def show_result(console: Console, result: Result, answer: Answer) -> None:
     if not answer.plain:
         return
     console.print(f"file    {relative_path(result.path)}", markup=False, highlight=False, soft_wrap=True)
+    for line in _for_devices(result):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for line in screen.flashing(shlex.quote(str(relative_path(result.folder))), result.artifacts):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     _show_reports(console, result.folder)
+
+
+def _for_devices(result: Result) -> list[str]:
+    """The lines on what targets are given in place of the run's file: their own files beside it."""
+    made = [one for one in result.artifacts.values() if one.path.resolve() == result.path.resolve()]
+    found = {target: file for one in made for target, file in one.device_files.items()}
+    return [f"device  {relative_path(file)}  for {target}" for target, file in found.items()]
 
 
 def show_folder(console: Console, folder: Path, recipe: Recipe | None = None) -> None:

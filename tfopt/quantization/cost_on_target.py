@@ -7,16 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from tfopt.errors import ConversionError
+from tfopt.errors import TargetError
 from tfopt.quantization.decoding import decoded_kernels
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.recipe.details.device_files import LayerCost
 from tfopt.recipe.export import Export
 from tfopt.recipe.target import TARGETS
-from tfopt.targets.target_cost import TargetCost, cost_of
+from tfopt.targets.target_cost import WITHOUT_CPU, TargetCost, cost_of
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import FileSummary
 
+# Operators between integers and floats, which stand at both ends of what computes in float.
+CONVERSIONS = ("Quantize", "Dequantize")
 # Layers that are named where several are left to the CPU.
 NAMED = 3
 
@@ -37,17 +39,19 @@ def cost_on_target(
 
     Raises:
         InputError: The target's tool is not installed.
-        ConversionError: The target cannot take the file, or leaves some of it to the CPU where that is not allowed.
+        ConversionError: The target cannot take the file.
+        TargetError: It refuses the file, or leaves some of it to the CPU where that is not allowed.
     """
     target = TARGETS[export.target]
     if target.cost is None:
         return None
     decoding = decoded_kernels(source, named, content, export.decode, samples) if export.decode else None
-    found = replace(cost_of(content, target, export, layer_names(named, source)), decoding=decoding)
+    names = layer_names(named, source)
+    found = replace(cost_of(content, target, export, names), decoding=decoding)
     left = [layer for layer in found.layers if layer.on_cpu]
     if left and found.cost.cpu_way:
         way = f"Write the layer with others, or {found.cost.cpu_way}"
-        error = ConversionError(f"target {target.name} leaves {_told(left)} to the CPU. {way}.")
+        error = TargetError(f"target {target.name} leaves {_told(_causes(found, names))} to the CPU. {way}.")
         error.options = ((f"target: {{{target.name}: {{cpu: allow}}}}", f"--target {target.name}:cpu=allow"),)
         raise error
     return found
@@ -58,8 +62,17 @@ def cpu_notes(found: TargetCost | None) -> tuple[str, ...]:
     if found is None:
         return ()
     left = [layer for layer in found.layers if layer.on_cpu]
-    told = (f"target {found.target.name} leaves {_told(left, len(left))} to the CPU",) if left else ()
-    return (*found.cost.notes, *told)
+    told = (f"target {found.target.name} leaves {_told(left, len(left))} to the CPU, {WITHOUT_CPU}",) if left else ()
+    # The table of decoded kernels tells of them.
+    return (*(found.cost.notes if found.decoding is None else ()), *told)
+
+
+def _causes(found: TargetCost, names: Callable[[int], str]) -> list[LayerCost]:
+    """The layers for which something is left to the CPU; at the edge of others data is merely converted."""
+    operators = [one for one in found.cost.operators if one.on_cpu and one.kind not in CONVERSIONS]
+    own = {names(one.tensor) for one in operators if one.tensor is not None}
+    left = [layer for layer in found.layers if layer.on_cpu]
+    return [layer for layer in left if layer.layer in own] or left
 
 
 def _told(left: list[LayerCost], most: int = NAMED) -> str:

@@ -18,9 +18,10 @@ from tfopt.quantization.float_conversion import FloatConversion, to_float, trace
 from tfopt.quantization.mask_rewrite import bring_near
 from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.quantization.recurrent.streaming import check_recurrent
-from tfopt.quantization.refusals import check_batched, check_text, random_part
+from tfopt.quantization.refusals import check_batched, check_sizes, check_text, random_part
 from tfopt.recipe.export import Export
 from tfopt.recipe.modes import MODES, Recurrent
+from tfopt.recipe.target import TARGETS
 from tfopt.tflite.file import read
 from tfopt.tflite.interpreter import Runner
 
@@ -78,6 +79,7 @@ def prepare(
     details = runner.inputs
     names = [tensor.name for tensor in getattr(model, "inputs", None) or []] or list(details)
     samples = match_inputs(calibration, names, details)
+    check_sizes(details, samples, TARGETS[export.target])
     if MODES[export.mode].static and all(len(x) > 1 and x.min() == x.max() for x in samples.values()):
         raise DataError("all calibration samples are one and the same value, which shows no ranges. Take real ones.")
     prepared = PreparedModel(model, source, samples, export)

@@ -14,6 +14,7 @@ import numpy as np
 from tfopt.errors import ConversionError, ModelError
 from tfopt.models.layers import operations, walk
 from tfopt.quantization.name_scopes import scoped
+from tfopt.recipe.target import Target
 
 # Layers that look words or ids up in a table, or hash them.
 LOOKUPS = ("StringLookup", "IntegerLookup", "TextVectorization", "Hashing", "HashedCrossing")
@@ -69,6 +70,30 @@ def check_batched(outputs: Mapping[str, Mapping[str, Any]]) -> None:
         if not len(detail["shape"]):
             raise ConversionError(
                 f"output {name!r} is one number for all samples of a batch. Keep the batch as its first axis."
+            )
+
+
+def check_sizes(inputs: Mapping[str, Mapping[str, Any]], samples: Mapping[str, np.ndarray], target: Target) -> None:
+    """Refuses inputs of an open size, such as images of any height, for a target that cannot resize them.
+
+    Args:
+        inputs: Details of the inputs of the float file by name, with the `shape_signature`, in which -1 is open.
+        samples: Inputs `(samples, ...)` by name, for the example of a size.
+        target: The target.
+
+    Raises:
+        ModelError: An input has an open size, besides that of the batch.
+    """
+    if target.resizes:
+        return
+    for name, detail in inputs.items():
+        _, *sizes = (int(size) for size in detail["shape_signature"])
+        if min(sizes, default=0) < 0:
+            shape = ", ".join("None" if size < 0 else str(size) for size in sizes)
+            raise ModelError(
+                f"input {name!r} has an open size ({shape}), and target {target.name} takes no inputs that are "
+                f"resized. Give the model an input of a fixed size, such as Input({samples[name].shape[1:]}).",
+                ("target",),
             )
 
 

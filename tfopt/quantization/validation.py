@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt.errors import ConversionError
+from tfopt.errors import ConversionError, TargetError
 from tfopt.metrics import Outputs, compare_outputs
 from tfopt.models import clone, signature
 from tfopt.quantization.calibration import values_of
@@ -165,12 +165,12 @@ def check_target(looked: Audit, target: Target) -> None:
     """Refuses a file with ops that its target does not have.
 
     Raises:
-        ConversionError: The file has ops of TensorFlow, or ops that the target refuses, such as ops in float.
+        TargetError: The file has ops of TensorFlow, or ops that the target refuses, such as ops in float.
     """
     if looked.flex:
-        raise ConversionError(f"the file needs TensorFlow itself for {looked.flex[0]}, which no edge runtime has.")
+        raise TargetError(f"the file needs TensorFlow itself for {looked.flex[0]}, which no edge runtime has.")
     for sentence in target.file_refusals(looked):
-        raise ConversionError(f"{sentence}.")
+        raise TargetError(f"{sentence}.")
 
 
 def measure_on_target(target: Target, content: bytes, samples: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from tfopt.recipe.decode import DecodeSetting
 from tfopt.recipe.modes import MODES, RANGES, ROUNDINGS, Io, Mode, Precision, Recurrent, Rounding
 from tfopt.recipe.settings import OneOf, Patterns, Settings
-from tfopt.recipe.target import TARGETS, TargetName, options_with_name
+from tfopt.recipe.target import NO_OPTIONS, TARGETS, Options, TargetName, options_with_name
 
 
 def _batch(value: Any) -> Any:
@@ -107,7 +107,7 @@ class Export(Settings):
     target: TargetName = "litert"
     """The runtime: LiteRT, LiteRT for Microcontrollers (tflm), or chips that compute in integers alone (int_only); what
     it cannot run is refused. {name: {option: value}} chooses among a target's options."""
-    target_options: dict[str, str] = {}
+    target_options: Options = NO_OPTIONS
     """The options of the target, which may as well be written with its name."""
     recurrent: Recurrent = "auto"
     """How recurrent layers are computed. fused: an LSTM as one op. unrolled: ops for each time step, a large file.
@@ -139,6 +139,15 @@ class Export(Settings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Export:
+        self.check_together()
+        return self
+
+    def check_together(self) -> None:
+        """Checks settings that were checked each for itself.
+
+        Raises:
+            ValueError: They do not go together; a sentence without a full stop.
+        """
         mode, target = MODES[self.mode], TARGETS[self.target]
         if not target.runs(mode):
             raise ValueError(
@@ -155,7 +164,19 @@ class Export(Settings):
             )
         for sentence in itertools.chain(target.wrong_options(self.target_options), target.refusals(self)):
             raise ValueError(sentence)
-        return self
+
+    @classmethod
+    def refusal(cls, **settings: Any) -> str:
+        """Why settings do not go together, a sentence without a full stop; empty where they do.
+
+        Args:
+            settings: Settings by name, each of which was checked for itself.
+        """
+        try:
+            cls.model_construct(**settings).check_together()
+        except ValueError as error:
+            return str(error)
+        return ""
 
     def _fits_mode(self, mode: Mode) -> None:
         if self.io is not None and not mode.static:

@@ -67,7 +67,7 @@ class OneOf:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(
-            self._check, serialization=core_schema.to_string_ser_schema(when_used="json-unless-none")
+            self.check, serialization=core_schema.to_string_ser_schema(when_used="json-unless-none")
         )
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
@@ -78,10 +78,15 @@ class OneOf:
         """The `about` of each entry by name, where the registry's entries have one."""
         return {name: entry.about for name, entry in self.registry.items() if hasattr(entry, "about")}
 
-    def _check(self, value: Any) -> str:
+    def check(self, value: Any) -> str:
+        """The name itself, if it is one of an entry."""
         if isinstance(value, str) and value in self.registry:
             return value
-        raise PydanticKnownError("literal_error", {"expected": either(map(repr, self.registry))})
+        raise PydanticKnownError("literal_error", {"expected": self.expected(value)})
+
+    def expected(self, value: Any) -> str:
+        """What a wrong value had to be, in a few words."""
+        return either(map(repr, self.registry))
 
 
 def either(words: Iterable[str]) -> str:
@@ -104,6 +109,11 @@ class Settings(BaseModel):
     """Named settings. Unknown names and impossible values raise a `RecipeError` of one line each."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True)
+
+    @classmethod
+    def setting_names(cls) -> list[str]:
+        """The names of the settings."""
+        return list(cls.model_fields)
 
     def __new__(cls, *given: Any, **values: Any) -> Self:
         """Refuses values without a name, of which Python would speak as arguments."""
@@ -197,7 +207,7 @@ def _fields_at(owner: type[BaseModel], location: Location) -> list[str]:
         nested = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
         if nested:
             owner = nested[0]
-    return list(owner.model_fields)
+    return owner.setting_names() if issubclass(owner, Settings) else list(owner.model_fields)
 
 
 def takes_settings(settings: type[Settings]) -> Callable[[type[C]], type[C]]:

@@ -6,6 +6,7 @@ Each is a file of its own in `tfopt.targets`, or an entry point of another packa
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic_core import core_schema
+
 from tfopt.errors import InputError
+from tfopt.recipe.figure import Figure
 from tfopt.recipe.modes import MODES, Mode, Precision
 from tfopt.recipe.settings import OneOf, either
 from tfopt.registry import Registry
@@ -22,12 +26,13 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tfopt.recipe.device_cost import DeviceCost, FileAudit, Measurement
-    from tfopt.recipe.export import Export
 
 
 @dataclass(frozen=True)
 class Target:
     """A runtime that a file is made for.
+
+    Settings that its functions take are a `recipe.export.Export`.
 
     Args:
         name: The name in a recipe.
@@ -42,7 +47,7 @@ class Target:
         stored: The figure `size` of a finished file where that is told without the others, which take longer; None
             where it is not.
         options: What `{name: {option: value}}` chooses: the values of each option, its default first.
-        figures: Format of measured values in a report, such as `RAM: {:,.0f} B`, by metric name.
+        figures: What it tells of a file, by metric name, the most telling first, as `figure.by_name` makes them.
         source: Where the figures of `cost` come from, such as `Vela's estimate`; it stands wherever they do.
         package: Module that the target needs to be measured, such as `tflite_micro`; empty where it needs none.
         distribution: Name under which that package is installed, such as `tflite-micro`; the module's if not given.
@@ -51,6 +56,7 @@ class Target:
         decodes: Whether its runtime decodes kernels at every run.
         stream: Runs samples by input name, the pieces of one sequence, on the target's own runtime with its state kept,
             and gives the outputs by name; None where there is none.
+        resizes: Whether inputs of an open size, such as images of any height, can be resized there.
         unrolls: Whether a recurrent layer is slower there as one op than in integers as ops for each time step, and in
             float as a loop.
         least_snr_db: Least signal-to-noise ratio of its outputs against LiteRT's, in decibels. Two sets of int8
@@ -68,15 +74,15 @@ class Target:
     name: str
     about: str
     runs: Callable[[Mode], bool]
-    refusals: Callable[[Export], Iterator[str]] = lambda export: iter(())
+    refusals: Callable[[Any], Iterator[str]] = lambda export: iter(())
     file_refusals: Callable[[FileAudit], Iterator[str]] = lambda audit: iter(())
     runs_op: Callable[[str, str], bool] = lambda op, precision: True
     highest_precision: Precision = "float"
     measure: Callable[[bytes, Mapping[str, np.ndarray]], Measurement] | None = None
-    cost: Callable[[bytes, Export], DeviceCost] | None = None
-    stored: Callable[[bytes, Export], float] | None = None
+    cost: Callable[[bytes, Any], DeviceCost] | None = None
+    stored: Callable[[bytes, Any], float] | None = None
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    figures: Mapping[str, str] = field(default_factory=dict)
+    figures: Mapping[str, Figure] = field(default_factory=dict)
     source: str = ""
     package: str = ""
     distribution: str = ""
@@ -84,11 +90,12 @@ class Target:
     suffix: str = ""
     decodes: bool = False
     stream: Callable[[bytes, Mapping[str, np.ndarray]], dict[str, np.ndarray]] | None = None
+    resizes: bool = True
     unrolls: bool = False
     least_snr_db: float = 20.0
     size: str = ""
     time: str = ""
-    coding: Callable[[Export], Callable[[np.ndarray], float] | None] = lambda export: None
+    coding: Callable[[Any], Callable[[np.ndarray], float] | None] = lambda export: None
     channel_step: int = 8
     patterns: tuple[tuple[int, int], ...] = ()
     refuses: str = ""
@@ -131,7 +138,7 @@ class Target:
             way = f"pip install 'tfopt[{self.extra}]'" if self.extra else f"install {self.package}"
             raise InputError(f"target {self.name} needs the package {self.package}: {way}.", ("target",))
 
-    def costs(self, content: bytes, export: Export) -> DeviceCost:
+    def costs(self, content: bytes, export: Any) -> DeviceCost:
         """What a finished file costs there, by the target's own tool.
 
         Args:
@@ -152,11 +159,11 @@ class Target:
         """Where the target's own file lies beside a `.tflite`, if there is one."""
         return beside.with_name(f"{beside.stem}.{self.suffix or self.name}.tflite")
 
-    def makes_file(self, export: Export) -> bool:
+    def makes_file(self, export: Any) -> bool:
         """Whether a conversion may make a file of the target's own; a target that decodes does where that is asked."""
         return self.cost is not None and bool(self.suffix) and (export.decode is not None or not self.decodes)
 
-    def stored_size(self, content: bytes, export: Export) -> float:
+    def stored_size(self, content: bytes, export: Any) -> float:
         """The bytes that a finished file takes there, of the figure `size`; its own where the target has no such.
 
         Raises:
@@ -181,8 +188,20 @@ class Target:
 TARGETS: Registry[Target] = Registry("tfopt.targets", Target, "tfopt.targets")
 
 
+def similar_targets(word: object) -> list[str]:
+    """The targets that a word may mean: written in another way, those of a family, or the nearest; none of others."""
+    plain = str(word).lower().replace("_", "-")
+    family = [name for name in TARGETS if name == plain or name.startswith(f"{plain}-")]
+    return family or difflib.get_close_matches(plain, TARGETS, n=1)
+
+
 class _TargetName(OneOf):
     """The annotation of a setting that names a target, or names it with its options: `{name: {option: value}}`."""
+
+    def expected(self, value: Any) -> str:
+        """The targets that are meant, or all of them."""
+        near = similar_targets(value)
+        return f"{', '.join(map(repr, near))}, or another that `tfopt devices` lists" if near else super().expected(value)
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
         named = super().__get_pydantic_json_schema__(schema, handler)
@@ -197,22 +216,127 @@ class _TargetName(OneOf):
         return {"anyOf": [named, with_options]}
 
 
+_NAME = _TargetName(TARGETS)
 # The name of a target in settings whose options are in `target_options`.
-TargetName = Annotated[str, _TargetName(TARGETS)]
+TargetName = Annotated[str, _NAME]
+
+
+class Options(Mapping[str, str]):
+    """Options of a target by name: a mapping that cannot be changed, so that settings with one are hashable."""
+
+    def __init__(self, given: Mapping[str, str] | None = None):
+        self._given = dict(given or {})
+
+    def __getitem__(self, name: str) -> str:
+        return self._given[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._given.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._given)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
+        words = core_schema.dict_schema(core_schema.str_schema(), core_schema.str_schema())
+        written = core_schema.plain_serializer_function_ser_schema(dict, return_schema=words)
+        return core_schema.no_info_after_validator_function(cls, words, serialization=written)
+
+
+NO_OPTIONS = Options()
+
+
+@dataclass(frozen=True)
+class TargetChoice:
+    """A target and its options, in settings written as `name` or `{name: {option: value}}`.
+
+    Args:
+        name: The target's name.
+        options: Its options.
+    """
+
+    name: str
+    options: Options = NO_OPTIONS
+
+    @property
+    def target(self) -> Target:
+        """The target."""
+        return TARGETS[self.name]
+
+    @property
+    def written(self) -> str | dict[str, dict[str, str]]:
+        """What a recipe says."""
+        return {self.name: dict(self.options)} if self.options else self.name
+
+    @classmethod
+    def of(cls, written: Any) -> TargetChoice:
+        """The choice that a recipe writes.
+
+        Raises:
+            ValueError: It is no name, or one name with its options, or no such target or option.
+        """
+        if isinstance(written, TargetChoice):
+            return written
+        name, options = _name_and_options(written) if isinstance(written, Mapping) else (written, {})
+        known = _NAME.check(name)
+        for sentence in TARGETS[known].wrong_options(options):
+            raise ValueError(sentence)
+        return cls(known, Options(options))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
+        written = core_schema.plain_serializer_function_ser_schema(lambda choice: choice.written, when_used="json")
+        return core_schema.no_info_plain_validator_function(cls.of, serialization=written)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        return _NAME.__get_pydantic_json_schema__(schema, handler)
+
+
+def _name_and_options(written: Mapping[Any, Any]) -> tuple[Any, dict[str, str]]:
+    name, options = next(iter(written.items()), (None, None))
+    if len(written) != 1 or not isinstance(options or {}, Mapping):
+        example = "{ethos-u55-128: {memory: Sram_Only}}"
+        raise ValueError(f"target is a name, or one name with its options, as in {example}. Received: {written!r}")
+    return name, dict(options or {})
 
 
 def options_with_name(given: Any) -> Any:
     """Settings as they are written: `target: {name: {option: value}}` becomes the name and `target_options`."""
     written = given.get("target") if isinstance(given, Mapping) else None
+    if isinstance(written, TargetChoice):
+        written = {written.name: written.options}
     if not isinstance(written, Mapping):
         return given
-    name, options = next(iter(written.items()), (None, None))
-    if len(written) != 1 or not isinstance(options or {}, Mapping):
-        example = "{ethos-u55-128: {memory: Sram_Only}}"
-        raise ValueError(f"target is a name, or one name with its options, as in {example}. Received: {written!r}")
+    name, options = _name_and_options(written)
     if given.get("target_options"):
         raise ValueError("target_options are written once: with the name of the target, or beside it")
-    return {**given, "target": name, "target_options": dict(options or {})}
+    return {**given, "target": name, "target_options": options}
+
+
+def figure_of(name: str) -> Figure | None:
+    """The figure of a name, from the first target that has it; None where none does."""
+    return next((target.figures[name] for target in TARGETS.values() if name in target.figures), None)
+
+
+def all_figures() -> dict[str, Figure]:
+    """The figures of all targets by name, in their order; of two of one name that of the first target."""
+    found: dict[str, Figure] = {}
+    for target in TARGETS.values():
+        found = {**found, **{name: figure for name, figure in target.figures.items() if name not in found}}
+    return found
+
+
+def measured_figures() -> dict[str, Figure]:
+    """The figures that a target tells of a file without samples, by name."""
+    able = {name for target in TARGETS.values() if target.cost is not None for name in target.figures}
+    return {name: figure for name, figure in all_figures().items() if name in able}
 
 
 def measured_on(figure: str) -> str:

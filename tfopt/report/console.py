@@ -13,9 +13,11 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 
 from tfopt.recipe.artifact import BASELINE, Artifact
+from tfopt.recipe.details.decoding import DecodedKernels
 from tfopt.recipe.details.kit import ExportedKits
 from tfopt.recipe.progress import Progress
 from tfopt.report import summary as summary_tables
+from tfopt.report.decoding import decoding_words
 from tfopt.report.fitted_table import Cells, FittedTable, wrapped
 from tfopt.report.on_device import files, line
 from tfopt.report.sections.on_targets import best_files
@@ -61,8 +63,11 @@ def words(artifact: Artifact) -> list[str]:
     found += [f"sparsity {m['sparsity']:.4f}"] if "sparsity" in m and artifact.format == "keras" else []
     found += [bytes_(m["raw_bytes"])] if "raw_bytes" in m else []
     found += [duration(m["latency_median_seconds"])] if "latency_median_seconds" in m else []
-    found += [f"tensor arena {bytes_(m['arena_bytes'])}"] if "arena_bytes" in m else []
+    told = {name for file in files(artifact) for name in file.figures}
+    found += [f"tensor arena {bytes_(m['arena_bytes'])}"] if "arena_bytes" in m.keys() - told else []
     found += [*(line(file) for file in files(artifact)), *best_files(artifact)]
+    decoding = artifact.details.of(DecodedKernels)
+    found += [traded] if decoding and (traded := decoding_words(decoding)) else []
     if artifact.kind == BASELINE:
         found += [f"no {one.where}: {one.reason}" for one in artifact.skipped]
     elif artifact.skipped:

@@ -18,6 +18,17 @@ def decoded_cells(row: DecodedKernel) -> tuple[str, ...]:
     return (row.layer, row.op, f"{row.bytes:,}", stored, row.about if row.coding else f"as it is: {row.about}")
 
 
+def decoding_words(found: DecodedKernels) -> str:
+    """What is saved and what it costs in one line; empty where nothing is decoded."""
+    if not found.smaller:
+        return ""
+    before, after = found.plain, found.decoded
+    flash, arena = (f"{before[name]:,.0f} → {bytes_(after[name])}" for name in ("flash_bytes", "arena_bytes"))
+    slower = after["microseconds"] / before["microseconds"] if before["microseconds"] else 0.0
+    time = f", a run takes {slower:.1f} times as long here" if slower else ""
+    return f"kernels decoded: flash {flash}, tensor arena {arena}{time}"
+
+
 def decoding_sentences(found: DecodedKernels) -> list[str]:
     """What is saved, what it costs, and what the firmware has to have: sentences without a full stop."""
     if not found.smaller:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.device_files import DeviceFile, DeviceFiles
-from tfopt.recipe.target import TARGETS
+from tfopt.recipe.figure import Figure, by_name
+from tfopt.recipe.target import TARGETS, all_figures
 from tfopt.report.blocks import Fact, Table
 from tfopt.report.units import bytes_, duration
 
-# The title and the form of each figure that targets tell.
-FIGURES = {
-    "latency_median_seconds": ("median latency", duration),
-    "npu_milliseconds": ("time", lambda value: duration(value / 1e3)),
-    "total_cycles": ("cycles", "{:,.0f}".format),
-    "npu_cycles": ("cycles of the NPU's own", "{:,.0f}".format),
-    "flash_bytes": ("flash", bytes_),
-    "compiled_bytes": ("compiled file", bytes_),
-    "encoded_weight_bytes": ("encoded weights", bytes_),
-    "arena_bytes": ("tensor arena", bytes_),
-    "sram_bytes": ("SRAM", bytes_),
-    "dram_bytes": ("DRAM", bytes_),
-    "cpu_operators": ("operators on the CPU", "{:,.0f}".format),
+# What the stage benchmark tells of a file besides the figures of targets, before them and after.
+_BEFORE = by_name(Figure("latency_median_seconds", "median latency", "seconds", "time"))
+_AFTER = by_name(Figure("cpu_operators", "operators on the CPU", "operators", "count", column=False))
+# The form of a value by its unit; numbers of cycles and operators are whole.
+_FORMS: dict[str, Callable[[float], str]] = {
+    "bytes": bytes_,
+    "seconds": duration,
+    "milliseconds": lambda value: duration(value / 1e3),
+    "microseconds": lambda value: duration(value / 1e6),
+    "cycles": "{:,.0f}".format,
+    "operators": "{:,.0f}".format,
 }
 LAYERS = ("layer", "operators", "cycles", "of all", "multipliers busy")
 
@@ -43,31 +42,45 @@ def named(target: str) -> str:
     return f"{target} ({told})" if (told := source(target)) else target
 
 
+def known() -> dict[str, Figure]:
+    """Every figure that some target tells of a file, by name, the most telling of each target first."""
+    return {**_BEFORE, **all_figures(), **_AFTER}
+
+
+def figure(name: str) -> Figure:
+    """The figure of a name; one made of the name for what no target here has, as in the record of a plug-in's."""
+    return known().get(name) or Figure(name, name.replace("_", " "), "", "count")
+
+
 def title(name: str) -> str:
     """The title of a figure."""
-    return FIGURES[name][0] if name in FIGURES else name.replace("_", " ")
+    return figure(name).title
 
 
 def text(name: str, value: float) -> str:
     """A figure with its unit."""
-    return FIGURES[name][1](value) if name in FIGURES else f"{value:,.6g}"
+    return _FORMS.get(figure(name).unit, "{:,.6g}".format)(value)
 
 
 def words(figures: Mapping[str, float]) -> str:
-    """Figures in one line, the most telling first: `time 0.113 ms, cycles 56,681, compiled file 52,144 B`."""
-    known = [*(name for name in FIGURES if name in figures), *(name for name in figures if name not in FIGURES)]
-    return ", ".join(f"{title(name)} {text(name, figures[name])}" for name in known)
+    """Figures in one line, the most telling first: `NPU time 113 µs, cycles 56,681, compiled file 52,144 B`."""
+    return ", ".join(f"{title(name)} {text(name, figures[name])}" for name in _ordered(figures))
+
+
+def _ordered(figures: Mapping[str, float]) -> list[str]:
+    first = [name for name in known() if name in figures]
+    return [*first, *(name for name in figures if name not in first)]
 
 
 def line(file: DeviceFile) -> str:
     """What a file costs on a target, in one line."""
-    return f"on {named(file.target)}: {words(file.figures)}"
+    left = ", without what the CPU runs" if any(layer.on_cpu for layer in file.layers) else ""
+    return f"on {named(file.target)}: {words(file.figures)}{left}"
 
 
 def facts(file: DeviceFile) -> list[Fact]:
     """The figures in large type."""
-    known = [name for name in FIGURES if name in file.figures]
-    return [Fact(title(name), text(name, file.figures[name])) for name in known]
+    return [Fact(title(name), text(name, file.figures[name])) for name in _ordered(file.figures)]
 
 
 def layer_table(file: DeviceFile) -> Table | None:

@@ -10,7 +10,7 @@ from tfopt.recipe.details.device_files import DeviceFiles
 from tfopt.recipe.details.quantization import AuditRow
 from tfopt.report.blocks import Block, Bullets, Figure, Table
 from tfopt.report.charts import Bar, Bars
-from tfopt.report.on_device import FIGURES
+from tfopt.report.on_device import known
 from tfopt.report.page import Page, Part
 from tfopt.report.units import bytes_, times
 
@@ -55,7 +55,7 @@ def figure_lines(figures: Mapping[str, float]) -> list[str]:
         "calibration_max_error": ("largest error of an output on calibration samples", "{:.4g}"),
         "arena_bytes": ("tensor arena", "{:,.0f} B"),
     }
-    figures = {name: value for name, value in figures.items() if name not in FIGURES or name in words}
+    figures = {name: value for name, value in figures.items() if name not in known() or name in words}
     found = ((*words.get(name, (name.replace("_", " "), "{:,.6g}")), value) for name, value in figures.items())
     return [f"{name}: {form.format(value)}" for name, form, value in found]
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tfopt.recipe.figure import Figure
+
 # Density of the second file.
 THIN = 0.2
-# Endings of the figures that are times, and of those that are memory for activations.
-_TIMES, _MEMORY = ("cycles", "milliseconds"), ("sram_bytes", "arena_bytes")
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,20 @@ class DeviceForecast:
     """What a target measures of the model's own file, and what zeros change about it.
 
     Args:
+        figures: What the target tells of a file, by name.
         coding: Maps a kernel's integers to the bytes that they take as the target stores them; None where zeros and
             shared values save nothing there.
         whole: Figures of the model's own file by name.
         thin: Figures of the same file with all but `THIN` of each kernel's weights zero; empty without a coding.
     """
 
+    figures: Mapping[str, Figure] = field(default_factory=dict)
     coding: Callable[[np.ndarray], float] | None = None
     whole: Mapping[str, float] = field(default_factory=dict)
     thin: Mapping[str, float] = field(default_factory=dict)
+
+    def _kind(self, name: str) -> str:
+        return self.figures[name].kind if name in self.figures else "count"
 
     def slopes(self, whole: float, thin: float) -> dict[str, float]:
         """The change of each figure for a byte of stored kernels; without a coding only files grow, byte by byte.
@@ -42,7 +47,7 @@ class DeviceForecast:
             thin: Bytes of the kernels in the thin file.
         """
         if self.coding is None:
-            return {name: float(name == "flash_bytes") for name in self.whole}
+            return {name: float(self._kind(name) == "size") for name in self.whole}
         less = max(whole - thin, 1.0)
         return {name: max((value - self.thin[name]) / less, 0.0) for name, value in self.whole.items()}
 
@@ -60,9 +65,10 @@ class DeviceForecast:
         """
         found = {}
         for name, slope in self.slopes(whole, thin).items():
-            scale = operations if name.endswith(_TIMES) else channels if name.endswith(_MEMORY) else 1.0
+            kind = self._kind(name)
+            scale = operations if kind == "time" else channels if kind == "activations" else 1.0
             rest = max(self.whole[name] - slope * whole, 0.0)
-            if name.endswith(_MEMORY):  # with the kernels that are decoded, which those of the dense file may not be
+            if kind == "activations":  # with the kernels that are decoded, which those of the dense file may not be
                 rest = max(rest, self.thin.get(name, 0.0))
             found[name] = slope * stored + rest * scale
         return found

@@ -114,9 +114,9 @@ class ModelProfile:
         """What the target measures of the model's own file, and of the same file with most weights zero."""
         figures, coding = self.base.device, self._target.coding(self._export)
         if self._target.cost is None or coding is None:
-            return DeviceForecast(None, figures)
+            return DeviceForecast(self._target.figures, None, figures)
         thin = self._target.costs(thinned(self.content, THIN), self._export).figures
-        return DeviceForecast(coding, figures, {**figures, **thin})
+        return DeviceForecast(self._target.figures, coding, figures, {**figures, **thin})
 
     def _channels(self) -> tuple[float, ...]:
         """The fractions of channels to try; only 1.0 where no channel can be removed."""

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tfopt.recipe.target import figure_of
 from tfopt.search.cost_model import Cost
 from tfopt.search.space import Candidate
 
 Goal = Literal["accurate", "smallest", "fastest"]
 # Latencies of one file differ from run to run by this fraction, plus this many milliseconds.
 TIMING, JITTER = 0.05, 0.01
-# Figures that zeros and shared values leave as they are, and that are only guessed before a file is there.
-_ROUGH = ("milliseconds", "sram_bytes", "arena_bytes")
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Objective:
     @property
     def by_density(self) -> bool:
         """Whether a limit is on something that zeros make less."""
-        return any(name not in ("max_drop", *_ROUGH) for name in self.limits)
+        return any(name != "max_drop" and not _rough(name) for name in self.limits)
 
     def over(self, cost: Cost, slack: float = 1.0) -> dict[str, float]:
         """The excess of a cost over each limit, as a fraction of the limit; 0 and below is within.
@@ -73,12 +72,18 @@ class Objective:
         found = {}
         for name, limit in self.limits.items():
             if name != "max_drop":
-                found[name] = cost.figure(name) / (limit * (slack if name in _ROUGH else 1.0)) - 1
+                found[name] = cost.figure(name) / (limit * (slack if _rough(name) else 1.0)) - 1
         return found
 
     def fits(self, cost: Cost, slack: float = 1.0) -> bool:
         """Whether a cost is within all limits but that of the metric."""
         return all(excess <= 0 for excess in self.over(cost, slack).values())
+
+
+def _rough(name: str) -> bool:
+    """Whether zeros and shared values leave a figure as it is, and it is only guessed before a file is there."""
+    figure = figure_of(name)
+    return name == "milliseconds" or (figure is not None and figure.kind == "activations")
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ _SHARE_SCHEMA = WithJsonSchema({"type": "number", "minimum": 0, "exclusiveMaximu
 class _Schedule(OneOf):
     """The name of a schedule, or a TF-MOT `PruningSchedule` object."""
 
-    def _check(self, value: Any) -> Any:
-        return super()._check(value) if isinstance(value, str) else _check_object(value)
+    def check(self, value: Any) -> Any:
+        return super().check(value) if isinstance(value, str) else _check_object(value)
 
 
 def _check_object(schedule: Any) -> Any:

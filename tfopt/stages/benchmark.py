@@ -8,17 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, field_validator
 
-from tfopt.errors import InputError, RecipeError, TfoptError
+from tfopt.errors import ConversionError, InputError, ModelError
 from tfopt.recipe.artifact import Artifact, Format
 from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.details.device_files import FileOnTarget, FilesOnTargets
 from tfopt.recipe.details.timing import Latencies
 from tfopt.recipe.export import Export
-from tfopt.recipe.settings import on_its_own
 from tfopt.recipe.stage import Context, Outlook, Stage
-from tfopt.recipe.target import TARGETS
+from tfopt.recipe.target import TARGETS, TargetChoice
 
 if TYPE_CHECKING:
     from tfopt.tflite.benchmark import Measurement
@@ -30,30 +29,14 @@ COMPARED = 4
 REASON = 160
 
 
-def _targets(value: Any) -> Any:
-    named = [value] if isinstance(value, str | Mapping) else value
+def _listed(value: Any) -> Any:
+    named = [value] if isinstance(value, str | Mapping | TargetChoice) else value
     if not isinstance(named, list | tuple) or not named:
         raise ValueError(f"is a list of targets, such as [litert, tflm, ethos-u55-128]. Received: {value!r}")
-    names = []
-    for one in named:
-        try:
-            with on_its_own():
-                target = TARGETS[Export(target=one).target]
-        except RecipeError as error:
-            raise ValueError(error.problems[0][1].removeprefix("convert: ").removeprefix("convert.")) from None
-        names.append(target.name)
-        if target.name != LITERT and target.cost is None and target.measure is None:
-            raise ValueError(f"target {target.name} tells nothing of a file. Leave it out")
-    if len(set(names)) < len(names):
-        raise ValueError(f"names each target once. Received: {', '.join(names)}")
-    return tuple(named)
+    return named
 
 
-Targets = Annotated[
-    tuple[Any, ...],
-    BeforeValidator(_targets),
-    WithJsonSchema({"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "object"}]}, "minItems": 1}),
-]
+Targets = Annotated[tuple[TargetChoice, ...], BeforeValidator(_listed)]
 
 
 class Benchmark(Stage):
@@ -72,21 +55,34 @@ class Benchmark(Stage):
     """CPU threads."""
     seconds: float = Field(1.0, gt=0)
     """How long to time each file, after a warm-up."""
-    targets: Targets = (LITERT,)
+    targets: Targets = Field((LITERT,), validate_default=True, json_schema_extra={"minItems": 1})
     """Where each file is measured, such as [litert, tflm, ethos-u55-128], with options as target has them."""
+
+    @field_validator("targets")
+    @classmethod
+    def _tell_something(cls, targets: tuple[TargetChoice, ...]) -> tuple[TargetChoice, ...]:
+        for one in targets:
+            if sentence := Export.refusal(target=one.name, target_options=one.options):
+                raise ValueError(sentence)
+            if one.name != LITERT and one.target.cost is None and one.target.measure is None:
+                raise ValueError(f"target {one.name} tells nothing of a file. Leave it out")
+        names = [one.name for one in targets]
+        if len(set(names)) < len(names):
+            raise ValueError(f"names each target once. Received: {', '.join(names)}")
+        return targets
 
     def check_settings(self, outlook: Outlook) -> None:
         """Checks that what the targets need is installed."""
-        for export in self._exports():
+        for one in self.targets:
             try:
-                TARGETS[export.target].check_installed()
+                one.target.check_installed()
             except InputError as error:
                 raise InputError(str(error), ("targets",)) from None
 
     def _exports(self) -> Iterator[Export]:
         """Settings that name each target with its options."""
-        for target in self.targets:
-            yield Export(target=target)
+        for one in self.targets:
+            yield Export(target=one.name, target_options=one.options)
 
     def surroundings(self) -> tuple[str, ...]:
         """The machine that is measured, and the versions of the targets' tools."""
@@ -101,7 +97,7 @@ class Benchmark(Stage):
 
     @property
     def _on_litert(self) -> bool:
-        return LITERT in (export.target for export in self._exports())
+        return LITERT in (one.name for one in self.targets)
 
     def _timed(self, file: Path, context: Context) -> Measurement:
         from tfopt.tflite.benchmark import timed
@@ -116,7 +112,7 @@ class Benchmark(Stage):
         files = {name: measured.figures for name, measured in found.items()}
         files = files or {file.name: self.measure(file.path, context) for file in inputs}
         details: list[Detail] = [Latencies.from_json({"files": latencies, "threads": self.threads})] if found else []
-        details += [self._compared(inputs, files, context)] if self.targets != (LITERT,) else []
+        details += [self._compared(inputs, files, context)] if self.targets != (TargetChoice(LITERT),) else []
         last = inputs[-1]
         return context.artifact(
             self,
@@ -143,7 +139,7 @@ class Benchmark(Stage):
                     continue
                 row, told = _on_target(file, export, context)
                 rows.append(row)
-                notes.update({name: told} if told else {})
+                notes.update({name: tuple(dict.fromkeys((*notes.get(name, ()), *told)))} if told else {})
                 context.progress.step(f"{file.name} on {name}: {row.reason or 'measured'}")
         return FilesOnTargets(tuple(rows), notes)
 
@@ -156,6 +152,8 @@ def _on_target(file: Artifact, export: Export, context: Context) -> tuple[FileOn
     from tfopt.tflite.file import read
 
     target, content = TARGETS[export.target], file.path.read_bytes()
+    # What is flashed of kernels that are decoded, whose outputs are those of the plain file.
+    own = file.device_files.get(target.name) if target.decodes else None
     figures: dict[str, float] = {}
     notes: tuple[str, ...] = ()
     try:
@@ -164,11 +162,12 @@ def _on_target(file: Artifact, export: Export, context: Context) -> tuple[FileOn
             samples = given if "" not in given else dict.fromkeys(read(content).inputs, given[""])
             figures = measure_on_target(target, content, samples)
         if target.cost is not None:  # after the run, which it knows
-            found = cost_of(content, target, export)
-            figures, notes = {**found.cost.figures, **figures}, found.cost.notes
+            found = cost_of(own.read_bytes() if own else content, target, export)
+            figures, notes = {**figures, **found.cost.figures}, found.cost.notes
+            notes += (f"of {file.name} it is {own.name}, whose kernels are decoded",) if own else ()
             left = sum(bool(layer.on_cpu) for layer in found.layers)
             figures |= {"cpu_operators": float(left)} if left else {}
-    except TfoptError as error:
+    except (ConversionError, ModelError) as error:
         reason, _, _ = str(error).partition(". ")
         reason = reason.removeprefix(f"target {target.name} ").rstrip(".")
         return FileOnTarget(file.name, target.name, {}, reason[:REASON]), ()

@@ -8,16 +8,15 @@ from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from tfopt.errors import ConversionError, ModelError, RecipeError
+from tfopt.errors import ConversionError, ModelError
 from tfopt.recipe.artifact import BACKUP, Artifact, Skipped
 from tfopt.recipe.details.training import ChannelRemoval, TrainingHistory
 from tfopt.recipe.details.weights import WeightsByLayer
 from tfopt.recipe.export import Export
-from tfopt.recipe.settings import PROBLEMS, OneOf, Patterns, either, on_its_own
+from tfopt.recipe.settings import OneOf, Patterns, either
 from tfopt.recipe.stage import Context, Outlook
-from tfopt.recipe.target import TARGETS, TargetName, measured_on, options_with_name
+from tfopt.recipe.target import NO_OPTIONS, TARGETS, Options, TargetName, measured_on, options_with_name
 from tfopt.sparsity.structured.budget_units import COUNTED, UNITS
 from tfopt.sparsity.structured.importance import SCORES, score
 from tfopt.stages.scoring import test_metrics
@@ -38,9 +37,8 @@ class PruneChannels(TrainingStage):
     version: ClassVar[int] = 4
 
     keep: float = Field(gt=0)
-    """Amount to keep of the model: a fraction below 1, or an absolute number of `of`; of times (milliseconds,
-    npu_milliseconds) always a number, of cycles and bytes either.
-    A model that has no more stays as it is, and the report says so."""
+    """Amount to keep of the model: a fraction below 1, of bytes and cycles too, or an absolute number of `of`; of
+    milliseconds and npu_milliseconds always a number. A model that has no more stays as it is: the report says so."""
     of: str = Field("channels", examples=["npu_milliseconds"])
     """channels: of every layer, or of all with ranking: global. parameters. flops. bytes and milliseconds are of the
     int8 file for the target, the time on LiteRT and this machine. With a target also what that measures of the file,
@@ -48,7 +46,7 @@ class PruneChannels(TrainingStage):
     target: TargetName = "litert"
     """The target that the file is for, as in `quantize`: what it measures can be in `of`, and channels are rounded to
     as many as it computes together."""
-    target_options: dict[str, str] = {}
+    target_options: Options = NO_OPTIONS
     """The options of the target, which may as well be written with its name."""
     score: Annotated[str, OneOf(SCORES)] = "l2"
     """The importance score of channels."""
@@ -77,11 +75,8 @@ class PruneChannels(TrainingStage):
 
     @model_validator(mode="after")
     def _is_measured(self) -> PruneChannels:
-        try:
-            with on_its_own():
-                self._export()
-        except RecipeError as error:
-            raise PydanticCustomError(PROBLEMS, "wrong target", {"problems": error.problems}) from None
+        if sentence := Export.refusal(mode="int8", target=self.target, target_options=self.target_options):
+            raise ValueError(sentence)
         target = TARGETS[self.target]
         known = (*UNITS, *(target.figures if target.cost is not None else ()))
         if self.of not in known:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tfopt.errors import InputError, RecipeError, did_you_mean
+from tfopt.errors import ConversionError, InputError, ModelError, RecipeError, did_you_mean
 from tfopt.recipe.artifact import JOURNAL, Artifact, Format, Skipped, content_key, storage_errors
 from tfopt.recipe.decode import DecodeSetting
 from tfopt.recipe.details.search import FailedCandidate, SearchObjective, SearchOutcome, TriedCandidate
-from tfopt.recipe.export import Export
-from tfopt.recipe.settings import PROBLEMS, Patterns, on_its_own
+from tfopt.recipe.export import Export, Rule
+from tfopt.recipe.settings import PROBLEMS, Patterns, either, on_its_own
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
-from tfopt.recipe.target import TARGETS, TargetName, measured_on, options_with_name
+from tfopt.recipe.target import NO_OPTIONS, TARGETS, Options, TargetName, measured_on, options_with_name
 from tfopt.search.pareto import Objective, Point, front, ranked
 from tfopt.stages.cluster import Cluster
 from tfopt.stages.device_record import made_details
@@ -25,7 +25,7 @@ from tfopt.stages.prune import Prune
 from tfopt.stages.prune_channels import PruneChannels
 from tfopt.stages.quantize import Quantize
 from tfopt.stages.scoring import check_drop, check_gate, gated, metrics_of
-from tfopt.stages.search_budget import OF_ANY_FILE, SearchBudget
+from tfopt.stages.search_budget import OF_ANY_FILE, SearchBudget, SizeName, size_names
 from tfopt.stages.search_candidates import CandidateBuilder, shared_training_settings
 from tfopt.stages.subpipeline import told_of
 from tfopt.stages.usage_record import usage_detail
@@ -65,7 +65,7 @@ class Search(Stage):
     {npu_milliseconds: 0.2, sram_bytes: 32 KB}."""
     target: TargetName = "litert"
     """The runtime that the files are made for, as in `quantize`: every candidate is made for it and measured there."""
-    target_options: dict[str, str] = {}
+    target_options: Options = NO_OPTIONS
     """The options of the target, which may as well be written with its name."""
     decode: DecodeSetting = None
     """For target tflm: kernels are decoded at every run, as in `quantize`; flash_bytes is of the decoded file."""
@@ -76,7 +76,7 @@ class Search(Stage):
     """Which file within the limits is best. smallest if max_drop is given, else accurate."""
     metric: str | None = None
     """The metric, if not the first one."""
-    size: Literal["raw", "gzip", "flash", "compiled"] | None = None
+    size: SizeName | None = None
     """Which size is wanted small. raw if `within` has raw_bytes alone, the target's own (flash on tflm, compiled on an
     Ethos-U) if there is such a target and no other size in `within`, else gzip. Zeros and shared values do not make
     a raw file smaller, so with raw they are tried only where they are asked for."""
@@ -123,9 +123,10 @@ class Search(Stage):
             raise ValueError("a layer without weights is none: the largest sparsity is below 1. Write 0.99")
         if self.channels and not self.channels[0]:
             raise ValueError("a layer without channels is none: the least share of channels is above 0. Write 0.4")
-        self._fits_target()
         if not set(self.bits) <= {8, 4}:
             raise ValueError(f"bits are 8 and 4. Received: {list(self.bits)}")
+        self._fits_target()
+        self._target_has_bits()
         if self.clusters and any(count == 1 or count < 0 for count in self.clusters):
             raise ValueError(f"clusters are 0, for any number, or at least 2. Received: {list(self.clusters)}")
         wrong = set(self.training) - set(shared_training_settings())
@@ -145,23 +146,36 @@ class Search(Stage):
     def _fits_target(self) -> None:
         """Checks that the target measures what is limited, and that it runs the files as candidates are made."""
         target = TARGETS[self.target]
+        if target.time and self.within and self.within.milliseconds is not None:
+            raise ValueError(
+                f"within.milliseconds is the time on LiteRT on this machine, which says nothing of {target.name}. "
+                f"Write {target.time}, the time there"
+            )
         for name in self.within.on_device() if self.within else ():
             if name not in target.figures:
                 raise ValueError(
                     f"within.{name} is measured on target {measured_on(name)}, not on {target.name}. Write that "
                     "target, or leave it out"
                 )
-        if self.size not in (None, "raw", "gzip") and f"{self.size}_bytes" not in target.figures:
-            raise ValueError(f"size {self.size} is not one of target {target.name}. Write raw or gzip, or the target")
-        try:
-            with on_its_own():
-                self.export()
-        except RecipeError as error:
-            raise PydanticCustomError(PROBLEMS, "wrong target", {"problems": error.problems}) from None
+        if self.size is not None and self.size not in (sizes := size_names([target])):
+            raise ValueError(f"size {self.size} is not one of target {target.name}. Write {either(sizes)}")
+        if sentence := Export.refusal(mode="int8", **self._on_target()):
+            raise ValueError(sentence)
+
+    def _target_has_bits(self) -> None:
+        """Checks that the target takes kernels of 4 bits where all have them; of both, it drops what it does not."""
+        if set(self.bits) != {4}:
+            return
+        rules = (Rule(layers=("*",), to="int4"),)
+        if sentence := Export.refusal(mode="int8", rules=rules, **self._on_target()):
+            raise ValueError(f"{sentence.partition('. ')[0]}. Write bits: [8]")
 
     def export(self) -> Export:
         """The settings of every file of the search."""
-        return Export(mode="int8", target=self.target, target_options=self.target_options, decode=self.decode)
+        return Export(mode="int8", **self._on_target())
+
+    def _on_target(self) -> dict[str, Any]:
+        return {"target": self.target, "target_options": self.target_options, "decode": self.decode}
 
     def parts(self) -> list[type[Stage]]:
         """The stages that make candidates."""
@@ -220,7 +234,10 @@ class Search(Stage):
         Train(epochs=1, **self.training).check(model, context)
         if self.max_drop is not None or self.metric:
             check_drop(self.max_drop, gated(self.metric, metrics_of(model, context)))
-        profile = self._profile(model, context, CHECKED_SAMPLES)
+        try:
+            profile = self._profile(model, context, CHECKED_SAMPLES)
+        except ConversionError as error:
+            raise ModelError(str(error), ("target",)) from error
         least = profile.forecast(profile.thinnest())
         for name, over in self.objective().over(least, slack=2.0).items():
             if over > ROUGH:

@@ -12,21 +12,24 @@ from importlib import metadata
 
 from tfopt.recipe.device_cost import DeviceCost
 from tfopt.recipe.export import Export
+from tfopt.recipe.figure import Figure, by_name
 from tfopt.recipe.target import Target
 from tfopt.targets import vela
 from tfopt.targets.ethos_u_weights import encoded_bytes
 from tfopt.tflite.ops import facts_of
 
 SOURCE = "Vela's estimate"
-FIGURES = {
-    "npu_milliseconds": "{:.3g} ms",
-    "total_cycles": "{:,.0f} cycles",
-    "npu_cycles": "{:,.0f} cycles of the NPU's own",
-    "encoded_weight_bytes": "encoded weights {:,.0f} B",
-    "compiled_bytes": "compiled file {:,.0f} B",
-    "sram_bytes": "SRAM {:,.0f} B",
-    "dram_bytes": "DRAM {:,.0f} B",
-}
+FIGURES = by_name(
+    Figure("npu_milliseconds", "NPU time", "milliseconds", "time", "The time of a run by Vela's estimate."),
+    Figure("total_cycles", "cycles", "cycles", "time", "Cycles with those that wait for memory.", column=False),
+    Figure("npu_cycles", "cycles of the NPU's own", "cycles", "time", "The NPU's own cycles.", column=False),
+    Figure("compiled_bytes", "compiled file", "bytes", "size", "The file that Vela compiles."),
+    Figure(
+        "encoded_weight_bytes", "encoded weights", "bytes", "size", "The weights as Vela encodes them.", column=False
+    ),
+    Figure("sram_bytes", "SRAM", "bytes", "activations", "The SRAM that the file takes."),
+    Figure("dram_bytes", "DRAM", "bytes", "size", "The DRAM that the file takes, of systems with some.", column=False),
+)
 # Memory modes by what a system has at its second port, as Vela's Arm/vela.ini states it, whose modes are of no family.
 # Flash is read alone, which Shared_Sram assumes ("the non-SRAM memory is assumed to be read-only"); Dedicated_Sram has
 # the activations there too ("assumed to be read-writeable"), which takes DRAM: Vela refuses it with flash. Sram_Only
@@ -139,6 +142,7 @@ def _target(family: Family, macs: int, rank: int) -> Target:
         distribution=vela.DISTRIBUTION,
         extra="ethos-u",
         suffix="vela",
+        resizes=False,
         size="compiled_bytes",
         time="npu_milliseconds",
         coding=lambda export: encoded_bytes,

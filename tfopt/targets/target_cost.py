@@ -18,6 +18,9 @@ from tfopt.recipe.export import Export
 from tfopt.recipe.settings import either
 from tfopt.recipe.target import TARGETS, Target
 
+# What has to be known of the figures of a file that the CPU runs in part.
+WITHOUT_CPU = "whose part is not in the time and the cycles"
+
 
 @dataclass(frozen=True)
 class TargetCost:
@@ -108,7 +111,7 @@ def device_file(content: bytes, export: Export, samples: Mapping[str, np.ndarray
         found = cost_of(content, target, export, _names_in(content)).record()
     found = replace(found, figures={**found.figures, **measured})
     left = ", ".join(layer.layer for layer in found.layers if layer.on_cpu)
-    return replace(found, notes=(*found.notes, f"left to the CPU: {left}")) if left else found
+    return replace(found, notes=(*found.notes, f"left to the CPU, {WITHOUT_CPU}: {left}")) if left else found
 
 
 def _telling() -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tfopt.recipe.device_cost import DeviceCost, Measurement
 from tfopt.recipe.export import Export
+from tfopt.recipe.figure import Figure, by_name
 from tfopt.recipe.target import Target
 from tfopt.targets import microcontrollers
 from tfopt.tflite.ops import facts_of
@@ -38,11 +39,15 @@ def _cost(content: bytes, export: Export) -> DeviceCost:
     from tfopt.targets.decoding.decoded_file import decoded
 
     flashed, notes = content, tuple[str, ...]()
+    arena = microcontrollers.arena_bytes
     if export.decode is not None:
         flashed = decoded(content, export.decode).content
-        saved = f"kernels are decoded at every run: {len(content):,} -> {len(flashed):,} B of flash"
-        notes = (saved if flashed != content else "no coding makes the file smaller, so no kernel is decoded",)
-    figures = {"flash_bytes": len(flashed), "arena_bytes": microcontrollers.arena_bytes(flashed)}
+        notes = ("no coding makes the file smaller, so no kernel is decoded",)
+        if flashed != content:
+            saved = f"{len(content):,} -> {len(flashed):,} B of flash"
+            costs = f"{arena(content):,} -> {arena(flashed):,} B of arena"
+            notes = (f"kernels are decoded at every run: {saved}, {costs}",)
+    figures = {"flash_bytes": len(flashed), "arena_bytes": arena(flashed)}
     own = flashed if flashed != content else None
     return DeviceCost({name: float(value) for name, value in figures.items()}, content=own, notes=notes)
 
@@ -73,10 +78,12 @@ TFLM = Target(
     stream=lambda content, samples: microcontrollers.run(content, samples, keeps_state=True).outputs,
     cost=_cost,
     stored=_stored,
-    figures={
-        "arena_bytes": "Tensor arena on microcontrollers: {:,.0f} B",
-        "flash_bytes": "flash for the model: {:,.0f} B",
-    },
+    figures=by_name(
+        Figure(
+            "flash_bytes", "flash", "bytes", "size", "The file as it is flashed, of decoded kernels where asked for."
+        ),
+        Figure("arena_bytes", "tensor arena", "bytes", "activations", "The tensor arena."),
+    ),
     package="tflite_micro",
     distribution="tflite-micro",
     extra="tflm",
@@ -85,5 +92,6 @@ TFLM = Target(
     coding=_coding,
     refuses="inputs that are resized, sparse kernels, and modes with half-precision or dynamic kernels",
     decodes=True,
+    resizes=False,
     rank=20,
 )

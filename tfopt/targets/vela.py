@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tfopt import subprocesses
-from tfopt.errors import ConversionError
+from tfopt.errors import ConversionError, TargetError
 from tfopt.recipe.device_cost import OperatorCost
 from tfopt.targets.memo import Memo, UnfinishedError
 
@@ -105,7 +105,7 @@ def _compile(content: bytes, hardware: Hardware) -> Compilation:
         compiled_file = made.read_bytes()
     if not float(summary["cycles_npu"]):
         why = next((f": {one.on_cpu}" for one in operators if one.on_cpu), "")
-        raise ConversionError(
+        raise TargetError(
             f"target {hardware.accelerator} would run nothing of the file, and the CPU all of it{why}. "
             "Take mode int8 or int16x8."
         )
@@ -129,7 +129,7 @@ def _check(content: bytes, hardware: Hardware) -> None:
     from tfopt.tflite.file import read
 
     if any(tensor.dtype == "INT4" for tensor in read(content).tensors):
-        raise ConversionError(f"target {hardware.accelerator} {NO_INT4}. Take mode int8.")
+        raise TargetError(f"target {hardware.accelerator} {NO_INT4}. Take mode int8.")
 
 
 def _refusal(log: str, code: int, hardware: Hardware) -> str:

@@ -12,6 +12,7 @@ from tfopt.errors import InputError, ModelError
 from tfopt.quantization.conversion import convert_with_notes
 from tfopt.recipe.device_cost import DeviceCost, OperatorCost
 from tfopt.recipe.export import Export
+from tfopt.recipe.figure import Figure, by_name
 from tfopt.recipe.target import TARGETS
 from tfopt.sparsity.structured.budget import Budget, fit, steps, whole
 from tfopt.sparsity.structured.dependency_graph import read
@@ -100,7 +101,11 @@ def board(monkeypatch):
                 {"board_cycles": float(len(content)), "board_bytes": float(len(content))},
                 (OperatorCost(None, "CONV_2D", 1.0, on_cpu=on_cpu),),
             ),
-            figures={"board_cycles": "{:,.0f} cycles", "board_bytes": "{:,.0f} B", "board_ram": "{:,.0f} B"},
+            figures=by_name(
+                Figure("board_cycles", "cycles", "cycles", "time"),
+                Figure("board_bytes", "file", "bytes", "size"),
+                Figure("board_ram", "RAM", "bytes", "activations"),
+            ),
             source="the board's own count",
             **settings,
         )

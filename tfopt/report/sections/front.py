@@ -24,13 +24,12 @@ from tfopt.report.blocks import (
     Text,
 )
 from tfopt.report.charts import Key, Limit, Point, Scatter
+from tfopt.report.on_device import text, title
 from tfopt.report.section import Section
 from tfopt.report.units import bytes_, duration
 
 # Candidates that the chart draws besides those of the front, the best ones.
 DRAWN = 500
-# What is written in capitals.
-SHORT = ("npu", "sram", "dram")
 # Distances from the best, in those of the middle one, beyond which a candidate is too far to be drawn.
 FAR = 5
 
@@ -96,15 +95,9 @@ def _figures(found: SearchOutcome) -> Iterator[tuple[str, Callable[[FrontFile], 
     target = TARGETS.get(found.wish.target)
     for name in target.figures if target else sorted(measured):
         if name in measured:
-            yield _heading(name), partial(_on_device, name)
+            yield title(name), partial(_on_device, name)
     if found.wish.time == "milliseconds":
         yield "latency", partial(_said, "milliseconds")
-
-
-def _heading(name: str) -> str:
-    """A figure's name in words: its unit stands with the figures."""
-    words = name.removesuffix("_bytes").replace("_milliseconds", "_time").split("_")
-    return " ".join(word.upper() if word in SHORT else word for word in words)
 
 
 def _on_device(name: str, row: FrontFile | TriedCandidate) -> str:
@@ -115,9 +108,9 @@ def _on_device(name: str, row: FrontFile | TriedCandidate) -> str:
 def _said(name: str, row: FrontFile | TriedCandidate) -> str:
     """A figure that a search goes by, with its unit."""
     value = row.figure(name)
-    if name.endswith("milliseconds"):
+    if name == "milliseconds":
         return duration(value / 1e3)
-    return bytes_(value) if name.endswith("bytes") else f"{value:,.6g}"
+    return bytes_(value) if name in ("raw_bytes", "gzip_bytes") else text(name, value)
 
 
 def _on_target(found: SearchOutcome) -> list[Block]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfopt.errors import InputError, ModelError
 from tfopt.recipe.export import Export
-from tfopt.recipe.target import TARGETS, measured_on
+from tfopt.recipe.target import TARGETS, figure_of, measured_on
 from tfopt.sparsity.structured.budget_units import COUNTED, UNITS
 from tfopt.sparsity.structured.dependency_graph import CoupledGroups, DependencyGraph
 from tfopt.sparsity.structured.flops import costs
@@ -36,7 +36,8 @@ class Budget:
     """The size or cost that a model may have after channels are removed.
 
     Args:
-        amount: Below 1 a fraction of the model's own, else an absolute amount; milliseconds are always absolute.
+        amount: Below 1 a fraction of the model's own, of cycles and bytes too, else an absolute amount; times, such as
+            `milliseconds` and `npu_milliseconds`, are always absolute.
         unit: `channels` (a fraction only: of every family or of all, as the ranking says), `parameters`, `flops`,
             `bytes` (of the file), `milliseconds` (the median of the file on LiteRT, on this machine), or what the
             target measures of the file, such as `npu_milliseconds`. A model that fits already stays as it is.
@@ -84,15 +85,17 @@ def steps(structure: DependencyGraph, budget: Budget, rounds: int, samples: Any 
     before = whole(structure, budget, samples)
     share = min((budget.amount if _is_share(budget) else budget.amount / before), 1.0)
     amounts = [before * share ** (number / rounds) for number in range(1, rounds + 1)]
-    return [replace(budget, amount=amount if _is_time(budget.unit) else max(amount, 1.0)) for amount in amounts]
+    return [replace(budget, amount=amount if _below_one(budget.unit) else max(amount, 1.0)) for amount in amounts]
 
 
-def _is_time(unit: str) -> bool:
-    return unit.endswith("milliseconds")
+def _below_one(unit: Unit) -> bool:
+    """Whether an amount of the unit below 1 is one, and not a share: a time is, a number of bytes or cycles is not."""
+    figure = figure_of(unit)
+    return unit == "milliseconds" or (figure is not None and figure.below_one)
 
 
 def _is_share(budget: Budget) -> bool:
-    return budget.amount < 1 and not _is_time(budget.unit)
+    return budget.amount < 1 and not _below_one(budget.unit)
 
 
 @dataclass(frozen=True)
@@ -123,9 +126,9 @@ class BudgetFit:
         unit = self.budget.unit
         source = TARGETS[self.budget.export.target].source if unit not in UNITS else ""
         named = f"{unit} ({source})" if source else unit
-        digits = ",.3f" if _is_time(unit) else ",.0f"
+        digits = ",.3f" if _below_one(unit) else ",.0f"
         if not self.drop and self.before <= self.most:
-            hint = ", which is so many, not a share" if _is_time(unit) and self.budget.amount < 1 else ""
+            hint = ", which is so many, not a share" if _below_one(unit) and self.budget.amount < 1 else ""
             return (
                 f"nothing was removed: the model has {self.before:{digits}} {named}, within the {self.most:{digits}} "
                 f"asked for{hint}"
@@ -173,7 +176,7 @@ def fit(structure: DependencyGraph, choice: RemovalOrder, budget: Budget, sample
     low, high = 0.0, 1.0
     found = choice.drop(high)
     if (least := costing(found)) > most:
-        digits = ",.3f" if _is_time(budget.unit) else ",.0f"
+        digits = ",.3f" if _below_one(budget.unit) else ",.0f"
         raise ModelError(
             f"the model does not fit {most:{digits}} {budget.unit}: the smallest that floor, round_to, only and skip "
             f"allow has {least:{digits}}. Lower them, or raise the budget.",
@@ -247,7 +250,7 @@ def _on_target(made: Conversion, budget: Budget) -> float:
     """The figure of a file that a budget on a target is of."""
     name = budget.export.target
     left = [layer.layer for layer in made.on_target.layers if layer.on_cpu] if made.on_target else []
-    if left and (_is_time(budget.unit) or budget.unit.endswith("cycles")):
+    if left and (_below_one(budget.unit) or budget.unit.endswith("cycles")):
         raise ModelError(
             f"{budget.unit} is not of the whole model: target {name} leaves {', '.join(left[:3])} to the CPU, whose "
             "time is not told, so that a budget would be met by what is left to it. Take another unit, or write the "
