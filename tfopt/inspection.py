@@ -164,7 +164,7 @@ def _of_tflite(source: Path | bytes) -> ModelSummary:
     sizes = summary.bytes, summary.gzip_bytes
     ends = lines(summary.inputs), lines(summary.outputs)
     found = recorded_usage(source) if isinstance(source, Path) else usage(source)
-    return ModelSummary("tflite", *sizes, *ends, tuple(parts), tuple(_remarks(summary)), found)
+    return ModelSummary("tflite", *sizes, *ends, tuple(parts), (*_remarks(summary), *_on_state(found)), found)
 
 
 def _remarks(summary: FileSummary) -> Iterator[str]:
@@ -179,6 +179,14 @@ def _remarks(summary: FileSummary) -> Iterator[str]:
         yield f"not LiteRT's own, they need TensorFlow in the app: {_counted(flex)}"
     if sparse := [op for op in summary.ops if op.facts.unpacks == "sparse"]:
         yield f"stored sparse and unpacked when the file is loaded: {len(sparse)} kernels"
+
+
+def _on_state(usage: Usage) -> Iterator[str]:
+    """Whether a file keeps state from run to run, and what to do about it."""
+    if usage.streams:
+        yield "a stream's file, it carries one sequence on from run to run: reset_all_variables() where a new one begins"
+    elif usage.stateful:
+        yield "it keeps its state from run to run: reset_all_variables() before each sequence"
 
 
 def _counted(ops: Sequence[Op]) -> str:

@@ -59,7 +59,13 @@ def test_what_a_target_refuses_is_said_in_options(command, tmp_path):
 
 def test_convert_and_inspect_say_what_a_file_costs(command, tmp_path):
     normalized = [layers.Reshape((36, 4)), layers.LayerNormalization(name="norm")]
-    parts = [layers.Conv2D(4, 3, name="stem"), layers.ELU(name="elu"), *normalized, layers.Flatten(), layers.Dense(4, name="head")]
+    parts = [
+        layers.Conv2D(4, 3, name="stem"),
+        layers.ELU(name="elu"),
+        *normalized,
+        layers.Flatten(),
+        layers.Dense(4, name="head"),
+    ]
     keras.Sequential([layers.Input((8, 8, 1)), *parts]).save(tmp_path / "m.keras")
     np.save(tmp_path / "x.npy", np.random.default_rng(0).random((16, 8, 8, 1), np.float32))
     given = ("convert", "m.keras", "--data", "x.npy", "-o", "m.tflite")

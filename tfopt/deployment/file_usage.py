@@ -30,6 +30,7 @@ def usage(
         ModelError: The source is not a complete TFLite file.
     """
     from tfopt.tflite.file import parse, read
+    from tfopt.tflite.flatbuffer import is_stream
 
     content, file = parse(source)
     summary = read(content)
@@ -47,6 +48,7 @@ def usage(
         outputs=tuple(decided),
         signature=signature.signatureKey.decode() if signature else None,
         stateful=any(tensor.isVariable for one in file.subgraphs for tensor in one.tensors),
+        streams=is_stream(content),
         ops=tuple(dict.fromkeys(op.name for op in summary.ops)),
         not_on_tflm=next(_against_tflm(summary, inputs), ""),
     )

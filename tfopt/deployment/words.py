@@ -13,9 +13,9 @@ def streaming(usage: Usage, reset: str) -> list[str]:
 
     Args:
         usage: How the file is fed and read.
-        reset: The call that resets its state.
+        reset: The call that begins a new sequence.
     """
-    line = f"The file carries a sequence on from run to run; where a new one begins, call {reset}."
+    line = f"The file carries a sequence on from run to run: call {reset} where a new one begins, and not before."
     return [line] if usage.streams else []
 
 

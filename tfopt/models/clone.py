@@ -10,6 +10,7 @@ import keras
 from tfopt.errors import ModelError
 from tfopt.keras_private import calls_of, history_of
 from tfopt.models.layers import walk
+from tfopt.models.unrolled_masks import mend
 from tfopt.user_code import describe
 
 # Most time steps to unroll; longer loops make graphs that take the converter minutes.
@@ -97,7 +98,12 @@ def unrolled(model: keras.Model, but: Callable[[Any], bool] = lambda layer: Fals
             if steps is None or steps > LONGEST:
                 what = "no fixed length" if steps is None else f"{steps} steps, more than {LONGEST}"
                 raise ModelError(f"{place.path} has {what}")
-    return _rebuilt(model, lambda layer: {"unroll": True}, "unroll=True")
+    copy = _rebuilt(model, lambda layer: {"unroll": True}, "unroll=True")
+    asked = {place.path for place in walk(model) if getattr(place.layer, "unroll", False)}  # they are so in Keras
+    for place in walk(copy):
+        if isinstance(place.layer, keras.layers.RNN) and place.path not in asked:
+            mend(place.layer)
+    return copy
 
 
 def _steps(layer: Any) -> int | None:

@@ -213,9 +213,7 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
             f"Ops: {', '.join(dict.fromkeys(op.name for op in summary.ops))}."
         )
     looked = audit(source, content)
-    content = (
-        validation.check_slim(content, prepared.few) if export.slim else flatbuffer.pack(flatbuffer.parse(content))
-    )
+    content = _as_stored(prepared, content)
     got = Runner(content)(prepared.few)
     if mode.quantizes:
         said = _judged(prepared, prepared.snr_of(got))
@@ -225,7 +223,7 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     figures |= validation.measure_on_target(target, content, prepared.few)
     costs = cost_on_target(export, content, summary, source, prepared.few)
     figures |= costs.cost.figures if costs else {}
-    streamed = [check_pieces(content, prepared.few, target)] if export.stateful else []
+    streamed = [check_pieces(content, prepared.few, target, source.places)] if export.stateful else []
     notes = (*prepared.notes, *chosen, *streamed, *_remarks(prepared, summary), *said.notes, *cpu_notes(costs))
     fault = validation.fault_at_zeros(prepared.model, source, content, prepared.few)
     kept = KEEPS_STATE if flatbuffer.has_state(content) and not export.stateful else None
@@ -233,6 +231,13 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     left, before = (*skipped, *prepared.assigned.skipped), source.slim_size if export.slim else source.size
     made = Conversion(content, left, looked, notes, figures, found, said.noise.options, said.noise)
     return replace(made, made=summary, prepared=prepared, float_bytes=before, on_target=costs)
+
+
+def _as_stored(prepared: PreparedModel, content: bytes) -> bytes:
+    """A file without its tensor names where they are left out, and marked where it is a stream's."""
+    export = prepared.export
+    slim = validation.check_slim(content, prepared.few) if export.slim else flatbuffer.pack(flatbuffer.parse(content))
+    return flatbuffer.mark_stream(slim) if export.stateful else slim
 
 
 @dataclass(frozen=True)

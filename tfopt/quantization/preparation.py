@@ -16,6 +16,7 @@ from tfopt.quantization import identities, validation
 from tfopt.quantization.calibration_data import collect_samples, match_inputs, random_samples
 from tfopt.quantization.float_conversion import FloatConversion, to_float, trace
 from tfopt.quantization.mask_rewrite import bring_near
+from tfopt.quantization.padding_check import check_padded
 from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.quantization.recurrent.streaming import check_recurrent
 from tfopt.quantization.refusals import check_batched, check_sizes, check_text, random_part
@@ -48,7 +49,7 @@ def prepare(
         InputError: No calibration samples for a mode that computes in integers, or samples that do not fit.
         ConversionError: The model cannot be converted, or the file gives something else than Keras.
     """
-    original = model if original is None else original
+    rebuilt, original = original is not None, model if original is None else original
     if replaced_by(model) is not None:
         raise ModelError(
             "the model computes on the grids of quantization-aware training. Take convert() of what quantize_aware "
@@ -89,6 +90,8 @@ def prepare(
         error = validation.check_against_keras(original, prepared.few, prepared.expected)
     except ConversionError as refused:
         raise _of_randomness(prepared, batch) or refused from refused
+    if rebuilt or prepared.fused:
+        check_padded(original, source.places, prepared.samples, prepared.unmasked or prepared.source.content)
     if not clone.in_half(original):
         return prepared
     note = f"built again in float32; outputs of the model differ by {error:.2g} of their size"

@@ -113,8 +113,8 @@ class Export(Settings):
     """How recurrent layers are computed. fused: an LSTM as one op. unrolled: ops for each time step, a large file.
     loop: in float, whatever the mode. auto: on LiteRT, where fused is slower, a loop in modes that compute in float,
     and in integers unrolled where that is accurate enough; fused elsewhere. What has no such form has another, and a
-    note says why. A fused file keeps its state from run to run, and has to be reset before each sequence. A mask is for
-    fused alone: the steps that count are sorted to the front, and their outputs back."""
+    note says why. A fused file keeps its state from run to run, and has to be reset before each sequence. With a mask
+    it sorts the steps that count to the front, and their outputs back."""
     stateful: bool = False
     """Keep the state of LSTMs from call to call, for a stream: the file takes a sequence in pieces of the model's
     length, proven to give what the whole gives, and is reset by the code around it where a new sequence begins. The

@@ -149,7 +149,7 @@ class Qat(Export, TrainingStage):
                 *warning_details(conversion, context.data.calibration(self.samples, context.seed), context, self.mode),
                 conversion.audit,
                 *layer_report(conversion),
-                usage_detail(file, model, context, conversion.figures, self.stateful),
+                usage_detail(file, model, context, conversion.figures),
                 *device_details(conversion, file),
             ],
         )

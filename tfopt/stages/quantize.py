@@ -204,7 +204,7 @@ class Quantize(Export, Stage):
             file.write_bytes(converted.content)
         details += [ConversionNotes(converted.notes), *warning_details(converted, calibration, context, self.mode)]
         details += remedy_details(converted, self)
-        usage = usage_detail(file, model, context, converted.figures, self.stateful)
+        usage = usage_detail(file, model, context, converted.figures)
         details += [converted.audit, *layer_report(converted), usage, *device_details(converted, file)]
         return context.artifact(
             self,

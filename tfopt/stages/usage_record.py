@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tfopt.errors import InputError
@@ -15,9 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def usage_detail(
-    file: Path, model: Any, context: Context, figures: Mapping[str, float], streams: bool = False
-) -> Usage:
+def usage_detail(file: Path, model: Any, context: Context, figures: Mapping[str, float]) -> Usage:
     """The detail of a file.
 
     Args:
@@ -25,7 +22,6 @@ def usage_detail(
         model: The Keras model that it was made of.
         context: The stage's context, whose metrics tell how the outputs decide on classes.
         figures: What was measured of the file.
-        streams: Whether it carries one sequence on from run to run.
     """
     from tfopt.deployment.file_usage import usage, with_arena
     from tfopt.models.preparation import preparation
@@ -34,4 +30,4 @@ def usage_detail(
         metrics = metrics_of(model, context)
     except InputError:  # labels of no output: the file alone tells
         metrics = []
-    return with_arena(replace(usage(file, preparation(model), metrics), streams=streams), figures)
+    return with_arena(usage(file, preparation(model), metrics), figures)

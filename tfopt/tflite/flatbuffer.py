@@ -16,6 +16,8 @@ SIGNATURE = "serving_default"
 MARK, MARKED = b"TFL3", slice(4, 8)
 # Written by the converter about itself; no runtime reads it.
 _CONVERSION_NOTES = b"CONVERSION_METADATA"
+# The metadata of a file whose state carries one sequence on from run to run.
+_STREAM = b"TFOPT_STREAM"
 # Of a conversion, the float file and the quantized one are read many times.
 KEPT, KEPT_BYTES = 2, 2**26
 # What the schema gives as the alignment of a buffer (`force_align`).
@@ -145,6 +147,20 @@ def has_state(content: bytes) -> bool:
     model = schema.Model.GetRootAs(content, 0)
     graphs = (model.Subgraphs(index) for index in range(model.SubgraphsLength()))
     return any(graph.Tensors(index).IsVariable() for graph in graphs for index in range(graph.TensorsLength()))
+
+
+def mark_stream(content: bytes) -> bytes:
+    """A file marked as one whose state carries a sequence on from run to run; no runtime reads the mark."""
+    model, entry = parse(content), schema.MetadataT()
+    entry.name, entry.buffer = _STREAM, 0  # the empty one that every file begins with
+    model.metadata = [*(model.metadata or []), entry]
+    return pack(model)
+
+
+def is_stream(content: bytes) -> bool:
+    """Whether a file is marked as a stream's; nothing else is read."""
+    model = schema.Model.GetRootAs(content, 0)
+    return any(model.Metadata(index).Name() == _STREAM for index in range(model.MetadataLength()))
 
 
 def rename(model: Any, new: Callable[[str], str]) -> dict[str, str]:

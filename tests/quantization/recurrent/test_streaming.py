@@ -1,7 +1,6 @@
 """Files that take a sequence in pieces: the outputs of the whole, on LiteRT and TFLM, and what cannot be one."""
 
 import functools
-from dataclasses import replace
 
 import keras
 import numpy as np
@@ -22,6 +21,7 @@ from tests.quantization.recurrent.recurrent_nets import (
 from tfopt.deployment.file_usage import usage
 from tfopt.deployment.snippet import snippet
 from tfopt.errors import ConversionError, ModelError, RecipeError
+from tfopt.inspection import inspect
 from tfopt.quantization.conversion import convert_with_notes
 from tfopt.recipe.export import Export
 from tfopt.targets import microcontrollers
@@ -96,6 +96,7 @@ def test_tflm_keeps_the_state_too():
         ([layers.Flatten(), layers.Dense(2)], "has none"),
         ([layers.Bidirectional(layers.LSTM(4))], "runs backwards"),
         ([layers.LSTM(4, activation="relu")], "relu"),
+        ([layers.Masking(), layers.LSTM(4)], "gives a mask"),
     ],
 )
 def test_layers_that_cannot_go_on_are_one_line(stack, reason):
@@ -110,8 +111,13 @@ def test_layers_that_cannot_go_on_are_one_line(stack, reason):
         ([layers.Conv1D(3, 3, padding="same"), layers.LSTM(4, return_sequences=True)], FIXED),
         ([layers.LSTM(4, return_sequences=True), layers.GlobalAveragePooling1D()], "looks at more than one step"),
         ([layers.LSTM(4, return_sequences=True), layers.Flatten(), layers.Dense(2)], FIXED),
+        ([layers.Reshape((STEPS, 3)), layers.LSTM(4)], FIXED),
+        (
+            [layers.LSTM(4, return_sequences=True), layers.TimeDistributed(layers.Dense(2), name="head")],
+            r"head \(TimeDistributed\).*take the Dense itself",
+        ),
     ],
-    ids=["convolution", "pooling", "flat"],
+    ids=["convolution", "pooling", "flat", "reshaped", "by time"],
 )
 def test_layers_that_look_across_steps_are_one_line(stack, reason):
     model, samples = built(chain(*stack))
@@ -150,6 +156,45 @@ def whole():
 def test_a_whole_sequence_to_a_run_is_told_to_be_reset():
     found = usage(whole())
     assert (found.stateful, found.streams, found.resets) == (True, False, True)
+    assert any("before each sequence" in remark for remark in inspect(content).remarks)
+
+
+def code_of(content, folder, monkeypatch):
+    """The Python code around a file, run but for its example."""
+    (folder / "model.tflite").write_bytes(content)
+    monkeypatch.chdir(folder)
+    space = {"__name__": "snippet"}
+    exec(compile(snippet(usage(content)), "predict.py", "exec"), space)
+    return space
+
+
+def test_the_python_code_around_a_file_with_state_resets_it(tmp_path, monkeypatch):
+    model, samples = built("last step")
+    content = convert_with_notes(model, Export(recurrent="fused"), samples, "metric").content
+    predict = code_of(content, tmp_path, monkeypatch)["predict"]
+    [x] = (values[:3] for values in samples.values())
+    [found] = Runner(content)(x).values()
+    for place in (0, 2, 1):
+        [output] = predict(x[place : place + 1]).values()
+        assert np.array_equal(output, found[place : place + 1])
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_python_code_around_a_stream_goes_on_until_it_is_told_to_begin_anew(name, tmp_path, monkeypatch, capsys):
+    """From the bytes of a file alone."""
+    _, samples, _, conversion = streamed(name, "int8")
+    content = conversion.content
+    assert any("where a new one begins" in remark for remark in inspect(content).remarks)
+    space = code_of(content, tmp_path, monkeypatch)
+    [pieces] = (values[:PIECES] for values in samples.values())
+    [expected] = Runner(content, keeps_state=True)(pieces).values()
+    for _ in range(2):
+        space["reset"]()
+        for place in range(PIECES):
+            [output] = space["predict"](pieces[place : place + 1]).values()
+            assert np.array_equal(output, expected[place : place + 1])
+    exec(compile(snippet(usage(content)), "predict.py", "exec"), {"__name__": "__main__"})
+    assert len(capsys.readouterr().out.splitlines()) >= 3
 
 
 @pytest.mark.parametrize(
@@ -165,6 +210,9 @@ def test_the_code_around_a_stream_resets_where_a_sequence_begins_and_any_other_b
     found = usage(whole())
     told = [line for line in snippet(found, language).splitlines() if reset in line]
     assert told
-    assert not any("carries a sequence on" in line for line in told)
-    [told] = [line for line in snippet(replace(found, streams=True), language).splitlines() if reset in line]
-    assert "where a new one begins" in told
+    code = snippet(streamed("last step", "int8")[3].content, language)
+    assert "where a new one begins, and not before" in code
+    assert "where a new one begins" not in snippet(found, language)
+    predict = code[code.index(" predict(") :]
+    assert reset not in predict.split("main")[0]
+    assert reset in code

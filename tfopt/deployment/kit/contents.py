@@ -85,6 +85,7 @@ def _record(model: KitModel) -> bytes:
         "ops": list(model.ops),
         "tensors": model.tensors,
         "stateful": model.usage.stateful,
+        "streams": model.usage.streams,
         "arena_bytes": model.arena.bytes,
         "arena_measured_bytes": model.arena.measured,
         "tflm": model.not_on_tflm or True,

@@ -97,6 +97,8 @@ def _example(model: KitModel) -> Iterator[str]:
         yield "  }"
     yield f"  const void *inputs[{macro}_INPUTS] = {{{', '.join(f'in_{end.name}' for end in model.inputs)}}};"
     yield f"  void *outputs[{macro}_OUTPUTS] = {{{', '.join(f'out_{end.name}' for end in model.outputs)}}};"
+    if model.usage.streams:
+        yield f"  // {prefix}_tflm_reset() where a new sequence begins, and not between its pieces"
     arguments = "inputs, outputs" if model.usage.streams else "inputs, outputs, 0"
     yield f"  if ({_call(model)}({arguments}) != 0) return;"
     for end in model.outputs:

@@ -45,7 +45,7 @@ class Model {
     check(TfLiteSignatureRunnerAllocateTensors(runner_.get()), "cannot allocate the tensors");
   }
 
-  Outputs predict(const Inputs& inputs) {
+$reset  Outputs predict(const Inputs& inputs) {
 $predict
     return outputs;
   }
@@ -83,11 +83,17 @@ int main() {
   Model model($file_quoted);
   Inputs inputs;
 $example
-  const Outputs outputs = model.predict(inputs);
+$begins  const Outputs outputs = model.predict(inputs);
 $printed
   return 0;
 }
 """)
+
+_RESET = """\
+  // Begins a new sequence.
+  void reset() { check(TfLiteInterpreterResetVariableTensors(interpreter_.get()), "cannot reset the state"); }
+
+"""
 
 _QUANTIZE = """
   // Numbers of the model as the file's integers; a plain cast would give other ones.
@@ -152,6 +158,8 @@ def write(usage: Usage, file: str) -> str:
         inputs="\n".join(line for end in usage.inputs for line in _input(taken[end.name], end)),
         outputs="\n".join(line for end in usage.outputs for line in _fields(given[end.name], end)),
         predict="\n".join(f"    {line}" for line in _predict(usage, taken, given)),
+        reset=_RESET if usage.streams else "",
+        begins="  model.reset();  // where a sequence begins, and not between its pieces\n" if usage.streams else "",
         functions=functions + (_LARGEST if "largest" in decided else ""),
         example="\n".join(f"  inputs.{taken[end.name]}.resize({size(end)});  // your own data" for end in usage.inputs),
         printed="\n".join(_printed(given[end.name], end) for end in usage.outputs),
@@ -160,7 +168,7 @@ def write(usage: Usage, file: str) -> str:
 
 def _predict(usage: Usage, taken: dict[str, str], given: dict[str, str]) -> list[str]:
     lines = []
-    lines += [f"// {line}" for line in streaming(usage, "TfLiteInterpreterResetVariableTensors")]
+    lines += [f"// {line}" for line in streaming(usage, "reset()")]
     if usage.resets:
         lines += ["// The file keeps state from run to run."]
         lines += ['check(TfLiteInterpreterResetVariableTensors(interpreter_.get()), "cannot reset the state");']

@@ -26,7 +26,7 @@ $outputs
 class Model(file: File) : AutoCloseable {
     private val interpreter = Interpreter(file)
 
-$parameters_about
+$reset$parameters_about
     fun predict($parameters): Outputs {
 $predict
     }
@@ -36,6 +36,12 @@ $predict
     private fun buffer(bytes: Int): ByteBuffer = ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder())
 $functions}
 """)
+
+_RESET = """\
+    // Begins a new sequence.
+    fun reset() = interpreter.resetVariableTensors()
+
+"""
 
 _QUANTIZE = """
     // Numbers of the model as the file's integers; a plain toInt() would give other ones.
@@ -84,6 +90,7 @@ def write(usage: Usage, file: str) -> str:
         ),
         parameters=", ".join(f"{taken[end.name]}: {_outer(end)}Array" for end in usage.inputs),
         predict="\n".join(f"        {line}" for line in _predict(usage, taken, given)),
+        reset=_RESET if usage.streams else "",
         functions="".join(functions),
     )
     return code.replace("ByteOrder\n\nimport", "ByteOrder\nimport")
@@ -91,7 +98,7 @@ def write(usage: Usage, file: str) -> str:
 
 def _predict(usage: Usage, taken: dict[str, str], given: dict[str, str]) -> list[str]:
     lines = ["interpreter.resetVariableTensors() // the file keeps state from run to run"] if usage.resets else []
-    lines += [f"// {line}" for line in streaming(usage, "interpreter.resetVariableTensors()")]
+    lines += [f"// {line}" for line in streaming(usage, "reset()")]
     for end in usage.inputs:
         name, count = taken[end.name], size(end)
         width, _, put, _ = _TYPES[end.dtype]

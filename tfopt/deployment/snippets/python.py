@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from string import Template
 
 from tfopt.deployment.identifiers import identifiers
@@ -16,8 +17,8 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter  # the same in TensorFlow: tf.lite.Interpreter
 
 interpreter = Interpreter(model_path=$quoted)
-run = interpreter.get_signature_runner($signature)
-$functions
+${allocated}run = interpreter.get_signature_runner($signature)
+$functions$reset
 
 def predict($parameters):
     """Runs $samples.
@@ -33,7 +34,6 @@ $body
 
 if __name__ == "__main__":
 $example
-    print(predict($parameters))
 ''')
 
 _QUANTIZE = '''
@@ -43,6 +43,13 @@ def quantize(x, scale, zero_point, dtype):
     limits = np.iinfo(dtype)
     steps = np.round(np.asarray(x, np.float32) / np.float32(scale)) + zero_point
     return np.clip(steps, limits.min, limits.max).astype(dtype)
+'''
+
+_RESET = '''
+
+def reset():
+    """Begins a new sequence."""
+    interpreter.reset_all_variables()
 '''
 
 _DEQUANTIZE = '''
@@ -64,13 +71,15 @@ def write(usage: Usage, file: str) -> str:
         file=file,
         quoted=_quoted(file),
         signature=_quoted(usage.signature or ""),
+        allocated="interpreter.allocate_tensors()  # there is no state to reset before\n" if usage.stateful else "",
         functions=functions,
+        reset=_RESET if usage.streams else "",
         parameters=", ".join(names.values()),
         samples="any number of samples" if flexible else "one sample" if batch == 1 else f"{batch} samples",
         arguments="\n".join(_argument(names[end.name], end) for end in usage.inputs),
         returns=_returns(usage),
         body="\n".join(_body(usage, names)),
-        example="\n".join(_example(names[end.name], end) for end in usage.inputs),
+        example="\n".join(_example(usage, names)),
     )
 
 
@@ -91,7 +100,7 @@ def _decides(usage: Usage) -> bool:
 
 def _body(usage: Usage, names: dict[str, str]) -> list[str]:
     lines = ["    interpreter.reset_all_variables()  # the file keeps state from run to run"] if usage.resets else []
-    lines += [f"    # {line}" for line in streaming(usage, "interpreter.reset_all_variables()")]
+    lines += [f"    # {line}" for line in streaming(usage, "reset()")]
     lines += ["    raw = run("]
     lines += ["        **{"] + [
         f"            {_quoted(end.name)}: {_fed(names[end.name], end)}," for end in usage.inputs
@@ -124,9 +133,16 @@ def _decided(end: TensorUsage) -> str:
     return f"outputs[{_quoted(end.name)}] > {threshold!r}"
 
 
-def _example(name: str, end: TensorUsage) -> str:
-    dtype = "float32" if end.quantized else _numpy(end)
-    return f"    {name} = np.zeros({end.fixed_shape!r}, np.{dtype})  # your own data goes here"
+def _example(usage: Usage, names: dict[str, str]) -> Iterator[str]:
+    space = " " * (8 if usage.streams else 4)
+    if usage.streams:
+        yield "    reset()  # where a sequence begins, and not between its pieces"
+        yield "    for _ in range(3):"
+    for end in usage.inputs:
+        dtype = "float32" if end.quantized else _numpy(end)
+        own = f"your own data goes here{', the next piece' if usage.streams else ''}"
+        yield f"{space}{names[end.name]} = np.zeros({end.fixed_shape!r}, np.{dtype})  # {own}"
+    yield f"{space}print(predict({', '.join(names.values())}))"
 
 
 def _numpy(end: TensorUsage) -> str:

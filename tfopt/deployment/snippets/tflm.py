@@ -44,12 +44,18 @@ bool setup_model() {
   return made.AllocateTensors() == kTfLiteOk;
 }
 
-$about
+$reset$about
 bool predict($parameters) {
 $predict
   return true;
 }
 """)
+
+_RESET = """\
+// Begins a new sequence.
+bool reset_model() { return interpreter->Reset() == kTfLiteOk; }
+
+"""
 
 _QUANTIZE = """
 // A number of the model as the file's integer; a plain cast would give another one.
@@ -96,6 +102,7 @@ def write(usage: Usage, file: str) -> str:
         array=re.sub(r"[^0-9A-Za-z]", "_", file if file[:1].isalpha() else f"model_{file}"),
         arena=_arena(usage),
         functions=functions,
+        reset=_RESET if usage.streams else "",
         count=len(methods),
         registered=" ||\n      ".join(methods),
         about="\n".join(_about(usage, taken, given)),
@@ -132,7 +139,7 @@ def _about(usage: Usage, taken: dict[str, str], given: dict[str, str]) -> list[s
 
 def _predict(usage: Usage, taken: dict[str, str], given: dict[str, str]) -> list[str]:
     lines = ["// The file keeps state from run to run."] if usage.resets else []
-    lines += [f"// {line}" for line in streaming(usage, "interpreter->Reset()")]
+    lines += [f"// {line}" for line in streaming(usage, "reset_model()")]
     lines += ["if (interpreter->Reset() != kTfLiteOk) return false;"] if usage.resets else []
     for end in usage.inputs:
         name, kind = f"{taken[end.name]}_data", _type(end)

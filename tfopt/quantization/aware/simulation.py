@@ -20,6 +20,7 @@ import tensorflow as tf
 from tfopt.keras_private import training_of_call
 from tfopt.models import signature
 from tfopt.models.layers import call_replaced
+from tfopt.models.unrolled_masks import unrolled_within
 from tfopt.quantization.aware import fake_quant
 from tfopt.quantization.aware.frame import Frame
 from tfopt.quantization.aware.fused_layers import CELL, DATA, HIDDEN
@@ -56,7 +57,6 @@ class Simulation:
         self._fused = {(p.part, p.call) for p in scheme.points if p.op == HIDDEN and p.call >= 0}
         self._numbers = {id(part.computes): part for part in self._parts}
         self._attached = contextlib.ExitStack()
-        self._loops = {p.number: p.computes.unroll for p in self._parts if isinstance(p.computes, keras.layers.RNN)}
         self._current = threading.local()  # replicas of a strategy build their graphs in threads
         self._eager: Any = None
         self._rounding, self._frozen = True, False
@@ -261,14 +261,9 @@ class Simulation:
     @contextlib.contextmanager
     def _unrolled(self, part: Part) -> Iterator[None]:
         """Unrolls a recurrent layer within the block where the file has it unrolled."""
-        if not self._plan.unrolled or part.number not in self._loops:
+        whole = self._plan.unrolled and isinstance(part.computes, keras.layers.RNN)
+        with unrolled_within(part.computes) if whole else contextlib.nullcontext():
             yield
-            return
-        vars(part.computes)["unroll"] = True
-        try:
-            yield
-        finally:
-            vars(part.computes)["unroll"] = self._loops[part.number]
 
     def _reach(self, frame: Frame, point: Point) -> None:
         if frame.training and self._rounding:

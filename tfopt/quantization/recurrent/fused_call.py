@@ -21,6 +21,7 @@ import keras
 import tensorflow as tf
 
 from tfopt.models.layers import LayerRef, call_replaced
+from tfopt.models.unrolled_masks import unrolled_wrongly
 from tfopt.quantization.recurrent.masked_sequence import masked_sequence
 
 STAND_IN = "BlockLSTMV2"
@@ -61,7 +62,7 @@ def fused_calls(places: Sequence[LayerRef], recurrent: str) -> Iterator[Traced]:
             if reason := unfusable(place.layer, recurrent == "fused"):
                 found.left[place.path] = reason
             else:
-                stack.enter_context(call_replaced(place.layer, _call(place, found, recurrent == "fused")))
+                stack.enter_context(call_replaced(place.layer, _call(place, found)))
         yield found
 
 
@@ -83,12 +84,12 @@ def unfusable(layer: Any, asked: bool = True) -> str:
     return "" if asked or not layer.unroll else "it is built with unroll=True; recurrent: fused makes one op of it"
 
 
-def _call(place: LayerRef, found: Traced, asked: bool) -> Any:
+def _call(place: LayerRef, found: Traced) -> Any:
     """The `call` of an LSTM that computes with one op, where it is given a sequence and nothing more."""
     layer, original = place.layer, place.layer.call
 
     def call(sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
-        if reason := _against(sequences, initial_state, mask, asked):
+        if reason := _against(layer, sequences, initial_state, mask):
             found.left[place.path] = reason
             return original(sequences, initial_state=initial_state, mask=mask, training=training)
         found.calls += 1
@@ -97,7 +98,7 @@ def _call(place: LayerRef, found: Traced, asked: bool) -> Any:
     return call
 
 
-def _against(sequences: Any, initial_state: Any, mask: Any, asked: bool) -> str:
+def _against(layer: Any, sequences: Any, initial_state: Any, mask: Any) -> str:
     """Why an LSTM cannot be one op with what it is given; empty where it can."""
     if sequences.shape[0] is None:
         return "TFLite's op keeps a state for so many samples, and the file takes any number"
@@ -105,8 +106,8 @@ def _against(sequences: Any, initial_state: Any, mask: Any, asked: bool) -> str:
         return "TFLite's op begins with zeros, and the layer is given an initial state"
     if mask is not None and sequences.shape[1] is None:
         return "TFLite's op takes every step, and the layer is given a mask and a sequence of any length"
-    if mask is not None and not asked:
-        return "TFLite's op takes every step, and the layer is given a mask; recurrent: fused sorts the steps for it"
+    if mask is not None and layer.unroll and unrolled_wrongly(layer):
+        return "Keras unrolls it (unroll=True) with its mask the wrong way round; leave unroll out"
     return ""
 
 

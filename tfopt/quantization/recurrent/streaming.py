@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 
 from tfopt.errors import ConversionError, ModelError
@@ -18,6 +19,26 @@ from tfopt.tflite.interpreter import Runner, dequantize
 # Pieces of the sequence that is tried, and the largest difference of outputs in float, as a share of the largest.
 PIECES = 3
 _TOLERANCE = 1e-4
+# Layers that may look at more than one step, or are built for so many.
+_SUSPECTS = (
+    "TimeDistributed",
+    "Conv",
+    "DepthwiseConv",
+    "SeparableConv",
+    "MaxPool",
+    "AveragePool",
+    "Global",
+    "Flatten",
+    "Reshape",
+    "Permute",
+    "ZeroPadding",
+    "Cropping",
+    "UpSampling",
+    "MultiHeadAttention",
+    "GroupedQueryAttention",
+    "Attention",
+    "AdditiveAttention",
+)
 
 
 def check_recurrent(ops: Iterable[Op], places: Iterable[LayerRef], unfused: Mapping[str, str]) -> None:
@@ -36,6 +57,11 @@ def check_recurrent(ops: Iterable[Op], places: Iterable[LayerRef], unfused: Mapp
     if not any(op.facts.recurrent for op in ops):
         raise ModelError("stateful: true keeps the state of recurrent layers, and the model has none. Leave it out.")
     for place in places:
+        if isinstance(place.layer, keras.layers.Masking) or getattr(place.layer, "mask_zero", False):
+            raise ModelError(
+                f"{place.path} gives a mask, and a stream has no steps to leave out. Leave stateful out, or build the "
+                "model without the mask."
+            )
         if _backwards(place):
             raise ModelError(
                 f"{place.path} runs backwards, from steps that have not come yet: no stream gives it these. Leave "
@@ -47,13 +73,16 @@ def _backwards(place: LayerRef) -> bool:
     return bool(getattr(place.layer, "go_backwards", False))
 
 
-def check_pieces(content: bytes, samples: Mapping[str, np.ndarray], target: Target) -> str:
+def check_pieces(
+    content: bytes, samples: Mapping[str, np.ndarray], target: Target, places: Iterable[LayerRef] = ()
+) -> str:
     """Refuses a file that gives something else for the pieces of a sequence than for the whole.
 
     Args:
         content: Bytes of the file.
         samples: Samples `(samples, steps, ...)` by input name, of which a few are taken for the pieces of a sequence.
         target: The target, on whose own runtime the pieces run as well, where it has one.
+        places: The layers of the model, of which a refusal names those at fault.
 
     Returns:
         What was found, for a note.
@@ -68,16 +97,24 @@ def check_pieces(content: bytes, samples: Mapping[str, np.ndarray], target: Targ
     except ConversionError as error:
         raise ConversionError(
             "the file could not be run on a whole sequence, which is the proof of stateful: true: "
-            f"{str(error).rstrip('.')}. Layers that fix the number of steps or look at several, as Reshape, Flatten "
-            "and convolutions do, are a reason. Leave stateful out."
+            f"{str(error).rstrip('.')}. {_suspects(places)}Layers that fix the number of steps or look at several, as "
+            "do, are a reason. Leave stateful out."
         ) from error
     if not all(_alike(whole[name], values) for name, values in found.items()):
         raise ConversionError(
-            "in pieces the file gives something else than for the whole sequence: a layer that is not recurrent looks "
-            "at more than one step, as convolutions, pooling and attention over time do. Leave stateful out."
+            f"in pieces the file gives something else than for the whole sequence. {_suspects(places)}A layer that "
+            "looks at more than one step, as convolutions, pooling and attention over time do, is a reason, and so is "
+            "TimeDistributed, which is built for so many steps: of a Dense layer it does nothing, so take the Dense "
+            "itself. Leave stateful out."
         )
     steps = next(iter(pieces.values())).shape[1]
     return f"the state is kept from call to call: {PIECES} calls of {steps} steps{_on(target, content, pieces, found)}"
+
+
+def _suspects(places: Iterable[LayerRef]) -> str:
+    """The layers that no stream may have, or that are built for a number of steps, in a sentence; empty for none."""
+    names = [f"{p.path} ({type(p.layer).__name__})" for p in places if type(p.layer).__name__.startswith(_SUSPECTS)]
+    return f"Look at {', '.join(names)}. " if names else ""
 
 
 def _on(target: Target, content: bytes, pieces: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> str:
