@@ -156,7 +156,7 @@ def whole():
 def test_a_whole_sequence_to_a_run_is_told_to_be_reset():
     found = usage(whole())
     assert (found.stateful, found.streams, found.resets) == (True, False, True)
-    assert any("before each sequence" in remark for remark in inspect(content).remarks)
+    assert any("before each sequence" in remark for remark in inspect(whole()).remarks)
 
 
 def code_of(content, folder, monkeypatch):

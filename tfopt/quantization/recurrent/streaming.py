@@ -98,7 +98,7 @@ def check_pieces(
         raise ConversionError(
             "the file could not be run on a whole sequence, which is the proof of stateful: true: "
             f"{str(error).rstrip('.')}. {_suspects(places)}Layers that fix the number of steps or look at several, as "
-            "do, are a reason. Leave stateful out."
+            "Reshape, Flatten and convolutions do, are a reason. Leave stateful out."
         ) from error
     if not all(_alike(whole[name], values) for name, values in found.items()):
         raise ConversionError(
