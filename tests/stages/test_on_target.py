@@ -1,5 +1,6 @@
 """Files for Ethos-U through whole runs: what lies beside them, what is refused before training, files on targets."""
 
+import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -8,9 +9,12 @@ from importlib import metadata
 import pytest
 
 import tfopt
-from tfopt.errors import ModelError, RecipeError
+from tfopt.errors import InputError, ModelError, RecipeError
 from tfopt.recipe.details.device_files import DeviceFiles, FilesOnTargets
+from tfopt.recipe.export import Export
+from tfopt.recipe.target import TARGETS
 from tfopt.report.console import summary
+from tfopt.stages import benchmark
 from tfopt.stages.benchmark import Benchmark
 from tfopt.tflite.file import read
 
@@ -125,6 +129,23 @@ def test_targets_of_a_benchmark_are_known_and_tell_something(targets, words, one
     text = one_line(caught)
     assert words in text
     assert "convert" not in text
+
+
+def test_an_editor_is_told_the_names_and_options_of_targets():
+    one = Benchmark.model_json_schema()["properties"]["targets"]["items"]
+    named, with_options = one["anyOf"]
+    assert named["enum"] == list(TARGETS)
+    assert with_options["properties"]["ethos-u55-128"]["properties"]["memory"] == {"enum": ["Shared_Sram", "Sram_Only"]}
+
+
+def test_a_mistake_of_the_program_is_not_a_file_that_a_target_does_not_take(done, monkeypatch):
+    def wrong(content, export):
+        raise InputError("no such thing.")
+
+    board = dataclasses.replace(TARGETS["int_only"], name="board", cost=wrong)
+    monkeypatch.setattr(TARGETS, "_found", {**dict(TARGETS.items()), "board": board})
+    with pytest.raises(InputError, match="no such thing"):
+        benchmark._on_target(done["int8"], Export(target="board"), None)
 
 
 def test_one_target_needs_no_list():

@@ -14,7 +14,7 @@ from tfopt.recipe.device_cost import DeviceCost, OperatorCost
 from tfopt.recipe.export import Export
 from tfopt.recipe.figure import Figure, by_name
 from tfopt.recipe.target import TARGETS
-from tfopt.sparsity.structured.budget import Budget, fit, steps, whole
+from tfopt.sparsity.structured.budget import Budget, _is_share, fit, steps, whole
 from tfopt.sparsity.structured.dependency_graph import read
 from tfopt.sparsity.structured.flops import costs
 from tfopt.sparsity.structured.importance.magnitude import magnitude
@@ -87,6 +87,14 @@ def test_the_bytes_of_the_int8_file(structure, to_int8):
     drop = fit(structure, choice(structure), Budget(0.5, "bytes"), SAMPLES).drop
     assert 0.35 * size < len(to_int8(cut(structure, drop))) <= 0.5 * size
     assert fit(structure, choice(structure), Budget(0.5 * size, "bytes"), SAMPLES).drop == drop
+
+
+def test_an_amount_below_one_is_a_time_or_a_share_of_what_is_counted():
+    export = Export(mode="int8", target="ethos-u55-128")
+    shares = {
+        unit: _is_share(Budget(0.5, unit, export)) for unit in ("milliseconds", *TARGETS["ethos-u55-128"].figures)
+    }
+    assert {unit for unit, is_share in shares.items() if not is_share} == {"milliseconds", "npu_milliseconds"}
 
 
 @pytest.fixture
