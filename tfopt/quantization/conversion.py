@@ -27,7 +27,7 @@ from tfopt.quantization.prepared_model import JudgedBy, PreparedModel
 from tfopt.quantization.recurrent.streaming import check_pieces
 from tfopt.quantization.remedies import NoiseSources
 from tfopt.quantization.scale_choice import with_cheapest_scales
-from tfopt.quantization.unrolling import unroll_if_better
+from tfopt.quantization.unrolling import not_as_asked, unroll_if_better
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit
 from tfopt.recipe.export import Export
@@ -227,7 +227,7 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     notes = (*prepared.notes, *chosen, *streamed, *_remarks(prepared, summary), *said.notes, *cpu_notes(costs))
     fault = validation.fault_at_zeros(prepared.model, source, content, prepared.few)
     kept = KEEPS_STATE if flatbuffer.has_state(content) and not export.stateful else None
-    found = (*said.warnings, *filter(None, (fault, kept)), *_not_as_asked(prepared))
+    found = (*said.warnings, *filter(None, (fault, kept)), *not_as_asked(prepared))
     left, before = (*skipped, *prepared.assigned.skipped), source.slim_size if export.slim else source.size
     made = Conversion(content, left, looked, notes, figures, found, said.noise.options, said.noise)
     return replace(made, made=summary, prepared=prepared, float_bytes=before, on_target=costs)
@@ -273,15 +273,6 @@ def _judged(prepared: PreparedModel, snr: float) -> _Said:
         return _Said(notes=(f"{left_to_metric}{sources}",), noise=sources)
     told = f"the {mode.name} file is noisy: SNR {snr:.1f} dB against the float one{sources}."
     return _Said(warnings=(told,), noise=sources)
-
-
-def _not_as_asked(prepared: PreparedModel) -> Iterator[str]:
-    """The recurrent layers that have another form than the settings ask for."""
-    asked = prepared.export.recurrence
-    if asked == "fused":
-        yield from (f"{path} is not one op (recurrent: fused): {why}." for path, why in prepared.source.unfused.items())
-    if asked == "unrolled" and prepared.loops:
-        yield "recurrent: unrolled is asked for, and loops stay in the file; a note says why."
 
 
 def _plain(value: float) -> str:
