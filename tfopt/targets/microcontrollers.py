@@ -31,7 +31,6 @@ _MASKS = "Leave the mask out, and pad as in training."
 _MADE_BY = {
     "SELECT": f"An Embedding makes it, as masks do (mask_zero, Masking). Look ids up outside of the model. {_MASKS}",
     "REDUCE_ANY": f"A Masking layer makes it, and masks in recurrent layers need more such ops. {_MASKS}",
-    "REDUCE_PROD": "An input of open length makes it: give it a fixed length.",
 }
 # Messages that follow the reason, or stand where there is none.
 _GENERAL = {"TFLM failed to allocate tensors", "Interpreter invocation failed."}

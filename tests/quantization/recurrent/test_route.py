@@ -168,7 +168,7 @@ def test_a_batch_of_any_size_is_for_models_without_recurrent_layers():
 
 @needs_tflm
 def test_kernels_of_an_lstm_as_one_op_are_not_decoded_and_a_note_says_so():
-    notes = converted("lstm", "tflm", decode=True).notes
+    notes = converted("lstm", "tflm", decode=True).on_target.cost.notes
     assert any("LSTM as one op stay as they are" in note for note in notes)
 
 
