@@ -184,7 +184,7 @@ def _remarks(summary: FileSummary) -> Iterator[str]:
 def _on_state(usage: Usage) -> Iterator[str]:
     """Whether a file keeps state from run to run, and what to do about it."""
     if usage.streams:
-        yield "a stream's file, it carries a sequence on from run to run: reset_all_variables() where a new one begins"
+        yield "it carries a sequence on from run to run: reset_all_variables() where a new one begins, and not before"
     elif usage.stateful:
         yield "it keeps its state from run to run: reset_all_variables() before each sequence"
 

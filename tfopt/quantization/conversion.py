@@ -27,7 +27,7 @@ from tfopt.quantization.prepared_model import JudgedBy, PreparedModel
 from tfopt.quantization.recurrent.streaming import check_pieces
 from tfopt.quantization.remedies import NoiseSources
 from tfopt.quantization.scale_choice import with_cheapest_scales
-from tfopt.quantization.unrolling import unroll_if_better
+from tfopt.quantization.unrolling import not_as_asked, unroll_if_better
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit
 from tfopt.recipe.export import Export
@@ -227,7 +227,7 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
     notes = (*prepared.notes, *chosen, *streamed, *_remarks(prepared, summary), *said.notes, *cpu_notes(costs))
     fault = validation.fault_at_zeros(prepared.model, source, content, prepared.few)
     kept = KEEPS_STATE if flatbuffer.has_state(content) and not export.stateful else None
-    found = (*said.warnings, *filter(None, (fault, kept)))
+    found = (*said.warnings, *filter(None, (fault, kept)), *not_as_asked(prepared))
     left, before = (*skipped, *prepared.assigned.skipped), source.slim_size if export.slim else source.size
     made = Conversion(content, left, looked, notes, figures, found, said.noise.options, said.noise)
     return replace(made, made=summary, prepared=prepared, float_bytes=before, on_target=costs)

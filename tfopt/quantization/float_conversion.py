@@ -186,7 +186,7 @@ def _converted(
             raise
         except Exception as error:
             if batch is None and "TensorListReserve" in str(error):
-                raise ConversionError("a recurrent layer takes no batch of any size. Give batch a number.") from error
+                raise ModelError("a recurrent layer takes no batch of any size. Give batch a number.") from error
             why = reason(str(error) or type(error).__name__, noise.text())
             if not replaced and can_replace(why):
                 return _converted(model, sample, batch, sparse, recurrent, replaced=True)

@@ -84,8 +84,9 @@ def _reach(pattern: str, to: str, source: FloatModel, mode: str) -> tuple[list[i
     wanted = [i for i in own if source.ops[i].kernels] if kernels_alone else own
     able = [i for i in wanted if supports(source.ops[i], mode, to)]
     unable = [i for i in wanted if i not in able]
-    if not able:
-        kinds = ", ".join(dict.fromkeys(source.ops[i].name for i in unable or own))
+    recurrent = [i for i in unable if source.ops[i].facts.recurrent]
+    if not able or (recurrent and not any(source.ops[i].kernels for i in able)):
+        kinds = ", ".join(dict.fromkeys(source.ops[i].name for i in recurrent or unable or own))
         raise ModelError(
             f"the rule {pattern!r} -> {to} would change nothing: the quantizer has no {to} form of {kinds} in mode "
             f"{mode}. Leave {_names(chosen)} out, or take another precision."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from tfopt.errors import ConversionError, ModelError
@@ -70,6 +71,15 @@ def form_to_train(prepared: PreparedModel) -> tuple[PreparedModel, bool]:
         return unrolled(prepared)
     found = _with_rest_unrolled(prepared)
     return found, bool(prepared.loops) and not found.loops
+
+
+def not_as_asked(prepared: PreparedModel) -> Iterator[str]:
+    """The recurrent layers that have another form than the settings ask for."""
+    asked = prepared.export.recurrence
+    if asked == "fused":
+        yield from (f"{path} is not one op (recurrent: fused): {why}." for path, why in prepared.source.unfused.items())
+    if asked == "unrolled" and prepared.loops:
+        yield "recurrent: unrolled is asked for, and loops stay in the file; a note says why."
 
 
 def _unrolled_or_else(prepared: PreparedModel, tried: list[str]) -> PreparedModel:

@@ -127,7 +127,8 @@ class Export(Settings):
     """For float32: store pruned kernels in TFLite's sparse format. A smaller raw file, at the same speed."""
     decode: DecodeSetting = None
     """true, or {ram: 16 KB}, for tflm: beside the file, one whose kernels are stored in fewer bytes of flash (tables of
-    shared values, bit masks of zeros, Huffman codes) and decoded into RAM at every run."""
+    shared values, bit masks of zeros, Huffman codes) and decoded into RAM at every run; those of an LSTM
+    as one op stay as they are."""
     least_snr_db: float | None = None
     """Signal-to-noise ratio against the float file's outputs that the file has to exceed, in decibels; 10 if not given.
     Where max_drop holds the file to a metric, no ratio is asked for unless it is given here."""

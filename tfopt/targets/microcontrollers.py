@@ -26,6 +26,12 @@ from tfopt.targets.tflm_process import CPU_SECONDS
 
 # Bytes that a remembered arena counts for, with the digest of its file.
 _ENTRY_BYTES = 1024
+# What makes ops that TFLM does not have, and the way out.
+_MASKS = "Leave the mask out, and pad as in training."
+_MADE_BY = {
+    "SELECT": f"An Embedding makes it, as masks do (mask_zero, Masking). Look ids up outside of the model. {_MASKS}",
+    "REDUCE_ANY": f"A Masking layer makes it, and masks in recurrent layers need more such ops. {_MASKS}",
+}
 # Messages that follow the reason, or stand where there is none.
 _GENERAL = {"TFLM failed to allocate tensors", "Interpreter invocation failed."}
 
@@ -186,7 +192,8 @@ def _reason(content: bytes, log: str, code: int) -> str:
     # Such as "tensorflow/lite/micro/kernels/conv_common.cc:153 filter != nullptr was not true."
     lines = [re.sub(r"^tensorflow/\S*/", "", line.strip()) for line in log.splitlines() if line.strip()]
     if absent := re.search(r"Failed to get registration from op code (\w+)", log):
-        return f"TFLM's Python package has no op {absent[1]}; the file's ops: {names}."
+        hint = f" {_MADE_BY[absent[1]]}" if absent[1] in _MADE_BY else ""
+        return f"TFLM's Python package has no op {absent[1]}; the file's ops: {names}.{hint}"
     for place, line in enumerate(lines):
         if node := re.match(r"Node (\S+) \(number (\d+)\) failed to (\w+)", line):
             number, cause = int(node[2]), lines[place - 1] if place else f"it failed to {node[3]}."

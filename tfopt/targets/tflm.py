@@ -10,10 +10,15 @@ from tfopt.recipe.export import Export
 from tfopt.recipe.figure import Figure, by_name
 from tfopt.recipe.target import Target
 from tfopt.targets import microcontrollers
+from tfopt.tflite.file import read
 from tfopt.tflite.ops import facts_of
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+# CMSIS-NN's kernel sums up the weights once, when the tensors are allocated, and decoding is at every run.
+_KEPT = "the kernels of an LSTM as one op stay as they are: on a Cortex-M they are read before anything is decoded"
 
 
 def _refusals(export: Export) -> Iterator[str]:
@@ -47,6 +52,7 @@ def _cost(content: bytes, export: Export) -> DeviceCost:
             saved = f"{len(content):,} -> {len(flashed):,} B of flash"
             costs = f"{arena(content):,} -> {arena(flashed):,} B of arena"
             notes = (f"kernels are decoded at every run: {saved}, {costs}",)
+        notes += tuple(dict.fromkeys(_KEPT for op in read(content).ops if op.facts.recurrent))
     figures = {"flash_bytes": len(flashed), "arena_bytes": arena(flashed)}
     own = flashed if flashed != content else None
     return DeviceCost({name: float(value) for name, value in figures.items()}, content=own, notes=notes)

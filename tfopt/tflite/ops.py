@@ -199,7 +199,7 @@ _ROWS = (
         "EMBEDDING_LOOKUP", kernel_axis=0, keras_axes=(0,), looks_up=True, int4="float", no_int4_on=("tflm", "ethos-u")
     ),
     OpFacts("GATHER", kernel_axis=0, keras_axes=(0,), looks_up=True, moves_data=True),
-    # A whole layer.
+    # A whole layer. CMSIS-NN reads its kernels before any op has run, so that no op can decode them.
     OpFacts(LSTM, recurrent=LSTM_INPUTS),
     # Arithmetic.
     OpFacts("ADD", elementwise=True, adds=True),

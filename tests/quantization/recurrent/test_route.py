@@ -7,8 +7,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
-from tests.quantization.recurrent.recurrent_nets import LSTM, READS, STEPS, built, chain, to_float_once
-from tfopt.errors import RecipeError
+from tests.quantization.recurrent.recurrent_nets import LSTM, READS, STEPS, built, chain, needs_tflm, to_float_once
+from tfopt.errors import ConversionError, ModelError, RecipeError
 from tfopt.quantization.conversion import KEEPS_STATE, convert_with_notes
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.unrolling import unroll_if_better
@@ -142,3 +142,52 @@ def test_the_smallest_file_has_an_lstm_as_one_op():
 def test_modes_and_targets_say_what_the_choice_is_made_by():
     assert [name for name, mode in MODES.items() if not mode.fuses] == ["int16x8"]
     assert [name for name, target in TARGETS.items() if target.unrolls] == ["litert"]
+
+
+def test_a_form_that_was_asked_for_and_is_not_taken_is_a_warning():
+    assert any(
+        "gru" in told and "recurrent: fused" in told for told in converted("lstm and gru", recurrent="fused").warnings
+    )
+    loops = converted("long lstm", recurrent="unrolled").warnings
+    assert any("recurrent: unrolled" in told for told in loops)
+    assert not any("recurrent:" in told for told in converted("lstm", recurrent="fused").warnings)
+
+
+def test_a_rule_of_16_bits_for_an_lstm_that_is_one_op_is_refused():
+    model, samples = model_of("lstm")
+    rules = [{"layers": model.layers[0].name, "to": "int16"}]
+    with pytest.raises(ModelError, match=f"would change nothing: the quantizer has no int16 form of {LSTM}"):
+        convert_with_notes(model, Export(recurrent="fused", rules=rules), samples, "metric")
+
+
+def test_a_batch_of_any_size_is_for_models_without_recurrent_layers():
+    model, samples = model_of("lstm")
+    with pytest.raises(ModelError, match="takes no batch of any size"):
+        convert_with_notes(model, Export(mode="float32", batch="any"), samples)
+
+
+@needs_tflm
+def test_kernels_of_an_lstm_as_one_op_are_not_decoded_and_a_note_says_so():
+    notes = converted("lstm", "tflm", decode=True).on_target.cost.notes
+    assert any("LSTM as one op stay as they are" in note for note in notes)
+
+
+def masked():
+    """A model with a mask and samples without padding."""
+    model, samples = built(chain(layers.Masking(), layers.LSTM(4), layers.Dense(2)))
+    return model, samples
+
+
+def test_with_a_mask_the_smallest_file_has_an_lstm_as_one_op_too():
+    model, samples = masked()
+    small = unroll_if_better(prepare(model, Quantize(goal="smallest", max_drop=0.1), samples))
+    assert small.fused
+    assert not small.loops
+    assert not unroll_if_better(prepare(model, Quantize(max_drop=0.1), samples)).fused
+
+
+@needs_tflm
+def test_a_mask_that_tflm_cannot_run_is_said_with_the_way_out():
+    model, samples = masked()
+    with pytest.raises(ConversionError, match=r"no op REDUCE_ANY.*Masking layer makes it.*Leave the mask out"):
+        convert_with_notes(model, Export(target="tflm"), samples, "metric")

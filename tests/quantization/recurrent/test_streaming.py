@@ -108,16 +108,15 @@ def test_layers_that_cannot_go_on_are_one_line(stack, reason):
 @pytest.mark.parametrize(
     ("stack", "reason"),
     [
-        ([layers.Conv1D(3, 3, padding="same"), layers.LSTM(4, return_sequences=True)], FIXED),
+        ([layers.Conv1D(3, 3, padding="same"), layers.LSTM(4, return_sequences=True)], r"Look at conv1d\S* \(Conv1D\)"),
         ([layers.LSTM(4, return_sequences=True), layers.GlobalAveragePooling1D()], "looks at more than one step"),
         ([layers.LSTM(4, return_sequences=True), layers.Flatten(), layers.Dense(2)], FIXED),
-        ([layers.Reshape((STEPS, 3)), layers.LSTM(4)], FIXED),
         (
             [layers.LSTM(4, return_sequences=True), layers.TimeDistributed(layers.Dense(2), name="head")],
             r"head \(TimeDistributed\).*take the Dense itself",
         ),
     ],
-    ids=["convolution", "pooling", "flat", "reshaped", "by time"],
+    ids=["convolution", "pooling", "flat", "by time"],
 )
 def test_layers_that_look_across_steps_are_one_line(stack, reason):
     model, samples = built(chain(*stack))

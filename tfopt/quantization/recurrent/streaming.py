@@ -103,9 +103,8 @@ def check_pieces(
     if not all(_alike(whole[name], values) for name, values in found.items()):
         raise ConversionError(
             f"in pieces the file gives something else than for the whole sequence. {_suspects(places)}A layer that "
-            "looks at more than one step, as convolutions, pooling and attention over time do, is a reason, and so is "
-            "TimeDistributed, which is built for so many steps: of a Dense layer it does nothing, so take the Dense "
-            "itself. Leave stateful out."
+            "looks at more than one step, as convolutions, pooling and attention over time do, is a reason. Leave "
+            "stateful out."
         )
     steps = next(iter(pieces.values())).shape[1]
     return f"the state is kept from call to call: {PIECES} calls of {steps} steps{_on(target, content, pieces, found)}"
@@ -114,7 +113,9 @@ def check_pieces(
 def _suspects(places: Iterable[LayerRef]) -> str:
     """The layers that no stream may have, or that are built for a number of steps, in a sentence; empty for none."""
     names = [f"{p.path} ({type(p.layer).__name__})" for p in places if type(p.layer).__name__.startswith(_SUSPECTS)]
-    return f"Look at {', '.join(names)}. " if names else ""
+    by_step = any("(TimeDistributed)" in name for name in names)
+    way = "TimeDistributed is built for so many steps; of a Dense layer take the Dense itself. " if by_step else ""
+    return f"Look at {', '.join(names)}. {way}" if names else ""
 
 
 def _on(target: Target, content: bytes, pieces: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> str:
