@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
-from tfopt.cli.on_target import TargetOption, device_lines, found_on, own_file, print_on_target, target_setting
+from tfopt.cli.on_target import (
+    TargetOption,
+    compiled,
+    device_lines,
+    found_on,
+    own_file,
+    print_on_target,
+    target_setting,
+)
 from tfopt.cli.screen import ELSEWHERE, open_console, print_json, print_table, print_warnings, relative_path
 from tfopt.cli.usage import conversion_lines, print_snippet, usage_lines
 
@@ -337,4 +345,8 @@ def inspect(
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for remark in contents.remarks:
         console.print(remark, markup=False, highlight=False)
+    if contents.usage and compiled(contents.usage):
+        remark = "compiled for an Ethos-U alone: its weights are encoded, and to be seen in the .tflite it was made of"
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+        total = total.partition("; ")[2]
     console.print(total, markup=False, highlight=False)
