@@ -348,12 +348,13 @@ from tfopt.targets.tflm_process import _survives
 _survives(lambda: (os.write(1, b"%d\\n" % os.getpid()), time.sleep(600)), 600)
 """
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    fork = Path("/proc", parent.stdout.readline().strip(), "stat")
+    assert int(parent.stdout.readline())  # the fork runs
     parent.kill()
     parent.wait()
-    # The fork holds the pipe: the end of what it writes is its end.
+    # The fork holds the pipe for ten minutes: the end of what it writes is its end.
+    begun = time.monotonic()
     assert parent.stdout.read() == ""
-    assert not fork.exists() or fork.read_text().rpartition(")")[2].split()[0] in "ZX"
+    assert time.monotonic() - begun < 300
 
 
 def test_a_missing_package_is_one_line_with_the_command(files, monkeypatch):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
+from tfopt.cli.recipes import SAVED_MODELS, load
 from tfopt.cli.screen import open_console, print_json, print_warnings, relative_path
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    source: Annotated[Path, typer.Argument(help="A .tflite, or the folder of a run, saved_models/digits.")],
+    source: Annotated[Path, typer.Argument(help="A .tflite, a run's folder, saved_models/digits, or its recipe.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the kit.")] = Path("kit"),
     data: Annotated[
         str | None,
@@ -44,11 +46,15 @@ def export(
     with answer.errors():
         from tfopt.deployment.kit.export import KitSettings
 
-        kit = _write(source, out, data, name, KitSettings(array, golden, target), answer)  # type: ignore[arg-type]
-    _show(kit, answer)
+        settings = KitSettings(array, golden, target)  # type: ignore[arg-type]
+        source = _run_of(source)
+        kit, found = _write(source, out, data, name, settings, answer)
+    _show(kit, found, found.others if _is_run(source, found) else {}, answer)
 
 
-def _write(source: Path, out: Path, data: str | None, name: str | None, settings: KitSettings, answer: Answer) -> Kit:
+def _write(
+    source: Path, out: Path, data: str | None, name: str | None, settings: KitSettings, answer: Answer
+) -> tuple[Kit, KitSource]:
     from tfopt.deployment.kit.export import check_settings, write_kit
     from tfopt.deployment.kit.folder import check_folder
     from tfopt.deployment.kit.source import source_of
@@ -58,9 +64,23 @@ def _write(source: Path, out: Path, data: str | None, name: str | None, settings
     check_settings(settings)
     check_folder(out)
     with tempfile.TemporaryDirectory(prefix="tfopt-") as folder, answer.log(Path(folder)), captured(Path(folder, LOG)):
-        found = source_of(source)
+        found = source_of(source, settings.target)
+        found.form(settings.target)  # refused before data is read
         samples = _samples(found, data, settings.golden)
-        return write_kit(found, out, samples, settings, name, _card(found))
+        return write_kit(found, out, samples, settings, name, _card(found)), found
+
+
+def _run_of(source: Path) -> Path:
+    """The folder of a recipe's run; anything else as it is."""
+    if source.suffix not in (".yaml", ".yml") or not source.is_file():
+        return source
+    folder: Path = SAVED_MODELS / load(source, None, None).name
+    return folder if folder.is_dir() else source  # which is refused
+
+
+def _is_run(given: Path, source: KitSource) -> bool:
+    """Whether the folder of a run was given, of which one file was taken."""
+    return source.artifact is not None and given.resolve() == source.artifact.folder.resolve().parent
 
 
 def _samples(source: KitSource, data: str | None, golden: int) -> Samples:
@@ -101,16 +121,19 @@ def _card(source: KitSource) -> str | None:
     return summary.as_model_card(artifact.folder.resolve().parent.name, artifacts) if last else None
 
 
-def _show(kit: Kit, answer: Answer) -> None:
+def _show(kit: Kit, source: KitSource, others: Collection[str], answer: Answer) -> None:
     model, folder = kit.model, kit.folder.resolve()
     if answer.as_json:
-        print_json({"kit": str(folder), "files": kit.files, "name": model.name, "arena_bytes": model.arena.bytes})
+        record = {"kit": str(folder), "files": kit.files, "name": model.name, "arena_bytes": model.arena.bytes}
+        print_json({**record, "of": source.file, "others": list(others)})
     elif answer.quiet:
         print_path(folder)
     else:
         console = open_console()
         arena = f"{model.arena.bytes:,} B" + ("" if model.arena.measured else ", an estimate")
-        lines = [f"flash   {model.flashed_file}, {len(model.flashed):,} B"]
+        too = f"; the run has {', '.join(others)} too: name the folder of one, or --target" if others else ""
+        made_for = f", for {model.target}" if model.target else ""
+        lines = [f"of      {source.file}{too}", f"flash   {model.flashed_file}, {len(model.flashed):,} B{made_for}"]
         lines += [] if model.not_on_tflm else [f"arena   {arena}"]
         lines += [f"golden  {model.golden.count} vectors, {model.golden.samples}; outputs of {model.golden.runtime}"]
         for line in [*lines, f"kit     {relative_path(folder)}: README.md says what is where"]:

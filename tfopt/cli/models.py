@@ -13,6 +13,7 @@ import typer
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
 from tfopt.cli.on_target import (
     TargetOption,
+    compiled,
     device_lines,
     found_on,
     in_options,
@@ -348,4 +349,8 @@ def inspect(
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for remark in contents.remarks:
         console.print(remark, markup=False, highlight=False)
+    if contents.usage and compiled(contents.usage):
+        remark = "compiled for an Ethos-U alone: its weights are encoded, and to be seen in the .tflite it was made of"
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+        total = total.partition("; ")[2]
     console.print(total, markup=False, highlight=False)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tfopt.quantization.conversion import Conversion
     from tfopt.recipe.details.device_files import DeviceFile
+    from tfopt.recipe.details.usage import Usage
     from tfopt.recipe.export import Export
 
 TargetOption = Annotated[
@@ -68,6 +69,7 @@ def found_on(file: Path, target: str) -> DeviceFile:
         InputError: The file is no `.tflite`, the target tells nothing of a file, or what it needs is not installed.
         ConversionError: The target does not take the file.
     """
+    from tfopt.deployment import usage
     from tfopt.errors import InputError
     from tfopt.models.stored_model import FILES
     from tfopt.recipe.export import Export
@@ -77,7 +79,19 @@ def found_on(file: Path, target: str) -> DeviceFile:
         export = Export(target=target_setting(target))
     if not file.is_file() or file.suffix in FILES:
         raise InputError(f"there are costs of a .tflite file alone: convert the model first. Received: {file}.")
+    if compiled(usage(file)):
+        raise InputError(
+            "a compiled file has no cost of its own: it is in that of the .tflite that it was made of. Ask for that, "
+            f"{file.name.replace('.vela.tflite', '.tflite')}. Received: {file}."
+        )
     return device_file(file.read_bytes(), export)
+
+
+def compiled(found: Usage) -> bool:
+    """Whether a file is Vela's, which neither LiteRT runs nor Vela takes again."""
+    from tfopt.tflite.ops import NPU
+
+    return NPU in found.ops
 
 
 def own_file(export: Export, file: Path) -> Path | None:

@@ -18,7 +18,11 @@ def usage_lines(found: Usage, file: Path) -> Iterator[str]:
 
     for side, name, meaning in described(found):
         yield f"{side:4} {name}: {meaning}"
-    yield f"code tfopt inspect {shlex.quote(str(file))} --snippet python; {_others(found)}"
+    able = [name for name, entry in languages().items() if not entry.reason(found)]
+    first = "python" if "python" in able or not able else able[0]
+    others = ", ".join(name for name in able if name != first)
+    rest = f"or {others}" if others else "no other language"
+    yield f"code tfopt inspect {shlex.quote(str(file))} --snippet {first}; {rest}"
 
 
 def conversion_lines(content: bytes, preparation: Mapping[str, tuple[str, ...]], file: Path) -> Iterator[str]:
@@ -49,8 +53,3 @@ def languages() -> dict[str, Any]:
     from tfopt.deployment.snippet import SNIPPETS
 
     return dict(SNIPPETS)
-
-
-def _others(found: Usage) -> str:
-    names = [name for name, entry in languages().items() if name != "python" and not entry.reason(found)]
-    return f"or {', '.join(names)}" if names else "no other language"

@@ -9,6 +9,7 @@ from pathlib import Path
 from tfopt.errors import InputError, did_you_mean
 from tfopt.recipe.details.usage import Usage
 from tfopt.registry import Registry
+from tfopt.tflite.ops import DEVICE_OPS
 
 # Types that the languages have, by NumPy's name.
 NUMBERS = ("float32", "int8", "uint8", "int16", "int32", "int64", "bool")
@@ -55,6 +56,8 @@ class Snippet:
         odd = [end for end in (*usage.inputs, *usage.outputs) if end.dtype not in NUMBERS]
         if odd:
             return f"{odd[0].name!r} is of type {odd[0].dtype}; there is code for {', '.join(NUMBERS)}"
+        if self.name != "tflm" and (own := [op for op in DEVICE_OPS if op in usage.ops]):
+            return f"LiteRT has no {own[0]}, and the file is for a device alone. Take the .tflite that it was made of"
         return self.refuses(usage)
 
 

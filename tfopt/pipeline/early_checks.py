@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tfopt.errors import InputError
@@ -31,9 +32,12 @@ def check_settings(recipe: Recipe, source: Any, metrics: tuple[Metric, ...], tru
         raise recipe.located(error, field=("model",)) from error
     compiled = loading.compiled_with(source)
     outlook = Outlook(recipe.runtime, foreseen_metrics(metrics, recipe.loss, compiled))
-    for step in recipe.chain():
+    steps = recipe.chain()
+    stages = {step.name: step.stage for step in steps}
+    for step in steps:
+        inputs = {name: stages[name] for name in step.parents if name in stages}
         try:
-            step.stage.check_settings(outlook)
+            step.stage.check_settings(replace(outlook, inputs=inputs))
         except InputError as error:
             raise recipe.located(error, step if is_own(error, step) else None) from error
 

@@ -117,10 +117,12 @@ class Outlook:
     Args:
         runtime: The recipe's runtime settings.
         metrics: The metrics that files will be scored by, the gated one first; empty where only the model tells.
+        inputs: The stages whose results the stage is given, by name; without the model that the recipe starts from.
     """
 
     runtime: Runtime
     metrics: tuple[Metric, ...] = ()
+    inputs: Mapping[str, Stage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

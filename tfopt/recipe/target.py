@@ -185,6 +185,8 @@ class Target:
                 yield f"{name} of target {self.name} is {either(self.options[name])}. Received: {value!r}"
 
 
+# What chooses the `.tflite` itself where a target is asked for.
+ITSELF = "tflite"
 TARGETS: Registry[Target] = Registry("tfopt.targets", Target, "tfopt.targets")
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from tfopt.errors import InputError, did_you_mean
 from tfopt.recipe.artifact import Artifact, Format
 from tfopt.recipe.details.kit import ExportedKit, ExportedKits
-from tfopt.recipe.stage import Context, Stage
-from tfopt.recipe.target import TARGETS
+from tfopt.recipe.stage import Context, Outlook, Stage
+from tfopt.recipe.target import ITSELF, TARGETS
 
 if TYPE_CHECKING:
     from tfopt.deployment.kit.export import Kit
@@ -44,6 +45,27 @@ class ExportKit(Stage):
     def surroundings(self) -> tuple[str, ...]:
         """The release of TFLM that golden vectors and arenas are from."""
         return TARGETS["tflm"].surroundings
+
+    def check_settings(self, outlook: Outlook) -> None:
+        """Checks that every file will have been made for the target."""
+        asked = self.target
+        if asked in (None, ITSELF):
+            return
+        if asked not in TARGETS:
+            way = did_you_mean(asked, [*TARGETS, ITSELF])
+            raise InputError(f"there is no such target. {way} Received: {asked!r}.", ("target",))
+        if not TARGETS[asked].suffix:
+            return  # it takes the .tflite itself
+        made = {name: getattr(stage, "target", asked) for name, stage in outlook.inputs.items()}
+        for name, target in made.items():
+            if target != asked:
+                able = [other for other, its in made.items() if its == asked]
+                way = f"Write after: {able[0]}" if able else f"Write target: {asked} in {name}"
+                raise InputError(
+                    f"a kit for {asked} is of a file that was made for it, and {name} is for {target}. {way}, or leave "
+                    f"target out. Received: {asked!r}.",
+                    ("target",),
+                )
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Writes the kit of each file."""

@@ -153,6 +153,9 @@ def facts_of(name: str) -> OpFacts:
 
 # TFLM's op that decodes kernels, whose encoded bytes lie at multiples of 16.
 DECODE = "TFLM_DECODE"
+NPU = "ethos-u"
+# Ops that LiteRT has not: a file with one of them is for a device.
+DEVICE_OPS = (NPU, DECODE)
 # The op of a whole LSTM.
 LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 LSTM_INPUTS = RecurrentInputs((1, 2, 3, 4), (5, 6, 7, 8), (12, 13, 14, 15), (18, 19), 24)

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from tfopt.deployment.kit.arena import arena_of
 from tfopt.deployment.kit.array import FORMS, Form
+from tfopt.deployment.kit.beside import DeviceForm
 from tfopt.deployment.kit.contents import PLAIN, contents
 from tfopt.deployment.kit.folder import check_folder, write_folder
-from tfopt.deployment.kit.golden import Ran, run_golden, tflm_is_here
-from tfopt.deployment.kit.model import Arena, KitModel
+from tfopt.deployment.kit.golden import LITERT, Ran, run_golden, tflm_is_here
+from tfopt.deployment.kit.model import KitModel
 from tfopt.deployment.kit.refusals import against_tflm, check_exportable
-from tfopt.deployment.kit.source import DeviceForm, KitSource, all_activations, source_of
+from tfopt.deployment.kit.source import KitSource, source_of
 from tfopt.errors import InputError, did_you_mean
-
-# The op that only an Ethos-U computes.
-_NPU_OP = "ethos-u"
+from tfopt.tflite.ops import NPU
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def export(
         ```
 
     Args:
-        source: A `.tflite` or its bytes, the folder of a run, of which the last file is taken, or that of a stage.
+        source: A `.tflite` or its bytes, the folder of a run, of which the last file is taken that has the target, or
+            that of a stage. A file for a device, such as `x.vela.tflite`, is taken with the `x.tflite` beside it.
         out: The folder to write: a new one, or one with a kit in it that nobody has changed.
         samples: Inputs `(samples, ...)` of the golden vectors, or a dict of such by input name, in the float model's
             units; made up if not given.
@@ -107,7 +108,7 @@ def export(
         InputError: There is no such file, no kit can be made of it, or the folder holds something else.
         StorageError: The folder cannot be written.
     """
-    found = source_of(source if isinstance(source, bytes) else Path(source))
+    found = source_of(source if isinstance(source, bytes) else Path(source), target)
     return write_kit(found, Path(out), Samples(samples), KitSettings(array, golden, target), name=name)
 
 
@@ -165,11 +166,11 @@ def kit_model(
     flashed = form.file.read_bytes() if form else source.content
     ops = usage(flashed).ops if form else source.usage.ops
     reason = against_tflm(source.usage, ops)
-    runnable = not reason and _NPU_OP not in ops
-    ran = run_golden(source.content, flashed, samples.x, settings.golden, samples.words, runnable and tflm_is_here())
+    runnable = not reason and NPU not in ops
+    here = not reason and tflm_is_here()
+    ran = run_golden(source.content, None if NPU in ops else flashed, samples.x, settings.golden, samples.words, here)
     reason = reason or ran.reason
-    estimate, tensors = all_activations(flashed)
-    arena = Arena(_measured(source, form, ran), estimate)
+    arena, tensors = arena_of(flashed, ops, _measured(source, form, ran))
     model = KitModel(
         name=name,
         content=source.content,
@@ -189,7 +190,8 @@ def kit_model(
         notes=form.notes if form else (),
         card=card,
     )
-    return model, tuple(_warnings(model, samples, runnable))
+    doubts = [form.doubt] if form and form.doubt else []
+    return model, (*doubts, *_warnings(model, samples, runnable))
 
 
 def _measured(source: KitSource, form: DeviceForm | None, ran: Ran) -> int | None:
@@ -204,9 +206,19 @@ def _warnings(model: KitModel, samples: Samples, runnable: bool) -> list[str]:
     told = []
     if model.not_on_tflm:
         told.append(f"there is no code for LiteRT for Microcontrollers: {model.not_on_tflm}.")
+    elif model.arena.planned is not None:
+        told.append(
+            f"the tensor arena is counted and not measured: {model.arena.planned:,} bytes as planned for "
+            f"{model.target}, {model.arena.tables:,} for TFLM and a margin. The device tells what it uses."
+        )
     elif model.arena.measured is None:
         way = "pip install 'tfopt[tflm]' lets tfopt measure it." if runnable else "The device tells what it uses."
         told.append(f"the tensor arena is not measured: {model.arena.bytes:,} bytes are an estimate. {way}")
+    if NPU in model.ops and model.golden.runtime == LITERT:
+        told.append(
+            "the golden outputs are LiteRT's, from which those of the device differ by a few steps: "
+            "pip install 'tfopt[tflm]' gives those of TFLM's kernels."
+        )
     if samples.x is None:
         why = f": {samples.reason.rstrip('.')}" if samples.reason else ""
         told.append(f"the inputs of the golden vectors are made up{why}. Give samples, or --data.")

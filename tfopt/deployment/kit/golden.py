@@ -17,6 +17,7 @@ from tfopt.errors import ConversionError
 MOST_NUMBERS = 100_000
 # What another runtime, or other kernels, may be off by.
 STEPS_OF_OTHERS = 1
+LITERT = "LiteRT"
 MADE_UP = "made up, as no data was given"
 
 Arrays = Mapping[str, np.ndarray]
@@ -43,13 +44,14 @@ def tflm_is_here() -> bool:
 
 
 def run_golden(
-    content: bytes, flashed: bytes, samples: Arrays | np.ndarray | None, count: int, words: str, on_tflm: bool
+    content: bytes, flashed: bytes | None, samples: Arrays | np.ndarray | None, count: int, words: str, on_tflm: bool
 ) -> Ran:
     """Runs a file on a few samples, on TFLM too where it is for that.
 
     Args:
         content: Bytes of the `.tflite` for LiteRT.
-        flashed: Bytes of the file that is flashed, whose outputs on TFLM are the golden ones.
+        flashed: Bytes of the file that is flashed, whose outputs on TFLM are the golden ones; None for one that only
+            its device runs, which computes as TFLM's reference kernels do with the `.tflite` it was made of.
         samples: `(samples, ...)`, or a dict of such by input name, in the float model's units; made up if not given.
         count: How many vectors at most.
         words: Where the samples are from.
@@ -71,17 +73,20 @@ def run_golden(
     outputs = runner.quantized(feeds)
     inputs = _by_vector(feeds, runner.batch)
     words = words if samples is not None else MADE_UP
-    litert = Golden(inputs, _by_vector(outputs, runner.batch), "LiteRT", words, STEPS_OF_OTHERS)
+    litert = Golden(inputs, _by_vector(outputs, runner.batch), LITERT, words, STEPS_OF_OTHERS)
     if not on_tflm:
         return Ran(litert)
     try:
-        run = microcontrollers.run(flashed, _taken(given, taken))
+        run = microcontrollers.run(content if flashed is None else flashed, _taken(given, taken))
     except ConversionError as error:
-        return Ran(litert, reason=str(error).rstrip("."))
+        return Ran(litert, reason="" if flashed is None else str(error).rstrip("."))
     named = {name: _steps(run.outputs[name], detail) for name, detail in runner.outputs.items()}
     difference = _difference(outputs, named)
-    golden = Golden(inputs, _by_vector(named, runner.batch), _kernels(), words, 0, difference)
-    return Ran(golden, run.arena_bytes)
+    outputs = _by_vector(named, runner.batch)
+    if flashed is None:
+        kernels = f"{_kernels()} of model.tflite"
+        return Ran(Golden(inputs, outputs, kernels, words, STEPS_OF_OTHERS, difference))
+    return Ran(Golden(inputs, outputs, _kernels(), words, 0, difference), run.arena_bytes)
 
 
 def made_up(details: Mapping[str, Mapping[str, Any]], count: int) -> dict[str, np.ndarray]:

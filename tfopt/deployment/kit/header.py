@@ -109,19 +109,24 @@ def header(model: KitModel) -> str:
 
 def _arena(model: KitModel) -> str:
     arena, own = model.arena, f"{model.macro}_ARENA"
-    if arena.measured is None:
+    measured = [] if arena.measured is None else [f"#define {own}_MEASURED {arena.measured}"]
+    if arena.planned is not None:
+        said = (
+            f"Bytes of the tensor arena. Not measured: {arena.planned:,} as the compiler of {model.target} has planned "
+            f"them, {arena.tables:,} for what TFLM keeps of tensors and ops, and {arena.margin:,} more as a margin. On "
+            "the chip interpreter->arena_used_bytes() tells what is used."
+        )
+    elif arena.measured is None:
         said = (
             "Bytes of the tensor arena. Not measured: an estimate that is enough for all activations at once. On the "
             "chip interpreter->arena_used_bytes() tells it."
         )
-        measured = []
     else:
         said = (
             f"Bytes of the tensor arena. Measured {arena.measured:,} on TFLM's reference kernels on a PC, whose "
             f"pointers are longer than those of a chip, and {arena.margin:,} more as a margin, as kernels made for one "
             "chip have scratch buffers of their own. On the chip interpreter->arena_used_bytes() tells what is used."
         )
-        measured = [f"#define {own}_MEASURED {arena.measured}"]
     lines = [wrapped(said, "// "), *measured, f"#ifndef {own}_BYTES", f"#define {own}_BYTES {arena.bytes}", "#endif"]
     return "\n".join(lines)
 

@@ -23,20 +23,29 @@ class Arena:
     Args:
         measured: Bytes that the file was seen to need, on TFLM's reference kernels on a PC; None where it was not run.
         estimate: Bytes that are enough for all activations at once, for a file that was not run.
+        planned: Bytes of the tensors as the target's compiler has placed them; None where it has placed none.
+        tables: Bytes for what TFLM keeps besides, where tensors are planned.
     """
 
     measured: int | None
     estimate: int
+    planned: int | None = None
+    tables: int = 0
+
+    @property
+    def known(self) -> int | None:
+        """Bytes that the file needs: as measured, or as planned with the tables; None where neither is there."""
+        return self.planned + self.tables if self.measured is None and self.planned is not None else self.measured
 
     @property
     def margin(self) -> int:
-        """Bytes on top of the measured ones."""
-        return 0 if self.measured is None else max(LEAST_MARGIN, round(MARGIN_SHARE * self.measured))
+        """Bytes on top of the known ones."""
+        return 0 if self.known is None else max(LEAST_MARGIN, round(MARGIN_SHARE * self.known))
 
     @property
     def bytes(self) -> int:
         """Bytes to reserve, a multiple of 16."""
-        wanted = self.estimate if self.measured is None else self.measured + self.margin
+        wanted = self.estimate if self.known is None else self.known + self.margin
         return -(-wanted // ALIGNMENT) * ALIGNMENT
 
 

@@ -54,7 +54,13 @@ def _flash(model: KitModel) -> Iterator[str]:
     yield "```"
     yield ""
     arena = model.arena
-    if arena.measured is None:
+    if arena.planned is not None:
+        yield (
+            f"The tensor arena has {arena.bytes:,} bytes: {arena.planned:,} as the compiler of {model.target} has "
+            f"planned them, {arena.tables:,} for what TFLM keeps of tensors and ops, and {arena.margin:,} as a margin. "
+            f"`{prefix}_tflm_arena_used()` tells what the device uses."
+        )
+    elif arena.measured is None:
         yield (
             f"The tensor arena is not measured: {arena.bytes:,} bytes are an estimate. "
             f"`{prefix}_tflm_arena_used()` tells it on the device; `pip install 'tfopt[tflm]'` lets tfopt measure it."

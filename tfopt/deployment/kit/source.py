@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tfopt.deployment.kit.beside import DeviceForm, device_op, forms_beside, plain_of
 from tfopt.deployment.kit.contents import PLAIN
-from tfopt.deployment.kit.model import ALIGNMENT
 from tfopt.errors import InputError, did_you_mean
 from tfopt.recipe.artifact import RECORD, SOURCE, Artifact, Workspace
-from tfopt.recipe.details.device_files import DeviceFiles
+from tfopt.recipe.details.device_files import DeviceFile, DeviceFiles
 from tfopt.recipe.details.usage import Usage
-
-# The target of the `.tflite` itself.
-ITSELF = "tflite"
-
-
-@dataclass(frozen=True)
-class DeviceForm:
-    """A file that was made for a device of a `.tflite`.
-
-    Args:
-        target: The target.
-        file: The file.
-        figures: What was measured of it.
-        notes: What has to be known of it, each a line.
-    """
-
-    target: str
-    file: Path
-    figures: Mapping[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+from tfopt.recipe.target import ITSELF, TARGETS
 
 
 @dataclass(frozen=True)
@@ -49,6 +29,9 @@ class KitSource:
         figures: What was measured of it, by metric name.
         scores: Names of the metrics among them that tell the accuracy.
         lineage: The stages that made it, the first first.
+        itself: The targets that take the `.tflite` itself.
+        chosen: The target to take where none is asked for: that of the file that was given.
+        others: Other files of the run by name, with the targets that each was made for.
     """
 
     content: bytes = field(repr=False)
@@ -60,6 +43,9 @@ class KitSource:
     figures: Mapping[str, float] = field(default_factory=dict)
     scores: tuple[str, ...] = ()
     lineage: tuple[str, ...] = ()
+    itself: tuple[str, ...] = ()
+    chosen: str | None = None
+    others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def batch(self) -> int:
@@ -80,6 +66,7 @@ class KitSource:
         Raises:
             InputError: There is no file for it, or there are several and none is chosen.
         """
+        target = target or self.chosen
         if target is None:
             if len(self.forms) > 1:
                 raise InputError(
@@ -87,40 +74,77 @@ class KitSource:
                     f"{', '.join([*self.forms, ITSELF])}. Received: none."
                 )
             return next(iter(self.forms.values()), None)
-        if target == ITSELF:
+        if target in (ITSELF, *self.itself) or (target in TARGETS and not TARGETS[target].suffix):
             return None
         if target not in self.forms:
-            way = did_you_mean(target, [*self.forms, ITSELF])
+            having = [name for name, targets in self.others.items() if target in targets]
+            way = did_you_mean(target, [*self.forms, *self.itself, ITSELF])
+            way = f"{', '.join(having)} of the same run has one: take its folder." if having else way
             raise InputError(f"there is no file for {target} beside {self.file}. {way} Received: {target!r}.")
         return self.forms[target]
 
 
-def source_of(given: str | Path | bytes) -> KitSource:
+def source_of(given: str | Path | bytes, target: str | None = None) -> KitSource:
     """What a kit is made of, from bytes, a file, the folder of a stage's result, or that of a run.
 
+    Args:
+        given: The source. A file for a device leads to the `.tflite` beside it.
+        target: The target that is asked for, which tells which file of a run is taken: the last one that has it.
+
     Raises:
-        InputError: There is no `.tflite` there.
+        InputError: There is no `.tflite` there, or it was changed since a run made it.
     """
-    from tfopt.deployment.file_usage import recorded_usage, usage
+    from tfopt.deployment.file_usage import usage
     from tfopt.deployment.kit.refusals import check_file
 
     if isinstance(given, bytes):
-        return KitSource(given, usage(given), "model", PLAIN)
+        found = usage(given)
+        if own := device_op(found):
+            raise InputError(
+                f"a file with {own} is for a device alone, and a kit has outputs of the .tflite that it was made "
+                f"of. Give the path of that, with this one beside it. Received: {len(given):,} bytes."
+            )
+        return KitSource(given, found, "model", PLAIN)
     path = Path(given)
     check_file(path)
-    if path.is_dir():
-        return of_artifact(*_result(path))
+    return of_artifact(*_result(path, target)) if path.is_dir() else _of_file(path)
+
+
+def _of_file(given: Path) -> KitSource:
+    """A file of a run with what is recorded of it, or a file alone."""
+    from tfopt.deployment.file_usage import usage
+
+    path = plain_of(given)
     artifact = Artifact.read(path.resolve().parent)
-    if artifact is not None and artifact.path == path.resolve() and artifact.unchanged:
-        return of_artifact(artifact, _beside(artifact))
-    found = recorded_usage(path)
-    return KitSource(path.read_bytes(), found, path.stem, path.name)
+    if artifact is not None and artifact.path == path.resolve():
+        source = of_artifact(artifact, _beside(artifact))
+    else:
+        found = usage(path)
+        source = KitSource(path.read_bytes(), found, path.stem, path.name, forms=forms_beside(path, found))
+    if path == given:
+        return source
+    for form in source.forms.values():
+        if form.file.resolve() == given.resolve():
+            return replace(source, chosen=form.target)
+    raise InputError(
+        f"{given.name} is not what was made of {path.name} for a target that tfopt knows. Convert again. "
+        f"Received: {given}."
+    )
 
 
 def of_artifact(artifact: Artifact, others: Mapping[str, Artifact]) -> KitSource:
-    """What a kit is made of, from a result and the other results of its run by name."""
+    """What a kit is made of, from a result and the other results of its run by name.
+
+    Raises:
+        InputError: A file of the result was changed since, or is gone.
+    """
     from tfopt.deployment.file_usage import usage, with_arena
 
+    if not artifact.unchanged:
+        raise InputError(
+            f"a kit takes a file of a run as it was made, and {artifact.name}/{artifact.path.name} was changed. Run "
+            f"the recipe again, or copy the file to another folder. Received: {artifact.path}."
+        )
     content = artifact.path.read_bytes()
     found = artifact.details.of(Usage)
     found = usage(content) if found is None else with_arena(found, artifact.metrics)
@@ -141,27 +165,18 @@ def of_artifact(artifact: Artifact, others: Mapping[str, Artifact]) -> KitSource
         figures,
         tuple(dict.fromkeys(scores)),
         _lineage(artifact, others),
+        tuple(one.target for one in _recorded(artifact) if not one.file),
+        others={name: targets_of(one) for name, one in others.items() if _is_file(one) and name != artifact.name},
     )
 
 
-def all_activations(content: bytes) -> tuple[int, int]:
-    """Bytes of arena that are enough for all activations of a file at once, and the number of its tensors."""
-    from tfopt.tflite.file import parse, read
-
-    _, schema = parse(content)
-    tensors = [tensor for graph in schema.subgraphs for tensor in graph.tensors]
-    bytes_ = 0
-    for tensor in tensors:
-        if schema.buffers[tensor.buffer].data is None or not len(schema.buffers[tensor.buffer].data):
-            shape = tensor.shape if tensor.shape is not None else ()
-            size = 8 * math.prod(max(int(length), 1) for length in shape)
-            bytes_ += -(-size // ALIGNMENT) * ALIGNMENT
-    # What TFLM keeps of each tensor and op, and while it plans.
-    return bytes_ + 96 * len(tensors) + 512 * len(read(content).ops) + 8192, len(tensors)
+def targets_of(artifact: Artifact) -> tuple[str, ...]:
+    """The targets that a result was made for and that have their own figures of it."""
+    return tuple(one.target for one in _recorded(artifact))
 
 
-def _result(folder: Path) -> tuple[Artifact, Mapping[str, Artifact]]:
-    """The last `.tflite` of a run's folder, or that of a stage's, and the other results of the run."""
+def _result(folder: Path, target: str | None) -> tuple[Artifact, Mapping[str, Artifact]]:
+    """The last `.tflite` of a run's folder that has a target, or that of a stage's, and the run's other results."""
     artifact = Artifact.read(folder)
     if artifact is not None and not artifact.files:
         if artifact.format != "tflite":
@@ -173,12 +188,28 @@ def _result(folder: Path) -> tuple[Artifact, Mapping[str, Artifact]]:
             f"a kit is made of a .tflite, the folder of a run or that of a stage's result. Received: {folder}."
         )
     results = {one.name: one for one in run.artifacts()}
-    files = [one for one in results.values() if one.format == "tflite" and not one.files]
+    files = [one for one in results.values() if _is_file(one)]
     if not files:
         raise InputError(
             f"a kit is made of a .tflite, and this run has none yet. Add a stage quantize. Received: {folder}."
         )
-    return files[-1], results
+    if target in (None, ITSELF) or (target in TARGETS and not TARGETS[target].suffix):
+        return files[-1], results
+    having = [one for one in files if target in targets_of(one)]
+    if not having:
+        way = did_you_mean(target, dict.fromkeys([ITSELF, *(name for one in files for name in targets_of(one))]))
+        raise InputError(f"no file of the run was made for {target}. {way} Received: {folder}, target {target!r}.")
+    return having[-1], results
+
+
+def _is_file(artifact: Artifact) -> bool:
+    """Whether a result is a `.tflite` of its own, and not what was measured of others."""
+    return artifact.format == "tflite" and not artifact.files
+
+
+def _recorded(artifact: Artifact) -> tuple[DeviceFile, ...]:
+    recorded = artifact.details.of(DeviceFiles)
+    return recorded.files if recorded else ()
 
 
 def _beside(artifact: Artifact) -> Mapping[str, Artifact]:
@@ -191,9 +222,8 @@ def _forms(artifact: Artifact) -> Mapping[str, DeviceForm]:
     Raises:
         InputError: One of them was changed, or is gone.
     """
-    recorded = artifact.details.of(DeviceFiles)
     found, paths, changed = {}, artifact.device_files, artifact.changed
-    for one in recorded.files if recorded else ():
+    for one in _recorded(artifact):
         if not one.file:
             continue  # the target takes the file itself
         path = paths[one.target]
