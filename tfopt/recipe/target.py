@@ -201,7 +201,9 @@ class _TargetName(OneOf):
     def expected(self, value: Any) -> str:
         """The targets that are meant, or all of them."""
         near = similar_targets(value)
-        return f"{', '.join(map(repr, near))}, or another that `tfopt devices` lists" if near else super().expected(value)
+        return (
+            f"{', '.join(map(repr, near))}, or another that `tfopt devices` lists" if near else super().expected(value)
+        )
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
         named = super().__get_pydantic_json_schema__(schema, handler)

@@ -62,7 +62,10 @@ def test_of_two_that_are_as_good_the_next_figure_decides():
 
 
 def test_what_the_cpu_runs_in_part_is_not_the_best():
-    assert best_files(made(ROWS[:2])) == ["best on litert: a, median latency 2 µs", "no file runs whole on ethos-u55-128"]
+    assert best_files(made(ROWS[:2])) == [
+        "best on litert: a, median latency 2 µs",
+        "no file runs whole on ethos-u55-128",
+    ]
 
 
 def test_a_file_alone_is_not_the_best():
