@@ -10,7 +10,11 @@ from keras import layers
 
 from tfopt.cli import main
 from tfopt.cli.on_target import target_setting
+from tfopt.cli.recipes import _for_devices
 from tfopt.errors import InputError
+from tfopt.pipeline.result import Result
+from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.details.device_files import DeviceFile, DeviceFiles
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ethosu") is None, reason="Vela is not installed (tfopt[ethos-u])"
@@ -105,3 +109,14 @@ def test_convert_and_inspect_say_what_a_file_costs(command, tmp_path):
     ):
         code, _, error = command("inspect", file, "--target", target)
         assert (code, words in error) == (2, True)
+
+
+def test_the_last_lines_of_a_run_name_the_file_of_a_device(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "npu").mkdir()
+    own = DeviceFiles((DeviceFile("ethos-u55-128", "m.vela.tflite", "ab", 9),))
+    npu = Artifact("npu", "quantize", tmp_path / "npu", "m.tflite", "tflite", "k", details=[own])
+    last = Artifact("b", "benchmark", tmp_path / "b", "../npu/m.tflite", "tflite", "k", files={"npu": {}})
+    assert _for_devices(Result({"npu": npu, "b": last}, (), tmp_path)) == [
+        "device  npu/m.vela.tflite  for ethos-u55-128"
+    ]

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -9,11 +10,14 @@ import pytest
 from keras import layers
 
 from tfopt.quantization.conversion import convert_with_notes
+from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.decoding import DecodedKernels
 from tfopt.recipe.details.device_files import DeviceFiles
 from tfopt.recipe.export import Export
-from tfopt.report.decoding import decoding_sentences
+from tfopt.report.console import words
+from tfopt.report.decoding import decoding_sentences, decoding_words
 from tfopt.report.quantization import conversion_record
+from tfopt.stages.benchmark import _on_target
 from tfopt.stages.device_record import device_details
 from tfopt.targets.decoding.decoded_file import decoded
 from tfopt.tflite.file import read
@@ -67,6 +71,34 @@ def test_the_decoded_file_is_written_beside_the_file(made, tmp_path):
     assert (file.target, file.file, file.bytes) == ("tflm", "model.tflm.tflite", len(content))
     assert file.sha256 == hashlib.sha256(content).hexdigest()
     assert found[DecodedKernels] == made.on_target.decoding
+
+
+def test_the_stage_benchmark_measures_the_file_that_is_flashed(made, tmp_path):
+    file = tmp_path / "model.tflite"
+    file.write_bytes(made.content)
+    given = Artifact("a", "quantize", tmp_path, file.name, "tflite", "k", details=device_details(made, file))
+    test = SimpleNamespace(few=lambda count: SimpleNamespace(x=made.prepared.few["x"][:count]))
+    context = SimpleNamespace(data=SimpleNamespace(test=test))
+    row, notes = _on_target(given, Export(target="tflm"), context)
+    assert {name: row.figures[name] for name in ("flash_bytes", "arena_bytes")} == {
+        name: made.on_target.decoding.decoded[name] for name in ("flash_bytes", "arena_bytes")
+    }
+    assert "tflm_max_error" in row.figures
+    assert notes == ("of a it is model.tflm.tflite, whose kernels are decoded",)
+
+
+def test_what_decoding_costs_is_said_beside_what_it_saves_and_once(made, tmp_path):
+    plain, after = made.on_target.decoding.plain, made.on_target.decoding.decoded
+    said = decoding_words(made.on_target.decoding)
+    assert f"tensor arena {plain['arena_bytes']:,.0f} → {after['arena_bytes']:,.0f} B, a run takes " in said
+    [note] = made.on_target.cost.notes
+    assert note.endswith(f"{plain['arena_bytes']:,.0f} -> {after['arena_bytes']:,.0f} B of arena")
+    assert note not in made.notes
+    file = tmp_path / "model.tflite"
+    details = device_details(made, file)
+    shown = words(Artifact("a", "quantize", tmp_path, file.name, "tflite", "k", (), made.figures, details=details))
+    assert sum(f"tensor arena {after['arena_bytes']:,.0f} B" in one for one in shown) == 1
+    assert said in shown
 
 
 def test_json_has_the_kernels(made):

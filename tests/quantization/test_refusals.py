@@ -200,6 +200,20 @@ def test_a_subclassed_model_is_refused_by_its_samples_and_only_where_it_looks_up
     assert convert(other, "float32", x)
 
 
+# Sizes
+
+
+@pytest.mark.parametrize("target", ["tflm", "ethos-u55-128"])
+def test_an_open_size_is_refused_where_nothing_is_resized_with_a_size_to_write(target, one_line):
+    inputs = layers.Input((None, None, 2), name="image")
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D()(inputs))
+    x = np.random.default_rng(0).random((4, 6, 5, 2), np.float32)
+    with pytest.raises(ModelError, match=r"'image' has an open size \(None, None, 2\)") as caught:
+        convert(model, "int8", x, target=target)
+    assert one_line(caught).endswith("such as Input((6, 5, 2)).")
+    assert convert(model, "int8", x)
+
+
 # Outputs
 
 

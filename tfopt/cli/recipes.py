@@ -234,8 +234,7 @@ def show_result(console: Console, result: Result, answer: Answer) -> None:
 
 def _for_devices(result: Result) -> list[str]:
     """The lines on what targets are given in place of the run's file: their own files beside it."""
-    made = [one for one in result.artifacts.values() if one.path.resolve() == result.path.resolve()]
-    found = {target: file for one in made for target, file in one.device_files.items()}
+    found = result.final.device_files
     return [f"device  {relative_path(file)}  for {target}" for target, file in found.items()]
 
 
