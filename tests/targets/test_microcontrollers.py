@@ -1,8 +1,8 @@
 import importlib.util
 import subprocess
 import sys
+import time
 from dataclasses import FrozenInstanceError
-from pathlib import Path
 
 import keras
 import numpy as np
