@@ -83,7 +83,7 @@ def test_a_decoded_file_is_proven_and_what_it_costs_is_told():
 
 def test_a_file_that_nothing_makes_smaller_is_run_once(monkeypatch):
     runs = []
-    monkeypatch.setattr(microcontrollers, "run", lambda content, x: runs.append(content) or "run")
+    monkeypatch.setattr(microcontrollers, "run", lambda content, x, **_: runs.append(content) or "run")
     plain = files.file()
     made = proof.decode(plain, files.samples(), Decode(ram=1))
     assert (made.file.content, made.before, made.after, runs) == (plain, "run", "run", [plain])
