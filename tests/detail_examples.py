@@ -174,10 +174,21 @@ EXAMPLES = [
             chosen=3,
             front=(
                 FrontFile(
-                    3, "front/3.tflite", 2, 0.95, 0.01, 9000, 4000, 0.02, {"accuracy": 0.94}, STAGES, True, ON_DEVICE
+                    3,
+                    "front/3.tflite",
+                    2,
+                    0.95,
+                    0.01,
+                    9000,
+                    4000,
+                    0.02,
+                    {"accuracy": 0.94},
+                    STAGES,
+                    True,
+                    device=ON_DEVICE,
                 ),
             ),
-            tried=(TriedCandidate(3, 2, 0.95, 9000, 4000, 0.02, 0.001, ON_DEVICE),),
+            tried=(TriedCandidate(3, 2, 0.95, 9000, 4000, 0.02, 0.001, device=ON_DEVICE),),
             failed=(FailedCandidate(1, "the loss is not a number"),),
             lost=1,
             dropped=7,

@@ -11,7 +11,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from tfopt.recipe.decode import DecodeSetting
 from tfopt.recipe.modes import MODES, RANGES, ROUNDINGS, Io, Mode, Precision, Recurrent, Rounding
 from tfopt.recipe.settings import OneOf, Patterns, Settings
-from tfopt.recipe.target import NO_OPTIONS, TARGETS, Options, TargetName, options_with_name
+from tfopt.recipe.target import TARGETS
+from tfopt.recipe.target_choice import NO_OPTIONS, Options, TargetName, options_with_name
 
 
 def _batch(value: Any) -> Any:

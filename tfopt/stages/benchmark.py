@@ -17,7 +17,8 @@ from tfopt.recipe.details.device_files import FileOnTarget, FilesOnTargets
 from tfopt.recipe.details.timing import Latencies
 from tfopt.recipe.export import Export
 from tfopt.recipe.stage import Context, Outlook, Stage
-from tfopt.recipe.target import TARGETS, TargetChoice
+from tfopt.recipe.target import TARGETS
+from tfopt.recipe.target_choice import TargetChoice
 
 if TYPE_CHECKING:
     from tfopt.tflite.benchmark import Measurement

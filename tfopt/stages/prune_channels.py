@@ -16,7 +16,8 @@ from tfopt.recipe.details.weights import WeightsByLayer
 from tfopt.recipe.export import Export
 from tfopt.recipe.settings import OneOf, Patterns, either
 from tfopt.recipe.stage import Context, Outlook
-from tfopt.recipe.target import NO_OPTIONS, TARGETS, Options, TargetName, measured_on, options_with_name
+from tfopt.recipe.target import TARGETS, measured_on
+from tfopt.recipe.target_choice import NO_OPTIONS, Options, TargetName, options_with_name
 from tfopt.sparsity.structured.budget_units import COUNTED, UNITS
 from tfopt.sparsity.structured.importance import SCORES, score
 from tfopt.stages.scoring import test_metrics

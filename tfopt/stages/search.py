@@ -17,7 +17,8 @@ from tfopt.recipe.details.search import FailedCandidate, SearchObjective, Search
 from tfopt.recipe.export import Export, Rule
 from tfopt.recipe.settings import PROBLEMS, Patterns, either, on_its_own
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
-from tfopt.recipe.target import NO_OPTIONS, TARGETS, Options, TargetName, measured_on, options_with_name
+from tfopt.recipe.target import TARGETS, measured_on
+from tfopt.recipe.target_choice import NO_OPTIONS, Options, TargetName, options_with_name
 from tfopt.search.pareto import Objective, Point, front, ranked
 from tfopt.stages.cluster import Cluster
 from tfopt.stages.device_record import made_details

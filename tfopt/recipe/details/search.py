@@ -48,14 +48,15 @@ class SearchObjective:
         return self.size not in ("raw", "gzip")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Costs:
-    """What reads figures by name."""
+    """What reads figures by name: those of any file are fields, those of its target are in `device`."""
+
+    device: dict[str, Bytes] = field(default_factory=dict)
 
     def figure(self, name: str) -> float:
         """A figure by its name, such as `gzip_bytes`, or one of the target's."""
-        device: dict[str, Bytes] = getattr(self, "device", {})
-        return device[name] if name in device else getattr(self, name)
+        return self.device[name] if name in self.device else getattr(self, name)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,6 @@ class FrontFile(_Costs):
     test: dict[str, float]
     stages: list[dict[str, Any]]
     meets: bool
-    device: dict[str, Bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,6 @@ class TriedCandidate(_Costs):
     gzip_bytes: Bytes
     milliseconds: float
     spread: float = 0.0
-    device: dict[str, Bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
