@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,20 @@ def test_the_cpp_snippet_compiles_without_a_warning_and_gives_tfopts_own_outputs
     done = run([program], tmp_path)
     assert done.returncode == 0, done.stderr
     recording.check(tmp_path / "record", found, expected)
+
+
+@needs_compiler
+@pytest.mark.parametrize("language", ["c++", "tflm"])
+def test_the_code_around_a_stream_compiles_and_has_a_function_that_begins_a_sequence(made, tmp_path, language):
+    """With what it needs of LiteRT declared alone."""
+    _, found, _ = made("digits", "int8")
+    code = snippet(replace(found, stateful=True, streams=True), language, "model.tflite")
+    (tmp_path / "predict.cpp").write_text(code)
+    done = subprocess.run(
+        ["g++", *STRICT, "-fsyntax-only", str(tmp_path / "predict.cpp")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"(void reset|bool reset_model)\(\) \{", code)
 
 
 @needs_compiler

@@ -20,7 +20,7 @@ from tests.quantization.recurrent.recurrent_nets import (
 )
 from tfopt.deployment.file_usage import usage
 from tfopt.deployment.snippet import snippet
-from tfopt.errors import ConversionError, ModelError, RecipeError
+from tfopt.errors import ModelError, RecipeError
 from tfopt.inspection import inspect
 from tfopt.quantization.conversion import convert_with_notes
 from tfopt.recipe.export import Export
@@ -120,7 +120,7 @@ def test_layers_that_cannot_go_on_are_one_line(stack, reason):
 )
 def test_layers_that_look_across_steps_are_one_line(stack, reason):
     model, samples = built(chain(*stack))
-    with pytest.raises(ConversionError, match=reason):
+    with pytest.raises(ModelError, match=reason):
         convert_with_notes(model, Export(mode="float32", stateful=True), samples)
 
 

@@ -88,20 +88,21 @@ def check_pieces(
         What was found, for a note.
 
     Raises:
-        ConversionError: The outputs differ, or the file does not run on the whole.
+        ModelError: The outputs differ, or the file does not run on the whole.
+        ConversionError: The target's own runtime gives something else.
     """
     pieces = {name: array[np.arange(PIECES) % len(array)] for name, array in samples.items()}
     found = streams.in_pieces(content, pieces)
     try:
         whole = streams.at_once(content, pieces)
     except ConversionError as error:
-        raise ConversionError(
+        raise ModelError(
             "the file could not be run on a whole sequence, which is the proof of stateful: true: "
             f"{str(error).rstrip('.')}. {_suspects(places)}Layers that fix the number of steps or look at several, as "
             "Reshape, Flatten and convolutions do, are a reason. Leave stateful out."
         ) from error
     if not all(_alike(whole[name], values) for name, values in found.items()):
-        raise ConversionError(
+        raise ModelError(
             f"in pieces the file gives something else than for the whole sequence. {_suspects(places)}A layer that "
             "looks at more than one step, as convolutions, pooling and attention over time do, is a reason. Leave "
             "stateful out."
