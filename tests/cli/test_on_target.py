@@ -103,7 +103,13 @@ def test_convert_and_inspect_say_what_a_file_costs(command, tmp_path):
     assert "multipliers busy" in out
     assert "left to the CPU, whose part is not in the time" in out
     assert ", without what the CPU runs" in out
+    code, out, _ = command("inspect", "m.vela.tflite")
+    assert (code, "--snippet tflm; no other language" in out, "compiled for an Ethos-U" in out) == (0, True, True)
+    assert "0 parameters" not in out
+    code, _, error = command("inspect", "m.vela.tflite", "--snippet", "python")
+    assert (code, "LiteRT has no ethos-u" in error) == (2, True)
     for file, target, words in (
+        ("m.vela.tflite", "ethos-u55-128", "Ask for that, m.tflite"),
         ("m.keras", "tflm", "convert the model first"),
         ("m.tflite", "litert", "tells nothing"),
     ):

@@ -11,6 +11,8 @@ from tfopt.data import sources
 from tfopt.deployment.kit import export as kits
 from tfopt.errors import InputError
 from tfopt.recipe.details.kit import ExportedKits
+from tfopt.recipe.runtime import Runtime
+from tfopt.recipe.stage import Outlook
 
 MODEL = """
 import keras
@@ -73,6 +75,10 @@ def test_a_recipe_ends_with_kits_and_the_command_makes_the_same(recipe, cli, tmp
     assert again["model_card.md"] == (run / "model_card.md").read_bytes()
     code, out, err = cli("export", "out/t/float32", "--out", "other", "--json", "--array", "plain", "--golden", 2)
     assert json.loads(out)["name"] == "t-float32", err
+    monkeypatch.setattr("tfopt.cli.export.SAVED_MODELS", tmp_path / "out")
+    code, out, err = cli("export", path, "--out", "of_recipe", "--golden", 2)
+    assert (code, "of      int8/model.tflite; the run has float32 too" in out) == (0, True), err
+    assert tree(tmp_path / "of_recipe") == again
     assert tree(tmp_path / "other")["c/t_float32.h"] == tree(run / "export" / "float32")["c/t_float32.h"]
     monkeypatch.setattr(sources, "load", damaged)
     code, _, err = cli("export", "out/t/float32", "--out", "third", "--golden", 2)
@@ -98,3 +104,33 @@ def test_export_is_checked_like_any_other_stage():
         tfopt.ExportKit(golden=0)
     with pytest.raises(tfopt.RecipeError, match=r"export\.array"):
         tfopt.ExportKit(array="hex")
+
+
+@pytest.mark.parametrize(
+    ("target", "made_for", "words"),
+    [
+        ("ethos-u55-128", {"a": "tflm"}, "a is for tflm. Write target: ethos-u55-128 in a"),
+        ("tflm", {"a": "litert", "b": "tflm"}, "a is for litert. Write after: b"),
+        ("TFLM", {"a": "tflm"}, "Did you mean 'tflm'?"),
+        ("tflm", {"a": "tflm"}, ""),
+        ("litert", {"a": "tflm"}, ""),
+        ("tflite", {"a": "tflm"}, ""),
+        (None, {"a": "tflm", "b": "litert"}, ""),
+    ],
+)
+def test_a_target_that_files_are_not_made_for_is_refused_before_training(target, made_for, words):
+    outlook = Outlook(Runtime(), inputs={name: tfopt.Quantize(target=one) for name, one in made_for.items()})
+    stage = tfopt.ExportKit(target=target)
+    if not words:
+        return stage.check_settings(outlook)
+    with pytest.raises(InputError) as caught:
+        stage.check_settings(outlook)
+    assert words in str(caught.value)
+    assert caught.value.field == ("target",)
+
+
+def test_validate_says_the_line_of_a_target_without_a_file(recipe, cli):
+    path = recipe("train: {epochs: 1}", "quantize: {}", "export: {target: ethos-u55-128}")
+    code, _, err = cli("validate", path)
+    assert code == 2
+    assert "r.yaml:8: a kit for ethos-u55-128 is of a file that was made for it, and quantize is for litert." in err
