@@ -10,7 +10,6 @@ from tfopt.recipe.export import Export
 from tfopt.recipe.figure import Figure, by_name
 from tfopt.recipe.target import Target
 from tfopt.targets import microcontrollers
-from tfopt.tflite.file import read
 from tfopt.tflite.ops import facts_of
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ def _stored(content: bytes, export: Export) -> float:
 def _cost(content: bytes, export: Export) -> DeviceCost:
     """Flash and arena of the file as it is flashed: with decoded kernels where that is asked for and pays."""
     from tfopt.targets.decoding.decoded_file import decoded
+    from tfopt.tflite.file import read
 
     flashed, notes = content, tuple[str, ...]()
     arena = microcontrollers.arena_bytes
