@@ -215,10 +215,8 @@ def _warnings(model: KitModel, samples: Samples, runnable: bool) -> list[str]:
         way = "pip install 'tfopt[tflm]' lets tfopt measure it." if runnable else "The device tells what it uses."
         told.append(f"the tensor arena is not measured: {model.arena.bytes:,} bytes are an estimate. {way}")
     if NPU in model.ops and model.golden.runtime == LITERT:
-        told.append(
-            "the golden outputs are LiteRT's, from which those of the device differ by a few steps: "
-            "pip install 'tfopt[tflm]' gives those of TFLM's kernels."
-        )
+        way = "TFLM does not run model.tflite here." if tflm_is_here() else "pip install 'tfopt[tflm]' gives TFLM's."
+        told.append(f"the golden outputs are LiteRT's, and those of the device may differ by a few steps. {way}")
     if samples.x is None:
         why = f": {samples.reason.rstrip('.')}" if samples.reason else ""
         told.append(f"the inputs of the golden vectors are made up{why}. Give samples, or --data.")
