@@ -331,15 +331,15 @@ def test_on_a_microcontroller_that_decodes_flash_is_that_of_the_decoded_file(sam
 
 def test_the_file_for_a_device_is_exported_and_linked(samples, tmp_path, monkeypatch):
     def cost(content, export):
-        return DeviceCost({"board_bytes": len(content) / 2}, content=b"for the board" + content)
+        return DeviceCost({"board_bytes": len(content) / 2}, content=content + b"for the board")
 
     board = Target("board", "a board on a desk", lambda mode: mode.static, cost=cost, suffix="board")
     monkeypatch.setattr(TARGETS, "_found", {**TARGETS, "board": board})
     start = tfopt.Train(epochs=1, batch_size="full")
-    stage = tfopt.Search(target="board", max_drop=1.0, trials=1, epochs=(1,), training={"batch_size": 96})
+    stage = tfopt.Search(target="board", max_drop=0.999, trials=1, epochs=(1,), training={"batch_size": 96})
     result = tfopt.run(recipe(samples, start, stage, ExportKit(), model=quick), tmp_path)
     artifact, file = result.artifacts["search"], result.artifacts["search"].device_files["board"]
-    assert file.read_bytes() == b"for the board" + artifact.path.read_bytes()
+    assert file.read_bytes() == artifact.path.read_bytes() + b"for the board"
     kits = [path.read_bytes() for path in (result.folder / "export/search").glob("*.board.tflite")]
     assert kits == [file.read_bytes()]
     [link] = re.findall(r'href="([^"]*\.board\.tflite)"', (result.folder / "report.html").read_text())
