@@ -90,15 +90,17 @@ def test_the_reports_say_whose_estimate_it_is_wherever_the_figures_stand(done):
     assert "| stem | Conv2D |" in report
     assert "ethos-u85-256 does not take float32: " in report
     page = (folder / "report.html").read_text()
-    assert page.count("Vela&#39;s estimate") > 3
+    assert page.count("&#39;s estimate") > 3
     assert "on ethos-u55-128 (Vela's estimate): NPU time " in summary(done["int8"])
-    assert "best on ethos-u85-256 (Vela's estimate): int8, time " in summary(done["benchmark"])
+    assert "best on ethos-u85-256 (Vela's estimate): int8, NPU time " in summary(done["benchmark"])
     record = json.loads((folder / "report.json").read_text())
     [files] = [a["details"]["device_files"]["files"] for a in record["artifacts"] if a["name"] == "int8"]
     assert files[0]["figures"]["total_cycles"] == done["int8"].metrics["total_cycles"]
 
 
-@pytest.mark.parametrize("stage", ["quantize: {target: ethos-u55-128}", "search: {target: ethos-u55-128, max_drop: 1}"])
+@pytest.mark.parametrize(
+    "stage", ["quantize: {target: ethos-u55-128}", "search: {target: ethos-u55-128, max_drop: 0.5}"]
+)
 def test_what_falls_to_the_cpu_is_refused_before_anything_is_trained(recipe, tmp_path, one_line, stage):
     path = recipe("train: {epochs: 1}", stage, build="normalized")
     with pytest.raises(ModelError) as caught:
