@@ -83,7 +83,7 @@ def test_a_stateful_layer_is_refused_by_name():
 
 def test_a_recurrent_layer_with_a_batch_of_any_size_is_one_line():
     model = keras.Sequential([layers.Input((6, 4)), layers.LSTM(3)])
-    with pytest.raises(ConversionError, match="Give batch a number"):
+    with pytest.raises(ModelError, match="Give batch a number"):
         convert(model, "dynamic", series(), batch="any")
 
 

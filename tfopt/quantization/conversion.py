@@ -22,6 +22,7 @@ from tfopt.quantization.float_conversion import FloatConversion, to_float
 from tfopt.quantization.input_range import input_range_warnings
 from tfopt.quantization.op_audit import audit, is_quantized, left_in_float
 from tfopt.quantization.op_replacement import stay_in_float
+from tfopt.quantization.padding_check import without_padding
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import JudgedBy, PreparedModel
 from tfopt.quantization.recurrent.streaming import check_pieces
@@ -290,5 +291,7 @@ def _remarks(prepared: PreparedModel, summary: FileSummary) -> Iterator[str]:
         ]
         count = len(next(iter(prepared.samples.values())))
         yield f"calibrated on {count} samples: {', '.join(seen)}"
+        if without_padding(prepared.source.places, prepared.samples):
+            yield "no calibration sample has padding for the mask: where there will be some, take samples with it"
     if prepared.export.sparse and not any(op.facts.unpacks == "sparse" for op in summary.ops):
         yield "no kernel has zeros enough to be stored sparse"

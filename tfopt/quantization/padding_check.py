@@ -29,12 +29,10 @@ def check_padded(
     Raises:
         ConversionError: The outputs differ.
     """
-    layers = [place.layer for place in places]
-    masking = [layer for layer in layers if isinstance(layer, keras.layers.Masking)]
-    masks = bool(masking) or any(getattr(layer, "mask_zero", False) for layer in layers)
-    if not masks or not any(isinstance(layer, keras.layers.RNN) for layer in layers):
+    value = _padding(places)
+    if value is None:
         return
-    rows = _padded(samples, float(masking[0].mask_value) if masking else 0.0)
+    rows = _padded(samples, value)
     try:
         theirs = validation.by_keras(model, rows)
         if not all(np.isfinite(value).all() for value in theirs.values()):
@@ -46,6 +44,23 @@ def check_padded(
     except ConversionError as error:
         told = str(error).split(" A layer with randomness")[0]
         raise ConversionError(f"where a mask leaves steps out, {told}") from error
+
+
+def without_padding(places: Iterable[LayerRef], samples: Mapping[str, np.ndarray]) -> bool:
+    """Whether a model takes padding and no sample `(samples, steps, ...)` has any, so that ranges know of none."""
+    value = _padding(places)
+    steps = (array.reshape(*array.shape[:2], -1) for array in samples.values() if array.ndim > 1)
+    return value is not None and not any((each == value).all(axis=-1).any() for each in steps)
+
+
+def _padding(places: Iterable[LayerRef]) -> float | None:
+    """The value of steps that a mask leaves out of recurrent layers; None for a model without."""
+    layers = [place.layer for place in places]
+    if not any(isinstance(layer, keras.layers.RNN) for layer in layers):
+        return None
+    values = [float(layer.mask_value) for layer in layers if isinstance(layer, keras.layers.Masking)]
+    values += [0.0 for layer in layers if getattr(layer, "mask_zero", False)]
+    return values[0] if values else None
 
 
 def _padded(samples: Mapping[str, np.ndarray], value: float) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ from keras import layers
 from tests.quantization.recurrent.recurrent_nets import LSTM, READS, built, chain, snr_db, to_float_once
 from tfopt.errors import ConversionError
 from tfopt.quantization import unrolling
+from tfopt.quantization.conversion import convert_with_notes
 from tfopt.quantization.preparation import prepare
 from tfopt.recipe.export import Export
 from tfopt.tflite.interpreter import Runner
@@ -102,6 +103,13 @@ def test_unrolled_layers_leave_out_the_steps_that_their_loops_do(name):
     assert np.abs(found - expected).max() < 1e-5
     [found] = Runner(flat.file)(padded).values()
     assert snr_db(expected, found) > 20
+
+
+def test_a_note_tells_of_samples_without_padding():
+    model, samples, padded = without_padding([layers.LSTM(3), layers.Dense(2)])
+    for given, told in ((samples, True), (padded, False)):
+        notes = convert_with_notes(model, Export(recurrent="fused"), given, "metric").notes
+        assert any("no calibration sample has padding" in note for note in notes) is told
 
 
 def test_a_form_that_is_wrong_with_padding_alone_does_not_count(monkeypatch):

@@ -71,7 +71,7 @@ def write(usage: Usage, file: str) -> str:
         file=file,
         quoted=_quoted(file),
         signature=_quoted(usage.signature or ""),
-        allocated="interpreter.allocate_tensors()  # there is no state to reset before\n" if usage.stateful else "",
+        allocated="interpreter.allocate_tensors()  # no state can be reset before\n" if usage.stateful else "",
         functions=functions,
         reset=_RESET if usage.streams else "",
         parameters=", ".join(names.values()),
