@@ -142,13 +142,13 @@ def test_a_file_whose_op_at_fault_cannot_be_told_has_the_warning_still(monkeypat
 
 
 def test_keras_computes_zeros_only_where_the_file_gives_no_number(monkeypatch):
-    seen, by_keras = [], validation._by_keras
+    seen, by_keras = [], validation.by_keras
 
     def look(model, samples):
         seen.append(all(array.any() for array in samples.values()))
         return by_keras(model, samples)
 
-    monkeypatch.setattr(validation, "_by_keras", look)
+    monkeypatch.setattr(validation, "by_keras", look)
     convert(keras.Sequential([layers.Input((4,)), layers.Dense(3)]), "float32", zoo.normal(8, 4))
     assert seen == [True]
     with pytest.warns(TfoptWarning, match="all inputs are 0"):
