@@ -50,6 +50,7 @@ from tfopt.recipe.details.weights import LayerError, LayerWeights, QuantizationE
 STAGES = [{"prune": {"sparsity": 0.5, "epochs": 1}}, {"quantize": {}}]
 ON_DEVICE = {"npu_milliseconds": 0.2}
 FRONT_JSON = {
+    "device": {"npu_milliseconds": 0.2},
     "number": 3,
     "file": "front/3.tflite",
     "epochs": 2,
@@ -61,9 +62,9 @@ FRONT_JSON = {
     "test": {"accuracy": 0.94},
     "stages": STAGES,
     "meets": True,
-    "device": {"npu_milliseconds": 0.2},
 }
 TRIED_JSON = {
+    "device": {"npu_milliseconds": 0.2},
     "number": 3,
     "epochs": 2,
     "score": 0.95,
@@ -71,7 +72,6 @@ TRIED_JSON = {
     "gzip_bytes": 4000,
     "milliseconds": 0.02,
     "spread": 0.001,
-    "device": {"npu_milliseconds": 0.2},
 }
 ROW_JSON = {
     "layer": "conv",
