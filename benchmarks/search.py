@@ -60,24 +60,34 @@ def load(images):
     return {name: v[:images] if name.endswith("_train") else v for name, v in data.items()}
 
 
-def best_of_grid(artifacts, names, data):
-    """The most accurate file within the limit on the validation split, with its test accuracy."""
-    from tfopt import metrics
+def best_within(artifacts, names, data, figure, limit):
+    """Of the files named, those whose figure is within a limit: the most accurate on the validation split first."""
     from tfopt.data.splits import Split
+
+    split = Split(data["x_validation"], data["y_validation"])
+    fitting = [artifacts[name] for name in names if artifacts[name].metrics[figure] <= limit]
+    return sorted(fitting, key=lambda artifact: accuracy_of(artifact.path, split), reverse=True)
+
+
+def accuracy_of(path, split):
+    """The accuracy of a file on LiteRT."""
+    from tfopt import metrics
     from tfopt.metrics import score_split
     from tfopt.tflite import batch_interpreter
 
-    accuracy = metrics.find("accuracy")
+    return score_split(metrics.find("accuracy"), split, batch_interpreter.file_outputs(path, split))
 
-    def score(path, part):
-        split = Split(data[f"x_{part}"], data[f"y_{part}"])
-        return score_split(accuracy, split, batch_interpreter.file_outputs(path, split))
 
-    fitting = [artifacts[name] for name in names if artifacts[name].metrics["gzip_bytes"] <= LIMIT]
-    if not fitting:
-        return None
-    best = max(fitting, key=lambda artifact: score(artifact.path, "validation"))
-    return best.name, score(best.path, "validation"), score(best.path, "test"), best.metrics["gzip_bytes"]
+def test_accuracy(artifact, data):
+    """The accuracy of a result's file on the test split."""
+    from tfopt.data.splits import Split
+
+    return accuracy_of(artifact.path, Split(data["x_test"], data["y_test"]))
+
+
+def recipe_with(own, changes, stages):
+    """A recipe with other stages and settings."""
+    return own.model_copy(update={**changes, "stages": stages})
 
 
 def main():
@@ -94,19 +104,20 @@ def main():
     found = []
     for seed in range(arguments.seeds):
         shared = {**base, "name": f"seed-{seed}-{arguments.images}", "seed": seed}
-        result = tfopt.run(_recipe(own, shared, [train, *stages]), arguments.out)
+        result = tfopt.run(recipe_with(own, shared, [train, *stages]), arguments.out)
         gridded = sum(a.seconds for name, a in result.artifacts.items() if name not in ("source", "train"))
-        by_hand = best_of_grid(result.artifacts, names, data)
+        fitting = best_within(result.artifacts, names, data, "gzip_bytes", LIMIT)
         search = tfopt.Search(
             within={"gzip_bytes": LIMIT}, trials=TRIALS, epochs=EPOCHS, promoted=PROMOTED, training=TRAINING
         )
-        result = tfopt.run(_recipe(own, shared, [train, search]), arguments.out)
+        result = tfopt.run(recipe_with(own, shared, [train, search]), arguments.out)
         record = result.artifacts["search"]
         spent = sum(one["epochs"] for one in record.details["search"]["tried"])
         chosen = record.metrics
         print(f"seed {seed}: dense {result.artifacts['train'].metrics['accuracy']:.4f}")
-        name, _, test, size = by_hand or ("none fits", 0, 0, 0)
-        print(f"  grid    {test:.4f} {size:,.0f} B, {name}; {epochs} epochs, {gridded:.0f} s")
+        test = test_accuracy(fitting[0], data) if fitting else 0.0
+        best = f"{fitting[0].metrics['gzip_bytes']:,.0f} B, {fitting[0].name}" if fitting else "none fits"
+        print(f"  grid    {test:.4f} {best}; {epochs} epochs, {gridded:.0f} s")
         print(
             f"  search  {chosen['accuracy']:.4f} {chosen['gzip_bytes']:,.0f} B; {spent} epochs, {record.seconds:.0f} s"
         )
@@ -115,10 +126,6 @@ def main():
     by_hand, by_search = (statistics.mean(column) for column in zip(*found, strict=True))
     print(f"mean: grid {by_hand:.4f}, search {by_search:.4f}, {100 * (by_search - by_hand):+.2f} points")
     Path(arguments.out, "summary.json").write_text(json.dumps(found))
-
-
-def _recipe(own, changes, stages):
-    return own.model_copy(update={**changes, "stages": stages})
 
 
 if __name__ == "__main__":
