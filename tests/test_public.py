@@ -37,6 +37,7 @@ ERRORS = {
     "ModelError": 2,
     "RecipeError": 2,
     "StorageError": 1,
+    "TargetError": 1,
     "TfoptError": 1,
     "TrainingError": 1,
 }

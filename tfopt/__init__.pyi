@@ -18,6 +18,7 @@ from .errors import InUseError as InUseError
 from .errors import ModelError as ModelError
 from .errors import RecipeError as RecipeError
 from .errors import StorageError as StorageError
+from .errors import TargetError as TargetError
 from .errors import TfoptError as TfoptError
 from .errors import TfoptWarning as TfoptWarning
 from .errors import TrainingError as TrainingError
