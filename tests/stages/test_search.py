@@ -301,7 +301,7 @@ def test_on_an_ethos_u_velas_estimates_are_the_limits(samples, tmp_path):
         assert row["stages"][-1]["quantize"]["target"] == "ethos-u55-128"
     assert result.metrics["npu_milliseconds"] <= 0.016
     [own] = result.artifacts["search"].details["device_files"]["files"]
-    assert len((result.path.with_name(own["file"])).read_bytes()) == result.metrics["compiled_bytes"]
+    assert (result.artifacts["search"].folder / own["file"]).stat().st_size == result.metrics["compiled_bytes"]
     assert {layer["layer"] for layer in own["layers"]} >= {"conv", "hidden"}
     text = (result.folder / "report.md").read_text()
     assert "(target ethos-u55-128): Vela's estimate." in text
@@ -316,7 +316,7 @@ def test_on_a_microcontroller_that_decodes_flash_is_that_of_the_decoded_file(sam
     stage = tfopt.Search(
         target="tflm",
         decode=True,
-        within={"flash_bytes": "6 KB", "arena_bytes": "16 KB"},
+        within={"flash_bytes": "6 KB", "arena_bytes": "24 KB"},
         bits=(8,),
         trials=2,
         epochs=(1,),
@@ -325,7 +325,7 @@ def test_on_a_microcontroller_that_decodes_flash_is_that_of_the_decoded_file(sam
     assert stage.objective().size_name == "flash_bytes"
     result = tfopt.run(recipe(samples, tfopt.Train(epochs=2, batch_size="full"), stage, model=quick), tmp_path)
     [own] = result.artifacts["search"].details["device_files"]["files"]
-    assert result.path.with_name(own["file"]).stat().st_size == result.metrics["flash_bytes"] <= 6000
+    assert (result.artifacts["search"].folder / own["file"]).stat().st_size == result.metrics["flash_bytes"] <= 6000
     assert result.metrics["flash_bytes"] < result.path.stat().st_size
 
 
