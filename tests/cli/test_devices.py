@@ -34,6 +34,7 @@ def test_targets_of_a_family_are_one_row_that_a_narrow_terminal_shows(cli, monke
 def test_a_target_whose_package_is_missing_says_what_to_install(cli, monkeypatch):
     absent = dataclasses.replace(TARGETS["tflm"], package="no_such_package")
     monkeypatch.setattr(TARGETS, "_found", {**dict(TARGETS.items()), "tflm": absent})
+    monkeypatch.setenv("COLUMNS", "200")
     _, table, _ = cli("devices")
     assert "pip install 'tfopt[tflm]'" in table
     _, shown, _ = cli("devices", "tflm")

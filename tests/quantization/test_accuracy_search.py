@@ -381,6 +381,7 @@ def test_the_smallest_file_is_a_quarter_below_int8_and_keeps_the_metric(digits, 
     assert "int4" in dtypes(outcome).values()
 
 
+@pytest.mark.sample(1)
 @pytest.mark.usefixtures("measured")
 @pytest.mark.parametrize("allowed", [0, 1, 2, 4])
 def test_as_many_layers_are_in_int4_as_the_metric_allows(digits, allowed):

@@ -91,6 +91,7 @@ def without_padding(stack):
     return model, {"words": words}, {"words": padded}
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", UNROLLED)
 def test_unrolled_layers_leave_out_the_steps_that_their_loops_do(name):
     """Keras's own unrolling puts zeros at other steps."""
