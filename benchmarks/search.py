@@ -28,10 +28,15 @@ PRUNED, CLUSTERED, CLUSTERS = 4, 2, 16
 TRIALS, EPOCHS, PROMOTED = 8, (1, 10), 2 / 8
 
 
-def grid():
-    """The stages of the grid, a chain each, and the names of its files."""
+def grid(sparsities, files):
+    """The stages of a grid, a chain each, the epochs that they train, and the names of its files.
+
+    Args:
+        sparsities: The fractions of zeros.
+        files: Makes the stages `quantize` of a pruned or clustered model from its stage.
+    """
     stages, names = [], []
-    for sparsity, allocation in itertools.product(SPARSITIES, ALLOCATIONS):
+    for sparsity, allocation in itertools.product(sparsities, ALLOCATIONS):
         name = f"{allocation}-{sparsity:g}".replace(".", "_")
         pruned = tfopt.Prune(
             name=f"pruned-{name}",
@@ -43,12 +48,17 @@ def grid():
             **TRAINING,
         )
         shared = tfopt.Cluster(name=f"shared-{name}", clusters=CLUSTERS, epochs=CLUSTERED, **TRAINING)
-        stages += [pruned, shared]
-        for before, bits in itertools.product((pruned, shared), ("int8", "int4")):
-            rules = [{"layers": "Dense", "to": "int4"}] if bits == "int4" else []
-            names.append(f"{bits}-{before.name}")
-            stages.append(tfopt.Quantize(name=names[-1], after=before.name, mode="int8", rules=rules))
+        made = [*files(pruned), *files(shared)]
+        stages += [pruned, shared, *made]
+        names += [stage.name for stage in made]
     return stages, sum(stage.epochs for stage in stages if hasattr(stage, "epochs")), names
+
+
+def with_and_without_int4(before):
+    """An int8 file of a model, and one with int4 in its dense layers."""
+    for bits in ("int8", "int4"):
+        rules = [{"layers": "Dense", "to": "int4"}] if bits == "int4" else []
+        yield tfopt.Quantize(name=f"{bits}-{before.name}", after=before.name, mode="int8", rules=rules)
 
 
 def load(images):
@@ -99,7 +109,7 @@ def main():
     data = load(arguments.images)
     own = tfopt.Recipe.load(PIPELINES / "lenet_5.yaml")
     base = {"model": own.model, "loss": own.loss, "metrics": own.metrics, "data": lambda: data}
-    stages, epochs, names = grid()
+    stages, epochs, names = grid(SPARSITIES, with_and_without_int4)
     train = tfopt.Train(epochs=10, **TRAINING)
     found = []
     for seed in range(arguments.seeds):

@@ -8,42 +8,24 @@ train no more epochs in all. Accuracy is that of the 10,000 test images on LiteR
 """
 
 import argparse
-import itertools
 import json
 import statistics
 from pathlib import Path
 
-from search import CLUSTERED, CLUSTERS, PIPELINES, PRUNED, TRAINING, best_within, load, recipe_with, test_accuracy
+from search import PIPELINES, TRAINING, best_within, grid, load, recipe_with, test_accuracy
 
 import tfopt
 
 TARGET, LIMIT = "ethos-u55-128", 0.25
 BASE = 6
-SPARSITIES, ALLOCATIONS = (0.85, 0.93), ("uniform", "lamp")
+SPARSITIES = (0.85, 0.93)
 # So many candidates for an epoch to each of their stages, up to three, and two of them for five.
 TRIALS, EPOCHS, PROMOTED = 5, (1, 5), 2 / 5
 
 
-def grid():
-    """The stages of the grid, a chain each, the epochs that they train, and the names of its files."""
-    stages, names = [], []
-    for sparsity, allocation in itertools.product(SPARSITIES, ALLOCATIONS):
-        name = f"{allocation}-{sparsity:g}".replace(".", "_")
-        pruned = tfopt.Prune(
-            name=f"pruned-{name}",
-            after="train",
-            sparsity=sparsity,
-            allocation=allocation,
-            end=0.5,
-            epochs=PRUNED,
-            **TRAINING,
-        )
-        shared = tfopt.Cluster(name=f"shared-{name}", clusters=CLUSTERS, epochs=CLUSTERED, **TRAINING)
-        stages += [pruned, shared]
-        for before in (pruned, shared):
-            names.append(f"int8-{before.name}")
-            stages.append(tfopt.Quantize(name=names[-1], after=before.name, target=TARGET))
-    return stages, sum(stage.epochs for stage in stages if hasattr(stage, "epochs")), names
+def for_the_target(before):
+    """The int8 file of a model."""
+    yield tfopt.Quantize(name=f"int8-{before.name}", after=before.name, target=TARGET)
 
 
 def main():
@@ -55,7 +37,7 @@ def main():
     data = load(arguments.images)
     own = tfopt.Recipe.load(PIPELINES / "lenet_5.yaml")
     base = {"model": own.model, "loss": own.loss, "metrics": own.metrics, "data": lambda: data}
-    stages, epochs, names = grid()
+    stages, epochs, names = grid(SPARSITIES, for_the_target)
     train = tfopt.Train(epochs=BASE, **TRAINING)
     found = []
     for seed in range(arguments.seeds):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tfopt.cli import conversion_options as options
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
 from tfopt.cli.on_target import (
     TargetOption,
@@ -48,73 +49,47 @@ Trust = Annotated[bool, typer.Option("--trust", help="Load Python code that the 
 
 def convert(
     model: ModelFile,
-    mode: Annotated[str, typer.Option("--mode", "-m", help="{MODES}.")] = "int8",
+    mode: options.ModeOption = "int8",
     data: DataOption = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write; MODEL-MODE.tflite here.")] = None,
-    rule: Annotated[
-        list[str] | None,
-        typer.Option("--rule", help="PATTERN=int4, int8, int16, float or a rounding; a later one wins."),
-    ] = None,
-    io: Annotated[str | None, typer.Option("--io", help="float32: inputs and outputs are no integers.")] = None,
-    ranges: Annotated[str | None, typer.Option("--ranges", help="{RANGES}.")] = None,
-    rounding: Annotated[
-        str, typer.Option("--rounding", help="How integers of kernels are chosen: {ROUNDINGS}.")
-    ] = "nearest",
-    bias_correction: Annotated[
-        bool | None,
-        typer.Option(
-            "--bias-correction/--no-bias-correction",
-            help="Let biases take up the mean error; where rounding is not nearest, if not given.",
-        ),
-    ] = None,
-    clipping: Annotated[
-        str, typer.Option("--clipping", help="Scales of kernels: none, or mse, of the least squared error.")
-    ] = "none",
-    batch: Annotated[str, typer.Option("--batch", help="Samples at once, or any.")] = "1",
+    out: options.OutOption = None,
+    rule: options.RuleOption = None,
+    io: options.IoOption = None,
+    ranges: options.RangesOption = None,
+    rounding: options.RoundingOption = "nearest",
+    bias_correction: options.BiasCorrectionOption = None,
+    clipping: options.ClippingOption = "none",
+    batch: options.BatchOption = "1",
     target: TargetOption = "litert",
-    no_slim: Annotated[bool, typer.Option("--no-slim", help="Keep tensor names.")] = False,
-    recurrent: Annotated[
-        str, typer.Option("--recurrent", help="Recurrent layers: auto, fused, unrolled or loop.")
-    ] = "auto",
-    stateful: Annotated[
-        bool, typer.Option("--stateful", help="Keep the state of LSTMs from call to call, for a stream.")
-    ] = False,
-    no_unroll: Annotated[bool, typer.Option("--no-unroll", help="The older word for --recurrent loop.")] = False,
-    sparse: Annotated[bool, typer.Option("--sparse", help="For float32: TFLite's sparse format.")] = False,
-    decode: Annotated[
-        bool, typer.Option("--decode", help="For tflm: a second file, of kernels that are decoded at every run.")
-    ] = False,
-    decode_ram: Annotated[
-        str | None, typer.Option("--decode-ram", help="Decode kernels of up to so many bytes, such as 16KB.")
-    ] = None,
-    least_snr: Annotated[
-        float | None,
-        typer.Option("--least-snr", help="Decibels of SNR that a quantized file has to exceed, 10 if not given."),
-    ] = None,
+    no_slim: options.NoSlimOption = False,
+    recurrent: options.RecurrentOption = "auto",
+    stateful: options.StatefulOption = False,
+    no_unroll: options.NoUnrollOption = False,
+    sparse: options.SparseOption = False,
+    decode: options.DecodeOption = False,
+    decode_ram: options.DecodeRamOption = None,
+    least_snr: options.LeastSnrOption = None,
     samples: Samples = 200,
     trust: Trust = False,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Write over a file that is there.")] = False,
+    force: options.ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Convert a model to a .tflite, run it on LiteRT against the model, and show what became of each layer."""
-    given = (("io", io), ("ranges", ranges), ("least_snr_db", least_snr))
-    optional: dict[str, Any] = {name: value for name, value in given if value is not None}
+    given = {"io": io, "ranges": ranges, "least_snr_db": least_snr, "unroll": False if no_unroll else None}
     settings: dict[str, Any] = {
         "mode": mode,
         "rounding": rounding,
         "bias_correction": bias_correction,
         "clipping": clipping,
-        "batch": int(batch) if batch.lstrip("-").isdigit() else batch,
+        "batch": options.batch_setting(batch),
         "target": target_setting(target or "litert"),
         "slim": not no_slim,
         "recurrent": recurrent,
         "stateful": stateful,
-        **({"unroll": False} if no_unroll else {}),
         "sparse": sparse,
         "decode": {"ram": decode_ram} if decode_ram is not None else decode,
-        **optional,
+        **{name: value for name, value in given.items() if value is not None},
     }
     answer = Answer(as_json, quiet, verbose)
     with answer.errors():

@@ -50,20 +50,7 @@ def prepare(
         ConversionError: The model cannot be converted, or the file gives something else than Keras.
     """
     rebuilt, original = original is not None, model if original is None else original
-    if replaced_by(model) is not None:
-        raise ModelError(
-            "the model computes on the grids of quantization-aware training. Take convert() of what quantize_aware "
-            "gave or of the callback; or let go of the model first, with strip() or detach(), also after a fit that "
-            "was interrupted."
-        )
-    check_call(model)
-    check_not_quantized(walk(model))
-    stateful = [place.path for place in walk(model) if getattr(place.layer, "stateful", False)]
-    if stateful:
-        raise ModelError(
-            f"{stateful[0]} is stateful, which is for training. Build it with stateful=False; stateful: true in the "
-            "settings of the file keeps its state from call to call."
-        )
+    _check_convertible(model)
     model = clone.in_float32(model)
     calibration = collect_samples(calibration, model)
     check_text(model, calibration)
@@ -96,6 +83,28 @@ def prepare(
         return prepared
     note = f"built again in float32; outputs of the model differ by {error:.2g} of their size"
     return replace(prepared, notes=(*prepared.notes, note))
+
+
+def _check_convertible(model: keras.Model) -> None:
+    """Refuses a model that is not to be converted as it is.
+
+    Raises:
+        ModelError: It computes on grids of training, has packed kernels, keeps a state, or cannot be called.
+    """
+    if replaced_by(model) is not None:
+        raise ModelError(
+            "the model computes on the grids of quantization-aware training. Take convert() of what quantize_aware "
+            "gave or of the callback; or let go of the model first, with strip() or detach(), also after a fit that "
+            "was interrupted."
+        )
+    check_call(model)
+    check_not_quantized(walk(model))
+    stateful = [place.path for place in walk(model) if getattr(place.layer, "stateful", False)]
+    if stateful:
+        raise ModelError(
+            f"{stateful[0]} is stateful, which is for training. Build it with stateful=False; stateful: true in the "
+            "settings of the file keeps its state from call to call."
+        )
 
 
 def _with_identities_and_masks_apart(prepared: PreparedModel) -> PreparedModel:

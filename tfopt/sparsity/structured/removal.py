@@ -1,4 +1,15 @@
-"""Removal of channels and units from a Keras 3 model."""
+"""Removal of channels and units from a Keras 3 model.
+
+Coupled channels are removed together: those of layers joined by a residual sum, of a depthwise convolution and its
+input, of an attention's heads in all its projections. Outputs of the model stay, and so do all channels that an unknown
+layer touches. The smaller model computes what the model would if nothing read the removed channels, except behind a
+LayerNormalization or GroupNormalization, whose statistics are then of fewer channels.
+
+References:
+    Fang et al., DepGraph: towards any structural pruning, arXiv:2301.12900.
+    Li et al., Pruning filters for efficient ConvNets, arXiv:1608.08710.
+    He, Zhang and Sun, Channel pruning for accelerating very deep neural networks, arXiv:1707.06168 (compensate).
+"""
 
 from __future__ import annotations
 
@@ -99,11 +110,8 @@ def remove(
 ) -> Removal:
     """Removes the channels and units of least importance, and all that is coupled to them.
 
-    Coupled channels are removed together: those of layers joined by a residual sum, of a depthwise convolution and its
-    input, of an attention's heads in all its projections. Outputs of the model stay, and so do all channels that an
-    unknown layer touches. The model handed in stays as it is; the smaller one computes what the model would if nothing
-    read the removed channels, except behind a LayerNormalization or GroupNormalization, whose statistics are then of
-    fewer channels. Train it on afterwards.
+    The model handed in stays as it is, and the smaller one is to be trained on. The docstring of the module says what
+    is removed together and what stays, with the papers.
 
     Args:
         model: A built functional or Sequential model.
@@ -115,8 +123,7 @@ def remove(
             `tfopt.sparsity.structured.importance.SCORES`.
         ranking: `local`: the same share of every layer. `global`: all channels ranked together.
         round_to: The channels that a layer keeps are a multiple of this; if not given, of as many as the target
-            computes together: 8 on most. The model comes as near to its budget as that
-            allows; the result's `fit` says how near.
+            computes together: 8 on most. The result's `fit` says how near to the budget that leads.
         floor: Least fraction of its channels that a layer keeps, in (0, 1].
         only: Layer patterns; empty means every layer. Channels coupled to those of a chosen layer are removed too.
         skip: Layer patterns to leave alone, with all channels coupled to them.
@@ -135,11 +142,6 @@ def remove(
         InputError: A setting out of its range, or samples are missing.
         ModelError: The model has no graph, a pattern matches no layer, nothing is left to remove, or the smallest model
             that the limits allow does not fit.
-
-    References:
-        Fang et al., DepGraph: towards any structural pruning, arXiv:2301.12900.
-        Li et al., Pruning filters for efficient ConvNets, arXiv:1608.08710.
-        He, Zhang and Sun, Channel pruning for accelerating very deep neural networks, arXiv:1707.06168 (compensate).
 
     Example:
         ```python

@@ -1,0 +1,51 @@
+"""The options of the command `convert`, each as typer takes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+ModeOption = Annotated[str, typer.Option("--mode", "-m", help="{MODES}.")]
+OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="The file to write; MODEL-MODE.tflite here.")]
+RuleOption = Annotated[
+    list[str] | None, typer.Option("--rule", help="PATTERN=int4, int8, int16, float or a rounding; a later one wins.")
+]
+IoOption = Annotated[str | None, typer.Option("--io", help="float32: inputs and outputs are no integers.")]
+RangesOption = Annotated[str | None, typer.Option("--ranges", help="{RANGES}.")]
+RoundingOption = Annotated[str, typer.Option("--rounding", help="How integers of kernels are chosen: {ROUNDINGS}.")]
+BiasCorrectionOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--bias-correction/--no-bias-correction",
+        help="Let biases take up the mean error; where rounding is not nearest, if not given.",
+    ),
+]
+ClippingOption = Annotated[
+    str, typer.Option("--clipping", help="Scales of kernels: none, or mse, of the least squared error.")
+]
+BatchOption = Annotated[str, typer.Option("--batch", help="Samples at once, or any.")]
+NoSlimOption = Annotated[bool, typer.Option("--no-slim", help="Keep tensor names.")]
+RecurrentOption = Annotated[str, typer.Option("--recurrent", help="Recurrent layers: auto, fused, unrolled or loop.")]
+StatefulOption = Annotated[
+    bool, typer.Option("--stateful", help="Keep the state of LSTMs from call to call, for a stream.")
+]
+NoUnrollOption = Annotated[bool, typer.Option("--no-unroll", help="The older word for --recurrent loop.")]
+SparseOption = Annotated[bool, typer.Option("--sparse", help="For float32: TFLite's sparse format.")]
+DecodeOption = Annotated[
+    bool, typer.Option("--decode", help="For tflm: a second file, of kernels that are decoded at every run.")
+]
+DecodeRamOption = Annotated[
+    str | None, typer.Option("--decode-ram", help="Decode kernels of up to so many bytes, such as 16KB.")
+]
+LeastSnrOption = Annotated[
+    float | None,
+    typer.Option("--least-snr", help="Decibels of SNR that a quantized file has to exceed, 10 if not given."),
+]
+ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Write over a file that is there.")]
+
+
+def batch_setting(text: str) -> Any:
+    """A number of samples, or the word as it is."""
+    return int(text) if text.lstrip("-").isdigit() else text
