@@ -127,9 +127,11 @@ def test_on_an_ethos_u_estimates_are_near_what_vela_says(network):
     for density, clusters in forms:
         said = profile.forecast(Candidate(dict.fromkeys(space.groups, density), {}, clusters)).device
         true = on_device(made(net, x, density, 8, clusters), export, {})
-        for name in ("encoded_weight_bytes", "compiled_bytes", "npu_milliseconds", "total_cycles"):
-            assert said[name] == pytest.approx(true[name], rel=0.2), (name, density, clusters)
-        assert said["sram_bytes"] == pytest.approx(true["sram_bytes"], rel=0.2)
+        for name in ("encoded_weight_bytes", "compiled_bytes"):
+            assert said[name] == pytest.approx(true[name], rel=0.12), (name, density, clusters)
+        # Few weights leave the time to the multiplications; Vela's buffers for the weight stream grow and shrink.
+        for name in ("npu_milliseconds", "total_cycles", "sram_bytes"):
+            assert said[name] == pytest.approx(true[name], rel=0.25), (name, density, clusters)
 
 
 @pytest.mark.slow
@@ -147,9 +149,8 @@ def test_encoded_bytes_of_kernels_are_those_of_files_that_vela_compiles():
         codes = np.rint(weights.T / np.abs(weights).max() * 127)
         assert kernel.size == codes.size
         cost = TARGETS["ethos-u55-128"].cost(content, Export(mode="int8", target="ethos-u55-128"))
-        # Each of the 128 outputs has ten bytes of bias and scale besides.
-        true.append(cost.figures["encoded_weight_bytes"] - 10 * 128)
+        true.append(cost.figures["encoded_weight_bytes"])
         said.append(encoded_bytes(codes))
     ratios = np.array(said) / true
-    assert np.abs(ratios - 1).max() < 0.12
+    assert np.abs(ratios - 1).max() < 0.02
     assert np.corrcoef(said, true)[0, 1] > 0.995
