@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from generator.site import FOLDERS, generated_pages
 from generator.page import Page, nav_of
+from generator.site import FOLDERS, generated_pages
 from mkdocs.structure.files import File
 
 _pages: list[Page] = []
