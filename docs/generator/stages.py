@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tfopt.recipe.json_schema import json_schema
 from tfopt.recipe.recipe import Recipe
-from tfopt.recipe.runtime import Runtime
 from tfopt.recipe.stage import Stage, known_stages
 
 from .page import Page, docstring, joined, link, plain, table
@@ -28,16 +28,13 @@ def recipe_page(folders: Folders) -> Page:
     """The fields of a recipe, and of its `runtime`."""
     path = RECIPE_PAGE
     tables = SettingsTables(path, folders)
-    runtime = tables.rows(Runtime, written(Runtime), "runtime-")
     text = joined(
         "# Recipes",
         docstring(Recipe.__doc__),
         f"`stages` is a list of {link('stages', f'{FOLDER}index.md', path)}. "
         "`tfopt schema` prints the JSON schema of all this, from which editors complete and check.",
-        tables.rows(Recipe, written(Recipe)),
-        "## Runtime {#runtime-settings}",
-        docstring(Runtime.__doc__),
-        runtime,
+        tables.rows(Recipe, written(Recipe), schema=json_schema()),
+        tables.inside(Recipe, ["runtime"]),
     )
     return Page(path, "Recipes", text)
 
