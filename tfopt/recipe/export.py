@@ -81,7 +81,7 @@ class Export(Settings):
     kind: ClassVar[str] = "convert"
 
     mode: Annotated[str, OneOf(MODES)] = "int8"
-    """How weights are stored, and what is computed in integers; the README has the table."""
+    """How weights are stored, and what is computed in integers."""
     io: Io | None = None
     """Type of the file's inputs and outputs. For modes that compute in integers: theirs, if not given, or float32."""
     rules: Rules = ()
