@@ -28,6 +28,9 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="The folder for results."
 DataOption = Annotated[
     str | None, typer.Option("--data", help="Data to use instead of the recipe's, such as mnist.npz or keras:mnist.")
 ]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", help="Seed of all random choices, instead of the recipe's.")
+]
 SAVED_MODELS = Path("saved_models")
 
 
@@ -35,7 +38,7 @@ def run(
     recipe: RecipeFile,
     out: Out = SAVED_MODELS,
     data: DataOption = None,
-    seed: int | None = None,
+    seed: SeedOption = None,
     strategy: Annotated[
         str | None, typer.Option("--strategy", help="none, mirrored, multi_worker or tpu, instead of the recipe's.")
     ] = None,
