@@ -1,6 +1,7 @@
 """What the documents name is there: files, anchors, names of Python, benchmarks; and the README stays short."""
 
 import importlib
+import inspect
 import re
 
 import pytest
@@ -71,6 +72,16 @@ def test_links_of_the_readme_lead_to_files_and_anchors():
     assert not wrong
 
 
+# What the documents call an object that they make, and the classes of these.
+OBJECTS = {
+    "aware": ("callbacks.QuantizationAware", "quantization.aware.session.QATSession"),
+    "removal": ("sparsity.structured.Removal",),
+    "finder": ("callbacks.LearningRateFinder",),
+    "log": ("callbacks.SparsityLog",),
+    "result": ("Result",),
+}
+
+
 @pytest.mark.parametrize("file", DOCUMENTS, ids=named)
 def test_names_of_tfopt_in_a_document_exist(file):
     paths = sorted(set(_NAME.findall(file.read_text())))
@@ -80,16 +91,32 @@ def test_names_of_tfopt_in_a_document_exist(file):
 
 def exists(path):
     """Whether a dotted path is a public object, a module, or the group of entry points of a registry."""
-    found = tfopt
+    try:
+        return found(path) is not None
+    except ImportError:
+        return f"tfopt.{path}" in GROUPS
+
+
+def found(path):
+    """The public object of a dotted path, or the module."""
+    value = tfopt
     for end, name in enumerate(parts := path.split("."), 1):
         try:
-            found = getattr(found, name)
+            value = getattr(value, name)
         except AttributeError:
-            try:
-                found = importlib.import_module(".".join(["tfopt", *parts[:end]]))
-            except ImportError:
-                return f"tfopt.{path}" in GROUPS
-    return True
+            value = importlib.import_module(".".join(["tfopt", *parts[:end]]))
+    return value
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_objects_have_the_attributes_that_the_documents_give_them(name):
+    texts = [file.read_text() for file in DOCUMENTS]
+    asked = {one for text in texts for one in re.findall(rf"(?<![\w./\"-]){name}\.(\w+)", text)} - {"html", "json"}
+    assert asked
+    for path in OBJECTS[name]:
+        cls = found(path)
+        made = re.findall(r"self\.(\w+)", inspect.getsource(cls))
+        assert asked <= {*dir(cls), *getattr(cls, "__dataclass_fields__", ()), *made}
 
 
 def groups():
