@@ -1,4 +1,6 @@
-"""Draws the screen of a command as an SVG picture. That of the README, from the root of the repository:
+"""Draws the screen of a command as an SVG picture.
+
+That of the README, from the root of the repository:
 
     python docs/terminal.py docs/assets/demo.svg tfopt run pipelines/digits.yaml
 

@@ -4,7 +4,6 @@ import ast
 import importlib
 import inspect
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -137,48 +136,6 @@ def test_functions_are_functions_and_not_modules_of_the_same_name(name):
 @pytest.mark.parametrize("name", ["callbacks", "quantization", "sparsity"])
 def test_rooms_are_modules(name):
     assert inspect.ismodule(getattr(tfopt, name))
-
-
-PAGES = (PACKAGE.parent / "README.md", *sorted((PACKAGE.parent / "docs").rglob("*.md")))
-DOCUMENTS = "\n".join(page.read_text() for page in PAGES)
-# Groups of entry points, whose names look like those of modules.
-GROUPS = set(re.findall(r'Registry\([^)]*, "tfopt\.(\w+)"\)', "".join(f.read_text() for f in PACKAGE.rglob("*.py"))))
-# What the documents call an object that they make, and the classes of these.
-OBJECTS = {
-    "aware": ("callbacks.QuantizationAware", "quantization.aware.session.QATSession"),
-    "removal": ("sparsity.structured.Removal",),
-    "finder": ("callbacks.LearningRateFinder",),
-    "log": ("callbacks.SparsityLog",),
-    "result": ("Result",),
-}
-
-
-def named(path):
-    """The public object of a dotted path, or the module."""
-    found = tfopt
-    for end, name in enumerate(path := path.split(".")):
-        try:
-            found = getattr(found, name)
-        except AttributeError:
-            found = importlib.import_module(".".join(["tfopt", *path[: end + 1]]))
-    return found
-
-
-@pytest.mark.parametrize(
-    "path", sorted(set(re.findall(r"tfopt\.((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)\b", DOCUMENTS)) - GROUPS)
-)
-def test_what_the_documents_name_is_there(path):
-    assert named(path) is not None
-
-
-@pytest.mark.parametrize("name", OBJECTS)
-def test_objects_have_the_attributes_that_the_documents_give_them(name):
-    asked = set(re.findall(rf"(?<![\w./\"-]){name}\.(\w+)", DOCUMENTS)) - {"html", "json"}
-    assert asked
-    for path in OBJECTS[name]:
-        cls = named(path)
-        made = re.findall(r"self\.(\w+)", inspect.getsource(cls))
-        assert asked <= {*dir(cls), *getattr(cls, "__dataclass_fields__", ()), *made}
 
 
 def test_an_unknown_name_is_an_attribute_error_that_names_it():

@@ -26,7 +26,7 @@ _MEANINGS = {
 
 def public_errors() -> list[Any]:
     """The classes of errors and warnings, parents before their children."""
-    found = [one for name in tfopt.__all__ if isinstance(one := getattr(tfopt, name), type)]
+    found = [one for name in dir(tfopt) if isinstance(one := getattr(tfopt, name), type)]
     return sorted((one for one in found if issubclass(one, Exception)), key=_ancestry)
 
 

@@ -15,7 +15,7 @@ _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 
 
 def with_guides(pages: Iterable[Page], docs: Path) -> Iterator[Page]:
-    """The pages, each with links to the hand-written pages that link to it, below its heading.
+    """The pages, each with links to the hand-written pages that link to it, below its first paragraph.
 
     Args:
         pages: The pages that are made.
@@ -30,5 +30,5 @@ def with_guides(pages: Iterable[Page], docs: Path) -> Iterator[Page]:
             found.setdefault(posixpath.normpath(posixpath.join(posixpath.dirname(path), target)), []).append(path)
     for page in pages:
         links = [link(plain(titles[path]), path, page.path) for path in found.get(page.path, ())]
-        heading, _, rest = page.text.partition("\n")
-        yield replace(page, text=joined(heading, f"Read more: {', '.join(links)}.", rest)) if links else page
+        heading, first, *rest = page.text.split("\n\n", 2)
+        yield replace(page, text=joined(heading, first, f"Read more: {', '.join(links)}.", *rest)) if links else page

@@ -40,7 +40,7 @@ def python_pages() -> Iterator[Page]:
     """Pages for the functions and the classes of `tfopt` itself, and one for each module of public names."""
     index = f"{FOLDER}index.md"
     modules = {name: importlib.import_module(name) for name in _modules()}
-    own = {f"tfopt.{name}": getattr(tfopt, name) for name in tfopt.__all__ if name != "__version__"}
+    own = {f"tfopt.{name}": getattr(tfopt, name) for name in dir(tfopt) if name != "__version__"}
     places = _elsewhere()
     pages: list[Page] = []
     for title, chosen in (("Functions", inspect.isfunction), ("Classes", inspect.isclass)):
@@ -58,7 +58,7 @@ def python_pages() -> Iterator[Page]:
 
 
 def _modules() -> list[str]:
-    public = [f"tfopt.{name}" for name in tfopt.__all__ if inspect.ismodule(getattr(tfopt, name))]
+    public = [f"tfopt.{name}" for name in dir(tfopt) if inspect.ismodule(getattr(tfopt, name))]
     return [*(name for name in public if name != "tfopt.callbacks"), *_MORE]
 
 
@@ -82,9 +82,8 @@ def _list(named: Any, places: Mapping[Any, str], page: str) -> str:
     """A table of names, each with the link to the place where it is explained."""
     rows = []
     for name, one in named:
-        anchor = (
-            f"#{one.__module__}.{one.__qualname__}" if places[one].startswith(FOLDER) and inspect.isroutine(one) else ""
-        )
+        shown = places[one].startswith(FOLDER) and not inspect.ismodule(one)
+        anchor = f"#{one.__module__}.{one.__qualname__}" if shown else ""
         rows.append((link(f"`{name}`", places[one] + anchor, page), _first(one)))
     return table(("name", "what it is"), rows)
 

@@ -17,7 +17,7 @@ from tfopt.optimizers.schedules.registry import SCHEDULES as LEARNING_RATES
 from tfopt.recipe.decode import CODINGS
 from tfopt.recipe.figure import Figure
 from tfopt.recipe.modes import MODES, RANGES, ROUNDINGS, TRAINED_RANGES
-from tfopt.recipe.target import TARGETS
+from tfopt.recipe.target import TARGETS, Target
 from tfopt.registry import Registry
 from tfopt.report.section import SECTIONS
 from tfopt.sparsity.allocations import ALLOCATIONS
@@ -99,7 +99,8 @@ def registry_pages() -> Iterator[Page]:
             (link(f"`{name}`", f"{kind.path}{file_of(name)}", index), plain(summary(kind, entry)))
             for name, entry in kind.entries.items()
         ]
-        parts = (_about_kind(kind, index), table(("name", "what it is"), rows), _own_entry(kind))
+        keras = _of_keras() if OPTIMIZERS in kind.registries else ""
+        parts = (_about_kind(kind, index), table(("name", "what it is"), rows), keras, _own_entry(kind))
         yield Page(index, kind.title, joined(f"# {kind.title}", *parts))
         for name, entry in kind.entries.items():
             yield Page(f"{kind.path}{file_of(name)}", name, _text(kind, name, entry))
@@ -116,11 +117,11 @@ def module_of(kind: Kind, entry: Any) -> ModuleType:
 
 
 def summary(kind: Kind, entry: Any) -> str:
-    """One sentence on an entry: what it says itself, else the first one of its class or of its module."""
-    make = getattr(entry, "make", None)
-    own = make if inspect.isclass(make) and make.__module__.startswith("tfopt.") else module_of(kind, entry)
-    said = getattr(entry, "about", "") or (inspect.getdoc(own) or "").partition("\n\n")[0]
-    return said if said.endswith(".") else f"{said}."
+    """One sentence on an entry: what it says itself, else the first one of its class or function, or of its module."""
+    said = getattr(entry, "about", "")
+    for own in (*shown_functions(kind, entry), module_of(kind, entry)):
+        said = said or (inspect.getdoc(own) or "").partition("\n\n")[0]
+    return said[0].upper() + said[1:].rstrip(".") + "." if said.split()[0].isalpha() else said.rstrip(".") + "."
 
 
 def _about_kind(kind: Kind, page: str) -> str:
@@ -130,7 +131,22 @@ def _about_kind(kind: Kind, page: str) -> str:
     if kind.written is None:
         return said
     words, explained = kind.written
-    return joined(said, f"Written `{words}`: see {link(explained.partition('#')[2], explained, page)}.")
+    return joined(said, f"Written `{words}`; see {_setting(explained, page)}.")
+
+
+def _setting(explained: str, page: str) -> str:
+    """The link to the setting of a stage or the option of a command that names an entry."""
+    path, _, anchor = explained.partition("#")
+    name = path.rpartition("/")[2].removesuffix(".md")
+    return link(f"`{anchor}` of {name}" if anchor else name, explained, page)
+
+
+def _of_keras() -> str:
+    """The optimizers that a recipe can name besides those of the registry."""
+    from tfopt.optimizers.factory import known_optimizers
+
+    names = [f"`{name}` ({one.make.__name__})" for name, one in known_optimizers().items() if name not in OPTIMIZERS]
+    return f"And every optimizer of Keras, by its name in lower case: {', '.join(names)}."
 
 
 def _own_entry(kind: Kind) -> str:
@@ -154,20 +170,30 @@ def _text(kind: Kind, name: str, entry: Any) -> str:
     page, module = f"{kind.path}{file_of(name)}", module_of(kind, entry)
     shown = shown_functions(kind, entry)
     written = kind.written[0].replace("NAME", name) if kind.written else ""
-    explained = link("its setting", kind.written[1], page) if kind.written else ""
+    explained = _setting(kind.written[1], page) if kind.written else ""
     figures = [one for field in fields(entry) for one in _figures(getattr(entry, field.name))]
     measured = [(f"`{one.name}`", one.unit, plain(one.about or one.title)) for one in figures]
+    said = plain(summary(kind, entry))
     return joined(
         f"# {name}",
-        plain(summary(kind, entry)),
+        said,
         f"Written `{written}`; see {explained}." if written else "",
-        docstring(module.__doc__),
-        table(("", "", "what it is"), _facts(entry)),
+        docstring(module.__doc__).removeprefix(said),
+        _runs(entry, page),
+        table(("property", "value", "what it is"), _facts(entry)),
         "## What it measures" if measured else "",
         table(("figure", "unit", "what it is"), measured),
         "## In Python" if shown else "",
         *map(api, shown),
     )
+
+
+def _runs(entry: Any, page: str) -> str:
+    """The modes that a target runs."""
+    if not isinstance(entry, Target):
+        return ""
+    modes = [link(name, f"reference/modes/{file_of(name)}", page) for name in entry.modes]
+    return f"It runs the modes {', '.join(modes)}."
 
 
 def shown_functions(kind: Kind, entry: Any) -> list[Any]:

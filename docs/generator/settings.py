@@ -9,7 +9,7 @@ from typing import Any
 
 from tfopt.recipe.settings import Settings, either
 
-from .page import joined, link, plain, table
+from .page import docstring, joined, link, plain, table
 
 _HEADERS = ("setting", "type", "default", "what it is")
 _BOUNDS = {"minimum": "≥", "ge": "≥", "exclusiveMinimum": ">", "maximum": "≤", "le": "≤", "exclusiveMaximum": "<"}
@@ -36,15 +36,18 @@ class SettingsTables:
     def __init__(self, page: str, folders: Folders):
         self.page, self.folders = page, folders
 
-    def rows(self, settings: type[Settings], names: Iterable[str], prefix: str = "") -> str:
+    def rows(
+        self, settings: type[Settings], names: Iterable[str], prefix: str = "", schema: dict[str, Any] | None = None
+    ) -> str:
         """The table of some settings of a class.
 
         Args:
             settings: The class.
             names: The settings, in the order of the table.
             prefix: What the anchors begin with; without it they are the names of the settings.
+            schema: Their JSON schema, if not the one that the class makes.
         """
-        schema = settings.model_json_schema()
+        schema = schema or settings.model_json_schema()
         required = schema.get("required", ())
         rows = []
         for name in names:
@@ -58,13 +61,12 @@ class SettingsTables:
         """The tables of the settings that some settings of a class are made of, each under a heading."""
         parts: list[str] = []
         for inner in dict.fromkeys(one for name in names for one in inner_settings(settings, name)):
-            anchor = inner.__name__.lower()
-            doc = plain((inner.__doc__ or "").strip())
-            parts += [f"## {inner.__name__} {{#{anchor}}}", doc, self.rows(inner, written(inner), f"{anchor}-")]
+            name, about = inner.__name__, docstring(inner.__doc__)
+            parts += [f"## {name} {{#{_anchor(inner)}}}", about, self.rows(inner, written(inner), f"{name.lower()}-")]
         return joined(*parts).strip()
 
     def _inside(self, settings: type[Settings], name: str) -> list[str]:
-        return [f"([{one.__name__}](#{one.__name__.lower()}))" for one in inner_settings(settings, name)]
+        return [f"([{one.__name__}](#{_anchor(one)}))" for one in inner_settings(settings, name)]
 
     def _type(self, node: Mapping[str, Any]) -> str:
         """The type that a part of a schema describes, in words for one who writes YAML."""
@@ -109,6 +111,10 @@ def inner_settings(settings: type[Settings], name: str) -> list[type[Settings]]:
     field = settings.model_fields.get(name)
     found = _parts(field.annotation) if field else ()
     return [one for one in found if isinstance(one, type) and issubclass(one, Settings)]
+
+
+def _anchor(inner: type[Settings]) -> str:
+    return f"{inner.__name__.lower()}-settings"
 
 
 def file_of(entry: str) -> str:

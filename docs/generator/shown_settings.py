@@ -14,12 +14,13 @@ class ShownSettings(griffe.Extension):
 
     def on_class(self, *, cls: griffe.Class, **kwargs: Any) -> None:
         """Looks at a class once its source was read."""
-        if cls.docstring is None or not any("takes_settings" in str(one.value) for one in cls.decorators):
+        constructor = cls.members.get("__init__")
+        decorated = any("takes_settings" in str(one.value) for one in cls.decorators)
+        if not decorated or cls.docstring is None or not isinstance(constructor, griffe.Function):
             return
         actual = getattr(importlib.import_module(cls.module.path), cls.name)
         cls.docstring.value = inspect.cleandoc(actual.__doc__)
         settings = inspect.signature(actual.__init__).parameters
-        constructor = cls.members["__init__"]
         written = [one for one in constructor.parameters if one.kind is not griffe.ParameterKind.var_keyword]
         names = {one.name for one in written}
         shown = [_parameter(one) for name, one in settings.items() if name not in names]

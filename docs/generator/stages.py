@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tfopt.recipe.json_schema import json_schema
 from tfopt.recipe.recipe import Recipe
-from tfopt.recipe.runtime import Runtime
 from tfopt.recipe.stage import Stage, known_stages
 
 from .page import Page, docstring, joined, link, plain, table
@@ -28,16 +28,13 @@ def recipe_page(folders: Folders) -> Page:
     """The fields of a recipe, and of its `runtime`."""
     path = RECIPE_PAGE
     tables = SettingsTables(path, folders)
-    runtime = tables.rows(Runtime, written(Runtime), "runtime-")
     text = joined(
         "# Recipes",
         docstring(Recipe.__doc__),
         f"`stages` is a list of {link('stages', f'{FOLDER}index.md', path)}. "
         "`tfopt schema` prints the JSON schema of all this, from which editors complete and check.",
-        tables.rows(Recipe, written(Recipe)),
-        "## Runtime {#runtime-settings}",
-        docstring(Runtime.__doc__),
-        runtime,
+        tables.rows(Recipe, written(Recipe), schema=json_schema()),
+        tables.inside(Recipe, ["runtime"]),
     )
     return Page(path, "Recipes", text)
 
@@ -55,7 +52,7 @@ def stage_pages(folders: Folders, examples: Mapping[str, tuple[str, str]]) -> It
         (link(f"`{kind}`", f"{FOLDER}{kind}.md", index), stage.takes, stage.gives, plain(_first(stage)))
         for kind, stage in stages.items()
     ]
-    intro = plain((Stage.__doc__ or "").partition("\n")[0])
+    intro = "In the usual order of a recipe. A stage works on what the one before it made, or on what `after` names."
     yield Page(index, "Stages", joined("# Stages", intro, table(("stage", "takes", "gives", "what it does"), rows)))
     for kind, stage in stages.items():
         yield Page(f"{FOLDER}{kind}.md", kind, _text(kind, stage, folders, examples.get(kind)))
@@ -77,9 +74,7 @@ def _text(kind: str, stage: type[Stage], folders: Folders, example: tuple[str, s
 
 def _facts(stage: type[Stage]) -> str:
     """What the stage takes and gives, in a sentence, and its class."""
-    takes = (
-        f"every {_FORMATS[stage.takes].removeprefix('a ')} made before it" if stage.gathers else _FORMATS[stage.takes]
-    )
+    takes = "every `.tflite` made before it" if stage.gathers else _FORMATS[stage.takes]
     trains = " It trains, on all devices of the recipe's `runtime`." if stage.trains else ""
     return f"It takes {takes} and gives {_FORMATS[stage.gives]}.{trains} In Python: `tfopt.{stage.__name__}`."
 

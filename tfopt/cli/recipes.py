@@ -28,9 +28,7 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="The folder for results."
 DataOption = Annotated[
     str | None, typer.Option("--data", help="Data to use instead of the recipe's, such as mnist.npz or keras:mnist.")
 ]
-SeedOption = Annotated[
-    int | None, typer.Option("--seed", help="Seed of all random choices, instead of the recipe's.")
-]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of all random choices, instead of the recipe's.")]
 SAVED_MODELS = Path("saved_models")
 
 

@@ -30,10 +30,12 @@ def json_schema() -> dict[str, Any]:
     ]
     bare = {"type": "string", "enum": sorted(kinds)}
     schema["properties"]["stages"]["items"] = {"oneOf": [bare, *written]}
-    schema["properties"]["use"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    one_or_more: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    about = schema["properties"]["use"]["description"]
+    schema["properties"]["use"] = {"description": about, "default": [], **one_or_more}
     schema["properties"]["metrics"]["anyOf"] = [
-        *schema["properties"]["use"]["anyOf"],
-        {"type": "object", "additionalProperties": schema["properties"]["use"]},
+        *one_or_more["anyOf"],
+        {"type": "object", "additionalProperties": one_or_more},
     ]
     schema["properties"]["loss"]["anyOf"] = [{"type": "string"}, {"type": "object"}, {"type": "null"}]
     for source in ("model", "data"):
