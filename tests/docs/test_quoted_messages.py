@@ -16,8 +16,10 @@ AROUND = " .,:;'\""
 def messages():
     """The constant parts of all strings of the package."""
     for file in (ROOT / "tfopt").rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        tree = ast.parse(file.read_text())
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
                 yield from (part.strip(AROUND) for part in node.value.split("\n"))
 
 
