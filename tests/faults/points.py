@@ -1,7 +1,7 @@
 """The moments at which a process changes what is in a folder: counted, acted on, and recorded.
 
-They are seen from inside of Python (`sys.addaudithook`, and `os.fsync`, which has no event of its own). A hook cannot be
-taken away again: it is for processes that are there for one run, or is switched off.
+They are seen from inside of Python (`sys.addaudithook`, and `os.fsync`, which has no event of its own). A hook
+cannot be taken away again: it is for processes that are there for one run, or is switched off.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Models, data, records and `.tflite` files with something wrong in them: a line or an answer, at once, and no crash."""
+"""Models, data, records and `.tflite` files with something wrong in them: a line or an answer, at once."""
 
 import random
 import time
