@@ -72,7 +72,7 @@ def answer(finished: Finished) -> list[str]:
     wrong = []
     if finished.code < 0:
         wrong.append(f"ended by signal {-finished.code}")
-    elif finished.code not in (1, 2):
+    elif finished.code != 1:
         wrong.append(f"exit code {finished.code}")
     if "Traceback" in finished.errors or "The whole story" in finished.errors:
         wrong.append("a traceback")
