@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from tfopt.durable_files import storage_errors, write
 from tfopt.errors import GateError, InputError, InUseError, StorageError, TfoptError, TfoptWarning
 from tfopt.output_capture import captured
 from tfopt.pipeline import baseline
 from tfopt.pipeline.joiner import share, wait_to_lead
 from tfopt.pipeline.plan import Plan
 from tfopt.pipeline.result import Result
-from tfopt.recipe.artifact import BASELINE, JOURNAL, LOG, PARTIAL, SOURCE, WORKERS, Artifact, Workspace, storage_errors
+from tfopt.recipe.artifact import BASELINE, JOURNAL, LOG, PARTIAL, SOURCE, WORKERS, Artifact, Workspace
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe, Step
 from tfopt.search.tuning.roles import role_here
@@ -132,7 +133,7 @@ def _made(recipe: Recipe, out: Path, progress: Progress, announce: bool) -> Resu
             workspace.remove_if_empty()
             raise
         with storage_errors(workspace.root):
-            (workspace.root / "recipe.yaml").write_text(plan.resolved().to_yaml(), encoding="utf-8")
+            write(workspace.root / "recipe.yaml", plan.resolved().to_yaml())
             report.write(result.artifacts, result.folder)
     return result
 

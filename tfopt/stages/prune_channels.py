@@ -35,6 +35,7 @@ class PruneChannels(TrainingStage):
 
     kind: ClassVar[str] = "prune_channels"
     rank: ClassVar[int] = 5
+    goes_on_from: ClassVar[tuple[str, ...]] = ("round-*",)
     version: ClassVar[int] = 4
 
     keep: float = Field(gt=0)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from tfopt.search.pareto import Objective, Point
     from tfopt.search.space import Candidate
 
+# The folders, in that of the stage, of the files of all candidates and of those of the Pareto front.
+CANDIDATES, FRONT = "candidates", "front"
+
 
 def shared_training_settings() -> list[str]:
     """The names of training settings that are shared by all candidates."""
@@ -59,7 +62,7 @@ class CandidateBuilder:
         from tfopt.models import signature
 
         self.profile, self.metric = profile, metric
-        self.folder = context.folder / "candidates"
+        self.folder = context.folder / CANDIDATES
         self._source, self._context, self._samples = source, context, samples
         self._export = export
         self._training = dict(training)
@@ -125,7 +128,7 @@ class CandidateBuilder:
     def find(self, number: int) -> bool:
         """Whether the file of a trial is on this machine, also in a front that was not committed."""
         file = self.folder / f"{number}.tflite"
-        gathered = self._context.folder / "front" / file.name
+        gathered = self._context.folder / FRONT / file.name
         if not file.exists() and gathered.exists():
             self.folder.mkdir(exist_ok=True)
             gathered.rename(file)
@@ -150,7 +153,7 @@ class CandidateBuilder:
         stages = self.stages(point.candidate, point.epochs)
         return FrontFile(
             number=point.number,
-            file=f"front/{point.number}.tflite",
+            file=f"{FRONT}/{point.number}.tflite",
             epochs=self.trained(point.candidate, point.epochs),
             score=point.score,
             drop=point.drop,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from tfopt.errors import InputError, ModelError, TfoptWarning
-from tfopt.recipe.artifact import Artifact, Skipped
+from tfopt.recipe.artifact import BACKUP, TENSORBOARD, Artifact, Skipped
 from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.details.weights import WeightsByLayer
 from tfopt.recipe.settings import Patterns, Settings
@@ -102,6 +102,7 @@ class TrainingStage(Stage):
     """The settings of a stage that trains."""
 
     trains: ClassVar[bool] = True
+    goes_on_from: ClassVar[tuple[str, ...]] = (BACKUP, TENSORBOARD)
 
     epochs: int = Field(ge=1)
     """Passes over the training data."""

@@ -19,6 +19,7 @@ from tfopt.recipe.recipe import free_name
 from tfopt.recipe.settings import PROBLEMS
 from tfopt.recipe.stage import Context, Need, Outlook, Stage, read_stages
 from tfopt.search.tuning.ranges import ValueRange, set_value
+from tfopt.search.tuning.roles import PROJECT
 from tfopt.stages.scoring import check_gate, gated, metrics_of, test_metrics
 from tfopt.stages.subpipeline import run_stages, told_of
 from tfopt.stages.training_stage import TrainingStage
@@ -44,6 +45,7 @@ class Tune(Stage):
 
     kind: ClassVar[str] = "tune"
     rank: ClassVar[int] = 3
+    goes_on_from: ClassVar[tuple[str, ...]] = (PROJECT,)
     prepares: ClassVar[bool] = True
     version: ClassVar[int] = 2
     shared: ClassVar[bool] = True
@@ -241,7 +243,7 @@ class Tune(Stage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Tunes, and commits the model of the best trial."""
-        from tfopt.recipe.artifact import storage_errors
+        from tfopt.durable_files import storage_errors
 
         tuning, metric = self._begin(inputs, context)
         outcomes = tuning.search()
@@ -257,7 +259,7 @@ class Tune(Stage):
         context.told.extend(told_of(own).warnings)
         with storage_errors(context.folder):
             own.rename(context.folder / MODEL)
-            for folder in (context.folder / "tuner").glob("trial_*"):
+            for folder in (context.folder / PROJECT).glob("trial_*"):
                 (folder / MODEL).unlink(missing_ok=True)
         artifact = context.artifact(self, inputs, MODEL)
         metrics = test_metrics(context.load(artifact), context)

@@ -14,9 +14,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfopt.durable_files import storage_errors
 from tfopt.errors import TfoptWarning
 from tfopt.keras_private import all_layers
-from tfopt.recipe.artifact import storage_errors
 
 # The files of a checkpoint's weights: plain arrays, or Keras's own for layers that save themselves.
 VARIABLES, WEIGHTS = "variables.npz", "model.weights.h5"

@@ -23,7 +23,7 @@ from tfopt.models.clone import in_precision
 from tfopt.models.seeding import deterministic
 from tfopt.optimizers import build_optimizer
 from tfopt.optimizers.closure import needs_closure
-from tfopt.recipe.artifact import BACKUP
+from tfopt.recipe.artifact import BACKUP, TENSORBOARD
 from tfopt.training import regularizers
 from tfopt.training.checkpoint import EarlyStopping, EpochBackup, State
 from tfopt.training.closure_step import ClosureStep
@@ -321,7 +321,7 @@ def _logs(settings: FitSettings, folder: Path) -> list[keras.callbacks.Callback]
     runtime = settings.devices.runtime
     if not runtime.tensorboard or not settings.devices.leads:
         return []
-    return [keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False, profile_batch=runtime.profile or 0)]
+    return [keras.callbacks.TensorBoard(folder / TENSORBOARD, write_graph=False, profile_batch=runtime.profile or 0)]
 
 
 def _early_stopping(arguments: Mapping[str, Any], scores: Sequence[Metric]) -> EarlyStopping:

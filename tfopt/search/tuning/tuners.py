@@ -23,12 +23,11 @@ from tfopt.errors import MACHINE_FAULTS, InputError, TfoptError
 from tfopt.keras_private import oracle_file, run_one_trial, save_trials_with, tuner_file
 from tfopt.recipe.details.search import TuningTrial
 from tfopt.search.tuning.chief import POLL_SECONDS, Rendezvous
-from tfopt.search.tuning.roles import role_here
+from tfopt.search.tuning.roles import PROJECT, role_here
 from tfopt.user_code import describe
 
 NAMES = ("random", "hyperband", "bayesian", "grid")
 OBJECTIVE = "score"
-PROJECT = "tuner"
 # Times that a trial may end its process before it counts as failed.
 ATTEMPTS = 2
 _BEGUN = "begun"
