@@ -22,7 +22,7 @@ _HIDDEN, _NEW = ".", ".new"
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
 
-def write(path: Path, content: bytes | str) -> None:
+def write(path: Path, content: bytes | memoryview | str) -> None:
     """Writes a file, in place of an older one.
 
     Args:
@@ -35,7 +35,7 @@ def write(path: Path, content: bytes | str) -> None:
     write_together({path: content})
 
 
-def write_together(files: Mapping[Path, bytes | str]) -> None:
+def write_together(files: Mapping[Path, bytes | memoryview | str]) -> None:
     """Writes files of which none is to be there without the others: each takes its name once all are on the disk.
 
     Args:
@@ -47,7 +47,7 @@ def write_together(files: Mapping[Path, bytes | str]) -> None:
     made: dict[Path, Path] = {}
     try:
         for named, content in files.items():
-            data = content if isinstance(content, bytes) else content.encode(errors="replace")
+            data = content.encode(errors="replace") if isinstance(content, str) else content
             if named.exists() and not named.is_file():  # a device or a pipe, or a folder, which is refused
                 named.write_bytes(data)
                 continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import traceback
@@ -14,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tfopt.durable_files import storage_errors, write
-from tfopt.errors import GateError, InputError, InUseError, StorageError, TfoptError, TfoptWarning
+from tfopt.errors import GateError, InputError, InUseError, StorageError, TfoptError, TfoptWarning, storage_fault
 from tfopt.output_capture import captured
 from tfopt.pipeline import baseline
 from tfopt.pipeline.joiner import share, wait_to_lead
@@ -31,8 +30,6 @@ from tfopt.user_code import describe
 # Time beyond `start_timeout` for TensorFlow itself to notice that the other workers did not start.
 GRACE_SECONDS = 15
 NOTHING_REMOVED = "Nothing was removed."
-# Errors of the operating system where a folder cannot be written or the disk is full.
-NO_PLACE = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT)
 
 
 def run(
@@ -72,6 +69,10 @@ def run(
         return _joined(recipe, out, progress) if join or role_here() else _run(recipe, out, progress)
     except TfoptError as error:
         error.in_cluster = recipe.runtime.strategy == "multi_worker"
+        raise
+    except OSError as error:
+        if why := storage_fault(error):
+            raise StorageError(f"{why}. What was finished before is still there.") from error
         raise
 
 
@@ -242,8 +243,7 @@ def _named_failures(name: str, log: Path) -> Iterator[None]:
         named.log = log
         raise named from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in NO_PLACE:
-            why = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
+        if why := storage_fault(error):
             raise StorageError(f"{name}: {why}. What was finished before is still there.") from error
         traceback.print_exc()
         failure = TfoptError(f"{name} failed: {describe(error)}. The whole story is in {log}.")

@@ -22,6 +22,7 @@ from tfopt.recipe.details.detail import Details
 from tfopt.recipe.details.device_files import DeviceFiles
 from tfopt.recipe.details.quantization import ConversionWarnings
 from tfopt.recipe.environment import environment
+from tfopt.sealed_json import seal, unseal
 
 Format = Literal["keras", "tflite"]
 RECORD = "artifact.json"
@@ -137,13 +138,15 @@ class Artifact:
         """Writes `artifact.json` into the folder."""
         record = asdict(self)
         del record["folder"]
-        write(self.folder / RECORD, json.dumps(record, indent=2, default=float) + "\n")
+        write(self.folder / RECORD, seal(record, indent=2) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Artifact | None:
         """The artifact committed in a folder; None where there is none, or where it cannot be read."""
         try:
-            record = json.loads((folder / RECORD).read_text())
+            record = unseal((folder / RECORD).read_bytes())
+            if record is None:
+                return None
             record["skipped"] = tuple(Skipped(**s) for s in record["skipped"])
             record["parents"] = tuple(record["parents"])
             record["scores"] = tuple(record.get("scores", ()))
@@ -236,7 +239,7 @@ class Workspace:
         """The stages that were begun and are not committed, each with the epochs that its checkpoint has."""
         found = {}
         for key in sorted(self.root.glob(f"*{PARTIAL}/{KEY}")):
-            epochs = (path.name.rpartition("-")[2] for path in key.parent.glob(f"{BACKUP}/epoch-*"))
+            epochs = (path.stem.rpartition("-")[2] for path in key.parent.glob(f"{BACKUP}/epoch-*"))
             found[key.parent.stem] = max((int(number) for number in epochs if number.isdecimal()), default=0)
         return found
 
@@ -284,4 +287,7 @@ class Workspace:
 
 
 def _has(path: Path, digest: str) -> bool:
-    return path.is_file() and digest == sha256_of(path)
+    try:
+        return path.is_file() and digest == sha256_of(path)
+    except OSError:
+        return False

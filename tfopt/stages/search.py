@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tfopt.durable_files import storage_errors
+from tfopt.durable_files import remove, storage_errors
 from tfopt.errors import ConversionError, InputError, ModelError, RecipeError, did_you_mean
 from tfopt.recipe.artifact import JOURNAL, Artifact, Format, Skipped, content_key
 from tfopt.recipe.decode import DecodeSetting
@@ -58,7 +58,7 @@ class Search(Stage):
 
     kind: ClassVar[str] = "search"
     rank: ClassVar[int] = 8
-    goes_on_from: ClassVar[tuple[str, ...]] = (CANDIDATES, FRONT)
+    goes_on_from: ClassVar[tuple[str, ...]] = (CANDIDATES,)
     version: ClassVar[int] = 4
     gives: ClassVar[Format] = "tflite"
     shared: ClassVar[bool] = True
@@ -285,8 +285,7 @@ class Search(Stage):
         with storage_errors(context.folder):
             (context.folder / FRONT).mkdir(exist_ok=True)
             for number, file in files.items():
-                file.rename(context.folder / FRONT / f"{number}.tflite")
-            shutil.rmtree(builder.folder)
+                shutil.copyfile(file, context.folder / FRONT / f"{number}.tflite")
         trials = record.trials()
         outcome = SearchOutcome(
             metric=builder.metric.name,
@@ -306,7 +305,7 @@ class Search(Stage):
         file = context.folder / FRONT / f"{chosen.number}.tflite"
         scores = rows[best.index(chosen)].test
         failure = _failure(chosen, objective, builder.metric.name)
-        return context.artifact(
+        artifact = context.artifact(
             self,
             inputs,
             f"{FRONT}/{file.name}",
@@ -321,6 +320,9 @@ class Search(Stage):
             ],
             failed=None if chosen.meets(objective) else f"{context.name}: {failure}",
         )
+        with storage_errors(context.folder):
+            remove(builder.folder)
+        return artifact
 
     def share(self, inputs: Sequence[Artifact], context: Context) -> None:
         """Works on candidates until the search is over."""
@@ -347,6 +349,7 @@ class Search(Stage):
             ["minimize"] * 3,
             space.distributions(),
             runtime.lost_after if runtime else 120.0,
+            context.progress.note,
         )
         worker = Worker(
             record,

@@ -17,7 +17,7 @@ from tfopt.stages.prune import Prune
 from tfopt.stages.prune_channels import PruneChannels
 from tfopt.stages.quantize import Quantize
 from tfopt.stages.scoring import metrics_of
-from tfopt.stages.subpipeline import run_stages
+from tfopt.stages.subpipeline import is_made, run_stages
 from tfopt.stages.training_stage import TrainingStage
 
 if TYPE_CHECKING:
@@ -126,13 +126,8 @@ class CandidateBuilder:
         return sample_shapes(self._context.data.test.few(1).x, file)
 
     def find(self, number: int) -> bool:
-        """Whether the file of a trial is on this machine, also in a front that was not committed."""
-        file = self.folder / f"{number}.tflite"
-        gathered = self._context.folder / FRONT / file.name
-        if not file.exists() and gathered.exists():
-            self.folder.mkdir(exist_ok=True)
-            gathered.rename(file)
-        return file.exists()
+        """Whether the file of a trial is on this machine, as it was made."""
+        return is_made(self.folder / f"{number}.tflite")
 
     def made_again(self, point: Point) -> Point:
         """A point remade and remeasured on this machine, if its file is on another."""

@@ -215,6 +215,7 @@ class TrainingStage(Stage):
             freeze=self.freeze,
             rates=self.rates,
             seed=context.seed,
+            key=context.key,
         )
 
     def step_samples(self, context: Context) -> int:
@@ -329,4 +330,4 @@ class TrainingStage(Stage):
         """A listener that passes the progress of the training on to the run's."""
         from tfopt.training.fit_callbacks import Listener
 
-        return Listener(context.progress.epoch, context.progress.batch)
+        return Listener(context.progress.epoch, context.progress.batch, context.progress.note)
