@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tfopt.recipe.artifact import BASELINE, RECORD, SOURCE
+from tfopt.recipe.artifact import BASELINE, SOURCE
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,7 @@ def emptied(path, folder):
 
 
 def flipped(path, folder):
-    content = bytearray(path.read_bytes())
+    content = bytearray(path.read_bytes() or b"\0")
     generator = random.Random(str(path.relative_to(folder)))
     for _ in range(3):
         content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
@@ -42,9 +42,9 @@ def replaced(path, folder):
 
 
 def swapped(path, folder):
-    """The file of another stage, of the same kind."""
-    others = [other for other in sorted(folder.glob(f"*/*{path.suffix}")) if other != path]
-    shutil.copy(others[0] if others else path.parent / RECORD, path)
+    """The file of another stage, of the same kind; without one there is a text."""
+    others = [other for other in sorted(folder.glob(f"*/*{path.suffix}")) if other != path and other.is_file()]
+    path.write_bytes(others[0].read_bytes() if others else b"swapped")
 
 
 def removed(path, folder):
@@ -104,19 +104,22 @@ def test_a_folder_of_results_that_is_a_file_or_another_stages_is_made_again(benc
     all_hold(tried, [(place, what) for place in places for what in ("a file", "another's", "empty", "moved away")])
 
 
-def test_anything_in_a_partial_folder_stops_no_rerun(bench, all_hold):
-    """Each file that a killed training leaves in its partial folder, damaged in each way."""
-    by_epoch = [left for left in bench.images("train") if list((left.image / "train.partial").rglob("epoch-*/*"))]
-    last = by_epoch[-1]
-    files = [path.relative_to(last.image) for path in sorted((last.image / "train.partial").rglob("*"))]
+@pytest.mark.parametrize("name", ["train", "prune", "qat", "search", "tune"])
+def test_anything_in_a_partial_folder_stops_no_rerun(name, bench, all_hold, some):
+    """Each file that a killed stage leaves in its partial folder, damaged in each way."""
+    kills = [left for left in bench.images(name) if left.kind == "kill"]
+    partial = f"{name}.partial"
+    fullest = max(kills, key=lambda left: (len(list((left.image / partial).rglob("*"))), left.first))
+    files = [path.relative_to(fullest.image) for path in sorted((fullest.image / partial).rglob("*"))]
 
     def tried(case):
         file, damage = case
 
         def prepare(folder):
-            last.put(folder)
+            fullest.put(folder)
             damage(folder / file, folder)
 
-        return bench.put("partial file damaged", "train", f"{file} {damage.__name__}", prepare)
+        return bench.put("partial file damaged", name, f"{file} {damage.__name__}", prepare)
 
-    all_hold(tried, [(file, damage) for file in files if (last.image / file).is_file() for damage in DAMAGES])
+    cases = [(file, damage) for file in files if (fullest.image / file).is_file() for damage in DAMAGES]
+    all_hold(tried, some(cases))
