@@ -49,6 +49,11 @@ class Started:
         """Waits so long, or until it ends."""
         self._process.join(seconds)
 
+    def signal(self, number: int) -> None:
+        """Sends it a signal, as `kill` and a terminal do."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, number)
+
     def kill(self, after: float = 0.0) -> bool:
         """Kills it with all that it started, unless it ends within so many seconds; returns whether it was killed."""
         self._process.join(after)

@@ -67,12 +67,12 @@ def differences(folder: Path, expected: Results) -> list[str]:
     return wrong
 
 
-def answer(finished: Finished) -> list[str]:
+def answer(finished: Finished, code: int = 1) -> list[str]:
     """What is wrong with how a run that could not go on has ended: it says why in a line, and with an exit code."""
     wrong = []
     if finished.code < 0:
         wrong.append(f"ended by signal {-finished.code}")
-    elif finished.code != 1:
+    elif finished.code != code:
         wrong.append(f"exit code {finished.code}")
     if "Traceback" in finished.errors or "The whole story" in finished.errors:
         wrong.append("a traceback")

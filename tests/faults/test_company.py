@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -88,6 +89,46 @@ def test_a_run_that_is_killed_again_and_again_comes_to_its_end(name, bench, libr
         wrong = survival.taken_for_whole(out / name, bench.whole(name)[1])
         assert not bench.noted("SIGKILL after SIGKILL", name, f"call {call}", wrong, out / "none", code=finished.code)
     assert not bench.rerun(name, out)
+
+
+@pytest.mark.parametrize("victim", ["first", "second"])
+def test_a_search_worker_that_is_killed_leaves_its_work_to_the_other(victim, bench, all_hold, some):
+    generator = random.Random(victim)
+    length = bench.seconds("search")
+
+    def tried(seconds):
+        out = bench.new_folder()
+        command = ["search", *bench.arguments("search", out)[1:]]
+        workers = [bench.server.start(command, bench.project) for _ in range(2)]
+        lost, other = workers if victim == "first" else reversed(workers)
+        lost.kill(after=seconds)
+        finished = other.finish()
+        wrong = [] if finished.code == 0 else [f"{finished.code}: {survival.last_lines(finished)}"]
+        again = bench.run("search", out)
+        wrong += [] if "search: reused" in again.out else [f"the search is not reused: {survival.last_lines(again)}"]
+        wrong += [f"{path.name} is left over" for path in (out / "search").glob("*.partial")]
+        return bench.noted("search worker killed", "search", f"the {victim}, after {seconds:.2f} s", wrong, out)
+
+    all_hold(tried, some([generator.uniform(0, length) for _ in range(20)]))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_that_is_told_to_stop_says_so_and_goes_on_when_it_is_run_again(name, number, code, bench, all_hold, some):
+    generator = random.Random(f"{name}{code}")
+    length = bench.seconds(name)
+
+    def tried(seconds):
+        out = bench.new_folder()
+        run = bench.server.start(bench.arguments(name, out), bench.project)
+        run.wait(seconds)
+        run.signal(number)
+        finished = run.finish()
+        wrong = survival.answer(finished, code) if finished.code else []
+        where = f"after {seconds:.2f} s"
+        return bench.noted(signal.Signals(number).name, name, where, wrong + bench.rerun(name, out), out)
+
+    all_hold(tried, some([generator.uniform(0.05, length) for _ in range(20)]))
 
 
 @pytest.mark.parametrize("fault", ["killed", "without memory"])
