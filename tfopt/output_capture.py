@@ -42,9 +42,10 @@ class Captured:
             outer.append(self._text)
 
     def append(self, text: str) -> None:
-        """Adds what was printed in a block inside of this one."""
-        self._file.write(text.encode())
-        self._file.flush()
+        """Adds what was printed in a block inside of this one, as far as there is room for it."""
+        with contextlib.suppress(OSError):
+            self._file.write(text.encode())
+            self._file.flush()
 
 
 @contextlib.contextmanager

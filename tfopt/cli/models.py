@@ -26,7 +26,7 @@ from tfopt.cli.screen import ELSEWHERE, open_console, print_json, print_table, p
 from tfopt.cli.usage import conversion_lines, print_snippet, usage_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from rich.console import Console
 
@@ -111,8 +111,9 @@ def _write(
     model: Path, settings: dict[str, Any], inputs: _Inputs, out: Path | None, force: bool, answer: Answer
 ) -> tuple[Path, Conversion]:
     """Converts a model and writes the file."""
+    from tfopt.durable_files import storage_errors, write_together
     from tfopt.errors import InputError
-    from tfopt.recipe.artifact import LOG, storage_errors
+    from tfopt.recipe.artifact import LOG
     from tfopt.recipe.export import Export
     from tfopt.recipe.target import TARGETS
 
@@ -133,21 +134,8 @@ def _write(
     if converted.on_target and (own := converted.on_target.own_file(file)):
         files[own] = converted.on_target.cost.content or b""
     with storage_errors(file, ELSEWHERE):
-        _write_together(files)
+        write_together(files)
     return file, converted
-
-
-def _write_together(files: Mapping[Path, bytes]) -> None:
-    """Writes files of which none is to be there without the others: in place of older ones once all are written."""
-    partial = {file: file.with_name(f"{file.name}.partial") for file in files}
-    try:
-        for file, content in files.items():
-            partial[file].write_bytes(content)
-        for file, written in partial.items():
-            written.replace(file)
-    finally:
-        for written in partial.values():
-            written.unlink(missing_ok=True)
 
 
 def check_folder(file: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import traceback
@@ -13,13 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tfopt.errors import GateError, InputError, InUseError, StorageError, TfoptError, TfoptWarning
+from tfopt.durable_files import storage_errors, write
+from tfopt.errors import GateError, InputError, InUseError, StorageError, TfoptError, TfoptWarning, storage_fault
 from tfopt.output_capture import captured
 from tfopt.pipeline import baseline
 from tfopt.pipeline.joiner import share, wait_to_lead
 from tfopt.pipeline.plan import Plan
 from tfopt.pipeline.result import Result
-from tfopt.recipe.artifact import BASELINE, JOURNAL, LOG, PARTIAL, SOURCE, WORKERS, Artifact, Workspace, storage_errors
+from tfopt.recipe.artifact import BASELINE, JOURNAL, LOG, PARTIAL, SOURCE, WORKERS, Artifact, Workspace
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe, Step
 from tfopt.search.tuning.roles import role_here
@@ -30,8 +30,6 @@ from tfopt.user_code import describe
 # Time beyond `start_timeout` for TensorFlow itself to notice that the other workers did not start.
 GRACE_SECONDS = 15
 NOTHING_REMOVED = "Nothing was removed."
-# Errors of the operating system where a folder cannot be written or the disk is full.
-NO_PLACE = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT)
 
 
 def run(
@@ -71,6 +69,10 @@ def run(
         return _joined(recipe, out, progress) if join or role_here() else _run(recipe, out, progress)
     except TfoptError as error:
         error.in_cluster = recipe.runtime.strategy == "multi_worker"
+        raise
+    except OSError as error:
+        if why := storage_fault(error):
+            raise StorageError(f"{why}. What was finished before is still there.") from error
         raise
 
 
@@ -132,7 +134,7 @@ def _made(recipe: Recipe, out: Path, progress: Progress, announce: bool) -> Resu
             workspace.remove_if_empty()
             raise
         with storage_errors(workspace.root):
-            (workspace.root / "recipe.yaml").write_text(plan.resolved().to_yaml(), encoding="utf-8")
+            write(workspace.root / "recipe.yaml", plan.resolved().to_yaml())
             report.write(result.artifacts, result.folder)
     return result
 
@@ -241,8 +243,7 @@ def _named_failures(name: str, log: Path) -> Iterator[None]:
         named.log = log
         raise named from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in NO_PLACE:
-            why = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
+        if why := storage_fault(error):
             raise StorageError(f"{name}: {why}. What was finished before is still there.") from error
         traceback.print_exc()
         failure = TfoptError(f"{name} failed: {describe(error)}. The whole story is in {log}.")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from tfopt.errors import ConversionError, ModelError
-from tfopt.recipe.artifact import BACKUP, Artifact, Skipped
+from tfopt.recipe.artifact import BACKUP, Artifact, Skipped, content_key
 from tfopt.recipe.details.training import ChannelRemoval, TrainingHistory
 from tfopt.recipe.details.weights import WeightsByLayer
 from tfopt.recipe.export import Export
@@ -35,6 +35,7 @@ class PruneChannels(TrainingStage):
 
     kind: ClassVar[str] = "prune_channels"
     rank: ClassVar[int] = 5
+    goes_on_from: ClassVar[tuple[str, ...]] = ("round-*",)
     version: ClassVar[int] = 4
 
     keep: float = Field(gt=0)
@@ -152,7 +153,7 @@ class PruneChannels(TrainingStage):
             removed = removed or bool(removal.fit and removal.fit.drop)
             reestimate(model, x)
             folder = context.folder / f"round-{number + 1}"
-            settings = replace(self.training(context), epochs=epochs)
+            settings = replace(self.training(context), epochs=epochs, key=content_key(context.key, number))
             logs = self.fit(model, inputs, context, settings=settings, folder=folder)
             history = {name: [*history.get(name, []), *values] for name, values in logs.items()}
         if not removed:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from tfopt.durable_files import storage_errors
 from tfopt.errors import ConversionError, ModelError
-from tfopt.recipe.artifact import TRAINED, Artifact, Format, storage_errors
+from tfopt.recipe.artifact import TRAINED, Artifact, Format
 from tfopt.recipe.details.quantization import ConversionNotes
 from tfopt.recipe.details.training import TrainingHistory
 from tfopt.recipe.export import Export

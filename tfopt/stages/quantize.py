@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
+from tfopt.durable_files import storage_errors
 from tfopt.errors import ConversionError, InputError, ModelError
 from tfopt.metrics import score_split
-from tfopt.recipe.artifact import Artifact, Format, storage_errors
+from tfopt.recipe.artifact import Artifact, Format
 from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.details.quantization import AccuracySteps, ConversionNotes
 from tfopt.recipe.details.training import TrainingHistory

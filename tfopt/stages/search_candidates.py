@@ -17,7 +17,7 @@ from tfopt.stages.prune import Prune
 from tfopt.stages.prune_channels import PruneChannels
 from tfopt.stages.quantize import Quantize
 from tfopt.stages.scoring import metrics_of
-from tfopt.stages.subpipeline import run_stages
+from tfopt.stages.subpipeline import is_made, run_stages
 from tfopt.stages.training_stage import TrainingStage
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from tfopt.search.model_profile import ModelProfile
     from tfopt.search.pareto import Objective, Point
     from tfopt.search.space import Candidate
+
+# The folders, in that of the stage, of the files of all candidates and of those of the Pareto front.
+CANDIDATES, FRONT = "candidates", "front"
 
 
 def shared_training_settings() -> list[str]:
@@ -59,7 +62,7 @@ class CandidateBuilder:
         from tfopt.models import signature
 
         self.profile, self.metric = profile, metric
-        self.folder = context.folder / "candidates"
+        self.folder = context.folder / CANDIDATES
         self._source, self._context, self._samples = source, context, samples
         self._export = export
         self._training = dict(training)
@@ -123,13 +126,8 @@ class CandidateBuilder:
         return sample_shapes(self._context.data.test.few(1).x, file)
 
     def find(self, number: int) -> bool:
-        """Whether the file of a trial is on this machine, also in a front that was not committed."""
-        file = self.folder / f"{number}.tflite"
-        gathered = self._context.folder / "front" / file.name
-        if not file.exists() and gathered.exists():
-            self.folder.mkdir(exist_ok=True)
-            gathered.rename(file)
-        return file.exists()
+        """Whether the file of a trial is on this machine, as it was made."""
+        return is_made(self.folder / f"{number}.tflite")
 
     def made_again(self, point: Point) -> Point:
         """A point remade and remeasured on this machine, if its file is on another."""
@@ -150,7 +148,7 @@ class CandidateBuilder:
         stages = self.stages(point.candidate, point.epochs)
         return FrontFile(
             number=point.number,
-            file=f"front/{point.number}.tflite",
+            file=f"{FRONT}/{point.number}.tflite",
             epochs=self.trained(point.candidate, point.epochs),
             score=point.score,
             drop=point.drop,
