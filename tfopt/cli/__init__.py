@@ -11,7 +11,18 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from tfopt.cli import compare, devices, export, learning_rate, models, recipes, searching, sensitivity, words
+from tfopt.cli import (
+    compare,
+    devices,
+    export,
+    learning_rate,
+    models,
+    recipes,
+    reproduce,
+    searching,
+    sensitivity,
+    words,
+)
 from tfopt.cli.choices import Command, typing_mistake
 from tfopt.cli.interruption import BY_SIGNAL, interrupting_signals, told
 from tfopt.cli.screen import relative_path
@@ -37,6 +48,7 @@ for _command in (
     export.export,
     compare.compare,
     recipes.report,
+    reproduce.reproduce,
     recipes.clean,
     words.stages,
     devices.devices,

@@ -12,14 +12,25 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tfopt.durable_files import storage_errors, write
+from tfopt.durable_files import remove, storage_errors, write_together
 from tfopt.errors import GateError, InputError, InUseError, StorageError, TfoptError, TfoptWarning, storage_fault
 from tfopt.output_capture import captured
-from tfopt.pipeline import baseline
+from tfopt.pipeline import baseline, provenance
 from tfopt.pipeline.joiner import share, wait_to_lead
 from tfopt.pipeline.plan import Plan
 from tfopt.pipeline.result import Result
-from tfopt.recipe.artifact import BASELINE, JOURNAL, LOG, PARTIAL, SOURCE, WORKERS, Artifact, Workspace
+from tfopt.recipe.artifact import (
+    BASELINE,
+    JOURNAL,
+    LOG,
+    PARTIAL,
+    PROVENANCE,
+    RECIPE,
+    SOURCE,
+    WORKERS,
+    Artifact,
+    Workspace,
+)
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe, Step
 from tfopt.search.tuning.roles import role_here
@@ -134,7 +145,8 @@ def _made(recipe: Recipe, out: Path, progress: Progress, announce: bool) -> Resu
             workspace.remove_if_empty()
             raise
         with storage_errors(workspace.root):
-            write(workspace.root / "recipe.yaml", plan.resolved().to_yaml())
+            resolved, record = plan.resolved().to_yaml(), provenance.record_of(plan)
+            write_together({workspace.root / RECIPE: resolved, workspace.root / PROVENANCE: record})
             report.write(result.artifacts, result.folder)
     return result
 
@@ -288,10 +300,10 @@ def _removed(workspace: Workspace, partial_only: bool) -> list[Path]:
         if not partial_only:
             shutil.rmtree(workspace.root)
             return [workspace.root]
-        half = [path for path in workspace.root.iterdir() if path.is_dir() and path.suffix == PARTIAL]
+        half = [path for path in workspace.root.iterdir() if path.suffix == PARTIAL]
         doomed = [*half, *workspace.root.glob(WORKERS)]
         for folder in doomed:
-            shutil.rmtree(folder)
+            remove(folder)
         for journal in workspace.root.glob(f"*{JOURNAL}"):
             if not (workspace.root / journal.stem).is_dir():
                 journal.unlink()
