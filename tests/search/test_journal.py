@@ -63,9 +63,10 @@ def test_a_full_disk_leaves_the_lines_before_and_the_lock_to_others(file, monkey
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with monkeypatch.context() as context, pytest.raises(OSError, match="No space left"):
-        context.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
         journal.append_logs(entries(1, 2))
+    monkeypatch.undo()
     assert list(Journal(file, 10).read_logs(0)) == entries(2)
     Journal(file, 10).append_logs(entries(1, 2))
     assert list(journal.read_logs(0)) == entries(3)
@@ -110,6 +111,6 @@ def test_a_damaged_journal_that_was_named_is_not_touched(file):
     store(file, storage=str(file)).add(Job({"x": 0.5}))
     damaged(file)
     before = file.read_bytes()
-    with pytest.raises(StorageError, match="is damaged. Remove the file to search anew"):
+    with pytest.raises(StorageError, match=r"is damaged\. Remove the file to search anew"):
         store(file, storage=str(file))
     assert Path(file).read_bytes() == before
