@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import traceback
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +15,7 @@ from tfopt.durable_files import remove, storage_errors, write_together
 from tfopt.errors import GateError, InputError, InUseError, StorageError, TfoptError, TfoptWarning, storage_fault
 from tfopt.output_capture import captured
 from tfopt.pipeline import baseline, provenance
+from tfopt.pipeline.failures import named_failures
 from tfopt.pipeline.joiner import share, wait_to_lead
 from tfopt.pipeline.plan import Plan
 from tfopt.pipeline.result import Result
@@ -36,7 +36,6 @@ from tfopt.recipe.recipe import Recipe, Step
 from tfopt.search.tuning.roles import role_here
 from tfopt.subprocesses import killed_after
 from tfopt.training.cluster import cluster
-from tfopt.user_code import describe
 
 # Time beyond `start_timeout` for TensorFlow itself to notice that the other workers did not start.
 GRACE_SECONDS = 15
@@ -164,7 +163,7 @@ def _own_log(folder: Path, name: str) -> Iterator[None]:
     """A log of its own for a process that does not hold the folder; it is removed where the block succeeds."""
     log = folder / LOG
     folder.mkdir(parents=True, exist_ok=True)
-    with captured(log), _named_failures(name, log):
+    with captured(log), named_failures(name, log):
         yield
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # the last one takes the folder around them away
@@ -220,7 +219,7 @@ def _fold(plan: Plan, announce: bool, printed: str) -> Result:
         elif found is None:
             if step:
                 progress.stage(name, step.stage.kind, index, count)
-            with captured(log), _named_failures(name, log):
+            with captured(log), named_failures(name, log):
                 found = plan.stage(step, keys[name], artifacts) if step else plan.source(keys[name])
             if step:
                 progress.done(found)
@@ -236,31 +235,11 @@ def _baseline(plan: Plan, keys: Mapping[str, str], artifacts: Mapping[str, Artif
         return known
     plan.progress.measuring(baseline.starting_point(plan))
     log = plan.workspace.root / LOG
-    with captured(log), _named_failures(BASELINE, log):
+    with captured(log), named_failures(BASELINE, log):
         plan.start()
         found = baseline.measure(plan, key, artifacts)
     plan.progress.done(found)
     return found
-
-
-@contextlib.contextmanager
-def _named_failures(name: str, log: Path) -> Iterator[None]:
-    """Puts the stage's name into every error of the block, and the traceback of an unexpected one into the log."""
-    try:
-        yield
-    except InputError as error:
-        raise error.reworded(f"{name}: {error}") from error
-    except TfoptError as error:
-        named = error.reworded(f"{name}: {error}")
-        named.log = log
-        raise named from error
-    except Exception as error:
-        if why := storage_fault(error):
-            raise StorageError(f"{name}: {why}. What was finished before is still there.") from error
-        traceback.print_exc()
-        failure = TfoptError(f"{name} failed: {describe(error)}. The whole story is in {log}.")
-        failure.log, failure.unexpected = log, True
-        raise failure from error
 
 
 def clean(recipe: Recipe, out: Path, partial_only: bool = False) -> list[Path]:
