@@ -29,7 +29,8 @@ def named_failures(name: str, log: Path) -> Iterator[None]:
             raise TfoptError(
                 f"{name}: the memory is full. Take a smaller batch_size, or a machine with more."
             ) from error
-        traceback.print_exc()
+        with contextlib.suppress(OSError):  # the log may be full
+            traceback.print_exc()
         failure = TfoptError(f"{name} failed: {describe(error)}. The whole story is in {log}.")
         failure.log, failure.unexpected = log, True
         raise failure from error
