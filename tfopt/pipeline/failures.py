@@ -26,8 +26,9 @@ def named_failures(name: str, log: Path) -> Iterator[None]:
         if why := storage_fault(error):
             raise StorageError(f"{name}: {why}. What was finished before is still there.") from error
         if isinstance(error, MemoryError):
+            what = f" ({error})" if str(error) else ""
             raise TfoptError(
-                f"{name}: the memory is full. Take a smaller batch_size, or a machine with more."
+                f"{name}: the memory is full{what}. Take a smaller batch_size, or a machine with more."
             ) from error
         with contextlib.suppress(OSError):  # the log may be full
             traceback.print_exc()

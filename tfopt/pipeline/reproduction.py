@@ -181,7 +181,14 @@ def _parts(name: str, content: bytes) -> Mapping[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return {member: archive.read(member) for member in archive.namelist()}
     if name.endswith(".tflite"):
-        from tfopt.tflite.file import constants
+        from tfopt.tflite.file import parse
 
-        return {tensor: values.tobytes() for tensor, values in constants(content).items()}
+        model, found = parse(content)[1], {}
+        for graph, tensor in ((g, t) for g, own in enumerate(model.subgraphs) for t in own.tensors):
+            data = model.buffers[tensor.buffer].data
+            if data is not None:
+                found[f"{(tensor.name or b'?').decode(errors='replace')}{f' of graph {graph}' if graph else ''}"] = (
+                    bytes(data)
+                )
+        return found
     return {}
