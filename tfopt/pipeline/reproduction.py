@@ -180,15 +180,17 @@ def _parts(name: str, content: bytes) -> Mapping[str, bytes]:
     if name.endswith(".keras"):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return {member: archive.read(member) for member in archive.namelist()}
-    if name.endswith(".tflite"):
-        from tfopt.tflite.file import parse
+    return _constants(content) if name.endswith(".tflite") else {}
 
-        model, found = parse(content)[1], {}
-        for graph, tensor in ((g, t) for g, own in enumerate(model.subgraphs) for t in own.tensors):
+
+def _constants(content: bytes) -> dict[str, bytes]:
+    """The constants of a `.tflite` by the names of their tensors."""
+    from tfopt.tflite.file import parse
+
+    model, found = parse(content)[1], {}
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
             data = model.buffers[tensor.buffer].data
             if data is not None:
-                found[f"{(tensor.name or b'?').decode(errors='replace')}{f' of graph {graph}' if graph else ''}"] = (
-                    bytes(data)
-                )
-        return found
-    return {}
+                found[(tensor.name or b"a tensor without a name").decode(errors="replace")] = bytes(data)
+    return found
