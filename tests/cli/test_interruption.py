@@ -14,12 +14,12 @@ from tfopt.subprocesses import ended_at_exit, killing_signal
 # A process that starts a worker, and prints its number once that listens.
 POOL = """
 import subprocess, sys, time
-from tfopt.cli.interruption import interrupting_signals, told
+from tfopt.cli.interruption import interrupting_signals, report_interruption
 from tfopt.subprocesses import ended_at_exit, environment_of_child, tied_to_this_process
 
 WORKER = '''
 import sys, time
-from tfopt.cli.interruption import interrupting_signals, told
+from tfopt.cli.interruption import interrupting_signals, report_interruption
 if sys.argv[1] == "deaf":
     import signal
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -29,7 +29,7 @@ with interrupting_signals() as received:
         time.sleep(60)
     except KeyboardInterrupt:
         print("cleaned up", flush=True)
-        sys.exit(told(received))
+        sys.exit(report_interruption(received))
 '''
 with interrupting_signals() as received:
     try:
@@ -41,7 +41,7 @@ with interrupting_signals() as received:
             time.sleep(60)
     except KeyboardInterrupt:
         print(worker.stdout.read().strip(), worker.returncode, flush=True)
-        sys.exit(told(received))
+        sys.exit(report_interruption(received))
 """
 
 
