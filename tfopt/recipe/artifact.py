@@ -203,7 +203,8 @@ class Workspace:
                 self._sweep()
             yield
         finally:
-            owner.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                owner.unlink(missing_ok=True)
             lock.release()
 
     def _sweep(self) -> None:
