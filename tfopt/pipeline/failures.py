@@ -12,10 +12,22 @@ from tfopt.user_code import describe
 
 
 @contextlib.contextmanager
+def disk_faults() -> Iterator[None]:
+    """Turns a fault of the disk in the block into a one-line `StorageError`."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, TfoptError) or not (why := storage_fault(error)):
+            raise
+        raise StorageError(f"{why}. What was finished before is still there.") from error
+
+
+@contextlib.contextmanager
 def named_failures(name: str, log: Path) -> Iterator[None]:
     """Puts the stage's name into every error of the block, and the traceback of an unexpected one into the log."""
     try:
-        yield
+        with disk_faults():
+            yield
     except InputError as error:
         raise error.reworded(f"{name}: {error}") from error
     except TfoptError as error:
@@ -23,8 +35,6 @@ def named_failures(name: str, log: Path) -> Iterator[None]:
         named.log = log
         raise named from error
     except Exception as error:
-        if why := storage_fault(error):
-            raise StorageError(f"{name}: {why}. What was finished before is still there.") from error
         if isinstance(error, MemoryError):
             what = f" ({error})" if str(error) else ""
             raise TfoptError(

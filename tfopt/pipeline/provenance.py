@@ -15,7 +15,7 @@ from tfopt.user_code import Ref, digest_callable
 
 
 def record_of(plan: Plan) -> str:
-    """The text of the record of a run that is done: what `compare` needs of its inputs."""
+    """The text of the record of a run that is done: what tells whether inputs are the same."""
     return seal(inputs_of(plan), indent=2) + "\n"
 
 

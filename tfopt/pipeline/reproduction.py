@@ -159,7 +159,7 @@ def _compared(then: Artifact, now: Artifact) -> Iterator[ComparedFile]:
 
 def _files(folder: Path) -> list[str]:
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return [path.as_posix() for path in found if path.parts[0] not in _NOT_COMPARED]
+    return [path.as_posix() for path in found if not set(path.parts).intersection(_NOT_COMPARED)]
 
 
 def difference(name: str, then: bytes, now: bytes) -> str:

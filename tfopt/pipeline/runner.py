@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from tfopt.durable_files import remove, storage_errors, write_together
-from tfopt.errors import GateError, InputError, InUseError, StorageError, TfoptError, TfoptWarning, storage_fault
+from tfopt.errors import GateError, InputError, InUseError, TfoptError, TfoptWarning
 from tfopt.output_capture import captured
 from tfopt.pipeline import baseline, provenance
-from tfopt.pipeline.failures import named_failures
+from tfopt.pipeline.failures import disk_faults, named_failures
 from tfopt.pipeline.joiner import share, wait_to_lead
 from tfopt.pipeline.plan import Plan
 from tfopt.pipeline.result import Result
@@ -76,13 +76,10 @@ def run(
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     try:
-        return _joined(recipe, out, progress) if join or role_here() else _run(recipe, out, progress)
+        with disk_faults():
+            return _joined(recipe, out, progress) if join or role_here() else _run(recipe, out, progress)
     except TfoptError as error:
         error.in_cluster = recipe.runtime.strategy == "multi_worker"
-        raise
-    except OSError as error:
-        if why := storage_fault(error):
-            raise StorageError(f"{why}. What was finished before is still there.") from error
         raise
 
 
@@ -139,13 +136,12 @@ def _made(recipe: Recipe, out: Path, progress: Progress, announce: bool) -> Resu
         return _follow(plan)
     with workspace.locked():
         try:
-            result = _fold(plan, announce, recipe.printed + printed.text())
+            result, record = _fold(plan, announce, recipe.printed + printed.text())
         except InputError:
             workspace.remove_if_empty()
             raise
         with storage_errors(workspace.root):
-            resolved, record = plan.resolved().to_yaml(), provenance.record_of(plan)
-            write_together({workspace.root / RECIPE: resolved, workspace.root / PROVENANCE: record})
+            write_together({workspace.root / RECIPE: plan.resolved().to_yaml(), workspace.root / PROVENANCE: record})
             report.write(result.artifacts, result.folder)
     return result
 
@@ -187,13 +183,19 @@ def validate(recipe: Recipe | str | os.PathLike[str]) -> list[Step]:
     return recipe.chain()
 
 
-def _fold(plan: Plan, announce: bool, printed: str) -> Result:
-    """Runs what is not there yet; `printed` is what the user's code has printed up to here, for the log."""
+def _fold(plan: Plan, announce: bool, printed: str) -> tuple[Result, str]:
+    """Runs what is not there yet; returns the record of what it is made from, too.
+
+    Args:
+        plan: The plan.
+        announce: Whether reused results are announced.
+        printed: What the user's code has printed up to here, for the log.
+    """
     workspace, progress, count = plan.workspace, plan.progress, len(plan.steps)
     log = workspace.root / LOG
     with captured() as early:
         try:
-            keys = plan.keys()
+            keys, record = plan.keys(), provenance.record_of(plan)
         except InputError as error:
             raise plan.recipe.located(error) from error
     artifacts: dict[str, Artifact] = {}
@@ -225,7 +227,8 @@ def _fold(plan: Plan, announce: bool, printed: str) -> Result:
                 progress.done(found)
         artifacts[name] = found
     before = _baseline(plan, keys, artifacts)
-    return Result({SOURCE: artifacts[SOURCE], BASELINE: before, **artifacts}, tuple(reused), workspace.root)
+    made = {SOURCE: artifacts[SOURCE], BASELINE: before, **artifacts}
+    return Result(made, tuple(reused), workspace.root), record
 
 
 def _baseline(plan: Plan, keys: Mapping[str, str], artifacts: Mapping[str, Artifact]) -> Artifact:
