@@ -49,7 +49,7 @@ def test_a_recipe_of_a_model_and_its_samples_runs_as_it_is(cli, saved, monkeypat
     recipe = written(folder)
     assert kinds(recipe)[-3:] == ["quantize", "verify", "benchmark"]
     code, out, err = cli("run", "model.yaml", "--json")
-    assert code in (0, 3), err
+    assert code == 0, err
     assert json.loads(out)["file"].endswith(".tflite")
 
 
@@ -61,7 +61,7 @@ def test_a_recipe_without_samples_says_what_they_have_to_be_and_is_tried_all_the
     code, out, err = cli("init", "model.keras", "--out", "bare.yaml", "--force")
     assert code == 0, err
     assert out.splitlines()[-1] == "next tfopt validate bare.yaml"
-    assert "np.savez('bare.npz', " in (folder / "bare.yaml").read_text() or make is own_models.autoencoder
+    assert 'np.savez("bare.npz", ' in (folder / "bare.yaml").read_text() or make is own_models.autoencoder
     assert cli("validate", "bare.yaml", "--quick")[0] == 0
     code, _, err = cli("validate", "bare.yaml")
     assert code == 2
@@ -90,7 +90,7 @@ def test_a_model_that_has_learned_nothing_is_trained_first(cli, saved, monkeypat
     monkeypatch.chdir(folder)
     code, out, _ = cli("init", "model.keras", "--data", "samples.npz", "--goal", "fastest", "--force")
     assert code == 0
-    assert "no better than a guess" in out
+    assert "so the recipe trains it first" in out
     recipe = written(folder)
     assert kinds(recipe) == ["train", "prune_channels", "quantize", "verify", "benchmark"]
     assert recipe["loss"] == "binary_crossentropy"
@@ -137,7 +137,7 @@ def test_code_that_the_model_needs_is_asked_for_and_named(cli, monkeypatch, tmp_
         (["model.keras", "--goal", "smalest"], "Did you mean 'smallest'?"),
         (["model.keras", "--target", "tflmm"], "target"),
         (["model.keras", "--out", "recipe.txt"], "a recipe is a .yaml file"),
-        (["model.keras", "--out", "there.yaml"], "there is already"),
+        (["model.keras", "--out", "there.yaml"], "is there already"),
         (["model.keras", "--data", "none.npz"], "none.npz"),
         (["model.keras", "--data", "wrong.npz"], "takes samples (8, 8, 1)"),
         (["model.keras", "--data", "uneven.npz"], "x 5, y 4"),

@@ -104,7 +104,7 @@ def binary():
 def multi_label():
     """Any of four labels; not compiled."""
     outputs = layers.Dense(4, activation="sigmoid")
-    model = keras.Sequential([layers.Input((5,)), layers.Dense(8, activation="relu"), outputs])
+    model = keras.Sequential([layers.Input((5,)), layers.Dense(64, activation="relu"), outputs])
     return model, {"x": _random(5), "y": _ids(2, 4)}
 
 

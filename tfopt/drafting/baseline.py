@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ class Baseline:
         score: The model's.
         guess: That of the same answer for every sample: the most frequent class, or the mean of the targets.
         samples: Test samples that it was taken on.
+        fewest: Samples of the smaller of the two splits that files are scored on.
     """
 
     metric: str
@@ -35,6 +37,12 @@ class Baseline:
     score: float
     guess: float
     samples: int
+    fewest: int
+
+    @property
+    def by_sample(self) -> float:
+        """What one sample is of a metric from 0 to 1, rounded up."""
+        return math.ceil(1000 / self.fewest) / 1000
 
     @property
     def is_a_guess(self) -> bool:
@@ -47,12 +55,13 @@ class Baseline:
         """How much worse a file may be, in the units of the metric.
 
         Args:
-            points: The drop of a metric from 0 to 1. Of an error it is four times that share of the model's, or one
-                hundredth of a guess's, whichever is more: a very small error has very small shares.
+            points: The drop of a metric from 0 to 1, at least that of one sample. Of an error it is four times that
+                share of the model's, or half that share of a guess's, whichever is more: a very small error has very
+                small shares.
         """
         if self.higher_is_better:
-            return points
-        return float(f"{max(4 * points * self.score, 0.01 * self.guess):.2g}")
+            return max(points, self.by_sample)
+        return float(f"{max(4 * points * self.score, 0.5 * points * self.guess):.2g}")
 
 
 def metrics_for(tasks: Sequence[Task], model: Any, test: Any, loss: Any) -> dict[str, list[str]]:
@@ -81,8 +90,8 @@ def metrics_for(tasks: Sequence[Task], model: Any, test: Any, loss: Any) -> dict
     return found
 
 
-def baseline_of(tasks: Sequence[Task], metrics: Mapping[str, list[str]], model: Any, split: Any, loss: Any) -> Baseline:
-    """Scores a model on a split by the first metric of its first output.
+def baseline_of(tasks: Sequence[Task], metrics: Mapping[str, list[str]], model: Any, data: Any, loss: Any) -> Baseline:
+    """Scores a model on test samples by the first metric of its first output.
 
     Raises:
         InputError: The metric cannot be taken.
@@ -91,13 +100,14 @@ def baseline_of(tasks: Sequence[Task], metrics: Mapping[str, list[str]], model: 
     from tfopt.models import signature
     from tfopt.stages.scoring import metrics_on
 
+    split, fewest = data.test.choose(SCORED, 0), min(len(data.test), len(data.validation))
     first, several = tasks[0], len(tasks) > 1
     asked = find(metrics[first.output][0])
     [metric, *_] = metrics_on(model, split, [asked.of(first.output) if several else asked], loss)
     outputs = signature.keras_outputs(model, split)
     same = {**outputs, first.output: _constant(first, _targets(split.y, first.output), outputs[first.output])}
     score, guess = (score_split(metric, split, given) for given in (outputs, same))
-    return Baseline(metric.name, metric.higher_is_better, score, guess, len(split))
+    return Baseline(metric.name, metric.higher_is_better, score, guess, len(split), fewest)
 
 
 def _targets(y: Any, output: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,7 +53,8 @@ def read():
 _ANSWERS = '''
 def answers(x):
     """What the model itself says, in the place of labels: scores tell how far a file says the same."""
-    given = keras_outputs(as_keras3(MODEL$trust), x)
+    model = as_keras3(MODEL$trust)
+    given = keras_outputs(model, shape_inputs(x, inputs_of(model)))
     return $given
 '''
 _IDS = '''
@@ -119,16 +121,18 @@ class DataScript:
         if self.facts.from_text:
             yield "import keras"
         yield "import numpy as np"
-        if needs_model:
-            yield "\nfrom tfopt.models.loading import as_keras3"
         if self.targets == "answers":
-            yield "from tfopt.models.signature import keras_outputs"
+            yield "\nfrom tfopt.data.arrays import shape_inputs"
+            yield "from tfopt.models.loading import as_keras3"
+            yield "from tfopt.models.signature import inputs_of, keras_outputs"
+        elif needs_model:
+            yield "\nfrom tfopt.models.loading import as_keras3"
         yield ""
 
     def _constants(self, folder: Path, needs_model: bool) -> Iterator[str]:
-        yield f"FILE = Path(__file__).parent / {os.path.relpath(self.file, folder)!r}"
+        yield f"FILE = Path(__file__).parent / {_quoted(self.file, folder)}"
         if needs_model:
-            yield f"MODEL = Path(__file__).parent / {os.path.relpath(self.model, folder)!r}"
+            yield f"MODEL = Path(__file__).parent / {_quoted(self.model, folder)}"
         if WHOLE in self.roles.inputs:
             yield f"# The share of the samples that is held out: every reported score is measured on it.\n{_SHARE}"
         yield ""
@@ -139,7 +143,8 @@ class DataScript:
             first = next(iter(self.roles.inputs[WHOLE].values()))
             return Template(_SPLIT_AT_RANDOM).substitute(first=first, x=x, y=self._y(WHOLE, "x", "[rows]"))
         lines = [f"    x_{name} = {self._x(name)}" for name in self.roles.inputs]
-        returned = ", ".join(f'"{name}": (x_{name}, {self._y(name, f"x_{name}")})' for name in self.roles.inputs)
+        lines += [f"    y_{name} = {self._y(name, f'x_{name}')}" for name in self.roles.inputs]
+        returned = ", ".join(f'"{name}": (x_{name}, y_{name})' for name in self.roles.inputs)
         return Template(_SPLIT_ALREADY).substitute(lines="\n".join(lines), returned=returned)
 
     def _x(self, split: str, rows: str = "") -> str:
@@ -169,6 +174,11 @@ class DataScript:
 
 
 _SHARE = f"TEST_SHARE = {TEST_SHARE}"
+
+
+def _quoted(path: Path, folder: Path) -> str:
+    """A path from a folder as Python writes it."""
+    return json.dumps(os.path.relpath(path, folder), ensure_ascii=False)
 
 
 def _arrays(keys: Mapping[str, str], rows: str, always: bool = False) -> str:

@@ -45,7 +45,7 @@ def draft(request: Request, schema: str) -> Draft:
         try:
             return _validated(found, schema)
         except TfoptError as error:
-            raise error.reworded(str(error).replace(str(found.folder), str(request.out.parent))) from error
+            raise error.reworded(_without_place(str(error)).replace(f"{found.folder}/", "")) from error
 
 
 def _validated(found: Findings, schema: str) -> Draft:
@@ -58,11 +58,16 @@ def _validated(found: Findings, schema: str) -> Draft:
             raise
         cut = False
         _validate(found, schema, cut)
-        notes.append(f"prune_channels was left out: {re.sub(r'^.*?[.]ya?ml:[0-9]+: ', '', str(error))}")
+        notes.append(f"prune_channels was left out: {_without_place(str(error))}")
     folder = found.request.out.parent.resolve()
     paths = [folder / found.request.out.name, folder / found.script.name]
     files = dict(zip(paths, _texts(found, folder, schema, cut, notes), strict=False))
     return Draft(files, (*remarks.seen(found), *notes), found.source.given)
+
+
+def _without_place(message: str) -> str:
+    """An error without the line of a recipe that is not written."""
+    return re.sub(r"^\S*?[.]ya?ml:[0-9]+: ", "", message, flags=re.MULTILINE)
 
 
 def _validate(found: Findings, schema: str, cut: bool) -> None:

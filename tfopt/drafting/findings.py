@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfopt.drafting import sample_source
-from tfopt.drafting.baseline import SCORED, Baseline, baseline_of, metrics_for
+from tfopt.drafting.baseline import Baseline, baseline_of, metrics_for
 from tfopt.drafting.goals import Situation
 from tfopt.drafting.model_facts import ModelFacts, OutputFacts, facts_of
 from tfopt.drafting.sample_source import SampleFile, SampleSource
@@ -113,13 +113,16 @@ class Findings:
 
     def _scores_on(self, source: SampleSource) -> dict[str, np.ndarray]:
         """What the model gives for some samples of a file, by output."""
+        from tfopt.data.arrays import shape_inputs
         from tfopt.models import signature
 
         if self.facts.from_text or source.roles is None:
             return {}
         keys = next(iter(source.roles.inputs.values()))
         few = {name: self.samples.arrays[key][:LOOKED_AT] for name, key in keys.items()}
-        return signature.keras_outputs(self.whole_model, few if len(few) > 1 else next(iter(few.values())))
+        x = few if len(few) > 1 else next(iter(few.values()))
+        shapes = signature.inputs_of(self.whole_model)
+        return signature.keras_outputs(self.whole_model, shape_inputs(x, shapes) if shapes else x)
 
     @cached_property
     def model(self) -> Any:
@@ -178,16 +181,25 @@ class Findings:
         return {task.output: task.loss or losses[task.output] for task in self.tasks}
 
     @cached_property
-    def metrics(self) -> dict[str, list[str]]:
-        """The metrics of the recipe by output."""
+    def usual_metrics(self) -> dict[str, list[str]]:
+        """The usual metrics by output."""
         return metrics_for(self.tasks, self.model, self.data.test, self.loss)
 
     @cached_property
     def baseline(self) -> Baseline | None:
-        """How good the model is; None where no samples were given."""
+        """How good the model is by the first of its usual metrics; None where no samples were given."""
         if not self.source.given:
             return None
-        return baseline_of(self.tasks, self.metrics, self.model, self.data.test.choose(SCORED, 0), self.loss)
+        return baseline_of(self.tasks, self.usual_metrics, self.model, self.data, self.loss)
+
+    @property
+    def metrics(self) -> dict[str, list[str]]:
+        """The metrics of the recipe by output; R squared first where it is not known how large an error may be."""
+        first, untrained = self.tasks[0], self.baseline is None or self.situation().untrained
+        if not (first.of_values and untrained):
+            return self.usual_metrics
+        usual = self.usual_metrics[first.output]
+        return {**self.usual_metrics, first.output: list(dict.fromkeys(["r2", *usual]))}
 
     def situation(self, cut: bool = True) -> Situation:
         """What the stages are chosen by; `cut` is whether channels may be removed."""
@@ -197,7 +209,6 @@ class Findings:
         return Situation(
             self.request.target,
             self.baseline,
-            self.tasks[0].of_values,
             untrained=labelled and guess,
             trainable=labelled and self.source.given,
             cut=cut,

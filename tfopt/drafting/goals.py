@@ -21,7 +21,6 @@ class Situation:
     Args:
         target: The target's name and options, as a recipe has them.
         baseline: How good the model is; None where there are no samples.
-        values: Whether the gated output is of values, so that no drop can be named without samples.
         untrained: Whether the model has to be trained first.
         trainable: Whether there are targets to train on.
         cut: Whether channels may be removed.
@@ -29,7 +28,6 @@ class Situation:
 
     target: Any
     baseline: Baseline | None
-    values: bool
     untrained: bool
     trainable: bool
     cut: bool = True
@@ -39,13 +37,15 @@ class Situation:
         """The target without its options."""
         return next(iter(self.target)) if isinstance(self.target, dict) else str(self.target)
 
-    def drop(self, points: float) -> dict[str, float]:
-        """The setting `max_drop`; none where its units are not known."""
-        if self.baseline is not None and not self.untrained:
-            return {"max_drop": self.baseline.allowed_drop(points)}
-        if self.values or (self.baseline is not None and not self.baseline.higher_is_better):
-            return {}
-        return {"max_drop": points}
+    def drop(self, points: float) -> float:
+        """The setting `max_drop`; of an untrained model, whose error says nothing, it is one of R squared."""
+        known = self.baseline if self.baseline and (self.baseline.higher_is_better or not self.untrained) else None
+        return known.allowed_drop(points) if known else points
+
+    def remark(self, points: float, text: str) -> str:
+        """The remark on a stage with `max_drop`, with why that is more than the goal's."""
+        one = self.baseline is not None and self.baseline.higher_is_better and self.baseline.by_sample > points
+        return f"{text}; max_drop is one sample of the few there are" if one else text
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,10 @@ def stages_for(goal: Goal, situation: Situation) -> Stages:
     """The stages of a recipe: each its kind, its settings, and a remark; a stage without a remark needs none."""
     stages: Stages = []
     if situation.untrained:
-        stages.append(
-            ("train", dict(TRAIN), "the model has learned nothing yet; without this stage it is taken as it is")
-        )
+        stages.append(("train", dict(TRAIN), "without this stage the model is taken as it is"))
     stages += goal.changes(situation, goal.points)
-    drop = situation.drop(2 * goal.points)
-    stages.append(("verify", drop, "each file on LiteRT, on the test split; a worse one ends the run with exit code 3"))
+    drop = {"max_drop": situation.drop(2 * goal.points)}
+    stages.append(("verify", drop, "on the test split; a worse file ends the run with exit code 3"))
     own = (
         {} if situation.target_name == "litert" else {"targets": list(dict.fromkeys(["litert", situation.target_name]))}
     )
@@ -91,12 +89,12 @@ def _with_options(settings: dict[str, Any], situation: Situation) -> dict[str, A
 
 def _quantize(situation: Situation, points: float, **more: Any) -> dict[str, Any]:
     target = {} if situation.target == "litert" else {"target": situation.target}
-    drop = situation.drop(points)
-    return {"mode": "int8", **drop, **(more if drop else {}), **target}
+    return {"mode": "int8", "max_drop": situation.drop(points), **more, **target}
 
 
 def _safe(situation: Situation, points: float) -> Stages:
-    return [("quantize", _quantize(situation, points), "layers that lose more than max_drop stay in higher precision")]
+    remark = situation.remark(points, "layers that lose too much stay in higher precision")
+    return [("quantize", _quantize(situation, points), remark)]
 
 
 def _smallest(situation: Situation, points: float) -> Stages:
@@ -106,7 +104,7 @@ def _smallest(situation: Situation, points: float) -> Stages:
     if not TARGETS[situation.target_name].runs(MODES["int4"]):
         return [("quantize", _quantize(situation, points), f"{situation.target_name} does not run int4")]
     settings = _quantize(situation, points, goal="smallest")
-    return [("quantize", settings, "as many layers in 4 bits as max_drop allows")]
+    return [("quantize", settings, situation.remark(points, "as many layers in 4 bits as max_drop allows"))]
 
 
 def _fastest(situation: Situation, points: float) -> Stages:

@@ -73,8 +73,10 @@ class ModelFacts:
     @property
     def copies_input(self) -> bool:
         """Whether its one output has the shape of its one input, as an autoencoder's has."""
-        alone = len(self.inputs) == len(self.outputs) == 1
-        return alone and self.inputs[0].shape == self.outputs[0].shape and len(self.inputs[0].shape) > 0
+        if len(self.inputs) != 1 or len(self.outputs) != 1 or "categorical" in (self.outputs[0].loss or ""):
+            return False
+        [wanted], [given] = self.inputs, self.outputs
+        return wanted.shape == given.shape and wanted.shape not in ((), (1,)) and wanted.dtype.startswith("float")
 
 
 def facts_of(model: Any) -> ModelFacts:

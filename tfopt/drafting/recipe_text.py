@@ -9,9 +9,8 @@ from typing import Any
 
 from tfopt.drafting.goals import CHANNELS, TRAIN, Stages
 
-_WIDTH = 116
-# The column that remarks begin in, where the line before them is shorter.
-_REMARKS = 58
+# Columns of a line, and the one that remarks begin in where the line before them is shorter.
+_WIDTH, _REMARKS = 120, 46
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,10 @@ def recipe_text(head: Sequence[str], fields: Sequence[Field], stages: Stages, mo
     for field in fields:
         lines += [f"# {line}".rstrip() for line in field.above]
         lines += _remarked(flow(field.name, field.value), field.remark)
-    lines += ["stages:", "  # The model as it is needs no stage: it is measured as the baseline of every file."]
+    lines += [
+        "stages:",
+        "  # The baseline needs no stage: it is measured in float32, and every file is compared with it.",
+    ]
     for kind, settings, remark in stages:
         lines += _remarked(f"  - {flow(kind, settings)}", remark)
     lines += [f"  # {line}".rstrip() for line in more]
@@ -82,7 +84,7 @@ def _remarked(line: str, remark: str) -> Iterator[str]:
     """A line with a remark beside it, or above where there is no room."""
     if not remark:
         yield line
-    elif len(line.ljust(_REMARKS)) + len(remark) + 4 <= _WIDTH + 4:
+    elif len(line.ljust(_REMARKS)) + len(remark) + 4 <= _WIDTH:
         yield f"{line.ljust(_REMARKS)}  # {remark}"
     else:
         yield f"{line[: len(line) - len(line.lstrip())]}# {remark}"

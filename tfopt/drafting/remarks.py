@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,7 +66,8 @@ def seen(found: Findings) -> Iterator[str]:
     if (before := found.baseline) is not None:
         yield f"now  {before.metric} {before.score:.4f} on {before.samples:,} samples"
         if found.situation().untrained:
-            yield f"     no better than a guess ({before.guess:.4f}): the recipe trains the model first"
+            yield f"     a guess has {before.guess:.4f}: the model is not trained, or was on samples prepared otherwise"
+            yield "     so the recipe trains it first"
 
 
 def _ends(found: Findings) -> Iterator[str]:
@@ -111,7 +113,7 @@ def _wanted_arrays(found: Findings) -> Iterator[str]:
     if roles is not None:
         names = [key for part in (roles.inputs, roles.targets) for keys in part.values() for key in keys.values()]
     yield "No samples were given. Make the file, or name a function of your own, as in my_data.py:load:"
-    yield f"    np.savez({file.name if file else ''!r}, {', '.join(f'{key}=...' for key in names)})"
+    yield f"    np.savez({json.dumps(file.name if file else '')}, {', '.join(f'{key}=...' for key in names)})"
     yield "each (samples, ...) in the shape of the model's input, or targets as said above."
 
 
@@ -125,8 +127,8 @@ def _loss_remark(found: Findings) -> str:
 def _above_metrics(found: Findings) -> Iterator[str]:
     if found.loss is None:
         yield f"The loss is the model's own: {found.facts.loss}."
-    if found.baseline is None and found.tasks[0].of_values:
-        yield "Once there are samples, `max_drop: ...` in quantize and verify says how much worse a file may be."
+    if found.metrics != found.usual_metrics:
+        yield "R squared is first, as its drop has no units: 1 is best, and always giving the mean is 0."
 
 
 def _metric_remark(found: Findings) -> str:
@@ -134,4 +136,5 @@ def _metric_remark(found: Findings) -> str:
     if before is None:
         return "max_drop is about the first"
     guess = "" if found.source.targets == "answers" else f"; a guess has {before.guess:.4g}"
-    return f"max_drop is about the first, {before.score:.4g} now{guess}"
+    name = "it is" if found.metrics == found.usual_metrics else f"{before.metric} is"
+    return f"max_drop is about the first; {name} {before.score:.4g} now{guess}"
