@@ -53,6 +53,10 @@ def test_every_stage_has_a_page_with_all_its_settings(pages):
         assert not [name for name in written(stage) if f"[`{name}`](#{name}){{#{name}}}" not in text]
 
 
+def test_every_stage_is_in_a_guide(pages):
+    assert not [kind for kind in known_stages() if "\n\nRead more: [" not in pages[f"reference/stages/{kind}.md"].text]
+
+
 def test_every_command_has_a_page_with_all_its_options(pages):
     for name, command in known_commands().items():
         text = pages[f"reference/commands/{name}.md"].text

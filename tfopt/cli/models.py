@@ -12,6 +12,7 @@ import typer
 
 from tfopt.cli import conversion_options as options
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
+from tfopt.cli.completion import languages
 from tfopt.cli.on_target import (
     TargetOption,
     compiled,
@@ -133,11 +134,11 @@ def _write(
     if converted.on_target and (own := converted.on_target.own_file(file)):
         files[own] = converted.on_target.cost.content or b""
     with storage_errors(file, ELSEWHERE):
-        _write_together(files)
+        write_together(files)
     return file, converted
 
 
-def _write_together(files: Mapping[Path, bytes]) -> None:
+def write_together(files: Mapping[Path, bytes]) -> None:
     """Writes files of which none is to be there without the others: in place of older ones once all are written."""
     partial = {file: file.with_name(f"{file.name}.partial") for file in files}
     try:
@@ -277,7 +278,10 @@ def inspect(
     file: Annotated[Path, typer.Argument(help="A .keras, .h5 or .tflite file, or a SavedModel of Keras 2.")],
     trust: Annotated[bool, typer.Option("--trust", help="Load Python code that the file carries.")] = False,
     snippet: Annotated[
-        str | None, typer.Option("--snippet", help="Print the code that runs a .tflite instead: {SNIPPETS}.")
+        str | None,
+        typer.Option(
+            "--snippet", help="Print the code that runs a .tflite instead: {SNIPPETS}.", autocompletion=languages
+        ),
     ] = None,
     target: TargetOption = None,
     as_json: JsonOption = False,
