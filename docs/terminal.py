@@ -4,7 +4,8 @@ That of the README, from the root of the repository:
 
     python docs/terminal.py docs/assets/demo.svg tfopt run pipelines/digits.yaml
 
-The command is run in a folder of its own, beside a copy of the recipes, and what it leaves on the screen is what is drawn.
+The command is run in a folder of its own, beside a copy of the recipes, and what it leaves on the screen is
+drawn.
 """
 
 import argparse
