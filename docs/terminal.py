@@ -4,7 +4,8 @@ That of the README, from the root of the repository:
 
     python docs/terminal.py docs/assets/demo.svg tfopt run pipelines/digits.yaml
 
-The command is run in a folder of its own, beside a copy of the recipes, and what it prints is what is drawn.
+The command is run in a folder of its own, beside a copy of the recipes, and what it leaves on the screen is
+drawn.
 """
 
 import argparse
@@ -21,6 +22,8 @@ from rich.console import Console
 from rich.text import Text
 
 WIDTH = 104
+# Lines that a pipe gets for what a terminal shows as a bar, which is gone at the end.
+BAR = re.compile(r"\s*epoch \d+/\d+")
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 # Fonts from the web, which no page fetches for an image in it.
 WEB_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
@@ -32,14 +35,14 @@ def screen(command: list[str]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(PIPELINES, Path(folder, PIPELINES.name))
         done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout
+    return "\n".join(line for line in done.stdout.rstrip().split("\n") if not BAR.match(line))
 
 
 def picture(text: str, title: str) -> str:
     """The text of a terminal as SVG, under the line that was typed."""
     console = Console(width=WIDTH, record=True, file=StringIO(), force_terminal=True)
     console.print(Text(f"$ {title}", style="bold"))
-    console.print(Text.from_ansi(text.rstrip()))
+    console.print(Text.from_ansi(text), no_wrap=True)
     return WEB_FONTS.sub("", console.export_svg(title="tfopt", unique_id="terminal"))
 
 

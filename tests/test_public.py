@@ -13,7 +13,18 @@ from tfopt.errors import InputError, TfoptError
 
 PACKAGE = Path(tfopt.__file__).parent
 # The rooms that describe and record, and what they stand on.
-GROUND_FLOOR = ("cli", "pipeline", "report", "stages", "recipe", "errors", "registry", "user_code", "output_capture")
+GROUND_FLOOR = (
+    "cli",
+    "drafting",
+    "pipeline",
+    "report",
+    "stages",
+    "recipe",
+    "errors",
+    "registry",
+    "user_code",
+    "output_capture",
+)
 
 
 def modules_of(room):

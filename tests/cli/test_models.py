@@ -183,7 +183,7 @@ def test_a_mistake_is_one_line_and_leaves_no_file(command, files, tmp_path, argu
 @pytest.mark.parametrize("fails", [".vela.tflite.partial", ".tflite.partial"])
 def test_a_file_and_the_targets_own_are_written_both_or_neither(tmp_path, monkeypatch, fails):
     one, other = tmp_path / "m.tflite", tmp_path / "m.vela.tflite"
-    models._write_together({one: b"old", other: b"older"})
+    models.write_together({one: b"old", other: b"older"})
     write = models.Path.write_bytes
 
     def full(path, content):
@@ -193,7 +193,7 @@ def test_a_file_and_the_targets_own_are_written_both_or_neither(tmp_path, monkey
 
     monkeypatch.setattr(models.Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
-        models._write_together({one: b"new", other: b"newer"})
+        models.write_together({one: b"new", other: b"newer"})
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {one.name: b"old", other.name: b"older"}
 
 

@@ -60,6 +60,7 @@ def test_commands_exist_with_all_their_options(file, page_folder):
 
 
 @pages("run")
+@pytest.mark.sample(10)
 def test_pages_run_up_to_their_first_slow_block(file, page_folder, tfopt):
     run_page(itertools.takewhile(lambda block: not block.slow, BLOCKS[file]), page_folder, tfopt)
 

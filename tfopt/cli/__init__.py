@@ -15,6 +15,7 @@ from tfopt.cli import (
     compare,
     devices,
     export,
+    init,
     learning_rate,
     models,
     recipes,
@@ -32,12 +33,12 @@ app = typer.Typer(
     help="A Keras 3 model and a short recipe in; the smallest, fastest .tflite that keeps its accuracy out.",
     no_args_is_help=True,
     invoke_without_command=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 for _command in (
+    init.init,
     recipes.run,
     searching.search,
     recipes.validate,
@@ -108,7 +109,7 @@ def _code(faults: list[OSError], received: list[int]) -> int:
     from tfopt.errors import InputError, StorageError
 
     try:
-        code = app(standalone_mode=False) or 0
+        code = app(prog_name="tfopt", standalone_mode=False) or 0
     except TyperException as error:
         if not str(error.format_message()):  # no command at all, whose help was shown
             return error.exit_code

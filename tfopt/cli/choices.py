@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 
 _REGISTRY = re.compile(r"\{([A-Z_]+)\}")
 # The modules of registries that are not in `tfopt.recipe.modes`.
-_ELSEWHERE = {"SNIPPETS": "tfopt.deployment.snippet", "TARGETS": "tfopt.recipe.target"}
+_ELSEWHERE = {"SNIPPETS": "tfopt.deployment.snippet", "TARGETS": "tfopt.recipe.target", "GOALS": "tfopt.drafting.goals"}
 
 
 class Command(TyperCommand):

@@ -12,6 +12,7 @@ import typer
 
 from tfopt.cli import conversion_options as options
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
+from tfopt.cli.completion import languages
 from tfopt.cli.on_target import (
     TargetOption,
     compiled,
@@ -265,7 +266,10 @@ def inspect(
     file: Annotated[Path, typer.Argument(help="A .keras, .h5 or .tflite file, or a SavedModel of Keras 2.")],
     trust: Annotated[bool, typer.Option("--trust", help="Load Python code that the file carries.")] = False,
     snippet: Annotated[
-        str | None, typer.Option("--snippet", help="Print the code that runs a .tflite instead: {SNIPPETS}.")
+        str | None,
+        typer.Option(
+            "--snippet", help="Print the code that runs a .tflite instead: {SNIPPETS}.", autocompletion=languages
+        ),
     ] = None,
     target: TargetOption = None,
     as_json: JsonOption = False,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
+from tfopt.cli.completion import words
 from tfopt.cli.screen import open_console, print_json, print_warnings, relative_path, shown_later
 
 if TYPE_CHECKING:
@@ -38,7 +39,12 @@ def run(
     data: DataOption = None,
     seed: SeedOption = None,
     strategy: Annotated[
-        str | None, typer.Option("--strategy", help="none, mirrored, multi_worker or tpu, instead of the recipe's.")
+        str | None,
+        typer.Option(
+            "--strategy",
+            help="none, mirrored, multi_worker or tpu, instead of the recipe's.",
+            autocompletion=words("none", "mirrored", "multi_worker", "tpu"),
+        ),
     ] = None,
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Train with so many processes on this machine (multi_worker).")
