@@ -15,6 +15,10 @@ RuleOption = Annotated[
 IoOption = Annotated[str | None, typer.Option("--io", help="float32: inputs and outputs are no integers.")]
 RangesOption = Annotated[str | None, typer.Option("--ranges", help="{RANGES}.")]
 RoundingOption = Annotated[str, typer.Option("--rounding", help="How integers of kernels are chosen: {ROUNDINGS}.")]
+RoundingSecondsOption = Annotated[
+    float | None,
+    typer.Option("--rounding-seconds", help="What --rounding auto may take of a processor core, 30 if not given."),
+]
 BiasCorrectionOption = Annotated[
     bool | None,
     typer.Option(

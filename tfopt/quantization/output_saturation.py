@@ -45,11 +45,14 @@ class ClassOutputs:
         margin: Median distance of the two largest logits.
         information: Mutual information of inputs and classes, as a share of the most possible, 0-1.
         classes: Number of classes.
+        only: The class that every sample is given, with a probability of more than a half in the mean; None where there
+            is none, or where one sample has several decisions.
     """
 
     margin: float
     information: float
     classes: int
+    only: int | None = None
 
 
 def class_outputs(model: keras.Model, samples: Mapping[str, np.ndarray]) -> tuple[ClassOutputs, ...]:
@@ -92,6 +95,13 @@ def full(outputs: Sequence[ClassOutputs]) -> bool:
     return all(one.information >= FULL and one.margin < SATURATED for one in outputs)
 
 
+def of_one_class(outputs: Sequence[ClassOutputs]) -> int | None:
+    """The class of all samples, where every classifying output of a model gives all of them one; else None."""
+    if not outputs or any(one.classes < FEWEST_CLASSES or one.only is None for one in outputs):
+        return None
+    return outputs[0].only
+
+
 def has_trained_bias(model: keras.Model) -> bool:
     """Whether some bias is not zero, as all are before training."""
     biases = (v for v in model.trainable_variables if v.name == "bias")
@@ -124,12 +134,16 @@ class _Sums:
         margins: The margins `(decisions,)` of each batch.
         probabilities: Sum of the probabilities of each class `(classes,)`.
         entropy: Sum of the entropies of the decisions, in nats.
+        given: The classes that are given to some sample.
+        positions: Most decisions of one sample.
     """
 
     exclusive: bool
     margins: list[np.ndarray] = field(default_factory=list)
     probabilities: Any = 0.0
     entropy: float = 0.0
+    given: set[int] = field(default_factory=set)
+    positions: int = 0
 
     def add(self, logits: np.ndarray) -> None:
         """Adds a batch of logits `(samples, ..., classes)`."""
@@ -144,12 +158,16 @@ class _Sums:
         self.margins.append(ordered[:, -1] - ordered[:, -2])
         self.probabilities = self.probabilities + probabilities.sum(0, dtype=np.float64)
         self.entropy += float(_entropy(probabilities).sum(dtype=np.float64))
+        self.given.update(np.unique(decisions.argmax(-1)).tolist())
+        self.positions = max(self.positions, whole.shape[1])
 
     def measured(self) -> ClassOutputs:
         """The margin and the information."""
         margins, classes = np.concatenate(self.margins), len(self.probabilities)
         entropy = _entropy(self.probabilities / len(margins)) - self.entropy / len(margins)
-        return ClassOutputs(float(np.median(margins)), float(entropy / np.log(classes)), classes)
+        sure = len(self.given) == self.positions == 1 and self.probabilities.max() > len(margins) / 2
+        only = next(iter(self.given)) if sure else None
+        return ClassOutputs(float(np.median(margins)), float(entropy / np.log(classes)), classes, only)
 
 
 def _positions(count: int) -> np.ndarray | slice:
