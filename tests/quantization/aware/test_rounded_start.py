@@ -1,4 +1,4 @@
-"""Training that starts from chosen integers: they are those of the rounded file, and stay so until training moves them."""
+"""Training that starts from chosen integers: they are the rounded file's, and stay so until training moves them."""
 
 import keras
 import numpy as np
