@@ -1,5 +1,7 @@
 """Calibration samples of one class and near-copies: told where they are, and nothing else is taken for them."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -31,7 +33,7 @@ def digits():
 def test_samples_of_one_class_are_told_and_those_of_two_are_not(digits):
     model, x, y = digits
     [sentence] = named(model, x[y == 3])
-    assert "to be of one class: the model gives class 3 to all of 64" in sentence
+    assert re.search("to be of one class: the model gives class 3 to (9.|100)% of 64", sentence)
     assert named(model, x[(y == 3) | (y == 5)]) == ()
     assert named(model, x[np.argsort(y, kind="stable")]) == ()  # sorted, and looked at from the first to the last
     assert named(model, x[y == 3][:20]) == ()  # few samples tell nothing

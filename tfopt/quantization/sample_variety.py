@@ -49,14 +49,15 @@ def variety_warnings(model: keras.Model, samples: Samples) -> tuple[str, ...]:
             f"{'is' if different == 1 else 'are'} different. Take samples from all over the training data.",
         )
     try:
-        label = of_one_class(class_outputs(model, taken)) if has_trained_bias(model) else None
+        one = of_one_class(class_outputs(model, taken)) if has_trained_bias(model) else None
     except Exception:  # a model need not take inputs that nobody gave
         return ()
-    if label is None:
+    if one is None:
         return ()
     return (
-        f"the calibration samples seem to be of one class: the model gives class {label} to all of {len(chosen)} that "
-        "were looked at. Take samples of every class, such as a random choice of the training data.",
+        f"the calibration samples seem to be of one class: the model gives class {one.main} to {one.share:.0%} of "
+        f"{len(chosen)} that were looked at. Take samples of every class, such as a random choice of the training "
+        "data.",
     )
 
 

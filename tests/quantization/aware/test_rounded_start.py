@@ -20,12 +20,13 @@ SIGNED = keras.initializers.RandomUniform(-1.5, 1.5, seed=1)
 POSITIVE = keras.initializers.RandomUniform(0.5, 1.5, seed=2)
 
 
-def norm():
+def norm(name):
     return LAYERS.BatchNormalization(
         gamma_initializer=SIGNED,
         beta_initializer=SIGNED,
         moving_mean_initializer=SIGNED,
         moving_variance_initializer=POSITIVE,
+        name=name,
     )
 
 
@@ -34,8 +35,8 @@ def net():
     keras.utils.set_random_seed(0)
     biased = {"bias_initializer": SIGNED}
     inputs = LAYERS.Input((8, 8, 1))
-    x = LAYERS.ReLU(6)(norm()(LAYERS.Conv2D(6, 3, name="conv", use_bias=False)(inputs)))
-    x = LAYERS.ReLU()(norm()(LAYERS.DepthwiseConv2D(3, name="depthwise", **biased)(x)))
+    x = LAYERS.ReLU(6)(norm("first")(LAYERS.Conv2D(6, 3, name="conv", use_bias=False)(inputs)))
+    x = LAYERS.ReLU()(norm("second")(LAYERS.DepthwiseConv2D(3, name="depthwise", **biased)(x)))
     x = LAYERS.Conv2DTranspose(4, 2, strides=2, activation="relu", name="transposed", **biased)(x)
     x = LAYERS.Reshape((8, 32))(x)
     x = LAYERS.EinsumDense("abc,cde->abde", (8, 2, 3), bias_axes="de", name="einsum", **biased)(x)
@@ -95,8 +96,9 @@ def test_zeros_stay_and_no_weight_becomes_one(x, asked):
 
 def test_a_bias_that_no_variable_holds_is_said(x, asked):
     keras.utils.set_random_seed(0)
+    head = LAYERS.Dense(4, bias_initializer="ones")
     model = keras.Sequential(
-        [LAYERS.Input((8, 8, 1)), LAYERS.Conv2D(4, 3, use_bias=False, name="bare"), LAYERS.Flatten(), LAYERS.Dense(4)]
+        [LAYERS.Input((8, 8, 1)), LAYERS.Conv2D(4, 3, use_bias=False, name="bare"), LAYERS.Flatten(), head]
     )
     aware = quantize_aware(model, calibration=x, **asked)
     [note] = aware.notes
