@@ -134,7 +134,7 @@ def convert(
     Warns:
         TfoptWarning: The outputs are noisy (an SNR below 20 dB against the float file), rows of zeros give NaN, the
             file keeps its state between runs, or the samples seem to be scaled in another way than what the model was
-            trained on.
+            trained on, to be of one class, or to be near-copies of few.
 
     Raises:
         InputError: Settings that do not go together, no calibration samples, or a model that cannot be read.

@@ -232,7 +232,7 @@ def test_auto_leaves_out_what_its_budget_has_no_time_for(noisy):
     one, other, last = (work(noisy.source, plan(noisy.source, grids, each), samples) for each in tries.values())
     before = one.seconds() + other.seconds()
     told = {}
-    for seconds in (1e-9, 1.1 * one.seconds(), before + last.seconds(0.5), before + last.seconds()):
+    for seconds in (1e-9, 1.1 * one.seconds(), before + last.seconds(0.5), before + 1.01 * last.seconds()):
         content = noisy.quantized(rounding=RoundingSettings("auto", seconds=seconds))
         told[seconds] = " / ".join(noisy.remarks[content])
     none, first, half, all_ = told.values()

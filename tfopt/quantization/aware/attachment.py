@@ -37,8 +37,8 @@ def quantize_aware(model: keras.Model, mode: str = "int8", calibration: Any = No
         The session, attached to the model.
 
     Warns:
-        TfoptWarning: The samples seem to be scaled in another way than what the model was trained on; layers with a
-            kernel stay in float.
+        TfoptWarning: The samples seem to be scaled in another way than what the model was trained on, to be of one
+            class, or to be near-copies of few; layers with a kernel stay in float.
 
     Raises:
         InputError: Settings that do not go together, no calibration samples.
