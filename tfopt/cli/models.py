@@ -57,6 +57,7 @@ def convert(
     io: options.IoOption = None,
     ranges: options.RangesOption = None,
     rounding: options.RoundingOption = "nearest",
+    rounding_seconds: options.RoundingSecondsOption = None,
     bias_correction: options.BiasCorrectionOption = None,
     clipping: options.ClippingOption = "none",
     batch: options.BatchOption = "1",
@@ -77,7 +78,13 @@ def convert(
     verbose: VerboseOption = False,
 ) -> None:
     """Convert a model to a .tflite, run it on LiteRT against the model, and show what became of each layer."""
-    given = {"io": io, "ranges": ranges, "least_snr_db": least_snr, "unroll": False if no_unroll else None}
+    given = {
+        "io": io,
+        "ranges": ranges,
+        "rounding_seconds": rounding_seconds,
+        "least_snr_db": least_snr,
+        "unroll": False if no_unroll else None,
+    }
     settings: dict[str, Any] = {
         "mode": mode,
         "rounding": rounding,
