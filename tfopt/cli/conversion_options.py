@@ -14,7 +14,6 @@ OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="The file to
 RuleOption = Annotated[
     list[str] | None, typer.Option("--rule", help="PATTERN=int4, int8, int16, float or a rounding; a later one wins.")
 ]
-<<<<<<< HEAD
 IoOption = Annotated[
     str | None,
     typer.Option("--io", help="float32: inputs and outputs are no integers.", autocompletion=words("float32")),
@@ -23,14 +22,10 @@ RangesOption = Annotated[str | None, typer.Option("--ranges", help="{RANGES}.", 
 RoundingOption = Annotated[
     str,
     typer.Option("--rounding", help="How integers of kernels are chosen: {ROUNDINGS}.", autocompletion=roundings),
-=======
-IoOption = Annotated[str | None, typer.Option("--io", help="float32: inputs and outputs are no integers.")]
-RangesOption = Annotated[str | None, typer.Option("--ranges", help="{RANGES}.")]
-RoundingOption = Annotated[str, typer.Option("--rounding", help="How integers of kernels are chosen: {ROUNDINGS}.")]
+]
 RoundingSecondsOption = Annotated[
     float | None,
     typer.Option("--rounding-seconds", help="What --rounding auto may take of a processor core, 30 if not given."),
->>>>>>> rounda
 ]
 BiasCorrectionOption = Annotated[
     bool | None,
