@@ -443,7 +443,7 @@ def test_the_schema_is_json(cli):
 def test_validate_shows_the_chain_and_leaves_nothing(cli, project):
     code, out, err = cli("validate", "ok.yaml")
     assert (code, err) == (0, "")
-    assert "a  <- source" in out
+    assert "a  <- starting model" in out
     assert "b  <- a" in out
     assert "ok.yaml can run." in out
     assert not (project / "saved_models").exists()

@@ -266,7 +266,11 @@ def _show_audit(console: Console, file: Path, slim: bool) -> None:
         share = f"zeros in kernels {looked.sparsity:.1%}, before {looked.float_sparsity:.1%}"
         console.print(share, markup=False, highlight=False)
     elif slim:
-        console.print("no names in the file: slim: false, or --no-slim, keeps them", markup=False, highlight=False)
+        console.print(
+            "the file has no tensor names: --no-slim of tfopt convert keeps them, and slim: false in a recipe",
+            markup=False,
+            highlight=False,
+        )
 
 
 def inspect(

@@ -63,7 +63,7 @@ def run(
 
 
 def execute(recipe: Recipe, out: Path, answer: Answer, join: bool = False) -> None:
-    """Runs a recipe and shows its result, that of a gate that was not met too.
+    """Runs a recipe and shows its result, that of a failed accuracy check too.
 
     Args:
         recipe: The recipe.
@@ -110,11 +110,14 @@ def _launch(recipe: Path, workers: int, strategy: str | None, console: Console) 
 def validate(
     recipe: RecipeFile,
     data: DataOption = None,
-    quick: Annotated[bool, typer.Option("--quick", help="The words and the chain only; loads no model.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Settings and the order of stages only; loads no model.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a recipe without computing: its words, its chain, its model, data and patterns."""
+    """Check a recipe without computing: settings, order of stages, model, data and layer patterns."""
     from tfopt.pipeline import runner
+    from tfopt.report.stage_title import title
 
     with Answer(as_json).errors():
         loaded = load(recipe, data, None)
@@ -125,7 +128,7 @@ def validate(
         return
     console = open_console()
     for step in steps:
-        console.print(f"{step.name}  <- {', '.join(step.parents)}", markup=False, highlight=False)
+        console.print(f"{step.name}  <- {', '.join(map(title, step.parents))}", markup=False, highlight=False)
     console.print(f"{recipe} can run.", markup=False, highlight=False)
 
 

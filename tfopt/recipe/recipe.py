@@ -48,9 +48,9 @@ class Recipe(Settings):
     """A Keras loss by name, or `{name: {argument: value}}`, or such by the name of the model's outputs, `{digit: ...,
     speaker: ...}`; the model's own compile if not given. tfopt's own `sparse_categorical_focal_crossentropy` too."""
     metrics: Any = ()
-    """Metrics, the gated one first: accuracy, balanced_accuracy, precision, recall, f1, roc_auc, top_5, mae, mse, r2,
-    `f1_weighted` and its like, or a function `file.py:name` of your own; by output of the model in a mapping, `{digit:
-    [accuracy], age: [mae]}`. The model's own compile if not given."""
+    """Metrics, the one that max_drop is about first: accuracy, balanced_accuracy, precision, recall, f1, roc_auc,
+    top_5, mae, mse, r2, `f1_weighted` and its like, or a function `file.py:name` of your own; by output of the model in
+    a mapping, `{digit: [accuracy], age: [mae]}`. The model's own compile if not given."""
     seed: int = Field(0, ge=0, strict=True)
     """Seed of all random choices: initial weights, data order, dropout, choice of calibration samples."""
     trust: bool = False

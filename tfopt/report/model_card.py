@@ -93,7 +93,9 @@ def _body(came: Outcome, artifacts: Mapping[str, Artifact], recipe: Recipe | Non
     notes = artifact.details.of(ConversionNotes)
     said = f"A .tflite file for LiteRT, made by tfopt: {artifact.path.name}{_size(figures)}."
     blocks: list[Block] = [Paragraph(said), *([Paragraph(came.sentence)] if came.sentence else [])]
-    blocks += [Paragraph(f"This file did not pass its gate: {one}") for one in _failures(artifact, artifacts)]
+    blocks += [
+        Paragraph(f"This file is less accurate than its recipe allows: {one}") for one in _failures(artifact, artifacts)
+    ]
     blocks += [Heading("Intended use"), *([Bullets(_purpose(found))] if found else []), Paragraph(NEEDED)]
     blocks += [Heading("Training data"), Paragraph(f"{data}, as the recipe names it. {NEEDED}" if data else NEEDED)]
     blocks += [Heading("Evaluation"), models, Paragraph(_measured_on(artifact, artifacts, figures))]

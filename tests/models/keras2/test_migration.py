@@ -531,7 +531,7 @@ def test_a_recipe_runs_from_a_keras_2_model_and_reports_what_it_cost(kind, folde
     assert details["from"] == origin
     assert 0 <= details["max_error"] < 1e-5 < details["scale"]
     text = summary.as_markdown("old", result.artifacts)
-    assert f"## source: carried over from {origin}" in text
+    assert f"## starting model: carried over from {origin}" in text
     assert "largest difference of the outputs in Keras 3: " in text
     assert (result.folder / "report.md").read_text() == text
     assert tfopt.run(recipe, out=tmp_path / "out").artifacts["source"].details["carried"] == details
