@@ -100,24 +100,19 @@ def refuse_code(path: Path, parts: Iterable[StoredPart], objects: Container[str]
     """
     parts = list(parts)
     for part in parts:
-        where = _layer(part)
         if (why := code_in(part.kind)) and (path.is_dir() or part.kind != "Lambda"):
-            raise ModelError(f"{path} does not load: {where} {why}.", ("model",))
+            raise ModelError(f"{path} does not load: the layer {part.name!r} ({part.kind}) {why}.", ("model",))
         wrapper = None if part.kind in objects else wrapper_in(part.kind)
         if wrapper and (part.module.startswith(_TFMOT) or part.module == "keras"):  # which is none, in a .h5 file
-            raise ModelError(f"{path} does not load: {where} {wrapper}.", ("model",))
+            raise ModelError(f"{path} does not load: the layer {part.name!r} ({part.kind}) {wrapper}.", ("model",))
     for part in () if trust else parts:
         if part.carries:
             what = f"{part.carries} {part.name!r}"
             raise ModelError(f"{path} carries {what}, and loading it would run or read that. {_TRUST}", ("model",))
         if part.foreign:
-            what = f"{_layer(part)} is of {part.module!r}, and none of Keras's plain classes"
+            what = f"it needs the class {part.kind!r} of {part.module!r}, for {part.name!r}"
             way = f" {_TRUST}" if part.module.startswith(_OF_KERAS) else ""
             raise ModelError(f"{path} does not load: {what}. {_CLASS}.{way}", ("model",))
-
-
-def _layer(part: StoredPart) -> str:
-    return f"the layer {part.name!r} ({part.kind})"
 
 
 def check_saved_model(folder: Path, objects: Container[str] = (), trust: bool = False) -> bool:
