@@ -110,7 +110,8 @@ def refuse_code(path: Path, parts: Iterable[StoredPart], objects: Container[str]
             what = f"{part.carries} {part.name!r}"
             raise ModelError(f"{path} carries {what}, and loading it would run or read that. {_TRUST}", ("model",))
         if part.foreign:
-            what = f"it needs the class {part.kind!r} of {part.module!r}, for {part.name!r}"
+            of = "" if part.module in ("keras", "builtins") else f" of {part.module!r}"  # files of HDF5 do not say it
+            what = f"it needs the class {part.kind!r}{of}, for {part.name!r}"
             way = f" {_TRUST}" if part.module.startswith(_OF_KERAS) else ""
             raise ModelError(f"{path} does not load: {what}. {_CLASS}.{way}", ("model",))
 
