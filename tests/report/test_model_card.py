@@ -187,7 +187,7 @@ def test_a_recipe_whose_code_is_gone_leaves_a_card(run):
     folder, _ = run
     (folder / "recipe.yaml").write_text(f"use: [/nowhere/größe.py]\n{RECIPE}", encoding="utf-8")
     head, body = parts(written(run))
-    assert head["tags"] == ["tflite", "pruned"]
+    assert head["tags"] == ["tflite", "int8", "pruned"]
     assert "use: [größe.py]" in body
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tfopt.markdown_text import escaped
 from tfopt.metrics import output_and_metric
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.quantization import ConversionNotes
@@ -53,7 +54,7 @@ def model_card(name: str, artifacts: Mapping[str, Artifact], measured: Measured,
         return None
     recipe = read_recipe(came.artifact.folder.parent)
     head = _metadata(name, came, artifacts, recipe)
-    body = [f"# {name}", *lines(_body(came, artifacts, recipe, models)), ""]
+    body = [f"# {escaped(name)}", *lines(_body(came, artifacts, recipe, models)), ""]
     return f"---\n{head}---\n\n" + "\n".join(body)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tfopt.durable_files import write_together
 from tfopt.errors import InputError
+from tfopt.input_limits import parse_json
 from tfopt.recipe.artifact import BASELINE, CARD, PAGE, SOURCE, Artifact, Workspace
 from tfopt.report.baseline import RATIOS, against, as_fast, baseline_of, change, measured_baseline
 from tfopt.report.blocks import Table
@@ -129,7 +130,7 @@ def collect(folder: Path) -> dict[str, Artifact]:
     made = sorted(Workspace(folder).artifacts(), key=lambda artifact: artifact.kind not in (SOURCE, BASELINE))
     artifacts = {artifact.name: artifact for artifact in made}
     try:  # a stage that the recipe no longer has leaves its folder behind
-        last = json.loads((folder / "report.json").read_text())
+        last = parse_json((folder / "report.json").read_bytes())
         artifacts = {name: artifacts[name] for name in (a["name"] for a in last["artifacts"]) if name in artifacts}
     except (OSError, ValueError, KeyError, TypeError):
         pass
