@@ -113,7 +113,9 @@ def validate(
     data: DataOption = None,
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="Settings and the order of stages only; loads no model and runs no code of yours."),
+        typer.Option(
+            "--quick", help="Settings and the order of stages only; loads no model and runs no code of yours."
+        ),
     ] = False,
     use: RunUse = False,
     as_json: JsonOption = False,
