@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tfopt.quantization.float_conversion import FloatModel
-from tfopt.quantization.rounding.plan import Plan, RoundedOp
+if TYPE_CHECKING:  # the methods, which recipes list, import no TensorFlow
+    from tfopt.quantization.float_conversion import FloatModel
+    from tfopt.quantization.rounding.plan import Plan, RoundedOp
 
 # Multiply-adds of a large product that count as a second, of one core of a server of 2023.
 PER_SECOND = 3e10
