@@ -11,7 +11,9 @@ import json
 import zipfile
 from typing import Any
 
-_METADATA = "metadata.json"
+_METADATA, _CONFIG = "metadata.json", "config.json"
+# Where a config has one object in several places, Keras writes its address in memory.
+_SHARED = "shared_object_id"
 # The date of a file and of what is in it: the same model gives the same bytes whenever it is saved.
 _DATE = "1980-01-01@00:00:00"
 
@@ -38,8 +40,21 @@ def keras_file(model: Any) -> bytes:
             content = archive.read(name)
             if name == _METADATA:
                 content = json.dumps({**json.loads(content), "date_saved": _DATE}).encode()
+            elif name == _CONFIG:
+                content = json.dumps(_numbered(json.loads(content), {})).encode()
             copy.writestr(zipfile.ZipInfo(name), content)
     return dated.getvalue()
+
+
+def _numbered(part: Any, numbers: dict[int, int]) -> Any:
+    """A part of a config whose shared objects have the number at which each is first met instead of an address."""
+    if isinstance(part, list):
+        return [_numbered(one, numbers) for one in part]
+    if not isinstance(part, dict):
+        return part
+    shared = part.get(_SHARED)
+    known = {} if shared is None else {_SHARED: numbers.setdefault(shared, len(numbers))}
+    return {**{name: _numbered(value, numbers) for name, value in part.items()}, **known}
 
 
 def weights_file(model: Any) -> bytes:
