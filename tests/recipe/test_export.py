@@ -244,8 +244,8 @@ def test_settings_do_not_change_once_they_are_made():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_asked_is_all_that_the_mode_looks_at(mode):
-    unused = {"rounding_seconds"}  # of rounding: auto alone
-    unused |= set() if mode in STATIC else {"io", "ranges", "unroll", "rounding", "bias_correction", "clipping"}
+    roundings = {"rounding", "rounding_seconds", "bias_correction", "clipping"}
+    unused = set() if mode in STATIC else {"io", "ranges", "unroll", *roundings}
     unused |= set() if MODES[mode].rules else {"scales"}
     assert set(Export.model_fields) - set(Export(mode=mode).asked()) == unused
 

@@ -282,12 +282,11 @@ class Export(Settings):
     def asked(self) -> dict[str, Any]:
         """The settings that matter in this mode."""
         static = (
-            {"io", "ranges", "unroll", "rounding", "bias_correction", "clipping"}
+            {"io", "ranges", "unroll", "rounding", "rounding_seconds", "bias_correction", "clipping"}
             if not MODES[self.mode].static
             else set()
         )
         static |= {"scales"} if not MODES[self.mode].rules else set()
-        static |= {"rounding_seconds"} if not ROUNDINGS[self.rounding].tries else set()
         written = self.model_dump(mode="json")
         written |= {"recurrent": self.recurrence} if "unroll" in static else {}
         return {name: value for name, value in written.items() if name not in static}
