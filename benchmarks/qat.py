@@ -1,7 +1,7 @@
 """Quantization-aware training against TF-MOT's, against post-training quantization, and what it costs.
 
     TFOPT_DATA=folder-with-the-data python benchmarks/qat.py tfmot [--seeds 5] [--images 20000]
-    TFOPT_DATA=... python benchmarks/qat.py int4 [--seeds 5] [--images 20000]
+    TFOPT_DATA=... python benchmarks/qat.py int4 [--seeds 5] [--images 20000] [--nets NAME ...]
     TFOPT_DATA=... python benchmarks/qat.py kept
 
 tfmot: a CNN with BatchNormalization and a depthwise block on MNIST, trained in floating point, then for three epochs by
@@ -167,10 +167,7 @@ def mobile_net(shape, classes):
     return Model(inputs, layers.Dense(classes, activation="softmax")(x))
 
 
-TRAININGS = (("int8", "moving_average"), ("int4", "moving_average"), ("int4", "learned"))
-
-
-def four_bits(seeds, images):
+def four_bits(seeds, images, nets):
     from networks import lenet_5
 
     sys.path.insert(0, str(Path(__file__).parents[1] / "pipelines"))
@@ -180,17 +177,17 @@ def four_bits(seeds, images):
     spoken = [
         sounds[name] / (4.0 if name.startswith("x") else 1) for name in ("x_train", "y_train", "x_test", "y_test")
     ]
-    jobs = (
-        ("LeNet-5, MNIST", lenet_5, load(images), 5, 4),
-        ("MobileNet-like, spoken digits", lambda: mobile_net(spoken[0].shape[1:], 10), spoken, 30, 20),
-    )
-    for name, build, data, epochs, more in jobs:
-        print(name, flush=True)
+    jobs = {
+        "lenet_5": ("LeNet-5, MNIST", lenet_5, load(images), 5, 4),
+        "mobile_net": ("MobileNet-like, spoken digits", lambda: mobile_net(spoken[0].shape[1:], 10), spoken, 30, 20),
+    }
+    for title, build, data, epochs, more in (jobs[name] for name in nets):
+        print(title, flush=True)
         rows = [files_of(build, data, epochs, more, seed) for seed in range(seeds)]
-        for title in rows[0]:
-            scores, size = [row[title][0] for row in rows], int(np.median([row[title][1] for row in rows]))
+        for file in rows[0]:
+            scores, size = [row[file][0] for row in rows], int(np.median([row[file][1] for row in rows]))
             every = " ".join(f"{score:.4f}" for score in scores)
-            print(f"  {title:27} median {np.median(scores):.4f}, {size:,} B, seeds {every}", flush=True)
+            print(f"  {file:21} median {np.median(scores):.4f}, {size:,} B, seeds {every}", flush=True)
 
 
 def files_of(build, data, epochs, more, seed):
@@ -211,11 +208,11 @@ def files_of(build, data, epochs, more, seed):
         ("int4, rounding: auto", "int4", "auto"),
     ):
         files[title] = tfopt.convert(model, mode, samples, rounding=rounding, least_snr_db=-100.0)
-    for mode, ranges in TRAININGS:
+    for mode, ranges in (("int8", "moving_average"), ("int4", "learned")):
         trained = compile_model(keras, copy_of(keras, model), 5e-4)
         aware = tfopt.callbacks.QuantizationAware(samples, mode, ranges=ranges)
         trained.fit(x, y, epochs=more, batch_size=BATCH, verbose=0, callbacks=[falling(keras, 5e-4, more), aware])
-        files[f"{mode} trained, {ranges}"] = aware.convert().content
+        files[f"{mode} trained"] = aware.convert().content
     found = {title: (accuracy(content, x_test, y_test), len(content)) for title, content in files.items()}
     print(f"  seed {seed}: " + ", ".join(f"{title} {score:.4f}" for title, (score, _) in found.items()), flush=True)
     return found
@@ -266,11 +263,14 @@ def main():
     parser.add_argument("what", choices=("tfmot", "int4", "kept"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--images", type=int, default=20000)
+    parser.add_argument("--nets", nargs="*", choices=("lenet_5", "mobile_net"), default=["lenet_5", "mobile_net"])
     arguments = parser.parse_args()
-    if arguments.what == "kept":
-        kept(arguments.images)
+    if arguments.what == "tfmot":
+        against_tfmot(arguments.seeds, arguments.images)
+    elif arguments.what == "int4":
+        four_bits(arguments.seeds, arguments.images, arguments.nets)
     else:
-        (four_bits if arguments.what == "int4" else against_tfmot)(arguments.seeds, arguments.images)
+        kept(arguments.images)
 
 
 if __name__ == "__main__":

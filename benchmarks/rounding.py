@@ -84,7 +84,7 @@ def sounds(folder):
 NETS = {
     "mobile_net": Net(lambda: mobile_net((61, 40, 1), 10), sounds, 30, 32, 1e-3),
     "residual": Net(residual, sounds, 20, 32, 1e-3),
-    "resnet_8": Net(resnet_8, images, 8, 128, 2e-3),
+    "resnet_8": Net(resnet_8, images, 5, 128, 2e-3),
 }
 
 
@@ -113,8 +113,9 @@ class Files:
         """The file of a short quantization-aware training, from an earlier run where there was one."""
         told = self.cache.with_suffix(".json")
         if not told.exists():
-            net, (x, y, *_) = self.net, self.data
-            epochs, start = max(round(net.epochs / 10), 1), time.process_time()
+            net, (x, y, *_), start = self.net, self.data, time.process_time()
+            epochs = max(round(net.epochs / 10), 1)
+            x, y = (part[: round(len(x) * min(net.epochs / 10, 1))] for part in (x, y))
             model = keras.models.clone_model(self.model)
             model.set_weights(self.model.get_weights())
             model.compile(falling(epochs, 5e-4, len(x), net.batch), "sparse_categorical_crossentropy")
