@@ -20,6 +20,8 @@ TfoptWarning             a result that is there, and something to be known of it
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -134,8 +136,24 @@ class InUseError(StorageError):
     """A folder that another run holds."""
 
 
+# Errors of the operating system where a folder cannot be written or the disk is full, and those and others of a disk.
+NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+DISK_FAULTS = (*NO_PLACE, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ENXIO, errno.ENODEV)
+_NO_TEMPORARY = "No usable temporary directory"
 # Faults of the machine: the same work may succeed on another one, or when there is space again.
 MACHINE_FAULTS = (StorageError, OSError, MemoryError)
+
+
+def storage_fault(error: BaseException) -> str | None:
+    """What a fault of the disk is, without its stack; None of any other error."""
+    if not isinstance(error, OSError):
+        full = os.strerror(errno.ENOSPC)
+        return full if full in str(error) else None  # TensorFlow's own errors have it in their text
+    if error.errno in DISK_FAULTS:
+        return f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
+    if _NO_TEMPORARY in str(error):  # Python tries them all, and says only where
+        return f"{error.strerror or error}: they are full or read-only"
+    return None
 
 
 class GateError(TfoptError):

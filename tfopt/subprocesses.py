@@ -9,10 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+# Time for a worker to end by itself when it is asked to.
+END_SECONDS = 10.0
+# The environment variable with the number of the process that tells how this one ended.
+_PARENT = "TFOPT_PARENT"
 # Asks for what Linux does with a process whose parent ends, limits its time, and becomes the command.
 _TIED = """
 import os, sys
@@ -79,7 +84,12 @@ def end_with_parent(parent: int) -> None:
 
 
 def killing_signal(code: int) -> str | None:
-    """The name of the signal that ended a process, from its return code; None where none did."""
+    """The name of the signal that ended a process, from its return code; None where none did.
+
+    A command of tfopt that SIGTERM or Ctrl-C ended has a return code that says so.
+    """
+    if code - 128 in (signal.SIGINT, signal.SIGTERM):
+        code = 128 - code
     if code >= 0:
         return None
     return signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
@@ -108,18 +118,34 @@ def killed_after(seconds: float, message: str) -> Iterator[None]:
         watch.communicate()  # the end of its input is the end of its watch
 
 
+def environment_of_child() -> dict[str, str]:
+    """The environment of this process for one that it starts and tells the end of."""
+    return {**os.environ, _PARENT: str(os.getpid())}
+
+
+def reported_by_parent() -> bool:
+    """Whether this process was started with `environment_of_child`, by a process that still runs."""
+    return os.environ.get(_PARENT) == str(os.getppid())
+
+
 @contextlib.contextmanager
-def killed_at_exit(workers: Sequence[subprocess.Popen[Any]]) -> Iterator[None]:
-    """Ends every worker that still runs after the block, also where SIGTERM ends this process."""
+def ended_at_exit(workers: Sequence[subprocess.Popen[Any]]) -> Iterator[None]:
+    """Ends every worker that still runs after the block.
 
-    def end(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
+    Where the block was interrupted or failed, they are asked to end by SIGTERM, and have `END_SECONDS` for it.
+    """
     try:
         yield
+    except BaseException:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.terminate()
+        end = time.monotonic() + END_SECONDS
+        for worker in workers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.wait(max(end - time.monotonic(), 0))
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
         for worker in workers:
             if worker.poll() is None:
                 worker.kill()

@@ -81,7 +81,8 @@ def test_the_recipe_says_what_was_seen_and_has_its_schema_beside_it(cli, saved, 
     assert "80 samples to train on, 40 to test on" in out
     recipe = written(folder, "seen.yaml")
     assert (recipe["model"], recipe["data"], recipe["metrics"]) == ("model.keras", "samples.npz", ["accuracy"])
-    assert recipe["stages"][0]["quantize"] == {"mode": "int8", "max_drop": 0.01, "goal": "smallest"}
+    # One sample of the eight that are validated on is more than the point that the goal allows.
+    assert recipe["stages"][0]["quantize"] == {"mode": "int8", "max_drop": 0.125, "goal": "smallest"}
     assert "loss" not in recipe
 
 
@@ -105,7 +106,7 @@ def test_without_labels_a_file_is_held_to_what_the_model_says(cli, saved, monkey
     assert "There are no labels" in (tmp_path / "model.yaml").read_text()
     code, out, err = cli("run", "model.yaml", "--json")
     assert code == 0, err
-    assert json.loads(out)["stages"]["quantize"]
+    assert json.loads(out)["file"].endswith("quantize/model.tflite")
 
 
 def test_code_that_the_model_needs_is_asked_for_and_named(cli, monkeypatch, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 from tfopt.drafting.model_facts import OutputFacts
 from tfopt.drafting.task import task_of
+from tfopt.errors import DataError
 
 LOGITS = {"from_logits": True}
 IDS, ONE_HOT = np.array([0, 2, 1, 2]), np.eye(3)[[0, 2, 1, 2]]
@@ -49,6 +50,12 @@ def test_the_head_and_the_targets_say_what_the_loss_is(shape, activation, y, tar
 )
 def test_the_loss_of_compile_stays_where_it_takes_the_targets(compiled, y, loss):
     assert task_of(OutputFacts("out", (3,), "softmax", compiled), y).loss == loss
+
+
+def test_targets_of_another_model_are_one_line(one_line):
+    with pytest.raises(DataError) as caught:
+        task_of(OutputFacts("out", (3,), "softmax"), np.arange(10))
+    assert "which gives (3,)" in one_line(caught)
 
 
 def test_an_activation_that_is_not_known_is_seen_from_what_comes_out():

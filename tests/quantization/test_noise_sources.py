@@ -76,9 +76,8 @@ def name_of(model, kind):
 
 def remedy(text):
     """The settings that a sentence asks for, and the SNR that it promises."""
-    rules, io, promised = re.search(r"(rules: \[.*\])( and io: float32)? would give ([\d.]+) dB", text).groups()
-    settings = YAML(typ="safe").load(rules)
-    return {**settings, **({"io": "float32"} if io else {})}, float(promised)
+    asked, promised = re.search(r": ((?:rules|rounding): .*) would give ([\d.]+) dB", text).groups()
+    return YAML(typ="safe").load(asked.replace(" and ", "\n")), float(promised)
 
 
 NOISY = {

@@ -168,13 +168,37 @@ def test_a_process_that_dies_between_the_renames_can_be_run_again(workspace, mon
 
 
 def test_a_partial_folder_is_gone_on_from_with_the_same_key(workspace):
-    (workspace.begin("train", "k") / "backup").mkdir()
-    assert (workspace.begin("train", "k") / "backup").is_dir()
+    (workspace.begin("train", "k") / BACKUP).mkdir()
+    assert (workspace.begin("train", "k") / BACKUP).is_dir()
+
+
+def test_of_a_partial_folder_only_what_the_stage_goes_on_from_is_kept(workspace):
+    folder = workspace.begin("train", "k")
+    for name in (BACKUP, "round-1", "model.keras"):  # a folder where a file is to be written would be in the way
+        (folder / name).mkdir()
+    (folder / "artifact.json").write_text("half")
+    workspace.begin("train", "k", (BACKUP, "round-*"))
+    assert sorted(path.name for path in folder.iterdir()) == [BACKUP, ".key", "round-1"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder for the key", "key of other bytes", "link", "nothing"])
+def test_whatever_lies_in_the_place_of_a_partial_folder_is_no_hindrance(workspace, kind):
+    place = workspace.root / "train.partial"
+    if kind == "file":
+        place.write_text("what is this")
+    elif kind == "link":
+        place.symlink_to(workspace.root / "nowhere")
+    elif kind != "nothing":
+        place.mkdir()
+        (place / ".key").mkdir() if kind == "folder for the key" else (place / ".key").write_bytes(b"\xff\xfe")
+    assert not workspace.begun("train", "k")
+    assert workspace.begin("train", "k") == place
+    assert workspace.begun("train", "k")
 
 
 def test_a_partial_folder_with_another_key_is_started_afresh(workspace):
-    (workspace.begin("train", "k") / "backup").mkdir()
-    assert not (workspace.begin("train", "other") / "backup").exists()
+    (workspace.begin("train", "k") / BACKUP).mkdir()
+    assert not (workspace.begin("train", "other") / BACKUP).exists()
 
 
 def test_a_partial_folder_without_a_key_is_started_afresh(workspace):
@@ -314,6 +338,7 @@ def full_disk(monkeypatch):
 
         monkeypatch.setattr("pathlib.Path.write_text", refuse)
         monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+        monkeypatch.setattr("os.fsync", refuse)
 
     return fill
 
@@ -334,7 +359,6 @@ def test_a_full_disk_at_the_commit_keeps_the_older_result(workspace, full_disk, 
     monkeypatch.undo()
     assert workspace.find("train", "old").path.read_text() == "old model"
     assert workspace.begin("train", "new") == folder
-    assert (folder / "model.keras").exists()
 
 
 def test_a_full_disk_while_the_folder_is_taken_gives_the_lock_back(workspace, full_disk, monkeypatch):

@@ -27,7 +27,7 @@ from tfopt.search.cost_model import Cost
 from tfopt.search.device_forecast import DeviceForecast
 from tfopt.stages.export import ExportKit
 from tfopt.stages.search_budget import OF_ANY_FILE, SearchBudget
-from tfopt.stages.subpipeline import run_stages, told_of
+from tfopt.stages.subpipeline import Told, is_made, run_stages, told_of
 
 
 def network(**compiled):
@@ -97,6 +97,19 @@ def test_the_front_is_of_real_files_and_none_is_beaten(searched):
             if other is not row
         )
     assert sorted(path.name for path in (folder / "front").iterdir()) == sorted(Path(r["file"]).name for r in rows)
+
+
+def test_integers_of_candidates_with_four_bits_are_chosen_together(searched, samples, tmp_path):
+    stage = tfopt.Search(
+        max_drop=0.5, trials=1, epochs=(1,), bits=(4,), channels=False, clusters=(0,), sparsity=False, samples=32
+    )
+    narrow = found(tfopt.run(recipe(samples, tfopt.Train(epochs=1, batch_size="full"), stage, model=quick), tmp_path))
+    rows = [*narrow["front"], *found(searched[2])["front"]]
+    asked = [row["stages"][-1]["quantize"] for row in rows]
+    assert any(rule["to"] == "int4" for rule in asked[0]["rules"])
+    for settings in asked:
+        four = any(rule["to"] == "int4" for rule in settings.get("rules", ()))
+        assert settings.get("rounding", "nearest") == ("descent" if four else "nearest")
 
 
 def test_the_chosen_file_goes_on_down_the_recipe(searched):
@@ -174,8 +187,9 @@ def test_the_smallest_within_a_drop(samples, tmp_path):
 
 @pytest.mark.slow
 def test_with_a_raw_limit_neither_zeros_nor_shared_values_are_tried(samples, tmp_path):
-    stage = tfopt.Search(within={"raw_bytes": 9000}, trials=2, epochs=(1,), training=TRAINING)
+    stage = tfopt.Search(within={"raw_bytes": 9000}, trials=2, epochs=(1,), training=TRAINING, rounding="gptq")
     result = tfopt.run(recipe(samples, TRAIN, stage), tmp_path)
+    assert {row["stages"][-1]["quantize"]["rounding"] for row in found(result)["front"]} == {"gptq"}
     kinds = {kind for row in found(result)["front"] for step in row["stages"] for kind in step}
     assert kinds <= {"prune_channels", "quantize"}
     assert result.metrics["raw_bytes"] <= 9000
@@ -487,4 +501,23 @@ def test_the_warnings_of_stages_within_a_stage_lie_beside_their_file(searched, t
     ]
     assert context.told == []
     assert of(tfopt.Train(epochs=1, batch_size="full")) == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["7.keras"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["7.keras", "7.told.json"]
+
+
+def test_a_file_made_within_a_stage_is_known_and_no_other_in_its_place(searched, tmp_path):
+    made, out, result = searched
+    context = Plan(made, out, Progress()).context("search", "key", tmp_path, result.artifacts)
+    file = tmp_path / "7.keras"
+    run_stages([tfopt.Train(epochs=1)], result.artifacts["train"], context, tmp_path / "w", file)
+    assert is_made(file)
+    content, told = file.read_bytes(), (tmp_path / "7.told.json").read_bytes()
+    for damaged in (b"", content[:-1], content[:-1] + bytes([content[-1] ^ 1])):
+        file.write_bytes(damaged)
+        assert not is_made(file)
+    file.write_bytes(content)
+    (tmp_path / "7.told.json").write_bytes(told[:-9])
+    assert not is_made(file)
+    assert told_of(file) == Told()
+    (tmp_path / "8.keras").write_bytes(content)  # of another number
+    (tmp_path / "8.told.json").write_bytes(told)
+    assert not is_made(tmp_path / "8.keras")

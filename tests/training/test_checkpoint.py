@@ -1,5 +1,6 @@
 """Checkpoints: all of a model's state comes back, whoever saves it."""
 
+import errno
 from dataclasses import replace
 
 import keras
@@ -8,8 +9,9 @@ import pytest
 from keras import layers
 
 from tfopt.data.splits import Data, Split
-from tfopt.errors import TfoptWarning
-from tfopt.training.checkpoint import VARIABLES, WEIGHTS, EpochBackup, State
+from tfopt.errors import StorageError
+from tfopt.training.checkpoint import WEIGHTS, EpochBackup, State
+from tfopt.training.fit_callbacks import Listener
 from tfopt.training.fit_settings import FitSettings
 from tfopt.training.trainer import fit
 
@@ -53,17 +55,18 @@ def state(model):
 
 
 @pytest.mark.parametrize(
-    ("make", "file"),
-    [(lambda: layers.Dropout(0.5), VARIABLES), (Counting, WEIGHTS), (Half, WEIGHTS)],
+    ("make", "member"),
+    [(lambda: layers.Dropout(0.5), "model0"), (Counting, WEIGHTS), (Half, WEIGHTS)],
     ids=["variables", "own state", "bfloat16"],
 )
-def test_the_state_of_model_and_optimizer_comes_back(make, file, tmp_path):
+def test_the_state_of_model_and_optimizer_comes_back(make, member, tmp_path):
     model = network(make())
     model.fit(np.ones((8, 2)), np.ones((8, 1)), batch_size=2, verbose=0)
     backup = EpochBackup(tmp_path, State(), ())
     backup.set_model(model)
     backup.on_epoch_end(0, {"loss": 1.0})
-    assert (tmp_path / "epoch-000001" / file).exists()
+    with np.load(tmp_path / "epoch-000001.npz") as stored_arrays:
+        assert member in stored_arrays
 
     other = network(make())
     assert state(other) != state(model)
@@ -106,9 +109,12 @@ def test_the_checkpoint_of_another_model_is_said_and_left(before, after, tmp_pat
     stored(network(*(make() for make in before)), tmp_path, epochs=3)
     other, state_of_run = network(*(make() for make in after)), State()
     fresh = state(other)
-    backup = EpochBackup(tmp_path, state_of_run, ())
-    with pytest.warns(TfoptWarning, match="epoch 3 is of a model with other variables: training starts again"):
-        backup.restore_model(other)
+    said = []
+    backup = EpochBackup(tmp_path, state_of_run, (), notify=said.append)
+    backup.restore_model(other)
+    assert said == [
+        "the checkpoint of epoch 3 is of a model with other variables: training starts again at the first epoch."
+    ]
     assert state(other) == fresh
     assert state_of_run == State()
     backup.on_train_begin()
@@ -126,8 +132,7 @@ def test_the_checkpoint_of_another_optimizer_is_left(make, tmp_path):
     stored(network(make()), tmp_path)
     other = network(make(), optimizer="sgd")
     fresh = state(other)
-    with pytest.warns(TfoptWarning, match="other variables"):
-        EpochBackup(tmp_path, State(), ()).restore_model(other)
+    EpochBackup(tmp_path, State(), ()).restore_model(other)
     assert state(other) == fresh
 
 
@@ -135,11 +140,10 @@ def test_a_new_checkpoint_takes_the_place_of_another_models_of_the_same_epoch(tm
     stored(network(layers.Dense(3)), tmp_path)
     model = network()
     backup = EpochBackup(tmp_path, State(), ())
-    with pytest.warns(TfoptWarning):
-        backup.restore_model(model)
+    backup.restore_model(model)
     backup.set_model(model)
     backup.on_epoch_end(0, {"loss": 2.0})
-    assert [path.name for path in tmp_path.iterdir()] == ["epoch-000001"]
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-000001.npz"]
 
 
 def test_training_from_the_checkpoint_of_another_model_is_training_from_the_start(tmp_path):
@@ -147,13 +151,101 @@ def test_training_from_the_checkpoint_of_another_model_is_training_from_the_star
     split = Split(x, x[:, :1])
     data, settings = Data(split, split, split), FitSettings(epochs=2, batch_size=4, loss="mse")
 
+    said = []
+
     def trained(folder, *more, epochs=2):
         keras.utils.set_random_seed(0)
         model = network(*more)
-        history = fit(model, data, replace(settings, epochs=epochs), folder)
+        history = fit(model, data, replace(settings, epochs=epochs), folder, listener=Listener(note=said.append))
         return history, [weight.tobytes() for weight in model.get_weights()]
 
     expected = trained(tmp_path / "new")
     trained(tmp_path / "old", layers.Dense(3), epochs=1)
-    with pytest.warns(TfoptWarning, match="starts again at the first epoch"):
-        assert trained(tmp_path / "old") == expected
+    assert said == []
+    assert trained(tmp_path / "old") == expected
+    assert len(said) == 1
+    assert said[0].endswith("starts again at the first epoch.")
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def flipped(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def emptied(file):
+    file.write_bytes(b"")
+
+
+def replaced(file):
+    file.unlink()
+    file.mkdir()
+    (file / "what").write_text("is this")
+
+
+def foreign(file):
+    np.savez(file, model0=np.ones(3))
+
+
+@pytest.mark.parametrize("damage", [cut, flipped, emptied, replaced, foreign])
+@pytest.mark.parametrize("before", [False, True], ids=["alone", "beside the epoch before"])
+def test_a_damaged_checkpoint_is_said_and_not_used(damage, before, tmp_path):
+    stored(network(), tmp_path, epochs=2)
+    if before:  # as a process leaves it that is killed before it has removed the older one
+        stored(network(), tmp_path / "other")
+        (tmp_path / "other" / "epoch-000001.npz").rename(tmp_path / "epoch-000001.npz")
+    damage(tmp_path / "epoch-000002.npz")
+    said, found = [], State()
+    backup = EpochBackup(tmp_path, found, (), notify=said.append)
+    assert said == ["the checkpoint epoch-000002.npz is damaged: it is not used."]
+    assert found.epoch == int(before)
+    model = network()
+    backup.set_model(model)
+    backup.on_epoch_end(1, {"loss": 1.0})
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-000002.npz"]
+    assert len(said) == 1
+
+
+def test_a_checkpoint_of_another_training_is_said_and_not_used(tmp_path):
+    stored(network(), tmp_path)
+    said, found = [], State()
+    EpochBackup(tmp_path, found, (), key="another", notify=said.append)
+    assert said == ["the checkpoint epoch-000001.npz is of another training: it is not used."]
+    assert found == State()
+
+
+def test_a_file_in_the_place_of_the_folder_is_no_hindrance(tmp_path):
+    (tmp_path / "backup").write_text("what is this")
+    stored(network(), tmp_path / "backup")
+    assert (tmp_path / "backup" / "epoch-000001.npz").is_file()
+
+
+def test_the_epoch_before_stays_until_the_new_one_was_read_back(tmp_path, monkeypatch):
+    model = network()
+    stored(model, tmp_path)
+    before = (tmp_path / "epoch-000001.npz").read_bytes()
+    monkeypatch.setattr("tfopt.training.checkpoint.sha256_of", lambda file: "other bytes")
+    backup = EpochBackup(tmp_path, State(), ())
+    backup.set_model(model)
+    with pytest.raises(StorageError, match="reads back as other bytes: the disk is failing"):
+        backup.on_epoch_end(1, {"loss": 1.0})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"epoch-000001.npz": before}
+
+
+def test_a_full_disk_is_one_line_and_the_epoch_before_stays(tmp_path, monkeypatch):
+    model = network(Counting())  # whose state only Keras's own file holds
+    stored(model, tmp_path)
+    backup = EpochBackup(tmp_path, State(), ())
+    backup.set_model(model)
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StorageError, match="cannot be written: No space left on device"):
+        backup.on_epoch_end(1, {"loss": 1.0})
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-000001.npz"]

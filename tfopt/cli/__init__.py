@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +11,21 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from tfopt.cli import compare, devices, export, init, learning_rate, models, recipes, searching, sensitivity, words
+from tfopt.cli import (
+    compare,
+    devices,
+    export,
+    init,
+    learning_rate,
+    models,
+    recipes,
+    reproduce,
+    searching,
+    sensitivity,
+    words,
+)
 from tfopt.cli.choices import Command, typing_mistake
+from tfopt.cli.interruption import BY_SIGNAL, interrupting_signals, report_interruption
 from tfopt.cli.screen import relative_path
 from tfopt.cli.streams import lasting_streams
 
@@ -35,6 +49,7 @@ for _command in (
     export.export,
     compare.compare,
     recipes.report,
+    reproduce.reproduce,
     recipes.clean,
     words.stages,
     devices.devices,
@@ -43,7 +58,7 @@ for _command in (
     app.command(cls=Command)(_command)
 
 LOG_TAIL = 20
-INTERRUPTED = 130
+INTERRUPTED = BY_SIGNAL + signal.SIGINT
 
 
 @app.callback()
@@ -59,12 +74,16 @@ def _tfopt(
 
 def main() -> None:
     """Runs the command: a TfoptError is one line and its exit code; an unexpected error has the end of its log too."""
-    from tfopt.errors import TfoptError
+    from tfopt.errors import StorageError, TfoptError, storage_fault
 
-    with lasting_streams() as faults:
+    with lasting_streams() as faults, interrupting_signals() as received:
         try:
-            sys.exit(_code(faults))
+            sys.exit(_code(faults, received))
+        except KeyboardInterrupt:
+            sys.exit(report_interruption(received))
         except TfoptError as error:
+            if received:  # native code may turn an interrupt into an error of its own
+                sys.exit(report_interruption(received))
             sys.stderr.write(f"{error}\n")
             if error.log and error.unexpected and (lines := _lines(error.log)[-LOG_TAIL:]):
                 sys.stderr.write(f"-- the end of {relative_path(error.log)} --\n" + "\n".join(lines) + "\n")
@@ -73,10 +92,20 @@ def main() -> None:
                 sys.stderr.flush()
                 os._exit(error.exit_code)
             sys.exit(error.exit_code)
+        except OSError as error:
+            if not (why := storage_fault(error)):
+                raise
+            sys.stderr.write(f"{why}.\n")
+            sys.exit(StorageError.exit_code)
 
 
-def _code(faults: list[OSError]) -> int:
-    """The exit code of the command; mistakes in its words are a line, as all others."""
+def _code(faults: list[OSError], received: list[int]) -> int:
+    """The exit code of the command; mistakes in its words are a line, as all others.
+
+    Args:
+        faults: What went wrong on standard output.
+        received: The signals that came, by number.
+    """
     from tfopt.errors import InputError, StorageError
 
     try:
@@ -88,8 +117,8 @@ def _code(faults: list[OSError]) -> int:
     except typer.Abort:
         sys.stderr.write("aborted: nothing was changed\n")
         return 1
-    if code == INTERRUPTED:  # Typer turns Ctrl-C into this
-        sys.stderr.write("interrupted: run the same command to go on\n")
+    if code == INTERRUPTED:  # Typer turns a KeyboardInterrupt into this
+        return report_interruption(received)
     sys.stdout.flush()
     if faults and not code:
         raise StorageError(f"standard output cannot be written: {faults[0].strerror or faults[0]}.")

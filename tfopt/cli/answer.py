@@ -57,10 +57,9 @@ class Answer:
 
     def progress(self, console: Console) -> Progress:
         """The display of a run's progress."""
-        from tfopt.recipe.progress import Progress
         from tfopt.report import console as screen
 
-        return screen.progress(console) if self.plain else Progress()
+        return screen.progress(console) if self.plain else screen.NotesAlone(open_console(error=True))
 
     def log(self, folder: Path) -> AbstractContextManager[None]:
         """Shows the log that is written to a folder, where it is asked for."""

@@ -23,6 +23,10 @@ RoundingOption = Annotated[
     str,
     typer.Option("--rounding", help="How integers of kernels are chosen: {ROUNDINGS}.", autocompletion=roundings),
 ]
+RoundingSecondsOption = Annotated[
+    float | None,
+    typer.Option("--rounding-seconds", help="What --rounding auto may take of a processor core, 30 if not given."),
+]
 BiasCorrectionOption = Annotated[
     bool | None,
     typer.Option(

@@ -10,7 +10,7 @@ import typer
 
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, print_path
 from tfopt.cli.completion import goals
-from tfopt.cli.models import check_folder, write_together
+from tfopt.cli.models import check_folder
 from tfopt.cli.on_target import TargetOption, target_setting
 from tfopt.cli.screen import ELSEWHERE, open_console, print_json, relative_path
 from tfopt.cli.words import UseOption, install_schema
@@ -41,8 +41,8 @@ def init(
 ) -> None:
     """Write a recipe for a model by looking at it and at samples of its data. It is validated before it is written."""
     from tfopt.drafting.draft import Request, draft
+    from tfopt.durable_files import storage_errors, write_together
     from tfopt.output_capture import captured
-    from tfopt.recipe.artifact import storage_errors
     from tfopt.recipe.json_schema import SCHEMA_FILE, schema_line
 
     answer = Answer(as_json, quiet)

@@ -27,7 +27,7 @@ from tfopt.cli.screen import ELSEWHERE, open_console, print_json, print_table, p
 from tfopt.cli.usage import conversion_lines, print_snippet, usage_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from rich.console import Console
 
@@ -57,6 +57,7 @@ def convert(
     io: options.IoOption = None,
     ranges: options.RangesOption = None,
     rounding: options.RoundingOption = "nearest",
+    rounding_seconds: options.RoundingSecondsOption = None,
     bias_correction: options.BiasCorrectionOption = None,
     clipping: options.ClippingOption = "none",
     batch: options.BatchOption = "1",
@@ -77,7 +78,13 @@ def convert(
     verbose: VerboseOption = False,
 ) -> None:
     """Convert a model to a .tflite, run it on LiteRT against the model, and show what became of each layer."""
-    given = {"io": io, "ranges": ranges, "least_snr_db": least_snr, "unroll": False if no_unroll else None}
+    given = {
+        "io": io,
+        "ranges": ranges,
+        "rounding_seconds": rounding_seconds,
+        "least_snr_db": least_snr,
+        "unroll": False if no_unroll else None,
+    }
     settings: dict[str, Any] = {
         "mode": mode,
         "rounding": rounding,
@@ -112,8 +119,9 @@ def _write(
     model: Path, settings: dict[str, Any], inputs: _Inputs, out: Path | None, force: bool, answer: Answer
 ) -> tuple[Path, Conversion]:
     """Converts a model and writes the file."""
+    from tfopt.durable_files import storage_errors, write_together
     from tfopt.errors import InputError
-    from tfopt.recipe.artifact import LOG, storage_errors
+    from tfopt.recipe.artifact import LOG
     from tfopt.recipe.export import Export
     from tfopt.recipe.target import TARGETS
 
@@ -136,19 +144,6 @@ def _write(
     with storage_errors(file, ELSEWHERE):
         write_together(files)
     return file, converted
-
-
-def write_together(files: Mapping[Path, bytes]) -> None:
-    """Writes files of which none is to be there without the others: in place of older ones once all are written."""
-    partial = {file: file.with_name(f"{file.name}.partial") for file in files}
-    try:
-        for file, content in files.items():
-            partial[file].write_bytes(content)
-        for file, written in partial.items():
-            written.replace(file)
-    finally:
-        for written in partial.values():
-            written.unlink(missing_ok=True)
 
 
 def check_folder(file: Path) -> None:

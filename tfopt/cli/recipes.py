@@ -136,8 +136,9 @@ def report(
     open_page: Annotated[bool, typer.Option("--open", help="Open report.html in the browser.")] = False,
 ) -> None:
     """Write report.json, report.md and report.html again from the committed results, and show the table."""
+    from tfopt.durable_files import storage_errors
     from tfopt.errors import StorageError
-    from tfopt.recipe.artifact import PAGE, storage_errors
+    from tfopt.recipe.artifact import PAGE
     from tfopt.report import summary
 
     recipe = load(folder, None, None) if folder.suffix in (".yaml", ".yml") and folder.is_file() else None

@@ -67,11 +67,11 @@ def progress_bar(console: Console, what: str) -> Iterator[Callable[[float], None
 
 def write_page(file: Path | None, page: Callable[[], Page]) -> None:
     """Writes a page if a file is given."""
-    from tfopt.recipe.artifact import storage_errors
+    from tfopt.durable_files import storage_errors, write
 
     if file is not None:
         with storage_errors(file, ELSEWHERE):
-            file.write_text(page().html(), encoding="utf-8", errors="replace")
+            write(file, page().html())
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,13 +43,7 @@ def search(
         raise InputError(f"{recipe} has no stage whose work can be shared, such as search. Use: tfopt run {recipe}")
     if workers > 1:
         raise typer.Exit(_launch(workers, any(stage.has_chief for stage in loaded.stages), open_console()))
-    signal.signal(signal.SIGTERM, _stop)
     execute(loaded, out, Answer(verbose=verbose), join=True)
-
-
-def _stop(number: int, _: object) -> None:
-    """Ends the process like Ctrl-C when a cluster terminates it, so that it releases its candidate."""
-    raise SystemExit(128 + number)
 
 
 def _launch(workers: int, tunes: bool, console: Console) -> int:

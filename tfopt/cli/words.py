@@ -103,19 +103,19 @@ def _schema_text(use: list[Path] | None) -> str:
 
 def install_schema(folder: Path, use: list[Path] | None) -> Path:
     """Writes the schema where the line at the head of recipes looks for it; returns its file."""
-    from tfopt.recipe.artifact import storage_errors
+    from tfopt.durable_files import storage_errors, write
     from tfopt.recipe.json_schema import SCHEMA_FILE
 
     file, text = folder / SCHEMA_FILE, _schema_text(use)
     with storage_errors(file, ELSEWHERE):
         file.parent.mkdir(exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        write(file, text)
     return file
 
 
 def _install(recipes: list[Path], use: list[Path] | None) -> None:
     """Installs the schema in the working directory, and puts its line at the head of recipes."""
-    from tfopt.recipe.artifact import storage_errors
+    from tfopt.durable_files import storage_errors, write
     from tfopt.recipe.json_schema import SCHEMA_FILE, schema_line, with_schema_line
     from tfopt.recipe.yaml_source import read_yaml
 
@@ -126,7 +126,7 @@ def _install(recipes: list[Path], use: list[Path] | None) -> None:
     for recipe in recipes:
         changed = with_schema_line(recipe.read_text(encoding="utf-8"), schema_line(recipe, file))
         with storage_errors(recipe, ELSEWHERE):
-            recipe.write_text(changed, encoding="utf-8")
+            write(recipe, changed)
         lines.append(f"line {recipe}")
     if not recipes:
         lines.append(f"line # {schema_line(Path('recipe.yaml'), file)}")

@@ -91,7 +91,7 @@ class Findings:
         try:
             return load_source(source, self.request.trust or not isinstance(source, Path), comparison).model
         except ModelError as error:
-            raise _with_way(error, source) from error
+            raise _with_way(error) from error
 
     @cached_property
     def facts(self) -> ModelFacts:
@@ -215,7 +215,7 @@ class Findings:
         )
 
 
-def _with_way(error: ModelError, source: Any) -> ModelError:
+def _with_way(error: ModelError) -> ModelError:
     """An error that a class is missing, with the way that `init` has for it."""
     found = re.search(r"it needs the class '([^']+)' of '([^']+)'", str(error))
     if not found:

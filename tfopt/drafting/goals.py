@@ -56,13 +56,11 @@ class Goal:
         about: The goal in a few words.
         points: How much worse the file may be, of a metric from 0 to 1.
         changes: The stages that change the model or make files, with a remark on each.
-        removes_channels: Whether it removes channels, which not every model allows.
     """
 
     about: str
     points: float
     changes: Callable[[Situation, float], Stages]
-    removes_channels: bool = False
 
 
 def stages_for(goal: Goal, situation: Situation) -> Stages:
@@ -73,18 +71,17 @@ def stages_for(goal: Goal, situation: Situation) -> Stages:
     stages += goal.changes(situation, goal.points)
     drop = {"max_drop": situation.drop(2 * goal.points)}
     stages.append(("verify", drop, "on the test split; a worse file ends the run with exit code 3"))
-    own = (
-        {} if situation.target_name == "litert" else {"targets": list(dict.fromkeys(["litert", situation.target_name]))}
-    )
-    stages.append(("benchmark", _with_options(own, situation), "sizes, latency and memory of each file"))
+    stages.append(("benchmark", _measured(situation), "sizes, latency and memory of each file"))
     return stages
 
 
-def _with_options(settings: dict[str, Any], situation: Situation) -> dict[str, Any]:
-    """The targets of a benchmark, the last with its options."""
-    if settings and isinstance(situation.target, dict):
-        return {"targets": [*settings["targets"][:-1], situation.target]}
-    return settings
+def _measured(situation: Situation) -> dict[str, Any]:
+    """The settings of a benchmark: LiteRT, and the target where that tells something of a file."""
+    from tfopt.recipe.target import TARGETS
+
+    target = TARGETS[situation.target_name]
+    tells = target.cost is not None or target.measure is not None
+    return {"targets": ["litert", situation.target]} if tells and target.name != "litert" else {}
 
 
 def _quantize(situation: Situation, points: float, **more: Any) -> dict[str, Any]:
@@ -120,5 +117,5 @@ def _fastest(situation: Situation, points: float) -> Stages:
 GOALS = {
     "safe": Goal("int8 where it is harmless, within half a point of the metric", 0.005, _safe),
     "smallest": Goal("as few bytes as a point of the metric allows", 0.01, _smallest),
-    "fastest": Goal("fewer channels, then int8, within a point of the metric", 0.01, _fastest, removes_channels=True),
+    "fastest": Goal("fewer channels, then int8, within a point of the metric", 0.01, _fastest),
 }

@@ -58,7 +58,7 @@ def more_stages(stages: Stages, trainable: bool) -> Iterator[str]:
     there = {kind for kind, _, _ in stages}
     yield "More, each a line above `quantize` (`tfopt stages` lists all, `tfopt stages quantize` the settings of one):"
     if not trainable:
-        yield "those that train need labels of your own in the data"
+        yield "Those that train need labels of your own in the data."
     for kind, settings, remark in (
         ("train", TRAIN, "train the model, or train it on"),
         ("prune_channels", CHANNELS, "remove channels: smaller and faster"),

@@ -73,7 +73,8 @@ def seen(found: Findings) -> Iterator[str]:
 def _ends(found: Findings) -> Iterator[str]:
     """The inputs and outputs of the model, a line each."""
     for one in found.facts.inputs:
-        yield f"in   {one.name} {_shape(one)}{''.join(f'; {step}' for step in one.prepared)}"
+        name = "input" if one.name.startswith("keras_tensor") else one.name  # which Keras numbers anew in each process
+        yield f"in   {name} {_shape(one)}{''.join(f'; {step}' for step in one.prepared)}"
     known = {one.name: one for one in found.facts.outputs}
     for task in found.tasks:
         output = known.get(task.output)

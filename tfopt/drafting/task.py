@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from tfopt.drafting.model_facts import OutputFacts
+from tfopt.errors import DataError
 
 Targets = Literal["ids", "one-hot", "multi-hot", "binary", "values"]
 _LOGITS = {"from_logits": True}
@@ -60,9 +62,14 @@ def task_of(output: OutputFacts, y: np.ndarray | None, scores: np.ndarray | None
         output: What the model tells of it.
         y: Its targets `(samples, ...)`; None where there are none.
         scores: What the model gives for some samples, `(samples, ...)`, to know an activation that is not known.
+
+    Raises:
+        DataError: The targets are neither classes of the output nor as many values as it gives.
     """
     activation = output.activation or _activation(scores)
     targets = _kind(output, y) if y is not None else _expected(output, activation)
+    if y is not None and targets == "values":
+        _check_values(output, y)
     guessed = y is None and output.loss is None and activation == "linear"
     classes = 0 if targets == "values" else max(output.width, 2)
     loss = None if _takes(output.loss, targets) else _loss(targets, activation)
@@ -98,6 +105,17 @@ def _kind(output: OutputFacts, y: np.ndarray) -> Targets:
     if y.shape[-1:] != (output.width,) or not np.isin(y, (0, 1)).all():
         return "values"
     return "multi-hot" if multi_hot(y) else "one-hot"
+
+
+def _check_values(output: OutputFacts, y: np.ndarray) -> None:
+    if math.prod(y.shape[1:]) == math.prod(size or 1 for size in output.shape) or None in output.shape:
+        return
+    span = f"from {y.min():.6g} to {y.max():.6g}"
+    raise DataError(
+        f"the targets are neither classes of the output {output.name!r}, which gives {output.shape}, nor so many "
+        f"values. Give those that the model was trained on. Received: {y.shape} {y.dtype}, {span}.",
+        ("data",),
+    )
 
 
 def _expected(output: OutputFacts, activation: str) -> Targets:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfopt.durable_files import write
 from tfopt.errors import ModelError
 from tfopt.keras_private import compiled_settings
 from tfopt.models import compilation, stored_model
@@ -15,6 +16,7 @@ from tfopt.models.backend import keras_on_tensorflow
 from tfopt.models.keras2 import migration
 from tfopt.models.keras2.migration import OutputCheck
 from tfopt.models.loaded_model import LoadedModel
+from tfopt.models.serialization import keras_file
 from tfopt.models.stored_model import StoredLayer
 from tfopt.user_code import describe
 
@@ -155,13 +157,17 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None = None, trust: boo
 
 
 def save(model: Any, path: Path) -> None:
-    """Writes a `.keras` file, compiled as the model is, with a fresh optimizer of the same settings."""
+    """Writes a `.keras` file, compiled as the model is, with a fresh optimizer of the same settings.
+
+    Raises:
+        OSError: It cannot be written; an older one is as it was.
+    """
     own = getattr(model, "optimizer", None)
     try:
         if own is not None:
             model.optimizer = type(own).from_config(own.get_config())
             model.optimizer.build(model.trainable_variables)  # Keras warns of a file whose optimizer has no variables
-        model.save(path)
+        write(path, keras_file(model))
     finally:
         if own is not None:
             model.optimizer = own

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 
-from tfopt.subprocesses import free_ports, killed_at_exit, killing_signal, tied_to_this_process
+from tfopt.subprocesses import (
+    ended_at_exit,
+    environment_of_child,
+    free_ports,
+    killing_signal,
+    tied_to_this_process,
+)
 
 POLL_SECONDS = 0.1
 TAIL = 20
@@ -55,13 +60,13 @@ def _once(command: Sequence[str], count: int) -> tuple[int, int, str]:
         workers = [
             subprocess.Popen(
                 tied_to_this_process(command),
-                env={**os.environ, "TF_CONFIG": _config(addresses, index)},
+                env={**environment_of_child(), "TF_CONFIG": _config(addresses, index)},
                 stdout=None if index == 0 else logs[index],
                 stderr=None if index == 0 else logs[index],
             )
             for index in range(count)
         ]
-        stack.enter_context(killed_at_exit(workers))
+        stack.enter_context(ended_at_exit(workers))
         while True:
             codes = [worker.poll() for worker in workers]
             failed = [index for index, code in enumerate(codes) if code]

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfopt.durable_files import storage_errors
 from tfopt.errors import InputError, TfoptError
 from tfopt.metrics import METRICS, Metric, find_all
 from tfopt.models.backend import keras_on_tensorflow
 from tfopt.models.read_models import ReadModels
 from tfopt.pipeline.early_checks import check_settings, is_own
-from tfopt.recipe.artifact import SOURCE, WORKERS, Artifact, Workspace, content_key, storage_errors
+from tfopt.recipe.artifact import SOURCE, WORKERS, Artifact, Workspace, content_key
 from tfopt.recipe.details.detail import Details
 from tfopt.recipe.details.verification import CarriedOver
 from tfopt.recipe.progress import Progress
@@ -155,9 +156,10 @@ class Plan:
 
         try:
             keras_on_tensorflow()  # before another room imports it
+            from tfopt.keras_private import names_from_start
             from tfopt.models.seeding import deterministic
 
-            with deterministic(self.recipe.seed):
+            with deterministic(self.recipe.seed), names_from_start():  # the same bytes in a process of many models
                 loaded = loading.load_source(self.model_source, self.trust, OutputCheck(samples=one_sample))
             self.reads.admit(loaded.model)
             return loaded
@@ -283,7 +285,9 @@ class Plan:
 
     def train_along(self, step: Step, key: str, artifacts: Mapping[str, Artifact]) -> None:
         """Runs a training stage as a worker that does not lead; its result is thrown away."""
-        context = self.context(step.name, key, self.own_workspace.begin(step.name, key), artifacts)
+        context = self.context(
+            step.name, key, self.own_workspace.begin(step.name, key, step.stage.goes_on_from), artifacts
+        )
         self.reads.forget()
         silent = replace(context, progress=Progress())
         step.stage.run([artifacts[name] for name in step.parents], silent)
@@ -299,7 +303,8 @@ class Plan:
     def stage(self, step: Step, key: str, artifacts: Mapping[str, Artifact]) -> Artifact:
         """Runs one stage in its partial folder and commits what it returns."""
         start = time.monotonic()
-        context = self.context(step.name, key, self.workspace.begin(step.name, key), artifacts)
+        folder = self.workspace.begin(step.name, key, step.stage.goes_on_from)
+        context = self.context(step.name, key, folder, artifacts)
         if step.stage.trains or step.stage.shared:  # which takes all the memory there is
             self.reads.forget()
         result = step.stage.run([artifacts[name] for name in step.parents], context)

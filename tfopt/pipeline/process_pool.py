@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
-from tfopt.subprocesses import killed_at_exit, killing_signal, tied_to_this_process
+from tfopt.subprocesses import ended_at_exit, environment_of_child, killing_signal, tied_to_this_process
 
 POLL_SECONDS = 0.1
 RESTARTS = 3
@@ -48,7 +47,7 @@ class ProcessPool:
         """
         processes = [self._start(index) for index in range(self._count)]
         left = [self._restarts] * self._count
-        with killed_at_exit(processes):
+        with ended_at_exit(processes):
             while any(process.poll() is None for process in processes) or any(p.returncode for p in processes):
                 for index, process in enumerate(processes):
                     code = process.poll()
@@ -67,7 +66,7 @@ class ProcessPool:
     def _start(self, index: int) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             tied_to_this_process(self._command),
-            env={**os.environ, **self._environments[index]},
+            env={**environment_of_child(), **self._environments[index]},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

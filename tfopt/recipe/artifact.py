@@ -11,16 +11,18 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from tfopt.durable_files import leftovers, remove, rename, sha256_of, storage_errors, sync_tree, write
 from tfopt.errors import InUseError, StorageError
 from tfopt.recipe.details.detail import Details
 from tfopt.recipe.details.device_files import DeviceFiles
 from tfopt.recipe.details.quantization import ConversionWarnings
 from tfopt.recipe.environment import environment
+from tfopt.sealed_json import seal, unseal
 
 Format = Literal["keras", "tflite"]
 RECORD = "artifact.json"
@@ -30,6 +32,7 @@ TRAINED = "trained.keras"  # the Keras model of a `.tflite` of quantization-awar
 PARTIAL = ".partial"
 OLD = ".old"
 BACKUP = ".backup"
+TENSORBOARD = "tensorboard"
 KEY = ".key"
 LOCK = ".lock"
 OWNER = ".owner"
@@ -38,7 +41,9 @@ LOG = "run.log"
 JOURNAL = ".journal"
 PAGE = "report.html"
 CARD = "model_card.md"
-RESERVED = (BASELINE, LOG, "recipe.yaml", "report.json", "report.md", PAGE, CARD)
+RECIPE = "recipe.yaml"
+PROVENANCE = "provenance.json"
+RESERVED = (BASELINE, LOG, RECIPE, PROVENANCE, "report.json", "report.md", PAGE, CARD)
 
 
 def content_key(*parts: Any) -> str:
@@ -135,13 +140,15 @@ class Artifact:
         """Writes `artifact.json` into the folder."""
         record = asdict(self)
         del record["folder"]
-        (self.folder / RECORD).write_text(json.dumps(record, indent=2, default=float) + "\n")
+        write(self.folder / RECORD, seal(record, indent=2) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Artifact | None:
         """The artifact committed in a folder; None where there is none, or where it cannot be read."""
         try:
-            record = json.loads((folder / RECORD).read_text())
+            record = unseal((folder / RECORD).read_bytes())
+            if record is None:
+                return None
             record["skipped"] = tuple(Skipped(**s) for s in record["skipped"])
             record["parents"] = tuple(record["parents"])
             record["scores"] = tuple(record.get("scores", ()))
@@ -184,7 +191,7 @@ class Workspace:
             lock = FileLock(self.root / LOCK)
             lock.acquire(timeout=0)
         except Timeout:
-            holder = owner.read_text().strip() if owner.exists() else "unknown"
+            holder = owner.read_text(errors="replace").strip() if owner.is_file() else "unknown"
             raise InUseError(
                 f"{self.root} is in use by process {holder}. Wait for it, or run with another --out."
             ) from None
@@ -196,14 +203,17 @@ class Workspace:
                 self._sweep()
             yield
         finally:
-            owner.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                owner.unlink(missing_ok=True)
             lock.release()
 
     def _sweep(self) -> None:
         """Removes remains of killed processes that no run resumes from."""
         for folder in (*self.root.glob(f"*{OLD}"), *self.root.glob(f"*/{BACKUP}")):
             if folder.parent.suffix != PARTIAL and folder.is_dir():
-                shutil.rmtree(folder)
+                remove(folder)
+        for file in leftovers(self.root):
+            remove(file)
 
     def remove_if_empty(self) -> None:
         """Removes the folder of a run without results, and its parent if that is empty."""
@@ -224,15 +234,15 @@ class Workspace:
     def begun(self, name: str, key: str) -> bool:
         """Whether a partial folder of that key exists."""
         try:
-            return (self.partial(name) / KEY).read_text() == key
-        except FileNotFoundError:  # another process may be removing it
+            return (self.partial(name) / KEY).read_bytes() == key.encode()
+        except OSError:  # another process may be removing it
             return False
 
     def unfinished(self) -> dict[str, int]:
         """The stages that were begun and are not committed, each with the epochs that its checkpoint has."""
         found = {}
         for key in sorted(self.root.glob(f"*{PARTIAL}/{KEY}")):
-            epochs = (path.name.rpartition("-")[2] for path in key.parent.glob(f"{BACKUP}/epoch-*"))
+            epochs = (path.stem.rpartition("-")[2] for path in key.parent.glob(f"{BACKUP}/epoch-*"))
             found[key.parent.stem] = max((int(number) for number in epochs if number.isdecimal()), default=0)
         return found
 
@@ -240,25 +250,36 @@ class Workspace:
         """The partial folder of a result."""
         return self.root / f"{name}{PARTIAL}"
 
-    def begin(self, name: str, key: str) -> Path:
-        """The folder to work in: the partial one of an earlier try with the same key, else a new one."""
+    def begin(self, name: str, key: str, keep: Sequence[str] = (BACKUP,)) -> Path:
+        """The folder to work in: the partial one of an earlier try with the same key, else a new one.
+
+        Args:
+            name: Name of the result.
+            key: Its content key.
+            keep: Names of what the stage goes on from; everything else that an earlier try has left is removed.
+        """
         folder = self.partial(name)
         with storage_errors(folder):
             if not self.begun(name, key):
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
                 folder.mkdir(parents=True)
-                (folder / KEY).write_text(key)
+                write(folder / KEY, key)
+            for left in folder.iterdir():
+                if left.name != KEY and not any(left.match(pattern) for pattern in keep):
+                    remove(left)
         return folder
 
     def commit(self, artifact: Artifact) -> Artifact:
-        """Makes a finished partial folder the result of its name, in place of any older one."""
-        final = self.root / artifact.name
+        """Makes a finished partial folder the result of its name, in place of any older one, once it is on the disk."""
+        final, old = self.root / artifact.name, self.root / f"{artifact.name}{OLD}"
         with storage_errors(artifact.folder):
-            artifact = replace(artifact, environment=environment(), digest=_sha256(artifact.path))
+            artifact = replace(artifact, environment=environment(), digest=sha256_of(artifact.path))
             artifact.write()
-            if final.exists():
-                os.rename(final, self.root / f"{artifact.name}{OLD}")
-            os.rename(artifact.folder, final)
+            sync_tree(artifact.folder, skip=BACKUP)
+            if os.path.lexists(final):
+                remove(old)
+                rename(final, old)
+            rename(artifact.folder, final)
         self._sweep()
         return replace(artifact, folder=final)
 
@@ -269,24 +290,7 @@ class Workspace:
 
 
 def _has(path: Path, digest: str) -> bool:
-    return path.is_file() and digest == _sha256(path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def storage_errors(path: Path, way: str = "What was finished before is still there.") -> Iterator[None]:
-    """Turns an `OSError` of the block (a full disk, a read-only folder) into a one-line `StorageError`.
-
-    Args:
-        path: The file or folder that the block writes.
-        way: The sentence that helps; that of a run if not given.
-    """
     try:
-        yield
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise StorageError(f"{path} cannot be written: {why}. {way}") from error
+        return path.is_file() and digest == sha256_of(path)
+    except OSError:
+        return False

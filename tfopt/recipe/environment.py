@@ -21,7 +21,12 @@ PACKAGES = (
 
 def environment() -> dict[str, str]:
     """Machine and versions that results depend on."""
-    found = {"python": platform.python_version(), "machine": platform.machine(), **_processor()}
+    return {"python": platform.python_version(), "machine": platform.machine(), **_processor(), **versions()}
+
+
+def versions() -> dict[str, str]:
+    """The versions of the packages that results depend on."""
+    found = {}
     for package in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)

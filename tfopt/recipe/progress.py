@@ -31,6 +31,9 @@ class Progress:
     def step(self, text: str) -> None:
         """A step inside a stage is finished, with its result as text."""
 
+    def note(self, text: str) -> None:
+        """Something to know of the run, not of its result: what an interrupted run left and cannot be used."""
+
     def part(self, done: float) -> None:
         """The fraction `done`, 0-1, of the stage's current work is finished."""
 

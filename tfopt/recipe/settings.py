@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticKnownError, core_schema
 
 from tfopt.errors import Location, RecipeError, did_you_mean
@@ -137,6 +145,14 @@ class Settings(BaseModel):
             raise RecipeError(list(dict.fromkeys(problems))) from None
         finally:
             _inside.reset(token)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_named_values(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Takes a number for the name of a setting as text, which is no setting: names are Python's arguments."""
+        if isinstance(given, Mapping) and not all(isinstance(name, str) for name in given):
+            given = {str(name): value for name, value in given.items()}
+        return handler(given)
 
     @classmethod
     def _problems(cls, error: Any) -> list[tuple[Location, str]]:

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from tfopt.errors import Location, RecipeError, did_you_mean
 from tfopt.models.read_models import ReadModels
-from tfopt.recipe.artifact import Artifact, Format
+from tfopt.recipe.artifact import BACKUP, Artifact, Format
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.runtime import Runtime
 from tfopt.recipe.settings import PROBLEMS, Settings, on_its_own
@@ -89,8 +89,8 @@ class Context:
 
     def save(self, model: Any) -> str:
         """Saves a Keras model into the folder and returns the file's name."""
+        from tfopt.durable_files import storage_errors
         from tfopt.models import files
-        from tfopt.recipe.artifact import storage_errors
 
         with storage_errors(self.folder):
             files.save(model, self.folder / "model.keras")
@@ -146,8 +146,9 @@ class Stage(Settings):
     it, unless `after` names one; any other works on what the stage before it made. One that `trains` is run by every
     worker of a cluster. One that is `shared` lets other processes take part in its work; where it `has_chief`, one of
     them hands the work out and does none. What a stage that `prepares` makes of a fresh model is not compressed yet: of
-    those at the head of a recipe the last gives the baseline, also of a file where one `replaces_outputs`. Lists of
-    stages are in the order of their `rank`, then of their names.
+    those at the head of a recipe the last gives the baseline, also of a file where one `replaces_outputs`. Of what an
+    interrupted run has left in the folder it is given what `goes_on_from` names, with `*` for any letters, and nothing
+    else. Lists of stages are in the order of their `rank`, then of their names.
     """
 
     kind: ClassVar[str]
@@ -160,6 +161,7 @@ class Stage(Settings):
     has_chief: ClassVar[bool] = False
     prepares: ClassVar[bool] = False
     replaces_outputs: ClassVar[bool] = False
+    goes_on_from: ClassVar[tuple[str, ...]] = (BACKUP,)
     rank: ClassVar[int] = 100
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")

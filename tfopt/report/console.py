@@ -105,6 +105,17 @@ def flashing(folder: str, artifacts: Mapping[str, Artifact]) -> list[str]:
     return [f"flash   tfopt export {folder} --out kit"] if made and "arena_bytes" in made[-1].metrics else []
 
 
+class NotesAlone(Progress):
+    """A line for each note, and nothing else."""
+
+    def __init__(self, console: Console):
+        self._console = console
+
+    def note(self, text: str) -> None:
+        """Prints the note."""
+        self._console.print(f"note: {text}", markup=False, highlight=False)
+
+
 class PlainProgress(Progress):
     """Lines for a pipe or a log file."""
 
@@ -153,6 +164,10 @@ class PlainProgress(Progress):
     def step(self, text: str) -> None:
         """Prints the step."""
         self._line(f"  {text}")
+
+    def note(self, text: str) -> None:
+        """Prints the note."""
+        self._line(f"  note: {text}")
 
     def done(self, artifact: Artifact) -> None:
         """Prints the result of the stage."""
@@ -221,6 +236,10 @@ class RichProgress(Progress):
     def step(self, text: str) -> None:
         """Prints the step above the bar."""
         self._console.print(f"  {text}", markup=False, highlight=False, style="dim")
+
+    def note(self, text: str) -> None:
+        """Prints the note above the bar."""
+        self._console.print(f"  note: {text}", markup=False, highlight=False)
 
     def part(self, done: float) -> None:
         """Moves the bar."""

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tfopt.durable_files import write_together
 from tfopt.errors import InputError
 from tfopt.recipe.artifact import BASELINE, CARD, PAGE, SOURCE, Artifact, Workspace
 from tfopt.report.baseline import RATIOS, against, as_fast, baseline_of, change, measured_baseline
@@ -115,8 +116,7 @@ def write(artifacts: dict[str, Artifact], folder: Path) -> None:
     }
     if card := as_model_card(folder.name, artifacts):
         texts[CARD] = card
-    for name, content in texts.items():
-        (folder / name).write_text(content, encoding="utf-8", errors="replace")
+    write_together({folder / name: content for name, content in texts.items()})
 
 
 def collect(folder: Path) -> dict[str, Artifact]:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from tfopt.errors import InputError, StorageError
+from tfopt.durable_files import remove
+from tfopt.errors import NO_PLACE, InputError, StorageError
 from tfopt.keras_private import trial_of
 from tfopt.search.heartbeat import Listener, beating
 from tfopt.search.process_identity import is_alive, runs_here, this_process
@@ -162,6 +163,10 @@ class TrialStore:
                 return True
             except (ValueError, optuna.exceptions.UpdateFinishedTrialError):  # another took it for lost
                 return False
+            except OSError as error:
+                if error.errno in NO_PLACE:  # which no waiting mends
+                    raise
+                time.sleep(1.0)
             except Exception:  # a database that is away for a moment must not cost a training
                 if time.monotonic() > end:
                     raise
@@ -207,8 +212,11 @@ def open_trial_store(
     directions: Sequence[Literal["minimize", "maximize"]],
     distributions: Mapping[str, BaseDistribution],
     lost_after: float,
+    notify: Callable[[str], None] = lambda line: None,
 ) -> TrialStore:
     """The trials of a search in a storage, which is made if it is not there.
+
+    A journal of the run's own that was damaged is left, and the search starts anew; one that was named is not touched.
 
     Args:
         storage: `postgresql://...`, `mysql://...`, `sqlite:///file.db`, or the path of a journal file on a disk that
@@ -218,11 +226,15 @@ def open_trial_store(
         directions: `minimize` or `maximize` for each value of a trial.
         distributions: The varied parameters by name.
         lost_after: Seconds without a heartbeat after which a worker counts as lost.
+        notify: Called with one line on a damaged journal.
 
     Raises:
         InputError: The storage cannot be opened.
+        StorageError: The journal that was named is damaged.
     """
     import optuna
+
+    from tfopt.search.journal import DamagedJournalError
 
     where = storage or str(journal)
 
@@ -232,7 +244,14 @@ def open_trial_store(
         )
         return TrialStore(study, distributions, lost_after)
 
-    return _opened(where, begun)
+    try:
+        return _opened(where, begun)
+    except DamagedJournalError:
+        if storage is not None:
+            raise
+        notify(f"the journal {journal.name} is damaged: the search starts anew.")
+        remove(journal)
+        return _opened(where, begun)
 
 
 def check_storage(storage: str | None) -> None:
@@ -249,12 +268,14 @@ def check_storage(storage: str | None) -> None:
 
 def _opened(where: str, make: Callable[[], T]) -> T:
     """The result of `make`, tried again for a while, as another process may be making the storage's tables."""
+    from tfopt.search.journal import DamagedJournalError
+
     tried = 0
     while True:
         tried += 1
         try:
             return make()
-        except InputError:
+        except (InputError, DamagedJournalError):
             raise
         except OSError as error:
             raise StorageError(f"{where} cannot be written: {error.strerror or error}.") from error
@@ -303,11 +324,12 @@ def silenced_optuna() -> Iterator[None]:
 def _storage(where: str) -> Any:
     """Optuna's storage: a journal file, or a database by its URL."""
     import optuna
-    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+    from tfopt.search.journal import Journal
 
     if "://" not in where:
         _check_folder(where)
-        return optuna.storages.JournalStorage(JournalFileBackend(where, JournalFileSymlinkLock(where, STALE_SECONDS)))
+        return optuna.storages.JournalStorage(Journal(Path(where), STALE_SECONDS))
     scheme, _, rest = where.partition("://")
     if scheme in ("postgresql", "postgres"):  # the driver that tfopt[postgresql] brings
         where = f"postgresql+psycopg://{rest}"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from tfopt.errors import ConversionError, ModelError
-from tfopt.recipe.artifact import BACKUP, Artifact, Skipped
+from tfopt.recipe.artifact import BACKUP, Artifact, Skipped, content_key
 from tfopt.recipe.details.training import ChannelRemoval, TrainingHistory
 from tfopt.recipe.details.weights import WeightsByLayer
 from tfopt.recipe.export import Export
@@ -35,6 +35,7 @@ class PruneChannels(TrainingStage):
 
     kind: ClassVar[str] = "prune_channels"
     rank: ClassVar[int] = 5
+    goes_on_from: ClassVar[tuple[str, ...]] = ("round-*",)
     version: ClassVar[int] = 4
 
     keep: float = Field(gt=0)
@@ -63,7 +64,9 @@ class PruneChannels(TrainingStage):
     samples: int = Field(500, ge=1)
     """Training samples for scores on data, calibration, compensation, and the statistics of BatchNorms."""
     compensate: bool = False
-    """Let the layers that read removed channels make up for them, by least squares on `samples`, before training."""
+    """Let the layers that read removed channels make up for them, by least squares on `samples`, before training. It
+    counts where little training follows: LeNet-5 with half of its channels has an accuracy of .983 on MNIST instead of
+    .756 before any, and of .987 instead of .986 after two epochs."""
     only: Patterns = ()
     """Layer patterns (path, name or class); empty means every layer. What is tied to a chosen layer goes with it."""
     skip: Patterns = ()
@@ -153,6 +156,7 @@ class PruneChannels(TrainingStage):
             reestimate(model, x)
             folder = context.folder / f"round-{number + 1}"
             settings = replace(self.training(context), epochs=epochs)
+            settings = replace(settings, key=settings.key and content_key(settings.key, number))
             logs = self.fit(model, inputs, context, settings=settings, folder=folder)
             history = {name: [*history.get(name, []), *values] for name, values in logs.items()}
         if not removed:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from tfopt.durable_files import remove, storage_errors
 from tfopt.errors import ConversionError, InputError, ModelError, RecipeError, did_you_mean
-from tfopt.recipe.artifact import JOURNAL, Artifact, Format, Skipped, content_key, storage_errors
+from tfopt.recipe.artifact import JOURNAL, Artifact, Format, Skipped, content_key
 from tfopt.recipe.decode import DecodeSetting
 from tfopt.recipe.details.search import FailedCandidate, SearchObjective, SearchOutcome, TriedCandidate
 from tfopt.recipe.export import Export, Rule
-from tfopt.recipe.settings import PROBLEMS, Patterns, either, on_its_own
+from tfopt.recipe.modes import ROUNDINGS
+from tfopt.recipe.settings import PROBLEMS, OneOf, Patterns, either, on_its_own
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
 from tfopt.recipe.target import TARGETS, measured_on
 from tfopt.recipe.target_choice import NO_OPTIONS, Options, TargetName, options_with_name
@@ -27,7 +29,7 @@ from tfopt.stages.prune_channels import PruneChannels
 from tfopt.stages.quantize import Quantize
 from tfopt.stages.scoring import check_drop, check_gate, gated, metrics_of
 from tfopt.stages.search_budget import OF_ANY_FILE, SearchBudget, SizeName, size_names
-from tfopt.stages.search_candidates import CandidateBuilder, shared_training_settings
+from tfopt.stages.search_candidates import CANDIDATES, FRONT, CandidateBuilder, shared_training_settings
 from tfopt.stages.subpipeline import told_of
 from tfopt.stages.usage_record import usage_detail
 
@@ -57,7 +59,8 @@ class Search(Stage):
 
     kind: ClassVar[str] = "search"
     rank: ClassVar[int] = 8
-    version: ClassVar[int] = 4
+    goes_on_from: ClassVar[tuple[str, ...]] = (CANDIDATES,)
+    version: ClassVar[int] = 5
     gives: ClassVar[Format] = "tflite"
     shared: ClassVar[bool] = True
 
@@ -98,6 +101,9 @@ class Search(Stage):
     """The least and the largest share of channels that stay; false removes none."""
     training: dict[str, Any] = Field({}, examples=[{"batch_size": 128, "optimizer": "adam"}])
     """How candidates are trained, as in `train`: batch_size, optimizer, l1, l2, class_weight, distill and so on."""
+    rounding: Annotated[str, OneOf(ROUNDINGS)] | None = None
+    """How the integers of kernels are chosen, as in `quantize`, which candidates share. If not given, descent for those
+    with layers of 4 bits, where it pays for its second or so, and nearest for the others."""
     only: Patterns = ()
     """Layer patterns (path, name or class) of the layers to prune and to give bits; empty means every one."""
     skip: Patterns = ()
@@ -281,10 +287,9 @@ class Search(Stage):
         told = {number: told_of(file) for number, file in files.items()}
         context.told.extend(sentence for one in told.values() for sentence in one.warnings)
         with storage_errors(context.folder):
-            (context.folder / "front").mkdir(exist_ok=True)
+            (context.folder / FRONT).mkdir(exist_ok=True)
             for number, file in files.items():
-                file.rename(context.folder / "front" / f"{number}.tflite")
-            shutil.rmtree(builder.folder)
+                shutil.copyfile(file, context.folder / FRONT / f"{number}.tflite")
         trials = record.trials()
         outcome = SearchOutcome(
             metric=builder.metric.name,
@@ -301,13 +306,13 @@ class Search(Stage):
             lost=sum(t.state == "lost" for t in trials),
             dropped=sum(t.job.dropped for t in trials if t.state != "dropped"),
         )
-        file = context.folder / "front" / f"{chosen.number}.tflite"
+        file = context.folder / FRONT / f"{chosen.number}.tflite"
         scores = rows[best.index(chosen)].test
         failure = _failure(chosen, objective, builder.metric.name)
-        return context.artifact(
+        artifact = context.artifact(
             self,
             inputs,
-            f"front/{file.name}",
+            f"{FRONT}/{file.name}",
             metrics={**scores, **sizes(file), **chosen.cost.device},
             scores=tuple(scores),
             skipped=(*(Skipped(*one) for one in builder.profile.skipped), *told[chosen.number].skipped),
@@ -319,6 +324,9 @@ class Search(Stage):
             ],
             failed=None if chosen.meets(objective) else f"{context.name}: {failure}",
         )
+        with storage_errors(context.folder):
+            remove(builder.folder)
+        return artifact
 
     def share(self, inputs: Sequence[Artifact], context: Context) -> None:
         """Works on candidates until the search is over."""
@@ -334,7 +342,9 @@ class Search(Stage):
         model, objective = context.load(inputs[0]), self.objective()
         profile = self._profile(model, context, self.samples)
         metric = gated(self.metric, metrics_of(model, context))
-        builder = CandidateBuilder(inputs[0], context, profile, metric, self.training, self.samples, self.export())
+        builder = CandidateBuilder(
+            inputs[0], context, profile, metric, self.training, self.samples, self.export(), self.rounding
+        )
         seeds = profile.seeds(context.data.validation.choose(RANKED_SAMPLES, context.seed), metric, objective)
         space = profile.space
         runtime = context.devices.runtime if context.devices else None
@@ -345,6 +355,7 @@ class Search(Stage):
             ["minimize"] * 3,
             space.distributions(),
             runtime.lost_after if runtime else 120.0,
+            context.progress.note,
         )
         worker = Worker(
             record,

@@ -11,13 +11,14 @@ from tfopt.metrics import score_split
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.search import FrontFile
 from tfopt.recipe.export import Export
+from tfopt.recipe.modes import closed_form
 from tfopt.recipe.stage import Context, Stage
 from tfopt.stages.cluster import Cluster
 from tfopt.stages.prune import Prune
 from tfopt.stages.prune_channels import PruneChannels
 from tfopt.stages.quantize import Quantize
 from tfopt.stages.scoring import metrics_of
-from tfopt.stages.subpipeline import run_stages
+from tfopt.stages.subpipeline import is_made, run_stages
 from tfopt.stages.training_stage import TrainingStage
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from tfopt.search.model_profile import ModelProfile
     from tfopt.search.pareto import Objective, Point
     from tfopt.search.space import Candidate
+
+# The folders, in that of the stage, of the files of all candidates and of those of the Pareto front.
+CANDIDATES, FRONT = "candidates", "front"
 
 
 def shared_training_settings() -> list[str]:
@@ -44,6 +48,7 @@ class CandidateBuilder:
         training: Training settings of all candidates.
         samples: Number of training samples for calibration.
         export: Settings of the files.
+        rounding: How integers are chosen; None for the best of the quick ways where a layer has 4 bits.
     """
 
     def __init__(
@@ -55,13 +60,14 @@ class CandidateBuilder:
         training: Mapping[str, Any],
         samples: int,
         export: Export,
+        rounding: str | None = None,
     ):
         from tfopt.models import signature
 
         self.profile, self.metric = profile, metric
-        self.folder = context.folder / "candidates"
+        self.folder = context.folder / CANDIDATES
         self._source, self._context, self._samples = source, context, samples
-        self._export = export
+        self._export, self._rounding = export, rounding
         self._training = dict(training)
         if distill := training.get("distill"):  # the model that the search starts from teaches in every stage
             self._training["distill"] = {"teacher": source.name, **dict(distill)}
@@ -94,9 +100,10 @@ class CandidateBuilder:
         ]
         # A pattern for one layer may match others, which a later rule puts right.
         precisions = [{"layers": path, "to": f"int{width}"} for path, width in bits.items()]
-        needed = precisions if 4 in bits.values() else []
+        four = 4 in bits.values()
         settings = {name: getattr(self._export, name) for name in self._export.model_fields_set}
-        found.append(Quantize(**{**settings, "samples": self._samples, "rules": needed}))
+        settings["rounding"] = self._rounding or (closed_form() if four else "nearest")
+        found.append(Quantize(**{**settings, "samples": self._samples, "rules": precisions if four else []}))
         return found
 
     def make(self, candidate: Candidate, epochs: int, number: int) -> tuple[float, float, Cost]:
@@ -123,13 +130,8 @@ class CandidateBuilder:
         return sample_shapes(self._context.data.test.few(1).x, file)
 
     def find(self, number: int) -> bool:
-        """Whether the file of a trial is on this machine, also in a front that was not committed."""
-        file = self.folder / f"{number}.tflite"
-        gathered = self._context.folder / "front" / file.name
-        if not file.exists() and gathered.exists():
-            self.folder.mkdir(exist_ok=True)
-            gathered.rename(file)
-        return file.exists()
+        """Whether the file of a trial is on this machine, as it was made."""
+        return is_made(self.folder / f"{number}.tflite")
 
     def made_again(self, point: Point) -> Point:
         """A point remade and remeasured on this machine, if its file is on another."""
@@ -150,7 +152,7 @@ class CandidateBuilder:
         stages = self.stages(point.candidate, point.epochs)
         return FrontFile(
             number=point.number,
-            file=f"front/{point.number}.tflite",
+            file=f"{FRONT}/{point.number}.tflite",
             epochs=self.trained(point.candidate, point.epochs),
             score=point.score,
             drop=point.drop,

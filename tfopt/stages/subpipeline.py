@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tfopt.durable_files import remove, rename, sha256_of, sync, write
 from tfopt.recipe.artifact import Artifact, Skipped
 from tfopt.recipe.details.detail import Detail, Details
 from tfopt.recipe.details.quantization import Audit, ConversionNotes
 from tfopt.recipe.details.weights import QuantizationErrors, WeightsByLayer
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.stage import Context, Stage
+from tfopt.sealed_json import seal, unseal
 
 # What is told of a file that is made within a stage as of one that the stage `quantize` makes.
 OF_FILE: tuple[type[Detail], ...] = (ConversionNotes, Audit, WeightsByLayer, QuantizationErrors)
@@ -39,7 +39,7 @@ def run_stages(stages: Sequence[Stage], source: Artifact, context: Context, fold
     artifact = source
     artifacts = {**context.artifacts, source.name: source}
     told: list[str] = []
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(folder)
     for index, stage in enumerate(stages):
         own = folder / f"{index}-{stage.kind}"
         own.mkdir(parents=True)
@@ -51,14 +51,14 @@ def run_stages(stages: Sequence[Stage], source: Artifact, context: Context, fold
         artifacts[artifact.name] = artifact
     if not stages:
         return source
-    _beside(file).unlink(missing_ok=True)
     record: dict[str, Any] = {"warnings": list(dict.fromkeys(told)), "details": {}, "skipped": []}
     if artifact.format == "tflite":
         record |= {"details": artifact.details, "skipped": [asdict(one) for one in artifact.skipped]}
-    if any(record.values()):
-        _beside(file).write_text(json.dumps(record))
-    artifact.path.rename(file)
-    shutil.rmtree(folder)
+    remove(file)
+    write(_beside(file), seal({**record, "name": file.name, "digest": sha256_of(artifact.path)}))
+    sync(artifact.path)
+    rename(artifact.path, file)
+    remove(folder)
     return replace(artifact, folder=file.parent, file=file.name)
 
 
@@ -83,12 +83,33 @@ class Told:
 
 def told_of(file: Path) -> Told:
     """What the stages that made a file told of it; nothing where that was not recorded."""
-    beside = _beside(file)
-    if not beside.is_file():
+    record = _record(file)
+    if record is None:
         return Told()
-    record = json.loads(beside.read_text())
     skipped = tuple(Skipped(**one) for one in record["skipped"])
     return Told(tuple(record["warnings"]), Details.gather(record["details"]), skipped)
+
+
+def is_made(file: Path) -> bool:
+    """Whether a file is there as `run_stages` made it: neither cut short nor changed since, nor that of another."""
+    record = _record(file)
+    try:
+        return record is not None and (record["name"], record["digest"]) == (file.name, sha256_of(file))
+    except OSError:
+        return False
+
+
+def remove_made(file: Path) -> None:
+    """Removes a file that `run_stages` made, and what they told of it."""
+    remove(file)
+    remove(_beside(file))
+
+
+def _record(file: Path) -> dict[str, Any] | None:
+    try:
+        return unseal(_beside(file).read_bytes())
+    except OSError:
+        return None
 
 
 def _beside(file: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from tfopt.errors import InputError, ModelError, TfoptWarning
-from tfopt.recipe.artifact import Artifact, Skipped
+from tfopt.recipe.artifact import BACKUP, TENSORBOARD, Artifact, Skipped
 from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.details.weights import WeightsByLayer
 from tfopt.recipe.settings import Patterns, Settings
@@ -102,6 +102,7 @@ class TrainingStage(Stage):
     """The settings of a stage that trains."""
 
     trains: ClassVar[bool] = True
+    goes_on_from: ClassVar[tuple[str, ...]] = (BACKUP, TENSORBOARD)
 
     epochs: int = Field(ge=1)
     """Passes over the training data."""
@@ -214,6 +215,7 @@ class TrainingStage(Stage):
             freeze=self.freeze,
             rates=self.rates,
             seed=context.seed,
+            key=None if context.tried else context.key,
         )
 
     def step_samples(self, context: Context) -> int:
@@ -328,4 +330,4 @@ class TrainingStage(Stage):
         """A listener that passes the progress of the training on to the run's."""
         from tfopt.training.fit_callbacks import Listener
 
-        return Listener(context.progress.epoch, context.progress.batch)
+        return Listener(context.progress.epoch, context.progress.batch, context.progress.note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,9 @@ from tfopt.recipe.recipe import free_name
 from tfopt.recipe.settings import PROBLEMS
 from tfopt.recipe.stage import Context, Need, Outlook, Stage, read_stages
 from tfopt.search.tuning.ranges import ValueRange, set_value
+from tfopt.search.tuning.roles import PROJECT
 from tfopt.stages.scoring import check_gate, gated, metrics_of, test_metrics
-from tfopt.stages.subpipeline import run_stages, told_of
+from tfopt.stages.subpipeline import is_made, remove_made, run_stages, told_of
 from tfopt.stages.training_stage import TrainingStage
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Tune(Stage):
 
     kind: ClassVar[str] = "tune"
     rank: ClassVar[int] = 3
+    goes_on_from: ClassVar[tuple[str, ...]] = (PROJECT,)
     prepares: ClassVar[bool] = True
     version: ClassVar[int] = 2
     shared: ClassVar[bool] = True
@@ -237,11 +240,12 @@ class Tune(Stage):
             lost_after,
             arguments,
             context.progress.step,
+            context.progress.note,
         )
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Tunes, and commits the model of the best trial."""
-        from tfopt.recipe.artifact import storage_errors
+        from tfopt.durable_files import storage_errors
 
         tuning, metric = self._begin(inputs, context)
         outcomes = tuning.search()
@@ -251,19 +255,20 @@ class Tune(Stage):
             raise TfoptError(f"no trial came to a score: {reasons[-1] if reasons else 'none was run'}")
         best = sorted(done, key=lambda one: (metric.drop(one.score or 0.0, 0.0), -int(one.number)))[-1]
         own = tuning.trial(best).folder / MODEL
-        if not own.exists():
+        if not is_made(own):
             context.progress.step(f"trial {best.number} is run again: its model is not on this machine")
             self._train(inputs, context, tuning.trial(best))
         context.told.extend(told_of(own).warnings)
         with storage_errors(context.folder):
-            own.rename(context.folder / MODEL)
-            for folder in (context.folder / "tuner").glob("trial_*"):
-                (folder / MODEL).unlink(missing_ok=True)
+            shutil.copyfile(own, context.folder / MODEL)
         artifact = context.artifact(self, inputs, MODEL)
         metrics = test_metrics(context.load(artifact), context)
         stages = self._of_trial(best.values, best.epochs)
         written = [{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages]
         details = [TuningOutcome(metric.name, best.number, tuple(outcomes), written)]
+        with storage_errors(context.folder):
+            for folder in (context.folder / PROJECT).glob("trial_*"):
+                remove_made(folder / MODEL)
         return context.artifact(self, inputs, MODEL, metrics=metrics, scores=tuple(metrics), details=details)
 
     def share(self, inputs: Sequence[Artifact], context: Context) -> None:

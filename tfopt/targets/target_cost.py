@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tfopt.durable_files import storage_errors
 from tfopt.errors import InputError
-from tfopt.recipe.artifact import storage_errors
 from tfopt.recipe.details.decoding import DecodedKernels
 from tfopt.recipe.details.device_files import DeviceFile, LayerCost
 from tfopt.recipe.device_cost import DeviceCost, OperatorCost

@@ -24,10 +24,12 @@ class Listener:
     Args:
         epoch: Called with epochs done, epochs in all, and the epoch's logs.
         batch: Called with the running epoch (from 0), epochs in all, and the fraction of it that is done, 0-1.
+        note: Called with one line on a checkpoint that is not used.
     """
 
     epoch: Callable[[int, int, Mapping[str, float]], None] = lambda *_: None
     batch: Callable[[int, int, float], None] = lambda *_: None
+    note: Callable[[str], None] = lambda *_: None
 
 
 class Reseed(keras.callbacks.Callback):

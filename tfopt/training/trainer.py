@@ -23,7 +23,8 @@ from tfopt.models.clone import in_precision
 from tfopt.models.seeding import deterministic
 from tfopt.optimizers import build_optimizer
 from tfopt.optimizers.closure import needs_closure
-from tfopt.recipe.artifact import BACKUP
+from tfopt.recipe.artifact import BACKUP, TENSORBOARD, content_key
+from tfopt.recipe.environment import versions
 from tfopt.training import regularizers
 from tfopt.training.checkpoint import EarlyStopping, EpochBackup, State
 from tfopt.training.closure_step import ClosureStep
@@ -73,7 +74,9 @@ def fit(
     with training_setup(model, settings, steps) as trained:
         early = _early_stopping(settings.early_stopping, scores) if settings.early_stopping else None
         extra = [*callbacks, *([early] if early else [])]
-        backup = EpochBackup(settings.devices.leaders(folder) / BACKUP, state, extra, settings.devices.leads)
+        listener, backups = listener or Listener(), settings.devices.leaders(folder) / BACKUP
+        writes, key = settings.devices.leads and settings.key is not None, content_key(settings.key, versions())
+        backup = EpochBackup(backups, state, extra, writes, key, listener.note)
         with settings.devices.scope():
             backup.restore_model(trained)
         called = [
@@ -81,7 +84,7 @@ def fit(
             *extra,
             *_logs(settings, folder),
             backup,
-            _Telling(listener or Listener()),
+            _Telling(listener),
         ]
         reading = Reading(settings.batch_size, settings.seed, state.epoch, settings.epochs, data.augment)
         batches = unscored_filled(model, data.train.training(reading))
@@ -321,7 +324,7 @@ def _logs(settings: FitSettings, folder: Path) -> list[keras.callbacks.Callback]
     runtime = settings.devices.runtime
     if not runtime.tensorboard or not settings.devices.leads:
         return []
-    return [keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False, profile_batch=runtime.profile or 0)]
+    return [keras.callbacks.TensorBoard(folder / TENSORBOARD, write_graph=False, profile_batch=runtime.profile or 0)]
 
 
 def _early_stopping(arguments: Mapping[str, Any], scores: Sequence[Metric]) -> EarlyStopping:

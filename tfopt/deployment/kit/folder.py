@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tfopt.deployment.kit.contents import RECORD, SUMS
+from tfopt.durable_files import rename, storage_errors, sync_tree
 from tfopt.errors import InputError, StorageError
-from tfopt.recipe.artifact import storage_errors
 
 _WAY = "Name another folder."
 
@@ -54,13 +54,14 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
             for path, content in files.items():
                 made.joinpath(path).parent.mkdir(parents=True, exist_ok=True)
                 made.joinpath(path).write_bytes(content)
+            sync_tree(made)
             if folder.exists():
-                os.rename(folder, old)
+                rename(folder, old)
             try:
-                os.rename(made, folder)
+                rename(made, folder)
             except BaseException:
                 if old.exists():
-                    os.rename(old, folder)
+                    rename(old, folder)
                 raise
             shutil.rmtree(old, ignore_errors=True)
 

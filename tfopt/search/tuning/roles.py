@@ -6,6 +6,9 @@ import os
 
 from tfopt.errors import InputError
 
+# The folder, in that of a stage, with the trials and the state of its tuner.
+PROJECT = "tuner"
+
 
 def role_here() -> str | None:
     """The role of this process where keras-tuner distributes trials: `chief`, `worker`, or None where it is alone.

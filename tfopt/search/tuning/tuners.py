@@ -10,8 +10,6 @@ References:
 from __future__ import annotations
 
 import inspect
-import json
-import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -19,16 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tfopt.durable_files import remove
 from tfopt.errors import MACHINE_FAULTS, InputError, TfoptError
 from tfopt.keras_private import oracle_file, run_one_trial, save_trials_with, tuner_file
 from tfopt.recipe.details.search import TuningTrial
 from tfopt.search.tuning.chief import POLL_SECONDS, Rendezvous
-from tfopt.search.tuning.roles import role_here
+from tfopt.search.tuning.roles import PROJECT, role_here
+from tfopt.search.tuning.state import is_whole, put, states, tries
 from tfopt.user_code import describe
 
 NAMES = ("random", "hyperband", "bayesian", "grid")
 OBJECTIVE = "score"
-PROJECT = "tuner"
 # Times that a trial may end its process before it counts as failed.
 ATTEMPTS = 2
 _BEGUN = "begun"
@@ -68,6 +67,7 @@ class Tuning:
         lost_after: Seconds without a heartbeat after which a worker counts as lost.
         arguments: Further arguments of the tuner's constructor, by name.
         notify: Called with one line on each finished trial.
+        note: Called with one line where the state of an interrupted search is damaged, and it starts anew.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class Tuning:
         lost_after: float = 120.0,
         arguments: Mapping[str, Any] | None = None,
         notify: Callable[[str], None] = lambda line: None,
+        note: Callable[[str], None] = lambda line: None,
     ):
         self._run, self._notify = run, notify
         self._rendezvous = Rendezvous(folder / PROJECT, lost_after, notify)
@@ -99,11 +100,33 @@ class Tuning:
             "directory": str(folder),
             "project_name": PROJECT,
         }
-        self._tuner = self._made(tuner, offered, arguments or {})
-        if role_here() != "worker":
+        if role_here() == "worker":
+            self._tuner = self._made(tuner, offered, arguments or {})
+        else:
+            self._tuner = self._resumed(tuner, offered, arguments or {}, folder / PROJECT, note)
             oracle = self._tuner.oracle
-            oracle.save = lambda: _put(oracle.get_state(), oracle_file(oracle))
-            save_trials_with(oracle, _put)
+            oracle.save = lambda: put(oracle.get_state(), oracle_file(oracle))
+            save_trials_with(oracle, put)
+
+    def _resumed(
+        self,
+        tuner: Any,
+        offered: Mapping[str, Any],
+        arguments: Mapping[str, Any],
+        folder: Path,
+        note: Callable[[str], None],
+    ) -> Any:
+        """The tuner with the state of an interrupted search, or at its beginning where that is damaged."""
+        left = states(folder)
+        if all(map(is_whole, left)):
+            try:
+                return self._made(tuner, offered, arguments)
+            except TfoptError:
+                if not left:
+                    raise
+        note("the state of the interrupted search is damaged: the search starts anew.")
+        remove(folder)
+        return self._made(tuner, offered, arguments)
 
     def _made(self, tuner: Any, offered: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
         """The tuner, made with those of the offered arguments that it takes, and with the user's own."""
@@ -137,7 +160,7 @@ class Tuning:
             def save(self) -> None:
                 if role_here() != "worker":
                     self.oracle.save()
-                _put(self.get_state(), tuner_file(self))
+                put(self.get_state(), tuner_file(self))
 
             def pre_create_trial(self) -> None:
                 tuning._rendezvous.find_chief()
@@ -155,7 +178,7 @@ class Tuning:
         from keras_tuner.errors import FailedTrialError, FatalError
 
         begun = folder / _BEGUN
-        count = int(begun.read_text()) if begun.exists() else 0
+        count = tries(begun)
         if count >= ATTEMPTS:
             raise FailedTrialError(f"it ended its process {count} times")
         begun.write_text(str(count + 1))
@@ -257,13 +280,6 @@ def _accepted(made: Any) -> set[str] | None:
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return names
     return names if isinstance(made, type) else None
-
-
-def _put(state: Any, file: str) -> None:
-    """Writes a state as JSON, by a rename: a file cut short by a kill would end the search for good."""
-    half = Path(f"{file}.{os.getpid()}")
-    half.write_text(json.dumps(state))
-    os.replace(half, file)
 
 
 def _last(message: str | None) -> str:
