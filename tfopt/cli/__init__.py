@@ -26,7 +26,7 @@ from tfopt.cli import (
 )
 from tfopt.cli.choices import Command, typing_mistake
 from tfopt.cli.interruption import BY_SIGNAL, interrupting_signals, report_interruption
-from tfopt.cli.screen import relative_path
+from tfopt.cli.screen import printable, relative_path
 from tfopt.cli.streams import lasting_streams
 
 app = typer.Typer(
@@ -84,7 +84,7 @@ def main() -> None:
         except TfoptError as error:
             if received:  # native code may turn an interrupt into an error of its own
                 sys.exit(report_interruption(received))
-            sys.stderr.write(f"{error}\n")
+            sys.stderr.write(f"{printable(str(error))}\n")
             if error.log and error.unexpected and (lines := _lines(error.log)[-LOG_TAIL:]):
                 sys.stderr.write(f"-- the end of {relative_path(error.log)} --\n" + "\n".join(lines) + "\n")
             if error.in_cluster:
@@ -126,4 +126,8 @@ def _code(faults: list[OSError], received: list[int]) -> int:
 
 
 def _lines(log: Path) -> list[str]:
-    return log.read_text(errors="replace").splitlines()
+    """The lines of a log; none where it is gone, with the folder that it was in."""
+    try:
+        return log.read_text(errors="replace").splitlines()
+    except OSError:
+        return []

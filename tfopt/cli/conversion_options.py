@@ -43,7 +43,9 @@ ClippingOption = Annotated[
     ),
 ]
 BatchOption = Annotated[str, typer.Option("--batch", help="Samples at once, or any.")]
-NoSlimOption = Annotated[bool, typer.Option("--no-slim", help="Keep tensor names.")]
+NoSlimOption = Annotated[
+    bool, typer.Option("--no-slim", help="Keep the names of tensors, which are left out otherwise.")
+]
 RecurrentOption = Annotated[
     str,
     typer.Option(
@@ -55,7 +57,7 @@ RecurrentOption = Annotated[
 StatefulOption = Annotated[
     bool, typer.Option("--stateful", help="Keep the state of LSTMs from call to call, for a stream.")
 ]
-NoUnrollOption = Annotated[bool, typer.Option("--no-unroll", help="The older word for --recurrent loop.")]
+NoUnrollOption = Annotated[bool, typer.Option("--no-unroll", help="Deprecated: --recurrent loop.")]
 SparseOption = Annotated[bool, typer.Option("--sparse", help="For float32: TFLite's sparse format.")]
 DecodeOption = Annotated[
     bool, typer.Option("--decode", help="For tflm: a second file, of kernels that are decoded at every run.")

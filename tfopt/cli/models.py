@@ -23,7 +23,7 @@ from tfopt.cli.on_target import (
     print_on_target,
     target_setting,
 )
-from tfopt.cli.screen import ELSEWHERE, open_console, print_json, print_table, print_warnings, relative_path
+from tfopt.cli.screen import ELSEWHERE, open_console, print_json, print_table, print_warnings, printable, relative_path
 from tfopt.cli.usage import conversion_lines, print_snippet, usage_lines
 
 if TYPE_CHECKING:
@@ -266,7 +266,11 @@ def _show_audit(console: Console, file: Path, slim: bool) -> None:
         share = f"zeros in kernels {looked.sparsity:.1%}, before {looked.float_sparsity:.1%}"
         console.print(share, markup=False, highlight=False)
     elif slim:
-        console.print("no names in the file: slim: false, or --no-slim, keeps them", markup=False, highlight=False)
+        console.print(
+            "the file has no tensor names: --no-slim of tfopt convert keeps them, and slim: false in a recipe",
+            markup=False,
+            highlight=False,
+        )
 
 
 def inspect(
@@ -320,9 +324,9 @@ def inspect(
         total += f"; {contents.bytes:,} B, gzip -9 {contents.gzip_bytes:,} B"
     ends = [f"in   {', '.join(contents.inputs)}", f"out  {', '.join(contents.outputs)}"]
     for line in usage_lines(contents.usage, file) if contents.usage else ends:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
     for remark in contents.remarks:
-        console.print(remark, markup=False, highlight=False)
+        console.print(printable(remark), markup=False, highlight=False)
     if contents.usage and compiled(contents.usage):
         remark = "compiled for an Ethos-U alone: its weights are encoded, and to be seen in the .tflite it was made of"
         console.print(remark, markup=False, highlight=False, soft_wrap=True)

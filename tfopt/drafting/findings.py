@@ -65,10 +65,16 @@ class Findings:
     def model_source(self) -> Any:
         """The resolved model, whose file was found to be whole."""
         from tfopt.models import loading
+        from tfopt.user_code import import_file
 
+        for file in self.request.use:  # whose classes the model's file may be made of
+            import_file(file.resolve())
         source = loading.resolve(self.request.model, Path.cwd())
         source = source.resolve() if isinstance(source, Path) else source
-        loading.check_source(source, self.request.trust)
+        try:
+            loading.check_source(source, self.request.trust)
+        except ModelError as error:
+            raise _with_way(error) from error
         return source
 
     @cached_property
@@ -81,11 +87,8 @@ class Findings:
         """The model as it was given, text and all."""
         from tfopt.models.keras2.migration import OutputCheck
         from tfopt.models.loading import load_source
-        from tfopt.user_code import import_file
 
         source, samples = self.model_source, self.samples
-        for file in self.request.use:
-            import_file(file.resolve())
         known = next(iter(samples.arrays.values()))[:1] if isinstance(samples, SampleFile) else None
         comparison = OutputCheck(samples=lambda model: known) if known is not None else None
         try:

@@ -113,7 +113,7 @@ def _check_values(output: OutputFacts, y: np.ndarray) -> None:
     span = f"from {y.min():.6g} to {y.max():.6g}"
     raise DataError(
         f"the targets are neither classes of the output {output.name!r}, which gives {output.shape}, nor so many "
-        f"values. Give those that the model was trained on. Received: {y.shape} {y.dtype}, {span}.",
+        f"values. Give those that the model was trained on. Received: shape {y.shape}, {y.dtype}, {span}.",
         ("data",),
     )
 

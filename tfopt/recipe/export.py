@@ -128,7 +128,7 @@ class Export(Settings):
     length, proven to give what the whole gives, and is reset by the code around it where a new sequence begins. The
     calibration samples count as one stream."""
     unroll: bool | None = None
-    """The older word for recurrent: false is loop, true is unrolled in modes that compute in integers."""
+    """Deprecated for recurrent: false is loop, true is unrolled in modes that compute in integers."""
     slim: bool = True
     """Leave out tensor names and the converter's notes, which no runtime reads; false keeps them for debuggers."""
     sparse: bool = False

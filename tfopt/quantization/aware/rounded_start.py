@@ -53,8 +53,8 @@ class RoundedStart:
 def rounded_start(prepared: PreparedModel, kernels: Sequence[KernelGrid], ranges: str) -> RoundedStart:
     """The start from the file that the settings of a model ask for.
 
-    A weight moves no further than to within a quarter of a step of the point that was chosen for it, on its own side
-    of it: it stays a number that training can move, and none becomes a zero that would have to stay one.
+    A weight begins within a quarter of a step of the point that was chosen for it, on the side from which it comes:
+    none becomes a zero that would have to stay one, and those of one point stay apart, not values that are shared.
 
     Args:
         prepared: The model, converted to float32.
@@ -116,8 +116,8 @@ def _near(one: StoredKernel, chosen: ChosenKernel, step: np.ndarray) -> np.ndarr
     """The Keras kernel near the points of its grid that were chosen."""
     weights = np.asarray(one.kernel.variable.value.numpy(), np.float64)
     points = one.in_keras(chosen.integers) * one.by_channel(np.where(one.factors < 0, -1, 1))
-    found = np.clip(weights, (points - REACH) * step, (points + REACH) * step)
-    return found.astype(np.float32)
+    away = 2 * (weights / step - points)  # 1 at the border to the next point
+    return ((points + REACH * away / (1 + np.abs(away))) * step).astype(np.float32)
 
 
 def _shifts(

@@ -8,16 +8,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tfopt.quantization.float_conversion import FloatModel
-from tfopt.quantization.rounding.plan import Plan, RoundedOp
+if TYPE_CHECKING:  # the methods, which recipes list, import no TensorFlow
+    from tfopt.quantization.float_conversion import FloatModel
+    from tfopt.quantization.rounding.plan import Plan, RoundedOp
 
-# Multiply-adds that count as a second: those of NumPy's products on one core of a server of 2023 in practice.
-PER_SECOND = 5e9
-# What a call of NumPy on a small array, and the visit of one value by an elementwise one, are as multiply-adds.
-CALL, PASS = 15_000, 5
+# Multiply-adds of a large product that count as a second, of one core of a server of 2023.
+PER_SECOND = 3e10
+# What a call of NumPy, and the visit of one value by an elementwise one, are as multiply-adds.
+CALL, PASS = 45_000, 6
 # Rows of an op's inputs that moments are taken of, and those that a rounding learns on.
 MOMENT_ROWS = 20_000
+
+
+def gathered(groups: int) -> int:
+    """The multiply-adds that the copy of one value out of a window of the inputs counts as, in groups of channels."""
+    return 30 if groups == 1 else 150
+
+
+def multiplied(groups: int) -> int:
+    """Those that one counts as in products of so many groups: small ones are far slower than a large one."""
+    return 1 if groups == 1 else 40
 
 
 @dataclass(frozen=True)
@@ -61,12 +73,13 @@ def work(source: FloatModel, plan: Plan, samples: int) -> Work:
         sizes = [_size(source, op) for op in ops]
         groups, channels, columns, _ = sizes[0]
         rows = sum(size[-1] for size in sizes) * samples
-        # Both nets compute all rows, and the mean of each column is taken twice.
-        fixed += 2 * rows * groups * columns * (channels + PASS)
+        # Both nets compute all rows, and the mean of each column is taken of both.
+        fixed += 2 * rows * groups * columns * (channels + gathered(1))
         if ops[0].fixed or ops[0].rounding.choose is None:
             continue
         seen = min(rows, MOMENT_ROWS)
-        fixed += 2 * groups * seen * columns * (columns + 2 * PASS) + 4 * groups * columns**3
+        fixed += 2 * groups * seen * columns * (columns * multiplied(groups) + gathered(groups))
+        fixed += 4 * groups * columns**3
         own = ops[0].rounding.work(groups, channels, columns) if ops[0].rounding.work else 0.0
         if ops[0].rounding.least_share < 1:
             fixed, learned = fixed + seen * groups * columns * channels, learned + own

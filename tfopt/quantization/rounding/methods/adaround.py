@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tfopt.quantization.rounding.problem import KernelProblem, Rows
-from tfopt.quantization.rounding.work import CALL, PASS
+from tfopt.quantization.rounding.work import CALL, PASS, gathered, multiplied
 from tfopt.recipe.modes import Rounding
 
 STEPS, BATCH, RATE = 300, 512, 1e-2
@@ -85,9 +85,10 @@ def _slope_of_pull(share: np.ndarray, done: float) -> np.ndarray | float:
 
 
 def _work(groups: int, channels: int, columns: int) -> float:
-    """Two products with a batch in each step, and some forty passes over the weights."""
-    weights = groups * channels * columns
-    return STEPS * ((2 * BATCH + 40 * PASS) * weights + 40 * CALL)
+    """In each step a batch is gathered and multiplied twice, and the weights are passed over some forty times."""
+    weights, rows = groups * channels * columns, BATCH * groups * (channels + columns)
+    step = (2 * BATCH * multiplied(groups) + 40 * PASS) * weights + gathered(groups) * rows + 40 * CALL
+    return STEPS * step
 
 
 ADAROUND = Rounding(

@@ -72,9 +72,9 @@ def _sweep(
 
 
 def _work(groups: int, channels: int, columns: int) -> float:
-    """GPTQ and two descents, of half the sweeps at most as a rule."""
-    sweep = columns * (12 * CALL + PASS * channels * columns)
-    return gptq_work(groups, channels, columns) + groups * SWEEPS * sweep
+    """GPTQ, and two descents that end before half of their sweeps as a rule."""
+    sweep = columns * (12 * CALL + 3 * PASS * channels * columns)
+    return gptq_work(groups, channels, columns) + groups * SWEEPS / 2 * sweep
 
 
 DESCENT = Rounding(

@@ -54,7 +54,7 @@ def _round_columns(
 
 def work(groups: int, channels: int, columns: int) -> float:
     """An inverse and its root, and for each column the correction of those behind it."""
-    return groups * (4 * columns**3 + channels * columns**2 + 12 * CALL * columns)
+    return groups * (12 * columns**3 + channels * columns**2 + 12 * CALL * columns)
 
 
 GPTQ = Rounding(
