@@ -44,18 +44,18 @@ def images(folder):
     return found
 
 
-def falling(epochs, rate=2e-3, samples=50_000):
-    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, epochs * -(-samples // BATCH)))
+def falling(epochs, rate=2e-3, samples=50_000, batch=BATCH):
+    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, epochs * -(-samples // batch)))
 
 
-def trained(name, build, data, epochs, work):
+def trained(name, build, data, epochs, work, seed=0, batch=BATCH, rate=2e-3):
     """The trained net, from an earlier run where there was one."""
-    path = work / f"{name}.keras"
+    path = work / f"{name}_{seed}.keras"
     if not path.exists():
-        keras.utils.set_random_seed(0)
+        keras.utils.set_random_seed(seed)
         model = build()
-        model.compile(falling(epochs, samples=len(data[0])), "sparse_categorical_crossentropy")
-        model.fit(*data[:2], batch_size=BATCH, epochs=epochs, verbose=0)
+        model.compile(falling(epochs, rate, len(data[0]), batch), "sparse_categorical_crossentropy")
+        model.fit(*data[:2], batch_size=batch, epochs=epochs, verbose=0)
         work.mkdir(parents=True, exist_ok=True)
         model.save(path)
     return keras.saving.load_model(path, compile=False)
