@@ -114,7 +114,7 @@ def child(folder, library, first, error, calls=10**9):
     [
         (0, 0, 1, [], {"aa": "whole", "bb": "whole"}),
         (1, errno.EIO, 1, ["a", "EIO"], {"a": "before", "bb": "whole"}),
-        (2, errno.EIO, 1, ["a", "EIO"], {"a": "", "bb": "whole"}),
+        (2, errno.EIO, 1, ["a", "EIO"], {"a": "whole", "bb": "whole"}),  # what is closed is written once more
         (3, errno.EIO, 1, ["a", "EIO"], {"a": "whole", "bb": "whole"}),
         (4, errno.EIO, 1, ["a", "EIO"], {"a": "whole", "bb": "whole"}),
         (2, errno.ENOSPC, 10**9, ["a", "ENOSPC", "b", "ENOSPC"], {"a": "wh"}),

@@ -93,7 +93,7 @@ def test_a_file_with_something_wrong_in_it_is_a_line_or_an_answer(name, batch, w
         file = folder / name
         file.write_bytes(bend(whole[name], random.Random(f"{name} {number}")))
         problems += [f"{number}: {problem}" for problem in tried(use, file)]
-    evidence.add(f"wrong {name}", f"batch {batch}", problems, BATCH)
+    evidence.add(f"wrong {name}", f"batch {batch}", problems, BATCH, BATCH - len(problems))
     assert not problems, "\n".join(problems)
 
 
