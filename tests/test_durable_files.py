@@ -6,7 +6,7 @@ import os
 import pytest
 
 from tfopt import durable_files
-from tfopt.errors import StorageError
+from tfopt.errors import StorageError, storage_fault
 
 
 @pytest.fixture
@@ -117,3 +117,19 @@ def test_a_fault_is_one_line_with_the_way_out(tmp_path):
         durable_files.storage_errors("/x", "Make room."),
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/x"), "No space left on device: /x"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (RuntimeError("graph/saved_model.pb; No space left on device [[op]]"), "No space left on device"),
+        (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), "they are full"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"), None),
+        (ValueError("no"), None),
+    ],
+)
+def test_faults_of_the_disk_are_told_from_other_errors(error, line):
+    found = storage_fault(error)
+    assert found == line or (line and line in found)

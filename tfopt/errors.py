@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -146,7 +147,8 @@ MACHINE_FAULTS = (StorageError, OSError, MemoryError)
 def storage_fault(error: BaseException) -> str | None:
     """What a fault of the disk is, without its stack; None of any other error."""
     if not isinstance(error, OSError):
-        return None
+        full = os.strerror(errno.ENOSPC)
+        return full if full in str(error) else None  # TensorFlow's own errors have it in their text
     if error.errno in DISK_FAULTS:
         return f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
     if _NO_TEMPORARY in str(error):  # Python tries them all, and says only where

@@ -57,7 +57,7 @@ def captured(log: Path | None = None) -> Iterator[Captured]:
     """
     with _one_at_a_time, contextlib.ExitStack() as stack:
         path = log or stack.enter_context(tempfile.NamedTemporaryFile(prefix="tfopt-")).name
-        file = stack.enter_context(open(path, "ab"))
+        file = stack.enter_context(open(path, "ab", buffering=0))  # what is left in a buffer would fail at its close
         kept = Captured(file)
         _flush()
         saved = {fd: os.dup(fd) for fd in (1, 2)}

@@ -65,7 +65,7 @@ def test_a_run_killed_while_training_and_while_pruning_ends_with_the_same_bytes(
     out = tmp_path / "killed"
     backups = {name: out / "short" / f"{name}.partial" / BACKUP for name in ("train", "prune")}
     for name, epoch in (("train", 2), ("prune", 1)):
-        assert kill_when(short, out, lambda _, n=name, e=epoch: any(backups[n].glob(f"epoch-{e:06d}")))
+        assert kill_when(short, out, lambda _, n=name, e=epoch: any(backups[n].glob(f"epoch-{e:06d}.npz")))
     printed = run_to_the_end(short, out)
     assert "train: reused" in printed
     assert "epoch 1/4" not in printed, "the pruning began anew"

@@ -114,7 +114,7 @@ def test_a_run_leaves_each_result_in_its_folder_with_the_reports(project):
     assert list(result.artifacts) == ["source", "baseline", "a", "b", "c"]
     assert result.reused == ()
     assert result.folder == project / "saved_models" / "r"
-    reports = {"report.json", "report.md", "report.html", "recipe.yaml"}
+    reports = {"report.json", "report.md", "report.html", "recipe.yaml", "provenance.json"}
     names = {"source", "a", "b", "c", "baseline", *reports, "run.log", ".lock"}
     assert {path.name for path in result.folder.iterdir()} == names
     assert result.path == result.folder / "c" / "model.keras"

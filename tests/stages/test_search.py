@@ -27,7 +27,7 @@ from tfopt.search.cost_model import Cost
 from tfopt.search.device_forecast import DeviceForecast
 from tfopt.stages.export import ExportKit
 from tfopt.stages.search_budget import OF_ANY_FILE, SearchBudget
-from tfopt.stages.subpipeline import run_stages, told_of
+from tfopt.stages.subpipeline import Told, is_made, run_stages, told_of
 
 
 def network(**compiled):
@@ -487,4 +487,23 @@ def test_the_warnings_of_stages_within_a_stage_lie_beside_their_file(searched, t
     ]
     assert context.told == []
     assert of(tfopt.Train(epochs=1, batch_size="full")) == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["7.keras"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["7.keras", "7.told.json"]
+
+
+def test_a_file_made_within_a_stage_is_known_and_no_other_in_its_place(searched, tmp_path):
+    made, out, result = searched
+    context = Plan(made, out, Progress()).context("search", "key", tmp_path, result.artifacts)
+    file = tmp_path / "7.keras"
+    run_stages([tfopt.Train(epochs=1)], result.artifacts["train"], context, tmp_path / "w", file)
+    assert is_made(file)
+    content, told = file.read_bytes(), (tmp_path / "7.told.json").read_bytes()
+    for damaged in (b"", content[:-1], content[:-1] + bytes([content[-1] ^ 1])):
+        file.write_bytes(damaged)
+        assert not is_made(file)
+    file.write_bytes(content)
+    (tmp_path / "7.told.json").write_bytes(told[:-9])
+    assert not is_made(file)
+    assert told_of(file) == Told()
+    (tmp_path / "8.keras").write_bytes(content)  # of another number
+    (tmp_path / "8.told.json").write_bytes(told)
+    assert not is_made(tmp_path / "8.keras")

@@ -11,9 +11,20 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from tfopt.cli import compare, devices, export, learning_rate, models, recipes, searching, sensitivity, words
+from tfopt.cli import (
+    compare,
+    devices,
+    export,
+    learning_rate,
+    models,
+    recipes,
+    reproduce,
+    searching,
+    sensitivity,
+    words,
+)
 from tfopt.cli.choices import Command, typing_mistake
-from tfopt.cli.interruption import BY_SIGNAL, interrupting_signals, told
+from tfopt.cli.interruption import BY_SIGNAL, interrupting_signals, report_interruption
 from tfopt.cli.screen import relative_path
 from tfopt.cli.streams import lasting_streams
 
@@ -37,6 +48,7 @@ for _command in (
     export.export,
     compare.compare,
     recipes.report,
+    reproduce.reproduce,
     recipes.clean,
     words.stages,
     devices.devices,
@@ -67,10 +79,10 @@ def main() -> None:
         try:
             sys.exit(_code(faults, received))
         except KeyboardInterrupt:
-            sys.exit(told(received))
+            sys.exit(report_interruption(received))
         except TfoptError as error:
             if received:  # native code may turn an interrupt into an error of its own
-                sys.exit(told(received))
+                sys.exit(report_interruption(received))
             sys.stderr.write(f"{error}\n")
             if error.log and error.unexpected and (lines := _lines(error.log)[-LOG_TAIL:]):
                 sys.stderr.write(f"-- the end of {relative_path(error.log)} --\n" + "\n".join(lines) + "\n")
@@ -105,7 +117,7 @@ def _code(faults: list[OSError], received: list[int]) -> int:
         sys.stderr.write("aborted: nothing was changed\n")
         return 1
     if code == INTERRUPTED:  # Typer turns a KeyboardInterrupt into this
-        return told(received)
+        return report_interruption(received)
     sys.stdout.flush()
     if faults and not code:
         raise StorageError(f"standard output cannot be written: {faults[0].strerror or faults[0]}.")

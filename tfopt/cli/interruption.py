@@ -44,7 +44,7 @@ def interrupting_signals() -> Iterator[list[int]]:
             signal.signal(number, before)
 
 
-def told(received: list[int]) -> int:
+def report_interruption(received: list[int]) -> int:
     """Says in a line that the command was ended and how it goes on; returns its exit code."""
     number = signal.Signals(received[0]) if received else signal.SIGINT
     if not reported_by_parent():

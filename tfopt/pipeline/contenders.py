@@ -12,7 +12,7 @@ from typing import Any
 from tfopt.errors import DataError, InputError, ModelError
 from tfopt.pipeline.plan import seeded
 from tfopt.pipeline.result import Result
-from tfopt.recipe.artifact import Workspace
+from tfopt.recipe.artifact import RECIPE, Workspace
 from tfopt.recipe.recipe import Recipe
 
 # Longer names of files are shortened to the end of their path.
@@ -40,7 +40,7 @@ class Contender:
     @cached_property
     def recipe(self) -> Recipe | None:
         """The recipe of the run; None for a file."""
-        return Recipe.load(self.run / "recipe.yaml") if self.run else None
+        return Recipe.load(self.run / RECIPE) if self.run else None
 
     @cached_property
     def data_source(self) -> Any:

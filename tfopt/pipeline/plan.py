@@ -156,9 +156,10 @@ class Plan:
 
         try:
             keras_on_tensorflow()  # before another room imports it
+            from tfopt.keras_private import names_from_start
             from tfopt.models.seeding import deterministic
 
-            with deterministic(self.recipe.seed):
+            with deterministic(self.recipe.seed), names_from_start():  # the same bytes in a process of many models
                 loaded = loading.load_source(self.model_source, self.trust, OutputCheck(samples=one_sample))
             self.reads.admit(loaded.model)
             return loaded

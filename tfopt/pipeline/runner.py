@@ -5,27 +5,37 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import traceback
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tfopt.durable_files import storage_errors, write
-from tfopt.errors import GateError, InputError, InUseError, StorageError, TfoptError, TfoptWarning, storage_fault
+from tfopt.durable_files import remove, storage_errors, write_together
+from tfopt.errors import GateError, InputError, InUseError, TfoptError, TfoptWarning
 from tfopt.output_capture import captured
-from tfopt.pipeline import baseline
+from tfopt.pipeline import baseline, provenance
+from tfopt.pipeline.failures import disk_faults, named_failures
 from tfopt.pipeline.joiner import share, wait_to_lead
 from tfopt.pipeline.plan import Plan
 from tfopt.pipeline.result import Result
-from tfopt.recipe.artifact import BASELINE, JOURNAL, LOG, PARTIAL, SOURCE, WORKERS, Artifact, Workspace
+from tfopt.recipe.artifact import (
+    BASELINE,
+    JOURNAL,
+    LOG,
+    PARTIAL,
+    PROVENANCE,
+    RECIPE,
+    SOURCE,
+    WORKERS,
+    Artifact,
+    Workspace,
+)
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe, Step
 from tfopt.search.tuning.roles import role_here
 from tfopt.subprocesses import killed_after
 from tfopt.training.cluster import cluster
-from tfopt.user_code import describe
 
 # Time beyond `start_timeout` for TensorFlow itself to notice that the other workers did not start.
 GRACE_SECONDS = 15
@@ -66,13 +76,10 @@ def run(
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     try:
-        return _joined(recipe, out, progress) if join or role_here() else _run(recipe, out, progress)
+        with disk_faults():
+            return _joined(recipe, out, progress) if join or role_here() else _run(recipe, out, progress)
     except TfoptError as error:
         error.in_cluster = recipe.runtime.strategy == "multi_worker"
-        raise
-    except OSError as error:
-        if why := storage_fault(error):
-            raise StorageError(f"{why}. What was finished before is still there.") from error
         raise
 
 
@@ -129,12 +136,12 @@ def _made(recipe: Recipe, out: Path, progress: Progress, announce: bool) -> Resu
         return _follow(plan)
     with workspace.locked():
         try:
-            result = _fold(plan, announce, recipe.printed + printed.text())
+            result, record = _fold(plan, announce, recipe.printed + printed.text())
         except InputError:
             workspace.remove_if_empty()
             raise
         with storage_errors(workspace.root):
-            write(workspace.root / "recipe.yaml", plan.resolved().to_yaml())
+            write_together({workspace.root / RECIPE: plan.resolved().to_yaml(), workspace.root / PROVENANCE: record})
             report.write(result.artifacts, result.folder)
     return result
 
@@ -152,7 +159,7 @@ def _own_log(folder: Path, name: str) -> Iterator[None]:
     """A log of its own for a process that does not hold the folder; it is removed where the block succeeds."""
     log = folder / LOG
     folder.mkdir(parents=True, exist_ok=True)
-    with captured(log), _named_failures(name, log):
+    with captured(log), named_failures(name, log):
         yield
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # the last one takes the folder around them away
@@ -176,13 +183,19 @@ def validate(recipe: Recipe | str | os.PathLike[str]) -> list[Step]:
     return recipe.chain()
 
 
-def _fold(plan: Plan, announce: bool, printed: str) -> Result:
-    """Runs what is not there yet; `printed` is what the user's code has printed up to here, for the log."""
+def _fold(plan: Plan, announce: bool, printed: str) -> tuple[Result, str]:
+    """Runs what is not there yet; returns the record of what it is made from, too.
+
+    Args:
+        plan: The plan.
+        announce: Whether reused results are announced.
+        printed: What the user's code has printed up to here, for the log.
+    """
     workspace, progress, count = plan.workspace, plan.progress, len(plan.steps)
     log = workspace.root / LOG
     with captured() as early:
         try:
-            keys = plan.keys()
+            keys, record = plan.keys(), provenance.record_of(plan)
         except InputError as error:
             raise plan.recipe.located(error) from error
     artifacts: dict[str, Artifact] = {}
@@ -208,13 +221,14 @@ def _fold(plan: Plan, announce: bool, printed: str) -> Result:
         elif found is None:
             if step:
                 progress.stage(name, step.stage.kind, index, count)
-            with captured(log), _named_failures(name, log):
+            with captured(log), named_failures(name, log):
                 found = plan.stage(step, keys[name], artifacts) if step else plan.source(keys[name])
             if step:
                 progress.done(found)
         artifacts[name] = found
     before = _baseline(plan, keys, artifacts)
-    return Result({SOURCE: artifacts[SOURCE], BASELINE: before, **artifacts}, tuple(reused), workspace.root)
+    made = {SOURCE: artifacts[SOURCE], BASELINE: before, **artifacts}
+    return Result(made, tuple(reused), workspace.root), record
 
 
 def _baseline(plan: Plan, keys: Mapping[str, str], artifacts: Mapping[str, Artifact]) -> Artifact:
@@ -224,31 +238,11 @@ def _baseline(plan: Plan, keys: Mapping[str, str], artifacts: Mapping[str, Artif
         return known
     plan.progress.measuring(baseline.starting_point(plan))
     log = plan.workspace.root / LOG
-    with captured(log), _named_failures(BASELINE, log):
+    with captured(log), named_failures(BASELINE, log):
         plan.start()
         found = baseline.measure(plan, key, artifacts)
     plan.progress.done(found)
     return found
-
-
-@contextlib.contextmanager
-def _named_failures(name: str, log: Path) -> Iterator[None]:
-    """Puts the stage's name into every error of the block, and the traceback of an unexpected one into the log."""
-    try:
-        yield
-    except InputError as error:
-        raise error.reworded(f"{name}: {error}") from error
-    except TfoptError as error:
-        named = error.reworded(f"{name}: {error}")
-        named.log = log
-        raise named from error
-    except Exception as error:
-        if why := storage_fault(error):
-            raise StorageError(f"{name}: {why}. What was finished before is still there.") from error
-        traceback.print_exc()
-        failure = TfoptError(f"{name} failed: {describe(error)}. The whole story is in {log}.")
-        failure.log, failure.unexpected = log, True
-        raise failure from error
 
 
 def clean(recipe: Recipe, out: Path, partial_only: bool = False) -> list[Path]:
@@ -288,10 +282,10 @@ def _removed(workspace: Workspace, partial_only: bool) -> list[Path]:
         if not partial_only:
             shutil.rmtree(workspace.root)
             return [workspace.root]
-        half = [path for path in workspace.root.iterdir() if path.is_dir() and path.suffix == PARTIAL]
+        half = [path for path in workspace.root.iterdir() if path.suffix == PARTIAL]
         doomed = [*half, *workspace.root.glob(WORKERS)]
         for folder in doomed:
-            shutil.rmtree(folder)
+            remove(folder)
         for journal in workspace.root.glob(f"*{JOURNAL}"):
             if not (workspace.root / journal.stem).is_dir():
                 journal.unlink()

@@ -41,7 +41,9 @@ LOG = "run.log"
 JOURNAL = ".journal"
 PAGE = "report.html"
 CARD = "model_card.md"
-RESERVED = (BASELINE, LOG, "recipe.yaml", "report.json", "report.md", PAGE, CARD)
+RECIPE = "recipe.yaml"
+PROVENANCE = "provenance.json"
+RESERVED = (BASELINE, LOG, RECIPE, PROVENANCE, "report.json", "report.md", PAGE, CARD)
 
 
 def content_key(*parts: Any) -> str:
@@ -201,7 +203,8 @@ class Workspace:
                 self._sweep()
             yield
         finally:
-            owner.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                owner.unlink(missing_ok=True)
             lock.release()
 
     def _sweep(self) -> None:

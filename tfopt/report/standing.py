@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tfopt.errors import InputError
-from tfopt.recipe.artifact import Artifact, Workspace
+from tfopt.recipe.artifact import RECIPE, Artifact, Workspace
 from tfopt.recipe.recipe import Recipe
 
 # The fields of a recipe that results depend on and that a record of the recipe has as they were written.
@@ -34,7 +34,7 @@ def standing(folder: Path, artifacts: Mapping[str, Artifact], recipe: Recipe | N
 def _recorded(folder: Path) -> Recipe | None:
     """The recipe that was run last in the folder; None where none was run to its end, or its code is gone."""
     try:
-        return Recipe.load(folder / "recipe.yaml")
+        return Recipe.load(folder / RECIPE)
     except InputError:
         return None
 

@@ -153,7 +153,8 @@ class PruneChannels(TrainingStage):
             removed = removed or bool(removal.fit and removal.fit.drop)
             reestimate(model, x)
             folder = context.folder / f"round-{number + 1}"
-            settings = replace(self.training(context), epochs=epochs, key=content_key(context.key, number))
+            settings = replace(self.training(context), epochs=epochs)
+            settings = replace(settings, key=settings.key and content_key(settings.key, number))
             logs = self.fit(model, inputs, context, settings=settings, folder=folder)
             history = {name: [*history.get(name, []), *values] for name, values in logs.items()}
         if not removed:

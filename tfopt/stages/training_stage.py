@@ -215,7 +215,7 @@ class TrainingStage(Stage):
             freeze=self.freeze,
             rates=self.rates,
             seed=context.seed,
-            key=context.key,
+            key=None if context.tried else context.key,
         )
 
     def step_samples(self, context: Context) -> int:

@@ -32,7 +32,7 @@ class FitSettings:
         seed: Seed of the order of the data and of random layers.
         decisions: How outputs decide on classes, where it is not the usual way; `fit` finds it.
         decay_steps: Steps that a learning rate schedule spans where it does not say; all of the training if None.
-        key: Identifies what is trained, and how: checkpoints of another are not used.
+        key: Identifies what is trained, and how: checkpoints of another are not used. None for no checkpoints.
     """
 
     epochs: int
@@ -49,4 +49,4 @@ class FitSettings:
     seed: int = 0
     decisions: Decisions = ()
     decay_steps: int | None = None
-    key: str = ""
+    key: str | None = ""

@@ -75,8 +75,8 @@ def fit(
         early = _early_stopping(settings.early_stopping, scores) if settings.early_stopping else None
         extra = [*callbacks, *([early] if early else [])]
         listener, backups = listener or Listener(), settings.devices.leaders(folder) / BACKUP
-        key = content_key(settings.key, versions())
-        backup = EpochBackup(backups, state, extra, settings.devices.leads, key, listener.note)
+        writes, key = settings.devices.leads and settings.key is not None, content_key(settings.key, versions())
+        backup = EpochBackup(backups, state, extra, writes, key, listener.note)
         with settings.devices.scope():
             backup.restore_model(trained)
         called = [

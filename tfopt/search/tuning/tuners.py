@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfopt.durable_files import remove, write
+from tfopt.durable_files import remove
 from tfopt.errors import MACHINE_FAULTS, InputError, TfoptError
 from tfopt.keras_private import oracle_file, run_one_trial, save_trials_with, tuner_file
 from tfopt.recipe.details.search import TuningTrial
-from tfopt.sealed_json import seal, unseal
 from tfopt.search.tuning.chief import POLL_SECONDS, Rendezvous
 from tfopt.search.tuning.roles import PROJECT, role_here
+from tfopt.search.tuning.state import is_whole, put, states, tries
 from tfopt.user_code import describe
 
 NAMES = ("random", "hyperband", "bayesian", "grid")
@@ -105,8 +105,8 @@ class Tuning:
         else:
             self._tuner = self._resumed(tuner, offered, arguments or {}, folder / PROJECT, note)
             oracle = self._tuner.oracle
-            oracle.save = lambda: _put(oracle.get_state(), oracle_file(oracle))
-            save_trials_with(oracle, _put)
+            oracle.save = lambda: put(oracle.get_state(), oracle_file(oracle))
+            save_trials_with(oracle, put)
 
     def _resumed(
         self,
@@ -117,12 +117,12 @@ class Tuning:
         note: Callable[[str], None],
     ) -> Any:
         """The tuner with the state of an interrupted search, or at its beginning where that is damaged."""
-        states = [*folder.glob("*.json"), *folder.glob("trial_*/trial.json")]
-        if all(map(_is_whole, states)):
+        left = states(folder)
+        if all(map(is_whole, left)):
             try:
                 return self._made(tuner, offered, arguments)
             except TfoptError:
-                if not states:
+                if not left:
                     raise
         note("the state of the interrupted search is damaged: the search starts anew.")
         remove(folder)
@@ -160,7 +160,7 @@ class Tuning:
             def save(self) -> None:
                 if role_here() != "worker":
                     self.oracle.save()
-                _put(self.get_state(), tuner_file(self))
+                put(self.get_state(), tuner_file(self))
 
             def pre_create_trial(self) -> None:
                 tuning._rendezvous.find_chief()
@@ -178,7 +178,7 @@ class Tuning:
         from keras_tuner.errors import FailedTrialError, FatalError
 
         begun = folder / _BEGUN
-        count = _tries(begun)
+        count = tries(begun)
         if count >= ATTEMPTS:
             raise FailedTrialError(f"it ended its process {count} times")
         begun.write_text(str(count + 1))
@@ -280,26 +280,6 @@ def _accepted(made: Any) -> set[str] | None:
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return names
     return names if isinstance(made, type) else None
-
-
-def _put(state: Any, file: str) -> None:
-    """Writes a state as JSON with a digest, which keras-tuner passes over."""
-    write(Path(file), seal(state))
-
-
-def _is_whole(state: Path) -> bool:
-    try:
-        return unseal(state.read_bytes()) is not None
-    except OSError:
-        return False
-
-
-def _tries(begun: Path) -> int:
-    """How often a trial was begun that did not end; 0 where that cannot be read."""
-    try:
-        return int(begun.read_text())
-    except (OSError, ValueError):
-        return 0
 
 
 def _last(message: str | None) -> str:

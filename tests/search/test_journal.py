@@ -1,0 +1,116 @@
+"""The journal of a search: whole after a kill, after a full disk, and known where it was damaged."""
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+import optuna
+import pytest
+
+from tfopt.errors import StorageError
+from tfopt.search.journal import DamagedJournalError, Journal
+from tfopt.search.trial_store import Job, open_trial_store
+
+SPACE = {"x": optuna.distributions.FloatDistribution(0, 1)}
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "search.journal"
+
+
+def entries(count, start=0):
+    return [{"number": number, "text": "größe"} for number in range(start, start + count)]
+
+
+def store(file, notify=lambda line: None, storage=None):
+    return open_trial_store(storage, file, "search", ["minimize"], SPACE, 120.0, notify)
+
+
+def test_entries_come_back_from_any_number_on_in_every_process(file):
+    journal, other = Journal(file, 10), Journal(file, 10)
+    journal.append_logs(entries(2))
+    assert list(other.read_logs(0)) == entries(2)
+    journal.append_logs(entries(3, 2))
+    assert list(other.read_logs(2)) == entries(3, 2)
+    assert list(Journal(file, 10).read_logs(4)) == entries(1, 4)
+    assert list(journal.read_logs(5)) == []
+
+
+@pytest.mark.parametrize("part", [b"\n", b"{", b'{"number": 2, "te'])
+def test_what_a_killed_process_left_of_a_line_is_taken_away(file, part):
+    journal = Journal(file, 10)
+    journal.append_logs(entries(2))
+    if part != b"\n":
+        with file.open("ab") as appended:
+            appended.write(part)
+    assert list(Journal(file, 10).read_logs(0)) == entries(2)
+    Journal(file, 10).append_logs(entries(1, 2))
+    assert list(journal.read_logs(0)) == entries(3)
+
+
+def test_half_a_first_line_is_taken_away(file):
+    file.write_bytes(b"x" * 200_000)
+    Journal(file, 10).append_logs(entries(1))
+    assert list(Journal(file, 10).read_logs(0)) == entries(1)
+
+
+def test_a_full_disk_leaves_the_lines_before_and_the_lock_to_others(file, monkeypatch):
+    journal = Journal(file, 10)
+    journal.append_logs(entries(2))
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        journal.append_logs(entries(1, 2))
+    monkeypatch.undo()
+    assert list(Journal(file, 10).read_logs(0)) == entries(2)
+    Journal(file, 10).append_logs(entries(1, 2))
+    assert list(journal.read_logs(0)) == entries(3)
+
+
+def test_many_threads_append_whole_lines(file):
+    def append(number):
+        Journal(file, 10).append_logs(entries(5, number))
+
+    threads = [threading.Thread(target=append, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(list(Journal(file, 10).read_logs(0))) == 40
+
+
+def damaged(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def test_a_line_that_was_changed_is_named(file):
+    Journal(file, 10).append_logs(entries(3))
+    damaged(file)
+    with pytest.raises(DamagedJournalError, match=r"line 2 of the journal .*search\.journal is damaged"):
+        list(Journal(file, 10).read_logs(0))
+
+
+@pytest.mark.parametrize("damage", [damaged, lambda file: file.write_text("what is this\n")], ids=["bit", "other"])
+def test_a_search_whose_own_journal_is_damaged_says_so_and_starts_anew(file, damage):
+    store(file).add(Job({"x": 0.5}))
+    assert len(store(file).trials()) == 1
+    damage(file)
+    said = []
+    assert store(file, said.append).trials() == []
+    assert said == ["the journal search.journal is damaged: the search starts anew."]
+
+
+def test_a_damaged_journal_that_was_named_is_not_touched(file):
+    store(file, storage=str(file)).add(Job({"x": 0.5}))
+    damaged(file)
+    before = file.read_bytes()
+    with pytest.raises(StorageError, match=r"is damaged\. Remove the file to search anew"):
+        store(file, storage=str(file))
+    assert Path(file).read_bytes() == before
