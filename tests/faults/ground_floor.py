@@ -15,6 +15,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from tests.faults import survival
@@ -113,8 +114,8 @@ def forked(action: Callable[[], None]) -> tuple[int, str]:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), said
 
 
-def faults(name: str, library: Path, folder: Path) -> Iterator[dict[str, object]]:
-    """Tries each error at each call, and pairs of them: one in the rerun after another."""
+def faults(name: str, library: Path, folder: Path, limit: int) -> Iterator[dict[str, object]]:
+    """Tries each error at each call, and series of them, one in the rerun after another; at most so many of each."""
     work, differences = WORK[name]
     whole = folder / "whole"
 
@@ -137,7 +138,8 @@ def faults(name: str, library: Path, folder: Path) -> Iterator[dict[str, object]
     several = [
         tuple((generator.choice(list(ERRORS)), generator.randint(1, count)) for _ in range(3)) for _ in range(count)
     ]
-    for number, series in enumerate([*single, *several]):
+    chosen = [generator.sample(kind, min(limit, len(kind))) for kind in (single, several)]
+    for number, series in enumerate(chain.from_iterable(chosen)):
         root, problems = folder / str(number), []
         for kind, call in series:
             code, said = forked(at(root, call, ERRORS[kind]))
@@ -154,10 +156,10 @@ def faults(name: str, library: Path, folder: Path) -> Iterator[dict[str, object]
 
 
 def main() -> None:
-    """Tries the faults of one kind of work: `ground_floor.py NAME LIBRARY FOLDER`."""
-    name, library, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    tempfile.tempdir = str(folder)
-    for line in faults(name, library, folder):
+    """Tries faults of one kind of work: `python -m tests.faults.ground_floor NAME LIBRARY FOLDER LIMIT`."""
+    name, library, folder, limit = sys.argv[1:]
+    tempfile.tempdir = folder
+    for line in faults(name, Path(library), Path(folder), int(limit)):
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from typing import Any
 
-_METADATA = "metadata.json"
+_METADATA, _CONFIG = "metadata.json", "config.json"
 # The date of a file and of what is in it: the same model gives the same bytes whenever it is saved.
 _DATE = "1980-01-01@00:00:00"
 
@@ -38,8 +39,20 @@ def keras_file(model: Any) -> bytes:
             content = archive.read(name)
             if name == _METADATA:
                 content = json.dumps({**json.loads(content), "date_saved": _DATE}).encode()
+            elif name == _CONFIG:
+                content = _numbered(content)
             copy.writestr(zipfile.ZipInfo(name), content)
     return dated.getvalue()
+
+
+def _numbered(config: bytes) -> bytes:
+    """A config whose shared objects are numbered in their order; Keras numbers them by their place in memory."""
+    numbers: dict[bytes, int] = {}
+
+    def number(found: re.Match[bytes]) -> bytes:
+        return b"%s%d" % (found[1], numbers.setdefault(found[2], len(numbers) + 1))
+
+    return re.sub(rb'("shared_object_id": )(\d+)', number, config)
 
 
 def weights_file(model: Any) -> bytes:
