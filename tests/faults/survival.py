@@ -91,9 +91,10 @@ def last_lines(finished: Finished, count: int = 6) -> str:
 
 
 def names(folder: Path) -> set[str]:
-    """The paths in a folder, with a star for the number of a process; TensorBoard's have times in them."""
+    """The paths in a folder, with a star for what is new in each process; TensorBoard's have times in them."""
     paths = (path.relative_to(folder) for path in folder.rglob("*"))
-    return {re.sub(r"\.\d+\.new$", ".*.new", str(path)) for path in paths if TENSORBOARD not in path.parts}
+    numbers = re.compile(r"\.\d+(?=\.new$)|(?<=\.lock)[-0-9a-f]{36}(?=\.rename$)")
+    return {numbers.sub("*", str(path)) for path in paths if TENSORBOARD not in path.parts}
 
 
 def content_of(file: Path) -> str:

@@ -8,14 +8,16 @@ from tests.faults import survival
 from tests.faults.faults import KILL, FailingCalls, KilledAtPoint
 from tests.faults.project import KINDS
 
+# Of the 70 to 200 that a recipe leaves.
+IMAGES = 24
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("kind", KINDS)]
 
 
-def test_what_an_ended_process_leaves_at_any_point_is_gone_on_from_to_the_same_bytes(kind, bench, all_hold):
+def test_what_an_ended_process_leaves_at_any_point_is_gone_on_from_to_the_same_bytes(kind, bench, all_hold, some):
     def tried(left):
         return bench.put(left.kind, kind, left.moment, left.put, left.points)
 
-    all_hold(tried, bench.images(kind))
+    all_hold(tried, some(bench.images(kind), IMAGES))
 
 
 def test_what_a_killed_process_leaves_is_what_the_image_of_its_point_shows(kind, bench):
@@ -26,8 +28,8 @@ def test_what_a_killed_process_leaves_is_what_the_image_of_its_point_shows(kind,
         left.put(shown)
         names = [survival.names(folder) for folder in (out, shown)]
         assert names[0] == names[1]
-        for name in names[0] - survival.OF_EACH_RUN:
-            if (out / name).is_file():
+        for name in names[0]:
+            if (out / name).is_file() and (out / name).name not in survival.OF_EACH_RUN:
                 assert survival.content_of(out / name) == survival.content_of(shown / name), name
 
 
