@@ -46,6 +46,7 @@ def told(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", BUILT_IN)
+@pytest.mark.sample(4)
 def test_a_wrong_value_of_any_setting_is_told_with_its_place(kind, told, evidence):
     fields = known_stages()[kind].model_fields
     needed = {name: NEEDED.get(name, "1") for name, field in fields.items() if field.is_required()}
