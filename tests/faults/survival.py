@@ -14,6 +14,7 @@ from tests.faults.fork_server import Finished
 from tfopt.recipe.artifact import JOURNAL, LOCK, LOG, OLD, OWNER, PARTIAL, RECORD, TENSORBOARD, Artifact
 
 # Files that have times in them, and those that only a process that holds the folder writes.
+FRONT = "front"
 OF_EACH_RUN = {RECORD, LOG, LOCK, OWNER, "report.json", "report.md", "report.html", "model_card.md"}
 
 
@@ -40,7 +41,9 @@ def results(folder: Path) -> Results:
     for file in sorted(folder.rglob("*")):
         place = file.relative_to(folder)
         if file.is_file() and file.name not in OF_EACH_RUN and not _passing(place):
-            files[str(place)] = content_of(file)
+            content = content_of(file)
+            # A candidate that is made again has another number, and its file that for a name.
+            files[str(place.with_name(content[:16]) if FRONT in place.parts else place)] = content
     return Results(keys, models, files)
 
 
