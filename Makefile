@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SPREAD := -n auto --maxprocesses 4 --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test slow lint docs clean
+.PHONY: demo test slow faults lint docs clean
 
 demo: $(VENV)/.run
 	$(BIN)/tfopt run pipelines/digits.yaml
@@ -16,6 +16,9 @@ test: $(VENV)/.test
 
 slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow $(SPREAD)
+
+faults: $(VENV)/.test
+	$(BIN)/python -m pytest tests/faults -m 'slow or not slow'
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

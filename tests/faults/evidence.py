@@ -24,20 +24,23 @@ class Evidence:
         self.log, self._lock = log, threading.Lock()
         self.injected, self.survived = Counter[str](), Counter[str]()
 
-    def add(self, kind: str, where: str, problems: list[str], points: int = 1, **more: Any) -> None:
+    def add(
+        self, kind: str, where: str, problems: list[str], points: int = 1, held: int | None = None, **more: Any
+    ) -> None:
         """Records a fault that was injected.
 
         Args:
             kind: Its kind.
             where: Where it was injected.
             problems: What did not hold after it; empty where it was survived.
-            points: Number of points that it stands for, which leave the same behind.
+            points: Number of faults that it stands for, as of points that leave the same behind.
+            held: How many of them were survived; all or none if not given.
             **more: What else the line tells.
         """
         line = {"kind": kind, "where": where, "points": points, "problems": problems, **more}
         with self._lock:
             self.injected[kind] += points
-            self.survived[kind] += 0 if problems else points
+            self.survived[kind] += held if held is not None else 0 if problems else points
             with self.log.open("a") as file:
                 file.write(json.dumps(line) + "\n")
                 file.flush()

@@ -41,18 +41,22 @@ class Remains:
             os.truncate(folder / name, size)
 
 
+def points(images: Path) -> list[dict[str, Any]]:
+    """The points of a recording, in order: what was about to be done, and to which path."""
+    return [json.loads(line) for line in (images / "points.jsonl").read_text().splitlines()]
+
+
 def read(images: Path) -> list[Remains]:
     """What is left at each point of a recording, in the midst of each write, and after a power cut."""
-    lines = [json.loads(line) for line in (images / "points.jsonl").read_text().splitlines()]
     found: dict[int, list[dict[str, Any]]] = {}
-    for line in lines:
-        found.setdefault(line["image"], []).append(line)
+    for point in points(images):
+        found.setdefault(point["image"], []).append(point)
     remains = []
-    for number, points in found.items():
+    for number, same in found.items():
         image, after = images / str(number), images / str(number + 1)
-        first, last = points[0], points[-1]
-        remains.append(Remains("kill", f"before {_words(first)}", first["point"], len(points), image))
-        opened = dict.fromkeys(str(point["path"]) for point in points if point["what"] == "open")
+        first, last = same[0], same[-1]
+        remains.append(Remains("kill", f"before {_words(first)}", first["point"], len(same), image))
+        opened = dict.fromkeys(str(point["path"]) for point in same if point["what"] == "open")
         sizes = {name: (after / name).stat().st_size for name in opened if (after / name).is_file()}
         for part in (0, 0.5):
             torn = tuple((name, int(size * part), after) for name, size in sizes.items() if size > 1)

@@ -104,7 +104,7 @@ def bent_archive(content: bytes, generator: random.Random) -> bytes:
     if how == 1:
         del members[at]
     elif how == 2:
-        members[at] = (generator.choice(["../../out", "/out", "", "a" * 300, name.upper()]), inner)
+        members[at] = (generator.choice(["../../out", "/out", "a" * 300, name.upper()]), inner)
     elif how == 3 or not name.endswith(".json"):
         members[at] = (name, bent(inner, generator))
     else:

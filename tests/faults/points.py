@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ CHANGES = {
 class Points:
     """Calls `act(what, paths)` before each change below some folders, in the thread that is about to make it.
 
+    Other threads that are about to change something wait until it returns.
+
     Args:
         folders: The folders.
         act: Called with the name of the change and the paths that it is of, within the folders or not.
@@ -39,7 +42,8 @@ class Points:
 
     def __init__(self, folders: list[Path], act: Callable[[str, list[str]], None]):
         self._folders = tuple(f"{os.path.realpath(folder)}{os.sep}" for folder in folders)
-        self._act, self._off, self._fsync = act, False, os.fsync
+        self._act, self._fsync = act, os.fsync
+        self._over, self._one, self._own = False, threading.RLock(), threading.local()
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
@@ -49,13 +53,14 @@ class Points:
         try:
             yield
         finally:
-            self._off, os.fsync = True, self._fsync
+            self._over, os.fsync = True, self._fsync
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self._off or (event != "open" and event not in CHANGES):
+        if self._over or (event != "open" and event not in CHANGES):
             return
-        self._off = True  # what is done here is no change of the run
-        try:
+        with self._alone() as alone:
+            if not alone:
+                return
             if event == "open":
                 path, _, flags = arguments
                 paths = [_absolute(path, None)] if (flags or 0) & WRITING and not isinstance(path, int) else []
@@ -63,19 +68,26 @@ class Points:
                 paths = [_absolute(arguments[at], _get(arguments, folder)) for at, folder in CHANGES[event]]
             if any(f"{path}{os.sep}".startswith(self._folders) for path in paths):
                 self._act(event.removeprefix("os."), paths)
-        finally:
-            self._off = False
 
     def _synced(self, descriptor: int) -> None:
-        if not self._off:
-            self._off = True
-            try:
-                path = os.readlink(f"/proc/self/fd/{descriptor}")
-                if path.startswith(self._folders):
-                    self._act("fsync", [path])
-            finally:
-                self._off = False
+        with self._alone() as alone:
+            path = os.readlink(f"/proc/self/fd/{descriptor}")
+            if alone and path.startswith(self._folders):
+                self._act("fsync", [path])
         self._fsync(descriptor)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Keeps other threads out; false within itself, where what is done is no change of the run."""
+        if getattr(self._own, "acts", False):
+            yield False
+            return
+        with self._one:
+            self._own.acts = True
+            try:
+                yield True
+            finally:
+                self._own.acts = False
 
 
 def _get(arguments: tuple[Any, ...], place: int | None) -> int | None:

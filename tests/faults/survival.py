@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.fork_server import Finished
-from tfopt.recipe.artifact import LOCK, LOG, OLD, PARTIAL, RECORD, Artifact
+from tfopt.recipe.artifact import JOURNAL, LOCK, LOG, OLD, OWNER, PARTIAL, RECORD, TENSORBOARD, Artifact
 
 # Files that have times in them, and those that only a process that holds the folder writes.
-OF_EACH_RUN = {RECORD, LOG, LOCK, "report.json", "report.md", "report.html", "model_card.md"}
+FRONT = "front"
+OF_EACH_RUN = {RECORD, LOG, LOCK, OWNER, "report.json", "report.md", "report.html", "model_card.md"}
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,8 @@ class Results:
 
     Args:
         keys: The key of each result by name.
-        models: sha256 of the model file of each by name.
-        files: sha256 of every other file that is the same at every run, by its path.
+        models: sha256 of what the model file of each holds, by name.
+        files: The same of every file that is the same at every run, by its path.
     """
 
     keys: Mapping[str, str]
@@ -34,11 +37,13 @@ def results(folder: Path) -> Results:
     """The committed results in the folder of a run."""
     keys, models, files = {}, {}, {}
     for artifact in _artifacts(folder):
-        keys[artifact.name], models[artifact.name] = artifact.key, digest(artifact.path)
+        keys[artifact.name], models[artifact.name] = artifact.key, content_of(artifact.path)
     for file in sorted(folder.rglob("*")):
         place = file.relative_to(folder)
         if file.is_file() and file.name not in OF_EACH_RUN and not _passing(place):
-            files[str(place)] = digest(file)
+            content = content_of(file)
+            # A candidate that is made again has another number, and its file that for a name.
+            files[str(place.with_name(content[:16]) if FRONT in place.parts else place)] = content
     return Results(keys, models, files)
 
 
@@ -47,7 +52,7 @@ def taken_for_whole(folder: Path, expected: Results) -> list[str]:
     wrong = []
     for artifact in _artifacts(folder):
         taken = not artifact.changed and artifact.key == expected.keys.get(artifact.name)
-        if taken and digest(artifact.path) != expected.models[artifact.name]:
+        if taken and content_of(artifact.path) != expected.models[artifact.name]:
             wrong.append(f"{artifact.name} is taken for whole")
     return wrong
 
@@ -88,10 +93,25 @@ def last_lines(finished: Finished, count: int = 6) -> str:
     return " | ".join(text.splitlines()[-count:])[-1500:]
 
 
-def digest(file: Path) -> str:
-    """sha256 of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def names(folder: Path) -> set[str]:
+    """The paths in a folder, with a star for what is new in each process; TensorBoard's have times in them."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*"))
+    numbers = re.compile(r"\.\d+(?=\.new$)|(?<=\.lock)[-0-9a-f]{36}(?=\.rename$)")
+    return {numbers.sub("*", str(path)) for path in paths if TENSORBOARD not in path.parts}
+
+
+def content_of(file: Path) -> str:
+    """sha256 of what a file holds: of a `.keras` file all but the times at which it and its members were written."""
+    if file.suffix != ".keras" or not zipfile.is_zipfile(file):
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    whole = hashlib.sha256()
+    with zipfile.ZipFile(file) as archive:
+        for name in sorted(archive.namelist()):
+            member = archive.read(name)
+            if name == "metadata.json":
+                member = json.dumps({**json.loads(member), "date_saved": ""}).encode()
+            whole.update(name.encode() + hashlib.sha256(member).digest())
+    return whole.hexdigest()
 
 
 def _artifacts(folder: Path) -> Iterator[Artifact]:
@@ -102,4 +122,5 @@ def _artifacts(folder: Path) -> Iterator[Artifact]:
 
 def _passing(place: Path) -> bool:
     """Whether a path is within what lies in a run's folder only while it runs, or is a search's own record."""
-    return place.parts[0].endswith((PARTIAL, OLD)) or place.name.startswith(".") or place.suffix == ".journal"
+    passing = place.parts[0].endswith((PARTIAL, OLD)) or place.name.startswith(".")
+    return passing or place.suffix == JOURNAL or TENSORBOARD in place.parts

@@ -59,7 +59,7 @@ def test_data_that_is_wrong_is_told_in_a_line(case, answer, evidence, tmp_path):
     content, words = DATA[case]
     write_project(tmp_path)
     (tmp_path / "data.npz").write_bytes(content)
-    refused(answer, evidence, "data", case, words, "validate", "quantize.yaml")
+    refused(answer, evidence, "data", case, words, "validate", "train.yaml")
 
 
 def first_layer(change):
@@ -148,9 +148,9 @@ def test_a_file_that_is_no_model_is_told_in_a_line(name, command, answer, eviden
 CODE = {
     "nothing": ("", "build"),
     "not Python": ("def build(:\n", "model.py"),
-    "raises when it is imported": ("1 / 0\n", "ZeroDivisionError"),
+    "raises when it is imported": ("1 / 0\n\ndef build():\n    pass\n", "ZeroDivisionError"),
     "exits when it is imported": ("raise SystemExit(7)\n", "model.py"),
-    "imports what is not there": ("import nothing_such\n", "nothing_such"),
+    "imports what is not there": ("import nothing_such\n\ndef build():\n    pass\n", "nothing_such"),
     "no function": ("build = 3\n", "build"),
     "returns nothing": ("def build():\n    pass\n", "build"),
     "returns a text": ("def build():\n    return 'model'\n", "build"),
@@ -168,7 +168,7 @@ CODE = {
     ),
     "a model that is not built": (
         "import keras\ndef build():\n    return keras.Sequential([keras.layers.Dense(4)])\n",
-        "shape",
+        "no weights yet",
     ),
 }
 

@@ -193,6 +193,19 @@ def test_what_a_worker_finishes_after_it_was_taken_for_lost_does_not_count(tmp_p
     assert states(record.trials()) == ["lost"]
 
 
+def test_a_trial_of_a_worker_that_ended_before_it_wrote_its_name_is_lost_in_seconds(tmp_path):
+    own, record = worker(None, tmp_path, 1, lost_after=120.0)
+    record.add(own._jobs([])[0])
+    taken = record._study.ask(record._distributions)
+    assert record._nameless.lost_after <= 10 < record._listener.lost_after
+    record._nameless.lost_after = 0.0
+    assert record.sweep() == []  # seen for the first time
+    time.sleep(0.05)
+    assert [trial.number for trial in record.sweep()] == [taken.number]
+    with pytest.raises(RuntimeError):
+        taken.set_user_attr("worker", "another 1 1")
+
+
 def test_of_two_that_put_the_same_up_the_later_one_is_dropped(tmp_path):
     own, record = worker(None, tmp_path, 1)
     [job] = own._jobs([])

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from typing import Any
 
 _METADATA, _CONFIG = "metadata.json", "config.json"
-# Where a config has one object in several places, Keras writes its address in memory.
-_SHARED = "shared_object_id"
 # The date of a file and of what is in it: the same model gives the same bytes whenever it is saved.
 _DATE = "1980-01-01@00:00:00"
 
@@ -41,20 +40,19 @@ def keras_file(model: Any) -> bytes:
             if name == _METADATA:
                 content = json.dumps({**json.loads(content), "date_saved": _DATE}).encode()
             elif name == _CONFIG:
-                content = json.dumps(_numbered(json.loads(content), {})).encode()
+                content = _numbered(content)
             copy.writestr(zipfile.ZipInfo(name), content)
     return dated.getvalue()
 
 
-def _numbered(part: Any, numbers: dict[int, int]) -> Any:
-    """A part of a config whose shared objects have the number at which each is first met instead of an address."""
-    if isinstance(part, list):
-        return [_numbered(one, numbers) for one in part]
-    if not isinstance(part, dict):
-        return part
-    shared = part.get(_SHARED)
-    known = {} if shared is None else {_SHARED: numbers.setdefault(shared, len(numbers))}
-    return {**{name: _numbered(value, numbers) for name, value in part.items()}, **known}
+def _numbered(config: bytes) -> bytes:
+    """A config whose shared objects are numbered in their order; Keras numbers them by their place in memory."""
+    numbers: dict[bytes, int] = {}
+
+    def number(found: re.Match[bytes]) -> bytes:
+        return b"%s%d" % (found[1], numbers.setdefault(found[2], len(numbers) + 1))
+
+    return re.sub(rb'("shared_object_id": )(\d+)', number, config)
 
 
 def weights_file(model: Any) -> bytes:

@@ -95,6 +95,8 @@ def _line(document: Any, place: Location) -> int:
             document = document[part]
         except (AttributeError, KeyError, IndexError, TypeError):
             break
+        if position is None:  # in a list with a tag of its own, of which no lines are kept
+            break
         line = position[0] + 1
     return line
 

@@ -10,8 +10,11 @@ from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend, JournalFileSymlinkLock
 
-from tfopt.errors import StorageError
+from tfopt.errors import DISK_FAULTS, StorageError
 from tfopt.sealed_json import seal, unseal
+
+# How the name of Optuna's lock of a file ends.
+LOCK = ".lock"
 
 
 class DamagedJournalError(StorageError):
@@ -84,7 +87,12 @@ class Journal(BaseJournalBackend):
         try:
             yield
         finally:
-            self._lock.release()
+            try:
+                self._lock.release()
+            except RuntimeError as error:
+                if not isinstance(error.__context__, OSError) or error.__context__.errno not in DISK_FAULTS:
+                    raise
+                Path(f"{self._file}{LOCK}").unlink()  # which a disk without room for another name takes
 
 
 def _end_of_lines(file: Any, block: int = 65536) -> int:

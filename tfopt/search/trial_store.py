@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # A process that was killed while it wrote into a journal leaves its lock behind; no other holds it as long as this.
 STALE_SECONDS = 10
+# A process writes its name into a trial right after it took it; one that has not by then was ended in between.
+NAMELESS_SECONDS = 10.0
 # Another process may be making the tables of a new database.
 _TRIES = 8
 # Attempts at a trial whose workers are lost.
@@ -94,6 +96,7 @@ class TrialStore:
 
     def __init__(self, study: optuna.Study, distributions: Mapping[str, BaseDistribution], lost_after: float):
         self._study, self._distributions, self._listener = study, dict(distributions), Listener(lost_after)
+        self._nameless = Listener(min(lost_after, NAMELESS_SECONDS))
         self.worker = this_process()
 
     def trials(self) -> list[Trial]:
@@ -113,7 +116,10 @@ class TrialStore:
         if "rung" not in attributes:  # Optuna sampled one itself, as nothing waited any more
             self._study.tell(taken, state=optuna.trial.TrialState.FAIL)
             return None
-        taken.set_user_attr("worker", self.worker)
+        try:
+            taken.set_user_attr("worker", self.worker)
+        except optuna.exceptions.UpdateFinishedTrialError:  # it took so long that another took it for lost
+            return None
         return next(trial for trial in self.trials() if trial.number == taken.number)
 
     def alive(self, number: int) -> contextlib.AbstractContextManager[None]:
@@ -200,7 +206,9 @@ class TrialStore:
     def _is_lost(self, trial: Trial) -> bool:
         if trial.worker == self.worker:
             return False
-        if trial.worker and runs_here(trial.worker):
+        if trial.worker is None:
+            return self._nameless.is_lost(trial.number, trial.beat)
+        if runs_here(trial.worker):
             return not is_alive(trial.worker)
         return self._listener.is_lost(trial.number, trial.beat)
 
