@@ -12,7 +12,7 @@ from tests.docs.documents import DOCS, DOCUMENTS, README, ROOT, named, prose_of
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+?)\s*(?:\{#([\w-]+)\})?\s*$")
 _NAME = re.compile(r"\btfopt\.((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)")
-_FILE_ENDINGS = {"yaml", "svg", "png", "json"}
+_FILE_ENDINGS = {"yaml", "svg", "png", "json", "md"}
 _BENCHMARK = re.compile(r"\bbenchmarks/[\w/]+\.py")
 # What looks like a measured figure: a number with decimals, with thousands, or with a unit.
 _FIGURE = re.compile(
