@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SPREAD := -n auto --maxprocesses 4 --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test slow faults lint clean
+.PHONY: demo test slow faults lint docs clean
 
 demo: $(VENV)/.run
 	$(BIN)/tfopt run pipelines/digits.yaml
@@ -22,6 +22,10 @@ faults: $(VENV)/.test
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+# The pages are in build/site: open build/site/index.html.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "tfopt needs CPython 3.11, 3.12 or 3.13: none was found. Name one with make PYTHON=/path/to/python3.11"; exit 2; }

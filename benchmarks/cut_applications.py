@@ -22,7 +22,7 @@ NETS = ("MobileNetV2", "ResNet50", "EfficientNetV2B0")
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--net", help="one net; those of the README if not given")
+    parser.add_argument("--net", help="one net; three if not given")
     parser.add_argument("--size", type=int, default=224, help="width and height of the images")
     arguments = parser.parse_args()
     x = np.random.default_rng(0).uniform(0, 255, (16, arguments.size, arguments.size, 3)).astype(np.float32)

@@ -1,13 +1,14 @@
 """Quantization-aware training against TF-MOT's, against post-training quantization, and what it costs.
 
     TFOPT_DATA=folder-with-the-data python benchmarks/qat.py tfmot [--seeds 5] [--images 20000]
-    TFOPT_DATA=... python benchmarks/qat.py int4
+    TFOPT_DATA=... python benchmarks/qat.py int4 [--seeds 5] [--images 20000] [--nets NAME ...]
     TFOPT_DATA=... python benchmarks/qat.py kept
 
 tfmot: a CNN with BatchNormalization and a depthwise block on MNIST, trained in floating point, then for three epochs by
 TF-MOT (on tf_keras) and by tfopt from the same weights, each in a process of its own; accuracy of both files on LiteRT,
 and the time of a step against a plain one of the same framework. int4: LeNet-5 on MNIST and a net like MobileNet on
-spoken digits, after training and trained. kept: LeNet-5, 90% pruned, in 16 shared values, after training and trained.
+spoken digits, after training, with integers chosen together, and trained. kept: LeNet-5, 90% pruned, in 16 shared
+values, after training and trained.
 """
 
 import argparse
@@ -166,11 +167,8 @@ def mobile_net(shape, classes):
     return Model(inputs, layers.Dense(classes, activation="softmax")(x))
 
 
-def four_bits(images):
-    import keras
+def four_bits(seeds, images, nets):
     from networks import lenet_5
-
-    import tfopt
 
     sys.path.insert(0, str(Path(__file__).parents[1] / "pipelines"))
     import speech
@@ -179,26 +177,45 @@ def four_bits(images):
     spoken = [
         sounds[name] / (4.0 if name.startswith("x") else 1) for name in ("x_train", "y_train", "x_test", "y_test")
     ]
-    jobs = (
-        ("LeNet-5, MNIST", lenet_5, load(images), 5, 4),
-        ("MobileNet-like, spoken digits", lambda: mobile_net(spoken[0].shape[1:], 10), spoken, 30, 20),
-    )
-    for name, build, (x, y, x_test, y_test), epochs, more in jobs:
-        samples = x[np.random.default_rng(0).permutation(len(x))[:200]]  # the sounds are in the order of their classes
-        keras.utils.set_random_seed(0)
-        model = compile_model(keras, build(), 1e-3)
-        model.fit(x, y, epochs=epochs, batch_size=BATCH, verbose=0, callbacks=[falling(keras, 1e-3, epochs)])
-        print(f"{name}: float {model.evaluate(x_test, y_test, verbose=0)[1]:.4f}", flush=True)
-        for mode in ("int8", "int4"):
-            content = tfopt.convert(model, mode, samples)
-            print(f"  {mode} after training   {accuracy(content, x_test, y_test):.4f} {len(content):,} B", flush=True)
-        for mode, ranges in (("int8", "moving_average"), ("int4", "moving_average"), ("int4", "learned")):
-            trained = compile_model(keras, copy_of(keras, model), 5e-4)
-            aware = tfopt.callbacks.QuantizationAware(samples, mode, ranges=ranges)
-            trained.fit(x, y, epochs=more, batch_size=BATCH, verbose=0, callbacks=[falling(keras, 5e-4, more), aware])
-            content = aware.convert().content
-            score = accuracy(content, x_test, y_test)
-            print(f"  {mode} trained, {ranges:15} {score:.4f} {len(content):,} B", flush=True)
+    jobs = {
+        "lenet_5": ("LeNet-5, MNIST", lenet_5, load(images), 5, 4),
+        "mobile_net": ("MobileNet-like, spoken digits", lambda: mobile_net(spoken[0].shape[1:], 10), spoken, 30, 20),
+    }
+    for title, build, data, epochs, more in (jobs[name] for name in nets):
+        print(title, flush=True)
+        rows = [files_of(build, data, epochs, more, seed) for seed in range(seeds)]
+        for file in rows[0]:
+            scores, size = [row[file][0] for row in rows], int(np.median([row[file][1] for row in rows]))
+            every = " ".join(f"{score:.4f}" for score in scores)
+            print(f"  {file:21} median {np.median(scores):.4f}, {size:,} B, seeds {every}", flush=True)
+
+
+def files_of(build, data, epochs, more, seed):
+    """The accuracy and the bytes of each file of a net that is trained with a seed, by the file's name."""
+    import keras
+
+    import tfopt
+
+    x, y, x_test, y_test = data
+    samples = x[np.random.default_rng(seed).permutation(len(x))[:200]]  # the sounds are in the order of their classes
+    keras.utils.set_random_seed(seed)
+    model = compile_model(keras, build(), 1e-3)
+    model.fit(x, y, epochs=epochs, batch_size=BATCH, verbose=0, callbacks=[falling(keras, 1e-3, epochs)])
+    files = {"float": tfopt.convert(model, "float32", samples)}
+    for title, mode, rounding in (
+        ("int8 after training", "int8", "nearest"),
+        ("int4 after training", "int4", "nearest"),
+        ("int4, rounding: auto", "int4", "auto"),
+    ):
+        files[title] = tfopt.convert(model, mode, samples, rounding=rounding, least_snr_db=-100.0)
+    for mode, ranges in (("int8", "moving_average"), ("int4", "learned")):
+        trained = compile_model(keras, copy_of(keras, model), 5e-4)
+        aware = tfopt.callbacks.QuantizationAware(samples, mode, ranges=ranges)
+        trained.fit(x, y, epochs=more, batch_size=BATCH, verbose=0, callbacks=[falling(keras, 5e-4, more), aware])
+        files[f"{mode} trained"] = aware.convert().content
+    found = {title: (accuracy(content, x_test, y_test), len(content)) for title, content in files.items()}
+    print(f"  seed {seed}: " + ", ".join(f"{title} {score:.4f}" for title, (score, _) in found.items()), flush=True)
+    return found
 
 
 def kept(images):
@@ -246,11 +263,14 @@ def main():
     parser.add_argument("what", choices=("tfmot", "int4", "kept"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--images", type=int, default=20000)
+    parser.add_argument("--nets", nargs="*", choices=("lenet_5", "mobile_net"), default=["lenet_5", "mobile_net"])
     arguments = parser.parse_args()
     if arguments.what == "tfmot":
         against_tfmot(arguments.seeds, arguments.images)
+    elif arguments.what == "int4":
+        four_bits(arguments.seeds, arguments.images, arguments.nets)
     else:
-        (four_bits if arguments.what == "int4" else kept)(arguments.images)
+        kept(arguments.images)
 
 
 if __name__ == "__main__":

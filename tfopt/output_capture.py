@@ -12,6 +12,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
+from tfopt.errors import StorageError
+
 # How often a followed log is looked at.
 POLL_SECONDS = 0.2
 _one_at_a_time = threading.RLock()  # the descriptors are the process's
@@ -31,9 +33,12 @@ class Captured:
         if self._text is not None:
             return self._text
         _flush()
-        with open(self._file.name, "rb") as again:
-            again.seek(self._start)
-            return again.read().decode(errors="replace")
+        try:
+            with open(self._file.name, "rb") as again:
+                again.seek(self._start)
+                return again.read().decode(errors="replace")
+        except FileNotFoundError:  # removed meanwhile, with the folder that it was in
+            return ""
 
     def close(self) -> None:
         """Keeps the text after the file is gone, and writes it to the file of the enclosing block."""
@@ -54,7 +59,12 @@ def captured(log: Path | None = None) -> Iterator[Captured]:
 
     Args:
         log: The file to append to; a temporary one if not given.
+
+    Raises:
+        StorageError: The folder of the log is gone.
     """
+    if log is not None and not log.parent.is_dir():
+        raise StorageError(f"{log.parent} is gone: it was removed while it was in use. Run the same again.")
     with _one_at_a_time, contextlib.ExitStack() as stack:
         path = log or stack.enter_context(tempfile.NamedTemporaryFile(prefix="tfopt-")).name
         file = stack.enter_context(open(path, "ab", buffering=0))  # what is left in a buffer would fail at its close

@@ -97,7 +97,7 @@ def check_defined(path: Path, name: str, called: str | None = None) -> None:
     except SyntaxError as error:
         at = f"{path}:{error.lineno}" if error.lineno else str(path)
         raise InputError(f"{path} does not import: SyntaxError: {error.msg} ({at}).") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
         raise InputError(f"{path} does not import: {type(error).__name__}: {error}.") from error
     first = name.split(".")[0]
     if found.certain and first not in found.names:
@@ -119,7 +119,7 @@ def compiled_with(path: Path, function: str) -> dict[str, Any]:
     """
     try:
         tree = ast.parse(path.read_bytes())
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
         return {}
     [*bodies] = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
     calls = [

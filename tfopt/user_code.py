@@ -287,7 +287,7 @@ def _imported_names(source: bytes) -> tuple[tuple[str, int], ...]:
     """
     try:
         tree = ast.parse(source)
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ()
     found: list[tuple[str, int]] = []
     for node in ast.walk(tree):

@@ -180,23 +180,6 @@ def test_a_mistake_is_one_line_and_leaves_no_file(command, files, tmp_path, argu
     assert not list(tmp_path.glob("*.tflite*"))
 
 
-@pytest.mark.parametrize("fails", [".vela.tflite.partial", ".tflite.partial"])
-def test_a_file_and_the_targets_own_are_written_both_or_neither(tmp_path, monkeypatch, fails):
-    one, other = tmp_path / "m.tflite", tmp_path / "m.vela.tflite"
-    models._write_together({one: b"old", other: b"older"})
-    write = models.Path.write_bytes
-
-    def full(path, content):
-        if path.name.endswith(fails):
-            raise OSError(28, "No space left on device")
-        return write(path, content)
-
-    monkeypatch.setattr(models.Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space"):
-        models._write_together({one: b"new", other: b"newer"})
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {one.name: b"old", other.name: b"older"}
-
-
 def test_a_file_that_is_there_is_not_written_over_unless_forced(command, files, tmp_path):
     (tmp_path / "model-dynamic.tflite").write_text("mine")
     code, _, err = command("convert", "model.keras", "--mode", "dynamic")

@@ -428,7 +428,7 @@ def test_stages_lists_each_with_its_formats(cli):
 def test_stages_of_one_kind_shows_its_settings(cli):
     code, out, _ = cli("stages", "prune")
     assert code == 0
-    [line] = [line for line in out.splitlines() if line.strip("│ ").startswith("epochs ")]
+    [line] = [line for line in out.splitlines() if line.startswith("│ epochs ")]
     assert "required" in line
     [line] = [line for line in out.splitlines() if " batch_size " in line]
     assert "32" in line
@@ -443,7 +443,7 @@ def test_the_schema_is_json(cli):
 def test_validate_shows_the_chain_and_leaves_nothing(cli, project):
     code, out, err = cli("validate", "ok.yaml")
     assert (code, err) == (0, "")
-    assert "a  <- source" in out
+    assert "a  <- starting model" in out
     assert "b  <- a" in out
     assert "ok.yaml can run." in out
     assert not (project / "saved_models").exists()
@@ -460,6 +460,60 @@ def test_validate_quick_finds_a_broken_chain(cli):
     code, _, err = cli("validate", "r.yaml", "--quick")
     assert code == 2
     assert err.startswith("r.yaml:6: ")
+
+
+@pytest.fixture
+def telling(project):
+    """Whether the project's own code has run since it was last asked; nothing of it is known to the process before."""
+    text = "\nwith open('ran', 'w') as file:\n    file.write('here')\n"
+    for name in ("my_stages.py", "model.py"):
+        (project / name).write_text((project / name).read_text() + text)
+
+    def ran():
+        there = (project / "ran").exists()
+        (project / "ran").unlink(missing_ok=True)
+        stage._OWN.clear()
+        for name in ("my_stages", "model"):
+            sys.modules.pop(name, None)
+        return there
+
+    return ran
+
+
+def test_commands_that_need_no_code_of_ones_own_run_none(cli, telling):
+    for command in ("validate ok.yaml --quick", "schema", "stages", "clean ok.yaml --yes"):
+        assert cli(*command.split())[0] == 0
+        assert not telling()
+    assert cli("run", "ok.yaml")[0] == 0
+    assert telling()
+    for named in ("ok.yaml", "saved_models/r"):
+        assert cli("report", named)[0] == 0
+        assert not telling()
+
+
+def test_code_of_ones_own_is_run_where_it_is_asked_for(cli, telling):
+    code, out, _ = cli("validate", "ok.yaml", "--quick")
+    assert code == 0
+    assert "copy: of your own code, which was not run; --use runs it" in out
+    assert cli("validate", "ok.yaml", "--quick", "--use")[0] == 0
+    assert telling()
+    assert "not run" not in cli("validate", "ok.yaml", "--quick", "--use")[1]
+    telling()
+    cli("run", "ok.yaml")
+    write("ok.yaml", "copy: {name: a}", "copy: {name: b, tag: other}")
+    telling()
+    assert "which was not run; --use runs it, and tells whether the stages were changed" in cli("report", "ok.yaml")[1]
+    assert not telling()
+    assert "the recipe has other stages than this run" in cli("report", "ok.yaml", "--use")[1]
+    assert telling()
+
+
+def test_settings_of_ones_own_stages_are_checked_where_their_code_is_run(cli, telling):
+    write("r.yaml", "copy: {tagg: x}", "train: {epochs: many}")
+    _, _, err = cli("validate", "r.yaml", "--quick")
+    assert "tagg" not in err
+    assert "r.yaml:7: train.epochs is a whole number" in err
+    assert "copy has no field 'tagg'" in cli("validate", "r.yaml", "--quick", "--use")[2]
 
 
 def test_inspect_shows_the_layers_of_a_model(cli):

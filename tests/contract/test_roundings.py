@@ -1,5 +1,6 @@
 """What every way to choose the integers of a kernel keeps to."""
 
+import dataclasses
 import importlib
 import itertools
 
@@ -84,3 +85,14 @@ def test_independent_inputs_leave_nothing_to_choose(rounding):
 def test_the_same_is_chosen_twice(rounding):
     given = problem(*correlated(columns=6, groups=2))
     assert np.array_equal(rounding.choose(given), rounding.choose(given))
+
+
+def test_the_work_is_estimated_and_grows_with_the_kernel(rounding):
+    assert 0 < rounding.work(1, 4, 9) < rounding.work(1, 8, 9) < rounding.work(1, 8, 90) < rounding.work(2, 8, 90)
+
+
+def test_what_learns_in_steps_does_so_in_some_of_them_too(rounding):
+    given = problem(*correlated(columns=6))
+    some = rounding.choose(dataclasses.replace(given, share=rounding.least_share))
+    assert given.loss(some) <= given.loss(given.nearest(given.weights))
+    assert np.array_equal(some, rounding.choose(given)) or rounding.least_share < 1

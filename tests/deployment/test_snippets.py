@@ -1,5 +1,6 @@
 """Snippets run: Python on LiteRT, the others compiled and run on a record of LiteRT, or on a runtime where one is."""
 
+import ast
 import os
 import re
 import shutil
@@ -228,3 +229,22 @@ def test_there_is_no_tflm_snippet_for_what_tflm_does_not_run(made, kind, mode, w
 def test_a_language_that_is_not_there_is_refused_with_those_that_are():
     with pytest.raises(InputError, match=r"there is no snippet in 'pyton'\. Did you mean 'python'"):
         snippet(b"", "pyton")
+
+
+HOSTILE = 'x\nimport os; EVIL()\r\n"""*/ EVIL() `$`\\ ${EVIL()} \u2028'
+
+
+@pytest.mark.parametrize("language", ["python", "c++", "kotlin", "tflm"])
+def test_names_in_a_file_are_no_code(made, language):
+    _, usage, _ = made("digits", "int8")
+    named = replace(
+        usage,
+        inputs=tuple(replace(end, name=HOSTILE) for end in usage.inputs),
+        outputs=tuple(replace(end, name=f"{HOSTILE}o") for end in usage.outputs),
+    )
+    code = snippet(named, language, f"{HOSTILE}.tflite")
+    assert not [line for line in code.splitlines() if line.lstrip().startswith(("import os", "*/", '"""*/', "EVIL"))]
+    if language == "python":
+        calls = [node.func for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+        assert "EVIL" not in {getattr(function, "id", "") for function in calls}
+        assert HOSTILE in {node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)}

@@ -150,7 +150,7 @@ def test_a_net_trained_to_be_its_file_keeps_zeros_values_and_accuracy(tmp_path):
 def test_the_nets_of_the_deep_compression_paper_are_as_small_as_the_readme_says(
     real_data, tmp_path, net, parameters, ratio, error
 ):
-    """One seed, whose error may be a little above the mean of three that the README has."""
+    """One seed, whose error may be a little above the mean of three that the measured table has."""
     finished = tfopt("run", f"pipelines/{net}.yaml", "--out", tmp_path)
     assert finished.returncode == 0, finished.stderr[-3000:]
     report = json.loads((tmp_path / net / "report.json").read_text())

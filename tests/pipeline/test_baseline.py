@@ -226,7 +226,7 @@ def test_results_of_a_version_without_baseline_get_one():
 def test_reports_made_again_know_the_baseline_and_cleaning_removes_it():
     result = tfopt.run(recipe("copy"))
     assert baseline_of(summary.collect(result.folder)) == baseline_of(result.artifacts)
-    assert "source (baseline)" in (result.folder / "report.md").read_text()
+    assert "starting model (baseline)" in (result.folder / "report.md").read_text()
     runner.clean(Recipe.load("r.yaml"), Path("saved_models"))
     assert not result.folder.exists()
 

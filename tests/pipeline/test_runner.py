@@ -38,6 +38,16 @@ class Boom(tfopt.Stage):
         (context.folder / "half-done").write_text("half")
         os.write(2, b"the library's own words")
         raise (getattr(tfopt, self.error, None) or getattr(builtins, self.error))("the sky fell")
+
+
+class Vanish(tfopt.Stage):
+    """Removes the folder of the run."""
+
+    kind: ClassVar[str] = "vanish"
+
+    def run(self, inputs, context):
+        shutil.rmtree(context.folder.parent)
+        (context.folder / "model.keras").write_text("model")
 '''
 )
 
@@ -227,6 +237,21 @@ def test_a_result_that_was_damaged_runs_again(project):
     first = tfopt.run(recipe(*CHAIN))
     (first.folder / "b" / "artifact.json").write_text("{")
     assert again() == ("a", "c")
+
+
+def test_what_was_measured_is_measured_again_where_the_file_was_moved_away(project):
+    stages = ("copy: {name: a}", "gate: {}")
+    tfopt.run(recipe(*stages))
+    (project / "saved_models" / "r" / "a").rename(project / "elsewhere")
+    assert again(*stages) == ()
+    assert again(*stages) == ("a", "gate")
+
+
+def test_a_folder_that_is_removed_while_it_is_written_is_one_line_and_the_run_can_be_repeated(project):
+    with pytest.raises(StorageError, match="was removed while it was written") as caught:
+        tfopt.run(recipe("copy: {name: a}", "vanish"))
+    assert len(str(caught.value).splitlines()) == 1
+    assert tfopt.run(recipe("copy: {name: a}")).reused == ()
 
 
 def test_the_data_function_sees_the_files_beside_it_and_new_data_runs_every_stage(project):

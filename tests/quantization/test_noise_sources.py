@@ -62,6 +62,13 @@ def loud_kernel():
     return model, samples
 
 
+def deep():
+    """Kernels one behind the other, and inputs with much in common."""
+    parts = [layers.Dense(16, activation="relu", name=f"body_{number}") for number in range(3)]
+    samples = zoo.normal(64, 16)
+    return sequential(*parts, layers.Dense(3, name="head")), samples + 4 * samples[:, :1]
+
+
 def said(net, mode="int8", **settings):
     """The one warning of a file that is to be made whatever its noise is, and the file's SNR."""
     model, samples = net
@@ -76,9 +83,8 @@ def name_of(model, kind):
 
 def remedy(text):
     """The settings that a sentence asks for, and the SNR that it promises."""
-    rules, io, promised = re.search(r"(rules: \[.*\])( and io: float32)? would give ([\d.]+) dB", text).groups()
-    settings = YAML(typ="safe").load(rules)
-    return {**settings, **({"io": "float32"} if io else {})}, float(promised)
+    asked, promised = re.search(r": ((?:rules|rounding): .*) would give ([\d.]+) dB", text).groups()
+    return YAML(typ="safe").load(asked.replace(" and ", "\n")), float(promised)
 
 
 NOISY = {
@@ -87,6 +93,7 @@ NOISY = {
     "input": (loud_input, "int8", {}),
     "while it runs": (loud_input, "dynamic", {}),
     "kernel": (loud_kernel, "int4", {}),
+    "kernels": (deep, "int4", {}),
     "by a rule": (loud_kernel, "int8", {"rules": [{"layers": "*", "to": "int4"}]}),
 }
 
@@ -104,6 +111,25 @@ def test_the_rules_that_a_warning_writes_give_what_they_promise(name):
     assert made.figures["calibration_snr_db"] == pytest.approx(promised, abs=0.06)
     assert promised >= 20 > before
     assert made.warnings == ()
+
+
+def test_integers_chosen_together_come_before_rules_that_cost_bytes():
+    model, samples = deep()
+    made = convert_with_notes(model, Export(mode="int4"), samples)
+    assert "rules" not in made.warnings[0]
+    assert "would give" in made.warnings[0]
+    assert "rounding: auto takes the best of several" in made.warnings[0]
+    assert made.options == (("rounding: descent", "--rounding descent"),)
+    again = convert_with_notes(model, Export(mode="int4", rounding="descent"), samples)
+    assert len(again.content) <= len(made.content) + 16  # up to the gaps that align its tables
+
+
+def test_where_kernels_are_not_the_noise_no_rounding_is_tried(monkeypatch):
+    tried = []
+    monkeypatch.setattr(noise_sources, "work", lambda *given: tried.append(given))
+    said(spectral())
+    said(loud_input(), "dynamic")
+    assert tried == []
 
 
 @pytest.mark.parametrize(("grid", "named"), [("x", "body"), ("body/", "middle, body"), ("head/", "head")])

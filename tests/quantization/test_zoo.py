@@ -116,8 +116,8 @@ def test_a_model_of_open_size_converts_without_samples(built, mode):
     assert zoo.error(content, model, samples) < TOLERANCE[mode]
 
 
-def test_the_readme_says_what_converts():
-    text = " ".join((Path(__file__).parents[2] / "README.md").read_text().split())
+def test_the_guide_says_what_converts():
+    text = " ".join((Path(__file__).parents[2] / "docs/guides/models.md").read_text().split())
     plain = [name for name, cells in OUTCOMES.items() if set(cells) == {"yes"}]
     others = {name: cells for name, cells in OUTCOMES.items() if name not in plain}
     assert f"All three work for: {', '.join(plain)}." in text

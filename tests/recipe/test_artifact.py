@@ -52,6 +52,25 @@ def commit(workspace, name="train", key="k", content="model", **rest):
     return workspace.commit(Artifact(name, "train", folder, "model.keras", "keras", key, **rest))
 
 
+@pytest.mark.parametrize("place", ["../../other.keras", "{root}/other.keras", "link.keras"])
+def test_a_record_leads_to_no_file_outside_of_the_run(workspace, tmp_path, place):
+    made = commit(workspace)
+    assert Artifact.read(made.folder) is not None
+    (tmp_path / "other.keras").write_text("model")
+    (made.folder / "link.keras").symlink_to(tmp_path / "other.keras")
+    replace(made, file=place.format(root=tmp_path)).write()
+    assert Artifact.read(made.folder) is None
+    away = DeviceFiles((DeviceFile("a", bytes=5, file=place.format(root=tmp_path), sha256="0"),))
+    replace(made, details=[away]).write()
+    assert Artifact.read(made.folder) is None
+
+
+def test_records_that_lead_in_a_circle_are_no_results(workspace):
+    for name, parents in {"a": ("b",), "b": ("a",), "c": ("b",), "d": ("gone",)}.items():
+        replace(commit(workspace, name), parents=parents).write()
+    assert [artifact.name for artifact in workspace.artifacts()] == ["c", "d"]
+
+
 def test_equal_parts_have_equal_keys():
     assert content_key("a", {"x": 1, "y": [1, 2]}) == content_key("a", {"y": [1, 2], "x": 1})
 

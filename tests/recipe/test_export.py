@@ -125,6 +125,19 @@ def test_inputs_and_outputs_are_the_modes_own_type_or_float(mode, io):
         assert Export(mode=mode, io=possible).io == possible
 
 
+def test_a_budget_is_for_the_rounding_that_tries_several():
+    assert "is for rounding: auto, not for descent" in refused(rounding="descent", rounding_seconds=5)
+    assert "rounding_seconds" in refused(rounding="auto", rounding_seconds=0)
+    assert Export(rounding="auto", rounding_seconds=5).asked()["rounding_seconds"] == 5
+
+
+def test_without_rounding_the_integers_are_the_quantizers_own():
+    rules = [{"layers": "a", "rounding": "gptq"}, {"layers": "b", "to": "int4", "rounding": "gptq"}]
+    asked = Export(rounding="auto", rounding_seconds=5, clipping="mse", bias_correction=True, rules=rules, io="float32")
+    assert asked.without_rounding() == Export(rules=[{"layers": "b", "to": "int4"}], io="float32")
+    assert not asked.without_rounding().reconstructs
+
+
 @pytest.mark.parametrize("mode", TARGETS["int_only"].modes)
 def test_a_target_of_integers_has_integer_inputs_and_outputs(mode):
     assert "Leave io out" in refused(mode=mode, target="int_only", io="float32")
@@ -231,7 +244,8 @@ def test_settings_do_not_change_once_they_are_made():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_asked_is_all_that_the_mode_looks_at(mode):
-    unused = set() if mode in STATIC else {"io", "ranges", "unroll", "rounding", "bias_correction", "clipping"}
+    roundings = {"rounding", "rounding_seconds", "bias_correction", "clipping"}
+    unused = set() if mode in STATIC else {"io", "ranges", "unroll", *roundings}
     unused |= set() if MODES[mode].rules else {"scales"}
     assert set(Export.model_fields) - set(Export(mode=mode).asked()) == unused
 

@@ -403,7 +403,7 @@ def accepts(schema, value, root=None):
         rest = schema.get("additionalProperties", True)
         return (
             all(name in value for name in schema.get("required", ()))
-            and len(value) <= schema.get("maxProperties", len(value))
+            and schema.get("minProperties", 0) <= len(value) <= schema.get("maxProperties", len(value))
             and all(accepts(known[n], v, root) if n in known else rest is not False for n, v in value.items())
         )
     if isinstance(value, list):

@@ -6,7 +6,9 @@ import sys
 from dataclasses import replace
 
 import pytest
+from markdown_it import MarkdownIt  # with Rich
 
+from tests.report import made_up
 from tests.report.html_page import check, parse
 from tests.report.made_up import artifact, large, run
 from tfopt.recipe.artifact import Skipped
@@ -205,6 +207,26 @@ def test_a_page_of_a_very_large_run_is_not_too_large_and_says_what_is_left_out(p
     assert "more rows are left out here" in root.text
     assert len(root.find("section", id="classes")[0].find("svg", class_="chart")) == 0
     assert "most confused" in root.text
+
+
+HOSTILE = "<script>alert(1)</script>![x](http://a/b)|`*a*` &lt; \x1b[2J\n# top"
+
+
+def test_the_names_of_layers_and_classes_are_markup_nowhere(monkeypatch):
+    monkeypatch.setattr(made_up, "long_name", lambda index: f"{HOSTILE}{index}")
+    artifacts = made_up.large(layers=3, trials=4, classes=3, epochs=2)
+    root = check(summary.as_page("digits", artifacts).html())
+    assert not root.find("script")
+    assert all(image.attributes["src"].startswith("data:") for image in root.find("img"))
+    assert "<script>alert(1)</script>" in root.text
+    rendered = parse(MarkdownIt("commonmark").enable("table").render(summary.as_markdown("digits", artifacts)))
+    assert not rendered.find("script")
+    assert not rendered.find("img")
+    assert not rendered.find("em")
+    assert [heading.text for heading in rendered.find("h1")] == ["digits"]
+    assert "<script>alert(1)</script>![x](http://a/b)|`*a*` &lt;" in rendered.text
+    for table in rendered.find("table"):
+        assert len({len(row.find("td")) + len(row.find("th")) for row in table.find("tr")}) == 1
 
 
 def test_a_page_is_made_without_a_script_or_a_fetch_and_has_both_schemes():

@@ -10,6 +10,7 @@ import tfopt
 from tfopt.data.sources import load as load_source
 from tfopt.errors import ModelError, RecipeError
 from tfopt.quantization.accuracy_search import AccuracySearch
+from tfopt.quantization.rounding.grids import kernel_grids
 from tfopt.tflite.file import read
 
 MODEL = """
@@ -146,6 +147,17 @@ def test_where_nothing_else_keeps_the_metric_quantize_trains(recipe, monkeypatch
     assert {dtype for dtype, _, _ in kernels_of(made).values()} == {"INT4"}
 
 
+def test_a_training_that_hardly_moves_has_the_integers_that_it_started_from(recipe):
+    step = "batch_size: full, optimizer: {sgd: {learning_rate: 1.0e-9}}"
+    asked = "mode: int4, rounding: descent, samples: 64, slim: false"
+    path = recipe("train: {epochs: 1}", f"quantize: {{{asked}}}", f"qat: {{after: train, epochs: 1, {step}, {asked}}}")
+    made = run(path).artifacts
+    rounded, trained = (kernel_grids(made[name].path.read_bytes()) for name in ("quantize", "qat"))
+    assert len(rounded) == len(KERNELS)
+    for name, grid in rounded.items():
+        assert np.array_equal(grid.integers, trained[name].integers)
+
+
 @pytest.mark.parametrize(
     ("stage", "message"),
     [
@@ -153,7 +165,7 @@ def test_where_nothing_else_keeps_the_metric_quantize_trains(recipe, monkeypatch
         ("qat: {epochs: 1, optimizer: newton_cg}", "NewtonCG takes gradients in a way that rounded values do not have"),
         ("qat: {epochs: 1, rules: [{layers: haed, to: int4}]}", "Did you mean 'head'"),
         ("quantize: {qat: auto}", "qat needs max_drop"),
-        ("qat: {epochs: 1, rounding: gptq}", "this training learns the integers itself"),
+        ("qat: {epochs: 1, rules: [{layers: haed, rounding: gptq}]}", "Did you mean 'head'"),
         ("quantize: {max_drop: 0.1, qat: {epochs: 0}}", "epochs"),
     ],
 )

@@ -99,6 +99,19 @@ def test_the_front_is_of_real_files_and_none_is_beaten(searched):
     assert sorted(path.name for path in (folder / "front").iterdir()) == sorted(Path(r["file"]).name for r in rows)
 
 
+def test_integers_of_candidates_with_four_bits_are_chosen_together(searched, samples, tmp_path):
+    stage = tfopt.Search(
+        max_drop=0.5, trials=1, epochs=(1,), bits=(4,), channels=False, clusters=(0,), sparsity=False, samples=32
+    )
+    narrow = found(tfopt.run(recipe(samples, tfopt.Train(epochs=1, batch_size="full"), stage, model=quick), tmp_path))
+    rows = [*narrow["front"], *found(searched[2])["front"]]
+    asked = [row["stages"][-1]["quantize"] for row in rows]
+    assert any(rule["to"] == "int4" for rule in asked[0]["rules"])
+    for settings in asked:
+        four = any(rule["to"] == "int4" for rule in settings.get("rules", ()))
+        assert settings.get("rounding", "nearest") == ("descent" if four else "nearest")
+
+
 def test_the_chosen_file_goes_on_down_the_recipe(searched):
     _, _, result = searched
     chosen = next(row for row in found(result)["front"] if row["number"] == found(result)["chosen"])
@@ -174,8 +187,9 @@ def test_the_smallest_within_a_drop(samples, tmp_path):
 
 @pytest.mark.slow
 def test_with_a_raw_limit_neither_zeros_nor_shared_values_are_tried(samples, tmp_path):
-    stage = tfopt.Search(within={"raw_bytes": 9000}, trials=2, epochs=(1,), training=TRAINING)
+    stage = tfopt.Search(within={"raw_bytes": 9000}, trials=2, epochs=(1,), training=TRAINING, rounding="gptq")
     result = tfopt.run(recipe(samples, TRAIN, stage), tmp_path)
+    assert {row["stages"][-1]["quantize"]["rounding"] for row in found(result)["front"]} == {"gptq"}
     kinds = {kind for row in found(result)["front"] for step in row["stages"] for kind in step}
     assert kinds <= {"prune_channels", "quantize"}
     assert result.metrics["raw_bytes"] <= 9000

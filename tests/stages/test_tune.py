@@ -183,7 +183,7 @@ def test_wrong_settings_are_one_line(settings, message):
     [
         ({}, "there is nothing to tune"),
         ({"space": RATES, "tuner": "baysian"}, "there is no tuner 'baysian'. Did you mean 'bayesian'?"),
-        ({"space": RATES, "metric": "f2"}, "the gate looks at 'f2', which is not measured"),
+        ({"space": RATES, "metric": "f2"}, "'f2' is not among the metrics that are measured"),
         ({"space": {"train.optimizer": {"choice": ["adam", "adm"]}}}, "adm"),
         ({"space": {"train.freeze": {"choice": ["Flatten", "nosuch"]}}}, "'nosuch'"),
     ],

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from tfopt import subprocesses
 from tfopt.errors import ConversionError
 from tfopt.quantization import convert
 from tfopt.tflite import benchmark
@@ -125,6 +126,7 @@ def test_the_module_measures_without_tensorflow(folder, python):
     code = f"""
 import sys
 from pathlib import Path
+from tfopt import subprocesses
 from tfopt.tflite import benchmark
 path = Path({str(folder / "int8.tflite")!r})
 taken, memory = benchmark._latencies(path, 1, 0.01, {{}})
@@ -176,3 +178,16 @@ def test_the_command_prints_one_line_of_json(folder, monkeypatch, capsys):
         *(["model_memory_bytes"] if sys.platform == "linux" else []),
         "latency",
     }
+
+
+@pytest.mark.parametrize("module", ["benchmark", "interleaved"])
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"hello", "is not a TFLite file"), (b"\x1c\0\0\0TFL3" + bytes(40), "is not a whole TFLite")]
+)
+def test_a_file_that_is_none_is_one_line_of_the_process_that_times_it(tmp_path, module, content, words):
+    (tmp_path / "m.tflite").write_bytes(content)
+    finished = subprocesses.run(f"tfopt.tflite.{module}", [str(tmp_path / "m.tflite")])
+    assert finished.returncode == 2
+    assert finished.stdout == ""
+    assert words in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1

@@ -325,3 +325,30 @@ def test_threads_that_pack_at_once_write_the_same_bytes(files):
 def test_a_file_is_known_by_its_suffix_or_its_mark(tmp_path, name, content, found):
     (tmp_path / name).write_bytes(content)
     assert flatbuffer.is_tflite(tmp_path / name) is found
+
+
+def lists_of_one(tensors, graphs):
+    """A file whose lists name one tensor, and one graph of these, again and again."""
+    builder = flatbuffers.Builder(1024)
+
+    def listed(entry, count):
+        builder.StartVector(4, count, 4)
+        for _ in range(count):
+            builder.PrependUOffsetTRelative(entry)
+        return builder.EndVector()
+
+    schema.TensorStart(builder)
+    own = listed(schema.TensorEnd(builder), tensors)
+    schema.SubGraphStart(builder)
+    schema.SubGraphAddTensors(builder, own)
+    subgraphs = listed(schema.SubGraphEnd(builder), graphs)
+    schema.ModelStart(builder)
+    schema.ModelAddSubgraphs(builder, subgraphs)
+    builder.Finish(schema.ModelEnd(builder), flatbuffer.MARK)
+    return bytes(builder.Output())
+
+
+def test_a_file_that_claims_more_parts_than_it_has_room_for_is_refused_before_they_are_made():
+    with pytest.raises(ValueError, match="more parts than it has room for"):
+        flatbuffer.parse(lists_of_one(10_000, 10_000))
+    assert len(flatbuffer.parse(lists_of_one(3, 1)).subgraphs[0].tensors) == 3

@@ -15,6 +15,7 @@ from tfopt.cli import (
     compare,
     devices,
     export,
+    init,
     learning_rate,
     models,
     recipes,
@@ -25,19 +26,19 @@ from tfopt.cli import (
 )
 from tfopt.cli.choices import Command, typing_mistake
 from tfopt.cli.interruption import BY_SIGNAL, interrupting_signals, report_interruption
-from tfopt.cli.screen import relative_path
+from tfopt.cli.screen import printable, relative_path
 from tfopt.cli.streams import lasting_streams
 
 app = typer.Typer(
     help="A Keras 3 model and a short recipe in; the smallest, fastest .tflite that keeps its accuracy out.",
     no_args_is_help=True,
     invoke_without_command=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 for _command in (
+    init.init,
     recipes.run,
     searching.search,
     recipes.validate,
@@ -83,7 +84,7 @@ def main() -> None:
         except TfoptError as error:
             if received:  # native code may turn an interrupt into an error of its own
                 sys.exit(report_interruption(received))
-            sys.stderr.write(f"{error}\n")
+            sys.stderr.write(f"{printable(str(error))}\n")
             if error.log and error.unexpected and (lines := _lines(error.log)[-LOG_TAIL:]):
                 sys.stderr.write(f"-- the end of {relative_path(error.log)} --\n" + "\n".join(lines) + "\n")
             if error.in_cluster:
@@ -108,7 +109,7 @@ def _code(faults: list[OSError], received: list[int]) -> int:
     from tfopt.errors import InputError, StorageError
 
     try:
-        code = app(standalone_mode=False) or 0
+        code = app(prog_name="tfopt", standalone_mode=False) or 0
     except TyperException as error:
         if not str(error.format_message()):  # no command at all, whose help was shown
             return error.exit_code
@@ -125,4 +126,8 @@ def _code(faults: list[OSError], received: list[int]) -> int:
 
 
 def _lines(log: Path) -> list[str]:
-    return log.read_text(errors="replace").splitlines()
+    """The lines of a log; none where it is gone, with the folder that it was in."""
+    try:
+        return log.read_text(errors="replace").splitlines()
+    except OSError:
+        return []

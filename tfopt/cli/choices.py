@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 
 _REGISTRY = re.compile(r"\{([A-Z_]+)\}")
 # The modules of registries that are not in `tfopt.recipe.modes`.
-_ELSEWHERE = {"SNIPPETS": "tfopt.deployment.snippet", "TARGETS": "tfopt.recipe.target"}
+_ELSEWHERE = {"SNIPPETS": "tfopt.deployment.snippet", "TARGETS": "tfopt.recipe.target", "GOALS": "tfopt.drafting.goals"}
 
 
 class Command(TyperCommand):
@@ -18,11 +18,15 @@ class Command(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Writes the help of the command."""
+        self.name_entries()
+        super().format_help(ctx, formatter)
+
+    def name_entries(self) -> None:
+        """Puts the names of the entries into the help of the options."""
         for parameter in self.params:
             text = getattr(parameter, "help", None)
             if text and _REGISTRY.search(text):
                 parameter.help = _REGISTRY.sub(lambda found: _names(found[1]), text)  # type: ignore[attr-defined]
-        super().format_help(ctx, formatter)
 
 
 def typing_mistake(error: Any) -> str:

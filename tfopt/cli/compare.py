@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tfopt.cli.answer import Answer, JsonOption
+from tfopt.cli.completion import metrics
 from tfopt.cli.models import Trust, check_folder
 from tfopt.cli.recipes import SAVED_MODELS
 from tfopt.cli.screen import open_console, print_json, print_lines, progress_bar, write_page
@@ -29,7 +30,8 @@ def compare(
         ),
     ] = None,
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", help="A metric; the differences are of the first.")
+        list[str] | None,
+        typer.Option("--metric", help="A metric; the differences are of the first.", autocompletion=metrics),
     ] = None,
     seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="How long to time each file.")] = 1.0,
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,

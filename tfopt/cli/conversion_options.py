@@ -7,14 +7,26 @@ from typing import Annotated, Any
 
 import typer
 
-ModeOption = Annotated[str, typer.Option("--mode", "-m", help="{MODES}.")]
+from tfopt.cli.completion import quantization_modes, range_methods, roundings, words
+
+ModeOption = Annotated[str, typer.Option("--mode", "-m", help="{MODES}.", autocompletion=quantization_modes)]
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="The file to write; MODEL-MODE.tflite here.")]
 RuleOption = Annotated[
     list[str] | None, typer.Option("--rule", help="PATTERN=int4, int8, int16, float or a rounding; a later one wins.")
 ]
-IoOption = Annotated[str | None, typer.Option("--io", help="float32: inputs and outputs are no integers.")]
-RangesOption = Annotated[str | None, typer.Option("--ranges", help="{RANGES}.")]
-RoundingOption = Annotated[str, typer.Option("--rounding", help="How integers of kernels are chosen: {ROUNDINGS}.")]
+IoOption = Annotated[
+    str | None,
+    typer.Option("--io", help="float32: inputs and outputs are no integers.", autocompletion=words("float32")),
+]
+RangesOption = Annotated[str | None, typer.Option("--ranges", help="{RANGES}.", autocompletion=range_methods)]
+RoundingOption = Annotated[
+    str,
+    typer.Option("--rounding", help="How integers of kernels are chosen: {ROUNDINGS}.", autocompletion=roundings),
+]
+RoundingSecondsOption = Annotated[
+    float | None,
+    typer.Option("--rounding-seconds", help="What --rounding auto may take of a processor core, 30 if not given."),
+]
 BiasCorrectionOption = Annotated[
     bool | None,
     typer.Option(
@@ -23,15 +35,29 @@ BiasCorrectionOption = Annotated[
     ),
 ]
 ClippingOption = Annotated[
-    str, typer.Option("--clipping", help="Scales of kernels: none, or mse, of the least squared error.")
+    str,
+    typer.Option(
+        "--clipping",
+        help="Scales of kernels: none, or mse, of the least squared error.",
+        autocompletion=words("none", "mse"),
+    ),
 ]
 BatchOption = Annotated[str, typer.Option("--batch", help="Samples at once, or any.")]
-NoSlimOption = Annotated[bool, typer.Option("--no-slim", help="Keep tensor names.")]
-RecurrentOption = Annotated[str, typer.Option("--recurrent", help="Recurrent layers: auto, fused, unrolled or loop.")]
+NoSlimOption = Annotated[
+    bool, typer.Option("--no-slim", help="Keep the names of tensors, which are left out otherwise.")
+]
+RecurrentOption = Annotated[
+    str,
+    typer.Option(
+        "--recurrent",
+        help="Recurrent layers: auto, fused, unrolled or loop.",
+        autocompletion=words("auto", "fused", "unrolled", "loop"),
+    ),
+]
 StatefulOption = Annotated[
     bool, typer.Option("--stateful", help="Keep the state of LSTMs from call to call, for a stream.")
 ]
-NoUnrollOption = Annotated[bool, typer.Option("--no-unroll", help="The older word for --recurrent loop.")]
+NoUnrollOption = Annotated[bool, typer.Option("--no-unroll", help="Deprecated: --recurrent loop.")]
 SparseOption = Annotated[bool, typer.Option("--sparse", help="For float32: TFLite's sparse format.")]
 DecodeOption = Annotated[
     bool, typer.Option("--decode", help="For tflm: a second file, of kernels that are decoded at every run.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tfopt.cli.answer import Answer, JsonOption
+from tfopt.cli.completion import targets
 from tfopt.cli.screen import open_console, print_json
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ SHOWN = 2
 
 
 def devices(
-    target: Annotated[str | None, typer.Argument(help="One target, for all that is known of it.")] = None,
+    target: Annotated[
+        str | None, typer.Argument(help="One target, for all that is known of it.", autocompletion=targets)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the targets (`target: tflm`): what each runs and measures here, and what has to be installed for it."""

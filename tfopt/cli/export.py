@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
+from tfopt.cli.completion import targets, words
 from tfopt.cli.recipes import SAVED_MODELS, load
 from tfopt.cli.screen import open_console, print_json, print_warnings, relative_path
 
@@ -31,11 +32,19 @@ def export(
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the model, and of all that is in C.")] = None,
     array: Annotated[
-        str, typer.Option("--array", help="The file in C: string, incbin (by the assembler) or plain (slow).")
+        str,
+        typer.Option(
+            "--array",
+            help="The file in C: string, incbin (by the assembler) or plain (slow).",
+            autocompletion=words("string", "incbin", "plain"),
+        ),
     ] = "string",
     golden: Annotated[int, typer.Option("--golden", min=1, help="Golden vectors at most.")] = 4,
     target: Annotated[
-        str | None, typer.Option("--target", help="The target whose file is flashed, or tflite for the file itself.")
+        str | None,
+        typer.Option(
+            "--target", help="The target whose file is flashed, or tflite for the file itself.", autocompletion=targets
+        ),
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -74,7 +83,7 @@ def _run_of(source: Path) -> Path:
     """The folder of a recipe's run; anything else as it is."""
     if source.suffix not in (".yaml", ".yml") or not source.is_file():
         return source
-    folder: Path = SAVED_MODELS / load(source, None, None).name
+    folder: Path = SAVED_MODELS / load(source, None, None, run_code=False).name
     return folder if folder.is_dir() else source  # which is refused
 
 

@@ -12,6 +12,7 @@ import typer
 
 from tfopt.cli import conversion_options as options
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
+from tfopt.cli.completion import languages
 from tfopt.cli.on_target import (
     TargetOption,
     compiled,
@@ -22,7 +23,7 @@ from tfopt.cli.on_target import (
     print_on_target,
     target_setting,
 )
-from tfopt.cli.screen import ELSEWHERE, open_console, print_json, print_table, print_warnings, relative_path
+from tfopt.cli.screen import ELSEWHERE, open_console, print_json, print_table, print_warnings, printable, relative_path
 from tfopt.cli.usage import conversion_lines, print_snippet, usage_lines
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def convert(
     io: options.IoOption = None,
     ranges: options.RangesOption = None,
     rounding: options.RoundingOption = "nearest",
+    rounding_seconds: options.RoundingSecondsOption = None,
     bias_correction: options.BiasCorrectionOption = None,
     clipping: options.ClippingOption = "none",
     batch: options.BatchOption = "1",
@@ -76,7 +78,13 @@ def convert(
     verbose: VerboseOption = False,
 ) -> None:
     """Convert a model to a .tflite, run it on LiteRT against the model, and show what became of each layer."""
-    given = {"io": io, "ranges": ranges, "least_snr_db": least_snr, "unroll": False if no_unroll else None}
+    given = {
+        "io": io,
+        "ranges": ranges,
+        "rounding_seconds": rounding_seconds,
+        "least_snr_db": least_snr,
+        "unroll": False if no_unroll else None,
+    }
     settings: dict[str, Any] = {
         "mode": mode,
         "rounding": rounding,
@@ -258,14 +266,21 @@ def _show_audit(console: Console, file: Path, slim: bool) -> None:
         share = f"zeros in kernels {looked.sparsity:.1%}, before {looked.float_sparsity:.1%}"
         console.print(share, markup=False, highlight=False)
     elif slim:
-        console.print("no names in the file: slim: false, or --no-slim, keeps them", markup=False, highlight=False)
+        console.print(
+            "the file has no tensor names: --no-slim of tfopt convert keeps them, and slim: false in a recipe",
+            markup=False,
+            highlight=False,
+        )
 
 
 def inspect(
     file: Annotated[Path, typer.Argument(help="A .keras, .h5 or .tflite file, or a SavedModel of Keras 2.")],
     trust: Annotated[bool, typer.Option("--trust", help="Load Python code that the file carries.")] = False,
     snippet: Annotated[
-        str | None, typer.Option("--snippet", help="Print the code that runs a .tflite instead: {SNIPPETS}.")
+        str | None,
+        typer.Option(
+            "--snippet", help="Print the code that runs a .tflite instead: {SNIPPETS}.", autocompletion=languages
+        ),
     ] = None,
     target: TargetOption = None,
     as_json: JsonOption = False,
@@ -309,9 +324,9 @@ def inspect(
         total += f"; {contents.bytes:,} B, gzip -9 {contents.gzip_bytes:,} B"
     ends = [f"in   {', '.join(contents.inputs)}", f"out  {', '.join(contents.outputs)}"]
     for line in usage_lines(contents.usage, file) if contents.usage else ends:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
     for remark in contents.remarks:
-        console.print(remark, markup=False, highlight=False)
+        console.print(printable(remark), markup=False, highlight=False)
     if contents.usage and compiled(contents.usage):
         remark = "compiled for an Ethos-U alone: its weights are encoded, and to be seen in the .tflite it was made of"
         console.print(remark, markup=False, highlight=False, soft_wrap=True)

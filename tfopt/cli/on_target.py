@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tfopt.cli.completion import targets
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -20,7 +22,11 @@ if TYPE_CHECKING:
 
 TargetOption = Annotated[
     str | None,
-    typer.Option("--target", help="{TARGETS}; with options as in ethos-u55-128:memory=Sram_Only,cpu=allow."),
+    typer.Option(
+        "--target",
+        help="{TARGETS}; with options as in ethos-u55-128:memory=Sram_Only,cpu=allow.",
+        autocompletion=targets,
+    ),
 ]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
+from tfopt.cli.completion import words
 from tfopt.cli.screen import open_console, print_json, print_warnings, relative_path, shown_later
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="The folder for results."
 DataOption = Annotated[
     str | None, typer.Option("--data", help="Data to use instead of the recipe's, such as mnist.npz or keras:mnist.")
 ]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of all random choices, instead of the recipe's.")]
+RunUse = Annotated[bool, typer.Option("--use", help="Run the recipe's files of `use:`, for stages of your own.")]
 SAVED_MODELS = Path("saved_models")
 
 
@@ -35,9 +38,14 @@ def run(
     recipe: RecipeFile,
     out: Out = SAVED_MODELS,
     data: DataOption = None,
-    seed: int | None = None,
+    seed: SeedOption = None,
     strategy: Annotated[
-        str | None, typer.Option("--strategy", help="none, mirrored, multi_worker or tpu, instead of the recipe's.")
+        str | None,
+        typer.Option(
+            "--strategy",
+            help="none, mirrored, multi_worker or tpu, instead of the recipe's.",
+            autocompletion=words("none", "mirrored", "multi_worker", "tpu"),
+        ),
     ] = None,
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Train with so many processes on this machine (multi_worker).")
@@ -56,7 +64,7 @@ def run(
 
 
 def execute(recipe: Recipe, out: Path, answer: Answer, join: bool = False) -> None:
-    """Runs a recipe and shows its result, that of a gate that was not met too.
+    """Runs a recipe and shows its result, that of a failed accuracy check too.
 
     Args:
         recipe: The recipe.
@@ -103,22 +111,30 @@ def _launch(recipe: Path, workers: int, strategy: str | None, console: Console) 
 def validate(
     recipe: RecipeFile,
     data: DataOption = None,
-    quick: Annotated[bool, typer.Option("--quick", help="The words and the chain only; loads no model.")] = False,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick", help="Settings and the order of stages only; loads no model and runs no code of yours."
+        ),
+    ] = False,
+    use: RunUse = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a recipe without computing: its words, its chain, its model, data and patterns."""
+    """Check a recipe without computing: settings, order of stages, model, data and layer patterns."""
     from tfopt.pipeline import runner
+    from tfopt.report.stage_title import title
 
     with Answer(as_json).errors():
-        loaded = load(recipe, data, None)
+        loaded = load(recipe, data, None, run_code=use or not quick)
         steps = loaded.chain() if quick else runner.validate(loaded)
     if as_json:
         chain = [{"name": step.name, "kind": step.stage.kind, "parents": step.parents} for step in steps]
-        print_json({"recipe": str(recipe), "name": loaded.name, "steps": chain})
+        print_json({"recipe": str(recipe), "name": loaded.name, "steps": chain, "not_run": loaded.unread})
         return
     console = open_console()
     for step in steps:
-        console.print(f"{step.name}  <- {', '.join(step.parents)}", markup=False, highlight=False)
+        console.print(f"{step.name}  <- {', '.join(map(title, step.parents))}", markup=False, highlight=False)
+    _show_unread(console, loaded)
     console.print(f"{recipe} can run.", markup=False, highlight=False)
 
 
@@ -127,15 +143,19 @@ def report(
     out: Out = SAVED_MODELS,
     json_only: Annotated[bool, typer.Option("--json", help="Print report.json instead of the table.")] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open report.html in the browser.")] = False,
+    use: RunUse = False,
 ) -> None:
-    """Write report.json, report.md and report.html again from the committed results, and show the table."""
+    """Write report.json, report.md and report.html again from the committed results, without running code of yours."""
     from tfopt.durable_files import storage_errors
     from tfopt.errors import StorageError
-    from tfopt.recipe.artifact import PAGE
+    from tfopt.recipe.artifact import PAGE, RECIPE
     from tfopt.report import summary
 
-    recipe = load(folder, None, None) if folder.suffix in (".yaml", ".yml") and folder.is_file() else None
+    written = folder.suffix in (".yaml", ".yml") and folder.is_file()
+    recipe = load(folder, None, None, run_code=use) if written else None
     folder = out / recipe.name if recipe else folder
+    if use and not recipe:
+        load(folder / RECIPE, None, None)  # whose stages are known from then on
     artifacts = summary.collect(folder)
     unwritten = None
     try:
@@ -167,10 +187,10 @@ def clean(
     partial: Annotated[bool, typer.Option("--partial", help="Only what an interrupted run left half-done.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Remove the results of a recipe."""
+    """Remove the results of a recipe; none of its code is run."""
     from tfopt.pipeline import runner
 
-    folder = recipe if recipe.is_dir() else out / load(recipe, None, None).name
+    folder = recipe if recipe.is_dir() else out / load(recipe, None, None, run_code=False).name
     removed = runner.clean_folder(folder, partial, lambda: yes or partial or _agreed(folder))
     for path in removed:
         open_console().print(f"removed {relative_path(path)}", markup=False, highlight=False)
@@ -196,7 +216,12 @@ def _agreed(folder: Path) -> bool:
 
 
 def load(
-    recipe: Path, data: str | None, seed: int | None, strategy: str | None = None, storage: str | None = None
+    recipe: Path,
+    data: str | None,
+    seed: int | None,
+    strategy: str | None = None,
+    storage: str | None = None,
+    run_code: bool = True,
 ) -> Any:
     """Loads a recipe, with data, seed and runtime settings overridden by the command line."""
     from tfopt.recipe.recipe import Recipe
@@ -206,7 +231,7 @@ def load(
         changes["seed"] = seed
     if runtime := {k: v for k, v in (("strategy", strategy), ("storage", storage)) if v is not None}:
         changes["runtime"] = runtime
-    return Recipe.load(recipe, **changes)
+    return Recipe.load(recipe, run_code, **changes)
 
 
 def show_result(console: Console, result: Result, answer: Answer) -> None:
@@ -264,6 +289,13 @@ def _show_unmeasured(console: Console, artifacts: Mapping[str, Artifact]) -> Non
 
 def _show_warnings(artifacts: Mapping[str, Artifact]) -> None:
     print_warnings(f"{name}: {sentence}" for name, artifact in artifacts.items() for sentence in artifact.warnings)
+
+
+def _show_unread(console: Console, recipe: Recipe) -> None:
+    """Says which stages were taken as they are written, as their code was not run."""
+    if unread := recipe.unread:
+        line = f"note  {', '.join(unread)}: of your own code, which was not run; --use runs it and checks the settings"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_reports(console: Console, folder: Path) -> None:

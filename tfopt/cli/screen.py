@@ -99,10 +99,15 @@ def shown_log(console: Console, folder: Path | None) -> Iterator[None]:
         yield
 
 
+def printable(text: str) -> str:
+    """A text without the control characters that a terminal obeys, which names in files can have; line breaks stay."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
 def print_warnings(sentences: Iterable[str]) -> None:
     """Prints warnings on the error stream, a line for each."""
     for sentence in sentences:
-        sys.stderr.write(f"warning: {sentence}\n")
+        sys.stderr.write(f"warning: {printable(sentence)}\n")
 
 
 def print_json(record: Any) -> None:
@@ -115,7 +120,8 @@ def print_table(console: Console, headers: Sequence[str], rows: Iterable[Sequenc
     """A table whose first `left` columns are words; no number in it is cut, however narrow the terminal."""
     from tfopt.report.fitted_table import Cells, FittedTable
 
-    console.print(FittedTable(Cells(tuple(headers), tuple(tuple(row) for row in rows), left)))
+    cells = tuple(tuple(map(printable, row)) for row in rows)
+    console.print(FittedTable(Cells(tuple(headers), cells, left)))
 
 
 def print_lines(console: Console, lines: Sequence[str], page: Path | None) -> None:

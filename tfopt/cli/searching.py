@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tfopt.cli.answer import Answer, VerboseOption
-from tfopt.cli.recipes import SAVED_MODELS, DataOption, Out, RecipeFile, execute, load
+from tfopt.cli.recipes import SAVED_MODELS, DataOption, Out, RecipeFile, SeedOption, execute, load
 from tfopt.cli.screen import open_console
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def search(
     recipe: RecipeFile,
     out: Out = SAVED_MODELS,
     data: DataOption = None,
-    seed: int | None = None,
+    seed: SeedOption = None,
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes on this machine.")] = 1,
     storage: Annotated[
         str | None,

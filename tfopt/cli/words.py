@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tfopt.cli.screen import open_console
+from tfopt.cli.completion import stage_kinds
+from tfopt.cli.screen import ELSEWHERE, open_console, relative_path
 
 UseOption = Annotated[
     list[Path] | None, typer.Option("--use", help="A Python file with stages of your own, or a recipe that names some.")
@@ -41,7 +42,8 @@ def _files_of(file: Path) -> list[Path]:
 
 
 def stages(
-    kind: Annotated[str | None, typer.Argument(help="One stage, for its settings.")] = None, use: UseOption = None
+    kind: Annotated[str | None, typer.Argument(help="One stage, for its settings.", autocompletion=stage_kinds)] = None,
+    use: UseOption = None,
 ) -> None:
     """List the stages, or the settings of one."""
     from rich.table import Table
@@ -69,11 +71,67 @@ def stages(
     console.print(table, markup=False)
 
 
-def schema(use: UseOption = None) -> None:
-    """Print the JSON schema of recipes, for an editor that completes and checks YAML."""
+def schema(
+    recipes: Annotated[
+        list[Path] | None, typer.Argument(help="With --install: recipes that get the line at their head.")
+    ] = None,
+    install: Annotated[
+        bool, typer.Option("--install", help="Write the schema to .tfopt/recipe.schema.json, for the editor.")
+    ] = False,
+    use: UseOption = None,
+) -> None:
+    """Print the JSON schema of recipes, or install it for an editor that completes and checks YAML."""
+    from tfopt.errors import InputError
+
+    if install:
+        _install(recipes or [], use)
+        return
+    if recipes:
+        raise InputError(f"recipes get their line with --install. Received: {recipes[0]} without it.")
+    sys.stdout.write(_schema_text(use))
+
+
+def _schema_text(use: list[Path] | None) -> str:
+    """The schema as JSON, of the stages of a user's files too."""
     import json
 
     from tfopt.recipe.json_schema import json_schema
 
     _stages_with(use)
-    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
+def install_schema(folder: Path, use: list[Path] | None) -> Path:
+    """Writes the schema where the line at the head of recipes looks for it; returns its file."""
+    from tfopt.durable_files import storage_errors, write
+    from tfopt.recipe.json_schema import SCHEMA_FILE
+
+    file, text = folder / SCHEMA_FILE, _schema_text(use)
+    with storage_errors(file, ELSEWHERE):
+        file.parent.mkdir(exist_ok=True)
+        write(file, text)
+    return file
+
+
+def _install(recipes: list[Path], use: list[Path] | None) -> None:
+    """Installs the schema in the working directory, and puts its line at the head of recipes."""
+    from tfopt.durable_files import storage_errors, write
+    from tfopt.recipe.json_schema import SCHEMA_FILE, schema_line, with_schema_line
+    from tfopt.recipe.yaml_source import read_yaml
+
+    for recipe in recipes:
+        read_yaml(recipe)  # before anything is written
+    file, console = install_schema(Path.cwd(), use), open_console()
+    lines = [f"file {relative_path(file)}"]
+    for recipe in recipes:
+        changed = with_schema_line(recipe.read_text(encoding="utf-8"), schema_line(recipe, file))
+        with storage_errors(recipe, ELSEWHERE):
+            write(recipe, changed)
+        lines.append(f"line {recipe}")
+    if not recipes:
+        lines.append(f"line # {schema_line(Path('recipe.yaml'), file)}")
+        lines.append(
+            f'or   "yaml.schemas": {{"{SCHEMA_FILE.as_posix()}": "pipelines/*.yaml"}} in .vscode/settings.json'
+        )
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

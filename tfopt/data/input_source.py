@@ -74,4 +74,6 @@ def _inputs_in_file(source: str) -> tuple[Arrays | None, Any]:
         return None, as_data(arrays)
     if isinstance(arrays, dict) and len(arrays) == 1:
         [arrays] = arrays.values()
+    if any(not array.ndim for array in by_name(arrays).values()):
+        raise DataError(f"{path} holds a single number. Write samples, of shape (samples, ...).", ("data",))
     return arrays, None

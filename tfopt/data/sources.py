@@ -44,7 +44,8 @@ def resolve(source: Any, folder: Path) -> Any:
     if scheme == "npz" and rest:
         path = find_file(os.path.expandvars(rest), folder)
         if not path.is_file():
-            raise DataError(f"{path} is a folder. Name the .npz file in it.", ("data",))
+            what = "is a folder. Name the .npz file in it" if path.is_dir() else "is a device or a pipe. Name a file"
+            raise DataError(f"{path} {what}.", ("data",))
         return path
     if scheme == "keras":
         if rest not in KERAS:

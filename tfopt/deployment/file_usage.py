@@ -29,10 +29,19 @@ def usage(
     Raises:
         ModelError: The source is not a complete TFLite file.
     """
-    from tfopt.tflite.file import parse, read
-    from tfopt.tflite.flatbuffer import is_stream
+    from tfopt.tflite.file import parse, whole
 
     content, file = parse(source)
+    with whole(source):
+        return _of_file(content, file, steps, metrics)
+
+
+def _of_file(
+    content: bytes, file: Any, steps: Mapping[str, tuple[str, ...]] | None, metrics: Sequence[Metric]
+) -> Usage:
+    from tfopt.tflite.file import read
+    from tfopt.tflite.flatbuffer import is_stream
+
     summary = read(content)
     signature = file.signatureDefs[0] if file.signatureDefs else None
     graph = file.subgraphs[signature.subgraphIndex if signature else 0]
@@ -106,7 +115,7 @@ def _maker(graph: Any, file: Any, index: int) -> str | None:
     from tfopt.tflite.ops import facts_of
 
     makers = {int(output): op for op in graph.operators or [] for output in op.outputs}
-    while (op := makers.get(index)) is not None:
+    while (op := makers.pop(index, None)) is not None:  # each once: the ops of a damaged file may lead in a circle
         name = op_name(file.operatorCodes[op.opcodeIndex])
         if not (facts_of(name).border or name == "RESHAPE"):
             return name

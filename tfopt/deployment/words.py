@@ -88,6 +88,11 @@ def wrapped(words: str, first: str, rest: str | None = None) -> str:
     )
 
 
+def comment_text(text: str) -> str:
+    """A text that is safe in a comment to the end of the line: no line break, and no backslash that joins lines."""
+    return "".join(letter if letter.isprintable() and letter != "\\" else "_" for letter in text)
+
+
 def described(found: Usage) -> Iterator[tuple[str, str, str]]:
     """Rows of side, name with type and shape, and meaning of every input and output."""
     for end in found.inputs:

@@ -31,6 +31,7 @@ class Metric:
         by_order: Whether only the order of the scores counts, so that logits are as good as probabilities.
         each: Gives the numbers, of as many to each sample, whose mean `score` is; None where it is not a mean.
         decisions: How outputs decide on classes, by output name, where it is not the usual way.
+        about: One sentence that says what the number is; empty where the docstring of `score` or of its file does.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Metric:
     by_order: bool = False
     each: Each | None = None
     decisions: tuple[tuple[str, Decision], ...] = ()
+    about: str = ""
 
     def value(self, y: np.ndarray, outputs: np.ndarray, output: str) -> float:
         """The number for one output.

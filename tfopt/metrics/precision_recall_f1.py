@@ -7,6 +7,18 @@ import numpy as np
 from tfopt.metrics.labels import labelled
 from tfopt.metrics.metric import Metric, Score
 
+_SCORES = {
+    "precision": "Of the samples that are given a class, the fraction that is of it",
+    "recall": "Of the samples of a class, the fraction that is given it",
+    "f1": "The harmonic mean of precision and recall",
+}
+_AVERAGES = {
+    None: "of class 1 where a model has one score, else the mean over the classes",
+    "macro": "the mean over the classes, each counting the same",
+    "micro": "of all classes counted together",
+    "weighted": "the mean over the classes, each counting as its samples do",
+}
+
 
 def _metric(name: str, average: str | None = None) -> Metric:
     """The metric of scikit-learn's score `name`."""
@@ -15,6 +27,7 @@ def _metric(name: str, average: str | None = None) -> Metric:
         _averaged(name, average),
         of_classes=True,
         of_labels=_of_labels(name, average),
+        about=f"{_SCORES[name]}: {_AVERAGES[average]}.",
     )
 
 

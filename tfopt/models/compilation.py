@@ -6,13 +6,12 @@ Keras restores all of them or does not read the file; nothing but training and s
 from __future__ import annotations
 
 import inspect
-import json
-import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from tfopt.keras_private import compiled_settings
+from tfopt.models.model_config import ModelConfig
+from tfopt.models.stored_model import may_compile
 
 # Names that only `compile` knows.
 _SHORT = ("accuracy", "acc", "crossentropy", "ce")
@@ -20,12 +19,12 @@ _SHORT = ("accuracy", "acc", "crossentropy", "ce")
 _CODE = {"optimizer": "optimizers", "loss": "losses", "metrics": "metrics", "weighted_metrics": "metrics"}
 
 
-def restore(model: Any, path: Path, objects: Mapping[str, Any], trust: bool = False) -> None:
+def restore(model: Any, config: ModelConfig, objects: Mapping[str, Any], trust: bool = False) -> None:
     """Compiles a model with what can be restored of its file's settings; without its loss it is left uncompiled.
 
     Args:
         model: The model, read from the file without its settings.
-        path: The `.keras` or `.h5` file.
+        config: What the file says of its model.
         objects: Classes and functions that the settings may name.
         trust: Load Python code that is stored in the file.
     """
@@ -34,7 +33,7 @@ def restore(model: Any, path: Path, objects: Mapping[str, Any], trust: bool = Fa
     cls = type(model)
     if cls.compile is not keras.Model.compile or cls.compile_from_config is not keras.Model.compile_from_config:
         return
-    settings = stored(path)
+    settings = config.compilation
     loss = settings.get("loss")
     several = len(getattr(model, "outputs", None) or ()) > 1 or (isinstance(loss, list) and len(loss) > 1)
     made = {name: _restored(name, settings.get(name), objects, trust, several) for name in _CODE}
@@ -47,18 +46,6 @@ def restore(model: Any, path: Path, objects: Mapping[str, Any], trust: bool = Fa
         model.compile(**{"optimizer": "adam", **{k: v for k, v in plain.items() if k in takes}, **found})
     except (TypeError, ValueError):  # settings of another release
         model.compile("adam", found["loss"])
-
-
-def stored(path: Path) -> dict[str, Any]:
-    """The compile settings as a `.keras` or `.h5` file has them; empty where it has none."""
-    if path.suffix == ".keras":
-        with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read("config.json")).get("compile_config") or {}
-    import h5py
-
-    with h5py.File(path) as file:
-        settings = json.loads(file.attrs.get("training_config") or "{}")
-    return {**settings, "optimizer": settings.get("optimizer_config")} if settings else {}
 
 
 def _restored(setting: str, written: Any, objects: Mapping[str, Any], trust: bool, several: bool = False) -> Any:
@@ -76,7 +63,9 @@ def _restored(setting: str, written: Any, objects: Mapping[str, Any], trust: boo
     if written is None:
         return None
     try:
-        if isinstance(written, Mapping) and "class_name" in written and "module" not in written:  # in .h5 files
+        if not (trust or may_compile(written, objects)):
+            made = None
+        elif isinstance(written, Mapping) and "class_name" in written and "module" not in written:  # in .h5 files
             made = getattr(keras, _CODE[setting]).deserialize(written, custom_objects=dict(objects))
         else:
             made = keras.saving.deserialize_keras_object(written, custom_objects=dict(objects), safe_mode=not trust)

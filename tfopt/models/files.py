@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,12 @@ from tfopt.errors import ModelError
 from tfopt.keras_private import compiled_settings
 from tfopt.models import compilation, stored_model
 from tfopt.models.backend import keras_on_tensorflow
+from tfopt.models.config_audit import StoredPart
 from tfopt.models.keras2 import migration
 from tfopt.models.keras2.migration import OutputCheck
 from tfopt.models.loaded_model import LoadedModel
+from tfopt.models.model_config import ModelConfig, read_config
 from tfopt.models.serialization import keras_file
-from tfopt.models.stored_model import StoredLayer
 from tfopt.user_code import describe
 
 
@@ -29,32 +28,34 @@ def read(
     Args:
         path: A `.keras` or `.h5` file, or a SavedModel folder, that `stored_model.check` found to be whole.
         objects: Classes and functions that its layers are made of, by name.
-        trust: Load Python code that is stored in it (a Lambda layer).
+        trust: Load and run code that is stored in it (a Lambda layer, ops of a SavedModel).
         comparison: How the outputs are compared.
 
     Raises:
         ModelError: The file cannot be read, holds code, or has a layer that cannot be migrated to Keras 3.
     """
-    layers = stored_model.layers_of(path, objects, trust)
+    parts = stored_model.parts_in(path, objects, trust)
     if path.is_dir():
-        stored_model.refuse_code(path, stored_model.folder_layers(path), objects, trust)
-        carried = migration.migrate(migration.read(path, objects), f"the SavedModel {path.name}", objects, comparison)
+        compiled = stored_model.check_saved_model(path, objects, trust)
+        before = migration.read(path, objects, compiled)
+        carried = migration.migrate(before, f"the SavedModel {path.name}", objects, comparison)
         return LoadedModel(carried.model, carried)
-    return _read_file(path, objects, trust, layers, comparison)
+    return _read_file(path, objects, trust, parts, comparison)
 
 
 def _read_file(
-    path: Path, objects: Mapping[str, Any], trust: bool, layers: Sequence[StoredLayer], comparison: OutputCheck | None
+    path: Path, objects: Mapping[str, Any], trust: bool, parts: Sequence[StoredPart], comparison: OutputCheck | None
 ) -> LoadedModel:
     """The model as Keras 3 reads it, which keeps how it was compiled; migrated layer by layer where it does not."""
-    before, origin = _as_keras2(path, objects), f"the Keras 2 file {path.name}"
+    config = read_config(path)
+    before, origin = _as_keras2(path, config, objects, trust), f"the Keras 2 file {path.name}"
     try:
-        model = _loaded(path, objects, trust)
+        model = _loaded(path, config, objects, trust)
     except Exception as error:
         if before is not None:
             carried = migration.migrate(before, origin, objects, comparison)
             return LoadedModel(carried.model, carried)
-        foreign = [layer for layer in layers if layer.module.split(".")[0] != "keras" and layer.kind not in objects]
+        foreign = [part for part in parts if part.foreign and not part.carries]
         reason = describe(error)
         if foreign:
             reason = (
@@ -73,26 +74,19 @@ def _read_file(
         return LoadedModel(carried.model, carried)
 
 
-def _as_keras2(path: Path, objects: Mapping[str, Any]) -> Any:
+def _as_keras2(path: Path, config: ModelConfig, objects: Mapping[str, Any], trust: bool) -> Any:
     """The tf_keras model of a file that Keras 2 wrote; None of any other, and where tf_keras cannot read it."""
-    if path.suffix == ".keras":
-        with zipfile.ZipFile(path) as archive:
-            known = "metadata.json" in archive.namelist()
-            version = json.loads(archive.read("metadata.json")).get("keras_version", "3") if known else "3"
-    else:
-        import h5py
-
-        with h5py.File(path) as file:
-            version = file.attrs.get("keras_version", b"")
-    if (version if isinstance(version, str) else version.decode()).startswith("3"):
+    if (config.keras_version or ("" if config.legacy else "3")).startswith("3"):
         return None
     try:
-        return migration.read(path, objects)
+        return migration.read(
+            path, objects, trust or stored_model.may_compile(config.compilation, objects, config.legacy)
+        )
     except ModelError:  # for want of a class that Keras 3 may be given
         return None
 
 
-def _loaded(path: Path, objects: Mapping[str, Any], trust: bool) -> Any:
+def _loaded(path: Path, config: ModelConfig, objects: Mapping[str, Any], trust: bool) -> Any:
     import keras
 
     import tfopt.losses  # noqa: F401  a model may be compiled with one of them: they register with Keras
@@ -104,19 +98,20 @@ def _loaded(path: Path, objects: Mapping[str, Any], trust: bool) -> Any:
     if path.suffix != ".keras":
         settings["custom_objects"] = {**_legacy_layers(), **objects}
     first = None
-    try:
-        model = keras.models.load_model(path, **settings)
-        if compilation.is_known(model):
-            return model
-    except Exception as error:  # a loss, metric or optimizer may be one that is not at hand
-        if not compilation.stored(path):
-            raise
-        first = error
+    if trust or stored_model.may_compile(config.compilation, objects, config.legacy):
+        try:
+            model = keras.models.load_model(path, **settings)
+            if compilation.is_known(model):
+                return model
+        except Exception as error:  # a loss, metric or optimizer may be one that is not at hand
+            if not config.compilation:
+                raise
+            first = error
     try:
         model = keras.models.load_model(path, compile=False, **settings)
     except Exception as error:
         raise error from first
-    compilation.restore(model, path, objects, trust)
+    compilation.restore(model, config, objects, trust)
     return model
 
 
@@ -145,7 +140,7 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None = None, trust: boo
     Args:
         path: The file or folder.
         custom_objects: Classes and functions that its layers are made of, by name.
-        trust: Load Python code that is stored in it (a Lambda layer).
+        trust: Load and run code that is stored in it (a Lambda layer, ops of a SavedModel).
 
     Raises:
         ModelError: The file is not there, is not a model, is cut short, needs code that is not at hand, holds code, or

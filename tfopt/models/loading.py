@@ -17,6 +17,7 @@ from tfopt.models.foreign_files import refuse_foreign
 from tfopt.models.keras2 import migration, reconstruction
 from tfopt.models.keras2.migration import SAVED_MODEL, OutputCheck
 from tfopt.models.loaded_model import LoadedModel
+from tfopt.models.model_config import read_config
 from tfopt.models.stored_model import FILES
 from tfopt.user_code import Ref, describe, digest_callable, find_file
 
@@ -35,8 +36,8 @@ def resolve(source: Any, folder: Path) -> Any:
     known = any((base / text).is_dir() for base in (folder, Path.cwd()))
     if Path(text).suffix in FILES or (known and text):
         path = find_file(text, folder)
-        if path.is_dir() and not (path / SAVED_MODEL).is_file():
-            stored_model.check(path)
+        if not path.is_file() and not (path / SAVED_MODEL).is_file():
+            stored_model.check(path)  # which says what it is
         return path
     if ":" not in text:
         refuse_foreign(Path(text))
@@ -124,7 +125,7 @@ def input_shapes(source: Any) -> dict[str, tuple[int | None, ...]]:
 def compiled_with(source: Any) -> Mapping[str, Any]:
     """The loss and metrics that a resolved source is compiled with, as far as they are plain to see without Keras."""
     if isinstance(source, Path):
-        return compilation.stored(source) if source.is_file() else {}
+        return read_config(source).compilation if source.is_file() else {}
     found = isinstance(source, Ref) and isinstance(source.target, Path)
     return source_names.compiled_with(source.target, source.name) if found else {}
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from tfopt.errors import InputError, did_you_mean
+from tfopt.keras_private import names_from_start
 from tfopt.optimizers.registry import OPTIMIZERS, OptimizerEntry
 from tfopt.optimizers.schedules.registry import SCHEDULES
 
@@ -40,7 +41,8 @@ def build_optimizer(spec: Any, total_steps: int) -> keras.optimizers.Optimizer:
     Raises:
         InputError: An unknown name or argument, or a value that Keras refuses.
     """
-    return _build(spec, total_steps, ("optimizer",))
+    with names_from_start():  # a file with an optimizer has the same bytes in a process of many
+        return _build(spec, total_steps, ("optimizer",))
 
 
 def _build(spec: Any, total_steps: int, field: tuple[str, ...]) -> keras.optimizers.Optimizer:

@@ -18,12 +18,20 @@ References:
 
 from __future__ import annotations
 
-import keras
+from keras.optimizers import SGD
 
 from tfopt.optimizers.registry import OptimizerEntry
 
-GRADIENT_DESCENT = OptimizerEntry("gradient_descent", keras.optimizers.SGD, batch_size="full")
-STOCHASTIC_GRADIENT_DESCENT = OptimizerEntry("stochastic_gradient_descent", keras.optimizers.SGD, batch_size=1)
-MINI_BATCH_GRADIENT_DESCENT = OptimizerEntry("mini_batch_gradient_descent", keras.optimizers.SGD)
-MOMENTUM = OptimizerEntry("momentum", keras.optimizers.SGD, {"momentum": 0.9})
-NESTEROV = OptimizerEntry("nesterov", keras.optimizers.SGD, {"momentum": 0.9, "nesterov": True})
+GRADIENT_DESCENT = OptimizerEntry(
+    "gradient_descent", SGD, batch_size="full", about="Keras's `SGD` on the whole training split at a time."
+)
+STOCHASTIC_GRADIENT_DESCENT = OptimizerEntry(
+    "stochastic_gradient_descent", SGD, batch_size=1, about="Keras's `SGD` on one sample at a time."
+)
+MINI_BATCH_GRADIENT_DESCENT = OptimizerEntry(
+    "mini_batch_gradient_descent", SGD, about="Keras's `SGD` on some samples at a time, 32 if not given."
+)
+MOMENTUM = OptimizerEntry("momentum", SGD, {"momentum": 0.9}, about="Keras's `SGD` with a momentum of 0.9.")
+NESTEROV = OptimizerEntry(
+    "nesterov", SGD, {"momentum": 0.9, "nesterov": True}, about="Keras's `SGD` with Nesterov's momentum of 0.9."
+)

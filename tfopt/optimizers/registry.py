@@ -21,6 +21,7 @@ class OptimizerEntry:
             leaves it to the recipe.
         inner: The argument that takes another optimizer, whose learning rate is the one that counts; None for an
             optimizer that stands alone.
+        about: One sentence that says what it is; empty where the docstring of the class does.
     """
 
     name: str
@@ -28,6 +29,7 @@ class OptimizerEntry:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     batch_size: int | Literal["full"] | None = None
     inner: str | None = None
+    about: str = ""
 
 
 OPTIMIZERS = Registry("tfopt.optimizers", OptimizerEntry, "tfopt.optimizers")

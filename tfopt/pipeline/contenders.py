@@ -109,7 +109,7 @@ def _contender(given: Any, out: Path, scratch: Path) -> Contender:
     if not path.exists():
         raise ModelError(f"there is no file or folder {path}.")
     if path.suffix in (".yaml", ".yml"):
-        return _of_run(out / Recipe.load(path).name)
+        return _of_run(out / Recipe.load(path, run_code=False).name)
     if path.is_dir():
         return _of_run(path)
     from tfopt.models.foreign_files import refuse_foreign

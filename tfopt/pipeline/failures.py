@@ -35,6 +35,8 @@ def named_failures(name: str, log: Path) -> Iterator[None]:
         named.log = log
         raise named from error
     except Exception as error:
+        if not log.parent.is_dir():
+            raise StorageError(f"{name}: {log.parent} was removed while it was written. Run the same again.") from error
         if isinstance(error, MemoryError):
             what = f" ({error})" if str(error) else ""
             raise TfoptError(

@@ -204,6 +204,8 @@ def _fold(plan: Plan, announce: bool, printed: str) -> tuple[Result, str]:
     for index, name in enumerate(keys):
         step = plan.steps[index - 1] if index else None
         found = workspace.find(name, keys[name])
+        if found and found.files and step and not {*step.parents} <= {*reused, SOURCE}:
+            found = None  # what it measured was damaged or moved away, and is made again
         if found is None and not checked:
             progress.checking()
             with storage_errors(log):

@@ -25,7 +25,7 @@ from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.quantization.rounding.plan import RoundingSettings
 from tfopt.quantization.sensitivity import Sensitivity, measure
 from tfopt.recipe.details.quantization import AccuracyStep
-from tfopt.recipe.modes import MODES, RANGES, ROUNDINGS
+from tfopt.recipe.modes import MODES, RANGES, ROUNDINGS, closed_form
 from tfopt.recipe.target import TARGETS
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import read
@@ -67,8 +67,7 @@ def _together(choice: _Choice) -> RoundingSettings | None:
     now = choice.rounding or choice.prepared.rounding
     if ROUNDINGS[now.rounding].choose or ROUNDINGS[now.rounding].tries:
         return None
-    quick = [name for name in ROUNDINGS["auto"].tries if not ROUNDINGS[name].rows]
-    return replace(now, rounding=quick[-1], bias_correction=True)
+    return replace(now, rounding=closed_form(), bias_correction=True)
 
 
 class AccuracySearch:

@@ -17,9 +17,9 @@ from tfopt.models.keras2.migration import OutputCheck
 from tfopt.models.preparation import preparation
 from tfopt.quantization import noise_sources, validation
 from tfopt.quantization.calibration_data import collect_samples
+from tfopt.quantization.calibration_warnings import calibration_warnings
 from tfopt.quantization.cost_on_target import cost_on_target, cpu_notes
 from tfopt.quantization.float_conversion import FloatConversion, to_float
-from tfopt.quantization.input_range import input_range_warnings
 from tfopt.quantization.op_audit import audit, is_quantized, left_in_float
 from tfopt.quantization.op_replacement import stay_in_float
 from tfopt.quantization.padding_check import without_padding
@@ -125,8 +125,8 @@ def convert(
         custom_objects: Classes and functions that a model file is made of, by name.
         trust: Load Python code that a model file carries (a Lambda layer).
         **settings: Any other field of `tfopt.Export`: `io`, `rules`, `ranges`, `rounding`,
-            `bias_correction`, `clipping`, `batch`, `target`, `recurrent`,
-            `stateful`, `slim`, `sparse`, `decode`, `least_snr_db`.
+            `rounding_seconds`, `bias_correction`, `clipping`, `batch`, `target`, `recurrent`, `stateful`, `slim`,
+            `sparse`, `decode`, `least_snr_db`.
 
     Returns:
         The bytes of the file.
@@ -134,7 +134,7 @@ def convert(
     Warns:
         TfoptWarning: The outputs are noisy (an SNR below 20 dB against the float file), rows of zeros give NaN, the
             file keeps its state between runs, or the samples seem to be scaled in another way than what the model was
-            trained on.
+            trained on, to be of one class, or to be near-copies of few.
 
     Raises:
         InputError: Settings that do not go together, no calibration samples, or a model that cannot be read.
@@ -169,7 +169,7 @@ def convert_with_notes(
     made = replace(finish(prepared, prepared.file), preparation=preparation(model))
     if not MODES[export.mode].static:
         return made
-    return replace(made, warnings=(*input_range_warnings(model, prepared.samples), *made.warnings))
+    return replace(made, warnings=(*calibration_warnings(model, prepared.samples), *made.warnings))
 
 
 def warn(made: Conversion, stacklevel: int = 2) -> None:

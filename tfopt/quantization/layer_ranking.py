@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from tfopt.quantization.calibration_data import random_samples
-from tfopt.quantization.input_range import input_range_warnings
+from tfopt.quantization.calibration_warnings import calibration_warnings
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.refusals import check_text
 from tfopt.quantization.sensitivity import PRECISIONS, Sensitivity, measure
@@ -83,5 +83,5 @@ def rank_layers(
     check_text(model)
     samples = random_samples(model) if calibration is None else calibration
     prepared = unroll_if_better(prepare(model, Export(mode="int8"), samples))
-    told = () if calibration is None else input_range_warnings(model, prepared.samples)
+    told = () if calibration is None else calibration_warnings(model, prepared.samples)
     return QuantizationSensitivity(tuple(measure(prepared, precisions, part)), (*prepared.notes, *told))

@@ -1,4 +1,4 @@
-"""Where the noise of a quantized file comes from, and the rules that would keep those ops out of it."""
+"""Where the noise of a quantized file comes from, and the rounding or the rules that would keep it out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import bisect
 import functools
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from tfopt.errors import ConversionError, ModelError
 from tfopt.quantization import quantizer
@@ -13,10 +14,13 @@ from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.op_audit import is_quantized
 from tfopt.quantization.prepared_model import CHECKED_SAMPLES, PreparedModel
 from tfopt.quantization.remedies import NoiseSources, Remedy
+from tfopt.quantization.rounding.grids import kernel_grids
+from tfopt.quantization.rounding.plan import plan
+from tfopt.quantization.rounding.work import work
 from tfopt.quantization.rules import resolve
 from tfopt.quantization.sensitivity import Group, Sensitivity, groups, measure_groups
 from tfopt.recipe.export import Rule
-from tfopt.recipe.modes import MODES
+from tfopt.recipe.modes import MODES, closed_form
 from tfopt.recipe.target import TARGETS
 from tfopt.tflite.file import read
 
@@ -30,10 +34,12 @@ NAMED, RULED = 3, 6
 TELLING, SHARE = 1e-3, 0.1
 # Decibels that a rule has to bring to be worth writing, and those at which no more is needed.
 WORTH_DB, ENOUGH_DB = 3.0, 20.0
+# Seconds of work up to which it is tried how much integers that are chosen together bring.
+ROUNDED_SECONDS = 10.0
 
 
 def find(prepared: PreparedModel, snr: float) -> NoiseSources:
-    """What loses most, and the rules that bring it back; empty where the mode has no rules.
+    """What loses most, and the rounding, else the rules, that bring it back; empty where the mode has no rules.
 
     Args:
         prepared: The model and the settings of the file.
@@ -45,7 +51,10 @@ def find(prepared: PreparedModel, snr: float) -> NoiseSources:
     if not worst:
         return NoiseSources()
     names = (name for one in worst[:NAMED] for name in one.group.name.split(", "))  # an op may be of several layers
-    return NoiseSources(tuple(dict.fromkeys(names)), _remedy(prepared, worst, snr))
+    found = _rounded(prepared, worst, snr)
+    if not _is_enough(found):
+        found = max((one for one in (found, _remedy(prepared, worst, snr)) if one), key=_decibels, default=None)
+    return NoiseSources(tuple(dict.fromkeys(names)), found)
 
 
 def loudest(prepared: PreparedModel) -> list[Sensitivity]:
@@ -80,6 +89,24 @@ def _precision(prepared: PreparedModel, group: Group) -> str:
     return asked or ("int4" if mode.weights == "int4" and four else mode.precision)
 
 
+def _rounded(prepared: PreparedModel, worst: Sequence[Sensitivity], snr: float) -> Remedy | None:
+    """Integers that are chosen together, where kernels make the noise and that is worth it: it costs no bytes."""
+    export = prepared.export
+    if not MODES[export.mode].static or export.reconstructs or prepared.trained is not None:
+        return None
+    if not worst[0].group.floats:
+        return None
+    settings = replace(prepared.rounding, rounding=closed_form(), bias_correction=True)
+    try:
+        planned = plan(prepared.source, kernel_grids(prepared.file), settings)
+        if work(prepared.source, planned, len(next(iter(prepared.samples.values())))).seconds() > ROUNDED_SECONDS:
+            return None
+        reached = prepared.snr(prepared.quantized(rounding=settings))
+    except (ConversionError, ModelError):
+        return None
+    return Remedy(export.rules, None, reached, settings.rounding) if reached > snr + WORTH_DB else None
+
+
 def _remedy(prepared: PreparedModel, worst: Sequence[Sensitivity], snr: float) -> Remedy | None:
     """The shortest rules for the worst layers that are enough, else all of them, where they are worth it.
 
@@ -110,7 +137,11 @@ def _remedy(prepared: PreparedModel, worst: Sequence[Sensitivity], snr: float) -
     if _is_enough(whole):
         counts = range(1, most + 1)
         return best(bisect.bisect_left(counts, True, key=lambda count: _is_enough(best(count, ios))) + 1, ios)
-    return max((one for one in (first, whole) if one), key=lambda one: one.snr_db, default=None)
+    return max((one for one in (first, whole) if one), key=_decibels, default=None)
+
+
+def _decibels(remedy: Remedy) -> float:
+    return remedy.snr_db
 
 
 def _is_enough(remedy: Remedy | None) -> bool:

@@ -33,6 +33,8 @@ INFORMED_UNIT, INFORMED = 0.15, 0.55
 STARVED, FULL = 0.012, 0.9
 # Positions to look at in each sample, of those that a segmentation classifies.
 POSITIONS = 1000
+# The share of samples of one class from which on all seem to be of it: a network errs now and then.
+ONE_CLASS = 0.9
 # Of fewer classes a network that was not trained can seem to know them by chance.
 FEWEST_CLASSES = 5
 
@@ -45,11 +47,17 @@ class ClassOutputs:
         margin: Median distance of the two largest logits.
         information: Mutual information of inputs and classes, as a share of the most possible, 0-1.
         classes: Number of classes.
+        main: The class that most samples are given; None where a sample has several decisions.
+        share: The share of the samples that are given it, 0-1.
+        sure: Its mean probability, 0-1.
     """
 
     margin: float
     information: float
     classes: int
+    main: int | None = None
+    share: float = 0.0
+    sure: float = 0.0
 
 
 def class_outputs(model: keras.Model, samples: Mapping[str, np.ndarray]) -> tuple[ClassOutputs, ...]:
@@ -92,6 +100,14 @@ def full(outputs: Sequence[ClassOutputs]) -> bool:
     return all(one.information >= FULL and one.margin < SATURATED for one in outputs)
 
 
+def of_one_class(outputs: Sequence[ClassOutputs]) -> ClassOutputs | None:
+    """An output that gives nearly all samples one class, where every classifying output does; else None."""
+    clear = [one for one in outputs if one.main is not None and one.share >= ONE_CLASS and one.sure > 0.5]
+    if not clear or len(clear) < len(outputs) or any(one.classes < FEWEST_CLASSES for one in clear):
+        return None
+    return clear[0]
+
+
 def has_trained_bias(model: keras.Model) -> bool:
     """Whether some bias is not zero, as all are before training."""
     biases = (v for v in model.trainable_variables if v.name == "bias")
@@ -124,12 +140,16 @@ class _Sums:
         margins: The margins `(decisions,)` of each batch.
         probabilities: Sum of the probabilities of each class `(classes,)`.
         entropy: Sum of the entropies of the decisions, in nats.
+        given: How many decisions are for each class, `(classes,)`.
+        positions: Most decisions of one sample.
     """
 
     exclusive: bool
     margins: list[np.ndarray] = field(default_factory=list)
     probabilities: Any = 0.0
     entropy: float = 0.0
+    given: Any = 0
+    positions: int = 0
 
     def add(self, logits: np.ndarray) -> None:
         """Adds a batch of logits `(samples, ..., classes)`."""
@@ -144,12 +164,22 @@ class _Sums:
         self.margins.append(ordered[:, -1] - ordered[:, -2])
         self.probabilities = self.probabilities + probabilities.sum(0, dtype=np.float64)
         self.entropy += float(_entropy(probabilities).sum(dtype=np.float64))
+        self.given = self.given + np.bincount(decisions.argmax(-1), minlength=decisions.shape[-1])
+        self.positions = max(self.positions, whole.shape[1])
 
     def measured(self) -> ClassOutputs:
         """The margin and the information."""
         margins, classes = np.concatenate(self.margins), len(self.probabilities)
         entropy = _entropy(self.probabilities / len(margins)) - self.entropy / len(margins)
-        return ClassOutputs(float(np.median(margins)), float(entropy / np.log(classes)), classes)
+        main = int(self.given.argmax())
+        return ClassOutputs(
+            margin=float(np.median(margins)),
+            information=float(entropy / np.log(classes)),
+            classes=classes,
+            main=main if self.positions == 1 else None,
+            share=float(self.given[main] / len(margins)),
+            sure=float(self.probabilities[main] / len(margins)),
+        )
 
 
 def _positions(count: int) -> np.ndarray | slice:

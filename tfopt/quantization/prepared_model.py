@@ -18,7 +18,7 @@ from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.masks import Masks
 from tfopt.quantization.recurrent.cell_extremes import with_cell_states
 from tfopt.quantization.rounding.plan import RoundingSettings
-from tfopt.quantization.rounding.reconstruction import Reconstruction
+from tfopt.quantization.rounding.reconstruction import Reconstructed, Reconstruction
 from tfopt.recipe.export import Export
 from tfopt.recipe.modes import MODES
 from tfopt.tflite.file import Op
@@ -153,7 +153,9 @@ class PreparedModel:
         """How the settings say that integers are chosen."""
         export = self.export
         by_op = tuple(self.assigned.roundings.items())
-        return RoundingSettings(export.rounding, export.corrects_biases, export.clipping, by_op)
+        return RoundingSettings(
+            export.rounding, export.corrects_biases, export.clipping, by_op, export.rounding_seconds
+        )
 
     def quantized(
         self,
@@ -177,6 +179,20 @@ class PreparedModel:
             if precisions:
                 raise ConversionError("TFLiteConverter, which made the file, gives single layers no precision.")
             return self.converted
+        made = self.reconstructed(precisions, algorithms, ranges, rounding)
+        if made.notes:
+            self.remarks[made.content] = made.notes
+        return made.content
+
+    def reconstructed(
+        self,
+        precisions: Mapping[int, str] | None = None,
+        algorithms: Mapping[int, str] | None = None,
+        ranges: str | None = None,
+        rounding: RoundingSettings | None = None,
+    ) -> Reconstructed:
+        """`quantized` by the quantizer, with the integers that were chosen and what there is to say of them."""
+        mode, settings = MODES[self.export.mode], rounding or self.rounding
         given, export, own = {**self.assigned.precisions, **(precisions or {})}, self.export, self.ranges(ranges)
 
         def write(source: FloatModel, handed: Mapping[str, Any]) -> bytes:
@@ -185,10 +201,7 @@ class PreparedModel:
             every = {**own, **handed} if own is not None else None
             return quantizer.quantize(source, mode.name, every, given, export.io, kept, export.scales)
 
-        settings = rounding or self.rounding
         if not mode.static or not settings.changes:
-            return write(self.source, {})
+            return Reconstructed(write(self.source, {}))
         samples = self.masks.clipped(self.samples)
-        made = Reconstruction(self.source, samples, own or {}, write, settings, export.stateful).file()
-        self.remarks[made.content] = made.notes
-        return made.content
+        return Reconstruction(self.source, samples, own or {}, write, settings, export.stateful).file()

@@ -23,11 +23,13 @@ class Remedy:
         rules: All rules that the file needs, those that it was made with first.
         io: `float32` where inputs and outputs have to be in float, else None.
         snr_db: The ratio that the file would have, in decibels.
+        rounding: How integers have to be chosen, if not as they were.
     """
 
     rules: tuple[Rule, ...]
     io: str | None
     snr_db: float
+    rounding: str | None = None
 
     @property
     def settings(self) -> str:
@@ -38,13 +40,15 @@ class Remedy:
     def entries(self) -> tuple[str, ...]:
         """The settings as entries of YAML's."""
         rules = ", ".join(f"{{layers: {_patterns(names)}, to: {to}}}" for to, names in self._merged())
-        return (f"rules: [{rules}]", *([f"io: {self.io}"] if self.io else []))
+        found = {"rules": f"[{rules}]" if rules else None, "rounding": self.rounding, "io": self.io}
+        return tuple(f"{name}: {value}" for name, value in found.items() if value)
 
     @property
     def options(self) -> str:
         """The settings as options of `tfopt convert`."""
         words = [f"--rule {shlex.quote(f'{name}={to}')}" for to, names in self._merged() for name in names]
-        return " ".join([*words, *([f"--io {self.io}"] if self.io else [])])
+        words += [f"--{name} {value}" for name, value in (("rounding", self.rounding), ("io", self.io)) if value]
+        return " ".join(words)
 
     def _merged(self) -> list[tuple[str, list[str]]]:
         """The patterns of neighbouring rules of one precision together: of several rules the last one decides."""
@@ -69,6 +73,8 @@ class NoiseSources:
         if not self.names:
             return ""
         way = f": {self.remedy.settings} would give {self.remedy.snr_db:.1f} dB" if self.remedy else ""
+        if self.remedy and self.remedy.rounding:
+            way += " in as many bytes, and rounding: auto takes the best of several"
         return f". Most is lost in {', '.join(self.names)}{way}"
 
     @property

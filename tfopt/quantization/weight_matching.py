@@ -41,6 +41,27 @@ class StoredKernel:
     channels: int
     factors: np.ndarray
 
+    def in_keras(self, stored: np.ndarray) -> np.ndarray:
+        """An array in the constant's shape in the order and the shape of the Keras kernel.
+
+        Args:
+            stored: The array, such as the integers that stand for the constant.
+        """
+        shape = tuple(self.kernel.variable.shape)
+        places = np.arange(math.prod(shape)).reshape(shape)
+        laid = next(laid for laid, axes in _layouts(self.facts, places, stored.shape) if axes == self.axes)
+        found = np.empty(places.size, stored.dtype)
+        found[laid.ravel()] = stored.ravel()
+        return found.reshape(shape)
+
+    def by_channel(self, values: np.ndarray) -> np.ndarray:
+        """Values `(channels,)` in the shape that a kernel's scales have in Keras.
+
+        Args:
+            values: One value for each output channel of the constant.
+        """
+        return values.reshape(shape_of_scales(self.kernel.variable, self.axes))
+
 
 def stored_kernels(source: FloatModel) -> list[StoredKernel]:
     """The kernels of the layers that a float file was made from, each constant once."""

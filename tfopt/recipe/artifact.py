@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -154,9 +154,14 @@ class Artifact:
             record["scores"] = tuple(record.get("scores", ()))
             record["details"] = Details(record.get("details", {}))
             artifact = cls(folder=folder, **record)
-            return artifact if artifact.path.is_file() else None
-        except (OSError, ValueError, TypeError, KeyError):
+            return artifact if artifact.path.is_file() and artifact._within(folder.parent) else None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
+
+    def _within(self, workspace: Path) -> bool:
+        """Whether all its files are in the folder of the run, so that a record leads to nothing else of the machine."""
+        root = workspace.resolve()
+        return all(path.resolve().is_relative_to(root) for path in (self.path, *self.device_files.values()))
 
 
 @dataclass(frozen=True)
@@ -286,7 +291,21 @@ class Workspace:
     def artifacts(self) -> list[Artifact]:
         """Every committed artifact, in order of creation."""
         found = [Artifact.read(path.parent) for path in self.root.glob(f"*/{RECORD}") if path.parent.suffix != PARTIAL]
-        return sorted(filter(None, found), key=lambda a: (a.folder / RECORD).stat().st_mtime)
+        made = {artifact.name: artifact for artifact in filter(None, found)}
+        whole = [artifact for name, artifact in made.items() if name not in _ancestors(artifact, made)]
+        return sorted(whole, key=lambda a: (a.folder / RECORD).stat().st_mtime)
+
+
+def _ancestors(artifact: Artifact, others: Mapping[str, Artifact]) -> set[str]:
+    """The names of all that an artifact was made from; its own is among them where records lead in a circle."""
+    found: set[str] = set()
+    queue = list(artifact.parents)
+    while queue:
+        name = queue.pop()
+        if name not in found:
+            found.add(name)
+            queue += others[name].parents if name in others else ()
+    return found
 
 
 def _has(path: Path, digest: str) -> bool:

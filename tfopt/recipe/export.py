@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -13,6 +13,9 @@ from tfopt.recipe.modes import MODES, RANGES, ROUNDINGS, Io, Mode, Precision, Re
 from tfopt.recipe.settings import OneOf, Patterns, Settings
 from tfopt.recipe.target import TARGETS
 from tfopt.recipe.target_choice import NO_OPTIONS, Options, TargetName, options_with_name
+
+# What the best of several roundings may take, of one processor core.
+DEFAULT_SECONDS = 30.0
 
 
 def _batch(value: Any) -> Any:
@@ -81,7 +84,7 @@ class Export(Settings):
     kind: ClassVar[str] = "convert"
 
     mode: Annotated[str, OneOf(MODES)] = "int8"
-    """How weights are stored, and what is computed in integers; the README has the table."""
+    """How weights are stored, and what is computed in integers."""
     io: Io | None = None
     """Type of the file's inputs and outputs. For modes that compute in integers: theirs, if not given, or float32."""
     rules: Rules = ()
@@ -98,6 +101,10 @@ class Export(Settings):
     descent: together, from the moments of the calibration samples, in seconds. adaround: up or down, learned on them.
     auto: what gives the least noise on samples that were held out. Zeros stay zeros; clustered kernels, loops and LSTMs
     stay as they are, and a note says so."""
+    rounding_seconds: Annotated[float, Field(gt=0)] = DEFAULT_SECONDS
+    """What rounding: auto may take, in seconds of one processor core. They are estimated from multiply-adds and not
+    measured, so that the file is the same on every machine; what does not fit is left out, or learns in fewer steps,
+    and a note says so."""
     bias_correction: bool | None = None
     """Let biases take up the mean error of the outputs of their layers; where rounding is not nearest, if not given."""
     clipping: Literal["none", "mse"] = "none"
@@ -121,7 +128,7 @@ class Export(Settings):
     length, proven to give what the whole gives, and is reset by the code around it where a new sequence begins. The
     calibration samples count as one stream."""
     unroll: bool | None = None
-    """The older word for recurrent: false is loop, true is unrolled in modes that compute in integers."""
+    """Deprecated for recurrent: false is loop, true is unrolled in modes that compute in integers."""
     slim: bool = True
     """Leave out tensor names and the converter's notes, which no runtime reads; false keeps them for debuggers."""
     sparse: bool = False
@@ -198,6 +205,11 @@ class Export(Settings):
                 f"rounding, bias_correction and clipping are for modes that compute in integers ({able}), not for "
                 f"{self.mode}. Leave them out"
             )
+        if self.rounding_seconds != DEFAULT_SECONDS and not ROUNDINGS[self.rounding].tries:
+            raise ValueError(
+                f"rounding_seconds is for rounding: auto, not for {self.rounding}. Leave it out. "
+                f"Received: {self.rounding_seconds:g}"
+            )
         if self.least_snr_db is not None and not mode.quantizes:
             raise ValueError(f"least_snr_db is for modes that quantize, not for {self.mode}. Leave it out")
         if self.sparse and not mode.sparse:
@@ -241,6 +253,13 @@ class Export(Settings):
         """Whether biases take up the mean error."""
         return self.rounding != "nearest" if self.bias_correction is None else self.bias_correction
 
+    def without_rounding(self) -> Self:
+        """The same settings with the integers of the quantizer itself."""
+        plain: dict[str, Any] = {"rounding": "nearest", "bias_correction": None, "clipping": "none"}
+        plain["rounding_seconds"] = DEFAULT_SECONDS
+        rules = tuple(rule.model_copy(update={"rounding": None}) for rule in self.rules if rule.to)
+        return self.model_copy(update={**plain, "rules": rules})
+
     @property
     def recurrence(self) -> Recurrent:
         """How recurrent layers are to be computed, whichever word says so; `auto` where that takes a try."""
@@ -263,7 +282,7 @@ class Export(Settings):
     def asked(self) -> dict[str, Any]:
         """The settings that matter in this mode."""
         static = (
-            {"io", "ranges", "unroll", "rounding", "bias_correction", "clipping"}
+            {"io", "ranges", "unroll", "rounding", "rounding_seconds", "bias_correction", "clipping"}
             if not MODES[self.mode].static
             else set()
         )

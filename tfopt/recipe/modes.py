@@ -135,6 +135,10 @@ class Rounding:
         choose: Maps a `quantization.rounding.problem.KernelProblem` to its integers `(groups, channels, columns)`; None
             for the quantizer's own.
         rows: Whether it learns on single rows of inputs, and not on their moments alone.
+        work: Estimates how much computing `choose` is for a kernel of so many groups, channels and columns, in
+            multiply-adds (`quantization.rounding.work`). What it leaves open counts as nothing in a budget of time.
+        least_share: The least share of its steps, 0-1, with which a rounding that learns in steps is still worth a try
+            where time is short; 1 for one that has to come to its end.
         tries: The roundings that it tries, for one that is the best of others.
         rank: Position in lists.
     """
@@ -143,8 +147,15 @@ class Rounding:
     about: str
     choose: Callable[[Any], np.ndarray] | None = None
     rows: bool = False
+    work: Callable[[int, int, int], float] | None = None
+    least_share: float = 1.0
     tries: tuple[str, ...] = ()
     rank: int = 100
 
 
 ROUNDINGS: Registry[Rounding] = Registry("tfopt.quantization.rounding.methods", Rounding)
+
+
+def closed_form() -> str:
+    """Name of the best rounding that takes moments of the samples alone, and so seconds: the last that `auto` tries."""
+    return [name for name in ROUNDINGS["auto"].tries if not ROUNDINGS[name].rows][-1]

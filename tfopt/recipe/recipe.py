@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from tfopt.output_capture import captured
 from tfopt.recipe.artifact import JOURNAL, OLD, PARTIAL, RESERVED, SOURCE
 from tfopt.recipe.runtime import Runtime
 from tfopt.recipe.settings import Settings
-from tfopt.recipe.stage import Stage, known_stages, read_stages, register
+from tfopt.recipe.stage import LONGEST_NAME, Stage, UnreadStage, known_stages, read_stages, register, unread_allowed
 from tfopt.recipe.yaml_source import locate, read_yaml
 from tfopt.user_code import find_file, import_file
 
@@ -33,7 +34,7 @@ class Step:
 class Recipe(Settings):
     """A model, data, and the stages to fold over it."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
     """Names the folder of the results under saved_models/."""
     model: Any
     """`file.py:function`, `package.module:function`, either with arguments `{keras.applications:MobileNetV2: {weights:
@@ -48,9 +49,9 @@ class Recipe(Settings):
     """A Keras loss by name, or `{name: {argument: value}}`, or such by the name of the model's outputs, `{digit: ...,
     speaker: ...}`; the model's own compile if not given. tfopt's own `sparse_categorical_focal_crossentropy` too."""
     metrics: Any = ()
-    """Metrics, the gated one first: accuracy, balanced_accuracy, precision, recall, f1, roc_auc, top_5, mae, mse, r2,
-    `f1_weighted` and its like, or a function `file.py:name` of your own; by output of the model in a mapping, `{digit:
-    [accuracy], age: [mae]}`. The model's own compile if not given."""
+    """Metrics, the one that max_drop is about first: accuracy, balanced_accuracy, precision, recall, f1, roc_auc,
+    top_5, mae, mse, r2, `f1_weighted` and its like, or a function `file.py:name` of your own; by output of the model in
+    a mapping, `{digit: [accuracy], age: [mae]}`. The model's own compile if not given."""
     seed: int = Field(0, ge=0, strict=True)
     """Seed of all random choices: initial weights, data order, dropout, choice of calibration samples."""
     trust: bool = False
@@ -146,11 +147,12 @@ class Recipe(Settings):
         return self._printed
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], **changes: Any) -> Recipe:
+    def load(cls, path: str | os.PathLike[str], run_code: bool = True, **changes: Any) -> Recipe:
         """Reads a YAML recipe.
 
         Args:
             path: The file.
+            run_code: Whether the Python files of `use` are run; if not, what only they can check is left unchecked.
             **changes: Top-level fields that override the file's; for `runtime` single settings.
 
         Raises:
@@ -159,25 +161,28 @@ class Recipe(Settings):
         file = Path(path)
         document = read_yaml(file)
         known_stages()  # before a user's file, whose stages must not take their names
-        printed = ""
+        used = document.get("use") or ()
+        files = [used] if not isinstance(used, Sequence) or isinstance(used, str) else list(used)
         try:
-            used = document.get("use") or ()
-            for other in (used,) if not isinstance(used, Sequence) or isinstance(used, str) else used:
-                with captured() as kept:
-                    register(import_file(find_file(str(other), file.parent)))
-                printed += kept.text()
+            printed = _run_files(files, file.parent) if run_code else ""
         except InputError as error:
             raise locate(RecipeError([(("use",), str(error))]), file, document) from error
         if isinstance(written := document.get("runtime"), Mapping) and "runtime" in changes:
             changes["runtime"] = {**written, **changes["runtime"]}
         try:
-            recipe = cls(**{**{str(k): v for k, v in document.items()}, **changes})
+            with contextlib.nullcontext() if run_code or not files else unread_allowed():
+                recipe = cls(**{**{str(k): v for k, v in document.items()}, **changes})
             recipe._file, recipe._folder = file, file.resolve().parent
             recipe._lines, recipe._changed, recipe._printed = document, tuple(changes), printed
             recipe.chain()
         except RecipeError as error:
             raise locate(error, file, document, tuple(changes)) from None
         return recipe
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The kinds of its stages whose code was not run when it was loaded, so that they were not checked."""
+        return tuple(dict.fromkeys(stage.kind for stage in self.stages if isinstance(stage, UnreadStage)))
 
     def to_yaml(self) -> str:
         """The recipe as YAML that `load` reads back, with only what differs from the defaults."""
@@ -204,7 +209,7 @@ class Recipe(Settings):
         for index, stage in enumerate(self.stages):
             at: Location = ("stages", index, stage.kind)
             name = stage.name or free_name(stage.kind, steps)
-            if name in RESERVED or name.endswith((PARTIAL, OLD, JOURNAL)):
+            if name.lower() in RESERVED or name.endswith((PARTIAL, OLD, JOURNAL)):
                 raise RecipeError(
                     [((*at, "name"), f"the results folder uses the name {name!r} itself. Choose another.")]
                 )
@@ -237,6 +242,16 @@ class Recipe(Settings):
         return located if isinstance(error, RecipeError) else error.reworded(str(located))
 
 
+def _run_files(files: Sequence[Any], folder: Path) -> str:
+    """Runs the files of `use`, whose stages are known from then on; returns what they print."""
+    printed = ""
+    for file in files:
+        with captured() as kept:
+            register(import_file(find_file(str(file), folder)))
+        printed += kept.text()
+    return printed
+
+
 def _written(value: Any) -> Any:
     """A source as written in a recipe; for an object only its name."""
     if isinstance(value, str):
@@ -265,7 +280,7 @@ def _parents(
         )
     if stage.gathers and stage.after is None:
         found = tuple(
-            name for name, step in steps.items() if step.stage.gives == stage.takes and not step.stage.gathers
+            name for name, step in steps.items() if step.stage.gives in (stage.takes, None) and not step.stage.gathers
         )
         if found:
             return found
@@ -278,7 +293,7 @@ def _parents(
             ]
         )
     parent = stage.after or before
-    if gives[parent] != stage.takes:
+    if not _fits(gives[parent], stage.takes):
         fitting = [name for name in gives if gives[name] == stage.takes]
         way = f"Move it up, or write `after: {fitting[-1]}`." if fitting else "Put quantize before it."
         raise RecipeError(
@@ -289,12 +304,17 @@ def _parents(
     return (parent,)
 
 
+def _fits(given: str | None, taken: str | None) -> bool:
+    """Whether a format is the one that is taken, as far as both are known."""
+    return given is None or taken is None or given == taken
+
+
 def _check_needs(stage: Stage, gives: Mapping[str, str], at: Location) -> None:
     for name, need in stage.needs().items():
         if name not in gives:
             sentence = f"no earlier stage is called {name!r}. {did_you_mean(name, gives)}"
             raise RecipeError([((*at, *need.field), sentence)])
-        if need.format not in (None, gives[name]):
+        if not _fits(gives[name], need.format):
             fitting = [other for other in gives if gives[other] == need.format]
             way = f"Name one of {', '.join(fitting)}." if fitting else f"No stage before makes a {need.format} one."
             sentence = f"{need.field[-1]} takes a {need.format} model, and {name!r} gives a {gives[name]} file. {way}"

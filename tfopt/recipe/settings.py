@@ -43,6 +43,7 @@ _RULES = {
     "literal_error": "is {expected}",
     "dict": "is a mapping, such as {{name: value}}",
     "too_short": "is a list with {min_length} or more in it",
+    "string_too_long": "has {max_length} characters at most",
     "string_pattern_mismatch": "is made of letters, digits, dots, hyphens and underscores, the first a letter or digit",
 }
 # The docstring entry for `**settings`, with its continuation lines.
@@ -181,11 +182,11 @@ class Settings(BaseModel):
         about = cls.model_fields.get(str(location[0])) if len(location) == 1 else None
         if error["type"] in _SHAPES and about is not None and about.examples:
             example = json.dumps(about.examples[0]).replace('"', "")
-            return location, f"{field} is written as in {location[0]}: {example}. Received: {received!r}."
+            return location, f"{field} is written as in {location[0]}: {example}. Received: {received!r:.200}."
         hint = " Write a fraction, such as 0.8 for 80%." if error.get("ctx", {}).get("lt") == 1 else ""
         if words := rule(error):
-            return location, f"{field} {words}. Received: {received!r}.{hint}"
-        return location, f"{field}: {message}. Received: {received!r}.{hint}"
+            return location, f"{field} {words}. Received: {received!r:.200}.{hint}"
+        return location, f"{field}: {message}. Received: {received!r:.200}.{hint}"
 
 
 def rule(error: Mapping[str, Any]) -> str | None:

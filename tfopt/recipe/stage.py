@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from tfopt.errors import Location, RecipeError, did_you_mean
@@ -22,6 +24,10 @@ from tfopt.registry import Registry
 if TYPE_CHECKING:
     from tfopt.data.splits import Data
     from tfopt.metrics import Metric
+
+
+# Characters of a name, which is that of a folder: file systems take 255 bytes, with what is appended.
+LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,7 @@ class Stage(Settings):
     goes_on_from: ClassVar[tuple[str, ...]] = (BACKUP,)
     rank: ClassVar[int] = 100
 
-    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
     """The stage's name and its folder's; the kind if not given."""
     after: str | None = None
     """The name of the earlier stage to go on from; the one before if not given."""
@@ -241,6 +247,30 @@ class Stage(Settings):
         return self.model_dump(mode="json", exclude={"name", "after"})
 
 
+class UnreadStage(Stage):
+    """A stage of a user's own whose code was not run: its settings are as they are written, and not checked."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def _unread(kind: str) -> type[Stage]:
+    """The class of a stage of that kind whose code was not run; any format goes into it, and any comes out."""
+    return type(kind, (UnreadStage,), {"__module__": __name__, "kind": kind, "takes": None, "gives": None})
+
+
+_may_be_unread: ContextVar[bool] = ContextVar("_may_be_unread", default=False)
+
+
+@contextlib.contextmanager
+def unread_allowed() -> Iterator[None]:
+    """Lets `read_stages` take kinds that are not known, in the block, for stages whose code was not run."""
+    token = _may_be_unread.set(True)
+    try:
+        yield
+    finally:
+        _may_be_unread.reset(token)
+
+
 class _StageRegistry(Registry[type[Stage]]):
     """The registry of stages, whose entries are classes named by their `kind`."""
 
@@ -308,7 +338,8 @@ def _stage(entry: Any) -> Stage:
             f"a stage is written `kind: {{settings}}`. Known: {', '.join(sorted(kinds))}. Received: {entry!r}."
         )
     [(kind, settings)] = entry.items()
-    if kind not in kinds:
+    unread = kind not in kinds and _may_be_unread.get() and isinstance(kind, str)
+    if kind not in kinds and not unread:
         raise RecipeError([((kind,), f"there is no stage {kind!r}. {did_you_mean(kind, kinds)}")])
     if settings is None:
         settings = {}
@@ -318,6 +349,6 @@ def _stage(entry: Any) -> Stage:
         )
     try:
         with on_its_own():
-            return kinds[kind](**{str(key): value for key, value in settings.items()})
+            return (_unread(kind) if unread else kinds[kind])(**{str(key): value for key, value in settings.items()})
     except RecipeError as error:
         raise RecipeError([((kind, *place), sentence) for place, sentence in error.problems]) from None

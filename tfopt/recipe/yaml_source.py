@@ -7,19 +7,30 @@ from pathlib import Path
 from typing import Any
 
 from tfopt.errors import Location, RecipeError
+from tfopt.recipe.yaml_limits import MOST_BYTES, LimitError, check_text
 
 
 def read_yaml(file: Path) -> Any:
     """Reads a YAML file into a document that knows the line of each of its parts.
 
     Raises:
-        RecipeError: The file does not exist, or is not a YAML mapping.
+        RecipeError: The file does not exist, is not a YAML mapping, or is larger than any recipe.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    document = _loaded(file, _text(file))
+    if not isinstance(document, Mapping):
+        raise RecipeError(
+            f"{file}:1: a recipe is a mapping with name, model, data and stages. Received: {document!r:.100}."
+        )
+    if problems := list(_decimal_commas(document, ())):
+        raise locate(RecipeError(problems), file, document)
+    return document
 
+
+def _text(file: Path) -> str:
+    """The text of a file, of which no more is read than a recipe has: the file may be a device."""
     try:
-        document = YAML().load(file.read_text())
+        with file.open("rb") as stream:
+            return stream.read(MOST_BYTES + 1).decode()
     except OSError as error:
         raise RecipeError(
             f"{file}: {error.strerror}. Give the path of a recipe, such as pipelines/digits.yaml."
@@ -28,16 +39,25 @@ def read_yaml(file: Path) -> Any:
         raise RecipeError(
             f"{file} is not a text file. A recipe is YAML; to look into a model use tfopt inspect."
         ) from None
+
+
+def _loaded(file: Path, text: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        check_text(text)
+        return YAML().load(text)
+    except LimitError as error:
+        raise RecipeError(f"{file}:{error.line}: no recipe: {error}. Shorten it.") from None
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise RecipeError(f"{file}:{line}: not YAML: {str(error.problem).splitlines()[0]}.") from None
+        problem = str(error.problem or error.context or "it cannot be parsed").splitlines()[0]
+        raise RecipeError(f"{file}:{line}: not YAML: {problem}.") from None
     except YAMLError as error:
         raise RecipeError(f"{file}: not YAML: {str(error).splitlines()[0]}.") from None
-    if not isinstance(document, Mapping):
-        raise RecipeError(f"{file}:1: a recipe is a mapping with name, model, data and stages. Received: {document!r}.")
-    if problems := list(_decimal_commas(document, ())):
-        raise locate(RecipeError(problems), file, document)
-    return document
+    except Exception as error:  # of values that it cannot make, such as a number of 5,000 digits
+        raise RecipeError(f"{file}: not YAML: {str(error).splitlines()[0] or type(error).__name__}.") from None
 
 
 def _decimal_commas(part: Any, place: Location) -> Iterator[tuple[Location, str]]:

@@ -21,6 +21,7 @@ from tfopt.report.decoding import decoding_words
 from tfopt.report.fitted_table import Cells, FittedTable, wrapped
 from tfopt.report.on_device import files, line
 from tfopt.report.sections.on_targets import best_files
+from tfopt.report.stage_title import title
 from tfopt.report.units import bytes_, duration
 
 # Largest number of metrics in the terminal's table; report.md has all.
@@ -159,7 +160,7 @@ class PlainProgress(Progress):
 
     def measuring(self, name: str) -> None:
         """Prints which model the results are compared with."""
-        self._line(f"{BASELINE}: {name}")
+        self._line(f"{BASELINE}: {title(name)}")
 
     def step(self, text: str) -> None:
         """Prints the step."""
@@ -208,7 +209,7 @@ class RichProgress(Progress):
 
     def measuring(self, name: str) -> None:
         """Draws a bar."""
-        self._label = f"{BASELINE} {escape(name)}"
+        self._label = f"{BASELINE} {escape(title(name))}"
         self._begin()
 
     def _begin(self) -> None:

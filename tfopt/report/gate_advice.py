@@ -51,6 +51,6 @@ def shares(name: str, score: str, allowed: float, losses: Mapping[str, float]) -
             f"{who} {have} used {points(used)} of the {points(allowed)}{unit} that are allowed in all, which {rest} "
             f"for {name}, where {points(losses[name])} were lost: lose less in {who}, or raise ",
             Code("max_drop"),
-            " of the gate.",
+            " of the stage that compares.",
         )
     ]

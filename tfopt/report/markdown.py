@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from tfopt.markdown_text import code_block, code_span, escaped
 from tfopt.report.blocks import (
     Block,
     Bullets,
@@ -24,6 +25,8 @@ from tfopt.report.blocks import (
     Text,
 )
 
+# Signs that would end the address of a link.
+_IN_LINK = str.maketrans({sign: f"%{ord(sign):02X}" for sign in " ()<>\n"})
 TONES = {"failure": "FAIL", "warning": "WARNING"}
 
 
@@ -48,14 +51,15 @@ def _lines(block: Block) -> list[str]:
             return [f"- {text(item)}" for item in block.items]
         case Facts():
             notes = [f" ({text(fact.note)})" if fact.note else "" for fact in block.items]
-            return [f"- {fact.name}: {fact.value}{note}" for fact, note in zip(block.items, notes, strict=True)]
+            facts = [f"- {text(fact.name)}: {text(fact.value)}" for fact in block.items]
+            return [f"{fact}{note}" for fact, note in zip(facts, notes, strict=True)]
         case Callout():
             points = [f"- {text(point)}" for point in block.points]
             return [f"**{TONES[block.tone]}** {text(block.text)}", *(["", *points] if points else [])]
         case Table():
             return table(block.headers, block.rows, block.left)
         case Listing():
-            return [f"```{block.language}", *block.text.rstrip("\n").split("\n"), "```"]
+            return code_block(block.text, block.language)
     return []
 
 
@@ -77,20 +81,13 @@ def text(given: Text) -> str:
     """A text as Markdown, in one line."""
     if isinstance(given, tuple):
         return "".join(map(text, given))
-    plain = " ".join(given.splitlines())
     match given:
         case Code():
-            fence = "``" if "`" in plain else "`"
-            return f"{fence}{plain}{fence}"
+            return code_span(given)
         case Strong():
-            return f"**{_escaped(plain)}**"
+            return f"**{escaped(given)}**"
         case Remark():
-            return f" ({_escaped(plain)})" if plain else ""
+            return f" ({escaped(given)})" if given else ""
         case Link():
-            return f"[{_escaped(plain)}]({given.href})"
-    return _escaped(plain)
-
-
-def _escaped(plain: str) -> str:
-    """Words that are no HTML."""
-    return plain.replace("<", "\\<")
+            return f"[{escaped(given)}]({given.href.translate(_IN_LINK)})"
+    return escaped(given)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tfopt.markdown_text import escaped
 from tfopt.metrics import output_and_metric
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.quantization import ConversionNotes
@@ -53,7 +54,7 @@ def model_card(name: str, artifacts: Mapping[str, Artifact], measured: Measured,
         return None
     recipe = read_recipe(came.artifact.folder.parent)
     head = _metadata(name, came, artifacts, recipe)
-    body = [f"# {name}", *lines(_body(came, artifacts, recipe, models)), ""]
+    body = [f"# {escaped(name)}", *lines(_body(came, artifacts, recipe, models)), ""]
     return f"---\n{head}---\n\n" + "\n".join(body)
 
 
@@ -93,7 +94,9 @@ def _body(came: Outcome, artifacts: Mapping[str, Artifact], recipe: Recipe | Non
     notes = artifact.details.of(ConversionNotes)
     said = f"A .tflite file for LiteRT, made by tfopt: {artifact.path.name}{_size(figures)}."
     blocks: list[Block] = [Paragraph(said), *([Paragraph(came.sentence)] if came.sentence else [])]
-    blocks += [Paragraph(f"This file did not pass its gate: {one}") for one in _failures(artifact, artifacts)]
+    blocks += [
+        Paragraph(f"This file is less accurate than its recipe allows: {one}") for one in _failures(artifact, artifacts)
+    ]
     blocks += [Heading("Intended use"), *([Bullets(_purpose(found))] if found else []), Paragraph(NEEDED)]
     blocks += [Heading("Training data"), Paragraph(f"{data}, as the recipe names it. {NEEDED}" if data else NEEDED)]
     blocks += [Heading("Evaluation"), models, Paragraph(_measured_on(artifact, artifacts, figures))]

@@ -106,7 +106,7 @@ def sensitivity_remarks(found: Sequence[Sensitivity]) -> list[str]:
 
 
 def sensitivity_record(found: Sequence[Sensitivity]) -> list[dict[str, Any]]:
-    """A sensitivity ranking as JSON: errors are relative powers, `error_per_byte` is null where nothing is saved."""
+    """A sensitivity ranking as JSON: errors are noise-to-signal ratios, null per byte where nothing is saved."""
     return [
         {
             "layer": line.group.name,
@@ -131,7 +131,7 @@ def sensitivity_page(found: Sequence[Sensitivity], title: str, notes: Sequence[s
         own = {line.precision: line.error_per_byte for line in kept if line.group.name == name}
         text = ", ".join(f"{precision} {error:.2e}" for precision, error in own.items())
         bars.append(Bar(name, [own.get(precision) for precision in PRECISIONS], text, name in spoiling))
-    caption = "Power of the output's error over that of the output, for each byte saved: shorter is better."
+    caption = "Noise-to-signal ratio of the model's outputs for each byte saved: shorter is better."
     caption += f" The {DRAWN} that lose most are drawn; the table has all." if len(names) > DRAWN else ""
     label = f"Error per byte of {len(bars)} layers, each quantized alone, in int8 and in int4"
     drawn = [Figure(Bars(label, bars, PRECISIONS, log=True), caption)] if bars else []

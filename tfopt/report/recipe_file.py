@@ -20,9 +20,9 @@ def recipe_text(folder: Path) -> str:
 
 
 def read_recipe(folder: Path) -> Recipe | None:
-    """The recipe of a run's folder; None where it is not there, or needs code that is not."""
+    """The recipe of a run's folder, none of whose code is run for a report; None where it is not there."""
     try:
-        return Recipe.load(folder / FILE)
+        return Recipe.load(folder / FILE, run_code=False)
     except TfoptError:
         return None
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tfopt.errors import InputError
-from tfopt.recipe.artifact import RECIPE, Artifact, Workspace
+from tfopt.recipe.artifact import Artifact, Workspace
 from tfopt.recipe.recipe import Recipe
+from tfopt.report.recipe_file import read_recipe
 
 # The fields of a recipe that results depend on and that a record of the recipe has as they were written.
 COMPARED = ("stages", "loss", "seed")
@@ -21,22 +21,19 @@ def standing(folder: Path, artifacts: Mapping[str, Artifact], recipe: Recipe | N
         artifacts: Its results by the names of their stages.
         recipe: The recipe as it is now; None where only the folder is known.
     """
-    recorded = _recorded(folder)
+    recorded = read_recipe(folder)
     lines = [f"FAIL  {artifact.failed}" for artifact in artifacts.values() if artifact.failed]
     lines += _unfinished(Workspace(folder), recipe or recorded)
     if recipe is not None and recorded is not None:
         now, then = (one.model_dump(mode="json", include=set(COMPARED)) for one in (recipe, recorded))
-        if changed := [name for name in COMPARED if now[name] != then[name]]:
+        unread = {*recipe.unread, *recorded.unread}
+        if unread:
+            told = f"note  {', '.join(sorted(unread))}: of your own code, which was not run"
+            lines.append(f"{told}; --use runs it, and tells whether the stages were changed")
+        compared = [name for name in COMPARED if name != "stages" or not unread]
+        if changed := [name for name in compared if now[name] != then[name]]:
             lines.append(f"note  the recipe has other {', '.join(changed)} than this run; tfopt run makes what differs")
     return lines
-
-
-def _recorded(folder: Path) -> Recipe | None:
-    """The recipe that was run last in the folder; None where none was run to its end, or its code is gone."""
-    try:
-        return Recipe.load(folder / RECIPE)
-    except InputError:
-        return None
 
 
 def _unfinished(workspace: Workspace, recipe: Recipe | None) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tfopt.durable_files import write_together
 from tfopt.errors import InputError
+from tfopt.input_limits import parse_json
 from tfopt.recipe.artifact import BASELINE, CARD, PAGE, SOURCE, Artifact, Workspace
 from tfopt.report.baseline import RATIOS, against, as_fast, baseline_of, change, measured_baseline
 from tfopt.report.blocks import Table
@@ -20,6 +21,7 @@ from tfopt.report.outcome import Measured, score_names
 from tfopt.report.page import Page
 from tfopt.report.run_page import run_page
 from tfopt.report.section import markdown
+from tfopt.report.stage_title import title
 from tfopt.report.units import bytes_, duration, times
 
 
@@ -81,7 +83,7 @@ def cells(row: Row, scores: Sequence[str]) -> tuple[str, ...]:
     if "latency_median_seconds" in m:
         latency = f"{duration(m['latency_median_seconds'])} / {duration(m['latency_p90_seconds'])}"
     return (
-        row.stage,
+        title(row.stage),
         *(f"{m[score]:.4f}" if score in m else "-" for score in scores),
         f"{m['sparsity']:.4f}" if "sparsity" in m else "-",
         bytes_(m["raw_bytes"]) if "raw_bytes" in m else "-",
@@ -128,7 +130,7 @@ def collect(folder: Path) -> dict[str, Artifact]:
     made = sorted(Workspace(folder).artifacts(), key=lambda artifact: artifact.kind not in (SOURCE, BASELINE))
     artifacts = {artifact.name: artifact for artifact in made}
     try:  # a stage that the recipe no longer has leaves its folder behind
-        last = json.loads((folder / "report.json").read_text())
+        last = parse_json((folder / "report.json").read_bytes())
         artifacts = {name: artifacts[name] for name in (a["name"] for a in last["artifacts"]) if name in artifacts}
     except (OSError, ValueError, KeyError, TypeError):
         pass
@@ -165,7 +167,9 @@ def as_model_card(name: str, artifacts: dict[str, Artifact]) -> str | None:
 def as_page(name: str, artifacts: dict[str, Artifact]) -> Page:
     """The report as a page: what it came to, one picture, the table, and the sections."""
     scores, models = score_names(artifacts), rows(artifacts)
-    shown = models_table({row.stage: row.metrics for row in models}, scores, [remarks(row, scores) for row in models])
+    shown = models_table(
+        {title(row.stage): row.metrics for row in models}, scores, [remarks(row, scores) for row in models]
+    )
     return run_page(name, artifacts, shown, _measured(artifacts, models))
 
 

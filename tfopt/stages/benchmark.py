@@ -43,6 +43,9 @@ Targets = Annotated[tuple[TargetChoice, ...], BeforeValidator(_listed)]
 class Benchmark(Stage):
     """Measures every `.tflite` made so far: the three sizes; on LiteRT, in a fresh process, latency and memory.
 
+    Latency is of single runs (median, p90, p99 and a histogram); memory is that of the process, and what the file adds
+    to it. `python -m tfopt.tflite.benchmark FILE` measures any `.tflite`, on any machine with LiteRT.
+
     With `targets` each file is held to each of them, in one table that tells which file is best where.
     """
 

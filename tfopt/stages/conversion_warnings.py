@@ -50,7 +50,8 @@ def remedy_details(conversion: Conversion, stage: Stage) -> list[NoiseRemedy]:
     noise = conversion.noise
     if noise.remedy is None:
         return []
-    kept = stage.model_dump(mode="json", exclude_unset=True, exclude={"rules", "io"} if noise.remedy.io else {"rules"})
+    changed = {entry.partition(":")[0] for entry in noise.remedy.entries}
+    kept = stage.model_dump(mode="json", exclude_unset=True, exclude=changed)
     written = [f"{name}: {value if isinstance(value, str) else json.dumps(value)}" for name, value in kept.items()]
     return [NoiseRemedy(noise.names, (*written, *noise.remedy.entries), noise.remedy.snr_db)]
 

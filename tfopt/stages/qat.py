@@ -39,7 +39,8 @@ class Qat(Export, TrainingStage):
     """Trains the model to be its integer file, and converts it with the ranges that it was trained with.
 
     In training every value is rounded to the grid that it has in the `.tflite`. Pruned kernels stay as sparse, and
-    clustered ones keep their number of values. The trained Keras model is `trained.keras` in the stage's folder.
+    clustered ones keep their number of values. With `rounding`, `bias_correction` or `clipping` the training starts
+    from the integers so chosen, on their scales. The trained Keras model is `trained.keras` in the stage's folder.
     """
 
     kind: ClassVar[str] = "qat"
@@ -65,11 +66,6 @@ class Qat(Export, TrainingStage):
         if not MODES[self.mode].static:
             able = ", ".join(mode.name for mode in MODES.values() if mode.static)
             raise ValueError(f"qat is for modes that compute in integers: {able}. Received: mode: {self.mode}")
-        if self.reconstructs:
-            raise ValueError(
-                "rounding, bias_correction and clipping are for conversions: this training learns the integers itself. "
-                "Leave them out"
-            )
         fewest = RANGES[TRAINED_RANGES[self.ranges].begin].fewest
         if self.samples < fewest:
             raise ValueError(f"ranges: {self.ranges} begins with {fewest} samples at least. Received: {self.samples}")
@@ -114,6 +110,8 @@ class Qat(Export, TrainingStage):
         """
         aware = self.aware(context.data.calibration(self.samples, context.seed))
         aware.quiet = True  # the conversion says it
+        if self.reconstructs:
+            aware.begin(model)
         history = self.fit(model, inputs, context, aware)
         trained = aware.aware.on(model)
         conversion = trained.finish("metric" if context.judged else "training")

@@ -160,9 +160,8 @@ class Quantize(Export, Stage):
         alone = len(getattr(model, "outputs", None) or [model]) == 1
         wanted = alone if asked.distill is None else asked.distill
         distill = Distill.model_validate({}) if wanted else None
-        without = {"ranges", "rounding", "bias_correction", "clipping"}  # the training learns the integers
-        export = {name: getattr(self, name) for name in Export.model_fields if name not in without}
-        export["rules"] = tuple(rule.model_copy(update={"rounding": None}) for rule in self.rules if rule.to)
+        plain = self.without_rounding()
+        export = {name: getattr(plain, name) for name in Export.model_fields if name != "ranges"}
         return Qat(**export, **given, samples=self.samples, distill=distill)
 
     def parts(self) -> Sequence[type[Stage]]:
@@ -240,7 +239,7 @@ class Quantize(Export, Stage):
         """Runs the accuracy search; the history of a training for it goes into the details."""
         from tfopt.quantization.accuracy_search import AccuracySearch
         from tfopt.quantization.calibration_data import match_inputs
-        from tfopt.quantization.input_range import input_range_warnings
+        from tfopt.quantization.calibration_warnings import calibration_warnings
         from tfopt.quantization.scale_choice import with_cheapest_scales
         from tfopt.tflite.interpreter import Runner
 
@@ -258,7 +257,7 @@ class Quantize(Export, Stage):
             part=context.progress.part,
         )
         outcome = contract.smallest() if self.goal else contract.keep()
-        told = (*input_range_warnings(model, prepared.samples), *outcome.conversion.warnings)
+        told = (*calibration_warnings(model, prepared.samples), *outcome.conversion.warnings)
         outcome = replace(outcome, conversion=replace(outcome.conversion, warnings=told))
         if not self.qat or outcome.step.met:
             return outcome

@@ -176,7 +176,7 @@ def gated(name: str | None, metrics: Sequence[Metric]) -> Metric:
     known = {metric.name: metric for metric in metrics}
     if name not in known:
         raise InputError(
-            f"the gate looks at {name!r}, which is not measured. {did_you_mean(name, known)} Add it to the recipe's "
+            f"{name!r} is not among the metrics that are measured. {did_you_mean(name, known)} Add it to the recipe's "
             "metrics.",
             ("metric",),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -16,7 +16,8 @@ from tfopt.recipe.artifact import JOURNAL, Artifact, Format, Skipped, content_ke
 from tfopt.recipe.decode import DecodeSetting
 from tfopt.recipe.details.search import FailedCandidate, SearchObjective, SearchOutcome, TriedCandidate
 from tfopt.recipe.export import Export, Rule
-from tfopt.recipe.settings import PROBLEMS, Patterns, either, on_its_own
+from tfopt.recipe.modes import ROUNDINGS
+from tfopt.recipe.settings import PROBLEMS, OneOf, Patterns, either, on_its_own
 from tfopt.recipe.stage import Context, Need, Outlook, Stage
 from tfopt.recipe.target import TARGETS, measured_on
 from tfopt.recipe.target_choice import NO_OPTIONS, Options, TargetName, options_with_name
@@ -59,7 +60,7 @@ class Search(Stage):
     kind: ClassVar[str] = "search"
     rank: ClassVar[int] = 8
     goes_on_from: ClassVar[tuple[str, ...]] = (CANDIDATES,)
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     gives: ClassVar[Format] = "tflite"
     shared: ClassVar[bool] = True
 
@@ -100,6 +101,9 @@ class Search(Stage):
     """The least and the largest share of channels that stay; false removes none."""
     training: dict[str, Any] = Field({}, examples=[{"batch_size": 128, "optimizer": "adam"}])
     """How candidates are trained, as in `train`: batch_size, optimizer, l1, l2, class_weight, distill and so on."""
+    rounding: Annotated[str, OneOf(ROUNDINGS)] | None = None
+    """How the integers of kernels are chosen, as in `quantize`, which candidates share. If not given, descent for those
+    with layers of 4 bits, where it pays for its second or so, and nearest for the others."""
     only: Patterns = ()
     """Layer patterns (path, name or class) of the layers to prune and to give bits; empty means every one."""
     skip: Patterns = ()
@@ -338,7 +342,9 @@ class Search(Stage):
         model, objective = context.load(inputs[0]), self.objective()
         profile = self._profile(model, context, self.samples)
         metric = gated(self.metric, metrics_of(model, context))
-        builder = CandidateBuilder(inputs[0], context, profile, metric, self.training, self.samples, self.export())
+        builder = CandidateBuilder(
+            inputs[0], context, profile, metric, self.training, self.samples, self.export(), self.rounding
+        )
         seeds = profile.seeds(context.data.validation.choose(RANKED_SAMPLES, context.seed), metric, objective)
         space = profile.space
         runtime = context.devices.runtime if context.devices else None

@@ -11,6 +11,7 @@ from tfopt.metrics import score_split
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.search import FrontFile
 from tfopt.recipe.export import Export
+from tfopt.recipe.modes import closed_form
 from tfopt.recipe.stage import Context, Stage
 from tfopt.stages.cluster import Cluster
 from tfopt.stages.prune import Prune
@@ -47,6 +48,7 @@ class CandidateBuilder:
         training: Training settings of all candidates.
         samples: Number of training samples for calibration.
         export: Settings of the files.
+        rounding: How integers are chosen; None for the best of the quick ways where a layer has 4 bits.
     """
 
     def __init__(
@@ -58,13 +60,14 @@ class CandidateBuilder:
         training: Mapping[str, Any],
         samples: int,
         export: Export,
+        rounding: str | None = None,
     ):
         from tfopt.models import signature
 
         self.profile, self.metric = profile, metric
         self.folder = context.folder / CANDIDATES
         self._source, self._context, self._samples = source, context, samples
-        self._export = export
+        self._export, self._rounding = export, rounding
         self._training = dict(training)
         if distill := training.get("distill"):  # the model that the search starts from teaches in every stage
             self._training["distill"] = {"teacher": source.name, **dict(distill)}
@@ -97,9 +100,10 @@ class CandidateBuilder:
         ]
         # A pattern for one layer may match others, which a later rule puts right.
         precisions = [{"layers": path, "to": f"int{width}"} for path, width in bits.items()]
-        needed = precisions if 4 in bits.values() else []
+        four = 4 in bits.values()
         settings = {name: getattr(self._export, name) for name in self._export.model_fields_set}
-        found.append(Quantize(**{**settings, "samples": self._samples, "rules": needed}))
+        settings["rounding"] = self._rounding or (closed_form() if four else "nearest")
+        found.append(Quantize(**{**settings, "samples": self._samples, "rules": precisions if four else []}))
         return found
 
     def make(self, candidate: Candidate, epochs: int, number: int) -> tuple[float, float, Cost]:

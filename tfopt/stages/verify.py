@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 
 class Verify(Stage):
-    """Runs every `.tflite` made so far on LiteRT over the whole test split, and holds it to an accuracy gate.
+    """Runs every `.tflite` made so far on LiteRT over the whole test split, and holds it to an accuracy check.
 
-    The gate compares each file with the model that the last `train` stage before it made, or, where there is none, with
-    the best Keras model that it descends from: what compression cost, pruning included. Agreement is with the Keras
-    model that the file was made from, the one that `qat` trained for its own; what changed class, and which samples,
-    is told against the model of the gate. A file that passes, and is more than `max_drop` worse than the Keras model
-    that it was made from, is a warning, and so are fewer than 100 test samples.
+    Each file is compared with the model that the last `train` stage before it made, or, where there is none, with the
+    best Keras model that it descends from: what compression cost, pruning included. Agreement is with the Keras model
+    that the file was made from, the one that `qat` trained for its own; what changed class, and which samples, is told
+    against the first of these two. A file that is within `max_drop` of the first and not of the second is a warning,
+    and so are fewer than 100 test samples.
     """
 
     kind: ClassVar[str] = "verify"
@@ -47,16 +47,16 @@ class Verify(Stage):
     """How much worse than the float model a file may be, in the units of the metric (0.01: one point of accuracy).
     A file that is worse ends the run with exit code 3."""
     metric: str | None = None
-    """The metric that the gate looks at, if not the first one."""
+    """The metric that max_drop is about, if not the first one."""
     against: str | None = None
     """The stage to compare with, if not the usual one."""
 
     def check_settings(self, outlook: Outlook) -> None:
-        """Checks the gate."""
+        """Checks `max_drop`."""
         check_gate(self.max_drop, self.metric, outlook.metrics)
 
     def check(self, model: Any, context: Context) -> None:
-        """Checks the metrics and the gate."""
+        """Checks the metrics and `max_drop`."""
         context.data.check_show()
         check_metrics(model, context)
         check_drop(self.max_drop, gated(self.metric, metrics_of(model, context)))
@@ -70,7 +70,7 @@ class Verify(Stage):
         return self.max_drop is not None
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
-        """Measures each file; a gate that is not met is in the result's `failed`."""
+        """Measures each file; a check that fails is in the result's `failed`."""
         test = context.data.test
         files: dict[str, dict[str, float]] = {}
         failures = []
@@ -165,7 +165,7 @@ def _lost_on_the_way(file: Artifact, origin: Artifact, gate: Metric, scores: tup
         return ""
     way = f" To hold it to that model write against: {origin.name}." if origin.name != file.name else ""
     return (
-        f"{file.name} passes the gate with {gate.name} {after:.4f} on LiteRT, but the Keras model of {origin.name} "
+        f"{file.name} is within max_drop with {gate.name} {after:.4f} on LiteRT, but the Keras model of {origin.name} "
         f"that it was made from has {before:.4f}: {lost:.4f} are lost on the way to the file, more than max_drop, "
         f"{most:g}.{way}"
     )

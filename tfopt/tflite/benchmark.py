@@ -100,11 +100,22 @@ def run_seconds(interpreter: Any) -> float:
 
 
 def opened(path: Path, threads: int, shapes: Mapping[str, Sequence[int]]) -> Any:
-    """An interpreter of a file with random inputs in it, ready to run."""
+    """An interpreter of a file with random inputs in it, ready to run.
+
+    Raises:
+        ModelError: It is no whole TFLite file.
+        RuntimeError, ValueError: LiteRT does not run it; the error has LiteRT's reason.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_path=str(path), num_threads=threads)
-    interpreter.allocate_tensors()
+    try:
+        interpreter = Interpreter(model_path=str(path), num_threads=threads)
+        interpreter.allocate_tensors()
+    except (RuntimeError, ValueError):
+        from tfopt.tflite.file import read
+
+        read(path)  # a damaged file is said to be one
+        raise
     signatures = interpreter.get_signature_list()
     names = next(iter(signatures.values()))["inputs"] if signatures else []
     details = interpreter.get_signature_runner().get_input_details() if signatures else {}
@@ -183,4 +194,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with timing_process.faults_in_a_line():
+        main()

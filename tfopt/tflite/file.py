@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -171,16 +172,8 @@ def read(source: Path | bytes) -> FileSummary:
         ModelError: The source is not a complete TFLite file.
     """
     content, model = parse(source)
-    try:
+    with whole(source):
         return _kept_summary(content) if len(content) <= flatbuffer.KEPT_BYTES else _summary(content, model)
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:  # of offsets that lead astray
-        raise _cut_short(str(source) if isinstance(source, Path) else "the file") from error
 
 
 @functools.lru_cache(maxsize=flatbuffer.KEPT)
@@ -210,6 +203,11 @@ def _summary(content: bytes, model: Any) -> FileSummary:
 def constants(content: bytes) -> dict[str, np.ndarray]:
     """The float constants of a file's first graph by name, in their shapes; those in the sparse format are left out."""
     _, model = parse(content)
+    with whole(content):
+        return _float_constants(model)
+
+
+def _float_constants(model: Any) -> dict[str, np.ndarray]:
     found = {}
     for tensor in model.subgraphs[0].tensors:
         data, dtype = model.buffers[tensor.buffer].data, _names("TensorType").get(tensor.type, "?")
@@ -221,8 +219,9 @@ def constants(content: bytes) -> dict[str, np.ndarray]:
 def output_names(content: bytes) -> tuple[str, ...]:
     """The names of the tensors that a file's first graph outputs."""
     _, model = parse(content)
-    graph = model.subgraphs[0]
-    return tuple(graph.tensors[int(index)].name.decode() for index in graph.outputs)
+    with whole(content):
+        graph = model.subgraphs[0]
+        return tuple((graph.tensors[int(index)].name or b"").decode() for index in graph.outputs)
 
 
 def tensor_details(tensor: Any) -> dict[str, Any]:
@@ -244,10 +243,8 @@ def parse(source: Path | bytes) -> tuple[bytes, Any]:
         ModelError: The source is not a complete TFLite file.
     """
     content = load(source)
-    try:
+    with whole(source):
         return content, flatbuffer.view(content)
-    except Exception as error:  # the generated reader fails in whatever way a cut-off offset makes it
-        raise _cut_short(str(source) if isinstance(source, Path) else "the file") from error
 
 
 def load(source: Path | bytes) -> bytes:
@@ -257,6 +254,8 @@ def load(source: Path | bytes) -> bytes:
         ModelError: The file cannot be read, or has no such mark.
     """
     name = str(source) if isinstance(source, Path) else "the file"
+    if isinstance(source, Path) and source.exists() and not (source.is_file() or source.is_dir()):
+        raise ModelError(f"{name} is no file, but a device or a pipe. Name the file of the model.")
     try:
         content = source.read_bytes() if isinstance(source, Path) else bytes(source)
     except OSError as error:
@@ -268,8 +267,24 @@ def load(source: Path | bytes) -> bytes:
     return content
 
 
-def _cut_short(name: str) -> ModelError:
-    return ModelError(f"{name} is not a whole TFLite file: it is cut short or damaged. Copy it again, or convert anew.")
+@contextlib.contextmanager
+def whole(source: Path | bytes) -> Iterator[None]:
+    """Says of a file that is read in the block that it is damaged, where reading fails in any way.
+
+    Offsets and lengths that lead astray make of the generated reader whatever they will.
+
+    Raises:
+        ModelError: The block failed.
+    """
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:
+        name = str(source) if isinstance(source, Path) else "the file"
+        raise ModelError(
+            f"{name} is not a whole TFLite file: it is cut short or damaged. Copy it again, or convert anew."
+        ) from error
 
 
 @functools.cache

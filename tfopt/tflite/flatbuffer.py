@@ -25,7 +25,9 @@ BUFFER_ALIGNMENT = 16
 
 
 def is_tflite(path: Path) -> bool:
-    """Whether a file is meant for a `.tflite`: by its suffix, else by the mark in it."""
+    """Whether a file is meant for a `.tflite`: by its suffix, else by the mark in it, which a pipe is not read for."""
+    if path.exists() and not path.is_file():
+        return path.suffix == ".tflite"
     with path.open("rb") as file:
         return path.suffix == ".tflite" or file.read(MARKED.stop)[MARKED] == MARK
 
@@ -34,13 +36,45 @@ def parse(content: bytes) -> Any:
     """A file as a schema object, with all its constants inside.
 
     Quantizers write large constants behind the flatbuffer and keep only their place in it, where few readers look.
+
+    Raises:
+        ValueError: It claims more parts than it has room for.
     """
+    _check_lengths(content)
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
-    for buffer in model.buffers:
+    for buffer in model.buffers or ():
         if buffer.offset > 1:  # 0: stored inside; 1: reserved and never filled
             buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
             buffer.offset = buffer.size = 0
     return model
+
+
+def _check_lengths(content: bytes) -> None:
+    """Refuses a file whose lists are longer than it: each of their entries takes an offset of 4 bytes.
+
+    The generated reader makes an object of every entry, and would work through a length of 2^31 for hours.
+    """
+    left = len(content) // 4
+
+    def take(*lengths: int) -> None:
+        nonlocal left
+        left -= sum(lengths)
+        if left < 0:
+            raise ValueError("it claims more parts than it has room for")
+
+    model = schema.Model.GetRootAs(content, 0)
+    take(model.OperatorCodesLength(), model.BuffersLength(), model.MetadataLength(), model.SignatureDefsLength())
+    take(model.SubgraphsLength())
+    for index in range(model.SignatureDefsLength()):
+        signature = model.SignatureDefs(index)
+        take(signature.InputsLength(), signature.OutputsLength())
+    for number in range(model.SubgraphsLength()):
+        graph = model.Subgraphs(number)
+        take(graph.TensorsLength(), graph.OperatorsLength())
+        for index in range(graph.TensorsLength()):
+            tensor = graph.Tensors(index)
+            sparsity = tensor.Sparsity()
+            take(tensor.VariantTensorsLength(), sparsity.DimMetadataLength() if sparsity else 0)
 
 
 def view(content: bytes) -> Any:

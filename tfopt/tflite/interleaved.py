@@ -75,4 +75,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with timing_process.faults_in_a_line():
+        main()

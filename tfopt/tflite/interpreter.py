@@ -13,7 +13,7 @@ from tfopt.data.arrays import add_channel_axis
 from tfopt.errors import ConversionError, DataError
 from tfopt.output_capture import captured
 from tfopt.tflite import flatbuffer
-from tfopt.tflite.file import load, parse
+from tfopt.tflite.file import load, parse, whole
 
 # Numbers that are quantized at once, so that all that is done to them is done in a core's cache.
 CACHED_NUMBERS = 1 << 16
@@ -50,9 +50,10 @@ class Runner:
             raise ConversionError(f"LiteRT cannot load the file: {str(error).strip().splitlines()[0]}") from error
         # The runner sorts by name; a model's first output is the first of its signature.
         inputs, outputs = self._runner.get_input_details(), self._runner.get_output_details()
-        taken, given = flatbuffer.signature_names(content)
-        self.inputs: dict[str, Any] = {name: inputs[name] for name in taken}
-        self.outputs: dict[str, Any] = {name: outputs[name] for name in given}
+        with whole(content):
+            taken, given = flatbuffer.signature_names(content)
+            self.inputs: dict[str, Any] = {name: inputs[name] for name in taken}
+            self.outputs: dict[str, Any] = {name: outputs[name] for name in given}
         first = next(iter(self.inputs.values()))["shape_signature"]
         self.stateful, self._keeps_state = flatbuffer.has_state(content), keeps_state
         self.batch = max(int(first[0]), 1) if len(first) else 1  # -1: of any size

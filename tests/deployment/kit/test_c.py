@@ -10,8 +10,9 @@ import pytest
 from tests.deployment.conftest import converted
 from tests.deployment.kit.compiled_kit import STRICT, CompiledKit, gcc
 from tests.deployment.kit.conftest import needs_gcc
-from tfopt.deployment.kit.c_names import c_number, c_string, comment_text, end_names, prefix_of, string_literal
+from tfopt.deployment.kit.c_names import c_number, c_string, end_names, prefix_of, string_literal
 from tfopt.deployment.kit.readme import readme
+from tfopt.deployment.words import comment_text
 from tfopt.recipe.details.usage import TensorUsage
 from tfopt.tflite.interpreter import Runner, quantize_samples
 

@@ -16,7 +16,7 @@ import tfopt
 from tfopt import inspection
 from tfopt.errors import ModelError
 from tfopt.models import files as model_files
-from tfopt.models import loading, signature
+from tfopt.models import loading, signature, stored_model
 from tfopt.models.keras2 import migration
 from tfopt.models.keras2.random_inputs import random_inputs
 from tfopt.report import summary
@@ -448,6 +448,94 @@ def test_code_in_a_saved_model_is_refused_before_it_is_loaded(folder_of, monkeyp
             model_files.load(path, trust=trust)
 
 
+def edited(path, change):
+    """Changes the graph of a SavedModel."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel()
+    saved.ParseFromString((path / "saved_model.pb").read_bytes())
+    change(saved.meta_graphs[0])
+    (path / "saved_model.pb").write_bytes(saved.SerializeToString())
+
+
+def saver(graph):
+    """The function with which a SavedModel writes its variables."""
+    found = graph.graph_def.library.function
+    return next(one.signature.name for one in found if any(node.op == "SaveV2" for node in one.node_def))
+
+
+def writes_in_a_function(graph):
+    graph.graph_def.library.function[0].node_def.add(name="evil", op="WriteFile")
+
+
+def python_at_the_top(graph):
+    graph.graph_def.node.add(name="evil", op="PyFunc")
+
+
+def unknown_op(graph):
+    graph.graph_def.library.function[0].node_def.add(name="evil", op="SomebodysOwnOp")
+
+
+def saves_from_a_function(graph):
+    own = next(one for one in graph.graph_def.library.function if one.signature.name != saver(graph))
+    own.node_def.add(name="evil", op="PartitionedCall").attr["f"].func.name = saver(graph)
+
+
+def saves_from_an_object(graph):
+    graph.object_graph_def.nodes.add().bare_concrete_function.concrete_function_name = saver(graph)
+
+
+@pytest.mark.parametrize(
+    ("change", "op"),
+    [
+        (writes_in_a_function, "WriteFile"),
+        (python_at_the_top, "PyFunc"),
+        (unknown_op, "SomebodysOwnOp"),
+        (saves_from_a_function, "SaveV2"),
+        (saves_from_an_object, "SaveV2"),
+    ],
+)
+def test_a_saved_model_whose_graph_does_more_than_arithmetic_needs_trust(change, op, own_folder, monkeypatch):
+    path, _ = own_folder(mlp)
+    assert stored_model.check_saved_model(path)
+    edited(path, change)
+    monkeypatch.setattr(migration, "read", None)  # nothing of it is loaded
+    with pytest.raises(ModelError, match=rf"not known to be arithmetic alone: .*{op}.*--trust") as caught:
+        model_files.load(path)
+    assert len(str(caught.value).splitlines()) == 1
+    assert stored_model.check_saved_model(path, trust=True)
+
+
+def test_every_op_on_the_list_is_one_of_tensorflow_and_none_of_those_that_do_something():
+    from tensorflow.python.framework import op_def_registry
+
+    from tfopt.models.arithmetic_ops import ARITHMETIC_OPS
+
+    assert {name for name in ARITHMETIC_OPS if op_def_registry.get(name) is None} <= {"_Arg", "_Retval"}
+    words = ("File", "Save", "Restore", "Print", "PyFunc", "Checkpoint", "Dataset", "Summary", "Send", "Recv", "Queue")
+    assert not [name for name in ARITHMETIC_OPS if any(word in name for word in words)]
+
+
+def test_a_number_of_a_protocol_buffer_that_never_ends_is_refused_at_once(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"\x08" + b"\xff" * 10**6)
+    with pytest.raises(ModelError, match="cut short, or damaged"):
+        stored_model.check(tmp_path)
+
+
+def test_a_saved_model_without_its_own_loss_is_read_uncompiled(own_folder):
+    from tf_keras.protobuf import saved_metadata_pb2
+
+    path, _ = own_folder(mlp)
+    metadata = saved_metadata_pb2.SavedMetadata()
+    metadata.ParseFromString((path / "keras_metadata.pb").read_bytes())
+    root = json.loads(metadata.nodes[0].metadata)
+    root["training_config"] = {"loss": {"class_name": "Gone", "config": {}}, "optimizer_config": {}}
+    metadata.nodes[0].metadata = json.dumps(root)
+    (path / "keras_metadata.pb").write_bytes(metadata.SerializeToString())
+    assert not stored_model.check_saved_model(path)
+    assert not model_files.load(path).compiled
+
+
 def test_code_in_an_old_file_is_refused_before_it_is_loaded(tmp_path, monkeypatch):
     path = stored(code(), "h5", tmp_path)
     monkeypatch.setattr(migration, "read", None)
@@ -531,7 +619,7 @@ def test_a_recipe_runs_from_a_keras_2_model_and_reports_what_it_cost(kind, folde
     assert details["from"] == origin
     assert 0 <= details["max_error"] < 1e-5 < details["scale"]
     text = summary.as_markdown("old", result.artifacts)
-    assert f"## source: carried over from {origin}" in text
+    assert f"## starting model: carried over from {origin}" in text
     assert "largest difference of the outputs in Keras 3: " in text
     assert (result.folder / "report.md").read_text() == text
     assert tfopt.run(recipe, out=tmp_path / "out").artifacts["source"].details["carried"] == details

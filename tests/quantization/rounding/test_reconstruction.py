@@ -1,5 +1,7 @@
 """Files of chosen integers: every one of them is stored, biases take up the mean error, and the noise is less."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ from tfopt.quantization.preparation import prepare
 from tfopt.quantization.rounding import edited_file, reconstruction
 from tfopt.quantization.rounding.edited_file import ChosenKernel
 from tfopt.quantization.rounding.grids import kernel_grids
-from tfopt.quantization.rounding.plan import RoundingSettings
+from tfopt.quantization.rounding.plan import RoundingSettings, plan
+from tfopt.quantization.rounding.work import work
 from tfopt.recipe.export import Export
 from tfopt.recipe.modes import ROUNDINGS
 from tfopt.tflite import flatbuffer
@@ -220,6 +223,27 @@ def test_auto_takes_the_rounding_of_the_least_noise_and_says_so(noisy):
     assert list(figures) == ["nearest", "bias correction", "descent", "adaround"]
     assert note.startswith(f"rounding: {best}, of ")
     assert note in finish(noisy.judged("metric"), content).notes
+
+
+def test_auto_leaves_out_what_its_budget_has_no_time_for(noisy):
+    """The budget is counted in work: the slower machine has the same file."""
+    grids, samples = kernel_grids(noisy.quantized()), 96
+    tries = {name: RoundingSettings(name, bias_correction=True) for name in ROUNDINGS["auto"].tries}
+    one, other, last = (work(noisy.source, plan(noisy.source, grids, each), samples) for each in tries.values())
+    before = one.seconds() + other.seconds()
+    told = {}
+    for seconds in (1e-9, 1.1 * one.seconds(), before + last.seconds(0.5), before + 1.01 * last.seconds()):
+        content = noisy.quantized(rounding=RoundingSettings("auto", seconds=seconds))
+        told[seconds] = " / ".join(noisy.remarks[content])
+    none, first, half, all_ = told.values()
+    assert none.startswith("rounding: nearest, of nearest ")
+    assert "bias correction is left out: it is about 0 s of work (rounding_seconds: 1e-09)" in none
+    assert "bias correction " in first.partition(" / ")[0]
+    assert "rounding descent is left out" in first
+    assert "descent " in half.partition(" / ")[0]
+    assert re.search(r"adaround in (49|50)% of its steps \d", half)
+    assert "left out" not in all_
+    assert " of its steps" not in all_
 
 
 def test_a_rule_rounds_a_layer_in_its_own_way(noisy):

@@ -100,9 +100,9 @@ def test_a_metric_that_no_gate_looks_at_is_named_with_what_became_of_it():
     artifacts["verify"] = replace(verify, files=files, scores=("accuracy", "f1", "mae"))
     artifacts["train"] = replace(artifacts["train"], metrics={"accuracy": 0.93, "f1": 0.95, "mae": 0.25})
     text = "\n".join(lines(SECTIONS["gates"].blocks(artifacts)))
-    assert "No gate looks at `f1`, `mae`; they are only reported." in text
+    assert "No max_drop is about `f1`, `mae`; they are only reported." in text
     assert "- int8: f1 -5.00 points, mae +0.25" in text
-    assert "No gate" not in "\n".join(lines(SECTIONS["gates"].blocks(run())))
+    assert "No max_drop" not in "\n".join(lines(SECTIONS["gates"].blocks(run())))
 
 
 def test_a_comparison_names_the_model_it_is_with_and_no_other():

@@ -55,11 +55,6 @@ def c_string(text: str) -> str:
     return string_literal(text.encode())
 
 
-def comment_text(text: str) -> str:
-    """A text that is safe in a comment to the end of the line: no line break, and no backslash that joins lines."""
-    return "".join(letter if letter.isprintable() and letter != "\\" else "_" for letter in text)
-
-
 def c_number(value: object, dtype: str) -> str:
     """A value of a type in NumPy's words as a constant of C."""
     if dtype == "float32":

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 
 from tfopt.deployment.kit.model import KitModel
 from tfopt.deployment.words import decision, described, shape
+from tfopt.markdown_text import escaped
 
 _SIZES = {"raw_bytes": "bytes", "gzip_bytes": "bytes after gzip -9", "arena_bytes": "tensor arena, bytes"}
 
 
 def model_card(model: KitModel) -> str:
     """The card."""
-    return "\n".join([*_metadata(model), "", f"# {model.name}", "", *_body(model), ""])
+    return "\n".join([*_metadata(model), "", f"# {escaped(model.name)}", "", *_body(model), ""])
 
 
 def _metadata(model: KitModel) -> Iterator[str]:
@@ -34,8 +35,8 @@ def _body(model: KitModel) -> Iterator[str]:
     yield ""
     yield "## Intended use"
     yield ""
-    yield f"- takes {', '.join(f'{end.name} ({shape(end)})' for end in usage.inputs)}"
-    yield f"- gives {', '.join(f'{end.name} ({decision(end) or shape(end)})' for end in usage.outputs)}"
+    yield f"- takes {', '.join(f'{escaped(end.name)} ({shape(end)})' for end in usage.inputs)}"
+    yield f"- gives {', '.join(f'{escaped(end.name)} ({decision(end) or shape(end)})' for end in usage.outputs)}"
     yield ""
     yield "[More Information Needed]"
     yield ""
@@ -50,13 +51,13 @@ def _body(model: KitModel) -> Iterator[str]:
         yield ""
         yield "Metrics are of the test split, of the .tflite on the LiteRT runtime."
         yield ""
-        yield from (f"- {words}: {value}" for _, words, value in figures)
+        yield from (f"- {escaped(words)}: {value}" for _, words, value in figures)
     yield ""
     yield "## How to use it"
     yield ""
-    yield from (f"- {side} {name}: {meaning}" for side, name, meaning in described(usage))
+    yield from (f"- {side} {escaped(name)}: {escaped(meaning)}" for side, name, meaning in described(usage))
     if model.lineage:
         yield ""
         yield "## How it was made"
         yield ""
-        yield from (f"{number}. {step}" for number, step in enumerate(model.lineage, 1))
+        yield from (f"{number}. {escaped(step)}" for number, step in enumerate(model.lineage, 1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from tfopt.deployment.kit.contents import RECORD, SUMS
 from tfopt.durable_files import rename, storage_errors, sync_tree
 from tfopt.errors import InputError, StorageError
+from tfopt.input_limits import parse_json
 
 _WAY = "Name another folder."
 
@@ -69,7 +69,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 def _not_of_a_kit(folder: Path) -> str:
     """What in a folder keeps it from being a kit as it was written; empty where it is one."""
     try:
-        record = json.loads((folder / RECORD).read_text())
+        record = parse_json((folder / RECORD).read_bytes())
         lines = (folder / SUMS).read_text().splitlines()
     except (OSError, ValueError):
         return "this one has other files in it"

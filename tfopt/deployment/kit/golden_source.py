@@ -7,10 +7,10 @@ from string import Template
 
 import numpy as np
 
-from tfopt.deployment.kit.c_names import c_rows, comment_text
+from tfopt.deployment.kit.c_names import c_rows
 from tfopt.deployment.kit.model import End, KitModel
 from tfopt.deployment.snippets.cpp import c_float
-from tfopt.deployment.words import wrapped
+from tfopt.deployment.words import comment_text, wrapped
 
 # How far a float may be off, as a share of the largest number of its output.
 FLOAT_TOLERANCE = 1e-4

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from string import Template
 
-from tfopt.deployment.kit.c_names import braces, c_string, comment_text
+from tfopt.deployment.kit.c_names import braces, c_string
 from tfopt.deployment.kit.model import End, KitModel
 from tfopt.deployment.snippets.cpp import C_TYPES, c_float, size
-from tfopt.deployment.words import input_words, output_words, wrapped
+from tfopt.deployment.words import comment_text, input_words, output_words, wrapped
 
 _CODE = Template("""\
 // $about

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from string import Template
 
-from tfopt.deployment.kit.c_names import comment_text
 from tfopt.deployment.kit.model import End, KitModel
 from tfopt.deployment.snippets.cpp import C_TYPES
-from tfopt.deployment.words import wrapped
+from tfopt.deployment.words import comment_text, wrapped
 from tfopt.tflite.ops import DECODE, facts_of
 
 # What a build of TFLM needs for custom ops.

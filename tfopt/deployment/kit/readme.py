@@ -9,6 +9,7 @@ from tfopt.deployment.kit.micro import op_notes
 from tfopt.deployment.kit.model import KitModel
 from tfopt.deployment.snippets.cpp import outer_type
 from tfopt.deployment.words import described
+from tfopt.markdown_text import escaped
 
 
 def readme(model: KitModel, files: Mapping[str, str]) -> str:
@@ -18,7 +19,7 @@ def readme(model: KitModel, files: Mapping[str, str]) -> str:
         model: The model.
         files: What each file is, by its path in the kit.
     """
-    lines = [f"# {model.name}", "", *_model(model), "", *_flash(model), "", *_golden(model), ""]
+    lines = [f"# {escaped(model.name)}", "", *_model(model), "", *_flash(model), "", *_golden(model), ""]
     lines += ["## Files", "", *(f"- `{path}`: {about}" for path, about in files.items())]
     return "\n".join([*lines, "- `SHA256SUMS`: `sha256sum -c SHA256SUMS` checks all of them.", ""])
 
@@ -27,14 +28,14 @@ def _model(model: KitModel) -> Iterator[str]:
     flashed = f"`{model.flashed_file}`, {len(model.flashed):,} bytes"
     if model.target:
         flashed += f", made for {model.target} from `model.tflite` ({len(model.content):,} bytes), which LiteRT runs"
-    yield f"{flashed}. Ops: {', '.join(model.ops)}."
+    yield f"{flashed}. Ops: {', '.join(map(escaped, model.ops))}."
     yield ""
     yield "| | name | numbers |"
     yield "|---|---|---|"
     for side, name, meaning in described(model.usage):
         yield f"| {side} | {_cell(name)} | {_cell(meaning)} |"
     for note in (*model.notes, *op_notes(model)):
-        yield f"\n{note}"
+        yield f"\n{escaped(note)}"
 
 
 def _flash(model: KitModel) -> Iterator[str]:
@@ -131,4 +132,4 @@ def _golden(model: KitModel) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return escaped(text).replace("|", "\\|")

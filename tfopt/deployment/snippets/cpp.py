@@ -7,7 +7,7 @@ from string import Template
 
 from tfopt.deployment.identifiers import identifiers
 from tfopt.deployment.snippet import Snippet
-from tfopt.deployment.words import decimal, input_words, output_words, streaming, wrapped
+from tfopt.deployment.words import comment_text, decimal, input_words, output_words, streaming, wrapped
 from tfopt.recipe.details.usage import TensorUsage, Usage
 
 _CODE = Template("""\
@@ -151,7 +151,7 @@ def write(usage: Usage, file: str) -> str:
     functions = _QUANTIZE if any(end.quantized for end in usage.inputs) else ""
     functions += _DEQUANTIZE if any(end.quantized for end in usage.outputs) else ""
     return _CODE.substitute(
-        file=file,
+        file=comment_text(file),
         file_quoted=quoted(file),
         any_batch="// The file takes any number of samples at once; this code gives it one.\n" if flexible else "",
         signature=quoted(usage.signature or ""),
@@ -225,8 +225,13 @@ def c_float(value: float) -> str:
 
 def quoted(text: str) -> str:
     """A string literal of C."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    return f'"{"".join(_escape(sign) for sign in text)}"'
+
+
+def _escape(sign: str) -> str:
+    if sign in '\\"':
+        return f"\\{sign}"
+    return sign if sign.isprintable() else "".join(f"\\{byte:03o}" for byte in sign.encode(errors="replace"))
 
 
 CPP = Snippet("c++", "C++ with LiteRT's C API", "cpp", write, rank=20)

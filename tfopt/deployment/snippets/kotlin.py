@@ -6,8 +6,8 @@ from string import Template
 
 from tfopt.deployment.identifiers import identifiers
 from tfopt.deployment.snippet import Snippet
-from tfopt.deployment.snippets.cpp import c_float, quoted, size
-from tfopt.deployment.words import input_words, output_words, streaming, wrapped
+from tfopt.deployment.snippets.cpp import c_float, size
+from tfopt.deployment.words import comment_text, input_words, output_words, streaming, wrapped
 from tfopt.recipe.details.usage import TensorUsage, Usage
 
 _CODE = Template("""\
@@ -81,7 +81,7 @@ def write(usage: Usage, file: str) -> str:
     functions = [_QUANTIZE] if quantized else []
     functions += [Template(_LARGEST).substitute(array=array) for array in arrays]
     code = _CODE.substitute(
-        file=file,
+        file=comment_text(file),
         any_batch="// The file takes any number of samples at once; this code gives it one.\n" if flexible else "",
         imports="import kotlin.math.round" if quantized else "",
         outputs=_fields(usage, given),
@@ -158,7 +158,14 @@ def _outer(end: TensorUsage) -> str:
 
 
 def _quoted(text: str) -> str:
-    return quoted(text).replace("$", "\\$")
+    return f'"{"".join(_escape(sign) for sign in text)}"'
+
+
+def _escape(sign: str) -> str:
+    if sign in '\\"$':
+        return f"\\{sign}"
+    units = sign.encode("utf-16-be", "surrogatepass").hex()
+    return sign if sign.isprintable() else "".join(f"\\u{units[n : n + 4]}" for n in range(0, len(units), 4))
 
 
 KOTLIN = Snippet("kotlin", "Kotlin on Android", "kotlin", write, rank=30)

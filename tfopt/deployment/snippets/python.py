@@ -8,6 +8,7 @@ from string import Template
 from tfopt.deployment.identifiers import identifiers
 from tfopt.deployment.snippet import Snippet
 from tfopt.deployment.words import decimal, input_words, output_words, streaming, wrapped
+from tfopt.markdown_text import one_line
 from tfopt.recipe.details.usage import TensorUsage, Usage
 
 _CODE = Template('''\
@@ -68,7 +69,7 @@ def write(usage: Usage, file: str) -> str:
     flexible = any(end.shape[:1] == (-1,) for end in usage.inputs)
     batch = next((end.shape[0] for end in usage.inputs if end.shape), 1)
     return _CODE.substitute(
-        file=file,
+        file=_in_docstring(file),
         quoted=_quoted(file),
         signature=_quoted(usage.signature or ""),
         allocated="interpreter.allocate_tensors()  # no state can be reset before\n" if usage.stateful else "",
@@ -90,7 +91,7 @@ def _argument(name: str, end: TensorUsage) -> str:
 def _returns(usage: Usage) -> str:
     lines = ["        The outputs by name" + (" and the classes by name:" if _decides(usage) else ":")]
     for end in usage.outputs:
-        lines.append(wrapped(f"{end.name}: {output_words(end)}", " " * 8, " " * 12))
+        lines.append(wrapped(f"{_in_docstring(end.name)}: {output_words(end)}", " " * 8, " " * 12))
     return "\n".join(lines)
 
 
@@ -150,8 +151,19 @@ def _numpy(end: TensorUsage) -> str:
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    """A string literal."""
+    return f'"{"".join(_escape(sign) for sign in text)}"'
+
+
+def _escape(sign: str) -> str:
+    if sign in '\\"':
+        return f"\\{sign}"
+    return sign if sign.isprintable() else sign.encode("unicode_escape").decode()
+
+
+def _in_docstring(text: str) -> str:
+    """A text that neither ends a docstring nor begins an escape in it."""
+    return one_line(text).replace("\\", "_").replace('"', "'")
 
 
 PYTHON = Snippet("python", "Python with LiteRT", "python", write, rank=10)

@@ -8,7 +8,7 @@ from string import Template
 from tfopt.deployment.identifiers import identifiers
 from tfopt.deployment.snippet import Snippet
 from tfopt.deployment.snippets.cpp import C_TYPES, c_float, outer_type, size
-from tfopt.deployment.words import input_words, output_words, streaming, wrapped
+from tfopt.deployment.words import comment_text, input_words, output_words, streaming, wrapped
 from tfopt.recipe.details.usage import TensorUsage, Usage
 from tfopt.tflite.ops import facts_of
 
@@ -98,7 +98,7 @@ def write(usage: Usage, file: str) -> str:
     functions += _LARGEST if "largest" in rules else ""
     methods = [f"ops.{facts_of(op).micro}() != kTfLiteOk" for op in usage.ops]
     return _CODE.substitute(
-        file=file,
+        file=comment_text(file),
         array=re.sub(r"[^0-9A-Za-z]", "_", file if file[:1].isalpha() else f"model_{file}"),
         arena=_arena(usage),
         functions=functions,

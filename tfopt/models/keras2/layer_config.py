@@ -12,7 +12,7 @@ WAY_OUT = "Replace it, or build the model with `import keras`"
 # Config keys of Keras 2 that hold a layer's state, or that change no output.
 _STATE = {"batch_input_shape", "implementation", "input_length", "rng_type", "vocabulary_size"}
 _STATE |= {"key_shape", "query_shape", "value_shape"}
-_CODE = {"ClassMethod", "InstanceMethod", "InstanceProperty", "SlicingOpLambda", "TFOpLambda"}
+_CODE = {"ClassMethod", "InstanceMethod", "InstanceProperty", "SlicingOpLambda", "TFOpLambda", "TensorFlowOpLayer"}
 # Where a wrapper keeps the layers that its config describes: Bidirectional gives its own copies other names.
 _HELD = {
     "layer": ("forward_layer", "layer"),

@@ -61,12 +61,13 @@ def is_keras2(thing: Any) -> bool:
     return any(str(module).split(".")[0] == "tf_keras" for module in modules)
 
 
-def read(path: Path, custom_objects: Mapping[str, Any] | None = None) -> Any:
+def read(path: Path, custom_objects: Mapping[str, Any] | None = None, compiled: bool = True) -> Any:
     """The Keras 2 model in a SavedModel folder or a `.h5` file; code that is stored in it is run.
 
     Args:
         path: The folder or file.
         custom_objects: Classes and functions that its layers are made of, by name.
+        compiled: Whether it is compiled as it was, where its loss and its optimizer are at hand.
 
     Raises:
         ModelError: tf_keras cannot read it.
@@ -81,7 +82,7 @@ def read(path: Path, custom_objects: Mapping[str, Any] | None = None) -> Any:
     }
     try:
         try:
-            return tf_keras.models.load_model(path, custom_objects=given)
+            return tf_keras.models.load_model(path, custom_objects=given, compile=compiled)
         except Exception:  # the loss or the optimizer may be one that is not at hand
             return tf_keras.models.load_model(path, custom_objects=given, compile=False)
     except Exception as error:

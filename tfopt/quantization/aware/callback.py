@@ -42,7 +42,8 @@ class QuantizationAware(AttachedCallback):
         rate: Step size of learned ranges, as a share of the range.
         freeze_last: Fraction of the epochs, at the end, in which ranges and the statistics of batch normalizations
             stay as they are, 0-1; with two epochs or more at least one epoch, and 0 for none.
-        **settings: Any other field of `tfopt.Export`, such as `rules`, `io` or `target`.
+        **settings: Any other field of `tfopt.Export`, such as `rules`, `io` or `target`. With `rounding`,
+            `bias_correction` or `clipping` the training starts from the integers that a conversion with them has.
 
     Raises:
         InputError: Settings that do not go together.
@@ -84,6 +85,7 @@ class QuantizationAware(AttachedCallback):
         self._freeze_last = freeze_last
         self._aware: QATSession | None = None
         self._pending: Mapping[str, np.ndarray] | None = None
+        self._begun = False
 
     @property
     def aware(self) -> QATSession:
@@ -100,12 +102,31 @@ class QuantizationAware(AttachedCallback):
         """Makes the session for a model without attaching it; a model that cannot be trained so is refused here."""
         return QATSession(model, self.export, self.calibration, self.ranges, self.momentum, self.rate)
 
+    def begin(self, model: keras.Model) -> None:
+        """Makes the session of a model before `fit`, with the weights and ranges that the training starts from.
+
+        A `fit` that goes on from a checkpoint, or trains a copy of the model, takes the start from here; for any other
+        it need not be called.
+
+        Args:
+            model: The model.
+
+        Raises:
+            ModelError: The model is not built.
+            ConversionError: The model cannot be converted.
+        """
+        self._aware, self._begun = self.on(model), True
+        self._aware.attach()
+        self._aware.strip()
+
     def on_train_begin(self, logs: Any = None) -> None:
         """Attaches the session to the model."""
         refuse_combinations(self.model)
         refuse_closures(self.model.optimizer)
         self.detach()
         self._free_of_another()
+        if self._begun and self._aware is not None and self._aware.model is not self.model:
+            self._aware = self._aware.on(self.model)
         if self._aware is None or self._aware.model is not self.model:
             self._aware = self.on(self.model)
             told = self._aware.warnings  # of the model as it is before the training

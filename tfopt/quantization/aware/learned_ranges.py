@@ -140,6 +140,16 @@ class LearnedRanges(RangeObserver):
         self._highs.start(high, high > 0)
         self._steps.start(np.concatenate([np.zeros(0), *steps]))
 
+    def begin_kernels(self, steps: Mapping[tuple[int, str], np.ndarray]) -> None:
+        """Starts kernels from given scales.
+
+        Args:
+            steps: Scales by part and attribute, in shapes that broadcast with the kernels.
+        """
+        now = {**self.steps(), **steps}
+        names = [(grid.part, grid.attribute) for grid, _ in self._kernels]
+        self._steps.start(np.concatenate([np.zeros(0), *(now[name].ravel() for name in names)]))
+
     def pieces(self) -> tuple[list[Any], list[Any], dict[tuple[int, str], Any]]:
         """The ranges as tensors, for one step: lows, highs, and learned scales of kernels by part and attribute."""
         count = len(self.grids)

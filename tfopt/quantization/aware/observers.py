@@ -31,6 +31,7 @@ class RangeObserver:
         self.frozen = False
         """Whether ranges stay as they are, in functions that are traced from now on."""
         self.low, self.high = self._ends(np.ones(len(self.grids)))
+        self._held: dict[tuple[int, str], tf.Variable] = {}
 
     def _ends(self, ones: np.ndarray) -> tuple[tf.Variable, tf.Variable]:
         """The variables of the lower and the upper ends, both `(grids,)`."""
@@ -51,13 +52,22 @@ class RangeObserver:
         self.low.assign(low.astype(np.float32))
         self.high.assign(high.astype(np.float32))
 
+    def begin_kernels(self, steps: Mapping[tuple[int, str], np.ndarray]) -> None:
+        """Gives kernels scales that are not set by their largest weights; they stay so, unless the method learns them.
+
+        Args:
+            steps: Scales by part and attribute, in shapes that broadcast with the kernels.
+        """
+        self._held = {name: mean_variable(step) for name, step in steps.items()}
+
     def pieces(self) -> tuple[list[Any], list[Any], dict[tuple[int, str], Any]]:
-        """The ranges as tensors, for one step: lows, highs, and learned scales of kernels by part and attribute."""
+        """The ranges as tensors, for one step: lows, highs, and given scales of kernels by part and attribute."""
         count = len(self.grids)
-        return tf.unstack(self.low.read_value(), count), tf.unstack(self.high.read_value(), count), {}
+        held = {name: variable.read_value() for name, variable in self._held.items()}
+        return tf.unstack(self.low.read_value(), count), tf.unstack(self.high.read_value(), count), held
 
     def kernel(self, grid: KernelGrid, weights: Any, step: Any = None) -> Any:
-        """A kernel rounded to its grid, with a learned scale where it has one."""
+        """A kernel rounded to its grid, with a given scale where it has one."""
         if not grid.symmetric:
             return fake_quant.table(weights, grid.bits)
         if grid.gates:
@@ -90,8 +100,8 @@ class RangeObserver:
         return {grid.name: (float(low), float(high)) for grid, low, high in ends if grid.fixed is None}
 
     def steps(self) -> dict[tuple[int, str], np.ndarray]:
-        """The learned scales of kernels by part and attribute, in shapes that broadcast with the kernels."""
-        return {}
+        """The given scales of kernels by part and attribute, in shapes that broadcast with the kernels."""
+        return {name: np.asarray(variable.numpy()) for name, variable in self._held.items()}
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The ranges and their training state as arrays."""
@@ -103,7 +113,7 @@ class RangeObserver:
             variable.assign(state[f"range{index}"])
 
     def _variables(self) -> list[tf.Variable]:
-        return [self.low, self.high]
+        return [self.low, self.high, *self._held.values()]
 
 
 def extremes_of_all(x: Any) -> tuple[Any, Any]:

@@ -19,12 +19,6 @@ def check_settings(export: Export, ranges: str, momentum: float, rate: float) ->
             f"quantization-aware training is for modes that compute in integers: {able}. Received: {export.mode!r}.",
             ("mode",),
         )
-    if export.reconstructs:
-        raise InputError(
-            "rounding, bias_correction and clipping are for conversions: quantization-aware training learns the "
-            "integers itself. Leave them out.",
-            ("rounding",),
-        )
     if ranges not in TRAINED_RANGES:
         raise InputError(f"ranges is one of {', '.join(TRAINED_RANGES)}. Received: ranges={ranges!r}.", ("ranges",))
     if not 0 <= momentum < 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -12,22 +11,24 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.errors import ModelError, TfoptWarning
+from tfopt.errors import ModelError
 from tfopt.models.constraints import HeldConstraint
 from tfopt.models.layers import replaced_by, walk
-from tfopt.models.left_alone import has_kernel, warn_of
+from tfopt.models.left_alone import has_kernel
 from tfopt.models.requirements import check_call, check_weights
+from tfopt.quantization import rules
 from tfopt.quantization.aware import fake_quant
 from tfopt.quantization.aware.held_weights import held_weights, let_go
 from tfopt.quantization.aware.requirements import check_settings
 from tfopt.quantization.aware.resemblance import Resemblance, resemblance
+from tfopt.quantization.aware.rounded_start import RoundedStart, rounded_start
 from tfopt.quantization.aware.scheme import distinct_constants, make_scheme
 from tfopt.quantization.aware.simulation import Simulation
 from tfopt.quantization.aware.tensor_matching import parts
 from tfopt.quantization.aware.trained_ranges import activation_ranges, kernel_ranges
 from tfopt.quantization.calibration_data import collect_samples
+from tfopt.quantization.calibration_warnings import calibration_warnings
 from tfopt.quantization.conversion import Conversion, finish, warn
-from tfopt.quantization.input_range import input_range_warnings
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import JudgedBy, PreparedModel
 from tfopt.quantization.unrolling import form_to_train
@@ -41,7 +42,9 @@ class QATSession:
 
     Args:
         model: A built Keras 3 model, trained or not. It keeps its layers, classes and variables.
-        export: Settings of the file; its mode must compute in integers.
+        export: Settings of the file; its mode must compute in integers. With another rounding than `nearest`, corrected
+            biases or clipping the training starts from the integers and biases so chosen; their kernels keep these
+            scales, unless `ranges` learns them.
         calibration: Representative inputs, as `tfopt.convert` takes them; the first ranges come from them.
         ranges: `moving_average`, `percentile` or `learned`.
         momentum: Share of the old range that a moving average keeps at each step, 0-1.
@@ -67,7 +70,10 @@ class QATSession:
         check_settings(export, ranges, momentum, rate)
         check_call(model)
         check_weights(model, ", so there is nothing to quantize. Build it first.")
-        self.model, self.export, self._settings = model, export, (ranges, momentum, rate)
+        self.model, self.export, self._settings = model, export.without_rounding(), (ranges, momentum, rate)
+        self._asked: Export | None = export if export.reconstructs and known is None else None
+        self.notes: tuple[str, ...] = ()
+        """What there is to say of the integers that the training starts from, sentences without a full stop."""
         self.holder: Any = self  # whom a user knows: the callback, where there is one
         self.parts = parts(model)
         if known is None:
@@ -75,7 +81,9 @@ class QATSession:
                 replaced_by(model).strip()
             self._calibration = collect_samples(calibration, model)
             with distinct_constants(model):
-                prepared, unrolled = self._prepared()
+                prepared, unrolled = self._prepared(self.export)
+                if self._asked is not None:  # a wrong pattern is found here
+                    rules.resolve(self._asked.rules, prepared.source, self._asked.mode)
                 self.scheme, self.samples = make_scheme(prepared, unrolled), prepared.samples
                 self.left_alone = self._without_a_grid(prepared)
         else:
@@ -101,25 +109,31 @@ class QATSession:
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """What to know of the calibration samples before the training, measured when it is first asked for."""
-        return input_range_warnings(self.model, self.samples)
+        return calibration_warnings(self.model, self.samples)
 
     def attach(self) -> None:
         """Lets the model compute as its file will, from the ranges of the calibration samples on.
+
+        Where the settings choose the integers of kernels together, the weights are brought to these integers first.
 
         Zeros of pruned kernels stay zeros, and kernels of a few distinct values keep them as few.
 
         Raises:
             ModelError: A callback of the same `fit` prunes or clusters.
             DataError: Too few calibration samples for a percentile.
+            ConversionError: The quantizer does not keep the integers that were chosen.
         """
         if self.attached:
             return
+        start = self._rounded_start() if not self._started else None
         self.attached = True
         try:
             self._held = held_weights(self.model, self.holder)
             self._simulation.attach()
             if not self._started:
                 self.begin()
+            if start is not None:
+                self._begin_rounded(start)
         except BaseException:
             self.strip()
             raise
@@ -138,6 +152,24 @@ class QATSession:
         weights = {(g.part, g.attribute): np.asarray(self._variable(g).value.numpy()) for g in self.scheme.kernels}
         self.observer.begin(extremes.ranges(TRAINED_RANGES[self._settings[0]].begin), weights)
         self._started = True
+
+    def _rounded_start(self) -> RoundedStart | None:
+        """What the training begins with where integers are chosen together; None where they are not."""
+        if self._asked is None:
+            return None
+        prepared, _ = self._prepared(self._asked)
+        return rounded_start(prepared, self.scheme.kernels, TRAINED_RANGES[self._settings[0]].begin)
+
+    def _begin_rounded(self, start: RoundedStart) -> None:
+        """Brings weights and biases to a start; the ranges are those that the model had before."""
+        start.give(self.parts)
+        self._begin_kernels(start.steps)
+        self.notes = start.notes
+
+    def _begin_kernels(self, steps: Mapping[tuple[int, str], np.ndarray]) -> None:
+        with self.model.distribute_strategy.scope():
+            self.observer.begin_kernels(steps)
+        self._simulation.retrace()
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Restores ranges from the observer's `get_state`."""
@@ -219,20 +251,20 @@ class QATSession:
             # A file may have one of them twice, and as a bias of 32 bits it is not rounded as it was in training.
             for variable, bits in operands:
                 variable.assign(fake_quant.table(tf.convert_to_tensor(variable.value), bits))
-            prepared, unrolled = self._prepared()
+            prepared, unrolled = self._prepared(self.export)
             now = make_scheme(prepared, unrolled)
             trained = activation_ranges(prepared, self.scheme, now, self.observer.ranges())
             ranges = {**trained, **kernel_ranges(prepared, self.scheme, now, self.observer.steps())}
             prepared = prepared.with_ranges(ranges).judged(judged_by)
             conversion = finish(prepared, prepared.quantized())
-            told = () if vars(self).get("warnings") else input_range_warnings(self.model, self.samples)
+            told = () if vars(self).get("warnings") else calibration_warnings(self.model, self.samples)
         finally:
             for (variable, _), value in zip(operands, before, strict=True):
                 variable.assign(value)
             if attached:
                 self.attach()
         skipped, told = (*conversion.skipped, *self.skipped), (*told, *conversion.warnings)
-        return replace(conversion, skipped=skipped, warnings=told)
+        return replace(conversion, skipped=skipped, warnings=told, notes=(*self.notes, *conversion.notes))
 
     def on(self, model: keras.Model) -> QATSession:
         """A session for another model of the same layers, with the current ranges.
@@ -241,6 +273,8 @@ class QATSession:
             ModelError: The model has other layers.
         """
         other = QATSession(model, self.export, None, *self._settings, known=self)
+        other.notes = self.notes
+        other._begin_kernels(self.observer.steps())
         other.set_state(self.observer.get_state())
         other._simulation.reached = self._simulation.reached
         return other
@@ -264,49 +298,9 @@ class QATSession:
     def _variable(self, grid: Any) -> Any:
         return vars(self.parts[grid.part].computes)[grid.attribute]
 
-    def _prepared(self) -> tuple[PreparedModel, bool]:
+    def _prepared(self, export: Export) -> tuple[PreparedModel, bool]:
         """The model converted to float32, and whether recurrent layers are unrolled in it."""
-        return form_to_train(prepare(self.model, self.export, self._calibration))
+        return form_to_train(prepare(self.model, export, self._calibration))
 
 
 Awareness = QATSession  # its name in version 0.1.0
-
-
-def quantize_aware(model: keras.Model, mode: str = "int8", calibration: Any = None, **settings: Any) -> QATSession:
-    """Lets a model compute as its integer `.tflite` will: in `fit`, `evaluate`, `predict` and when it is called.
-
-    The model keeps its layers, classes and variables, and is saved as the ordinary model that it is.
-
-    Example:
-        ```python
-        aware = tfopt.quantization.quantize_aware(model, "int8", calibration=x[:200])
-        model.fit(x, y, epochs=3)
-        Path("model.tflite").write_bytes(aware.convert().content)
-        aware.strip()                                   # the model computes in floating point again
-        ```
-
-    Args:
-        model: A built Keras 3 model.
-        mode: `int8`, `int4` or `int16x8`.
-        calibration: Representative inputs, as `convert` takes them.
-        **settings: `ranges`, `momentum` and `rate` of `QATSession`, and any other field of `tfopt.Export`.
-
-    Returns:
-        The session, attached to the model.
-
-    Warns:
-        TfoptWarning: The samples seem to be scaled in another way than what the model was trained on; layers with a
-            kernel stay in float.
-
-    Raises:
-        InputError: Settings that do not go together, no calibration samples.
-        ModelError: The model is not built.
-        ConversionError: The model cannot be converted.
-    """
-    own = {name: settings.pop(name) for name in ("ranges", "momentum", "rate") if name in settings}
-    aware = QATSession(model, Export(**{"mode": mode, **settings}), calibration, **own)
-    for sentence in aware.warnings:
-        warnings.warn(sentence, TfoptWarning, stacklevel=2)
-    warn_of("quantize_aware", aware.left_alone)
-    aware.attach()
-    return aware

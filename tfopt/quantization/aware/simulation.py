@@ -70,12 +70,12 @@ class Simulation:
             replaced = self._whole if part.number == 0 else self._part
             call = replaced(part, part.computes.call)
             self._attached.enter_context(call_replaced(part.computes, call, self._owner))
-        self._retrace()
+        self.retrace()
 
     def detach(self) -> None:
         """Restores the model's own computation."""
         self._attached.close()
-        self._retrace()
+        self.retrace()
 
     def freeze(self) -> None:
         """Stops updates of the ranges; batch normalizations use their moving statistics in training too."""
@@ -88,9 +88,9 @@ class Simulation:
     def _set_frozen(self, frozen: bool) -> None:
         if frozen != self._frozen:
             self._frozen = self._observer.frozen = frozen
-            self._retrace()
+            self.retrace()
 
-    def _retrace(self) -> None:
+    def retrace(self) -> None:
         """Makes the model build its graphs anew."""
         self._eager = None
         model = self._model

@@ -24,12 +24,15 @@ class RoundingSettings:
         bias_correction: Whether biases take up the mean error of the outputs.
         clipping: `mse` for scales of the least squared error of the weights, or `none`.
         by_op: Roundings of single ops by number, as rules say.
+        seconds: What a rounding that is the best of others may take of one processor core, as it is estimated; the
+            others are not limited.
     """
 
     rounding: str = "nearest"
     bias_correction: bool = False
     clipping: str = "none"
     by_op: tuple[tuple[int, str], ...] = ()
+    seconds: float = 30.0
 
     @property
     def changes(self) -> bool:

@@ -61,6 +61,7 @@ class KernelProblem:
         target: The real weights that come closest, `(groups, channels, columns)`.
         rows: What was seen, row by row, where a rounding asks for it.
         seed: Seed of roundings that draw rows.
+        share: The share of its steps that a rounding takes which learns in steps, 0-1.
     """
 
     weights: np.ndarray
@@ -71,6 +72,7 @@ class KernelProblem:
     target: np.ndarray
     rows: Rows | None = field(default=None, repr=False)
     seed: int = 0
+    share: float = 1.0
 
     @property
     def free(self) -> np.ndarray:

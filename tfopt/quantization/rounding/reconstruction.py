@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.rounding.edited_file import check_integers, with_constants
 from tfopt.quantization.rounding.grids import kernel_grids
 from tfopt.quantization.rounding.plan import Plan, RoundingSettings, plan
-from tfopt.quantization.rounding.walk import WalkSettings, walk
+from tfopt.quantization.rounding.walk import Choices, WalkSettings, walk
+from tfopt.quantization.rounding.work import work
 from tfopt.recipe.modes import ROUNDINGS
 from tfopt.tflite.interpreter import Runner
 
@@ -32,10 +33,12 @@ class Reconstructed:
     Args:
         content: Bytes of the file.
         notes: The remarks, sentences without a full stop.
+        choices: The kernels and biases that were chosen; none where all are the quantizer's own.
     """
 
     content: bytes
     notes: tuple[str, ...] = ()
+    choices: Choices = field(default_factory=Choices, repr=False)
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,9 @@ class Reconstruction:
         if not self.settings.changes:
             return Reconstructed(base)
         tries, samples = ROUNDINGS[self.settings.rounding].tries, self._few()
-        return self._best(base, tries, samples) if tries else self._with(base, self.settings, samples)
+        if tries:
+            return self._best(base, tries, samples)
+        return self._with(base, plan(self.source, kernel_grids(base), self.settings), self.settings, samples)
 
     def _few(self) -> Mapping[str, np.ndarray]:
         """The samples, where they are many those spread over them, which may be sorted."""
@@ -80,15 +85,23 @@ class Reconstruction:
         chosen = np.arange(MOST_SAMPLES) if self.keeps_state else _spread(count, MOST_SAMPLES)
         return {name: array[chosen] for name, array in self.samples.items()}
 
-    def _with(self, base: bytes, settings: RoundingSettings, samples: Mapping[str, np.ndarray]) -> Reconstructed:
+    def _with(
+        self,
+        base: bytes,
+        planned: Plan,
+        settings: RoundingSettings,
+        samples: Mapping[str, np.ndarray],
+        share: float = 1.0,
+    ) -> Reconstructed:
         """The file of one rounding.
 
         Args:
             base: The file of nearest integers, whose grids it shares.
+            planned: What is done to each op.
             settings: How the integers are chosen.
             samples: The samples to choose on.
+            share: The share of its steps that a rounding takes which learns in steps, 0-1.
         """
-        planned: Plan = plan(self.source, kernel_grids(base), settings)
         walked = WalkSettings(
             ranges=self.ranges,
             base=base,
@@ -96,38 +109,53 @@ class Reconstruction:
             clipping=settings.clipping,
             keeps_state=self.keeps_state,
             seed=self.seed,
+            share=share,
         )
         found = walk(self.source, samples, planned, walked)
         edited = with_constants(self.source, found.kernels, found.biases)
         content = self.write(edited, {name: kernel.range for name, kernel in found.kernels.items()})
         check_integers(content, found.kernels)
-        return Reconstructed(content, planned.notes)
+        return Reconstructed(content, planned.notes, found)
 
     def _best(self, base: bytes, tries: tuple[str, ...], samples: Mapping[str, np.ndarray]) -> Reconstructed:
-        """The file of the rounding with the least noise on samples that were held out."""
-        count = len(next(iter(samples.values())))
-        held = 0 if self.keeps_state or round(HELD_OUT * count) < FEWEST else round(HELD_OUT * count)
-        out = np.zeros(count, bool)
-        out[_spread(count, held)] = True
-        learned = {name: array[~out] for name, array in samples.items()}
-        compared = {name: array[out] for name, array in samples.items()} if held else samples
+        """The file of the rounding with the least noise on samples that were held out, of those that time is for."""
+        learned, compared, held = self._apart(samples)
         expected = Runner(self.source.content)(compared)
         found = {"nearest": (self._snr(base, expected, compared), Reconstructed(base))}
-        refused: list[str] = []
+        notes: list[str] = []
+        left, limit = self.settings.seconds, f"rounding_seconds: {self.settings.seconds:g}"
         for name in tries:
             settings = replace(self.settings, rounding=name, bias_correction=True)
-            told = "bias correction" if name == "nearest" else name
+            planned = plan(self.source, kernel_grids(base), settings)
+            effort = work(self.source, planned, len(next(iter(learned.values()))))
+            share, told = effort.share(left), "bias correction" if name == "nearest" else name
+            if share < ROUNDINGS[name].least_share:
+                notes.append(f"rounding {told} is left out: it is about {effort.seconds():.0f} s of work ({limit})")
+                continue
+            left -= effort.seconds(share)
+            told += f" in {share:.0%} of its steps" if share < 1 else ""
             try:
-                made = self._with(base, settings, learned)
+                made = self._with(base, planned, settings, learned, share)
             except ConversionError as error:
-                refused.append(f"rounding {told}: {error}")
+                notes.append(f"rounding {told}: {error}")
                 continue
             found[told] = self._snr(made.content, expected, compared), made
         best = max(found, key=lambda name: found[name][0])
         figures = ", ".join(f"{name} {snr:.1f} dB" for name, (snr, _) in found.items())
         where = f"{held} held-out samples" if held else "the samples"
         made = found[best][1]
-        return Reconstructed(made.content, (f"rounding: {best}, of {figures} on {where}", *made.notes, *refused))
+        return replace(made, notes=(f"rounding: {best}, of {figures} on {where}", *made.notes, *notes))
+
+    def _apart(
+        self, samples: Mapping[str, np.ndarray]
+    ) -> tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray], int]:
+        """The samples to learn on, those to compare on, and how many of these were held out."""
+        count = len(next(iter(samples.values())))
+        held = 0 if self.keeps_state or round(HELD_OUT * count) < FEWEST else round(HELD_OUT * count)
+        out = np.zeros(count, bool)
+        out[_spread(count, held)] = True
+        learned = {name: array[~out] for name, array in samples.items()}
+        return learned, {name: array[out] for name, array in samples.items()} if held else samples, held
 
     @staticmethod
     def _snr(content: bytes, expected: Mapping[str, np.ndarray], samples: Mapping[str, np.ndarray]) -> float:

@@ -19,11 +19,10 @@ from tfopt.quantization.rounding.grids import activation_grids
 from tfopt.quantization.rounding.op_runner import OpRunner
 from tfopt.quantization.rounding.plan import Plan, RoundedOp
 from tfopt.quantization.rounding.problem import KernelProblem, Moments, Rows, least_squares
+from tfopt.quantization.rounding.work import MOMENT_ROWS
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import Op, output_names, read
 
-# Rows of an op's inputs that moments are taken of, and those that a rounding learns on.
-MOMENT_ROWS = 20_000
 # Rows whose products are summed at once.
 CHUNK = 4096
 
@@ -39,6 +38,7 @@ class WalkSettings:
         clipping: `mse` or `none`.
         keeps_state: Whether the samples are the pieces of one sequence.
         seed: Seed of what is drawn.
+        share: The share of their steps that roundings take which learn in steps, 0-1.
         part: Called with the finished fraction, 0-1.
     """
 
@@ -48,6 +48,7 @@ class WalkSettings:
     clipping: str = "none"
     keeps_state: bool = False
     seed: int = 0
+    share: float = 1.0
     part: Callable[[float], None] = lambda done: None
 
 
@@ -184,7 +185,8 @@ class _Pass:
             mean = bias + moments.mean_float[:, None].astype(np.float32) @ weights
             inputs = rows[1] - moments.mean_quantized[:, None].astype(np.float32)
             seen = Rows(inputs, outputs, mean, op.columns.bounds)
-        return KernelProblem(own, scales, op.grid.low, op.grid.high, gram, target, seen, self.settings.seed)
+        settings = self.settings
+        return KernelProblem(own, scales, op.grid.low, op.grid.high, gram, target, seen, settings.seed, settings.share)
 
     def _clipped(self, op: RoundedOp, own: np.ndarray, scales: np.ndarray) -> np.ndarray:
         """Scales of the least squared error, at which the bias still fits."""

@@ -6,6 +6,7 @@ from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.verification import CarriedOver
 from tfopt.report.blocks import Block, Bullets, Heading
 from tfopt.report.section import Section
+from tfopt.report.stage_title import title
 
 
 def blocks(artifact: Artifact) -> list[Block]:
@@ -14,7 +15,7 @@ def blocks(artifact: Artifact) -> list[Block]:
     if not carried:
         return []
     error = f"{carried.max_error:.3g}, of values up to {carried.scale:.3g}"
-    heading = Heading(f"{artifact.name}: carried over from {carried.origin}")
+    heading = Heading(f"{title(artifact.name)}: carried over from {carried.origin}")
     return [heading, Bullets([f"largest difference of the outputs in Keras 3: {error}"])]
 
 

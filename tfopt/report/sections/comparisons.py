@@ -10,8 +10,8 @@ from tfopt.report.section import Section
 from tfopt.report.units import share
 
 EXPLAINED = (
-    "What conversion alone changed: each file against the Keras model that it was made from. SNR is the power of the "
-    "outputs over that of their difference, in decibels: more is better."
+    "What conversion alone changed: each file against the Keras model that it was made from. SNR is the signal-"
+    "to-noise ratio of the file's outputs in decibels: more is better, and at 20 dB the error is a tenth of the values."
 )
 
 

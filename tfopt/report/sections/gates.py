@@ -26,7 +26,7 @@ def blocks(artifacts: Mapping[str, Artifact]) -> list[Block]:
             found.append(Callout("failure", f"{artifact.name}: {artifact.failed}", steps))
         if gate:
             table = Table(HEADERS, [_cells(gate, name, file) for name, file in gate.files.items()], left=4)
-            found += [Heading(f"{artifact.name}: the gate"), table, *_unguarded(artifact, gate, artifacts)]
+            found += [Heading(f"{artifact.name}: the accuracy check"), table, *_unguarded(artifact, gate, artifacts)]
     return found
 
 
@@ -60,7 +60,7 @@ def _unguarded(artifact: Artifact, gate: AccuracyGate, artifacts: Mapping[str, A
         told += [f"{name}: {', '.join(parts)}"] if parts else []
     names = [each for name in free for each in (", ", Code(name))][1:]
     reported = "it is" if len(free) == 1 else "they are"
-    said = Paragraph(("No gate looks at ", *names, f"; {reported} only reported."))
+    said = Paragraph(("No max_drop is about ", *names, f"; {reported} only reported."))
     return [said, Bullets(told)] if told else [said]
 
 
@@ -72,4 +72,4 @@ def _scores_of(name: str, gate: AccuracyGate, artifacts: Mapping[str, Artifact])
     return {**own, **known, **gate.models.get(name, {})}
 
 
-SECTION = Section("gates", "The gate", rank=5, of_run=blocks)
+SECTION = Section("gates", "Accuracy check", rank=5, of_run=blocks)

@@ -40,9 +40,9 @@ def _explained(errors: QuantizationErrors) -> str:
     weights = [(row.weights_snr_db, row.layer) for row in errors.rows if row.weights_snr_db is not None]
     samples = f"{errors.samples} calibration sample{'s' if errors.samples > 1 else ''}"
     said = (
-        f"SNR: power of the values over that of their error against the float file, on {samples}: of a layer's outputs "
-        f"with all before it quantized too, and of its weights alone. More is better; below {NOISY_DB:g} dB the error "
-        "is above a tenth of the values."
+        f"SNR: signal-to-noise ratio in decibels against the float file, on {samples}: of a layer's outputs with all "
+        f"before it quantized too, and of its weights alone. More is better; below {NOISY_DB:g} dB the error is above "
+        "a tenth of the values."
     )
     least = [f"{_db(db)} {words} {layer}" for db, layer, words in _lowest(outputs, weights)]
     said += f" The lowest: {', and '.join(least)}." if least else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tfopt.quantization.rounding.problem import KernelProblem, Rows
+from tfopt.quantization.rounding.work import CALL, PASS, gathered, multiplied
 from tfopt.recipe.modes import Rounding
 
 STEPS, BATCH, RATE = 300, 512, 1e-2
@@ -43,11 +44,12 @@ def _learn(logits: np.ndarray, below: np.ndarray, problem: KernelProblem, rows: 
         rows: What to learn on.
     """
     draw, count = np.random.default_rng(problem.seed), rows.inputs.shape[1]
+    steps = max(round(STEPS * problem.share), 1)
     scales, free = problem.scales.astype(np.float32), problem.free
     energy = float(np.mean(np.square(np.clip(rows.outputs, *rows.bounds)).sum(-1)))
     norm = np.float32(rows.outputs.shape[-1] / max(energy, 1e-9))
     first, second = np.zeros_like(logits), np.zeros_like(logits)
-    for step in range(1, STEPS + 1):
+    for step in range(1, steps + 1):
         chosen = draw.integers(count, size=min(BATCH, count))
         gate = 1 / (1 + np.exp(-logits))
         share = np.clip(STRETCH * gate + SHIFT, 0, 1)
@@ -56,7 +58,7 @@ def _learn(logits: np.ndarray, below: np.ndarray, problem: KernelProblem, rows: 
         open_ = (integers >= problem.low) & (integers <= problem.high)
         weights = np.where(free, scales * np.clip(integers, problem.low, problem.high), 0)
         slope = _slope_of_outputs(weights, rows, chosen) * (norm / len(chosen)) * scales * open_
-        slope += _slope_of_pull(share, step / STEPS)
+        slope += _slope_of_pull(share, step / steps)
         slope *= inside * (STRETCH * gate * (1 - gate))
         first += 0.1 * (slope - first)
         second += 0.001 * (slope * slope - second)
@@ -82,10 +84,19 @@ def _slope_of_pull(share: np.ndarray, done: float) -> np.ndarray | float:
     return -PULL * 2 * power * np.abs(away) ** (power - 1) * np.sign(away)
 
 
+def _work(groups: int, channels: int, columns: int) -> float:
+    """In each step a batch is gathered and multiplied twice, and the weights are passed over some forty times."""
+    weights, rows = groups * channels * columns, BATCH * groups * (channels + columns)
+    step = (2 * BATCH * multiplied(groups) + 40 * PASS) * weights + gathered(groups) * rows + 40 * CALL
+    return STEPS * step
+
+
 ADAROUND = Rounding(
     name="adaround",
     about="up or down is learned on the outputs of each op (AdaRound)",
     choose=adaround,
     rows=True,
+    work=_work,
+    least_share=0.3,
     rank=40,
 )

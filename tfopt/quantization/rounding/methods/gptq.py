@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tfopt.quantization.rounding.problem import KernelProblem
+from tfopt.quantization.rounding.work import CALL
 from tfopt.recipe.modes import Rounding
 
 # Columns that are rounded before the rest of the kernel is corrected for all of them at once.
@@ -51,6 +52,15 @@ def _round_columns(
     return integers
 
 
+def work(groups: int, channels: int, columns: int) -> float:
+    """An inverse and its root, and for each column the correction of those behind it."""
+    return groups * (12 * columns**3 + channels * columns**2 + 12 * CALL * columns)
+
+
 GPTQ = Rounding(
-    name="gptq", about="column by column, each error handed on to the next columns (GPTQ)", choose=gptq, rank=20
+    name="gptq",
+    about="column by column, each error handed on to the next columns (GPTQ)",
+    choose=gptq,
+    work=work,
+    rank=20,
 )

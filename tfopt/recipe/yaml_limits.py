@@ -1,0 +1,92 @@
+"""Limits of a YAML text, checked on its events before a document is made: aliases make much of little."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tfopt.errors import TfoptError
+
+# A recipe of 100 stages with 20 settings each has 4,000 parts, and they are six levels deep.
+MOST_BYTES = 2**18
+MOST_PARTS = 10_000
+MOST_LEVELS = 30
+
+
+class LimitError(TfoptError):
+    """A YAML text that is too large, too deep, or refers to itself.
+
+    Args:
+        message: What is wrong with it.
+        line: The line, from 1.
+    """
+
+    def __init__(self, message: str, line: int):
+        super().__init__(message)
+        self.line = line
+
+
+@dataclass
+class _Open:
+    """A list or a mapping whose end was not met yet, and the parts in it so far, those behind aliases included."""
+
+    anchor: str | None
+    parts: int = 1
+
+
+@dataclass
+class _Count:
+    """The parts of a text, as its events come."""
+
+    open: list[_Open] = field(default_factory=lambda: [_Open(None)])
+    anchored: dict[str, int] = field(default_factory=dict)
+
+    def begin(self, anchor: str | None, line: int) -> None:
+        """A list or a mapping begins."""
+        self.open.append(_Open(anchor))
+        if len(self.open) > MOST_LEVELS:
+            raise LimitError(f"it is nested more than {MOST_LEVELS} levels deep", line)
+
+    def end(self, line: int) -> None:
+        """The last list or mapping ends."""
+        closed = self.open.pop()
+        self.add(closed.parts, closed.anchor, line)
+
+    def alias(self, anchor: str, line: int) -> None:
+        """A part that stands elsewhere is meant again."""
+        if any(part.anchor == anchor for part in self.open):
+            raise LimitError(f"*{anchor} refers to what it is in", line)
+        self.add(self.anchored.get(anchor, 1), None, line)
+
+    def add(self, parts: int, anchor: str | None, line: int) -> None:
+        """So many parts belong to the list or mapping that is open."""
+        if anchor:
+            self.anchored[anchor] = parts
+        self.open[-1].parts += parts
+        if sum(part.parts for part in self.open) > MOST_PARTS:
+            raise LimitError(f"it has more than {MOST_PARTS:,} parts, those behind aliases counted each time", line)
+
+
+def check_text(text: str) -> None:
+    """Checks a YAML text without making anything of it.
+
+    Raises:
+        LimitError: It is too large, nested too deeply, or refers to itself, with the line.
+        ruamel.yaml.error.YAMLError: It is not YAML.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
+
+    if len(text) > MOST_BYTES:
+        raise LimitError(f"it has more than {MOST_BYTES:,} characters", 1)
+    count = _Count()
+    for event in YAML(typ="safe", pure=True).parse(text):
+        line = event.start_mark.line + 1
+        match event:
+            case AliasEvent():
+                count.alias(event.anchor, line)
+            case ScalarEvent():
+                count.add(1, event.anchor, line)
+            case CollectionStartEvent():
+                count.begin(event.anchor, line)
+            case CollectionEndEvent():
+                count.end(line)
