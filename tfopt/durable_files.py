@@ -51,7 +51,7 @@ def write_together(files: Mapping[Path, bytes | memoryview | str]) -> None:
             if named.exists() and not named.is_file():  # a device or a pipe, or a folder, which is refused
                 named.write_bytes(data)
                 continue
-            path = named.resolve()  # a link stays one
+            path = Path(os.path.realpath(named))  # a link stays one, unless it leads to itself
             made[path] = path.with_name(f"{_HIDDEN}{path.name}.{os.getpid()}{_NEW}")
             with made[path].open("wb") as file:
                 file.write(data)

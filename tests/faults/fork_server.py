@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import importlib
 import multiprocessing
 import os
@@ -128,6 +129,7 @@ def _run(
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(fd, mode) for fd, mode in ((0, "r"), (1, "w"), (2, "w")))
     os.chdir(folder)
     os.environ.update(environment)
+    faulthandler.dump_traceback_later(LONGEST_SECONDS - 10, file=sys.stderr)  # where it hangs
     sys.argv = ["tfopt", *arguments]
     code = 1
     try:

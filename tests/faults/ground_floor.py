@@ -6,20 +6,25 @@ of JSON on standard output.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import random
+import resource
 import shutil
+import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import count
 from pathlib import Path
 
 from tests.faults import survival
-from tests.faults.faults import KILL, FailingCalls
+from tests.faults.damage import cases
+from tests.faults.faults import FOR_GOOD, KILL, FailingCalls, Fault, Limited
 from tfopt.durable_files import storage_errors, write
 from tfopt.errors import TfoptError
 from tfopt.recipe.artifact import Artifact, Workspace, content_key
@@ -99,13 +104,7 @@ def forked(action: Callable[[], None]) -> tuple[int, str]:
     process = os.fork()
     if not process:
         os.close(reading)
-        code, said = 0, ""
-        try:
-            action()
-        except TfoptError as error:
-            code, said = error.exit_code, str(error)
-        except BaseException:
-            code, said = 70, traceback.format_exc()
+        code, said = answered(action)
         os.write(writing, said.encode()[-4000:])
         os._exit(code)
     os.close(writing)
@@ -114,52 +113,148 @@ def forked(action: Callable[[], None]) -> tuple[int, str]:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), said
 
 
-def faults(name: str, library: Path, folder: Path, limit: int) -> Iterator[dict[str, object]]:
-    """Tries each error at each call, and series of them, one in the rerun after another; at most so many of each."""
-    work, differences = WORK[name]
-    whole = folder / "whole"
+class Ground:
+    """Work that is tried with faults.
 
-    def at(root: Path, call: int, error: int) -> Callable[[], None]:
-        calls = {"calls": 1} if error == errno.EIO else {}  # a disk stays full
+    Args:
+        name: Which of `WORK`.
+        library: The library of `failing_calls.c`.
+        folder: Folder for what it writes.
+    """
 
-        def run() -> None:
-            with FailingCalls(library, root, call, error, counted=None if call else folder / "calls", **calls).armed():
-                work(root)
+    def __init__(self, name: str, library: Path, folder: Path):
+        self.name, self._library, self._folder = name, library, folder
+        self.work, self._differences = WORK[name]
+        self.whole, self.generator = folder / "whole", random.Random(name)
+        self.work(folder / "warm")  # forks have what is imported and compiled by it
+        code, said = forked(
+            lambda: self.under(FailingCalls(library, self.whole, 0, counted=folder / "calls"), self.whole)
+        )
+        if code:
+            raise RuntimeError(said)
+        self.count = int((folder / "calls").read_text())
+        self._numbers = count()
+
+    def under(self, fault: Fault, root: Path) -> None:
+        """Does the work with a fault."""
+        with fault.armed():
+            self.work(root)
+
+    def by_call(self, kind: str, call: int) -> Callable[[Path], list[str]]:
+        """A kind of fault at a call, for `tried`."""
+        error = ERRORS[kind]
+
+        def run(root: Path) -> list[str]:
+            calls = 1 if error == errno.EIO else FOR_GOOD  # a disk stays full
+            fault = FailingCalls(self._library, root, call, error, calls)
+            code, said = forked(lambda: self.under(fault, root))
+            return [] if kind == "SIGKILL" and code == -9 else refused(code, said)
 
         return run
 
-    work(folder / "warm")  # forks have what is imported and compiled by it
-    code, said = forked(at(whole, 0, 0))
-    if code:
-        raise RuntimeError(said)
-    count = int((folder / "calls").read_text())
-    single = [((kind, call),) for kind in ERRORS for call in range(1, count + 1)]
-    generator = random.Random(name)
-    several = [
-        tuple((generator.choice(list(ERRORS)), generator.randint(1, count)) for _ in range(3)) for _ in range(count)
-    ]
-    chosen = [generator.sample(kind, min(limit, len(kind))) for kind in (single, several)]
-    for number, series in enumerate(chain.from_iterable(chosen)):
-        root, problems = folder / str(number), []
-        for kind, call in series:
-            code, said = forked(at(root, call, ERRORS[kind]))
-            ended = code in (0, -9) if kind == "SIGKILL" else code in (0, 1) and len(said.splitlines()) == (code != 0)
-            if not ended:
-                problems.append(f"{kind} at call {call} ended with {code}: {said[-500:]}")
-        code, said = forked(lambda root=root: work(root))
-        problems += [f"the rerun ended with {code}: {said[-500:]}"] if code else differences(root, whole)
-        kinds = " then ".join(kind for kind, _ in series) if len(series) == 1 else "one after another"
-        where = ", ".join(f"{kind} at call {call} of {count}" for kind, call in series)
-        yield {"kind": f"{kinds} ({name})", "where": where, "problems": problems}
+    def by_limit(self, limit: int, value: int) -> Callable[[Path], list[str]]:
+        """A limit of the operating system, for `tried`."""
+        return lambda root: refused(*forked(lambda: self.under(Limited(limit, value), root)))
+
+    def by_damage(self, file: Path, damage: Callable[[Path, Path], None]) -> Callable[[Path], list[str]]:
+        """Damage to one file of the whole results, for `tried`."""
+
+        def run(root: Path) -> list[str]:
+            shutil.copytree(self.whole, root, symlinks=True)
+            damage(root / file, root)
+            return []
+
+        return run
+
+    def by_company(self, number: int, seconds: float) -> Callable[[Path], list[str]]:
+        """So many processes that start so far apart, the first of which is killed in the end, for `tried`."""
+
+        def run(root: Path) -> list[str]:
+            processes = []
+            for _ in range(number):
+                process = os.fork()
+                if not process:
+                    code, _ = answered(lambda: self.work(root))
+                    os._exit(code)
+                processes.append(process)
+                time.sleep(seconds)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(processes[0], signal.SIGKILL)
+            codes = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]
+            return [] if set(codes) <= {0, 1, -9} else [f"they ended with {codes}"]
+
+        return run
+
+    def tried(self, kind: str, where: str, *faults: Callable[[Path], list[str]]) -> dict[str, object]:
+        """Tries faults, one in the rerun after another, and what is there after a rerun without any."""
+        root = self._folder / str(next(self._numbers))
+        problems = [problem for fault in faults for problem in fault(root)]
+        code, said = forked(lambda: self.work(root))
+        problems += [f"the rerun ended with {code}: {said[-500:]}"] if code else self._differences(root, self.whole)
         if not problems:
-            shutil.rmtree(root, ignore_errors=True)
+            shutil.rmtree(root)
+        return {"kind": f"{kind} ({self.name})", "where": where, "problems": problems}
+
+
+def answered(action: Callable[[], None]) -> tuple[int, str]:
+    """The exit code of an action as of a command, and what it said of an error."""
+    try:
+        action()
+    except TfoptError as error:
+        return error.exit_code, str(error)
+    except BaseException:
+        return 70, traceback.format_exc()
+    return 0, ""
+
+
+def refused(code: int, said: str) -> list[str]:
+    """What is wrong with how a fault was answered: it does no harm, or is a line and exit code 1."""
+    held = code == 0 or (code == 1 and len(said.splitlines()) == 1)
+    return [] if held else [f"ended with {code}: {said[-500:]}"]
+
+
+def calls(ground: Ground, limit: int) -> Iterator[dict[str, object]]:
+    """Each error at each call, and series of three; at most so many of either."""
+    every = [(kind, call) for kind in ERRORS for call in range(1, ground.count + 1)]
+    for kind, call in ground.generator.sample(every, min(limit, len(every))):
+        yield ground.tried(kind, f"call {call} of {ground.count}", ground.by_call(kind, call))
+    for _ in range(min(limit, ground.count)):
+        series = [ground.generator.choice(every) for _ in range(3)]
+        where = ", ".join(f"{kind} at call {call} of {ground.count}" for kind, call in series)
+        yield ground.tried("one after another", where, *(ground.by_call(*one) for one in series))
+
+
+def damages(ground: Ground, limit: int) -> Iterator[dict[str, object]]:
+    """Each damage to each file."""
+    every = cases(ground.whole)
+    for file, damage in ground.generator.sample(every, min(limit, len(every))):
+        yield ground.tried(f"file {damage.__name__}", str(file), ground.by_damage(file, damage))
+
+
+def limits(ground: Ground, limit: int) -> Iterator[dict[str, object]]:
+    """Few descriptors, and files that may not grow."""
+    every = [("few descriptors", resource.RLIMIT_NOFILE, value) for value in range(3, 33)]
+    every += [("EFBIG", resource.RLIMIT_FSIZE, value) for value in range(0, 100_000, 2500)]
+    for kind, number, value in ground.generator.sample(every, min(limit, len(every))):
+        yield ground.tried(kind, str(value), ground.by_limit(number, value))
+
+
+def company(ground: Ground, limit: int) -> Iterator[dict[str, object]]:
+    """Two or three processes at once, of which the first is killed."""
+    for number in range(min(limit, 100)):
+        together, seconds = 2 + number % 2, ground.generator.uniform(0, 0.05)
+        where = f"{together}, {seconds * 1000:.1f} ms apart"
+        yield ground.tried("processes at once", where, ground.by_company(together, seconds))
+
+
+WAYS = {way.__name__: way for way in (calls, damages, limits, company)}
 
 
 def main() -> None:
-    """Tries faults of one kind of work: `python -m tests.faults.ground_floor NAME LIBRARY FOLDER LIMIT`."""
-    name, library, folder, limit = sys.argv[1:]
+    """Tries faults: `python -m tests.faults.ground_floor WORK WAY LIBRARY FOLDER LIMIT`."""
+    name, way, library, folder, limit = sys.argv[1:]
     tempfile.tempdir = folder
-    for line in faults(name, Path(library), Path(folder), int(limit)):
+    for line in WAYS[way](Ground(name, Path(library), Path(folder)), int(limit)):
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 

@@ -1,83 +1,31 @@
 """Committed files that are damaged, and folders that hold something else: what is not whole is made again."""
 
-import os
-import random
 import shutil
 
 import pytest
 
+from tests.faults.damage import DAMAGES, cases
 from tfopt.recipe.artifact import BASELINE, SOURCE
 
 pytestmark = pytest.mark.slow
+# Of some hundred pairs of a file and a damage.
+DAMAGED = 30
 
 
-def truncated(path, folder):
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def emptied(path, folder):
-    path.write_bytes(b"")
-
-
-def flipped(path, folder):
-    content = bytearray(path.read_bytes() or b"\0")
-    generator = random.Random(str(path.relative_to(folder)))
-    for _ in range(3):
-        content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
-    path.write_bytes(content)
-
-
-def lengthened(path, folder):
-    with path.open("ab") as file:
-        file.write(b"\0" * 100)
-
-
-def zeroed(path, folder):
-    path.write_bytes(bytes(path.stat().st_size))
-
-
-def replaced(path, folder):
-    others = [other for other in sorted(folder.glob("*/*")) if other.is_file() and other.suffix != path.suffix]
-    shutil.copy(others[0], path)
-
-
-def swapped(path, folder):
-    """The file of another stage, of the same kind; without one there is a text."""
-    others = [other for other in sorted(folder.glob(f"*/*{path.suffix}")) if other != path and other.is_file()]
-    path.write_bytes(others[0].read_bytes() if others else b"swapped")
-
-
-def removed(path, folder):
-    path.unlink()
-
-
-def a_folder(path, folder):
-    path.unlink()
-    path.mkdir()
-
-
-def a_loop(path, folder):
-    path.unlink()
-    path.symlink_to(path)
-
-
-DAMAGES = [truncated, emptied, flipped, lengthened, zeroed, replaced, swapped, removed, a_folder, a_loop]
-
-
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 @pytest.mark.parametrize("name", ["benchmark", "whole", "search", "tune", "qat"])
-def test_a_committed_file_that_is_damaged_is_made_again(name, damage, bench, all_hold, some):
+def test_a_committed_file_that_is_damaged_is_made_again(name, bench, all_hold, some):
     whole, _ = bench.whole(name)
-    files = [path.relative_to(whole) for path in sorted(whole.rglob("*")) if path.is_file() and path.name != ".lock"]
 
-    def tried(file):
+    def tried(case):
+        file, damage = case
+
         def prepare(folder):
             shutil.copytree(whole, folder, symlinks=True)
             damage(folder / file, folder)
 
-        return bench.put(f"file {damage.__name__.replace('_', ' ')}", name, str(file), prepare)
+        return bench.put(f"file {damage.__name__}", name, str(file), prepare)
 
-    all_hold(tried, some(files))
+    all_hold(tried, some(cases(whole), DAMAGED))
 
 
 def test_a_folder_of_results_that_is_a_file_or_another_stages_is_made_again(bench, all_hold):

@@ -11,24 +11,29 @@ from pathlib import Path
 import pytest
 
 from tests.faults.fork_server import ROOT
+from tests.faults.ground_floor import WAYS
 
 # A disk in memory, where there is one: what is looked at is the order of writes, and not the disk.
 MEMORY = Path("/dev/shm")
 FEW = 12
 
 
+ALL = 10**9
+
+
 @pytest.mark.parametrize(
-    ("name", "limit"),
+    ("name", "way", "limit"),
     [
-        ("results", FEW),
-        pytest.param("results", 10**9, marks=pytest.mark.slow),
-        pytest.param("journal", 10**9, marks=pytest.mark.slow),  # the lock of a killed process is waited for
+        ("results", "calls", FEW),
+        ("results", "damages", FEW),
+        *(pytest.param("results", way, ALL, marks=pytest.mark.slow) for way in WAYS),
+        pytest.param("journal", "calls", ALL, marks=pytest.mark.slow),  # the lock of a killed process is waited for
     ],
 )
-def test_a_fault_at_any_call_is_survived(name, limit, library, evidence):
+def test_a_fault_at_any_call_is_survived(name, way, limit, library, evidence):
     folder = Path(tempfile.mkdtemp(prefix="tfopt-faults-", dir=MEMORY if MEMORY.is_dir() else None))
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.faults.ground_floor", name, library, folder, str(limit)],
+        [sys.executable, "-W", "ignore", "-m", "tests.faults.ground_floor", name, way, library, folder, str(limit)],
         env={**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
