@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,6 +20,11 @@ from tfopt.user_code import describe
 # Bytes up to which the arrays of a file may be compressed by any factor.
 _FLOOR = 2**30
 _ZIP = b"PK"
+# What NumPy and zipfile raise of damaged files; NumPy reads a header as Python's literals, token by token.
+_DAMAGE = (
+    *(OSError, ValueError, EOFError, RuntimeError, MemoryError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
+)
 
 
 def read_arrays(path: Path) -> Arrays:
@@ -30,7 +37,7 @@ def read_arrays(path: Path) -> Arrays:
         raise DataError(f"{path} is no file, but a device or a pipe. Name the file of the arrays.", ("data",))
     try:
         found = _read(path)
-    except (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         if "Object arrays" in str(error) or _first_bytes(path, 1) == pickle.PROTO:
             raise DataError(
                 f"{path} holds Python objects (a pickle), which may run any code when they are read. Write plain "
