@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 
 from tfopt.cli import (
     compare,
+    demo,
     devices,
     export,
     init,
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 
 for _command in (
+    demo.demo,
     init.init,
     recipes.run,
     searching.search,
