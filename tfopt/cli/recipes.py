@@ -86,12 +86,19 @@ def execute(recipe: Recipe, out: Path, answer: Answer, join: bool = False, mlflo
     console = open_console()
     try:
         with shown_later(), answer.log(out / recipe.name):
-            result = runner.run(recipe, out, answer.progress(console, mlflow), join)
+            result = runner.run(recipe, out, answer.progress(console, mlflow and _leads(recipe)), join)
     except GateError as error:
         show_result(console, error.result, answer)
         raise
     if result.leads:
         show_result(console, result, answer)
+
+
+def _leads(recipe: Recipe) -> bool:
+    """Whether this process is the one of its cluster that makes the results; one alone is."""
+    from tfopt.training.cluster import cluster
+
+    return recipe.runtime.strategy != "multi_worker" or cluster()[1] == 0
 
 
 def _launch(recipe: Path, workers: int, strategy: str | None, console: Console) -> int:
