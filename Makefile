@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: demo test slow faults lint docs clean
 
 demo: $(VENV)/.run
-	$(BIN)/tfopt run pipelines/digits.yaml
+	$(BIN)/tfopt demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(SPREAD)
