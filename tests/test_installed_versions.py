@@ -68,8 +68,9 @@ def test_importing_tfopt_says_it(tmp_path):
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tfopt\nVersion: 0.1.0\nRequires-Dist: numpy>=999\n")
     path = os.pathsep.join([str(tmp_path), ROOT])
+    environment = {**os.environ, "PYTHONPATH": path}
     finished = subprocess.run(
-        [sys.executable, "-c", "import tfopt"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
+        [sys.executable, "-c", "import tfopt"], capture_output=True, text=True, env=environment, cwd=tmp_path
     )
     assert finished.returncode == 0, finished.stderr
     assert "TfoptWarning: tfopt needs newer releases: pip install --upgrade 'numpy>=999'." in finished.stderr
