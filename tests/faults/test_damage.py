@@ -7,7 +7,7 @@ import pytest
 from tests.faults.damage import DAMAGES, cases
 from tfopt.recipe.artifact import BASELINE, SOURCE
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 # Of some hundred pairs of a file and a damage.
 DAMAGED = 30
 
