@@ -30,7 +30,7 @@ def accuracy(content, data):
 def aware(model, data, samples, epochs, seed, **settings):
     """The accuracy of the file after some epochs of training to be it."""
     keras.utils.set_random_seed(seed)
-    model.compile(falling(epochs, 5e-4, len(data[0]) * 128 // BATCH), "sparse_categorical_crossentropy")
+    model.compile(falling(epochs, 5e-4, len(data[0]), BATCH), "sparse_categorical_crossentropy")
     callback = tfopt.callbacks.QuantizationAware(samples, "int4", **settings)
     model.fit(*data[:2], batch_size=BATCH, epochs=epochs, verbose=0, callbacks=[callback])
     return accuracy(callback.convert().content, data)

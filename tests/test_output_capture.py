@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tfopt.errors import StorageError
 from tfopt.output_capture import captured, followed, terminal
 
 
@@ -112,7 +113,7 @@ def test_bytes_that_are_no_text_are_kept_readable():
 
 
 def test_a_log_that_cannot_be_opened_changes_nothing(tmp_path):
-    with pytest.raises(FileNotFoundError), captured(tmp_path / "none" / "run.log"):
+    with pytest.raises(StorageError), captured(tmp_path / "none" / "run.log"):
         pass
     with captured() as kept:
         os.write(1, b"still works")

@@ -13,11 +13,13 @@ from typer.exceptions import TyperException
 
 from tfopt.cli import (
     compare,
+    demo,
     devices,
     export,
     init,
     learning_rate,
     models,
+    push,
     recipes,
     reproduce,
     searching,
@@ -38,6 +40,7 @@ app = typer.Typer(
 )
 
 for _command in (
+    demo.demo,
     init.init,
     recipes.run,
     searching.search,
@@ -50,6 +53,7 @@ for _command in (
     compare.compare,
     recipes.report,
     reproduce.reproduce,
+    push.push,
     recipes.clean,
     words.stages,
     devices.devices,

@@ -50,6 +50,10 @@ def run(
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Train with so many processes on this machine (multi_worker).")
     ] = 1,
+    mlflow: Annotated[
+        bool,
+        typer.Option("--mlflow", help="Record the run in MLflow, where MLFLOW_TRACKING_URI and its siblings say."),
+    ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -60,10 +64,10 @@ def run(
         loaded = load(recipe, data, seed, strategy)
         if workers > 1:
             raise typer.Exit(_launch(recipe, workers, strategy, open_console()))
-        execute(loaded, out, answer)
+        execute(loaded, out, answer, mlflow=mlflow)
 
 
-def execute(recipe: Recipe, out: Path, answer: Answer, join: bool = False) -> None:
+def execute(recipe: Recipe, out: Path, answer: Answer, join: bool = False, mlflow: bool = False) -> None:
     """Runs a recipe and shows its result, that of a failed accuracy check too.
 
     Args:
@@ -71,6 +75,7 @@ def execute(recipe: Recipe, out: Path, answer: Answer, join: bool = False) -> No
         out: The folder for results.
         answer: What is printed.
         join: Take part in the work of another process that runs it.
+        mlflow: Record the run in MLflow.
 
     Raises:
         TfoptError: What the run raises.
@@ -81,12 +86,19 @@ def execute(recipe: Recipe, out: Path, answer: Answer, join: bool = False) -> No
     console = open_console()
     try:
         with shown_later(), answer.log(out / recipe.name):
-            result = runner.run(recipe, out, answer.progress(console), join)
+            result = runner.run(recipe, out, answer.progress(console, mlflow and _leads(recipe)), join)
     except GateError as error:
         show_result(console, error.result, answer)
         raise
     if result.leads:
         show_result(console, result, answer)
+
+
+def _leads(recipe: Recipe) -> bool:
+    """Whether this process is the one of its cluster that makes the results; one alone is."""
+    from tfopt.training.cluster import cluster
+
+    return recipe.runtime.strategy != "multi_worker" or cluster()[1] == 0
 
 
 def _launch(recipe: Path, workers: int, strategy: str | None, console: Console) -> int:

@@ -30,6 +30,7 @@ from tfopt.recipe.artifact import (
     WORKERS,
     Artifact,
     Workspace,
+    content_key,
 )
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe, Step
@@ -143,6 +144,7 @@ def _made(recipe: Recipe, out: Path, progress: Progress, announce: bool) -> Resu
         with storage_errors(workspace.root):
             write_together({workspace.root / RECIPE: plan.resolved().to_yaml(), workspace.root / PROVENANCE: record})
             report.write(result.artifacts, result.folder)
+        progress.finished(result.artifacts)
     return result
 
 
@@ -198,6 +200,7 @@ def _fold(plan: Plan, announce: bool, printed: str) -> tuple[Result, str]:
             keys, record = plan.keys(), provenance.record_of(plan)
         except InputError as error:
             raise plan.recipe.located(error) from error
+    progress.started(plan.recipe.name, plan.told(), content_key(keys), workspace.root)
     artifacts: dict[str, Artifact] = {}
     reused: list[str] = []
     checked = False
