@@ -12,6 +12,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Column
 
+from tfopt.plain_text import printable
 from tfopt.recipe.artifact import BASELINE, Artifact
 from tfopt.recipe.details.decoding import DecodedKernels
 from tfopt.recipe.details.kit import ExportedKits
@@ -114,7 +115,7 @@ class NotesAlone(Progress):
 
     def note(self, text: str) -> None:
         """Prints the note."""
-        self._console.print(f"note: {text}", markup=False, highlight=False)
+        _print(self._console, f"note: {text}")
 
 
 class PlainProgress(Progress):
@@ -137,7 +138,7 @@ class PlainProgress(Progress):
         self._line(f"  {what}: checked")
 
     def _line(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)
+        _print(self._console, text)
 
     def stage(self, name: str, kind: str, index: int, count: int) -> None:
         """Prints that the stage begins."""
@@ -232,15 +233,15 @@ class RichProgress(Progress):
 
     def _lines(self, lines: list[str]) -> None:
         if lines:
-            self._console.print("\n".join(lines), markup=False, highlight=False, style="dim")
+            _print(self._console, "\n".join(lines), "dim")
 
     def step(self, text: str) -> None:
         """Prints the step above the bar."""
-        self._console.print(f"  {text}", markup=False, highlight=False, style="dim")
+        _print(self._console, f"  {text}", "dim")
 
     def note(self, text: str) -> None:
         """Prints the note above the bar."""
-        self._console.print(f"  note: {text}", markup=False, highlight=False)
+        _print(self._console, f"  note: {text}")
 
     def part(self, done: float) -> None:
         """Moves the bar."""
@@ -270,6 +271,10 @@ class RichProgress(Progress):
 def progress(console: Console) -> Progress:
     """Bars on a terminal, lines in a pipe or file, and on a terminal that cannot move its cursor."""
     return RichProgress(console) if console.is_interactive else PlainProgress(console)
+
+
+def _print(console: Console, text: str, style: str | None = None) -> None:
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True, style=style)
 
 
 def _logs(logs: Mapping[str, float]) -> list[str]:

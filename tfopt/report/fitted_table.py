@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
+
+from tfopt.plain_text import printable
 
 # Columns of words may be folded to this width, so that those of numbers have their place.
 LEAST_WORDS = 16
@@ -54,7 +56,7 @@ class FittedTable:
     """
 
     def __init__(self, *alternatives: Cells):
-        self._alternatives = alternatives
+        self._alternatives = tuple(map(_printable, alternatives))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draws what fits `options.max_width`."""
@@ -66,6 +68,11 @@ class FittedTable:
                         yield Text(f"no room for {', '.join(cells.left_out)}", style="dim", overflow="fold")
                     return
         yield from _stacked(self._alternatives[0], options.max_width)
+
+
+def _printable(cells: Cells) -> Cells:
+    """The table without what names in files could make a terminal do."""
+    return replace(cells, rows=tuple(tuple(map(printable, row)) for row in cells.rows))
 
 
 def _least_width(cells: Cells, edge: bool) -> int:
