@@ -258,7 +258,7 @@ def show_result(console: Console, result: Result, answer: Answer) -> None:
         print_path(result.path)
     else:
         console.print(screen.table(result.artifacts))
-        _show_unmeasured(console, result.artifacts)
+        _show_notes(console, result.artifacts)
     _show_warnings(result.artifacts)
     if not answer.plain:
         return
@@ -285,17 +285,17 @@ def show_folder(console: Console, folder: Path, recipe: Recipe | None = None) ->
     artifacts = summary.collect(folder)
     if summary.rows(artifacts):
         console.print(screen.table(artifacts))
-    _show_unmeasured(console, artifacts)
+    _show_notes(console, artifacts)
     _show_warnings(artifacts)
     for line in standing(folder.resolve(), artifacts, recipe):
         print_line(console, line)
     _show_reports(console, folder.resolve())
 
 
-def _show_unmeasured(console: Console, artifacts: Mapping[str, Artifact]) -> None:
-    from tfopt.report.console import unmeasured
+def _show_notes(console: Console, artifacts: Mapping[str, Artifact]) -> None:
+    from tfopt.report.console import slower, unmeasured
 
-    if line := unmeasured(artifacts):
+    for line in filter(None, (unmeasured(artifacts), slower(artifacts))):
         print_line(console, line)
 
 

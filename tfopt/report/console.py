@@ -18,12 +18,14 @@ from tfopt.recipe.details.decoding import DecodedKernels
 from tfopt.recipe.details.kit import ExportedKits
 from tfopt.recipe.progress import Progress
 from tfopt.report import summary as summary_tables
+from tfopt.report.baseline import LATENCIES, baseline_of
 from tfopt.report.decoding import decoding_words
 from tfopt.report.fitted_table import Cells, FittedTable, wrapped
+from tfopt.report.headline import EQUAL_RATIO
 from tfopt.report.on_device import files, line
 from tfopt.report.sections.on_targets import best_files
 from tfopt.report.stage_title import title
-from tfopt.report.units import bytes_, duration
+from tfopt.report.units import bytes_, duration, times
 
 # Largest number of metrics in the terminal's table; report.md has all.
 MOST_SCORES = 3
@@ -40,7 +42,7 @@ def table(artifacts: dict[str, Artifact]) -> FittedTable:
     rows = []
     for row in summary_tables.rows(artifacts):
         pairs = zip(summary_tables.cells(row, scores), summary_tables.remarks(row, scores), strict=True)
-        rows.append(tuple(f"{cell}\n{remark}" if remark else cell for cell, remark in pairs))
+        rows.append(tuple(f"{cell}\n{remark.replace(', ', chr(10))}" if remark else cell for cell, remark in pairs))
     whole = Cells((*headers, latency), tuple(rows))
     medians = Cells((*headers, "median"), tuple((*row[:-1], _median(row[-1])) for row in rows), left_out=("p90",))
     fewer = medians.without("non-zero")
@@ -91,6 +93,17 @@ def unmeasured(artifacts: Mapping[str, Artifact]) -> str | None:
     missing = [row.stage for row in summary_tables.rows(dict(artifacts)) if not set(scores) & row.metrics.keys()]
     names = [name for name in found if name in missing]
     return f"note  {scores[0]} of {_named(names)} is not measured: add verify to the recipe" if names else None
+
+
+def slower(artifacts: Mapping[str, Artifact]) -> str | None:
+    """The line on a last file that is slower than the model one started from, and what tells more; None of others."""
+    files = [row for row in summary_tables.rows(dict(artifacts)) if row.format == "tflite"]
+    ratio = files[-1].against.get(LATENCIES[0], 1.0) if files else 1.0
+    if not 0 < ratio < 1 / EQUAL_RATIO or files[-1].untold_spread_seconds is not None:
+        return None
+    started, device = baseline_of(artifacts), "python -m tfopt.tflite.benchmark FILE"
+    than = started.words if started else BASELINE
+    return f"note  {files[-1].stage} is {times(1 / ratio)} slower here than {than}: time it on its device with {device}"
 
 
 def flashing(folder: str, artifacts: Mapping[str, Artifact]) -> list[str]:

@@ -22,7 +22,8 @@ class Cells:
 
     Args:
         headers: A header for each column.
-        rows: A cell for each column of each row; what follows a newline in it is a remark on the figure before.
+        rows: A cell for each column of each row; what follows a newline in it is a remark, of one or
+            more lines, on the figure before.
         left: Number of columns of words, which come first; the others hold numbers.
         left_out: What a table with all of it has besides.
     """
@@ -109,8 +110,8 @@ def _stacked(cells: Cells, width: int) -> Iterator[Text]:
 
 
 def _in_line(cell: str) -> str:
-    figure, _, remark = cell.partition("\n")
-    return f"{figure} ({remark})" if remark else figure
+    figure, *remark = cell.split("\n")
+    return f"{figure} ({', '.join(remark)})" if remark else figure
 
 
 def wrapped(parts: Iterable[str], width: int, indent: int = 2, between: str = "  ") -> list[str]:
