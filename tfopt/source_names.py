@@ -60,8 +60,9 @@ def words(path: Path) -> set[str]:
 def registered_names(path: Path, package: str) -> set[str]:
     """The names `package>name` by which the classes and functions of a Python file are registered with Keras."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        for call in node.decorator_list if isinstance(node, ast.ClassDef | ast.FunctionDef) else ():
+    tree = ast.parse(path.read_bytes())
+    for node in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.FunctionDef)):
+        for call in node.decorator_list:
             if not isinstance(call, ast.Call) or not ast.unparse(call.func).endswith("register_keras_serializable"):
                 continue
             given = [*call.args[:1], *(one.value for one in call.keywords if one.arg == "package")]
