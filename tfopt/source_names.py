@@ -57,6 +57,20 @@ def words(path: Path) -> set[str]:
     return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
+def registered_names(path: Path, package: str) -> set[str]:
+    """The names `package>name` by which the classes and functions of a Python file are registered with Keras."""
+    found = set()
+    tree = ast.parse(path.read_bytes())
+    for node in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.FunctionDef)):
+        for call in node.decorator_list:
+            if not isinstance(call, ast.Call) or not ast.unparse(call.func).endswith("register_keras_serializable"):
+                continue
+            given = [*call.args[:1], *(one.value for one in call.keywords if one.arg == "package")]
+            if [one.value for one in given if isinstance(one, ast.Constant)] == [package]:
+                found.add(f"{package}>{node.name}")
+    return found
+
+
 def check_module_defines(module: str, name: str) -> None:
     """As `check_defined`, of a module that Python finds in a package or the working directory; nothing is imported.
 

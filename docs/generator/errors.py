@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 import tfopt
 from tfopt import errors
 from tfopt.cli import INTERRUPTED
+from tfopt.cli.interruption import BY_SIGNAL
 
 from .page import Page, docstring, joined, link, plain, table
 from .registries import api
@@ -20,7 +22,8 @@ _MEANINGS = {
     1: "Something failed on the way; the results before it are there, and the same command goes on from them.",
     2: "What was handed in cannot work; one line says what and where, and nothing was computed.",
     3: "Every file and every report was made, and a file is less accurate than was allowed.",
-    INTERRUPTED: "Interrupted; the same command goes on.",
+    INTERRUPTED: "Interrupted by Ctrl-C (SIGINT); a run goes on where it was, with the same command.",
+    BY_SIGNAL + signal.SIGTERM: "Ended by SIGTERM, in the same way.",
 }
 
 

@@ -58,7 +58,7 @@ DATA: dict[str, tuple[bytes | Callable[[], bytes], str]] = {
     "zeros": (bytes(5000), "data.npz"),
     "a pickle": (b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00}\x94.", "data.npz"),
     "a gzip": (b"\x1f\x8b\x08\x00" + bytes(20), "data.npz"),
-    "an archive of nothing": (archive(), "x_train"),
+    "an archive of nothing": (archive(), "no arrays"),
     "an archive of texts": (archive(a__txt="hello"), "a.txt"),
     "an array that is text": (archive(x_train__npy="hello", y_train__npy="x"), "data"),
     "an array that claims terabytes": (archive(x_train__npy=claimed("(99999999999, 6, 6, 1)")), "data.npz"),
@@ -94,7 +94,7 @@ DATA: dict[str, tuple[bytes | Callable[[], bytes], str]] = {
     "a label too high in the test split": (arrays(y_test=changed(Y, 3, 9)), "9"),
     "one-hot labels": (arrays(y_train=np.eye(4)[Y], y_test=np.eye(4)[Y]), "categorical"),
     "labels of text": (arrays(y_train=np.array(["a", "b"] * 8), y_test=np.array(["a", "b"] * 8)), "y"),
-    "fractions for classes": (arrays(y_train=Y + 0.5, y_test=Y + 0.5), "0.5"),
+    "fractions for classes": (arrays(y_train=Y + 0.5, y_test=Y + 0.5), "whole class ids"),
     "labels of two columns": (arrays(y_train=np.stack([Y, Y], 1), y_test=np.stack([Y, Y], 1)), "2"),
 }
 

@@ -9,6 +9,7 @@ import tfopt
 from tfopt.errors import InputError, ModelError
 from tfopt.keras_private import compiled_settings
 from tfopt.models import files, loading
+from tfopt.optimizers import ProximalSGD
 
 
 class Own(keras.losses.Loss):
@@ -81,6 +82,15 @@ def test_a_model_is_read_without_code_that_is_not_at_hand(settings, kind, tmp_pa
     assert left.get("loss") == ("mse" if left else None)
     assert left.get("metrics") == (["mae"] if left else None)
     tfopt.inspect(path)
+
+
+@pytest.mark.parametrize("kind", ["keras", "h5"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_an_optimizer_of_tfopt_is_restored_beside_a_metric_that_is_not_at_hand(kind, tmp_path, elsewhere):
+    _, path = saved(tmp_path, kind, loss="mse", metrics=[own], optimizer=ProximalSGD(0.3, l1=0.25))
+    restored = files.load(path).optimizer
+    assert type(restored) is ProximalSGD
+    assert restored.l1 == 0.25
 
 
 def three_outputs():

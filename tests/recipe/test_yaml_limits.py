@@ -9,6 +9,8 @@ from tfopt.recipe.yaml_limits import MOST_BYTES
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 8)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
+# Five levels each, of which each holds the one before.
+CHAIN = "a0: &a0 [[[[[x]]]]]\n" + "".join(f"a{n}: &a{n} [[[[[*a{n - 1}]]]]]\n" for n in range(1, 20))
 TEXTS = {
     "laughs": (LAUGHS, 5, "more than 10,000 parts"),
     "itself": ("name: a\nmodel: &a\n  x: [*a]\n", 3, r"\*a refers to what it is in"),
@@ -16,6 +18,7 @@ TEXTS = {
     "fewer keys": ("".join(f"k{n}: 1\n" for n in range(6_000)), 5000, "more than 10,000 parts"),
     "deep": ("a: " + "[" * 20_000, 1, "more than 30 levels"),
     "indented": ("".join(f"{' ' * n}a:\n" for n in range(40)), 30, "more than 30 levels"),
+    "deep by aliases": (CHAIN, 6, "more than 30 levels"),
     "long": (f"name: {'x' * MOST_BYTES}", 1, "characters"),
 }
 

@@ -13,11 +13,13 @@ from typer.exceptions import TyperException
 
 from tfopt.cli import (
     compare,
+    demo,
     devices,
     export,
     init,
     learning_rate,
     models,
+    push,
     recipes,
     reproduce,
     searching,
@@ -26,8 +28,9 @@ from tfopt.cli import (
 )
 from tfopt.cli.choices import Command, typing_mistake
 from tfopt.cli.interruption import BY_SIGNAL, interrupting_signals, report_interruption
-from tfopt.cli.screen import printable, relative_path
+from tfopt.cli.screen import relative_path
 from tfopt.cli.streams import lasting_streams
+from tfopt.plain_text import printable
 
 app = typer.Typer(
     help="A Keras 3 model and a short recipe in; the smallest, fastest .tflite that keeps its accuracy out.",
@@ -38,6 +41,7 @@ app = typer.Typer(
 )
 
 for _command in (
+    demo.demo,
     init.init,
     recipes.run,
     searching.search,
@@ -50,6 +54,7 @@ for _command in (
     compare.compare,
     recipes.report,
     reproduce.reproduce,
+    push.push,
     recipes.clean,
     words.stages,
     devices.devices,

@@ -55,11 +55,17 @@ class Answer:
         """Whether tables and progress are shown."""
         return not (self.as_json or self.quiet)
 
-    def progress(self, console: Console) -> Progress:
-        """The display of a run's progress."""
+    def progress(self, console: Console, mlflow: bool = False) -> Progress:
+        """The display of a run's progress, and its record in MLflow where that is asked for."""
+        from tfopt.recipe.progress import Together
         from tfopt.report import console as screen
 
-        return screen.progress(console) if self.plain else screen.NotesAlone(open_console(error=True))
+        shown = screen.progress(console) if self.plain else screen.NotesAlone(open_console(error=True))
+        if not mlflow:
+            return shown
+        from tfopt.report.mlflow_tracking import MLflowProgress
+
+        return Together(shown, MLflowProgress(notify=shown.note))
 
     def log(self, folder: Path) -> AbstractContextManager[None]:
         """Shows the log that is written to a folder, where it is asked for."""

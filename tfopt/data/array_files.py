@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,12 +14,17 @@ import numpy as np
 
 from tfopt.data.arrays import Arrays
 from tfopt.errors import DataError
-from tfopt.input_limits import check_members
+from tfopt.input_limits import check_members, refuse_device
 from tfopt.user_code import describe
 
 # Bytes up to which the arrays of a file may be compressed by any factor.
 _FLOOR = 2**30
 _ZIP = b"PK"
+# What NumPy and zipfile raise of damaged files; NumPy reads a header as Python's literals, token by token.
+_DAMAGE = (
+    *(OSError, ValueError, EOFError, RuntimeError, MemoryError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
+)
 
 
 def read_arrays(path: Path) -> Arrays:
@@ -26,11 +33,10 @@ def read_arrays(path: Path) -> Arrays:
     Raises:
         DataError: The file is cut short, holds pickled objects or something else than arrays, or is no file.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise DataError(f"{path} is no file, but a device or a pipe. Name the file of the arrays.", ("data",))
+    refuse_device(path, "the arrays", DataError, ("data",))
     try:
         found = _read(path)
-    except (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         if "Object arrays" in str(error) or _first_bytes(path, 1) == pickle.PROTO:
             raise DataError(
                 f"{path} holds Python objects (a pickle), which may run any code when they are read. Write plain "

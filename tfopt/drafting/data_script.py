@@ -13,6 +13,7 @@ from typing import Literal
 from tfopt.drafting.array_roles import WHOLE, Roles
 from tfopt.drafting.model_facts import ModelFacts
 from tfopt.drafting.task import Task
+from tfopt.plain_text import one_line
 
 Targets = Literal["arrays", "inputs", "answers"]
 
@@ -22,7 +23,7 @@ _SPLIT_AT_RANDOM = '''
 def load():
     """The training and the test split, each the inputs and the targets of its samples."""
     arrays = read()
-    order = np.random.default_rng(0).permutation(len(arrays["$first"]))
+    order = np.random.default_rng(0).permutation(len(arrays[$first]))
     tested = max(round(len(order) * TEST_SHARE), 1)
     return {"train": split(arrays, order[tested:]), "test": split(arrays, order[:tested])}
 
@@ -60,13 +61,13 @@ def answers(x):
 _IDS = '''
 def ids(text):
     """The ids that the model's own layer makes of text. A device has to do the same."""
-    return np.asarray(as_keras3(MODEL$trust).get_layer("$layer")(text))
+    return np.asarray(as_keras3(MODEL$trust).get_layer($layer)(text))
 
 
 def model():
     """The model behind that layer: no .tflite looks words up."""
     whole = as_keras3(MODEL$trust)
-    rest = keras.Model(whole.get_layer("$layer").output, whole.outputs)
+    rest = keras.Model(whole.get_layer($layer).output, whole.outputs)
 $compiled    return rest
 '''
 
@@ -98,8 +99,9 @@ class DataScript:
     def text(self, folder: Path) -> str:
         """The Python source, for a script in that folder."""
         needs_model = self.targets == "answers" or bool(self.facts.from_text)
+        origin = f"The data of {_told(self.recipe)}, from {_told(self.file.name)}"
         parts = [
-            f'"""The data of {self.recipe}, from {self.file.name}: written by `tfopt init`, to be changed by you."""\n',
+            f'"""{origin}: written by `tfopt init`, to be changed by you."""\n',
             "\n".join(self._imports(needs_model)),
             "\n".join(self._constants(folder, needs_model)),
             self._splits(),
@@ -141,7 +143,7 @@ class DataScript:
         if WHOLE in self.roles.inputs:
             x = self._x(WHOLE, "[rows]")
             first = next(iter(self.roles.inputs[WHOLE].values()))
-            return Template(_SPLIT_AT_RANDOM).substitute(first=first, x=x, y=self._y(WHOLE, "x", "[rows]"))
+            return Template(_SPLIT_AT_RANDOM).substitute(first=_literal(first), x=x, y=self._y(WHOLE, "x", "[rows]"))
         lines = [f"    x_{name} = {self._x(name)}" for name in self.roles.inputs]
         lines += [f"    y_{name} = {self._y(name, f'x_{name}')}" for name in self.roles.inputs]
         returned = ", ".join(f'"{name}": (x_{name}, y_{name})' for name in self.roles.inputs)
@@ -162,18 +164,28 @@ class DataScript:
 
     def _answers(self) -> str:
         """The expression of the labels that the model itself gives."""
-        made = {task.output: _decided(task, f'given["{task.output}"]') for task in self.tasks}
+        made = {task.output: _decided(task, f"given[{_literal(task.output)}]") for task in self.tasks}
         if len(made) == 1:
             return next(iter(made.values()))
-        return "{" + ", ".join(f'"{name}": {expression}' for name, expression in made.items()) + "}"
+        return "{" + ", ".join(f"{_literal(name)}: {expression}" for name, expression in made.items()) + "}"
 
     def _text_part(self) -> str:
         compiled = "    rest.compile(loss=whole.loss)\n" if self.facts.loss else ""
-        words = {"layer": self.facts.from_text, "compiled": compiled, "trust": self._trust}
+        words = {"layer": _literal(self.facts.from_text), "compiled": compiled, "trust": self._trust}
         return Template(_IDS).substitute(words)
 
 
 _SHARE = f"TEST_SHARE = {TEST_SHARE}"
+
+
+def _literal(name: str) -> str:
+    """A name out of a file as Python writes a string: it is text, whatever stands in it."""
+    return f'"{name}"' if name.isprintable() and not set(name) & {'"', "\\"} else repr(name)
+
+
+def _told(name: str) -> str:
+    """A name in a docstring, which it cannot end."""
+    return one_line(name).replace("\\", "_").replace('"', "'")
 
 
 def _quoted(path: Path, folder: Path) -> str:
@@ -184,8 +196,8 @@ def _quoted(path: Path, folder: Path) -> str:
 def _arrays(keys: Mapping[str, str], rows: str, always: bool = False) -> str:
     """The expression of one array, or of a dict of them by the names of inputs or outputs."""
     if len(keys) == 1 and not always:
-        return f'arrays["{next(iter(keys.values()))}"]{rows}'
-    return "{" + ", ".join(f'"{name}": arrays["{key}"]{rows}' for name, key in keys.items()) + "}"
+        return f"arrays[{_literal(next(iter(keys.values())))}]{rows}"
+    return "{" + ", ".join(f"{_literal(name)}: arrays[{_literal(key)}]{rows}" for name, key in keys.items()) + "}"
 
 
 def _decided(task: Task, scores: str) -> str:

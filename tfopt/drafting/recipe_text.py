@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfopt.drafting.goals import CHANNELS, TRAIN, Stages
+from tfopt.plain_text import one_line
 
 # Columns of a line, and the one that remarks begin in where the line before them is shorter.
 _WIDTH, _REMARKS = 120, 46
@@ -39,9 +40,9 @@ def recipe_text(head: Sequence[str], fields: Sequence[Field], stages: Stages, mo
         stages: Its stages.
         more: Stages that are not in it, as remarks at its end.
     """
-    lines = [f"# {line}".rstrip() for line in head]
+    lines = [_comment(line) for line in head]
     for field in fields:
-        lines += [f"# {line}".rstrip() for line in field.above]
+        lines += [_comment(line) for line in field.above]
         lines += _remarked(flow(field.name, field.value), field.remark)
     lines += [
         "stages:",
@@ -49,7 +50,7 @@ def recipe_text(head: Sequence[str], fields: Sequence[Field], stages: Stages, mo
     ]
     for kind, settings, remark in stages:
         lines += _remarked(f"  - {flow(kind, settings)}", remark)
-    lines += [f"  # {line}".rstrip() for line in more]
+    lines += [f"  {_comment(line)}" for line in more]
     return "\n".join(lines) + "\n"
 
 
@@ -80,12 +81,17 @@ def flow(name: str, value: Any) -> str:
     return text.getvalue().strip()[1:-1]
 
 
+def _comment(text: str) -> str:
+    """A comment of one line, whatever names of files, layers and arrays are in it."""
+    return f"# {one_line(text)}".rstrip()
+
+
 def _remarked(line: str, remark: str) -> Iterator[str]:
     """A line with a remark beside it, or above where there is no room."""
     if not remark:
         yield line
     elif len(line.ljust(_REMARKS)) + len(remark) + 4 <= _WIDTH:
-        yield f"{line.ljust(_REMARKS)}  # {remark}"
+        yield f"{line.ljust(_REMARKS)}  {_comment(remark)}"
     else:
-        yield f"{line[: len(line) - len(line.lstrip())]}# {remark}"
+        yield f"{line[: len(line) - len(line.lstrip())]}{_comment(remark)}"
         yield line

@@ -194,6 +194,11 @@ class Plan:
             keys[step.name] = content_key(before, *own, recipe.seed, content)
         return keys
 
+    def told(self) -> dict[str, Any]:
+        """What a record of the run has of the recipe: model, data, seed, and the settings of each stage by its name."""
+        given = self.recipe.model_dump(mode="json", include={"model", "data", "seed", "loss", "metrics"})
+        return given | {step.name: {"stage": step.stage.kind, **step.stage.settings()} for step in self.steps}
+
     def resolved(self) -> Recipe:
         """The recipe with absolute paths of its files; a model or data given as a Python object is only named."""
         from tfopt.user_code import find_file

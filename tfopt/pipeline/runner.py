@@ -31,6 +31,7 @@ from tfopt.recipe.artifact import (
     WORKERS,
     Artifact,
     Workspace,
+    content_key,
 )
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe, Step
@@ -146,6 +147,7 @@ def _made(recipe: Recipe, out: Path, progress: Progress, announce: bool) -> Resu
             record = provenance.record_of(inputs, text)
             write_together({workspace.root / RECIPE: text, workspace.root / PROVENANCE: record})
             report.write(result.artifacts, result.folder)
+        progress.finished(result.artifacts)
     return result
 
 
@@ -201,6 +203,7 @@ def _fold(plan: Plan, announce: bool, printed: str) -> tuple[Result, dict[str, A
             keys, inputs = plan.keys(), provenance.inputs_of(plan)
         except InputError as error:
             raise plan.recipe.located(error) from error
+    progress.started(plan.recipe.name, plan.told(), content_key(keys), workspace.root)
     artifacts: dict[str, Artifact] = {}
     reused: list[str] = []
     checked = False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 from tfopt.recipe.artifact import Artifact
 
@@ -15,6 +17,16 @@ class Progress:
 
     def checked(self, what: str) -> None:
         """The data, the model or a stage, by its name, has passed its checks."""
+
+    def started(self, name: str, settings: Mapping[str, Any], key: str, folder: Path) -> None:
+        """The run of the recipe `name` goes on to its stages in that folder.
+
+        Args:
+            name: The recipe's name.
+            settings: Its model, data and seed, and the settings of each stage by the stage's name.
+            key: Content key of all its results: the same key means the same results.
+            folder: The run's folder.
+        """
 
     def stage(self, name: str, kind: str, index: int, count: int) -> None:
         """Stage `index` of `count` (from 1) begins."""
@@ -43,5 +55,24 @@ class Progress:
     def measuring(self, name: str) -> None:
         """The model that the run is compared with, that of the stage `name`, is measured; `done` has the result."""
 
+    def finished(self, artifacts: Mapping[str, Artifact]) -> None:
+        """All results are there, by the names of their stages, and the reports are written."""
+
     def close(self) -> None:
         """The run has ended, successfully or not."""
+
+
+class Together(Progress):
+    """Passes the progress of a run on to several, in their order."""
+
+    def __init__(self, *others: Progress):
+        self._others = others
+        for name in (name for name, value in vars(Progress).items() if callable(value) and not name.startswith("_")):
+            setattr(self, name, self._to_all(name))
+
+    def _to_all(self, name: str) -> Callable[..., None]:
+        def tell(*arguments: Any, **named: Any) -> None:
+            for other in self._others:
+                getattr(other, name)(*arguments, **named)
+
+        return tell

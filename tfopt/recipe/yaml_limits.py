@@ -27,10 +27,11 @@ class LimitError(TfoptError):
 
 @dataclass
 class _Open:
-    """A list or a mapping whose end was not met yet, and the parts in it so far, those behind aliases included."""
+    """A list or a mapping whose end was not met yet; its parts and its levels so far, those behind aliases included."""
 
     anchor: str | None
     parts: int = 1
+    levels: int = 1
 
 
 @dataclass
@@ -38,31 +39,40 @@ class _Count:
     """The parts of a text, as its events come."""
 
     open: list[_Open] = field(default_factory=lambda: [_Open(None)])
-    anchored: dict[str, int] = field(default_factory=dict)
+    anchored: dict[str, _Open] = field(default_factory=dict)
 
     def begin(self, anchor: str | None, line: int) -> None:
         """A list or a mapping begins."""
         self.open.append(_Open(anchor))
-        if len(self.open) > MOST_LEVELS:
-            raise LimitError(f"it is nested more than {MOST_LEVELS} levels deep", line)
+        self._check_levels(0, line)
 
     def end(self, line: int) -> None:
         """The last list or mapping ends."""
-        closed = self.open.pop()
-        self.add(closed.parts, closed.anchor, line)
+        self._add(self.open.pop(), line)
+
+    def scalar(self, anchor: str | None, line: int) -> None:
+        """A single value."""
+        self._add(_Open(anchor, levels=0), line)
 
     def alias(self, anchor: str, line: int) -> None:
         """A part that stands elsewhere is meant again."""
         if any(part.anchor == anchor for part in self.open):
             raise LimitError(f"*{anchor} refers to what it is in", line)
-        self.add(self.anchored.get(anchor, 1), None, line)
+        meant = self.anchored.get(anchor, _Open(None, levels=0))
+        self._check_levels(meant.levels, line)
+        self._add(_Open(None, meant.parts, meant.levels), line)
 
-    def add(self, parts: int, anchor: str | None, line: int) -> None:
-        """So many parts belong to the list or mapping that is open."""
-        if anchor:
-            self.anchored[anchor] = parts
-        self.open[-1].parts += parts
-        if sum(part.parts for part in self.open) > MOST_PARTS:
+    def _check_levels(self, more: int, line: int) -> None:
+        if len(self.open) + more > MOST_LEVELS:
+            raise LimitError(f"it is nested more than {MOST_LEVELS} levels deep", line)
+
+    def _add(self, part: _Open, line: int) -> None:
+        """A part belongs to the list or mapping that is open."""
+        if part.anchor:
+            self.anchored[part.anchor] = part
+        around = self.open[-1]
+        around.parts, around.levels = around.parts + part.parts, max(around.levels, part.levels + 1)
+        if sum(one.parts for one in self.open) > MOST_PARTS:
             raise LimitError(f"it has more than {MOST_PARTS:,} parts, those behind aliases counted each time", line)
 
 
@@ -85,7 +95,7 @@ def check_text(text: str) -> None:
             case AliasEvent():
                 count.alias(event.anchor, line)
             case ScalarEvent():
-                count.add(1, event.anchor, line)
+                count.scalar(event.anchor, line)
             case CollectionStartEvent():
                 count.begin(event.anchor, line)
             case CollectionEndEvent():

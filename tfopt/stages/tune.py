@@ -82,7 +82,7 @@ class Tune(Stage):
 
     @field_serializer("stages")
     def _write_stages(self, stages: list[Stage]) -> list[dict[str, Any]]:
-        return [{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages]
+        return [stage.written() for stage in stages]
 
     @field_validator("space")
     @classmethod
@@ -265,7 +265,7 @@ class Tune(Stage):
         artifact = context.artifact(self, inputs, MODEL)
         metrics = test_metrics(context.load(artifact), context)
         stages = self._of_trial(best.values, best.epochs)
-        written = [{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages]
+        written = [stage.written() for stage in stages]
         details = [TuningOutcome(metric.name, best.number, tuple(outcomes), written)]
         with storage_errors(context.folder):
             for folder in (context.folder / PROJECT).glob("trial_*"):
