@@ -95,7 +95,7 @@ def test_an_optimizer_of_tfopt_is_restored_beside_a_metric_that_is_not_at_hand(k
     assert type(restored.get_config()["learning_rate"]) is dict
 
 
-def test_settings_of_hdf5_are_made_by_the_names_of_their_classes_alone():
+def test_settings_of_hdf5_are_judged_by_the_names_of_their_classes():
     model = keras.Sequential([layers.Input((4,)), layers.Dense(3)])
     unlike = {"class_name": "Metric", "config": {"name": "one"}, "registered_name": "pack>Own"}
     written = {"loss": "mse", "metrics": [unlike, "mae"]}

@@ -5,7 +5,6 @@ import inspect
 import keras
 import pytest
 
-import tfopt.losses
 from tfopt.models.config_audit import own_names, parts_of
 from tfopt.models.known_classes import CARRIES_CODE, CLASSES, FUNCTIONS, OPERATIONS
 from tfopt.models.stored_model import may_compile
