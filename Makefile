@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SPREAD := -n auto --maxprocesses 4 --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test slow faults lint docs clean
+.PHONY: demo test slow faults test-lowest test-newest lint docs clean
 
 demo: $(VENV)/.run
 	$(BIN)/tfopt demo
@@ -18,7 +18,11 @@ slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow $(SPREAD)
 
 faults: $(VENV)/.test
-	$(BIN)/python -m pytest tests/faults -m 'slow or not slow'
+	$(BIN)/python -m pytest tests/faults -m ''
+
+# The tests in an environment of their own: the lowest releases that pyproject.toml allows, or the newest. FILES chooses.
+test-lowest test-newest: test-%: build/%/.test
+	build/$*/bin/python -m pytest $(SPREAD) $(FILES)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
@@ -37,6 +41,17 @@ $(VENV)/.run: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[$*]'
+	@touch $@
+
+build/lowest/.test: RESOLUTION := lowest-direct
+build/newest/.test: RESOLUTION := highest
+build/lowest/.test build/newest/.test: build/%/.test: pyproject.toml | $(VENV)/.uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/$*
+	$(BIN)/uv pip install --quiet --python build/$*/bin/python --resolution $(RESOLUTION) --editable '.[test]'
+	@touch $@
+
+$(VENV)/.uv: | $(VENV)/bin/python
+	$(BIN)/pip install --quiet 'uv>=0.13'
 	@touch $@
 
 clean:

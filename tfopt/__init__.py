@@ -24,8 +24,8 @@ Workshop, plain functions on Keras models and the bytes of files, of use without
     data           a source in, the splits out
     optimizers     a name in, an optimizer out
 
-Foundation: `user_code`, `source_names`, `keras_private`, `output_capture`, `subprocesses`, `registry`, `tabular`,
-`errors`.
+Foundation: `installed_versions`, `user_code`, `source_names`, `keras_private`, `output_capture`, `subprocesses`,
+`registry`, `tabular`, `errors`.
 """
 
 import importlib as _importlib
@@ -33,6 +33,9 @@ from typing import Any as _Any
 
 import lazy_loader as _lazy
 
+from tfopt.installed_versions import warn_of_old_versions as _warn_of_old_versions
+
+_warn_of_old_versions()
 __version__ = "0.1.0"
 _load, _, _names = _lazy.attach_stub(__name__, __file__)
 __all__ = sorted([*_names, "__version__"])

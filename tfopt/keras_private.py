@@ -162,8 +162,9 @@ def step_functions_by(model: Any, make: Callable[[Callable[[Any], Any]], Any]) -
 
 
 def optionals_as_none(model: Any, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A step that takes the parts of a batch which Keras wrapped as missing as None."""
-    return model._autoconvert_optionals(step)
+    """A step that takes the parts of a batch which Keras wrapped as missing as None; none are before Keras 3.12."""
+    convert = getattr(model, "_autoconvert_optionals", None)
+    return step if convert is None else convert(step)
 
 
 def penalty_in_loss(model: Any, penalty: Any) -> Any:
@@ -214,7 +215,7 @@ def built_from_local_batch(cls: Any) -> Any:
     class BuiltFromLocalBatch(cls):
         def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
             strategy = self.distribute_strategy
-            for _, _, batches in iterator or ():
+            for *_, batches in iterator or ():  # two before Keras 3.11, three since
                 data_batch = tf.nest.map_structure(
                     lambda part: strategy.experimental_local_results(part)[0], next(batches)
                 )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from tfopt.plain_text import one_line
+
 # What begins markup anywhere in a line: HTML, entities, links and pictures, code, emphasis, escapes.
 _MARKUP = re.compile(r"[\\`*\[<&]")
 # What begins a heading, a quotation or a list where a line begins.
@@ -31,11 +33,6 @@ def code_block(text: str, language: str = "") -> list[str]:
     """The lines of a text as it is, between longer fences than it has."""
     fence = "`" * max(_longest_run(text) + 1, 3)
     return [f"{fence}{language}", *text.rstrip("\n").split("\n"), fence]
-
-
-def one_line(text: str) -> str:
-    """A text without line breaks and control characters."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in " ".join(text.splitlines()))
 
 
 def _longest_run(text: str) -> int:

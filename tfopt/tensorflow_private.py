@@ -89,20 +89,21 @@ def limit_cluster_start(jobs: Mapping[str, Sequence[str]], start_seconds: float,
         start_seconds: Seconds to wait for all of them.
         heartbeat_seconds: Seconds without a heartbeat after which one counts as lost.
     """
-    from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
+    import tensorflow as tf
     from tensorflow.python.distribute import multi_worker_util
     from tensorflow.python.eager import context
     from tensorflow.python.training.server_lib import ClusterSpec
 
+    # The module of its message has moved between releases; the message is a part of this one in all of them.
+    coordination = tf.compat.v1.ConfigProto().experimental.coordination_config
+    for name, addresses in jobs.items():
+        coordination.coordinated_job_list.add(name=name, num_tasks=len(addresses))
     context.context().configure_coordination_service(
         service_type="standalone",
         service_leader=multi_worker_util.coordination_leader(ClusterSpec(jobs)),
         cluster_register_timeout_in_ms=int(start_seconds * 1000),
         heartbeat_timeout_in_ms=int(heartbeat_seconds * 1000),
-        coordinated_jobs=[
-            coordination_config_pb2.CoordinatedJob(name=name, num_tasks=len(addresses))
-            for name, addresses in jobs.items()
-        ],
+        coordinated_jobs=list(coordination.coordinated_job_list),
     )
 
 

@@ -275,7 +275,7 @@ def test_the_time_left_does_not_count_what_comes_before_the_second_epoch(monkeyp
     assert [line.split()[-3] for line in printed(show).splitlines()[2:]] == ["82", "80"]
 
 
-def test_a_latency_that_differs_by_less_than_it_varies_is_as_fast(artifacts):
+def test_a_latency_that_differs_by_less_than_it_varies_is_not_told_apart(artifacts):
     def row(median, p90):
         metrics = {"latency_median_seconds": median, "latency_p90_seconds": p90}
         return replace(artifacts["int8"], metrics=metrics)
@@ -284,9 +284,14 @@ def test_a_latency_that_differs_by_less_than_it_varies_is_as_fast(artifacts):
     before = replace(before, files={"start": before.metrics})
     found = {"start": replace(artifacts["int8"], name="start", metrics={}), "int8": row(1.30e-6, 1.31e-6)}
     rows = {row.stage: row for row in summary.rows({**found, BASELINE: before})}
-    assert summary.remarks(rows["int8"], ("accuracy",))[-1] == "as fast"
+    assert summary.remarks(rows["int8"], ("accuracy",))[-1] == "not told apart, varies by 0.06 µs"
     rows = {row.stage: row for row in summary.rows({**found, "int8": row(1.0e-6, 1.01e-6), BASELINE: before})}
     assert summary.remarks(rows["int8"], ("accuracy",))[-1] == "1.3x"
+    slow = {**found, "int8": row(2.0e-6, 2.01e-6), BASELINE: before}
+    rows = {row.stage: row for row in summary.rows(slow)}
+    assert summary.remarks(rows["int8"], ("accuracy",))[-1] == "1.5x slower"
+    assert "int8 is 1.5x slower here than the model you started from" in screen.slower(slow)
+    assert screen.slower({**found, BASELINE: before}) is None
 
 
 def test_files_whose_accuracy_is_not_measured_are_named_with_the_way_out(artifacts):

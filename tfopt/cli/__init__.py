@@ -28,8 +28,9 @@ from tfopt.cli import (
 )
 from tfopt.cli.choices import Command, typing_mistake
 from tfopt.cli.interruption import BY_SIGNAL, interrupting_signals, report_interruption
-from tfopt.cli.screen import printable, relative_path
+from tfopt.cli.screen import relative_path
 from tfopt.cli.streams import lasting_streams
+from tfopt.plain_text import printable
 
 app = typer.Typer(
     help="A Keras 3 model and a short recipe in; the smallest, fastest .tflite that keeps its accuracy out.",

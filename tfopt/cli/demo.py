@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption
 from tfopt.cli.recipes import SAVED_MODELS, Out, execute, load
-from tfopt.cli.screen import open_console, relative_path
+from tfopt.cli.screen import open_console, print_line, relative_path
 
 RECIPE = Path("pipelines", "digits.yaml")
 
@@ -21,7 +21,7 @@ def demo(
         execute(load(recipe, None, None), out, answer)
     if answer.plain:
         line = f"recipe  {relative_path(recipe)}"
-        open_console().print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(open_console(), line)
 
 
 def recipe_of_demo() -> Path:

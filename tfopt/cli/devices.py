@@ -10,7 +10,7 @@ import typer
 
 from tfopt.cli.answer import Answer, JsonOption
 from tfopt.cli.completion import targets
-from tfopt.cli.screen import open_console, print_json
+from tfopt.cli.screen import open_console, print_json, print_line
 
 if TYPE_CHECKING:
     from tfopt.recipe.target import Target
@@ -82,7 +82,7 @@ def _show_all(targets: list[Target]) -> None:
         table.add_row(f"{name}\n{about}", ", ".join(one.modes), _measured(one))
     console = open_console()
     console.print(table, markup=False)
-    console.print("All that is known of one: tfopt devices NAME", markup=False, highlight=False)
+    print_line(console, "All that is known of one: tfopt devices NAME")
 
 
 def _families(targets: Sequence[Target]) -> list[tuple[str, str, Target]]:
@@ -148,4 +148,4 @@ def _show(target: Target) -> None:
         lines += [("needs", f"pip install 'tfopt[{target.extra}]', which {state} here")]
     for name, text in lines:
         if text:
-            console.print(f"{name or target.name:<14} {text}", markup=False, highlight=False, soft_wrap=True)
+            print_line(console, f"{name or target.name:<14} {text}")

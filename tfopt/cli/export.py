@@ -12,7 +12,7 @@ import typer
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
 from tfopt.cli.completion import targets, words
 from tfopt.cli.recipes import SAVED_MODELS, load
-from tfopt.cli.screen import open_console, print_json, print_warnings, relative_path
+from tfopt.cli.screen import open_console, print_json, print_line, print_warnings, relative_path
 
 if TYPE_CHECKING:
     from tfopt.deployment.kit.export import Kit, KitSettings, Samples
@@ -146,5 +146,5 @@ def _show(kit: Kit, source: KitSource, others: Collection[str], answer: Answer) 
         lines += [] if model.not_on_tflm else [f"arena   {arena}"]
         lines += [f"golden  {model.golden.count} vectors, {model.golden.samples}; outputs of {model.golden.runtime}"]
         for line in [*lines, f"kit     {relative_path(folder)}: README.md says what is where"]:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            print_line(console, line)
     print_warnings(kit.warnings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from tfopt.cli.answer import Answer, JsonOption, QuietOption, print_path
 from tfopt.cli.completion import goals
 from tfopt.cli.models import check_folder
 from tfopt.cli.on_target import TargetOption, target_setting
-from tfopt.cli.screen import ELSEWHERE, open_console, print_json, relative_path
+from tfopt.cli.screen import ELSEWHERE, open_console, print_json, print_line, relative_path
 from tfopt.cli.words import UseOption, install_schema
 
 GoalOption = Annotated[str, typer.Option("--goal", help="What is wanted of the file: {GOALS}.", autocompletion=goals)]
@@ -67,7 +68,7 @@ def init(
     else:
         console = open_console()
         for line in (*made.seen, *(f"file {file}" for file in files), f"next {following}"):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            print_line(console, line)
 
 
 def _check(recipe: Path, goal: str, target: str, force: bool) -> None:
@@ -89,9 +90,9 @@ def _check(recipe: Path, goal: str, target: str, force: bool) -> None:
     _check_absent([recipe], force)
 
 
-def _check_absent(files: object, force: bool) -> None:
+def _check_absent(files: Iterable[Path], force: bool) -> None:
     from tfopt.errors import InputError
 
-    for file in map(relative_path, files):  # type: ignore[call-overload]
+    for file in map(relative_path, files):
         if file.exists() and not force:
             raise InputError(f"{file} is there already. Name another file with --out, or write over it with --force.")

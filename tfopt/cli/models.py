@@ -23,7 +23,7 @@ from tfopt.cli.on_target import (
     print_on_target,
     target_setting,
 )
-from tfopt.cli.screen import ELSEWHERE, open_console, print_json, print_table, print_warnings, printable, relative_path
+from tfopt.cli.screen import ELSEWHERE, open_console, print_json, print_line, print_table, print_warnings, relative_path
 from tfopt.cli.usage import conversion_lines, print_snippet, usage_lines
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def _show(converted: Conversion, file: Path, answer: Answer) -> None:
     lines += [f"file  {relative_path(file.resolve())}  {totals(converted)}"]
     lines += conversion_lines(converted.content, converted.preparation, file)
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, line)
     print_warnings(converted.warnings)
 
 
@@ -264,12 +264,10 @@ def _show_audit(console: Console, file: Path, slim: bool) -> None:
     if looked:
         _print_audit(console, looked.rows)
         share = f"zeros in kernels {looked.sparsity:.1%}, before {looked.float_sparsity:.1%}"
-        console.print(share, markup=False, highlight=False)
+        print_line(console, share)
     elif slim:
-        console.print(
-            "the file has no tensor names: --no-slim of tfopt convert keeps them, and slim: false in a recipe",
-            markup=False,
-            highlight=False,
+        print_line(
+            console, "the file has no tensor names: --no-slim of tfopt convert keeps them, and slim: false in a recipe"
         )
 
 
@@ -324,11 +322,11 @@ def inspect(
         total += f"; {contents.bytes:,} B, gzip -9 {contents.gzip_bytes:,} B"
     ends = [f"in   {', '.join(contents.inputs)}", f"out  {', '.join(contents.outputs)}"]
     for line in usage_lines(contents.usage, file) if contents.usage else ends:
-        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+        print_line(console, line)
     for remark in contents.remarks:
-        console.print(printable(remark), markup=False, highlight=False)
+        print_line(console, remark)
     if contents.usage and compiled(contents.usage):
         remark = "compiled for an Ethos-U alone: its weights are encoded, and to be seen in the .tflite it was made of"
-        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, remark)
         total = total.partition("; ")[2]
-    console.print(total, markup=False, highlight=False)
+    print_line(console, total)

@@ -124,11 +124,11 @@ def device_lines(converted: Conversion, file: Path) -> list[str]:
 
 def print_on_target(console: Console, found: DeviceFile) -> None:
     """Prints a table by layer, and what the file costs as a whole."""
-    from tfopt.cli.screen import print_table
+    from tfopt.cli.screen import print_line, print_table
     from tfopt.report.on_device import layer_table, line
 
     if (table := layer_table(found)) is not None:
         rows = [tuple(map(str, row)) for row in table.rows]
         print_table(console, table.headers, rows, table.left)
     for text in (*(f"note  {note}" for note in found.notes), line(found)):
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, text)

@@ -8,7 +8,7 @@ import typer
 
 from tfopt.cli.answer import Answer, JsonOption
 from tfopt.cli.recipes import SAVED_MODELS, Out, RunFolder, load
-from tfopt.cli.screen import open_console, print_json
+from tfopt.cli.screen import open_console, print_json, print_line
 
 
 def push(
@@ -40,4 +40,4 @@ def push(
     lines = [f"{name}  {len(content):,} bytes" for name, content in files.items()]
     lines.append(f"pushed  {url}" if url else f"nothing was pushed to {repository}: --dry-run")
     for line in lines:
-        open_console().print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(open_console(), line)

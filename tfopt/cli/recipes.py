@@ -12,7 +12,7 @@ import typer
 
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, print_path
 from tfopt.cli.completion import words
-from tfopt.cli.screen import open_console, print_json, print_warnings, relative_path, shown_later
+from tfopt.cli.screen import open_console, print_json, print_line, print_warnings, relative_path, shown_later
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -117,7 +117,7 @@ def _launch(recipe: Path, workers: int, strategy: str | None, console: Console) 
         "1",
         *([] if strategy else ["--strategy", "multi_worker"]),
     ]
-    return launch(command, workers, notify=lambda line: console.print(line, markup=False, highlight=False))
+    return launch(command, workers, notify=lambda line: print_line(console, line))
 
 
 def validate(
@@ -145,9 +145,9 @@ def validate(
         return
     console = open_console()
     for step in steps:
-        console.print(f"{step.name}  <- {', '.join(map(title, step.parents))}", markup=False, highlight=False)
+        print_line(console, f"{step.name}  <- {', '.join(map(title, step.parents))}")
     _show_unread(console, loaded)
-    console.print(f"{recipe} can run.", markup=False, highlight=False)
+    print_line(console, f"{recipe} can run.")
 
 
 def report(
@@ -205,9 +205,9 @@ def clean(
     folder = recipe if recipe.is_dir() else out / load(recipe, None, None, run_code=False).name
     removed = runner.clean_folder(folder, partial, lambda: yes or partial or _agreed(folder))
     for path in removed:
-        open_console().print(f"removed {relative_path(path)}", markup=False, highlight=False)
+        print_line(open_console(), f"removed {relative_path(path)}")
     if not removed:
-        open_console().print(f"nothing to remove in {folder}", markup=False, highlight=False)
+        print_line(open_console(), f"nothing to remove in {folder}")
 
 
 def _agreed(folder: Path) -> bool:
@@ -258,15 +258,15 @@ def show_result(console: Console, result: Result, answer: Answer) -> None:
         print_path(result.path)
     else:
         console.print(screen.table(result.artifacts))
-        _show_unmeasured(console, result.artifacts)
+        _show_notes(console, result.artifacts)
     _show_warnings(result.artifacts)
     if not answer.plain:
         return
-    console.print(f"file    {relative_path(result.path)}", markup=False, highlight=False, soft_wrap=True)
+    print_line(console, f"file    {relative_path(result.path)}")
     for line in _for_devices(result):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, line)
     for line in screen.flashing(shlex.quote(str(relative_path(result.folder))), result.artifacts):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, line)
     _show_reports(console, result.folder)
 
 
@@ -285,18 +285,18 @@ def show_folder(console: Console, folder: Path, recipe: Recipe | None = None) ->
     artifacts = summary.collect(folder)
     if summary.rows(artifacts):
         console.print(screen.table(artifacts))
-    _show_unmeasured(console, artifacts)
+    _show_notes(console, artifacts)
     _show_warnings(artifacts)
     for line in standing(folder.resolve(), artifacts, recipe):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, line)
     _show_reports(console, folder.resolve())
 
 
-def _show_unmeasured(console: Console, artifacts: Mapping[str, Artifact]) -> None:
-    from tfopt.report.console import unmeasured
+def _show_notes(console: Console, artifacts: Mapping[str, Artifact]) -> None:
+    from tfopt.report.console import slower, unmeasured
 
-    if line := unmeasured(artifacts):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for line in filter(None, (unmeasured(artifacts), slower(artifacts))):
+        print_line(console, line)
 
 
 def _show_warnings(artifacts: Mapping[str, Artifact]) -> None:
@@ -307,11 +307,11 @@ def _show_unread(console: Console, recipe: Recipe) -> None:
     """Says which stages were taken as they are written, as their code was not run."""
     if unread := recipe.unread:
         line = f"note  {', '.join(unread)}: of your own code, which was not run; --use runs it and checks the settings"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, line)
 
 
 def _show_reports(console: Console, folder: Path) -> None:
     from tfopt.recipe.artifact import PAGE
 
     if (page := folder / PAGE).exists():
-        console.print(f"report  {relative_path(page)}", markup=False, highlight=False, soft_wrap=True)
+        print_line(console, f"report  {relative_path(page)}")

@@ -11,7 +11,7 @@ import typer
 
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption
 from tfopt.cli.recipes import DataOption, load
-from tfopt.cli.screen import open_console, print_json, shown_later
+from tfopt.cli.screen import open_console, print_json, print_line, shown_later
 
 
 def reproduce(
@@ -39,7 +39,7 @@ def reproduce(
             raise InputError(f"{run} has no recipe of a run that was finished. Name a run's folder, or give --recipe.")
         loaded = load(recipe or run / RECIPE, data, None)
         for line in other_versions(run) if answer.plain else ():
-            console.print(f"note: {line}", markup=False, highlight=False, soft_wrap=True)
+            print_line(console, f"note: {line}")
         place = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tfopt-")))
         stack.enter_context(shown_later())
         stack.enter_context(answer.log(place / loaded.name))
@@ -49,10 +49,10 @@ def reproduce(
     same = sum(not file.difference for file in found.files)
     for file in found.files if answer.plain else ():
         size = f"{file.size:,} bytes" if file.size is not None else "-"
-        console.print(f"{file.file}  {file.difference or f'the same {size}'}", markup=False, highlight=False)
+        print_line(console, f"{file.file}  {file.difference or f'the same {size}'}")
     summary = f"{same} of {len(found.files)} files have the same bytes"
     if not found.same:
         why = f" The versions differ: {', '.join(one.name for one in found.versions)}." if found.versions else ""
         raise TfoptError(f"{summary}.{why}")
     if answer.plain:
-        console.print(f"reproduced: {summary}", markup=False, highlight=False)
+        print_line(console, f"reproduced: {summary}")

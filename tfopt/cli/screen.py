@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfopt.cli.streams import lasting
+from tfopt.plain_text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -95,13 +96,13 @@ def shown_log(console: Console, folder: Path | None) -> Iterator[None]:
     if folder is None:
         yield
         return
-    with followed(folder / LOG, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)):
+    with followed(folder / LOG, lambda line: print_line(console, line)):
         yield
 
 
-def printable(text: str) -> str:
-    """A text without the control characters that a terminal obeys, which names in files can have; line breaks stay."""
-    return "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text)
+def print_line(console: Console, text: str) -> None:
+    """Prints a text as it is: no markup, no colours of words, no breaks but its own, nothing that a terminal obeys."""
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_warnings(sentences: Iterable[str]) -> None:
@@ -120,11 +121,10 @@ def print_table(console: Console, headers: Sequence[str], rows: Iterable[Sequenc
     """A table whose first `left` columns are words; no number in it is cut, however narrow the terminal."""
     from tfopt.report.fitted_table import Cells, FittedTable
 
-    cells = tuple(tuple(map(printable, row)) for row in rows)
-    console.print(FittedTable(Cells(tuple(headers), cells, left)))
+    console.print(FittedTable(Cells(tuple(headers), tuple(map(tuple, rows)), left)))
 
 
 def print_lines(console: Console, lines: Sequence[str], page: Path | None) -> None:
     """Prints lines, and the path of the page."""
     for line in [*lines, *([f"page  {relative_path(page.resolve())}"] if page is not None else [])]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, line)

@@ -9,7 +9,7 @@ import typer
 
 from tfopt.cli.answer import Answer, VerboseOption
 from tfopt.cli.recipes import SAVED_MODELS, DataOption, Out, RecipeFile, SeedOption, execute, load
-from tfopt.cli.screen import open_console
+from tfopt.cli.screen import open_console, print_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,4 +57,4 @@ def _launch(workers: int, tunes: bool, console: Console) -> int:
         address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_ports(1)[0])}
         names = ["chief", *(f"tuner{number}" for number in range(workers))]
         environments = [{**address, "KERASTUNER_TUNER_ID": name} for name in names]
-    return ProcessPool(command, environments, lambda line: console.print(line, markup=False, highlight=False)).run()
+    return ProcessPool(command, environments, lambda line: print_line(console, line)).run()

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tfopt.cli.completion import stage_kinds
-from tfopt.cli.screen import ELSEWHERE, open_console, relative_path
+from tfopt.cli.screen import ELSEWHERE, open_console, print_line, relative_path
 
 UseOption = Annotated[
     list[Path] | None, typer.Option("--use", help="A Python file with stages of your own, or a recipe that names some.")
@@ -56,12 +56,12 @@ def stages(
     if kind is None:
         for name, stage in known.items():
             first = "".join((stage.__doc__ or "").strip().splitlines()[:1])
-            console.print(f"{name:<14} {stage.takes} -> {stage.gives}  {first}", markup=False, highlight=False)
+            print_line(console, f"{name:<14} {stage.takes} -> {stage.gives}  {first}")
         return
     if kind not in known:
         way = "" if use else " One of your own is found with --use and its file."
         raise InputError(f"there is no stage {kind!r}. {did_you_mean(kind, known)}{way}")
-    console.print((known[kind].__doc__ or "").strip(), markup=False, highlight=False)
+    print_line(console, (known[kind].__doc__ or "").strip())
     table = Table("setting", "default", "what it is", show_lines=False)
     for name, field in known[kind].model_fields.items():
         default = "required" if field.is_required() else str(field.default)
@@ -134,4 +134,4 @@ def _install(recipes: list[Path], use: list[Path] | None) -> None:
             f'or   "yaml.schemas": {{"{SCHEMA_FILE.as_posix()}": "pipelines/*.yaml"}} in .vscode/settings.json'
         )
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, line)

@@ -13,7 +13,7 @@ from typing import Literal
 from tfopt.drafting.array_roles import WHOLE, Roles
 from tfopt.drafting.model_facts import ModelFacts
 from tfopt.drafting.task import Task
-from tfopt.markdown_text import one_line
+from tfopt.plain_text import one_line
 
 Targets = Literal["arrays", "inputs", "answers"]
 

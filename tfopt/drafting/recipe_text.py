@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfopt.drafting.goals import CHANNELS, TRAIN, Stages
-from tfopt.markdown_text import one_line
+from tfopt.plain_text import one_line
 
 # Columns of a line, and the one that remarks begin in where the line before them is shorter.
 _WIDTH, _REMARKS = 120, 46

@@ -10,8 +10,15 @@ from tfopt.recipe.artifact import BASELINE, SOURCE, Artifact
 from tfopt.recipe.details.search import TuningOutcome
 
 LATENCIES = ("latency_median_seconds", "latency_p90_seconds")
-# Figures of which a ratio tells how much less a model takes.
-RATIOS = ("raw_bytes", "gzip_bytes", "nonzero_parameters", "latency_median_seconds")
+# Figures of which a ratio tells how much less a model takes, each with the word for one that takes more.
+RATIOS = {
+    "raw_bytes": "larger",
+    "gzip_bytes": "larger",
+    "nonzero_parameters": "more",
+    "latency_median_seconds": "slower",
+}
+# What is said of latencies that differ by no more than they vary.
+UNTOLD = "not told apart"
 
 
 @dataclass(frozen=True)
@@ -71,16 +78,20 @@ def measured_baseline(artifacts: Mapping[str, Artifact]) -> Artifact | None:
     return next((artifact for artifact in artifacts.values() if artifact.kind == BASELINE), None)
 
 
-def as_fast(figures: Mapping[str, float | None], before: Mapping[str, float | None]) -> bool:
-    """Whether two models are as fast as each other: their medians differ by less than either varies.
+def untold_spread(figures: Mapping[str, float | None], before: Mapping[str, float | None]) -> float | None:
+    """How much latencies vary that are not told apart: their medians differ by no more than either varies.
 
     Args:
-        figures: The figures of one by name, its latency's median and 90th percentile among them.
+        figures: The figures of one model by name, its latency's median and 90th percentile among them.
         before: Those of the other.
+
+    Returns:
+        The larger of the differences between 90th percentile and median, in seconds; None where the latencies are told
+        apart or not known.
     """
     medians, upper = ([own.get(name) or 0 for own in (figures, before)] for name in LATENCIES)
     spread = max(above - median for median, above in zip(medians, upper, strict=True))
-    return min(medians) > 0 and abs(medians[0] - medians[1]) <= spread
+    return spread if min(medians) > 0 and abs(medians[0] - medians[1]) <= spread else None
 
 
 def against(figures: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:

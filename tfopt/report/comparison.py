@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from tfopt.report.baseline import UNTOLD as LATENCIES_UNTOLD
 from tfopt.report.baseline import change
 from tfopt.report.fitted_table import Cells
 from tfopt.report.units import bytes_, duration
@@ -81,7 +82,7 @@ class Comparison(Tabular):
     def best(self, figure: str) -> tuple[str, ...]:
         """The names of the models whose figure is the best; several where they are equal, none where all are.
 
-        Latencies are equal where the median of one is below the 90th percentile of the fastest.
+        Latencies are not told apart where the median of one is below the 90th percentile of the fastest.
 
         Args:
             figure: `bytes`, `gzip_bytes`, `latency_median_seconds`, or a metric.
@@ -91,7 +92,7 @@ class Comparison(Tabular):
         if len(set(known.values())) < 2:
             return ()
         best = (max if self.metrics.get(figure, False) else min)(known.values())
-        if figure == LATENCY:  # what is within the noise of the fastest is as fast
+        if figure == LATENCY:  # what is within the noise of the fastest is not told apart
             best = max(
                 model.latency_p90_seconds or best for model in self.models if model.latency_median_seconds == best
             )
@@ -182,10 +183,13 @@ def sentences(comparison: Comparison) -> list[str]:
     words = {
         "bytes": "smallest",
         "gzip_bytes": "smallest after gzip",
-        "latency_median_seconds": "fastest",
+        LATENCY: "fastest",
         **{metric: f"best {metric}" for metric in comparison.metrics},
     }
-    lines = [f"{word}: {', '.join(best)}" for figure, word in words.items() if (best := comparison.best(figure))]
+    bests = {figure: best for figure in words if (best := comparison.best(figure))}
+    if len(bests.get(LATENCY, ())) > 1:
+        words[LATENCY] += f", {LATENCIES_UNTOLD}"
+    lines = [f"{words[figure]}: {', '.join(best)}" for figure, best in bests.items()]
     archives = [model.name for model in comparison.models if model.format == "keras"]
     if archives:
         lines.append(f"bytes of {', '.join(archives)}: the archive with the optimizer's state, which no device gets")

@@ -12,17 +12,20 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Column
 
+from tfopt.plain_text import printable
 from tfopt.recipe.artifact import BASELINE, Artifact
 from tfopt.recipe.details.decoding import DecodedKernels
 from tfopt.recipe.details.kit import ExportedKits
 from tfopt.recipe.progress import Progress
 from tfopt.report import summary as summary_tables
+from tfopt.report.baseline import LATENCIES, baseline_of
 from tfopt.report.decoding import decoding_words
 from tfopt.report.fitted_table import Cells, FittedTable, wrapped
+from tfopt.report.headline import EQUAL_RATIO
 from tfopt.report.on_device import files, line
 from tfopt.report.sections.on_targets import best_files
 from tfopt.report.stage_title import title
-from tfopt.report.units import bytes_, duration
+from tfopt.report.units import bytes_, duration, times
 
 # Largest number of metrics in the terminal's table; report.md has all.
 MOST_SCORES = 3
@@ -39,7 +42,7 @@ def table(artifacts: dict[str, Artifact]) -> FittedTable:
     rows = []
     for row in summary_tables.rows(artifacts):
         pairs = zip(summary_tables.cells(row, scores), summary_tables.remarks(row, scores), strict=True)
-        rows.append(tuple(f"{cell}\n{remark}" if remark else cell for cell, remark in pairs))
+        rows.append(tuple(f"{cell}\n{remark.replace(', ', chr(10))}" if remark else cell for cell, remark in pairs))
     whole = Cells((*headers, latency), tuple(rows))
     medians = Cells((*headers, "median"), tuple((*row[:-1], _median(row[-1])) for row in rows), left_out=("p90",))
     fewer = medians.without("non-zero")
@@ -92,6 +95,17 @@ def unmeasured(artifacts: Mapping[str, Artifact]) -> str | None:
     return f"note  {scores[0]} of {_named(names)} is not measured: add verify to the recipe" if names else None
 
 
+def slower(artifacts: Mapping[str, Artifact]) -> str | None:
+    """The line on a last file that is slower than the model one started from, and what tells more; None of others."""
+    files = [row for row in summary_tables.rows(dict(artifacts)) if row.format == "tflite"]
+    ratio = files[-1].against.get(LATENCIES[0], 1.0) if files else 1.0
+    if not 0 < ratio < 1 / EQUAL_RATIO or files[-1].untold_spread_seconds is not None:
+        return None
+    started, device = baseline_of(artifacts), "python -m tfopt.tflite.benchmark FILE"
+    than = started.words if started else BASELINE
+    return f"note  {files[-1].stage} is {times(1 / ratio)} slower here than {than}: time it on its device with {device}"
+
+
 def flashing(folder: str, artifacts: Mapping[str, Artifact]) -> list[str]:
     """The lines on kits to flash: where they are, or the command that makes one of a file for a microcontroller.
 
@@ -114,7 +128,7 @@ class NotesAlone(Progress):
 
     def note(self, text: str) -> None:
         """Prints the note."""
-        self._console.print(f"note: {text}", markup=False, highlight=False)
+        _print(self._console, f"note: {text}")
 
 
 class PlainProgress(Progress):
@@ -137,7 +151,7 @@ class PlainProgress(Progress):
         self._line(f"  {what}: checked")
 
     def _line(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)
+        _print(self._console, text)
 
     def stage(self, name: str, kind: str, index: int, count: int) -> None:
         """Prints that the stage begins."""
@@ -232,15 +246,15 @@ class RichProgress(Progress):
 
     def _lines(self, lines: list[str]) -> None:
         if lines:
-            self._console.print("\n".join(lines), markup=False, highlight=False, style="dim")
+            _print(self._console, "\n".join(lines), "dim")
 
     def step(self, text: str) -> None:
         """Prints the step above the bar."""
-        self._console.print(f"  {text}", markup=False, highlight=False, style="dim")
+        _print(self._console, f"  {text}", "dim")
 
     def note(self, text: str) -> None:
         """Prints the note above the bar."""
-        self._console.print(f"  note: {text}", markup=False, highlight=False)
+        _print(self._console, f"  note: {text}")
 
     def part(self, done: float) -> None:
         """Moves the bar."""
@@ -270,6 +284,10 @@ class RichProgress(Progress):
 def progress(console: Console) -> Progress:
     """Bars on a terminal, lines in a pipe or file, and on a terminal that cannot move its cursor."""
     return RichProgress(console) if console.is_interactive else PlainProgress(console)
+
+
+def _print(console: Console, text: str, style: str | None = None) -> None:
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True, style=style)
 
 
 def _logs(logs: Mapping[str, float]) -> list[str]:

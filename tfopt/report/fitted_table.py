@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
+
+from tfopt.plain_text import printable
 
 # Columns of words may be folded to this width, so that those of numbers have their place.
 LEAST_WORDS = 16
@@ -20,7 +22,8 @@ class Cells:
 
     Args:
         headers: A header for each column.
-        rows: A cell for each column of each row; what follows a newline in it is a remark on the figure before.
+        rows: A cell for each column of each row; what follows a newline in it is a remark, of one or
+            more lines, on the figure before.
         left: Number of columns of words, which come first; the others hold numbers.
         left_out: What a table with all of it has besides.
     """
@@ -54,7 +57,7 @@ class FittedTable:
     """
 
     def __init__(self, *alternatives: Cells):
-        self._alternatives = alternatives
+        self._alternatives = tuple(map(_printable, alternatives))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draws what fits `options.max_width`."""
@@ -66,6 +69,11 @@ class FittedTable:
                         yield Text(f"no room for {', '.join(cells.left_out)}", style="dim", overflow="fold")
                     return
         yield from _stacked(self._alternatives[0], options.max_width)
+
+
+def _printable(cells: Cells) -> Cells:
+    """The table without what names in files could make a terminal do."""
+    return replace(cells, rows=tuple(tuple(map(printable, row)) for row in cells.rows))
 
 
 def _least_width(cells: Cells, edge: bool) -> int:
@@ -102,8 +110,8 @@ def _stacked(cells: Cells, width: int) -> Iterator[Text]:
 
 
 def _in_line(cell: str) -> str:
-    figure, _, remark = cell.partition("\n")
-    return f"{figure} ({remark})" if remark else figure
+    figure, *remark = cell.split("\n")
+    return f"{figure} ({', '.join(remark)})" if remark else figure
 
 
 def wrapped(parts: Iterable[str], width: int, indent: int = 2, between: str = "  ") -> list[str]:

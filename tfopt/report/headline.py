@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tfopt.metrics import output_and_metric
-from tfopt.report.baseline import LATENCIES, Baseline, as_fast, change
-from tfopt.report.units import share, times
+from tfopt.report.baseline import LATENCIES, UNTOLD, Baseline, change, untold_spread
+from tfopt.report.units import duration, share, times
 from tfopt.report.verdict import EQUAL_SCORE, most_lost
 
 Clause = tuple[Literal["than", "equal", "other"], str]
@@ -91,8 +91,11 @@ def comparison(baseline: Baseline, measured: Mapping[str, float], scores: tuple[
         if not (before and after and math.isfinite(before / after) and before / after > 0):
             continue
         ratio = before / after
-        within = name == LATENCIES[0] and as_fast(measured, vars(baseline))
-        if within or 1 / EQUAL_RATIO <= ratio <= EQUAL_RATIO:
+        spread = untold_spread(measured, vars(baseline)) if name == LATENCIES[0] else None
+        if spread is not None:
+            clauses.append(("other", f"latency {UNTOLD}, as it varies by {duration(spread)}"))
+            continue
+        if 1 / EQUAL_RATIO <= ratio <= EQUAL_RATIO:
             clauses.append(("equal", same))
             continue
         word = better if ratio > 1 else worse

@@ -12,7 +12,7 @@ from tfopt.durable_files import write_together
 from tfopt.errors import InputError
 from tfopt.input_limits import parse_json
 from tfopt.recipe.artifact import BASELINE, CARD, PAGE, SOURCE, Artifact, Workspace
-from tfopt.report.baseline import RATIOS, against, as_fast, baseline_of, change, measured_baseline
+from tfopt.report.baseline import RATIOS, UNTOLD, against, baseline_of, change, measured_baseline, untold_spread
 from tfopt.report.blocks import Table
 from tfopt.report.markdown import table, text
 from tfopt.report.model_card import model_card
@@ -37,7 +37,8 @@ class Row:
         baseline: Whether it is the model that the run starts from.
         against: Its figures against the baseline's by name: how many times smaller a size or a latency is, and the
             difference of a score.
-        as_fast: Whether its latency differs from the baseline's by no more than either varies.
+        untold_spread_seconds: How much its latency and the baseline's vary, where they differ by no more than that and
+            so are not told apart.
     """
 
     stage: str
@@ -46,7 +47,7 @@ class Row:
     metrics: dict[str, float]
     baseline: bool = False
     against: dict[str, float] = field(default_factory=dict)
-    as_fast: bool = False
+    untold_spread_seconds: float | None = None
 
 
 def rows(artifacts: dict[str, Artifact]) -> list[Row]:
@@ -64,9 +65,9 @@ def rows(artifacts: dict[str, Artifact]) -> list[Row]:
     names = (*RATIOS, *score_names(artifacts))
     start = {name: value for name, value in merged[first].items() if name in names} if first else {}
     changes = {name: {} if name == first else against(figures, start) for name, figures in merged.items()}
-    alike = {name for name, own in merged.items() if first and name != first and as_fast(own, merged[first])}
+    spreads = {name: untold_spread(own, merged[first]) for name, own in merged.items() if first and name != first}
     return [
-        Row(name, a.kind, a.format, merged[name], name == first, changes[name], name in alike)
+        Row(name, a.kind, a.format, merged[name], name == first, changes[name], spreads.get(name))
         for name, a in made.items()
     ]
 
@@ -96,10 +97,17 @@ def cells(row: Row, scores: Sequence[str]) -> tuple[str, ...]:
 def remarks(row: Row, scores: Sequence[str]) -> tuple[str, ...]:
     """What a row's cells come to against the baseline, in the order of `cells`; empty where there is nothing to say."""
     a = row.against
-    *sizes, latency = (times(a[name]) if a.get(name, 1) != 1 else "" for name in RATIOS)
-    latency = "as fast" if row.as_fast else latency
+    *sizes, latency = (_ratio(a[name], word) if a.get(name, 1) != 1 else "" for name, word in RATIOS.items())
+    if row.untold_spread_seconds is not None:
+        latency = f"{UNTOLD}, varies by {duration(row.untold_spread_seconds)}"
     changes = (change(name, a[name]) if a.get(name) else "" for name in scores)
     return "baseline" if row.baseline else "", *changes, "", *sizes, latency
+
+
+def _ratio(ratio: float, worse: str) -> str:
+    """How many times smaller or faster, or in a word how many times the other way round."""
+    found = times(max(ratio, 1 / ratio) if ratio else ratio)
+    return f"{found} {worse}" if ratio < 1 and found != times(1) else found
 
 
 def told(row: Row, scores: Sequence[str]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, field_serializer, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from tfopt.durable_files import DAMAGED
 from tfopt.errors import InputError, RecipeError, TfoptError, did_you_mean
 from tfopt.keras_private import names_from_start
 from tfopt.recipe.artifact import Artifact
@@ -46,7 +47,7 @@ class Tune(Stage):
 
     kind: ClassVar[str] = "tune"
     rank: ClassVar[int] = 3
-    goes_on_from: ClassVar[tuple[str, ...]] = (PROJECT,)
+    goes_on_from: ClassVar[tuple[str, ...]] = (PROJECT, f"{PROJECT}{DAMAGED}")
     prepares: ClassVar[bool] = True
     version: ClassVar[int] = 2
     shared: ClassVar[bool] = True

@@ -8,7 +8,7 @@ from string import Template
 from tfopt.deployment.identifiers import identifiers
 from tfopt.deployment.snippet import Snippet
 from tfopt.deployment.words import decimal, input_words, output_words, streaming, wrapped
-from tfopt.markdown_text import one_line
+from tfopt.plain_text import one_line
 from tfopt.recipe.details.usage import TensorUsage, Usage
 
 _CODE = Template('''\

@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tfopt.plain_text import printable
+
 # Number of colours in the page's style sheet; lines beyond them are dashed.
 COLOURS = 8
 WIDTH = 520.0
@@ -62,7 +64,7 @@ class Chart(ABC):
         drawn = self.draw()
         if said := self.description():
             described = ET.Element("desc")
-            described.text = _printable(said)
+            described.text = printable(said)
             drawn.insert(0, described)
         drawn.set("role", "img")
         drawn.set("aria-label", self.label)
@@ -93,9 +95,9 @@ def add(
     made = ET.SubElement(parent, tag, {"class": style, **attributes} if style else attributes)
     if title:
         child = ET.SubElement(made, "title")
-        child.text, child.tail = _printable(title), _printable(text) or None
+        child.text, child.tail = printable(title), printable(text) or None
     elif text:
-        made.text = _printable(text)
+        made.text = printable(text)
     return made
 
 
@@ -127,8 +129,3 @@ def finite(value: float | None) -> bool:
 
 def _value(value: float | str) -> str:
     return value if isinstance(value, str) else number(value)
-
-
-def _printable(text: str) -> str:
-    """Text without the control characters that XML does not have."""
-    return "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text)

@@ -20,10 +20,14 @@ def states(folder: Path) -> list[Path]:
 
 
 def is_whole(state: Path) -> bool:
-    """Whether a file is as `put` wrote it."""
+    """Whether a file is as `put` wrote it.
+
+    Raises:
+        OSError: It cannot be read, which says nothing of its content.
+    """
     try:
         return unseal(state.read_bytes()) is not None
-    except OSError:
+    except (FileNotFoundError, IsADirectoryError):
         return False
 
 

@@ -9,6 +9,7 @@ References:
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import time
 import traceback
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfopt.durable_files import remove
+from tfopt.durable_files import remove, rename, set_aside
 from tfopt.errors import MACHINE_FAULTS, InputError, TfoptError
 from tfopt.keras_private import oracle_file, run_one_trial, save_trials_with, tuner_file
 from tfopt.recipe.details.search import TuningTrial
@@ -116,7 +117,10 @@ class Tuning:
         folder: Path,
         note: Callable[[str], None],
     ) -> Any:
-        """The tuner with the state of an interrupted search, or at its beginning where that is damaged."""
+        """The tuner with the state of an interrupted search, or at its beginning where that is damaged.
+
+        A state is damaged where a digest is wrong, or where the tuner cannot be made with it and can without.
+        """
         left = states(folder)
         if all(map(is_whole, left)):
             try:
@@ -124,9 +128,16 @@ class Tuning:
             except TfoptError:
                 if not left:
                     raise
-        note("the state of the interrupted search is damaged: the search starts anew.")
-        remove(folder)
-        return self._made(tuner, offered, arguments)
+        aside = set_aside(folder)
+        try:
+            made = self._made(tuner, offered, arguments)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                remove(folder)
+                rename(aside, folder)
+            raise
+        note(f"the state of the interrupted search is damaged: the search starts anew. It is kept in {aside.name}.")
+        return made
 
     def _made(self, tuner: Any, offered: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
         """The tuner, made with those of the offered arguments that it takes, and with the user's own."""
@@ -140,7 +151,7 @@ class Tuning:
             if isinstance(made, type):
                 return self._subclass(made)(**passed)
             found = made(**passed)
-        except TfoptError:
+        except (TfoptError, *MACHINE_FAULTS):
             raise
         except Exception as error:
             raise InputError(f"the tuner cannot be made: {describe(error)}", ("tuner",)) from error
