@@ -60,15 +60,18 @@ def words(path: Path) -> set[str]:
 def registered_names(path: Path, package: str) -> set[str]:
     """The names `package>name` by which the classes and functions of a Python file are registered with Keras."""
     found = set()
-    tree = ast.parse(path.read_bytes())
-    for node in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.FunctionDef)):
-        for call in node.decorator_list:
-            if not isinstance(call, ast.Call) or not ast.unparse(call.func).endswith("register_keras_serializable"):
-                continue
-            given = [*call.args[:1], *(one.value for one in call.keywords if one.arg == "package")]
-            if [one.value for one in given if isinstance(one, ast.Constant)] == [package]:
-                found.add(f"{package}>{node.name}")
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and package in map(_registers_in, node.decorator_list):
+            found.add(f"{package}>{node.name}")
     return found
+
+
+def _registers_in(decorator: ast.expr) -> Any:
+    """The package that a decorator registers in with Keras; None of any other decorator."""
+    if not isinstance(decorator, ast.Call) or not ast.unparse(decorator.func).endswith("register_keras_serializable"):
+        return None
+    given = [*decorator.args[:1], *(one.value for one in decorator.keywords if one.arg == "package")]
+    return given[0].value if given and isinstance(given[0], ast.Constant) else None
 
 
 def check_module_defines(module: str, name: str) -> None:

@@ -68,6 +68,7 @@ PLAIN = {
     "policy": layer("DTypePolicy", "keras"),
     "function": function("relu", "keras.activations"),
     "tfopt's loss": {**layer(FOCAL, "tfopt.losses"), "registered_name": f"tfopt>{FOCAL}"},
+    "tfopt's schedule in HDF5": {**layer("OneCycle", "tfopt.optimizers"), "registered_name": "tfopt>OneCycle"},
     "tfopt's loss of HDF5": {"class_name": f"tfopt>{FOCAL}", "config": {}},
     "tfopt's optimizer": {**layer("SAM", "tfopt.optimizers.sam"), "registered_name": "tfopt>SAM"},
     "vocabulary": layer("StringLookup", vocabulary=["a", "b"]),
@@ -125,7 +126,8 @@ def test_what_is_at_hand_is_admitted_by_the_name_that_readers_look_for():
     own = {**layer("Scale", "mine"), "registered_name": "pack>Scale"}
     assert foreign(own, {"pack>Scale"}) == []
     assert foreign(own, {"Other"}) == ["Scale"]
-    assert foreign(own, {"pack>Scale"}, legacy=True) == ["Scale"]
+    assert foreign(own, {"pack>Scale"}, legacy=True) == []
+    assert foreign({**own, "class_name": "Other"}, {"pack>Scale"}, legacy=True) == ["Other"]
     assert foreign({"class_name": "Scale", "config": {}}, {"Scale"}, legacy=True) == []
     assert foreign({**layer("Lambda"), "registered_name": "pack>Scale"}, {"pack>Scale"}) == ["Lambda"]
     assert foreign(function("twice"), {"twice"}) == []

@@ -45,7 +45,8 @@ def parts_of(config: Any, objects: Container[str] = (), legacy: bool = False) ->
     Args:
         config: JSON of bounded depth.
         objects: Names of the classes and functions that are at hand besides Keras's.
-        legacy: Whether it is of HDF5 or a SavedModel, whose readers look for a class by its `class_name` alone.
+        legacy: Whether it is of HDF5 or a SavedModel, whose readers look for a class by its `class_name`, so that the
+            name that it is registered by counts only where it is of that class.
 
     Raises:
         ValueError: The config is of a shape that Keras does not write.
@@ -62,7 +63,7 @@ def parts_of(config: Any, objects: Container[str] = (), legacy: bool = False) ->
 
 def _part(config: Mapping[str, Any], objects: Container[str], legacy: bool) -> StoredPart:
     kind, inner, module = config["class_name"], config.get("config"), config.get("module") or "keras"
-    registered = kind if legacy else config.get("registered_name") or kind
+    registered = config.get("registered_name") or kind
     if not all(isinstance(word, str) and word.isprintable() for word in (kind, module, registered)):
         raise ValueError(f"the name of a class is a text, and there is {kind!r:.40} of {module!r:.40}")
     if kind == "function":
@@ -70,6 +71,8 @@ def _part(config: Mapping[str, Any], objects: Container[str], legacy: bool) -> S
             raise ValueError(f"the name of a function is a text, and there is {inner!r:.40}")
         known = (inner in FUNCTIONS and _is_keras(module)) or _is_own(inner, module)
         return StoredPart(inner, "?", module, not (known or inner in objects))
+    if legacy and registered.rpartition(">")[2] != kind:
+        registered = kind
     own = inner if isinstance(inner, Mapping) else {}
     name = str(own.get("name") or config.get("name") or "?")
     carries = "" if kind in objects else CARRIES_CODE.get(kind, "")
