@@ -554,6 +554,13 @@ def two():
 """
 
 
+def test_class_ids_that_the_model_has_no_output_for_are_refused_where_nothing_trains(project):
+    given = arrays()
+    np.savez(project / "from_one.npz", **{**given, "y_train": given["y_train"] + 1})
+    with pytest.raises(InputError, match=r"^r\.yaml:3: y_train does not fit .* class ids from 0 to 1,.* there is 2"):
+        runner.validate(recipe("copy", data="npz:from_one.npz"))
+
+
 @pytest.mark.parametrize(
     ("build", "words"), [("logits", "from_logits=True"), ("two", "outputs a, b: give y_train as a dict")]
 )

@@ -1,5 +1,6 @@
 """Training: seeded, resumed to the same weights, stopped in words."""
 
+import contextlib
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from tfopt.recipe.artifact import BACKUP
 from tfopt.training import trainer
 from tfopt.training.fit_callbacks import Listener
 from tfopt.training.fit_settings import FitSettings
-from tfopt.training.label_checks import check_targets, loss_name
+from tfopt.training.label_checks import check_class_ids, check_targets, loss_name
 from tfopt.training.regularizers import Penalty
 
 
@@ -292,6 +293,27 @@ def test_labels_that_do_not_fit_the_loss_are_refused(name, blobs):
     split = Split(blobs[0][:2], y)
     with pytest.raises(DataError, match=words):
         check_targets(build(loss), Data(split, split, split), None)
+
+
+CLASS_IDS = {
+    "of no class": (None, np.array([0, 4]), "fit the model: it takes class ids from 0 to 3.* there is 4"),
+    "in a column": (None, np.array([[0], [4]]), "there is 4"),
+    "against the loss": ("sparse_categorical_crossentropy", np.array([0, -1]), "fit the loss: .* there is -1"),
+    "left out": (keras.losses.SparseCategoricalCrossentropy(ignore_class=-1), np.array([0, -1]), None),
+    "right": (None, np.array([0, 3]), None),
+    "measured": ("mse", np.array([0, 4]), None),
+}
+
+
+@pytest.mark.parametrize("name", CLASS_IDS)
+def test_class_ids_are_of_the_models_classes_whether_or_not_it_is_trained(name):
+    loss, y, words = CLASS_IDS[name]
+    model = keras.Sequential([layers.Input((3,)), layers.Dense(4)])
+    if loss:
+        model.compile(loss=loss)
+    right, given = (Split(np.ones((2, 3), np.float32), labels) for labels in (np.array([0, 1]), y))
+    with pytest.raises(DataError, match=words) if words else contextlib.nullcontext():
+        check_class_ids(model, Data(given, right, right), None)
 
 
 def logits(*names):

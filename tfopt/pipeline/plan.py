@@ -262,6 +262,7 @@ class Plan:
             _ = self.model
             self.progress.checked("the model")
             context = self.context("check", "", Path(), {})
+            self._check_labels(context.data)
         except InputError as error:
             raise located(error) from error
         models = {SOURCE: self.model}
@@ -273,6 +274,12 @@ class Plan:
                 self.progress.checked(step.name)
             except InputError as error:
                 raise located(error, step if is_own(error, step) else None) from error
+
+    def _check_labels(self, data: Data) -> None:
+        """Refuses class ids that the model has no output for: scores of them are wrong whatever the stages do."""
+        from tfopt.training.label_checks import check_class_ids
+
+        check_class_ids(self.model, data, self.recipe.loss)
 
     def source(self, key: str) -> Artifact:
         """Commits the model the recipe starts from, so that every stage finds it in the same form."""

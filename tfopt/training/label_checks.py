@@ -68,13 +68,51 @@ def check_targets(model: keras.Model, data: Data, loss: Any) -> None:
                     f"the output {output!r} has a loss, and y_{name} has only {', '.join(split.y)}.", ("data",)
                 )
             what = f"y_{name}" if len(shapes) == 1 and not isinstance(split.y, dict) else f"y_{name}[{output!r}]"
-            _check_one(what, labels, name_of_loss, shapes[output])
+            _check_one(what, labels, name_of_loss, shapes[output], own)
     outputs = signature.keras_outputs(model, seen["test"].few(8)) if by_output else {}
     outputs = {name: values.astype(np.float32) for name, values in outputs.items()}
     for output, own in by_output.items():
         if "crossentropy" in (loss_name(own) or "") and not _from_logits(own):
             several = output if len(shapes) > 1 else None
             _check_probabilities(outputs[output], several, loss_name(own) if of_recipe else None)
+
+
+def check_class_ids(model: keras.Model, data: Data, loss: Any) -> None:
+    """Checks that labels which are class ids are of classes that the model has, whether or not anything trains.
+
+    They are class ids where the loss takes such, and where there is no loss but whole numbers of one rank less than an
+    output of several classes.
+
+    Args:
+        model: The model.
+        data: The splits; of one that is streamed only the first samples are checked.
+        loss: The recipe's loss, as `losses.build_loss` takes it; None means the model's own.
+
+    Raises:
+        DataError: There is an id that no output stands for.
+    """
+    shapes = signature.output_shapes(model)
+    by_output = losses_by_output(model, build_loss(loss) or getattr(model, "loss", None)) if shapes else {}
+    for name, split in data.splits().items():
+        y = (split if isinstance(split, Split) else split.few(CHUNK)).y
+        if not isinstance(y, dict) and len(shapes) > 1:
+            continue  # which is refused where they are scored
+        for output, shape in shapes.items():
+            labels = y.get(output) if isinstance(y, dict) else y
+            if labels is not None:
+                what = f"y_{name}[{output!r}]" if isinstance(y, dict) else f"y_{name}"
+                _check_ids(what, labels, shape, by_output.get(output))
+
+
+def _check_ids(what: str, y: np.ndarray, shape: tuple[int | None, ...], loss: Any) -> None:
+    """Checks labels of an output of that shape, where they are class ids."""
+    name, ids = loss_name(loss) or "", _ids(y, shape)
+    are_ids = y.dtype.kind in "iu" if loss is None else name.startswith("sparse_categorical_")
+    if not are_ids or ids.ndim != len(shape) or shape[-1] in (None, 1):
+        return
+    if wrong := _strange_id(ids, shape[-1], loss):
+        rule = f"loss: {name} {wrong}" if name else f"model: it {wrong}"
+        raise DataError(f"{what} does not fit the {rule}. Received: shape {y.shape}, {y.dtype}.", ("data",))
 
 
 def _from_logits(loss: Any) -> bool:
@@ -101,18 +139,32 @@ def _check_probabilities(values: np.ndarray, output: str | None, of_recipe: str 
         )
 
 
-def _check_one(what: str, y: np.ndarray, loss: str, shape: tuple[int | None, ...]) -> None:
+def _ids(y: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Labels without a last axis of 1 that the ids of classes may have."""
+    return y[..., 0] if y.ndim == len(shape) + 1 and y.shape[-1] == 1 else y
+
+
+def _strange_id(ids: np.ndarray, classes: int | None, loss: Any) -> str | None:
+    """What is wrong with ids that no output stands for, but for the one that the loss leaves out of account."""
+    ignored = loss.get_config().get("ignore_class") if isinstance(loss, keras.losses.Loss) else None
+    counted = ids if ignored is None else ids[ids != ignored]
+    if classes is None or not counted.size or (counted.min() >= 0 and counted.max() < classes):
+        return None
+    worst = counted.min() if counted.min() < 0 else counted.max()
+    return f"takes class ids from 0 to {classes - 1}, one for each output of the model, and there is {worst}"
+
+
+def _check_one(what: str, y: np.ndarray, loss: str, shape: tuple[int | None, ...], own: Any) -> None:
     classes = shape[-1] if shape else None
-    squeezed = y[..., 0] if y.ndim == len(shape) + 1 and y.shape[-1] == 1 else y
+    squeezed = _ids(y, shape)
     wrong = None
     if loss.startswith("sparse_categorical_"):
         if squeezed.ndim != len(shape):
             wrong = f"takes class ids, one a sample: for one-hot labels use {loss.removeprefix('sparse_')}"
         elif squeezed.dtype.kind == "f" and (squeezed % 1 != 0).any():
             wrong = "takes whole class ids"
-        elif classes is not None and (squeezed.min() < 0 or squeezed.max() >= classes):
-            worst = y.min() if y.min() < 0 else y.max()
-            wrong = f"takes class ids from 0 to {classes - 1}, one for each output of the model, and there is {worst}"
+        else:
+            wrong = _strange_id(squeezed, classes, own)
     elif loss.startswith("categorical_") and "crossentropy" in loss:
         if y.ndim == len(shape) or y.shape[-1] != classes:
             wrong = f"takes one-hot labels of width {classes}: for class ids use sparse_{loss}"
