@@ -107,6 +107,15 @@ def test_the_reverse_a_model_trained_on_pixels_and_calibrated_on_small_values(ma
     assert "0 to 255" in sentence
 
 
+def test_every_scaling_that_the_statistics_do_not_tell_from_the_nearest_is_named():
+    model = normalized("unit")
+    norm = model.get_layer("norm")
+    norm.moving_variance.assign(norm.moving_variance * 6)  # as of an average that is behind its weights
+    assert said(model, "unit") == ()
+    [sentence] = said(model, "pixels")
+    assert "norm keeps fit inputs of 0 to 1, or of -1 to 1" in sentence
+
+
 @pytest.mark.parametrize("make", [classifier, normalized])
 def test_a_rescaling_in_front_takes_pixels_and_says_so_of_values_divided_before(make):
     model = make("pixels", layers.Rescaling(1 / 255, name="scale"))

@@ -41,6 +41,8 @@ FEW = 8
 FEW_LARGE, LARGE_VALUES = 16, 2**14
 # Quotient of the reaches of two inputs that are of different scalings: 127.5 for images and their signed form.
 APART = 30.0
+# Distances (see `training_statistics.Distance`) that differ less than this do not tell two scalings apart.
+ALIKE = 0.75
 # Fewer values than this in a sample are a row of a table and no image.
 FEWEST_VALUES = 64
 
@@ -146,8 +148,9 @@ def _by_statistics(model: keras.Model, taken: Samples, floats: Samples, layer: s
             near[words] = there.value, {name: floats[name] for name in changed}
     if not near:
         return ()
-    best = sorted(near, key=lambda words: near[words][0])[:2]
-    return (_sentence(near[best[0]][1], f"the statistics that {layer} keeps fit inputs of {' or of '.join(best)}"),)
+    nearest, at_fault = min(near.values(), key=lambda found: found[0])
+    fitting = ", or of ".join(words for words, (value, _) in near.items() if value < nearest + ALIKE)
+    return (_sentence(at_fault, f"the statistics that {layer} keeps fit inputs of {fitting}"),)
 
 
 def _by_outputs(model: keras.Model, taken: Samples, floats: Samples) -> tuple[str, ...]:
