@@ -109,6 +109,18 @@ def test_without_labels_a_file_is_held_to_what_the_model_says(cli, saved, monkey
     assert json.loads(out)["file"].endswith("quantize/model.tflite")
 
 
+def test_samples_held_out_of_those_that_may_have_been_trained_on_are_said_to_be(cli, saved, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    folder = saved(own_models.vision)
+    arrays = np.load(folder / "samples.npz")
+    np.savez("train.npz", x=arrays["x_train"], y=arrays["y_train"])
+    code, out, err = cli("init", folder / "model.keras", "--data", "train.npz")
+    assert code == 0, err
+    assert "20% of the samples are held out, and the model may have been trained on them" in out
+    assert "samples that it may have been trained on" in out
+    assert "There is no test split" in (tmp_path / "model.yaml").read_text()
+
+
 def test_code_that_the_model_needs_is_asked_for_and_named(cli, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "doubling.py").write_text(

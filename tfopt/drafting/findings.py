@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfopt.drafting import sample_source
+from tfopt.drafting.array_roles import WHOLE
 from tfopt.drafting.baseline import Baseline, baseline_of, metrics_for
 from tfopt.drafting.goals import Situation
 from tfopt.drafting.model_facts import ModelFacts, OutputFacts, facts_of
@@ -203,6 +204,13 @@ class Findings:
             return self.usual_metrics
         usual = self.usual_metrics[first.output]
         return {**self.usual_metrics, first.output: list(dict.fromkeys(["r2", *usual]))}
+
+    @property
+    def tests_on_seen(self) -> bool:
+        """Whether scores may be on samples that the model was trained on: tfopt itself holds them out of one array."""
+        whole = self.source.script is not None and WHOLE in self.source.script.roles.inputs
+        trained = isinstance(self.model_source, Path) and self.source.targets != "answers"
+        return self.source.given and whole and trained and not self.situation().untrained
 
     def situation(self, cut: bool = True) -> Situation:
         """What the stages are chosen by; `cut` is whether channels may be removed."""

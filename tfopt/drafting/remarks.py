@@ -62,9 +62,11 @@ def seen(found: Findings) -> Iterator[str]:
     }
     whole = found.source.script and len(found.source.script.roles.inputs) == 1
     held = f"; {TEST_SHARE:.0%} of the samples are held out" if whole else ""
+    held += ", and the model may have been trained on them" if found.tests_on_seen else ""
     yield f"data {_data_remark(found)}{held}{labels.get(found.source.targets, '')}"
     if (before := found.baseline) is not None:
-        yield f"now  {before.metric} {before.score:.4f} on {before.samples:,} samples"
+        seen_before = " that it may have been trained on: give a test split of others" if found.tests_on_seen else ""
+        yield f"now  {before.metric} {before.score:.4f} on {before.samples:,} samples{seen_before}"
         if found.situation().untrained:
             yield f"     a guess has {before.guess:.4f}: the model is not trained, or was on samples prepared otherwise"
             yield "     so the recipe trains it first"
@@ -103,6 +105,10 @@ def _above_data(found: Findings) -> Iterator[str]:
         yield "There are no labels: what the model says stands for them. Scores tell how far a file says the same."
     elif source.targets == "inputs":
         yield "There are no labels: the targets are the inputs themselves, as of an autoencoder."
+    if found.tests_on_seen:
+        yield f"There is no test split: {TEST_SHARE:.0%} of the samples are held out, and the model may have been"
+        yield "trained on them. Scores on others may be lower: give a test split, x_test and y_test, of samples that it"
+        yield "has not seen."
     if source.roles and source.roles.unused and source.file:
         yield f"Not used of {source.file.name}: {', '.join(source.roles.unused)}."
 
