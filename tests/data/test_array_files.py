@@ -63,6 +63,26 @@ def test_a_device_is_no_file_of_arrays(tmp_path):
             read(tmp_path / "d.npz")
 
 
+def test_no_samples_are_said_to_be_none(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((0, 4), np.float32))
+    with pytest.raises(DataError, match=r"x\.npy has 0 samples\."):
+        InputSource(str(tmp_path / "x.npy"))
+
+
+@pytest.mark.parametrize("name", ["x.npy", "named.npz", "labelled.npz"])
+def test_every_sample_of_a_file_is_checked_and_told_by_its_row(tmp_path, name):
+    x, y = np.ones((300, 4), np.float32), np.zeros(300)
+    x[271, 1] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    np.savez(tmp_path / "named.npz", a=x, b=y)
+    splits = {
+        f"{part}_{split}": array for split in ("train", "validation", "test") for part, array in (("x", x), ("y", y))
+    }
+    np.savez(tmp_path / "labelled.npz", **splits)
+    with pytest.raises(DataError, match=r"has a NaN or infinite value in sample 271\."):
+        InputSource(str(tmp_path / name)).take({}, 2)
+
+
 def test_a_single_number_is_no_sample(tmp_path):
     np.save(tmp_path / "x.npy", np.float32(3))
     with pytest.raises(DataError, match="a single number"):

@@ -26,6 +26,11 @@ def check_values(what: str, array: np.ndarray) -> None:
         raise DataError(f"{what} is empty. Give every split at least one sample.", ("data",))
     if array.dtype.kind not in "biuf":
         raise DataError(f"{what} holds {array.dtype}, not numbers. Turn words into numbers first.", ("data",))
+    check_finite(what, array)
+
+
+def check_finite(what: str, array: np.ndarray) -> None:
+    """Raises a `DataError` where there are numbers that are not finite."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
         raise DataError(f"{what} has a NaN or infinite value in sample {bad}. Clean the data first.", ("data",))

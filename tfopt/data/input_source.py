@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from tfopt.data.array_files import read_arrays
-from tfopt.data.arrays import Arrays, Shapes, by_name, shape_inputs, take
+from tfopt.data.arrays import Arrays, Shapes, by_name, check_finite, shape_inputs, take
 from tfopt.data.sources import as_data, is_plain, load, resolve
-from tfopt.data.splits import Data
+from tfopt.data.splits import Data, Split
 from tfopt.errors import DataError
 from tfopt.user_code import find_file
 
@@ -27,7 +27,8 @@ class InputSource:
         shapes: The model's input shapes as far as they are known, which a file has to fit.
 
     Raises:
-        DataError: The file is missing or cut short, or its samples do not fit the model.
+        DataError: The file is missing or cut short, has no samples or values that are not finite, or its samples do not
+            fit the model.
     """
 
     def __init__(self, source: str, shapes: Shapes = MappingProxyType({})):
@@ -39,7 +40,10 @@ class InputSource:
 
     @cached_property
     def _data(self) -> Data:
-        return self._source if isinstance(self._source, Data) else load(self._source)
+        data = self._source if isinstance(self._source, Data) else load(self._source)
+        if isinstance(data.train, Split):
+            _check_samples("x_train", data.train.x)
+        return data
 
     def take(self, shapes: Shapes, count: int) -> Arrays:
         """A seeded choice of samples.
@@ -76,4 +80,14 @@ def _inputs_in_file(source: str) -> tuple[Arrays | None, Any]:
         [arrays] = arrays.values()
     if any(not array.ndim for array in by_name(arrays).values()):
         raise DataError(f"{path} holds a single number. Write samples, of shape (samples, ...).", ("data",))
+    _check_samples(str(path), arrays)
     return arrays, None
+
+
+def _check_samples(what: str, arrays: Arrays) -> None:
+    """Checks all samples, of which a few are taken: a row is told as it is in the file."""
+    for name, array in by_name(arrays).items():
+        where = f"{what}[{name!r}]" if name else what
+        if not len(array):
+            raise DataError(f"{where} has 0 samples. Give at least one; a hundred or two show the ranges.", ("data",))
+        check_finite(where, array)
