@@ -75,6 +75,12 @@ def test_a_layer_has_its_class_dtype_shape_bytes_and_zeros():
     assert (head.parameters, head.bytes, head.zeros) == (435, 1740, 108 + 3)
 
 
+def test_the_ends_have_the_names_that_data_and_the_file_go_by():
+    assert inspect(small_model()).inputs == ("image: float32 8x8x1",)
+    assert inspect(small_model()).outputs == ("output: float32 3",)
+    assert inspect(nested_model()).outputs == ("outside: float32 2",)
+
+
 def nested_model():
     inner = keras.Sequential([layers.Input((4,)), layers.Dense(5, name="inside")], name="inner")
     x = layers.Input((4,))

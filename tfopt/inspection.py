@@ -196,6 +196,7 @@ def _counted(ops: Sequence[Op]) -> str:
 
 def _of_keras(model: Any, path: Path | None) -> ModelSummary:
     from tfopt.keras_private import calls_of
+    from tfopt.models.signature import outputs_of
     from tfopt.models.weight_statistics import layers_with_variables
 
     parts = []
@@ -218,8 +219,9 @@ def _of_keras(model: Any, path: Path | None) -> ModelSummary:
     size = len(content) if content else None
     zipped = len(gzip.compress(content, 9)) if content else None
 
-    def lines(tensors: Any) -> tuple[str, ...]:
-        return tuple(f"{t.name}: {t.dtype} {'x'.join(str(n or '?') for n in t.shape[1:])}" for t in tensors or ())
+    def lines(tensors: dict[str, Any]) -> tuple[str, ...]:
+        return tuple(f"{name}: {t.dtype} {'x'.join(str(n or '?') for n in t.shape[1:])}" for name, t in tensors.items())
 
-    inputs, outputs = lines(getattr(model, "inputs", ())), lines(getattr(model, "outputs", ()))
+    inputs = lines({tensor.name: tensor for tensor in getattr(model, "inputs", None) or ()})
+    outputs = lines(outputs_of(model))
     return ModelSummary("keras", size, zipped, inputs, outputs, tuple(parts))

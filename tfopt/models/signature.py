@@ -26,13 +26,17 @@ def inputs_of(model: Any) -> dict[str, tuple[int | None, ...]]:
 
 def output_shapes(model: Any) -> dict[str, tuple[int | None, ...]]:
     """The output shapes of a model by name, in the order it gives them; empty where it does not know them."""
+    return {name: tuple(tensor.shape[1:]) for name, tensor in outputs_of(model).items()}
+
+
+def outputs_of(model: Any) -> dict[str, Any]:
+    """The symbolic outputs of a model by name, in the order it gives them; empty where it does not know them."""
     tensors = getattr(model, "outputs", None)
     if not tensors:
         return {}
     import keras
 
-    given = named_outputs(model, model.output if isinstance(model, keras.Function) else tensors)
-    return {name: tuple(tensor.shape[1:]) for name, tensor in given.items()}
+    return named_outputs(model, model.output if isinstance(model, keras.Function) else tensors)
 
 
 def output_names(model: Any) -> list[str]:
