@@ -124,7 +124,9 @@ def _install(recipes: list[Path], use: list[Path] | None) -> None:
     file, console = install_schema(Path.cwd(), use), open_console()
     lines = [f"file {relative_path(file)}"]
     for recipe in recipes:
-        changed = with_schema_line(recipe.read_text(encoding="utf-8"), schema_line(recipe, file))
+        text = recipe.read_text(encoding="utf-8")
+        if (changed := with_schema_line(text, schema_line(recipe, file))) == text:
+            continue
         with storage_errors(recipe, ELSEWHERE):
             write(recipe, changed)
         lines.append(f"line {recipe}")
