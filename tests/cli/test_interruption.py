@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from tfopt.cli.interruption import interrupting_signals
+from tfopt.cli.interruption import interrupting_signals, report_interruption
+from tfopt.output_capture import captured
 from tfopt.subprocesses import ended_at_exit, killing_signal
 
 # A process that starts a worker, and prints its number once that listens.
@@ -73,9 +74,32 @@ def test_a_signal_ends_the_workers_cleanly_and_is_told_once(number, code, word):
     process, worker = pool("willing")
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (code, f"{word}: run the same command to go on\n")
+    assert (process.returncode, err) == (code, f"stopping...\n{word}\n")
     assert out == "cleaned up 143\n"
     assert gone(worker)
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (["run", "a.yaml"], "interrupted: run the same command to go on\n"),
+        (["search", "a.yaml"], "interrupted: run the same command to go on\n"),
+        (["inspect", "run"], "interrupted\n"),
+        (["clean", "a.yaml"], "interrupted\n"),
+        (["convert", "a.keras"], "interrupted\n"),
+    ],
+)
+def test_only_what_can_go_on_says_so(monkeypatch, capsys, command, line):
+    monkeypatch.setattr(sys, "argv", ["tfopt", *command])
+    assert report_interruption([signal.SIGINT]) == 130
+    assert capsys.readouterr().err == line
+
+
+def test_a_signal_is_answered_at_once_also_where_output_is_captured(capfd):
+    with interrupting_signals(), captured() as kept, pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+    assert capfd.readouterr().err == "stopping...\n"
+    assert kept.text() == ""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")

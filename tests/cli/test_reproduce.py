@@ -11,7 +11,7 @@ import pytest
 from tfopt.pipeline import runner
 from tfopt.pipeline.provenance import changed
 from tfopt.pipeline.reproduction import Reproduction, difference
-from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.artifact import Artifact, Workspace
 
 MODEL = """
 import keras
@@ -138,6 +138,14 @@ def test_inputs_that_are_others_are_said_before_anything_is_computed(cli, projec
     assert not Path("again").exists()
 
 
+def test_results_that_come_in_between_prove_nothing(cli, project, monkeypatch):
+    shutil.copytree(project / RUN, project / "again" / "r")
+    monkeypatch.setattr(Workspace, "is_run", property(lambda self: False))  # as it was before they came
+    code, _, err = cli("reproduce", RUN, "--recipe", "r.yaml", "--out", "again")
+    assert code == 2
+    assert "was filled by another run meanwhile: train, quantize, verify proves nothing." in err
+
+
 def test_results_that_are_there_already_prove_nothing(cli, project):
     shutil.copytree(project / RUN, project / "again" / "r")
     code, _, err = cli("reproduce", RUN, "--recipe", "r.yaml", "--out", "again")
@@ -167,7 +175,9 @@ def test_a_difference_says_how_much_where_and_in_what():
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"what is this", b"PK\x05\x06" + bytes(18), bytes(4) + b"TFL3" + b"\xff" * 40]
+    "content",
+    [b"", b"what is this", b"PK\x05\x06" + bytes(18), bytes(4) + b"TFL3" + b"\xff" * 40],
+    ids=["empty", "text", "zip", "tflite"],
 )
 @pytest.mark.parametrize("name", ["model.keras", "model.tflite"])
 def test_files_that_cannot_be_read_differ(name, content):

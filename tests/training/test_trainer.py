@@ -147,8 +147,11 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(w
     resumed = random_net()
     with pytest.raises(Interrupted):
         trainer.fit(random_net(), data, SETTINGS, tmp_path, [Interrupt(2)])
-    assert trainer.fit(resumed, data, SETTINGS, tmp_path) == whole.history
+    said = []
+    listener = trainer.Listener(note=said.append)
+    assert trainer.fit(resumed, data, SETTINGS, tmp_path, listener=listener) == whole.history
     assert equal(whole.model, resumed)
+    assert [line.split(" of ")[0] for line in said] == ["goes on after epoch 2"]
     assert len(whole.history["val_loss"]) == 4
 
 

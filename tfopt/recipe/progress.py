@@ -44,7 +44,7 @@ class Progress:
         """A step inside a stage is finished, with its result as text."""
 
     def note(self, text: str) -> None:
-        """Something to know of the run, not of its result: what an interrupted run left and cannot be used."""
+        """Something to know of the run, not of its result: what an interrupted run left, used or not."""
 
     def part(self, done: float) -> None:
         """The fraction `done`, 0-1, of the stage's current work is finished."""

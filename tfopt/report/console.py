@@ -8,9 +8,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Column
+from rich.text import Text
 
 from tfopt.plain_text import printable
 from tfopt.recipe.artifact import BASELINE, Artifact
@@ -156,21 +157,21 @@ class PlainProgress(Progress):
     def stage(self, name: str, kind: str, index: int, count: int) -> None:
         """Prints that the stage begins."""
         self._line(f"[{index}/{count}] {name}: runs")
-        self._started, self._epochs_before = time.monotonic(), None
+        self._epochs_before = None
 
     def reused(self, name: str, kind: str, index: int, count: int) -> None:
         """Prints that the result is reused."""
         self._line(f"[{index}/{count}] {name}: reused")
 
     def epoch(self, epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
-        """Prints an epoch with the remaining time."""
-        now = time.monotonic()
-        first = self._epochs_before is None
-        before = epoch - 1 if self._epochs_before is None else self._epochs_before
-        left = (now - self._started) / (epoch - before) * (epochs - epoch)
-        if first:  # in its time the model was traced, and the state of an interrupted training restored
-            self._started, self._epochs_before = now, epoch
-        self._line("  ".join([f"  epoch {epoch}/{epochs}", *_logs(logs), f"{left:.0f} s left"]))
+        """Prints an epoch, from the second on with the remaining time."""
+        left = []
+        if self._epochs_before is None:  # in its time the model was traced, and an interrupted training restored
+            self._started, self._epochs_before = time.monotonic(), epoch
+        else:
+            each = (time.monotonic() - self._started) / (epoch - self._epochs_before)
+            left = [f"{each * (epochs - epoch):.0f} s left"]
+        self._line("  ".join([f"  epoch {epoch}/{epochs}", *_logs(logs), *left]))
 
     def measuring(self, name: str) -> None:
         """Prints which model the results are compared with."""
@@ -190,6 +191,14 @@ class PlainProgress(Progress):
         self._line(f"  done in {artifact.seconds:.1f} s{': ' if words else ''}{words}")
 
 
+class TimeLeft(TimeRemainingColumn):
+    """The remaining time; nothing as long as that cannot be told."""
+
+    def render(self, task: Task) -> Text:
+        """Draws the time of a task that is timed."""
+        return super().render(task) if task.fields["timed"] else Text("")
+
+
 class RichProgress(Progress):
     """A bar with epochs and remaining time for the running stage, a line for each finished stage."""
 
@@ -200,12 +209,12 @@ class RichProgress(Progress):
             TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", max_width=room)),
             BarColumn(BAR),
             TextColumn("{task.fields[text]}"),
-            TimeRemainingColumn(),
+            TimeLeft(),
         )
         # Rich would take Python's streams and show what is written to them, where `captured` does not reach.
         self._bars = Bars(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
         self._task: TaskID | None = None
-        self._label = ""
+        self._label, self._traced = "", False
 
     def checking(self) -> None:
         """Draws a bar without an end."""
@@ -229,7 +238,7 @@ class RichProgress(Progress):
     def _begin(self) -> None:
         self._drop()
         self._bars.start()
-        self._task = self._bars.add_task(self._label, total=None, text="")
+        self._task, self._traced = self._bars.add_task(self._label, total=None, text="", timed=True), False
 
     def reused(self, name: str, kind: str, index: int, count: int) -> None:
         """Prints that the result is reused."""
@@ -237,12 +246,15 @@ class RichProgress(Progress):
 
     def batch(self, epoch: int, epochs: int, done: float) -> None:
         """Moves the bar within the epoch."""
-        self._update(completed=epoch + done, total=epochs)
+        self._update(completed=epoch + done, total=epochs, timed=self._traced)
 
     def epoch(self, epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
         """Moves the bar, and prints what Keras logged above it."""
         self._lines(wrapped([f"epoch {epoch}/{epochs}", *_logs(logs)], self._console.width))
-        self._update(completed=epoch, total=epochs, text=f"epoch {min(epoch + 1, epochs)}/{epochs}")
+        if self._task is not None and not self._traced:  # what the first epoch took tells nothing of the others
+            self._bars.reset(self._task, completed=epoch, total=epochs)
+            self._traced = True
+        self._update(completed=epoch, total=epochs, text=f"epoch {min(epoch + 1, epochs)}/{epochs}", timed=True)
 
     def _lines(self, lines: list[str]) -> None:
         if lines:

@@ -24,7 +24,7 @@ class Listener:
     Args:
         epoch: Called with epochs done, epochs in all, and the epoch's logs.
         batch: Called with the running epoch (from 0), epochs in all, and the fraction of it that is done, 0-1.
-        note: Called with one line on a checkpoint that is not used.
+        note: Called with one line on the checkpoint that training goes on from, or on one that is not used.
     """
 
     epoch: Callable[[int, int, Mapping[str, float]], None] = lambda *_: None

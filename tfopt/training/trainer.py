@@ -83,6 +83,8 @@ def fit(
         backup = EpochBackup(backups, state, extra, writes, key, listener.note)
         with settings.devices.scope():
             backup.restore_model(trained)
+        if state.epoch:
+            listener.note(f"goes on after epoch {state.epoch} of {settings.epochs}")
         called = [
             *_own_callbacks(settings, data, scores),
             *extra,

@@ -9,7 +9,6 @@ References:
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import time
 import traceback
@@ -18,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfopt.durable_files import remove, rename, set_aside
 from tfopt.errors import MACHINE_FAULTS, InputError, TfoptError
 from tfopt.keras_private import oracle_file, run_one_trial, save_trials_with, tuner_file
 from tfopt.recipe.details.search import TuningTrial
 from tfopt.search.tuning.chief import POLL_SECONDS, Rendezvous
 from tfopt.search.tuning.roles import PROJECT, role_here
-from tfopt.search.tuning.state import is_whole, put, states, tries
+from tfopt.search.tuning.state import is_whole, moved_aside, put, states, tries
 from tfopt.user_code import describe
 
 NAMES = ("random", "hyperband", "bayesian", "grid")
@@ -128,14 +126,8 @@ class Tuning:
             except TfoptError:
                 if not left:
                     raise
-        aside = set_aside(folder)
-        try:
+        with moved_aside(folder) as aside:
             made = self._made(tuner, offered, arguments)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                remove(folder)
-                rename(aside, folder)
-            raise
         note(f"the state of the interrupted search is damaged: the search starts anew. It is kept in {aside.name}.")
         return made
 
