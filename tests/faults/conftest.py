@@ -98,12 +98,14 @@ def bench(server, project, tmp_path_factory, evidence):
 
 
 @pytest.fixture(scope="session")
-def all_hold(each):
-    """Tries many faults and fails with all that did not hold."""
+def all_hold(each, evidence):
+    """Tries many faults and fails with all that did not hold, or where none of them came about."""
 
     def run(function: Callable[..., list[str]], things: Iterable[Any]) -> None:
+        before = evidence.injected.total()
         failed = [line for lines in each(function, things) for line in lines]
         assert not failed, f"{len(failed)} faults were not survived:\n" + "\n".join(failed[:20])
+        assert evidence.injected.total() > before, "none of the faults came about"
 
     return run
 

@@ -112,6 +112,16 @@ class FailingCalls:
             if self.counted:
                 self.counted.write_text(str(library.calls_seen()))
 
+    def befell(self, code: int) -> bool:
+        """Whether a call has failed, as `counted` tells it; of a process that wrote none its end does.
+
+        Args:
+            code: The exit code of the process, negative where a signal ended it.
+        """
+        if self.counted is None or not self.counted.exists():
+            return code < 0
+        return 0 < self.first <= int(self.counted.read_text())
+
 
 @dataclass(frozen=True)
 class Limited:

@@ -133,7 +133,7 @@ class Ground:
         if code:
             raise RuntimeError(said)
         self.count = int((folder / "calls").read_text())
-        self._numbers = count()
+        self._numbers, self._missed = count(), 0
 
     def under(self, fault: Fault, root: Path) -> None:
         """Does the work with a fault."""
@@ -146,8 +146,11 @@ class Ground:
 
         def run(root: Path) -> list[str]:
             calls = 1 if error == errno.EIO else FOR_GOOD  # a disk stays full
-            fault = FailingCalls(self._library, root, call, error, calls)
+            counted = self._folder / "calls"
+            counted.unlink(missing_ok=True)
+            fault = FailingCalls(self._library, root, call, error, calls, counted)
             code, said = forked(lambda: self.under(fault, root))
+            self._missed += not fault.befell(code)
             return [] if kind == "SIGKILL" and code == -9 else refused(code, said)
 
         return run
@@ -186,14 +189,18 @@ class Ground:
         return run
 
     def tried(self, kind: str, where: str, *faults: Callable[[Path], list[str]]) -> dict[str, object]:
-        """Tries faults, one in the rerun after another, and what is there after a rerun without any."""
-        root = self._folder / str(next(self._numbers))
+        """Tries faults, one in the rerun after another, and what is there after a rerun without any.
+
+        Where the work ended before each of the calls that were to fail, it counts for no fault.
+        """
+        root, self._missed = self._folder / str(next(self._numbers)), 0
         problems = [problem for fault in faults for problem in fault(root)]
         code, said = forked(lambda: self.work(root))
         problems += [f"the rerun ended with {code}: {said[-500:]}"] if code else self._differences(root, self.whole)
         if not problems:
             shutil.rmtree(root)
-        return {"kind": f"{kind} ({self.name})", "where": where, "problems": problems}
+        points = int(self._missed < len(faults))
+        return {"kind": f"{kind} ({self.name})", "where": where, "problems": problems, "points": points}
 
 
 def answered(action: Callable[[], None]) -> tuple[int, str]:

@@ -107,7 +107,9 @@ def _absolute(path: Any, folder: int | None) -> str:
 class Recording:
     """Copies of a folder as it is at each of its points, which is what a process that is killed there leaves behind.
 
-    Points that leave the same are one image. Beside each image lies what was written and not yet synced to the disk.
+    Points that leave the same are one image. Beside each image lies what was written and not yet synced to the disk: a
+    power cut is thought to take the content of these files. It is not thought to undo a rename, or a new or a removed
+    name, whose folder was not synced, so that a forgotten sync of a folder is not found here.
 
     Args:
         folder: The folder, of which nothing but this process writes.

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.faults import images
+from tests.faults.faults import FailingCalls
 from tests.faults.fork_server import ROOT
 from tests.faults.points import Points, Recording
 
@@ -124,8 +125,11 @@ def test_the_calls_that_are_asked_for_fail(first, error, calls, printed, left, l
     code, out, seen, files, errors = child(tmp_path, library, first, error, calls)
     assert (code, out, files) == (0, printed, {**left, "c": "after"}), errors
     assert seen >= 3
+    for asked in (first, seen + 1):
+        assert FailingCalls(library, tmp_path, asked, counted=tmp_path / "n").befell(code) is (0 < asked <= seen)
 
 
 def test_a_process_is_killed_at_the_call_that_is_asked_for(library, tmp_path):
     code, out, seen, files, _ = child(tmp_path, library, 3, -1)
     assert (code, out, seen, files) == (-9, [], None, {"a": "whole"})
+    assert FailingCalls(library, tmp_path, 3, -1, counted=tmp_path / "n").befell(code)

@@ -6,6 +6,7 @@ import itertools
 import shutil
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tests.faults import images, survival
@@ -118,6 +119,8 @@ class Bench:
     ) -> list[str]:
         """Tries a fault of a run, which has to say in a line why it cannot go on, or to go on.
 
+        A run that ends before the call that was to fail is looked at all the same, and counts for no fault.
+
         Args:
             kind: The kind of fault.
             name: The recipe.
@@ -133,11 +136,17 @@ class Bench:
         """
         self.whole(name)
         out = out or self.new_folder()
-        finished = self.run(name, out, *faults(out / name), **environment)
+        given = [
+            replace(fault, counted=self.new_folder() / "calls") if isinstance(fault, FailingCalls) else fault
+            for fault in faults(out / name)
+        ]
+        finished = self.run(name, out, *given, **environment)
+        befell = all(fault.befell(finished.code) for fault in given if isinstance(fault, FailingCalls))
         wrong = [] if finished.code == 0 or (may_die and finished.code < 0) else survival.answer(finished)
         said = survival.last_lines(finished)
         freed()
-        return self.noted(kind, name, where, wrong + self.rerun(name, out), out, code=finished.code, said=said)
+        wrong += self.rerun(name, out)
+        return self.noted(kind, name, where, wrong, out, int(befell), code=finished.code, said=said)
 
     def noted(
         self, kind: str, name: str, where: str, wrong: list[str], out: Path, points: int = 1, **more: object
