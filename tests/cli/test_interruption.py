@@ -14,7 +14,8 @@ from tfopt.subprocesses import ended_at_exit, killing_signal
 
 # A process that starts a worker, and prints its number once that listens.
 POOL = """
-import subprocess, sys, time
+import signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background has it ignored
 from tfopt.cli.interruption import interrupting_signals, report_interruption
 from tfopt.subprocesses import ended_at_exit, environment_of_child, tied_to_this_process
 
@@ -122,12 +123,14 @@ def test_a_worker_that_does_not_listen_is_killed(monkeypatch):
 
 
 def test_a_second_sigterm_does_not_interrupt_the_end_and_a_second_ctrl_c_does():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with interrupting_signals() as received:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
     assert received == [signal.SIGTERM, signal.SIGTERM, signal.SIGINT]
 
 
