@@ -37,10 +37,6 @@ def stage(kind):
     return STAGES[kind]
 
 
-# Settings of another setting's value alone, which a stage leaves out where it has another.
-IDLE = {"quantize": {"rounding_seconds"}}
-
-
 def required(stage):
     return {name for name, field in stage.model_fields.items() if field.is_required()}
 
@@ -166,7 +162,7 @@ def test_no_other_name_that_makes_no_folder_passes(name):
 def test_the_settings_are_json_and_leave_the_name_and_the_place_out(stage):
     built = made(stage, name="x", after="y")
     assert json.loads(json.dumps(built.settings())) == built.settings()
-    assert set(built.settings()) == set(stage.model_fields) - {"name", "after"} - IDLE.get(stage.kind, set())
+    assert set(built.settings()) == set(stage.model_fields) - {"name", "after"}
     assert built.settings() == made(stage).settings()
 
 
