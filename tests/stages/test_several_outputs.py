@@ -180,7 +180,7 @@ def test_the_code_of_a_metric_belongs_to_the_results_it_scored(project, tmp_path
     [
         ("kind: [accuracy, f1]", "kid: [accuracy]", "metrics names the output 'kid', and the model's are kind, size"),
         ("{kind: sparse", "{kid: sparse", "the loss is for the output 'kid', and the model's are kind, size"),
-        ("metric: size_r2", "metric: size_r3", "'size_r3' is not among the metrics that are measured. Did you mean 'size_r2'"),
+        ("metric: size_r2", "metric: size_r3", "'size_r3' is not among the metrics that are measured. Did you mean"),
         ("metric: kind_accuracy", "metric: accuracy", "'accuracy' is not among the metrics that are measured"),
         ("size: [r2, mae, own.py:worst]", "size: [r2, own.py:wurst]", "has no 'wurst'. Did you mean 'worst'"),
         ("size: [r2, mae, own.py:worst]", "size: [accuracy]", "size_accuracy needs class labels"),
