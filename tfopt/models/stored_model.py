@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfopt.errors import ModelError
+from tfopt.errors import ModelError, did_you_mean_file
 from tfopt.models import saved_model
 from tfopt.models.config_audit import StoredPart, parts_of
 from tfopt.models.foreign_files import refuse_foreign
@@ -58,7 +58,7 @@ def parts_in(path: Path, objects: Container[str] = (), trust: bool = False) -> S
         ModelError: There is no such file, it is no model of Keras, its config is damaged, or it holds code.
     """
     if not path.exists():
-        raise ModelError(f"there is no file {path}.", ("model",))
+        raise ModelError(f"there is no file {path}.{did_you_mean_file(path)}", ("model",))
     if path.is_dir():
         saved_model.check_folder(path)
         return ()
