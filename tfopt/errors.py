@@ -187,12 +187,17 @@ def nearest(word: object, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean_file(path: Path) -> str:
-    """A sentence, after a space, with the file of the same folder that a missing one may mean; empty where none is."""
+    """A sentence, after a space, with the file of the same folder that a missing one may mean; empty where none is.
+
+    It has the same ending and a name that is spelled alike, or the same name with another ending.
+    """
     try:
-        near = nearest(path.name, (other.name for other in path.parent.iterdir()))
+        there = sorted(path.parent.iterdir())
     except OSError:
-        near = None
-    return f" Did you mean {str(path.with_name(near))!r}?" if near else ""
+        return ""
+    near = nearest(path.stem, (other.stem for other in there if other.suffix == path.suffix))
+    meant = near + path.suffix if near else next((other.name for other in there if other.stem == path.stem), None)
+    return f" Did you mean {str(path.with_name(meant))!r}?" if meant else ""
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

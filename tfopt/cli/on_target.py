@@ -25,7 +25,7 @@ TargetOption = Annotated[
     str | None,
     typer.Option(
         "--target",
-        help="{TARGETS}; with options as in ethos-u55-128:memory=Sram_Only,cpu=allow.",
+        help="{TARGETS}; with options after a colon, as ethos-u55-128:cpu=allow, and commas between them.",
         autocompletion=targets,
     ),
 ]

@@ -143,7 +143,8 @@ def write_kit(
     check_exportable(source.content, source.usage, source.file)
     check_folder(out)
     if not settings.force:
-        check_same(out, name or source.name, source.content if source.artifact is None else None)
+        named = name is not None or source.artifact is not None  # and not just called as its file is
+        check_same(out, name or source.name, None if named else source.content)
     model, warnings = kit_model(source, samples, settings, name or source.name, card)
     files = contents(model)
     write_folder(out, files)
