@@ -105,7 +105,6 @@ WRONG = {
         5,
         "sparsity: 0,05? Numbers have a decimal point. Write 0.05.",
     ),
-    "a tab": ("name: a\n\tmodel: b\n", 2, "not YAML"),
     "an unquoted colon": ("name: a\nmodel: b: c\n", 2, "not YAML"),
     "a duplicate key": ("name: a\nmodel: b\nname: c\n", 3, "duplicate key"),
     "a duplicate key in a stage": (HEAD + "  - train:\n      epochs: 1\n      epochs: 2\n", 7, "duplicate key"),
