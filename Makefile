@@ -18,7 +18,7 @@ slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow $(SPREAD)
 
 faults: $(VENV)/.test
-	$(BIN)/python -m pytest tests/faults -m 'slow or not slow'
+	$(BIN)/python -m pytest tests/faults -m ''
 
 # The tests in an environment of their own: the lowest releases that pyproject.toml allows, or the newest. FILES chooses.
 test-lowest test-newest: test-%: build/%/.test

@@ -2,6 +2,9 @@
 
 import errno
 import os
+import re
+import subprocess
+import sys
 
 import pytest
 
@@ -15,7 +18,8 @@ def calls(monkeypatch):
     made, sync, replace, rename = [], os.fsync, os.replace, os.rename
 
     def synced(descriptor):
-        made.append(("sync", os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))))
+        name = os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
+        made.append(("sync", re.sub(r"-[0-9a-f]{8}\.new$", "-*.new", name)))
         sync(descriptor)
 
     def renamed(real):
@@ -33,7 +37,7 @@ def calls(monkeypatch):
 
 def test_bytes_are_on_the_disk_before_they_take_the_name_and_the_name_is_thereafter(tmp_path, calls):
     durable_files.write(tmp_path / "a", b"new")
-    own = f".a.{os.getpid()}.new"
+    own = f".a.{os.getpid()}-*.new"
     assert calls == [("sync", own), ("rename", "a"), ("sync", tmp_path.name)]
     assert (tmp_path / "a").read_bytes() == b"new"
 
@@ -90,10 +94,47 @@ def test_all_of_a_folder_reaches_the_disk_before_it_is_renamed(tmp_path, calls):
     ]
 
 
+def test_the_permissions_of_an_older_file_are_kept(tmp_path):
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "a").chmod(0o600)
+    durable_files.write_together({tmp_path / "a": b"new", tmp_path / "b": b"new"})
+    assert (tmp_path / "a").read_text() == "new"
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o666 & ~umask()
+
+
+def umask():
+    now = os.umask(0)
+    os.umask(now)
+    return now
+
+
+def test_a_file_that_another_is_writing_is_not_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr("secrets.token_hex", lambda count: "aa")
+    other = tmp_path / f".a.{os.getpid()}-aa.new"
+    other.write_text("half")
+    with pytest.raises(FileExistsError):
+        durable_files.write(tmp_path / "a", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == [other.name]
+    assert other.read_text() == "half"
+
+
 def test_what_a_killed_process_left_is_known(tmp_path):
-    (tmp_path / ".model.keras.123.new").write_text("half")
-    (tmp_path / "model.new").write_text("a user's")
-    assert [path.name for path in durable_files.leftovers(tmp_path)] == [".model.keras.123.new"]
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    names = [f".model.keras.{number}-0f.new" for number in (ended.pid, os.getpid(), os.getppid(), 1, 10**30)]
+    for name in (*names, "model.new", ".model.new"):
+        (tmp_path / name).write_text("half")
+    found = {path.name for path in durable_files.leftovers(tmp_path)}
+    assert found == {names[0], names[1], names[4]}  # its own are of an earlier process with its number
+
+
+def test_what_is_damaged_takes_the_place_of_what_was_before(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state" / name).write_text("x")
+        assert durable_files.set_aside(tmp_path / "state") == tmp_path / "state.damaged"
+    assert [path.name for path in tmp_path.rglob("*")] == ["state.damaged", "second"]
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "nothing"])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tfopt.errors import InputError
 from tfopt.sealed_json import seal, unseal
 
 RECORD = {"name": "größe", "list": [1, 2.5, None], "score": np.float32(0.5), "nan": float("inf")}
@@ -25,3 +26,9 @@ def test_no_change_of_a_letter_is_missed():
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '{"a": 1}', b"\xff\xfe", "[" * 100_000])
 def test_what_was_not_sealed_is_not_opened(text):
     assert unseal(text) is None
+
+
+def test_a_field_of_the_digests_name_is_refused():
+    with pytest.raises(InputError, match=r"Call the field otherwise. Received: 'mine'\.$"):
+        seal({"a": 1, "sha256": "mine"})
+    assert unseal(seal({"a": {"sha256": "of something else"}})) == {"a": {"sha256": "of something else"}}

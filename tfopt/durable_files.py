@@ -10,20 +10,26 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
+import secrets
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tfopt.errors import StorageError
 
-# Begins and ends the name of a file that is not whole yet, or not yet in its place.
+# Begins and ends the name of a file that is not whole yet, or not yet in its place; its process is named in between.
 _HIDDEN, _NEW = ".", ".new"
+_NEW_OF = re.compile(r"\.(\d+)-[0-9a-f]+\.new$")
+# Ends the name of what was damaged and is kept beside what is made anew.
+DAMAGED = ".damaged"
 # What some file systems answer where a folder is to be synced; its names are as safe there as they get.
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
 
 def write(path: Path, content: bytes | memoryview | str) -> None:
-    """Writes a file, in place of an older one.
+    """Writes a file, in place of an older one, whose permissions it keeps.
 
     Args:
         path: The file.
@@ -36,13 +42,17 @@ def write(path: Path, content: bytes | memoryview | str) -> None:
 
 
 def write_together(files: Mapping[Path, bytes | memoryview | str]) -> None:
-    """Writes files of which none is to be there without the others: each takes its name once all are on the disk.
+    """Writes files that belong together: each takes its name once all are on the disk.
+
+    Each is whole or not there, and content that cannot be written changes none of them. They take their names one after
+    the other: where the process ends between two renames, or the second one fails, some are new and others are not.
+    What reads them together has to tell, as by a digest of one in another.
 
     Args:
         files: Content by file, as `write` takes it.
 
     Raises:
-        OSError: A file cannot be written; older ones are as they were.
+        OSError: A file cannot be written, or cannot take its name.
     """
     made: dict[Path, Path] = {}
     try:
@@ -52,8 +62,10 @@ def write_together(files: Mapping[Path, bytes | memoryview | str]) -> None:
                 named.write_bytes(data)
                 continue
             path = Path(os.path.realpath(named))  # a link stays one, unless it leads to itself
-            made[path] = path.with_name(f"{_HIDDEN}{path.name}.{os.getpid()}{_NEW}")
-            with made[path].open("wb") as file:
+            new = path.with_name(f"{_HIDDEN}{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_NEW}")
+            with new.open("xb") as file:
+                made[path] = new
+                _keep_mode(path, new)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -67,9 +79,52 @@ def write_together(files: Mapping[Path, bytes | memoryview | str]) -> None:
                 new.unlink(missing_ok=True)
 
 
+def _keep_mode(path: Path, new: Path) -> None:
+    """Gives a new file the permissions of the older one that it takes the place of, if there is one."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return
+    if mode != stat.S_IMODE(new.stat().st_mode):  # some file systems have one mode for all, and refuse another
+        new.chmod(mode)
+
+
 def leftovers(folder: Path) -> list[Path]:
-    """The files that killed processes were writing in a folder: nobody misses them."""
-    return [path for path in folder.glob(f"{_HIDDEN}*{_NEW}") if path.is_file() and not path.is_symlink()]
+    """The files that processes were writing in a folder when they were killed: nobody misses them.
+
+    Those of this process are among them, which writes nothing while it asks: in a container all have the same number.
+    """
+    found = []
+    for path in folder.glob(f"{_HIDDEN}*{_NEW}"):
+        of = _NEW_OF.search(path.name)
+        if of and path.is_file() and not path.is_symlink() and not _runs_elsewhere(int(of[1])):
+            found.append(path)
+    return found
+
+
+def _runs_elsewhere(process: int) -> bool:
+    """Whether a number is that of another process that runs."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a file or a folder that is damaged, in place of an older one that was; returns what it is called now.
+
+    Raises:
+        OSError: It cannot be renamed.
+    """
+    aside = path.with_name(f"{path.name}{DAMAGED}")
+    remove(aside)
+    rename(path, aside)
+    return aside
 
 
 def rename(path: Path, to: Path) -> None:

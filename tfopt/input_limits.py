@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import zipfile
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+from tfopt.errors import InputError, Location
 
 # Levels of JSON: a model in a model takes about five.
 MOST_LEVELS = 100
@@ -37,6 +39,22 @@ def parse_json(text: str | bytes) -> Any:
             return value
         level = [each for part in inner for each in part]
     raise ValueError(f"its JSON is nested more than {MOST_LEVELS} levels deep")
+
+
+def refuse_device(path: Path, holds: str, error: type[InputError], field: Location = ()) -> None:
+    """Refuses a device or a pipe in the place of a file, which may have no end; lets pass what is not there.
+
+    Args:
+        path: The file, or a folder.
+        holds: What it has to hold, such as `the model`.
+        error: Class of the error.
+        field: Location of the cause in the recipe.
+
+    Raises:
+        InputError: It is one.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise error(f"{path} is no file, but a device or a pipe. Name the file of {holds}.", field)
 
 
 def check_members(archive: zipfile.ZipFile, size: int, floor: int) -> None:

@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tfopt.errors import InputError
+
 DIGEST = "sha256"
 
 
@@ -16,7 +18,14 @@ def seal(record: Mapping[str, Any], indent: int | None = None) -> str:
     Args:
         record: Plain data; what JSON does not have is written as a float, as NumPy's numbers can be.
         indent: Spaces to indent by; one line if not given.
+
+    Raises:
+        InputError: The record has a field of the digest's name.
     """
+    if DIGEST in record:
+        raise InputError(
+            f"{DIGEST} is the digest of the record itself. Call the field otherwise. Received: {record[DIGEST]!r}."
+        )
     plain = json.loads(json.dumps(dict(record), default=float))
     return json.dumps({**plain, DIGEST: _digest(plain)}, indent=indent)
 

@@ -57,6 +57,23 @@ def words(path: Path) -> set[str]:
     return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
+def registered_names(path: Path, package: str) -> set[str]:
+    """The names `package>name` by which the classes and functions of a Python file are registered with Keras."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and package in map(_registers_in, node.decorator_list):
+            found.add(f"{package}>{node.name}")
+    return found
+
+
+def _registers_in(decorator: ast.expr) -> Any:
+    """The package that a decorator registers in with Keras; None of any other decorator."""
+    if not isinstance(decorator, ast.Call) or not ast.unparse(decorator.func).endswith("register_keras_serializable"):
+        return None
+    given = [*decorator.args[:1], *(one.value for one in decorator.keywords if one.arg == "package")]
+    return given[0].value if given and isinstance(given[0], ast.Constant) else None
+
+
 def check_module_defines(module: str, name: str) -> None:
     """As `check_defined`, of a module that Python finds in a package or the working directory; nothing is imported.
 

@@ -254,4 +254,4 @@ def test_a_file_behind_a_block_of_the_users_own_is_in_hdf5_too(tmp_path):
     with h5py.File(tmp_path / "m.h5") as plain, h5py.File(tmp_path / "b.h5", "w", userblock_size=512) as moved:
         for key, value in plain.attrs.items():
             moved.attrs[key] = value
-    assert "Dense" in {part.kind for part in stored_model.parts_in(tmp_path / "b.h5")}
+    assert "Dense" in {part.kind for part in stored_model.read(tmp_path / "b.h5").parts}

@@ -10,8 +10,8 @@ import pytest
 
 from tfopt.pipeline import runner
 from tfopt.pipeline.provenance import changed
-from tfopt.pipeline.reproduction import difference
-from tfopt.recipe.artifact import Artifact
+from tfopt.pipeline.reproduction import Reproduction, difference
+from tfopt.recipe.artifact import Artifact, Workspace
 
 MODEL = """
 import keras
@@ -91,6 +91,22 @@ def test_other_bytes_and_other_versions_are_named(cli, project):
     assert err == "2 of 3 files have the same bytes. The versions differ: keras, gone.\n"
 
 
+def test_a_stage_that_is_damaged_or_gone_differs(cli, project):
+    shutil.rmtree(project / RUN / "verify")
+    (project / RUN / "train" / "artifact.json").write_text("{}")
+    for name in ("train/model.keras", "quantize/model.tflite"):
+        file = project / RUN / name
+        file.write_bytes(file.read_bytes()[:-200] + bytes(200))
+    code, out, err = cli("reproduce", RUN, "--recipe", "r.yaml")
+    assert (code, err) == (1, "1 of 5 files have the same bytes.\n")
+    assert "train/artifact.json  is damaged or was not there then" in out
+    assert "verify/artifact.json  is damaged or was not there then" in out
+
+
+def test_no_file_at_all_is_not_the_same():
+    assert not Reproduction((), (), Path()).same
+
+
 def test_json_is_one_document(cli, project):
     code, out, _ = cli("reproduce", RUN, "--recipe", "r.yaml", "--json")
     told = json.loads(out)
@@ -109,8 +125,9 @@ def test_json_is_one_document(cli, project):
         ),
         (lambda folder: (folder / RUN / "provenance.json").unlink(), "no record of what it was made from"),
         (lambda folder: (folder / RUN / "provenance.json").write_text("{}"), "no record of what it was made from"),
+        (lambda folder: (folder / RUN / "recipe.yaml").write_text(RECIPE), "beside it are not of the same run"),
     ],
-    ids=["data", "model", "recipe", "no record", "damaged record"],
+    ids=["data", "model", "recipe", "no record", "damaged record", "another recipe"],
 )
 def test_inputs_that_are_others_are_said_before_anything_is_computed(cli, project, change, words):
     change(project)
@@ -119,6 +136,21 @@ def test_inputs_that_are_others_are_said_before_anything_is_computed(cli, projec
     assert words in err
     assert len(err.splitlines()) == 1
     assert not Path("again").exists()
+
+
+def test_results_that_come_in_between_prove_nothing(cli, project, monkeypatch):
+    shutil.copytree(project / RUN, project / "again" / "r")
+    monkeypatch.setattr(Workspace, "is_run", property(lambda self: False))  # as it was before they came
+    code, _, err = cli("reproduce", RUN, "--recipe", "r.yaml", "--out", "again")
+    assert code == 2
+    assert "was filled by another run meanwhile: train, quantize, verify proves nothing." in err
+
+
+def test_results_that_are_there_already_prove_nothing(cli, project):
+    shutil.copytree(project / RUN, project / "again" / "r")
+    code, _, err = cli("reproduce", RUN, "--recipe", "r.yaml", "--out", "again")
+    assert code == 2
+    assert "again/r holds results already, which prove nothing. Name another folder with --out." in err
 
 
 @pytest.mark.parametrize(
@@ -140,6 +172,16 @@ def test_a_difference_says_how_much_where_and_in_what():
     assert difference("a.c", b"same", b"same") == ""
     assert difference("a.c", b"0123456789", b"0x234567y9") == "2 of 10 bytes, the first at 0x1"
     assert difference("a.c", b"0123", b"012") == "4 bytes then, 3 now"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"what is this", b"PK\x05\x06" + bytes(18), bytes(4) + b"TFL3" + b"\xff" * 40],
+    ids=["empty", "text", "zip", "tflite"],
+)
+@pytest.mark.parametrize("name", ["model.keras", "model.tflite"])
+def test_files_that_cannot_be_read_differ(name, content):
+    assert difference(name, content, content + b"?") == f"{len(content)} bytes then, {len(content) + 1} now"
 
 
 def test_inputs_that_changed_are_named():

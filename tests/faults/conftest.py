@@ -33,8 +33,9 @@ def evidence(request, tmp_path_factory):
 
 
 def pytest_addoption(parser):
-    """Adds the option that tries every fault; it is known where this folder is named on the command line."""
+    """Adds options on how many faults are tried; they are known where this folder is named on the command line."""
     parser.addoption("--all-faults", action="store_true", help="try every fault at every call, which takes hours")
+    parser.addoption("--few-faults", type=int, help="try so many faults at most in each test")
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -114,9 +115,10 @@ def some(request):
     They are spread over the whole, and start at another place for each case of a test, so that together they cover it.
     """
     everything = request.config.getoption("--all-faults", default=False)
+    most = request.config.getoption("--few-faults", default=None)
 
     def choose(things: Iterable[Any], count: int = SOME) -> list[Any]:
-        found = list(things)
+        found, count = list(things), min(count, most or count)
         if everything or len(found) <= count:
             return found
         shift = random.Random(request.node.name).random()

@@ -96,7 +96,7 @@ def last_lines(finished: Finished, count: int = 6) -> str:
 def names(folder: Path) -> set[str]:
     """The paths in a folder, with a star for what is new in each process; TensorBoard's have times in them."""
     paths = (path.relative_to(folder) for path in folder.rglob("*"))
-    numbers = re.compile(r"\.\d+(?=\.new$)|(?<=\.lock)[-0-9a-f]{36}(?=\.rename$)")
+    numbers = re.compile(r"\.\d+-[0-9a-f]+(?=\.new$)|(?<=\.lock)[-0-9a-f]{36}(?=\.rename$)")
     return {numbers.sub("*", str(path)) for path in paths if TENSORBOARD not in path.parts}
 
 

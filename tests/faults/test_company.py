@@ -11,7 +11,7 @@ from tests.faults import survival
 from tests.faults.faults import KILL, ChildFails, FailingCalls
 from tfopt.errors import ConversionError
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 MIB = 2**20
 NAMES = ["whole", "search", "tune"]
 

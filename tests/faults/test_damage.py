@@ -7,7 +7,7 @@ import pytest
 from tests.faults.damage import DAMAGES, cases
 from tfopt.recipe.artifact import BASELINE, SOURCE
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 # Of some hundred pairs of a file and a damage.
 DAMAGED = 30
 
@@ -28,7 +28,7 @@ def test_a_committed_file_that_is_damaged_is_made_again(name, bench, all_hold, s
     all_hold(tried, some(cases(whole), DAMAGED))
 
 
-def test_a_folder_of_results_that_is_a_file_or_another_stages_is_made_again(bench, all_hold):
+def test_a_folder_of_results_that_is_a_file_or_another_stages_is_made_again(bench, all_hold, some):
     whole, _ = bench.whole("whole")
     places = [SOURCE, "train", "quantize", "verify", BASELINE]
 
@@ -49,7 +49,8 @@ def test_a_folder_of_results_that_is_a_file_or_another_stages_is_made_again(benc
 
         return bench.put("folder damaged", "whole", f"{place} is {what}", prepare)
 
-    all_hold(tried, [(place, what) for place in places for what in ("a file", "another's", "empty", "moved away")])
+    pairs = [(place, what) for place in places for what in ("a file", "another's", "empty", "moved away")]
+    all_hold(tried, some(pairs, len(pairs)))
 
 
 @pytest.mark.parametrize("name", ["train", "prune", "qat", "search", "tune"])
@@ -69,5 +70,5 @@ def test_anything_in_a_partial_folder_stops_no_rerun(name, bench, all_hold, some
 
         return bench.put("partial file damaged", name, f"{file} {damage.__name__}", prepare)
 
-    cases = [(file, damage) for file in files if (fullest.image / file).is_file() for damage in DAMAGES]
-    all_hold(tried, some(cases))
+    pairs = [(file, damage) for file in files if (fullest.image / file).is_file() for damage in DAMAGES]
+    all_hold(tried, some(pairs))

@@ -9,7 +9,7 @@ import pytest
 from tests.faults.faults import FailingCalls, Limited, TemporaryFolder
 from tests.faults.project import KINDS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])

@@ -10,7 +10,7 @@ from tests.faults.project import KINDS
 
 # Of the 70 to 200 that a recipe leaves.
 IMAGES = 24
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("kind", KINDS)]
+pytestmark = [pytest.mark.long, pytest.mark.parametrize("kind", KINDS)]
 
 
 def test_what_an_ended_process_leaves_at_any_point_is_gone_on_from_to_the_same_bytes(kind, bench, all_hold, some):

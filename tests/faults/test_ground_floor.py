@@ -26,8 +26,8 @@ ALL = 10**9
     [
         ("results", "calls", FEW),
         ("results", "damages", FEW),
-        *(pytest.param("results", way, ALL, marks=pytest.mark.slow) for way in WAYS),
-        pytest.param("journal", "calls", ALL, marks=pytest.mark.slow),  # the lock of a killed process is waited for
+        *(pytest.param("results", way, ALL, marks=pytest.mark.long) for way in WAYS),
+        pytest.param("journal", "calls", ALL, marks=pytest.mark.long),  # the lock of a killed process is waited for
     ],
 )
 def test_a_fault_at_any_call_is_survived(name, way, limit, library, evidence):

@@ -11,7 +11,7 @@ from tests.faults import survival
 from tests.faults.faults import ClockSet, Limited
 from tests.faults.fork_server import ROOT, Finished
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 NAMES = ["whole", "search", "tune"]
 MIB = 2**20
 

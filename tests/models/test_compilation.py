@@ -8,7 +8,9 @@ from keras import layers
 import tfopt
 from tfopt.errors import InputError, ModelError
 from tfopt.keras_private import compiled_settings
-from tfopt.models import files, loading
+from tfopt.models import compilation, files, loading
+from tfopt.models.model_config import ModelConfig
+from tfopt.optimizers import OneCycle, ProximalSGD
 
 
 class Own(keras.losses.Loss):
@@ -81,6 +83,24 @@ def test_a_model_is_read_without_code_that_is_not_at_hand(settings, kind, tmp_pa
     assert left.get("loss") == ("mse" if left else None)
     assert left.get("metrics") == (["mae"] if left else None)
     tfopt.inspect(path)
+
+
+@pytest.mark.parametrize("kind", ["keras", "h5"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_an_optimizer_of_tfopt_is_restored_beside_a_metric_that_is_not_at_hand(kind, tmp_path, elsewhere):
+    _, path = saved(tmp_path, kind, loss="mse", metrics=[own], optimizer=ProximalSGD(OneCycle(0.3, 9), l1=0.25))
+    restored = files.load(path).optimizer
+    assert type(restored) is ProximalSGD
+    assert restored.l1 == 0.25
+    assert type(restored.get_config()["learning_rate"]) is dict
+
+
+def test_settings_of_hdf5_are_judged_by_the_names_of_their_classes():
+    model = keras.Sequential([layers.Input((4,)), layers.Dense(3)])
+    unlike = {"class_name": "Metric", "config": {"name": "one"}, "registered_name": "pack>Own"}
+    written = {"loss": "mse", "metrics": [unlike, "mae"]}
+    compilation.restore(model, ModelConfig({}, written, legacy=True), {"pack>Own": OwnMetric})
+    assert compiled_settings(model)["metrics"] == ["mae"]
 
 
 def three_outputs():

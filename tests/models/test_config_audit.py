@@ -5,16 +5,18 @@ import inspect
 import keras
 import pytest
 
-from tfopt.models.config_audit import parts_of
-from tfopt.models.known_classes import CLASSES, FUNCTIONS, OPERATIONS, RUNNING
+from tfopt.models.config_audit import own_names, parts_of
+from tfopt.models.known_classes import CARRIES_CODE, CLASSES, FUNCTIONS, OPERATIONS
 from tfopt.models.stored_model import may_compile
+from tfopt.optimizers import OPTIMIZERS, SCHEDULES
 
 # Classes of Keras's public modules that no file is made of: bases, what runs what a file names, and what has data.
 NOT_IN_FILES = {
     *("Layer", "Initializer", "Regularizer", "Constraint", "Optimizer", "OptimizerMap", "Loss", "Metric", "Quantizer"),
     *("LearningRateSchedule", "AWQConfig", "GPTQConfig"),
-    *RUNNING,
+    *CARRIES_CODE,
 }
+FOCAL = "SparseCategoricalFocalCrossentropy"
 
 
 def layer(kind, module="keras.layers", **config):
@@ -65,7 +67,9 @@ PLAIN = {
     "operation": layer("GetItem", "keras.src.ops.core"),
     "policy": layer("DTypePolicy", "keras"),
     "function": function("relu", "keras.activations"),
-    "tfopt's loss": function("tfopt>sparse_categorical_focal_crossentropy"),
+    "tfopt's loss": {**layer(FOCAL, "tfopt.losses"), "registered_name": f"tfopt>{FOCAL}"},
+    "tfopt's schedule in HDF5": {**layer("OneCycle", "tfopt.optimizers"), "registered_name": "tfopt>OneCycle"},
+    "tfopt's loss of HDF5": {"class_name": f"tfopt>{FOCAL}", "config": {}},
     "tfopt's optimizer": {**layer("SAM", "tfopt.optimizers.sam"), "registered_name": "tfopt>SAM"},
     "vocabulary": layer("StringLookup", vocabulary=["a", "b"]),
     "tensor": {"class_name": "__keras_tensor__", "config": {"shape": [None, 3]}},
@@ -74,7 +78,14 @@ PLAIN = {
 
 @pytest.mark.parametrize("kind", PLAIN)
 def test_plain_classes_are_admitted(kind):
-    assert foreign([PLAIN[kind]]) == []
+    assert foreign([PLAIN[kind]], legacy=kind.endswith("HDF5")) == []
+
+
+def test_the_names_that_tfopt_registers_are_found_without_importing_what_registers_them():
+    assert {*OPTIMIZERS, *SCHEDULES}  # which imports all of them
+    registered = {name for name in keras.saving.get_custom_objects() if name.startswith("tfopt>")}
+    assert own_names() == registered
+    assert f"tfopt>{FOCAL}" in registered
 
 
 ATTACKS = {
@@ -91,6 +102,9 @@ ATTACKS = {
     "op": ({"class_name": "TensorFlowOpLayer", "config": {"node_def": {}}}, "TensorFlowOpLayer"),
     "under our name": ({**layer("Lambda"), "registered_name": "tfopt>Any"}, "Lambda"),
     "under a known name": ({**layer("evil", "keras.utils"), "registered_name": "tfopt>Any"}, "evil"),
+    "function under our name": (layer("Dense", activation=function("tfopt>x", "os")), "tfopt>x"),
+    "function that we do not register": (layer("Dense", activation=function("tfopt>x")), "tfopt>x"),
+    "our name elsewhere": ({**layer("SAM", "os"), "registered_name": "tfopt>SAM"}, "SAM"),
     "in place of compile": ({**layer("Dense"), "compile_config": {"optimizer": layer("x", "os")}}, "x"),
     "constraint": (layer("Dense", kernel_constraint=layer("MyNorm", "mine")), "MyNorm"),
     "hub": (layer("Backbone", "keras_hub.models"), "Backbone"),
@@ -103,11 +117,17 @@ def test_whatever_else_is_found_wherever_it_is(kind):
     assert foreign({"config": {"layers": [layer("InputLayer"), [config]]}}) == [name]
 
 
+@pytest.mark.parametrize(("kind", "module"), [("tfopt>Any", None), ("tfopt>SAM", "os"), ("tfopt>SAM", "tfoptimizer")])
+def test_in_hdf5_a_name_of_tfopt_is_one_that_it_registers_of_a_module_of_its_own(kind, module):
+    assert foreign({"class_name": kind, "config": {}, "module": module}, legacy=True) == [kind]
+
+
 def test_what_is_at_hand_is_admitted_by_the_name_that_readers_look_for():
     own = {**layer("Scale", "mine"), "registered_name": "pack>Scale"}
     assert foreign(own, {"pack>Scale"}) == []
     assert foreign(own, {"Other"}) == ["Scale"]
-    assert foreign(own, {"pack>Scale"}, legacy=True) == ["Scale"]
+    assert foreign(own, {"pack>Scale"}, legacy=True) == []
+    assert foreign({**own, "class_name": "Other"}, {"pack>Scale"}, legacy=True) == ["Other"]
     assert foreign({"class_name": "Scale", "config": {}}, {"Scale"}, legacy=True) == []
     assert foreign({**layer("Lambda"), "registered_name": "pack>Scale"}, {"pack>Scale"}) == ["Lambda"]
     assert foreign(function("twice"), {"twice"}) == []

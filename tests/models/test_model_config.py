@@ -11,7 +11,7 @@ import pytest
 from keras import layers
 
 from tfopt.errors import ModelError
-from tfopt.models import files, stored_model
+from tfopt.models import files, loading, model_config, stored_model
 from tfopt.models.model_config import read_config
 
 
@@ -186,6 +186,22 @@ def test_weights_are_in_the_file_itself(written, tmp_path, write):
     with h5py.File(old, "a") as file:
         file.attrs["model_config"] = '{"class_name": "Sequential", "config": {"name": "s", "layers": []}}'
     refused(old, f"not a whole .*its /w {WEIGHTS[write]}")
+
+
+def test_weights_too_large_for_memory_are_looked_at_all_the_same(written, monkeypatch):
+    monkeypatch.setattr(model_config, "_HELD_BYTES", 100)
+    stored_model.check(written())
+    refused(written(**{"model.weights.h5": in_hdf5(external)}), "not a whole .*its /w is a link")
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading")
+@pytest.mark.parametrize("load", [files.load, loading.load_any])
+def test_a_load_reads_the_config_once(written, monkeypatch, load):
+    read, seen = stored_model.read_config, []
+    monkeypatch.setattr(stored_model, "read_config", lambda path: seen.append(path) or read(path))
+    path = written()
+    load(path)
+    assert seen == [path]
 
 
 def test_a_group_that_is_in_itself_ends(written):

@@ -1,11 +1,13 @@
 """Processes that share work: heard, started again, ended together."""
 
+import errno
 import subprocess
 import sys
 import time
 
 import pytest
 
+from tfopt.pipeline.launcher import launch
 from tfopt.pipeline.process_pool import ProcessPool
 
 KILLED = """
@@ -32,6 +34,14 @@ def force(code, *arguments, restarts=3):
     return code, lines
 
 
+def launch_two(command):
+    launch(command, 2)
+
+
+def pool_of_two(command):
+    ProcessPool(command, [{}, {}], print).run()
+
+
 def test_every_process_has_its_environment_and_is_heard(tmp_path):
     code, lines = force(KILLED, tmp_path, 0)
     assert code == 0
@@ -55,6 +65,22 @@ def test_an_error_ends_all_at_once_and_is_shown_once():
     code, lines = force(FAILS)
     assert code == 1
     assert lines == ["no such file"]
+
+
+@pytest.mark.parametrize("start", [launch_two, pool_of_two])
+def test_what_was_started_ends_where_another_cannot_be(start, monkeypatch):
+    real, made = subprocess.Popen, []
+
+    def first_alone(*arguments, **more):
+        if made:
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        made.append(real(*arguments, **more))
+        return made[0]
+
+    monkeypatch.setattr(subprocess, "Popen", first_alone)
+    with pytest.raises(OSError, match="temporarily unavailable"):
+        start([sys.executable, "-c", "import time; time.sleep(60)"])
+    assert made[0].poll() is not None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")

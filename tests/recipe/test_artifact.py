@@ -233,7 +233,12 @@ def test_holding_the_folder_sweeps_what_nobody_goes_on_from(workspace):
     (workspace.root / "train" / BACKUP).mkdir()
     backup = workspace.begin("prune", "k") / BACKUP
     backup.mkdir()
+    writing, left = (workspace.root / f".report.md.{number}-0f.new" for number in (os.getppid(), 10**30))
+    for file in (writing, left):
+        file.write_text("half")
     with workspace.locked():
+        assert writing.exists()
+        assert not left.exists()
         assert not (workspace.root / "train.old").exists()
         assert not (workspace.root / "train" / BACKUP).exists()
         assert backup.exists()

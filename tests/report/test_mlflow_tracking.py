@@ -54,7 +54,7 @@ def test_a_run_has_settings_metrics_by_epoch_and_stage_files_and_reports(store, 
     measured = {**results[0].final.metrics, **results[0].artifacts["verify"].files["int8"]}
     assert measured
     assert {name: run.data.metrics[f"int8/{name}"] for name in measured} == measured
-    assert run.data.tags["tfopt.passed"] == "true"
+    assert run.data.tags["passed"] == "true"
     assert run.data.tags["tfopt.version"] == tfopt.__version__
     listed = {one.path for one in client.list_artifacts(run.info.run_id)}
     assert listed == {
@@ -83,7 +83,7 @@ def test_a_run_that_stops_is_gone_on_with_and_a_gate_that_is_not_met_is_a_failur
     told.close()
     client, [run] = runs(store, "mine")
     assert run.info.status == "FAILED"
-    assert (run.data.tags["tfopt.passed"], run.data.tags["tfopt.failed"]) == ("false", "accuracy is less.")
+    assert (run.data.tags["passed"], run.data.tags["failed"]) == ("false", "accuracy is less.")
     assert [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")] == [1, 2, 3, 4]
 
 

@@ -97,14 +97,89 @@ def test_a_line_that_was_changed_is_named(file):
         list(Journal(file, 10).read_logs(0))
 
 
-@pytest.mark.parametrize("damage", [damaged, lambda file: file.write_text("what is this\n")], ids=["bit", "other"])
-def test_a_search_whose_own_journal_is_damaged_says_so_and_starts_anew(file, damage):
-    store(file).add(Job({"x": 0.5}))
-    assert len(store(file).trials()) == 1
+def last_line_damaged(file):
+    content = bytearray(file.read_bytes())
+    content[-9] ^= 1
+    file.write_bytes(content + b'{"half')
+
+
+def replaced(file):
+    file.write_text("what is this\n")
+
+
+@pytest.mark.parametrize(("damage", "kept"), [(last_line_damaged, 3), (replaced, 0)])
+def test_a_search_whose_own_journal_is_damaged_says_so_and_goes_on_with_the_lines_before(file, damage, kept):
+    for x in (0.25, 0.5):
+        store(file).add(Job({"x": x}))
     damage(file)
-    said = []
-    assert store(file, said.append).trials() == []
-    assert said == ["the journal search.journal is damaged: the search starts anew."]
+    before, said = file.read_bytes(), []
+    assert [trial.job.parameters for trial in store(file, said.append).trials()] == [{"x": 0.25}] * (kept > 0)
+    assert said == [
+        f"the journal search.journal is damaged: the search goes on from its first {kept} lines. The damaged one is "
+        "search.journal.damaged."
+    ]
+    assert (file.parent / "search.journal.damaged").read_bytes() == before
+    store(file, said.append).add(Job({"x": 0.75}))
+    assert len(store(file, said.append).trials()) == 1 + (kept > 0)
+    assert len(said) == 1
+
+
+def test_a_journal_that_another_has_mended_is_left(file):
+    Journal(file, 10).append_logs(entries(2))
+    before = file.read_bytes()
+    assert Journal(file, 10).mend() is None
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert file.read_bytes() == before
+
+
+def fails_once(error):
+    """A `tell` that fails so at first; what waits for another try takes no time."""
+    left, real = [error], optuna.Study.tell
+
+    def tell(*arguments, **more):
+        if left:
+            raise left.pop()
+        return real(*arguments, **more)
+
+    return tell
+
+
+def told(file, monkeypatch, error):
+    trials = store(file)
+    trials.add(Job({"x": 0.5}))
+    taken = trials.take()
+    monkeypatch.setattr(optuna.Study, "tell", fails_once(error))
+    return trials.done(taken.number, [1.0], {})
+
+
+def test_a_storage_that_is_away_for_a_moment_costs_no_result(file, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    assert told(file, monkeypatch, OSError(errno.EIO, "Input/output error"))
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "full"), DamagedJournalError("line 3"), FileNotFoundError(errno.ENOENT, "gone")]
+)
+def test_what_no_waiting_mends_is_said_at_once(file, monkeypatch, error):
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("it waits"))
+    with pytest.raises(type(error)):
+        told(file, monkeypatch, error)
+
+
+def test_a_storage_that_stays_away_is_waited_for_so_long_and_no_longer(file, monkeypatch):
+    clock = iter(range(0, 10**6, 50))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+
+    def away(*arguments, **more):
+        raise OSError(errno.EIO, "Input/output error")
+
+    trials = store(file)
+    trials.add(Job({"x": 0.5}))
+    taken = trials.take()
+    monkeypatch.setattr(optuna.Study, "tell", away)
+    with pytest.raises(OSError, match="Input/output error"):
+        trials.done(taken.number, [1.0], {})
 
 
 def test_a_damaged_journal_that_was_named_is_not_touched(file):

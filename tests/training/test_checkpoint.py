@@ -2,6 +2,7 @@
 
 import errno
 from dataclasses import replace
+from importlib.metadata import version
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from keras import layers
 
 from tfopt.data.splits import Data, Split
 from tfopt.errors import StorageError
+from tfopt.recipe import environment
 from tfopt.training.checkpoint import WEIGHTS, EpochBackup, State
 from tfopt.training.fit_callbacks import Listener
 from tfopt.training.fit_settings import FitSettings
@@ -216,6 +218,31 @@ def test_a_checkpoint_of_another_training_is_said_and_not_used(tmp_path):
     EpochBackup(tmp_path, found, (), key="another", notify=said.append)
     assert said == ["the checkpoint epoch-000001.npz is of another training: it is not used."]
     assert found == State()
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-000001.npz"]
+
+
+def test_a_checkpoint_that_cannot_be_read_is_no_damaged_one(tmp_path, monkeypatch):
+    stored(network(), tmp_path)
+
+    def refuse(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    with pytest.raises(StorageError, match=r"epoch-000001.npz cannot be read: Input/output error. It is still there"):
+        EpochBackup(tmp_path, State(), ())
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-000001.npz"]
+
+
+@pytest.mark.parametrize(("package", "epochs"), [("keras", 2), ("tensorflow", 2), ("tfopt", 2), ("tflite-micro", 1)])
+def test_only_what_the_numbers_come_from_makes_a_training_another(package, epochs, tmp_path, monkeypatch):
+    split = Split(np.ones((4, 2), np.float32), np.ones((4, 1), np.float32))
+    data, begun = Data(split, split, split), []
+    settings = FitSettings(epochs=1, batch_size=4, loss="mse")
+    fit(network(), data, settings, tmp_path)
+    monkeypatch.setattr(environment, "version", lambda name: "0" if name == package else version(name))
+    counting = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: begun.append(epoch))
+    fit(network(), data, replace(settings, epochs=2), tmp_path, [counting])
+    assert len(begun) == epochs
 
 
 def test_a_file_in_the_place_of_the_folder_is_no_hindrance(tmp_path):

@@ -14,7 +14,7 @@ import numpy as np
 
 from tfopt.data.arrays import Arrays
 from tfopt.errors import DataError
-from tfopt.input_limits import check_members
+from tfopt.input_limits import check_members, refuse_device
 from tfopt.user_code import describe
 
 # Bytes up to which the arrays of a file may be compressed by any factor.
@@ -33,8 +33,7 @@ def read_arrays(path: Path) -> Arrays:
     Raises:
         DataError: The file is cut short, holds pickled objects or something else than arrays, or is no file.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise DataError(f"{path} is no file, but a device or a pipe. Name the file of the arrays.", ("data",))
+    refuse_device(path, "the arrays", DataError, ("data",))
     try:
         found = _read(path)
     except _DAMAGE as error:

@@ -17,6 +17,7 @@ from tfopt.data.arrays import Arrays, by_name, take
 from tfopt.data.named_sets import HELD_OUT, KERAS, SPLITS
 from tfopt.data.splits import CHUNK, Data, Samples, Split, same_length
 from tfopt.errors import DataError, InputError, did_you_mean
+from tfopt.input_limits import refuse_device
 from tfopt.user_code import Ref, describe, digest_callable, find_file
 
 
@@ -43,9 +44,9 @@ def resolve(source: Any, folder: Path) -> Any:
         return source
     if scheme == "npz" and rest:
         path = find_file(os.path.expandvars(rest), folder)
+        refuse_device(path, "the arrays", DataError, ("data",))
         if not path.is_file():
-            what = "is a folder. Name the .npz file in it" if path.is_dir() else "is a device or a pipe. Name a file"
-            raise DataError(f"{path} {what}.", ("data",))
+            raise DataError(f"{path} is a folder. Name the .npz file in it.", ("data",))
         return path
     if scheme == "keras":
         if rest not in KERAS:

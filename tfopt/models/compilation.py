@@ -36,7 +36,7 @@ def restore(model: Any, config: ModelConfig, objects: Mapping[str, Any], trust: 
     settings = config.compilation
     loss = settings.get("loss")
     several = len(getattr(model, "outputs", None) or ()) > 1 or (isinstance(loss, list) and len(loss) > 1)
-    made = {name: _restored(name, settings.get(name), objects, trust, several) for name in _CODE}
+    made = {name: _restored(name, settings.get(name), objects, trust, config.legacy, several) for name in _CODE}
     found = {name: value for name, value in made.items() if value is not None}
     if "loss" not in found:
         return
@@ -48,7 +48,9 @@ def restore(model: Any, config: ModelConfig, objects: Mapping[str, Any], trust: 
         model.compile("adam", found["loss"])
 
 
-def _restored(setting: str, written: Any, objects: Mapping[str, Any], trust: bool, several: bool = False) -> Any:
+def _restored(
+    setting: str, written: Any, objects: Mapping[str, Any], trust: bool, legacy: bool, several: bool = False
+) -> Any:
     """A setting made from its description, of metrics those that are there; None where it is code that is not.
 
     Args:
@@ -56,6 +58,7 @@ def _restored(setting: str, written: Any, objects: Mapping[str, Any], trust: boo
         written: Its description.
         objects: Classes and functions that it may name.
         trust: Load Python code that is stored in the file.
+        legacy: Whether the file is in HDF5.
         several: Whether a list has an entry for each output of the model, all of which keep their places.
     """
     import keras
@@ -63,7 +66,7 @@ def _restored(setting: str, written: Any, objects: Mapping[str, Any], trust: boo
     if written is None:
         return None
     try:
-        if not (trust or may_compile(written, objects)):
+        if not (trust or may_compile(written, objects, legacy)):
             made = None
         elif isinstance(written, Mapping) and "class_name" in written and "module" not in written:  # in .h5 files
             made = getattr(keras, _CODE[setting]).deserialize(written, custom_objects=dict(objects))
@@ -76,11 +79,11 @@ def _restored(setting: str, written: Any, objects: Mapping[str, Any], trust: boo
     if setting == "loss":
         return None
     if isinstance(written, Mapping) and "class_name" not in written:
-        named = {name: _restored(setting, one, objects, trust) for name, one in written.items()}
+        named = {name: _restored(setting, one, objects, trust, legacy) for name, one in written.items()}
         return {name: part for name, part in named.items() if part is not None} or None
     if not isinstance(written, list):
         return None
-    parts = [_restored(setting, one, objects, trust) for one in written]
+    parts = [_restored(setting, one, objects, trust, legacy) for one in written]
     known = [part for part in parts if part is not None]
     return (parts if several else known) if known else None
 

@@ -15,13 +15,18 @@ from tfopt.models.config_audit import StoredPart
 from tfopt.models.keras2 import migration
 from tfopt.models.keras2.migration import OutputCheck
 from tfopt.models.loaded_model import LoadedModel
-from tfopt.models.model_config import ModelConfig, read_config
+from tfopt.models.model_config import ModelConfig
 from tfopt.models.serialization import keras_file
+from tfopt.models.stored_model import StoredModel
 from tfopt.user_code import describe
 
 
 def read(
-    path: Path, objects: Mapping[str, Any], trust: bool = False, comparison: OutputCheck | None = None
+    path: Path,
+    objects: Mapping[str, Any],
+    trust: bool = False,
+    comparison: OutputCheck | None = None,
+    checked: StoredModel | None = None,
 ) -> LoadedModel:
     """The Keras 3 model in a checked file or SavedModel, its outputs compared with tf_keras's where Keras 2 stored it.
 
@@ -30,24 +35,29 @@ def read(
         objects: Classes and functions that its layers are made of, by name.
         trust: Load and run code that is stored in it (a Lambda layer, ops of a SavedModel).
         comparison: How the outputs are compared.
+        checked: What `stored_model.check` has just returned; where it is not given, the config is read again.
 
     Raises:
         ModelError: The file cannot be read, holds code, or has a layer that cannot be migrated to Keras 3.
     """
-    parts = stored_model.parts_in(path, objects, trust)
-    if path.is_dir():
+    stored = checked or stored_model.read(path, objects, trust)
+    if stored.config is None:
         compiled = stored_model.check_saved_model(path, objects, trust)
         before = migration.read(path, objects, compiled)
         carried = migration.migrate(before, f"the SavedModel {path.name}", objects, comparison)
         return LoadedModel(carried.model, carried)
-    return _read_file(path, objects, trust, parts, comparison)
+    return _read_file(path, stored.config, stored.parts, objects, trust, comparison)
 
 
 def _read_file(
-    path: Path, objects: Mapping[str, Any], trust: bool, parts: Sequence[StoredPart], comparison: OutputCheck | None
+    path: Path,
+    config: ModelConfig,
+    parts: Sequence[StoredPart],
+    objects: Mapping[str, Any],
+    trust: bool,
+    comparison: OutputCheck | None,
 ) -> LoadedModel:
     """The model as Keras 3 reads it, which keeps how it was compiled; migrated layer by layer where it does not."""
-    config = read_config(path)
     before, origin = _as_keras2(path, config, objects, trust), f"the Keras 2 file {path.name}"
     try:
         model = _loaded(path, config, objects, trust)
@@ -146,9 +156,9 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None = None, trust: boo
         ModelError: The file is not there, is not a model, is cut short, needs code that is not at hand, holds code, or
             is of Keras 2 and has a layer that cannot be migrated.
     """
-    stored_model.check(path, custom_objects or {}, trust)
+    checked = stored_model.check(path, custom_objects or {}, trust)
     keras_on_tensorflow()
-    return read(path, custom_objects or {}, trust).model
+    return read(path, custom_objects or {}, trust, checked=checked).model
 
 
 def save(model: Any, path: Path) -> None:

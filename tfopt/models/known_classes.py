@@ -111,14 +111,14 @@ FUNCTIONS = frozenset(
     """.split()
 )
 # What files have in place of a value that JSON does not have.
-VALUES = frozenset(
+ENCODED_VALUES = frozenset(
     """
     InputSpec TensorShape TypeSpec __bytes__ __ellipsis__ __keras_tensor__ __numpy__ __slice__ __tensor__ __tuple__
     """.split()
 )
-CLASSES = LAYERS | OPERATIONS | PARTS | COMPILED | VALUES
+CLASSES = LAYERS | OPERATIONS | PARTS | COMPILED | ENCODED_VALUES
 # Of Keras too, and run or read what a file names: what that is, before the name of the layer.
-RUNNING = {
+CARRIES_CODE = {
     "Lambda": "Python code in the Lambda layer",
     "__lambda__": "Python code in a function of the layer",
     "TorchModuleWrapper": "a pickle in the layer",

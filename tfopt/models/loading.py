@@ -251,8 +251,9 @@ def load_any(
     Raises:
         ModelError: `source` is none of these, cannot be read, or has a layer that cannot be migrated.
     """
-    if isinstance(source, str | os.PathLike):
-        stored_model.check(Path(source), custom_objects or {}, trust)  # before Keras is imported, which takes seconds
+    checked = None
+    if isinstance(source, str | os.PathLike):  # before Keras is imported, which takes seconds
+        checked = stored_model.check(Path(source), custom_objects or {}, trust)
     keras = keras_on_tensorflow()
     if isinstance(source, keras.Model):
         return LoadedModel(source)
@@ -260,7 +261,7 @@ def load_any(
         carried = migration.migrate(source, custom_objects=custom_objects, comparison=comparison)
         return LoadedModel(carried.model, carried)
     if isinstance(source, str | os.PathLike):
-        return files.read(Path(source), custom_objects or {}, trust, comparison)
+        return files.read(Path(source), custom_objects or {}, trust, comparison, checked)
     raise ModelError(
         "a model is a Keras 3 or tf_keras model, or the path of a .keras or .h5 file or of a SavedModel folder. "
         f"Received: {source!r:.80}.",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from tfopt.durable_files import storage_errors
 from tfopt.errors import ModelError
 from tfopt.input_limits import check_members, parse_json
 from tfopt.models.weight_links import check_links
@@ -30,8 +32,9 @@ MISTAKEN = (
 SAVE = "Save it again with model.save"
 # Bytes up to which the members of an archive may be compressed by any factor; Keras stores them as they are.
 _FLOOR = 2**26
-# Larger weights are not taken into memory to be looked at, which Keras does when it reads them.
+# Larger weights are looked at in a temporary file, and not in memory.
 _HELD_BYTES = 2**30
+_CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -85,14 +88,24 @@ def _check_archive(path: Path) -> None:
             raise not_whole(path, f"there are no weights in it, which are in {WEIGHTS[0]}")
         for member in archive.infolist():
             try:
-                if member.filename.endswith(".h5") and member.file_size <= _HELD_BYTES:
-                    check_links(io.BytesIO(archive.read(member)))
-                else:
-                    with archive.open(member) as content:
-                        while content.read(2**20):  # to the end, where the checksum is compared
+                with archive.open(member) as content:
+                    if member.filename.endswith(".h5"):
+                        _check_member(content, member.file_size)
+                    else:
+                        while content.read(_CHUNK):  # to the end, where the checksum is compared
                             pass
             except zipfile.BadZipFile as error:
                 raise not_whole(path, f"{member.filename} in it is damaged") from error
+
+
+def _check_member(content: IO[bytes], size: int) -> None:
+    """Refuses weights in an archive as `check_links` does; those that are large are copied to a temporary file."""
+    with io.BytesIO() if size <= _HELD_BYTES else tempfile.TemporaryFile() as copy:
+        while chunk := content.read(_CHUNK):
+            with storage_errors(Path(tempfile.gettempdir()), "Set TMPDIR to a folder with more space."):
+                copy.write(chunk)
+                copy.flush()
+        check_links(copy)
 
 
 def _why(error: Exception) -> str:

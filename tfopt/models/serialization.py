@@ -12,7 +12,8 @@ import re
 import zipfile
 from typing import Any
 
-_METADATA, _CONFIG = "metadata.json", "config.json"
+from tfopt.models.model_config import CONFIG, METADATA
+
 # The date of a file and of what is in it: the same model gives the same bytes whenever it is saved.
 _DATE = "1980-01-01@00:00:00"
 
@@ -37,9 +38,9 @@ def keras_file(model: Any) -> bytes:
     with zipfile.ZipFile(saved) as archive, zipfile.ZipFile(dated, "w") as copy:
         for name in archive.namelist():
             content = archive.read(name)
-            if name == _METADATA:
+            if name == METADATA:
                 content = json.dumps({**json.loads(content), "date_saved": _DATE}).encode()
-            elif name == _CONFIG:
+            elif name == CONFIG:
                 content = _numbered(content)
             copy.writestr(zipfile.ZipInfo(name), content)
     return dated.getvalue()

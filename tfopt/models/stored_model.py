@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tfopt.errors import ModelError, did_you_mean_file
+from tfopt.input_limits import refuse_device
 from tfopt.models import saved_model
 from tfopt.models.config_audit import StoredPart, parts_of
 from tfopt.models.foreign_files import refuse_foreign
 from tfopt.models.keras2.layer_config import code_in, tf_keras_library, wrapper_in
-from tfopt.models.model_config import check_weights, head_of, not_whole, read_config
+from tfopt.models.model_config import ModelConfig, check_weights, head_of, not_whole, read_config
 
 FILES = (".keras", ".h5", ".hdf5")
 _TFMOT = "tensorflow_model_optimization"
@@ -25,7 +27,20 @@ _CLASS = "Give the model as a function, file.py:build, in a file that has the cl
 _OF_KERAS = ("keras_hub", "keras_cv", "keras_nlp")
 
 
-def check(path: Path, objects: Container[str] = (), trust: bool = False) -> None:
+@dataclass(frozen=True)
+class StoredModel:
+    """What the config of a model says, and what the model is made of by it.
+
+    Args:
+        config: The config of a file; None of a folder.
+        parts: The layers of a file and what they are made of; none of a folder.
+    """
+
+    config: ModelConfig | None = None
+    parts: Sequence[StoredPart] = ()
+
+
+def check(path: Path, objects: Container[str] = (), trust: bool = False) -> StoredModel:
     """Checks that a model is there and whole, and holds no code that may not be loaded, before Keras is imported.
 
     All of a `.keras` file is read, as its checksums cover it.
@@ -35,24 +50,25 @@ def check(path: Path, objects: Container[str] = (), trust: bool = False) -> None
         objects: Names of the classes and functions that its layers may be made of, besides Keras's.
         trust: Whether code that is stored in it may be loaded and run.
 
+    Returns:
+        What its config says, for those who load it.
+
     Raises:
         ModelError: There is no such file, it is no model of Keras, it is damaged, or it holds code.
     """
-    parts_in(path, objects, trust)
+    found = read(path, objects, trust)
     if path.is_file():
         check_weights(path)
+    return found
 
 
-def parts_in(path: Path, objects: Container[str] = (), trust: bool = False) -> Sequence[StoredPart]:
+def read(path: Path, objects: Container[str] = (), trust: bool = False) -> StoredModel:
     """What a model is made of, which its config alone is read for.
 
     Args:
         path: A `.keras` or `.h5` file, or a SavedModel folder, whose parts are left to `check_saved_model`.
         objects: Names of the classes and functions that its layers may be made of, besides Keras's.
         trust: Whether code that is stored in it may be loaded and run.
-
-    Returns:
-        The layers of a file and what they are made of; none of a folder.
 
     Raises:
         ModelError: There is no such file, it is no model of Keras, its config is damaged, or it holds code.
@@ -61,10 +77,9 @@ def parts_in(path: Path, objects: Container[str] = (), trust: bool = False) -> S
         raise ModelError(f"there is no file {path}.{did_you_mean_file(path)}", ("model",))
     if path.is_dir():
         saved_model.check_folder(path)
-        return ()
+        return StoredModel()
     refuse_foreign(path)
-    if not path.is_file():
-        raise ModelError(f"{path} is no file, but a device or a pipe. Name the file of the model.", ("model",))
+    refuse_device(path, "the model", ModelError, ("model",))
     if path.suffix not in FILES:
         raise ModelError(
             f"a model is a .keras or .h5 file, or a SavedModel folder of Keras 2, and {path} is none of them. "
@@ -78,7 +93,7 @@ def parts_in(path: Path, objects: Container[str] = (), trust: bool = False) -> S
     except ValueError as error:
         raise not_whole(path, str(error)) from error
     refuse_code(path, [*parts, *(part for part in compiled if part.carries)], objects, trust)
-    return parts
+    return StoredModel(config, parts)
 
 
 def may_compile(settings: Any, objects: Container[str], legacy: bool = False) -> bool:
@@ -120,7 +135,7 @@ def check_saved_model(folder: Path, objects: Container[str] = (), trust: bool = 
     """Checks a SavedModel, which is read as data: neither its graph nor its classes are run.
 
     Args:
-        folder: The folder, which `parts_in` found to be whole.
+        folder: The folder, which `read` found to be whole.
         objects: Names of the classes and functions that its layers may be made of, besides Keras's.
         trust: Whether its graph may do more than arithmetic, and its layers be of classes that are not at hand.
 

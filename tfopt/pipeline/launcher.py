@@ -57,16 +57,16 @@ def _once(command: Sequence[str], count: int) -> tuple[int, int, str]:
     addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
     with contextlib.ExitStack() as stack:
         logs = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(count)]
-        workers = [
-            subprocess.Popen(
+        workers: list[subprocess.Popen[bytes]] = []
+        stack.enter_context(ended_at_exit(workers))
+        for index, log in enumerate(logs):
+            worker = subprocess.Popen(
                 tied_to_this_process(command),
                 env={**environment_of_child(), "TF_CONFIG": _config(addresses, index)},
-                stdout=None if index == 0 else logs[index],
-                stderr=None if index == 0 else logs[index],
+                stdout=None if index == 0 else log,
+                stderr=None if index == 0 else log,
             )
-            for index in range(count)
-        ]
-        stack.enter_context(ended_at_exit(workers))
+            workers.append(worker)
         while True:
             codes = [worker.poll() for worker in workers]
             failed = [index for index, code in enumerate(codes) if code]

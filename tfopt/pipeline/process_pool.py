@@ -45,9 +45,11 @@ class ProcessPool:
             0 where all succeed. Where one fails, the others are ended, and the highest exit code counts: a wrong input
             fails all of them, but some only by what another left undone. 1 where one was killed once too often.
         """
-        processes = [self._start(index) for index in range(self._count)]
+        processes: list[subprocess.Popen[str]] = []
         left = [self._restarts] * self._count
         with ended_at_exit(processes):
+            for index in range(self._count):
+                processes.append(self._start(index))
             while any(process.poll() is None for process in processes) or any(p.returncode for p in processes):
                 for index, process in enumerate(processes):
                     code = process.poll()

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tfopt.durable_files import sha256_of
+from tfopt.errors import InputError
 from tfopt.pipeline.plan import Plan
-from tfopt.recipe.artifact import PROVENANCE, content_key
+from tfopt.recipe.artifact import PROVENANCE, RECIPE, content_key
 from tfopt.sealed_json import seal, unseal
 from tfopt.user_code import Ref, digest_callable
 
+# The record's field with the digest of the recipe's file.
+PAIRED = "recipe_sha256"
 
-def record_of(plan: Plan) -> str:
-    """The text of the record of a run that is done: what tells whether inputs are the same."""
-    return seal(inputs_of(plan), indent=2) + "\n"
+
+def record_of(inputs: Mapping[str, Any], recipe: str) -> str:
+    """The text of the record of a run that is done: what tells whether inputs are the same.
+
+    Args:
+        inputs: What `inputs_of` gave.
+        recipe: The text of the recipe that is written beside it, of which it has a digest.
+    """
+    return seal({**inputs, PAIRED: hashlib.sha256(recipe.encode(errors="replace")).hexdigest()}, indent=2) + "\n"
 
 
 def inputs_of(plan: Plan) -> dict[str, Any]:
@@ -59,6 +70,20 @@ def recorded(folder: Path) -> dict[str, Any] | None:
         return unseal((folder / PROVENANCE).read_bytes())
     except OSError:
         return None
+
+
+def check_pair(folder: Path, record: Mapping[str, Any]) -> None:
+    """Checks that the recipe in the folder of a run is the one that the record there was written with.
+
+    Raises:
+        InputError: It is another one, as where a run ended between the two files; a folder without recipe has no other.
+    """
+    recipe = folder / RECIPE
+    if PAIRED in record and recipe.is_file() and sha256_of(recipe) != record[PAIRED]:
+        raise InputError(
+            f"{recipe} and {PROVENANCE} beside it are not of the same run, or one was edited. Run the recipe once "
+            "more: tfopt run."
+        )
 
 
 def changed(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

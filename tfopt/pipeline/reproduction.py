@@ -11,19 +11,20 @@ from typing import Any
 
 import numpy as np
 
+from tfopt.durable_files import DAMAGED
 from tfopt.errors import GateError, InputError
 from tfopt.output_capture import captured
 from tfopt.pipeline import runner
 from tfopt.pipeline.plan import Plan
-from tfopt.pipeline.provenance import changed, inputs_of, recorded
-from tfopt.recipe.artifact import KEY, RECORD, TENSORBOARD, Artifact, Workspace
+from tfopt.pipeline.provenance import changed, check_pair, inputs_of, recorded
+from tfopt.recipe.artifact import KEY, RECORD, SOURCE, TENSORBOARD, Artifact, Workspace
 from tfopt.recipe.environment import environment
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe
 from tfopt.search.tuning.roles import PROJECT
 
 # What lies in a result's folder and is not the result: records, logs and the state of a tuner.
-_NOT_COMPARED = (RECORD, KEY, TENSORBOARD, PROJECT)
+_NOT_COMPARED = (RECORD, KEY, TENSORBOARD, PROJECT, f"{PROJECT}{DAMAGED}")
 _NAMED = 3
 
 
@@ -76,8 +77,8 @@ class Reproduction:
 
     @property
     def same(self) -> bool:
-        """Whether all files have the same bytes."""
-        return not any(file.difference for file in self.files)
+        """Whether there are files, and all have the same bytes."""
+        return bool(self.files) and not any(file.difference for file in self.files)
 
     def as_record(self) -> dict[str, Any]:
         """The reproduction as plain data."""
@@ -101,11 +102,12 @@ def check_inputs(folder: Path, recipe: Recipe) -> None:
     """Checks that a recipe's seed, model, data, code and settings are those of the results in a folder.
 
     Raises:
-        InputError: They are not, or the folder has no record of them.
+        InputError: They are not, or the folder has no record of them, or one that is not of its recipe.
     """
     then = recorded(folder)
     if then is None:
         raise InputError(f"{folder} has no record of what it was made from. Run its recipe once more: tfopt run.")
+    check_pair(folder, then)
     with captured():
         now = inputs_of(Plan(recipe, Path(), Progress()))
     if other := changed(then, now):
@@ -121,33 +123,43 @@ def reproduce(folder: Path, recipe: Recipe, out: Path, progress: Progress | None
     Args:
         folder: The run's folder.
         recipe: Its recipe.
-        out: The folder for the new results.
+        out: The folder for the new results, which holds none of the recipe's yet.
         progress: Receives the progress of the run.
 
     Raises:
-        InputError: `folder` holds no results, or the inputs are not what it was made from.
+        InputError: `folder` holds no results, `out` does already, or the inputs are not what it was made from.
         TfoptError: What the run raises.
     """
-    folder = folder.resolve()
-    made = {artifact.name: artifact for artifact in Workspace(folder).artifacts()}
-    if not made:
+    folder, place = folder.resolve(), out.resolve() / recipe.name
+    if not Workspace(folder).artifacts():
         raise InputError(f"{folder} holds no results. Name a run's folder, such as saved_models/digits.")
-    if (out.resolve() / recipe.name) == folder:
+    if place == folder:
         raise InputError(f"{folder} is the run itself. Name another folder with --out.")
+    if Workspace(place).is_run:
+        raise InputError(f"{place} holds results already, which prove nothing. Name another folder with --out.")
     check_inputs(folder, recipe)
     try:
         result = runner.run(recipe, out, progress)
     except GateError as error:  # which is a result as well
         result = error.result
-    again = {name: artifact for name, artifact in result.artifacts.items() if name in made}
-    files = [one for name in again for one in _compared(made[name], again[name])]
+    if result.reused:
+        raise InputError(
+            f"{place} was filled by another run meanwhile: {', '.join(result.reused)} proves nothing. Name another "
+            "folder with --out."
+        )
+    names = (SOURCE, *(step.name for step in recipe.chain()))
+    files = [one for name in names for one in _compared(name, folder / name, result.folder / name)]
     return Reproduction(other_versions(folder), tuple(files), result.folder)
 
 
-def _compared(then: Artifact, now: Artifact) -> Iterator[ComparedFile]:
-    for name in sorted({*_files(then.folder), *_files(now.folder)}):
-        before, after = then.folder / name, now.folder / name
-        file = f"{then.name}/{name}"
+def _compared(stage: str, then: Path, now: Path) -> Iterator[ComparedFile]:
+    """The files of a stage's folder; its record is one of them only where it cannot be read on a side."""
+    for folder, when in ((then, "then"), (now, "now")):
+        if Artifact.read(folder) is None:
+            yield ComparedFile(f"{stage}/{RECORD}", None, f"is damaged or was not there {when}")
+    for name in sorted({*_files(then), *_files(now)}):
+        before, after = then / name, now / name
+        file = f"{stage}/{name}"
         if not before.is_file():
             yield ComparedFile(file, None, "was not there then")
         elif not after.is_file():
@@ -167,7 +179,8 @@ def difference(name: str, then: bytes, now: bytes) -> str:
     if then == now:
         return ""
     parts = _parts(name, then), _parts(name, now)
-    others = [part for part in {**parts[0], **parts[1]} if parts[0].get(part) != parts[1].get(part)]
+    either = {**parts[0], **parts[1]} if all(parts) else {}  # of one that is damaged nothing is known
+    others = [part for part in either if parts[0].get(part) != parts[1].get(part)]
     shown = f" in {', '.join(others[:_NAMED])}{f' and {len(others) - _NAMED} more' if len(others) > _NAMED else ''}"
     if len(then) != len(now):
         return f"{len(then):,} bytes then, {len(now):,} now{shown if others else ''}"
@@ -176,11 +189,14 @@ def difference(name: str, then: bytes, now: bytes) -> str:
 
 
 def _parts(name: str, content: bytes) -> Mapping[str, bytes]:
-    """The members of a `.keras` file, or the constants of a `.tflite`, by name; nothing of any other."""
-    if name.endswith(".keras"):
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return {member: archive.read(member) for member in archive.namelist()}
-    return _constants(content) if name.endswith(".tflite") else {}
+    """The members of a `.keras` file, or the constants of a `.tflite`, by name; nothing of any other or damaged one."""
+    try:
+        if name.endswith(".keras"):
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                return {member: archive.read(member) for member in archive.namelist()}
+        return _constants(content) if name.endswith(".tflite") else {}
+    except Exception:  # whatever the readers meet in damaged bytes, which differ all the same
+        return {}
 
 
 def _constants(content: bytes) -> dict[str, bytes]:

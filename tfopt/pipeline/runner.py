@@ -10,8 +10,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from tfopt.durable_files import remove, storage_errors, write_together
+from tfopt.durable_files import DAMAGED, remove, storage_errors, write_together
 from tfopt.errors import GateError, InputError, InUseError, TfoptError, TfoptWarning
 from tfopt.output_capture import captured
 from tfopt.pipeline import baseline, provenance
@@ -137,12 +138,14 @@ def _made(recipe: Recipe, out: Path, progress: Progress, announce: bool) -> Resu
         return _follow(plan)
     with workspace.locked():
         try:
-            result, record = _fold(plan, announce, recipe.printed + printed.text())
+            result, inputs = _fold(plan, announce, recipe.printed + printed.text())
         except InputError:
             workspace.remove_if_empty()
             raise
+        text = plan.resolved().to_yaml()
         with storage_errors(workspace.root):
-            write_together({workspace.root / RECIPE: plan.resolved().to_yaml(), workspace.root / PROVENANCE: record})
+            record = provenance.record_of(inputs, text)
+            write_together({workspace.root / RECIPE: text, workspace.root / PROVENANCE: record})
             report.write(result.artifacts, result.folder)
         progress.finished(result.artifacts)
     return result
@@ -185,8 +188,8 @@ def validate(recipe: Recipe | str | os.PathLike[str]) -> list[Step]:
     return recipe.chain()
 
 
-def _fold(plan: Plan, announce: bool, printed: str) -> tuple[Result, str]:
-    """Runs what is not there yet; returns the record of what it is made from, too.
+def _fold(plan: Plan, announce: bool, printed: str) -> tuple[Result, dict[str, Any]]:
+    """Runs what is not there yet; returns the digests of what it is made from, too.
 
     Args:
         plan: The plan.
@@ -197,7 +200,7 @@ def _fold(plan: Plan, announce: bool, printed: str) -> tuple[Result, str]:
     log = workspace.root / LOG
     with captured() as early:
         try:
-            keys, record = plan.keys(), provenance.record_of(plan)
+            keys, inputs = plan.keys(), provenance.inputs_of(plan)
         except InputError as error:
             raise plan.recipe.located(error) from error
     progress.started(plan.recipe.name, plan.told(), content_key(keys), workspace.root)
@@ -233,7 +236,7 @@ def _fold(plan: Plan, announce: bool, printed: str) -> tuple[Result, str]:
         artifacts[name] = found
     before = _baseline(plan, keys, artifacts)
     made = {SOURCE: artifacts[SOURCE], BASELINE: before, **artifacts}
-    return Result(made, tuple(reused), workspace.root), record
+    return Result(made, tuple(reused), workspace.root), inputs
 
 
 def _baseline(plan: Plan, keys: Mapping[str, str], artifacts: Mapping[str, Artifact]) -> Artifact:
@@ -291,8 +294,8 @@ def _removed(workspace: Workspace, partial_only: bool) -> list[Path]:
         doomed = [*half, *workspace.root.glob(WORKERS)]
         for folder in doomed:
             remove(folder)
-        for journal in workspace.root.glob(f"*{JOURNAL}"):
-            if not (workspace.root / journal.stem).is_dir():
+        for journal in (*workspace.root.glob(f"*{JOURNAL}"), *workspace.root.glob(f"*{JOURNAL}{DAMAGED}")):
+            if not (workspace.root / journal.name.removesuffix(DAMAGED).removesuffix(JOURNAL)).is_dir():
                 journal.unlink()
                 doomed.append(journal)
     return doomed

@@ -61,8 +61,8 @@ def loudest(prepared: PreparedModel) -> list[Sensitivity]:
     """The layers and operations that lose most where each alone is quantized as in the file, the worst first."""
     source = prepared.source
     most = min(max(BYTES // len(source.content), FEWEST), MOST)
-    work = [(group, at) for group in _candidates(source) if (at := _precision(prepared, group)) != "float"]
-    return telling(measure_groups(prepared, work[:most], count=CHECKED_SAMPLES))
+    tried = [(group, at) for group in _candidates(source) if (at := _precision(prepared, group)) != "float"]
+    return telling(measure_groups(prepared, tried[:most], count=CHECKED_SAMPLES))
 
 
 def telling(measured: Iterable[Sensitivity]) -> list[Sensitivity]:

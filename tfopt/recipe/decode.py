@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from tfopt.recipe.settings import OneOf, Settings
+from tfopt.recipe.settings import OneOf, Settings, one_is_a_list
 from tfopt.recipe.sizes import Bytes
 from tfopt.registry import Registry
 
@@ -35,17 +35,13 @@ class Coding:
 CODINGS: Registry[Coding] = Registry("tfopt.targets.decoding.codings", Coding)
 
 
-def _one_is_a_list(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
 class Decode(Settings):
     """How kernels are stored for a runtime that decodes them into RAM at every run."""
 
     ram: Bytes = None
     """The largest kernel that is decoded, in bytes of RAM: a number, or such as 16 KB; larger ones stay as they are.
     The arena grows by about the largest one that is decoded."""
-    codings: Annotated[tuple[Annotated[str, OneOf(CODINGS)], ...] | None, BeforeValidator(_one_is_a_list)] = None
+    codings: Annotated[tuple[Annotated[str, OneOf(CODINGS)], ...] | None, BeforeValidator(one_is_a_list)] = None
     """The codings to choose from; all, if not given. Huffman codes take the most time to decode."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -24,10 +25,10 @@ def environment() -> dict[str, str]:
     return {"python": platform.python_version(), "machine": platform.machine(), **_processor(), **versions()}
 
 
-def versions() -> dict[str, str]:
-    """The versions of the packages that results depend on."""
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """The versions of packages that are installed; of those that results depend on if not given."""
     found = {}
-    for package in PACKAGES:
+    for package in packages:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found

@@ -8,15 +8,15 @@ import os
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, PrivateAttr, field_serializer, field_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, field_serializer, field_validator
 
 from tfopt.errors import InputError, Location, RecipeError, did_you_mean
 from tfopt.output_capture import captured
 from tfopt.recipe.artifact import JOURNAL, OLD, PARTIAL, RESERVED, SOURCE
 from tfopt.recipe.runtime import Runtime
-from tfopt.recipe.settings import Settings
+from tfopt.recipe.settings import Settings, one_is_a_list
 from tfopt.recipe.stage import LONGEST_NAME, Stage, UnreadStage, known_stages, read_stages, register, unread_allowed
 from tfopt.recipe.yaml_source import locate, read_yaml
 from tfopt.user_code import find_file, import_file
@@ -58,7 +58,7 @@ class Recipe(Settings):
     """Load a model file that carries Python code (a Lambda layer). Such a file can run anything: only for your own."""
     runtime: Runtime = Field(default_factory=lambda: Runtime(**{}), examples=[{"strategy": "mirrored"}])
     """Devices, precision and logs of the stages that train."""
-    use: tuple[str, ...] = ()
+    use: Annotated[tuple[str, ...], BeforeValidator(one_is_a_list)] = ()
     """Python files with stages of your own."""
 
     _file: Path | None = PrivateAttr(None)
@@ -78,11 +78,6 @@ class Recipe(Settings):
         if value is None or value == "" or isinstance(value, bool | int | float):
             raise ValueError(f"is a file, a function's reference or, in Python, an object. Received: {value!r}")
         return value
-
-    @field_validator("use", mode="before")
-    @classmethod
-    def _one_is_a_list(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -128,7 +123,7 @@ class Recipe(Settings):
 
     @field_serializer("stages")
     def _write_stages(self, stages: list[Stage]) -> list[dict[str, Any]]:
-        return [{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages]
+        return [stage.written() for stage in stages]
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """The fields that were given; of objects such as arrays and models their names alone."""

@@ -55,14 +55,15 @@ C = TypeVar("C")
 _inside: ContextVar[bool] = ContextVar("_inside", default=False)
 
 
-def _one_is_a_list(value: Any) -> Any:
+def one_is_a_list(value: Any) -> Any:
+    """A word as the list of it, for settings that take one or several; any other value as it is."""
     return (value,) if isinstance(value, str) else value
 
 
 # Layer patterns: one, or several.
 Patterns = Annotated[
     tuple[str, ...],
-    BeforeValidator(_one_is_a_list),
+    BeforeValidator(one_is_a_list),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 

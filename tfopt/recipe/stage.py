@@ -246,6 +246,10 @@ class Stage(Settings):
         """The settings in the content key: every field but the name and the place in the chain."""
         return self.model_dump(mode="json", exclude={"name", "after"})
 
+    def written(self) -> dict[str, Any]:
+        """The stage as a recipe has it, `{kind: {setting: value}}`, with only what differs from the defaults."""
+        return {self.kind: self.model_dump(mode="json", exclude_defaults=True)}
+
 
 class UnreadStage(Stage):
     """A stage of a user's own whose code was not run: its settings are as they are written, and not checked."""

@@ -61,7 +61,10 @@ def _loaded(file: Path, text: str) -> Any:
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problem = str(error.problem or error.context or "it cannot be parsed").splitlines()[0]
-        way = " Indent with spaces: YAML takes no tabs." if r"'\t'" in problem else ""
+        tabs = any(
+            "\t" in part[: len(part) - len(part.lstrip())] for part in text.splitlines()[max(line - 2, 0) : line]
+        )
+        way = " Indent with spaces: YAML takes no tabs." if tabs else ""
         raise RecipeError(f"{file}:{line}: not YAML: {problem}.{way}") from None
     except YAMLError as error:
         raise RecipeError(f"{file}: not YAML: {str(error).splitlines()[0]}.") from None

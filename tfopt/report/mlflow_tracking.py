@@ -116,8 +116,8 @@ class MLflowProgress(Progress):
             if report.is_file():
                 self._client.log_artifact(self._run, str(report))
         made = [artifact for artifact in artifacts.values() if artifact.kind != SOURCE]
-        versions = {f"tfopt.{name}": text for artifact in made[-1:] for name, text in artifact.environment.items()}
-        self._batches(tags={**versions, "tfopt.passed": str(not self._failed).lower(), "tfopt.failed": self._failed})
+        versions = {name: text for artifact in made[-1:] for name, text in artifact.environment.items()}
+        self._batches(tags={**versions, "passed": str(not self._failed).lower(), "failed": self._failed})
 
     def _measure(self, figures: Mapping[str, Mapping[str, float]], step: int = 0) -> None:
         """Records figures by the name of their stage or file."""

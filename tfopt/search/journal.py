@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend, JournalFileSymlinkLock
 
+from tfopt.durable_files import DAMAGED, write
 from tfopt.errors import DISK_FAULTS, StorageError
 from tfopt.sealed_json import seal, unseal
 
@@ -80,6 +82,26 @@ class Journal(BaseJournalBackend):
                 with contextlib.suppress(OSError):
                     os.truncate(self._file, end)
                 raise
+
+    def mend(self) -> int | None:
+        """Keeps the lines before the damage, and the journal as it was in a file beside it.
+
+        Returns:
+            The number of lines that are kept; None where another process was faster, and nothing is damaged.
+
+        Raises:
+            OSError: The files cannot be written.
+        """
+        with self._held():
+            content = self._file.read_bytes()
+            lines = content.splitlines(keepends=True)
+            whole = list(itertools.takewhile(lambda line: line.endswith(b"\n") and unseal(line) is not None, lines))
+            if not any(line.endswith(b"\n") for line in lines[len(whole) :]):
+                return None
+            write(self._file.with_name(f"{self._file.name}{DAMAGED}"), content)
+            write(self._file, b"".join(whole))
+            self._places = [0]
+            return len(whole)
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from tfopt.durable_files import remove
+from tfopt.durable_files import DAMAGED
 from tfopt.errors import NO_PLACE, InputError, StorageError
 from tfopt.keras_private import trial_of
 from tfopt.search.heartbeat import Listener, beating
@@ -157,6 +157,7 @@ class TrialStore:
         return self._tell(number, None, {"dropped": True})
 
     def _tell(self, number: int, values: Sequence[float] | None, attributes: Mapping[str, Any]) -> bool:
+        """Writes into the storage, and waits for one that is away as long as this worker does not count as lost."""
         import optuna
 
         state = optuna.trial.TrialState.FAIL if values is None else None
@@ -169,12 +170,10 @@ class TrialStore:
                 return True
             except (ValueError, optuna.exceptions.UpdateFinishedTrialError):  # another took it for lost
                 return False
-            except OSError as error:
-                if error.errno in NO_PLACE:  # which no waiting mends
-                    raise
-                time.sleep(1.0)
-            except Exception:  # a database that is away for a moment must not cost a training
-                if time.monotonic() > end:
+            except (StorageError, FileNotFoundError):  # a damaged journal, or one that was removed
+                raise
+            except Exception as error:  # a database that is away for a moment must not cost a training
+                if getattr(error, "errno", None) in NO_PLACE or time.monotonic() > end:  # which no waiting mends
                     raise
                 time.sleep(1.0)
 
@@ -224,7 +223,8 @@ def open_trial_store(
 ) -> TrialStore:
     """The trials of a search in a storage, which is made if it is not there.
 
-    A journal of the run's own that was damaged is left, and the search starts anew; one that was named is not touched.
+    Of a journal of the run's own that was damaged the lines before the damage are kept, and the search goes on from
+    them; one that was named is not touched.
 
     Args:
         storage: `postgresql://...`, `mysql://...`, `sqlite:///file.db`, or the path of a journal file on a disk that
@@ -242,7 +242,7 @@ def open_trial_store(
     """
     import optuna
 
-    from tfopt.search.journal import DamagedJournalError
+    from tfopt.search.journal import DamagedJournalError, Journal
 
     where = storage or str(journal)
 
@@ -257,8 +257,11 @@ def open_trial_store(
     except DamagedJournalError:
         if storage is not None:
             raise
-        notify(f"the journal {journal.name} is damaged: the search starts anew.")
-        remove(journal)
+        if (kept := _opened(where, Journal(journal, STALE_SECONDS).mend)) is not None:
+            notify(
+                f"the journal {journal.name} is damaged: the search goes on from its first {kept} lines. The damaged "
+                f"one is {journal.name}{DAMAGED}."
+            )
         return _opened(where, begun)
 
 

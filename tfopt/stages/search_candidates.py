@@ -160,7 +160,7 @@ class CandidateBuilder:
             gzip_bytes=point.cost.gzip_bytes,
             milliseconds=point.cost.milliseconds,
             test={metric.name: score_split(metric, split, outputs) for metric in self._metrics},
-            stages=[{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages],
+            stages=[stage.written() for stage in stages],
             meets=point.meets(objective),
             device=dict(point.cost.device),
         )

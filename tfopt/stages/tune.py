@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, field_serializer, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from tfopt.durable_files import DAMAGED
 from tfopt.errors import InputError, RecipeError, TfoptError, did_you_mean
 from tfopt.keras_private import names_from_start
 from tfopt.recipe.artifact import Artifact
@@ -46,7 +47,7 @@ class Tune(Stage):
 
     kind: ClassVar[str] = "tune"
     rank: ClassVar[int] = 3
-    goes_on_from: ClassVar[tuple[str, ...]] = (PROJECT,)
+    goes_on_from: ClassVar[tuple[str, ...]] = (PROJECT, f"{PROJECT}{DAMAGED}")
     prepares: ClassVar[bool] = True
     version: ClassVar[int] = 2
     shared: ClassVar[bool] = True
@@ -81,7 +82,7 @@ class Tune(Stage):
 
     @field_serializer("stages")
     def _write_stages(self, stages: list[Stage]) -> list[dict[str, Any]]:
-        return [{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages]
+        return [stage.written() for stage in stages]
 
     @field_validator("space")
     @classmethod
@@ -264,7 +265,7 @@ class Tune(Stage):
         artifact = context.artifact(self, inputs, MODEL)
         metrics = test_metrics(context.load(artifact), context)
         stages = self._of_trial(best.values, best.epochs)
-        written = [{stage.kind: stage.model_dump(mode="json", exclude_defaults=True)} for stage in stages]
+        written = [stage.written() for stage in stages]
         details = [TuningOutcome(metric.name, best.number, tuple(outcomes), written)]
         with storage_errors(context.folder):
             for folder in (context.folder / PROJECT).glob("trial_*"):

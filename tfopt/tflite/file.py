@@ -16,6 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tfopt.data.arrays import count_distinct
 from tfopt.errors import ModelError
+from tfopt.input_limits import refuse_device
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.ops import OpFacts, facts_of
 
@@ -254,8 +255,8 @@ def load(source: Path | bytes) -> bytes:
         ModelError: The file cannot be read, or has no such mark.
     """
     name = str(source) if isinstance(source, Path) else "the file"
-    if isinstance(source, Path) and source.exists() and not (source.is_file() or source.is_dir()):
-        raise ModelError(f"{name} is no file, but a device or a pipe. Name the file of the model.")
+    if isinstance(source, Path):
+        refuse_device(source, "the model", ModelError)
     try:
         content = source.read_bytes() if isinstance(source, Path) else bytes(source)
     except OSError as error:

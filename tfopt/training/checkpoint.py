@@ -144,11 +144,20 @@ def _write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _read(file: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of a checkpoint; None of a file that is not as it was written."""
+    """The arrays of a checkpoint; None of what is not as it was written.
+
+    Raises:
+        StorageError: It cannot be read, which says nothing of its content.
+    """
     try:
         content = file.read_bytes()
-    except OSError:
+    except (FileNotFoundError, IsADirectoryError):
         return None
+    except OSError as error:
+        raise StorageError(
+            f"the checkpoint {file} cannot be read: {error.strerror or error}. It is still there: run the same again "
+            "once it can be."
+        ) from error
     size = hashlib.sha256().digest_size
     if hashlib.sha256(memoryview(content)[:-size]).digest() != content[-size:]:
         return None
@@ -191,7 +200,7 @@ class EpochBackup(keras.callbacks.Callback):
             remove(folder)  # a file in its place
 
     def _find(self) -> None:
-        """Takes the newest checkpoint that is whole and of this training; those that are neither are removed."""
+        """Takes the newest checkpoint that is whole and of this training; those that are damaged are removed."""
         for file in sorted(self.folder.iterdir(), reverse=True):
             arrays = _read(file)
             told = json.loads(arrays.pop(STATE).tobytes()) if arrays and STATE in arrays else None
@@ -202,7 +211,7 @@ class EpochBackup(keras.callbacks.Callback):
             if file.name.startswith("epoch-"):
                 fault = "is of another training" if told else "is damaged"
                 self._notify(f"the checkpoint {file.name} {fault}: it is not used.")
-            if self._writes:
+            if self._writes and not told:  # the first one that is written takes the place of another training's
                 with contextlib.suppress(OSError):
                     remove(file)
 

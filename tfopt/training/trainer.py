@@ -40,6 +40,9 @@ from tfopt.training.validation_scores import ValidationScores
 if TYPE_CHECKING:
     import tensorflow as tf
 
+# What the numbers of a training come from; a tool for devices may be updated in the middle of one.
+TRAINED_BY = ("tfopt", "tensorflow", "keras")
+
 
 def fit(
     model: keras.Model,
@@ -75,7 +78,8 @@ def fit(
         early = _early_stopping(settings.early_stopping, scores) if settings.early_stopping else None
         extra = [*callbacks, *([early] if early else [])]
         listener, backups = listener or Listener(), settings.devices.leaders(folder) / BACKUP
-        writes, key = settings.devices.leads and settings.key is not None, content_key(settings.key, versions())
+        writes = settings.devices.leads and settings.key is not None
+        key = content_key(settings.key, versions(TRAINED_BY))
         backup = EpochBackup(backups, state, extra, writes, key, listener.note)
         with settings.devices.scope():
             backup.restore_model(trained)

@@ -9,6 +9,7 @@ from tfopt.callbacks import QuantizationAware
 from tfopt.data.splits import Data, Split
 from tfopt.errors import ModelError
 from tfopt.quantization import quantize_aware
+from tfopt.quantization.aware.rounded_start import RoundedStart
 from tfopt.quantization.conversion import convert_with_notes
 from tfopt.quantization.rounding.grids import kernel_grids
 from tfopt.recipe.export import Export
@@ -151,6 +152,34 @@ def test_a_copy_of_the_model_is_trained_from_the_same_start(x, blobs):
     [before], [after] = start.values(), aware.aware.observer.steps().values()
     np.testing.assert_array_equal(before, after)
     np.testing.assert_array_equal(copy.get_weights()[0], model.get_weights()[0])
+
+
+def test_a_later_fit_of_another_model_begins_for_itself(x, blobs):
+    def dense(units):
+        return compiled(
+            keras.Sequential([LAYERS.Input((8, 8, 1)), LAYERS.Flatten(), *map(LAYERS.Dense, units)]),
+            optimizer=keras.optimizers.SGD(0.0),
+        )
+
+    aware, model, other = QuantizationAware(x, "int4", bias_correction=True), dense([4]), dense([8, 4])
+    aware.begin(model)
+    for one in (model, other):
+        one.fit(*blobs, epochs=1, batch_size=256, verbose=0, callbacks=[aware])
+        assert aware.aware.model is one
+
+
+def test_a_start_that_failed_is_made_when_it_is_attached_again(x, monkeypatch):
+    model = keras.Sequential([LAYERS.Input((8, 8, 1)), LAYERS.Flatten(), LAYERS.Dense(4)])
+    aware = QuantizationAware(x, "int4", rounding="gptq").on(model)
+    before = model.get_weights()[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(RoundedStart, "give", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            aware.attach()
+    assert not aware.attached
+    aware.attach()
+    aware.strip()
+    assert not np.array_equal(model.get_weights()[0], before)
 
 
 def test_a_rule_for_no_layer_is_found_before_the_training(x):

@@ -215,7 +215,7 @@ def test_what_is_left_alone_is_named():
 
 
 def test_auto_takes_the_rounding_of_the_least_noise_and_says_so(noisy):
-    content = noisy.quantized(rounding=RoundingSettings("auto"))
+    content = noisy.quantized(rounding=RoundingSettings("auto", bias_correction=True))
     [note] = [note for note in noisy.remarks[content] if note.startswith("rounding: ")]
     told = note.split(", of ")[1].removesuffix(" dB on 24 held-out samples").split(" dB, ")
     figures = dict(part.rsplit(" ", 1) for part in told)
@@ -223,6 +223,25 @@ def test_auto_takes_the_rounding_of_the_least_noise_and_says_so(noisy):
     assert list(figures) == ["nearest", "bias correction", "descent", "adaround"]
     assert note.startswith(f"rounding: {best}, of ")
     assert note in finish(noisy.judged("metric"), content).notes
+
+
+def test_auto_corrects_no_biases_where_that_is_not_wanted(noisy):
+    export = Export(mode="int4", rounding="auto", bias_correction=False)
+    asked = prepare(noisy.model, export, noisy.samples)
+    source, settings = noisy.source, asked.rounding
+    made = reconstruction.Reconstruction(source, noisy.samples, noisy.ranges(), None, settings)
+    tried = []
+
+    def counted(self, base, planned, settings, *rest):
+        tried.append((settings.rounding, settings.bias_correction))
+        raise ConversionError("this is all that is looked at")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reconstruction.Reconstruction, "_with", counted)
+        base = noisy.quantized()
+        found = made._best(base, kernel_grids(base), ROUNDINGS["auto"].tries, noisy.samples)
+    assert tried == [("descent", False), ("adaround", False)]
+    assert found.content == base
 
 
 def test_auto_leaves_out_what_its_budget_has_no_time_for(noisy):
@@ -233,7 +252,7 @@ def test_auto_leaves_out_what_its_budget_has_no_time_for(noisy):
     before = one.seconds() + other.seconds()
     told = {}
     for seconds in (1e-9, 1.1 * one.seconds(), before + last.seconds(0.5), before + 1.01 * last.seconds()):
-        content = noisy.quantized(rounding=RoundingSettings("auto", seconds=seconds))
+        content = noisy.quantized(rounding=RoundingSettings("auto", bias_correction=True, seconds=seconds))
         told[seconds] = " / ".join(noisy.remarks[content])
     none, first, half, all_ = told.values()
     assert none.startswith("rounding: nearest, of nearest ")

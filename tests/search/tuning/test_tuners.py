@@ -166,6 +166,67 @@ def test_what_the_machine_cannot_do_ends_the_search_and_another_goes_on(tmp_path
     assert [one.status for one in tuning(tmp_path, run).search()] == ["COMPLETED"] * 6
 
 
+def searched(folder):
+    """A search of which three trials are done."""
+
+    def run(trial):
+        if trial.number == "3":
+            raise KeyboardInterrupt
+        return score(trial)
+
+    with pytest.raises(KeyboardInterrupt):
+        tuning(folder, run).search()
+    return folder / PROJECT
+
+
+def files(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_state_that_is_damaged_is_moved_aside(tmp_path):
+    state = searched(tmp_path)
+    oracle = state / "oracle.json"
+    oracle.write_bytes(oracle.read_bytes()[:-9])
+    before, said = files(state), []
+    assert len(tuning(tmp_path, note=said.append).search()) == 6
+    assert said == [
+        "the state of the interrupted search is damaged: the search starts anew. It is kept in tuner.damaged."
+    ]
+    assert files(tmp_path / "tuner.damaged") == before
+
+
+@pytest.mark.parametrize(
+    ("failure", "raised"), [(OSError(5, "Input/output error"), OSError), (MemoryError(), MemoryError)]
+)
+def test_a_fault_of_the_machine_leaves_the_state(failure, raised, tmp_path, monkeypatch):
+    state = searched(tmp_path)
+    before = files(state)
+
+    def fail(*_):
+        raise failure
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keras_tuner.Oracle, "reload", fail)
+        with pytest.raises(raised):
+            tuning(tmp_path)
+    if raised is OSError:
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "read_bytes", fail)
+            with pytest.raises(OSError, match="Input/output"):
+                tuning(tmp_path)
+    assert files(state) == before
+    assert [path.name for path in tmp_path.iterdir()] == [PROJECT]
+
+
+def test_a_tuner_that_cannot_be_made_leaves_the_state(tmp_path):
+    state = searched(tmp_path)
+    before = files(state)
+    with pytest.raises(InputError, match="the tuner cannot be made"):
+        tuning(tmp_path, tuner=lambda nonsense: 3)
+    assert files(state) == before
+    assert [path.name for path in tmp_path.iterdir()] == [PROJECT]
+
+
 @pytest.mark.parametrize("given", [{"KERASTUNER_TUNER_ID": "chief"}, {"KERASTUNER_ORACLE_IP": "127.0.0.1"}])
 def test_half_of_keras_tuners_environment_is_one_line(given, monkeypatch):
     for name, value in given.items():

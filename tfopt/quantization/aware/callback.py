@@ -127,6 +127,7 @@ class QuantizationAware(AttachedCallback):
         self._free_of_another()
         if self._begun and self._aware is not None and self._aware.model is not self.model:
             self._aware = self._aware.on(self.model)
+        self._begun = False  # a later fit begins for itself
         if self._aware is None or self._aware.model is not self.model:
             self._aware = self.on(self.model)
             told = self._aware.warnings  # of the model as it is before the training

@@ -134,6 +134,7 @@ class QATSession:
                 self.begin()
             if start is not None:
                 self._begin_rounded(start)
+            self._started = True  # not before: what failed is begun anew
         except BaseException:
             self.strip()
             raise
@@ -151,7 +152,6 @@ class QATSession:
                 )
         weights = {(g.part, g.attribute): np.asarray(self._variable(g).value.numpy()) for g in self.scheme.kernels}
         self.observer.begin(extremes.ranges(TRAINED_RANGES[self._settings[0]].begin), weights)
-        self._started = True
 
     def _rounded_start(self) -> RoundedStart | None:
         """What the training begins with where integers are chosen together; None where they are not."""

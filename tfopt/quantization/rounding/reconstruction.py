@@ -13,7 +13,7 @@ from tfopt.errors import ConversionError
 from tfopt.metrics import compare_outputs
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.rounding.edited_file import check_integers, with_constants
-from tfopt.quantization.rounding.grids import kernel_grids
+from tfopt.quantization.rounding.grids import KernelGrid, kernel_grids
 from tfopt.quantization.rounding.plan import Plan, RoundingSettings, plan
 from tfopt.quantization.rounding.walk import Choices, WalkSettings, walk
 from tfopt.quantization.rounding.work import work
@@ -72,10 +72,11 @@ class Reconstruction:
         base = self.write(self.source, {})
         if not self.settings.changes:
             return Reconstructed(base)
+        grids = kernel_grids(base)
         tries, samples = ROUNDINGS[self.settings.rounding].tries, self._few()
         if tries:
-            return self._best(base, tries, samples)
-        return self._with(base, plan(self.source, kernel_grids(base), self.settings), self.settings, samples)
+            return self._best(base, grids, tries, samples)
+        return self._with(base, plan(self.source, grids, self.settings), self.settings, samples)
 
     def _few(self) -> Mapping[str, np.ndarray]:
         """The samples, where they are many those spread over them, which may be sorted."""
@@ -117,7 +118,13 @@ class Reconstruction:
         check_integers(content, found.kernels)
         return Reconstructed(content, planned.notes, found)
 
-    def _best(self, base: bytes, tries: tuple[str, ...], samples: Mapping[str, np.ndarray]) -> Reconstructed:
+    def _best(
+        self,
+        base: bytes,
+        grids: Mapping[str, KernelGrid],
+        tries: tuple[str, ...],
+        samples: Mapping[str, np.ndarray],
+    ) -> Reconstructed:
         """The file of the rounding with the least noise on samples that were held out, of those that time is for."""
         learned, compared, held = self._apart(samples)
         expected = Runner(self.source.content)(compared)
@@ -125,10 +132,12 @@ class Reconstruction:
         notes: list[str] = []
         left, limit = self.settings.seconds, f"rounding_seconds: {self.settings.seconds:g}"
         for name in tries:
-            settings = replace(self.settings, rounding=name, bias_correction=True)
-            planned = plan(self.source, kernel_grids(base), settings)
+            settings = replace(self.settings, rounding=name)
+            if not settings.changes:  # it is the file that is there already
+                continue
+            planned = plan(self.source, grids, settings)
             effort = work(self.source, planned, len(next(iter(learned.values()))))
-            share, told = effort.share(left), "bias correction" if name == "nearest" else name
+            share, told = effort.share(left), _in_words(settings)
             if share < ROUNDINGS[name].least_share:
                 notes.append(f"rounding {told} is left out: it is about {effort.seconds():.0f} s of work ({limit})")
                 continue
@@ -164,6 +173,15 @@ class Reconstruction:
         if not all(np.isfinite(value).all() for value in got.values()):
             return -math.inf
         return min(compare_outputs({name: expected[name]}, got)["snr_db"] for name in expected)
+
+
+def _in_words(settings: RoundingSettings) -> str:
+    """A try of `auto`, by what tells it from the quantizer's own integers."""
+    if settings.rounding != "nearest":
+        return settings.rounding
+    if settings.bias_correction:
+        return "bias correction"
+    return "the rules" if settings.clipping == "none" else f"clipping {settings.clipping}"
 
 
 def _spread(count: int, chosen: int) -> np.ndarray:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tfopt.durable_files import write
+from tfopt.durable_files import remove, rename, set_aside, write
 from tfopt.sealed_json import seal, unseal
 
 
@@ -20,11 +22,32 @@ def states(folder: Path) -> list[Path]:
 
 
 def is_whole(state: Path) -> bool:
-    """Whether a file is as `put` wrote it."""
+    """Whether a file is as `put` wrote it.
+
+    Raises:
+        OSError: It cannot be read, which says nothing of its content.
+    """
     try:
         return unseal(state.read_bytes()) is not None
-    except OSError:
+    except (FileNotFoundError, IsADirectoryError):
         return False
+
+
+@contextlib.contextmanager
+def moved_aside(folder: Path) -> Iterator[Path]:
+    """Moves a state aside for one that the block begins, to which it gives the new place; back where the block fails.
+
+    Raises:
+        OSError: It cannot be moved.
+    """
+    aside = set_aside(folder)
+    try:
+        yield aside
+    except BaseException:
+        with contextlib.suppress(OSError):
+            remove(folder)
+            rename(aside, folder)
+        raise
 
 
 def tries(begun: Path) -> int:

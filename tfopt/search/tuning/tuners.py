@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfopt.durable_files import remove
 from tfopt.errors import MACHINE_FAULTS, InputError, TfoptError
 from tfopt.keras_private import oracle_file, run_one_trial, save_trials_with, tuner_file
 from tfopt.recipe.details.search import TuningTrial
 from tfopt.search.tuning.chief import POLL_SECONDS, Rendezvous
 from tfopt.search.tuning.roles import PROJECT, role_here
-from tfopt.search.tuning.state import is_whole, put, states, tries
+from tfopt.search.tuning.state import is_whole, moved_aside, put, states, tries
 from tfopt.user_code import describe
 
 NAMES = ("random", "hyperband", "bayesian", "grid")
@@ -116,7 +115,10 @@ class Tuning:
         folder: Path,
         note: Callable[[str], None],
     ) -> Any:
-        """The tuner with the state of an interrupted search, or at its beginning where that is damaged."""
+        """The tuner with the state of an interrupted search, or at its beginning where that is damaged.
+
+        A state is damaged where a digest is wrong, or where the tuner cannot be made with it and can without.
+        """
         left = states(folder)
         if all(map(is_whole, left)):
             try:
@@ -124,9 +126,10 @@ class Tuning:
             except TfoptError:
                 if not left:
                     raise
-        note("the state of the interrupted search is damaged: the search starts anew.")
-        remove(folder)
-        return self._made(tuner, offered, arguments)
+        with moved_aside(folder) as aside:
+            made = self._made(tuner, offered, arguments)
+        note(f"the state of the interrupted search is damaged: the search starts anew. It is kept in {aside.name}.")
+        return made
 
     def _made(self, tuner: Any, offered: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
         """The tuner, made with those of the offered arguments that it takes, and with the user's own."""
@@ -140,7 +143,7 @@ class Tuning:
             if isinstance(made, type):
                 return self._subclass(made)(**passed)
             found = made(**passed)
-        except TfoptError:
+        except (TfoptError, *MACHINE_FAULTS):
             raise
         except Exception as error:
             raise InputError(f"the tuner cannot be made: {describe(error)}", ("tuner",)) from error
