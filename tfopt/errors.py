@@ -179,6 +179,27 @@ class TfoptWarning(UserWarning):
     """Something to be known of a result that is there: one line with the cause and the way out."""
 
 
+def nearest(word: object, known: Iterable[str]) -> str | None:
+    """The known word that is spelled most like another, in whatever case; None where none is."""
+    names = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(str(word).lower(), names, n=1)
+    return names[near[0]] if near else None
+
+
+def did_you_mean_file(path: Path) -> str:
+    """A sentence, after a space, with the file of the same folder that a missing one may mean; empty where none is.
+
+    It has the same ending and a name that is spelled alike, or the same name with another ending.
+    """
+    try:
+        there = sorted(path.parent.iterdir())
+    except OSError:
+        return ""
+    near = nearest(path.stem, (other.stem for other in there if other.suffix == path.suffix))
+    meant = near + path.suffix if near else next((other.name for other in there if other.stem == path.stem), None)
+    return f" Did you mean {str(path.with_name(meant))!r}?" if meant else ""
+
+
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """The sentence that helps after an unknown word: the known one that means it, the nearest one, or all of them."""
     names = sorted(known)
@@ -188,5 +209,5 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
         return f"Did you mean {meant!r}?"
     if meant in OPTIMIZER_ARGUMENTS and "optimizer" in names:
         return f"It is the optimizer's: write optimizer: {{adam: {{{meant}: ...}}}}."
-    near = difflib.get_close_matches(str(word), names, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names)}."
+    near = nearest(word, names)
+    return f"Did you mean {near!r}?" if near else f"Known: {', '.join(names)}."

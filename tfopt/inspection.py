@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfopt.errors import ModelError
+from tfopt.errors import ModelError, did_you_mean_file
 from tfopt.tabular import Tabular
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def inspect(model: Any, trust: bool = False) -> ModelSummary:
         return _of_keras(loading.as_keras3(model, comparison=OutputCheck(wanted=False)), None)
     path = Path(model)
     if not path.exists():
-        raise ModelError(f"there is no file {path}.")
+        raise ModelError(f"there is no file {path}.{did_you_mean_file(path)}")
     folder = path.is_dir()
     if folder and not (path / "saved_model.pb").is_file():
         raise ModelError(f"{path} is a folder. Name a .keras, .h5 or .tflite file in it, or a SavedModel.")

@@ -114,6 +114,18 @@ OTHERS = {
     "data to rate": (["learning-rate", "good.yaml", "--data", "cut.npz"], "not a whole .npz file"),
     "nothing to share": (["search", "good.yaml"], "no stage whose work can be shared"),
     "no recipe": (["clean", "none.yaml"], "Give the path of a recipe"),
+    "a model with nearly the name": (
+        ["convert", "goood.keras"],
+        "there is no file goood.keras. Did you mean 'good.keras'",
+    ),
+    "costs of no tflite": (
+        ["inspect", "good.keras", "--target", "tflm"],
+        "Convert the model first: tfopt convert good.keras --target tflm --data",
+    ),
+    "both ways": (["convert", "good.keras", "--bias-correction", "--no-bias-correction"], "contradict each other"),
+    "mode in another case": (["convert", "good.keras", "--mode", "INT8"], "Did you mean 'int8'?"),
+    "a recipe to reproduce": (["reproduce", "good.yaml"], "Name the folder of its run: saved_models/r."),
+    "a folder to validate": (["validate", "folder"], "is a folder, and a recipe is a file"),
     "no results": (["report", "folder"], "holds no results"),
     "a cut tflite": (["inspect", "cut.tflite"], "not a whole TFLite file"),
     "an empty tflite": (["inspect", "empty.tflite"], "not a TFLite file"),

@@ -110,7 +110,7 @@ def test_convert_and_inspect_say_what_a_file_costs(command, tmp_path):
     assert (code, "LiteRT has no ethos-u" in error) == (2, True)
     for file, target, words in (
         ("m.vela.tflite", "ethos-u55-128", "Ask for that, m.tflite"),
-        ("m.keras", "tflm", "convert the model first"),
+        ("m.keras", "tflm", "Convert the model first: tfopt convert m.keras --target tflm"),
         ("m.tflite", "litert", "tells nothing"),
     ):
         code, _, error = command("inspect", file, "--target", target)

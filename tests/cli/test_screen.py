@@ -4,9 +4,13 @@ import io
 import re
 from pathlib import Path
 
+import pytest
+import typer
 from rich.console import Console
+from typer.testing import CliRunner
 
 import tfopt.cli
+from tfopt.cli import app
 from tfopt.cli.screen import print_line, print_table
 
 MARK = "\N{REPLACEMENT CHARACTER}"
@@ -36,3 +40,10 @@ def test_every_command_prints_its_lines_in_this_way():
     raw = re.compile(r"\.print\(f?\"|highlight=False")
     files = Path(tfopt.cli.__file__).parent.glob("*.py")
     assert [file.name for file in files if raw.search(file.read_text())] == ["screen.py"]
+
+
+@pytest.mark.parametrize("command", sorted(typer.main.get_command(app).commands))
+def test_no_word_of_help_is_cut_on_a_terminal_of_80_columns(command):
+    told = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"})
+    assert told.exit_code == 0
+    assert "\N{HORIZONTAL ELLIPSIS}" not in told.output

@@ -105,13 +105,13 @@ WRONG = {
         5,
         "sparsity: 0,05? Numbers have a decimal point. Write 0.05.",
     ),
-    "a tab": ("name: a\n\tmodel: b\n", 2, "not YAML"),
     "an unquoted colon": ("name: a\nmodel: b: c\n", 2, "not YAML"),
     "a duplicate key": ("name: a\nmodel: b\nname: c\n", 3, "duplicate key"),
     "a duplicate key in a stage": (HEAD + "  - train:\n      epochs: 1\n      epochs: 2\n", 7, "duplicate key"),
     "two documents": (HEAD + "  - quantize\n---\nname: b\n", 6, "another document"),
-    "an empty file": ("", 1, "mapping"),
-    "only a comment": ("# nothing\n", 1, "mapping"),
+    "a tab": ("name: a\nstages:\n\t- train\n", 3, "Indent with spaces: YAML takes no tabs"),
+    "an empty file": ("", 1, "the file is empty"),
+    "only a comment": ("# nothing\n", 1, "only comments in it"),
     "a list": ("- train\n", 1, "mapping"),
     "prune after quantize": (HEAD + "  - quantize: {}\n  - prune: {sparsity: 0.5, epochs: 1}\n", 6, "keras model"),
     "verify without a file": (HEAD + "  - train: {epochs: 1}\n  - verify: {}\n", 6, "tflite file"),
@@ -182,13 +182,28 @@ def test_a_stage_name_that_the_results_folder_uses_itself_is_refused(mistakes, n
 
 
 def test_a_file_that_is_not_there_is_one_line(write):
-    with pytest.raises(RecipeError, match=r"^nothing\.yaml: No such file.*\.$"):
+    with pytest.raises(RecipeError, match=r"^there is no recipe nothing\.yaml\. Give the path of .*\.$"):
         Recipe.load("nothing.yaml")
 
 
 def test_a_folder_is_one_line(tmp_path):
-    with pytest.raises(RecipeError, match="directory"):
+    (tmp_path / "mine.yaml").write_text("")
+    with pytest.raises(
+        RecipeError, match=r"is a folder, and a recipe is a file\. Name one in it, such as .*mine\.yaml"
+    ):
         Recipe.load(tmp_path)
+
+
+def test_a_recipe_with_nearly_the_name_is_named(tmp_path):
+    (tmp_path / "vision.yaml").write_text("")
+    with pytest.raises(RecipeError, match=r"visoin\.yaml\. Did you mean '.*vision\.yaml'\?"):
+        Recipe.load(tmp_path / "visoin.yaml")
+
+
+def test_a_word_in_another_case_is_named(mistakes):
+    [(line, sentence)] = mistakes(HEAD + "  - quantize: {mode: INT8}\n")
+    assert line == 5
+    assert sentence.endswith("Received: 'INT8'. Did you mean 'int8'?")
 
 
 @pytest.mark.parametrize("content", [bytes(range(256)), b"PK\x03\x04\x00\x00\x08\x00", b"\x00\x00\x00\x00TFL3"])

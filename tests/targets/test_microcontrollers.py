@@ -408,3 +408,11 @@ def test_a_run_is_frozen(files):
     found = microcontrollers.run(files["float32"], samples(1))
     with pytest.raises(FrozenInstanceError):
         found.arena_bytes = 0
+
+
+@pytest.mark.parametrize(("ops", "mask"), [(["SELECT", "GATHER"], False), (["NOT_EQUAL", "SELECT"], True)])
+def test_a_mask_is_only_spoken_of_where_there_may_be_one(ops, mask):
+    way = microcontrollers.way_without("SELECT", ops)
+    assert way.startswith("An Embedding makes it")
+    assert ("Leave the mask out" in way) is mask
+    assert microcontrollers.way_without("UNIQUE", ops) == ""

@@ -27,13 +27,12 @@ RoundingSecondsOption = Annotated[
     float | None,
     typer.Option("--rounding-seconds", help="What --rounding auto may take of a processor core, 30 if not given."),
 ]
+# Two options and not one with two names, whose third column of names would leave no room for any of them.
 BiasCorrectionOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--bias-correction/--no-bias-correction",
-        help="Let biases take up the mean error; where rounding is not nearest, if not given.",
-    ),
+    bool,
+    typer.Option("--bias-correction", help="Let biases take up the mean error, as they do if rounding is not nearest."),
 ]
+NoBiasCorrectionOption = Annotated[bool, typer.Option("--no-bias-correction", help="Leave biases as they are.")]
 ClippingOption = Annotated[
     str,
     typer.Option(

@@ -46,6 +46,7 @@ def export(
             "--target", help="The target whose file is flashed, or tflite for the file itself.", autocompletion=targets
         ),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Write over the kit of another model.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -55,7 +56,7 @@ def export(
     with answer.errors():
         from tfopt.deployment.kit.export import KitSettings
 
-        settings = KitSettings(array, golden, target)  # type: ignore[arg-type]
+        settings = KitSettings(array, golden, target, force)  # type: ignore[arg-type]
         source = _run_of(source)
         kit, found = _write(source, out, data, name, settings, answer)
     _show(kit, found, found.others if _is_run(source, found) else {}, answer)

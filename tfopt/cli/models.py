@@ -15,6 +15,7 @@ from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption, pri
 from tfopt.cli.completion import languages
 from tfopt.cli.on_target import (
     TargetOption,
+    check_costs,
     compiled,
     device_lines,
     found_on,
@@ -58,7 +59,8 @@ def convert(
     ranges: options.RangesOption = None,
     rounding: options.RoundingOption = "nearest",
     rounding_seconds: options.RoundingSecondsOption = None,
-    bias_correction: options.BiasCorrectionOption = None,
+    bias_correction: options.BiasCorrectionOption = False,
+    no_bias_correction: options.NoBiasCorrectionOption = False,
     clipping: options.ClippingOption = "none",
     batch: options.BatchOption = "1",
     target: TargetOption = "litert",
@@ -78,6 +80,8 @@ def convert(
     verbose: VerboseOption = False,
 ) -> None:
     """Convert a model to a .tflite, run it on LiteRT against the model, and show what became of each layer."""
+    from tfopt.errors import InputError
+
     given = {
         "io": io,
         "ranges": ranges,
@@ -88,7 +92,7 @@ def convert(
     settings: dict[str, Any] = {
         "mode": mode,
         "rounding": rounding,
-        "bias_correction": bias_correction,
+        "bias_correction": False if no_bias_correction else bias_correction or None,
         "clipping": clipping,
         "batch": options.batch_setting(batch),
         "target": target_setting(target or "litert"),
@@ -101,6 +105,8 @@ def convert(
     }
     answer = Answer(as_json, quiet, verbose)
     with answer.errors():
+        if bias_correction and no_bias_correction:
+            raise InputError("--bias-correction and --no-bias-correction contradict each other. Leave one out.")
         settings["rules"] = [_rule(text) for text in rule or ()]
         file, converted = _write(model, settings, _Inputs(data, samples, trust), out, force, answer)
         _show(converted, file, answer)
@@ -291,6 +297,8 @@ def inspect(
         print_snippet(file, snippet)
         return
     with Answer(as_json).errors():
+        if target:
+            check_costs(file, target)
         contents = look(file, trust)
         on_target = found_on(file, target) if target else None
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,7 +25,7 @@ TargetOption = Annotated[
     str | None,
     typer.Option(
         "--target",
-        help="{TARGETS}; with options as in ethos-u55-128:memory=Sram_Only,cpu=allow.",
+        help="{TARGETS}; with options after a colon, as ethos-u55-128:cpu=allow, and commas between them.",
         autocompletion=targets,
     ),
 ]
@@ -68,23 +69,37 @@ def _worded(sentence: str) -> str:
     return f"--target{rest}" if (rest := options.removeprefix("convert.target")) != options else options
 
 
+def check_costs(file: Path, target: str) -> None:
+    """Refuses a model that is no `.tflite`, by its name and before anything is imported that takes its time.
+
+    Raises:
+        InputError: It is one that has to be converted first.
+    """
+    from tfopt.errors import InputError
+    from tfopt.models.stored_model import FILES
+    from tfopt.recipe.export import Export
+
+    with in_options():
+        Export(target=target_setting(target))
+    if file.suffix in FILES or file.is_dir():
+        way = f"tfopt convert {shlex.quote(str(file))} --target {shlex.quote(target)} --data x_train.npy"
+        raise InputError(f"there are costs of a .tflite file alone. Convert the model first: {way}")
+
+
 def found_on(file: Path, target: str) -> DeviceFile:
     """What a `.tflite` costs on a target, measured now.
 
     Raises:
-        InputError: The file is no `.tflite`, the target tells nothing of a file, or what it needs is not installed.
+        InputError: The target tells nothing of a file, or what it needs is not installed.
         ConversionError: The target does not take the file.
     """
     from tfopt.deployment import usage
     from tfopt.errors import InputError
-    from tfopt.models.stored_model import FILES
     from tfopt.recipe.export import Export
     from tfopt.targets.target_cost import device_file
 
     with in_options():
         export = Export(target=target_setting(target))
-    if not file.is_file() or file.suffix in FILES:
-        raise InputError(f"there are costs of a .tflite file alone: convert the model first. Received: {file}.")
     if compiled(usage(file)):
         raise InputError(
             "a compiled file has no cost of its own: it is in that of the .tflite that it was made of. Ask for that, "

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tfopt.cli.answer import Answer, JsonOption, QuietOption, VerboseOption
-from tfopt.cli.recipes import DataOption, load
+from tfopt.cli.recipes import SAVED_MODELS, DataOption, load
 from tfopt.cli.screen import open_console, print_json, print_line, shown_later
 
 
@@ -35,6 +35,9 @@ def reproduce(
 
     answer, console = Answer(as_json, quiet, verbose), open_console()
     with answer.errors(), contextlib.ExitStack() as stack:
+        if run.suffix in (".yaml", ".yml") and run.is_file():
+            folder = SAVED_MODELS / load(run, None, None, run_code=False).name
+            raise InputError(f"a run is reproduced, and {run} is a recipe. Name the folder of its run: {folder}.")
         if not (recipe or (run / RECIPE).is_file()):
             raise InputError(f"{run} has no recipe of a run that was finished. Name a run's folder, or give --recipe.")
         loaded = load(recipe or run / RECIPE, data, None)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfopt.errors import ModelError
+from tfopt.errors import ModelError, did_you_mean_file
 from tfopt.input_limits import refuse_device
 from tfopt.models import saved_model
 from tfopt.models.config_audit import StoredPart, parts_of
@@ -74,7 +74,7 @@ def read(path: Path, objects: Container[str] = (), trust: bool = False) -> Store
         ModelError: There is no such file, it is no model of Keras, its config is damaged, or it holds code.
     """
     if not path.exists():
-        raise ModelError(f"there is no file {path}.", ("model",))
+        raise ModelError(f"there is no file {path}.{did_you_mean_file(path)}", ("model",))
     if path.is_dir():
         saved_model.check_folder(path)
         return StoredModel()

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tfopt.errors import DataError, InputError, ModelError
+from tfopt.errors import DataError, InputError, ModelError, did_you_mean_file
 from tfopt.pipeline.plan import seeded
 from tfopt.pipeline.result import Result
 from tfopt.recipe.artifact import RECIPE, Workspace
@@ -107,7 +107,7 @@ def _contender(given: Any, out: Path, scratch: Path) -> Contender:
         return _in_memory(given, scratch)
     path = Path(given)
     if not path.exists():
-        raise ModelError(f"there is no file or folder {path}.")
+        raise ModelError(f"there is no file or folder {path}.{did_you_mean_file(path)}")
     if path.suffix in (".yaml", ".yml"):
         return _of_run(out / Recipe.load(path, run_code=False).name)
     if path.is_dir():

@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError, core_schema
 
-from tfopt.errors import Location, RecipeError, did_you_mean
+from tfopt.errors import Location, RecipeError, did_you_mean, nearest
 
 # The type of a pydantic error that carries problems of its own: (location, sentence) pairs.
 PROBLEMS = "tfopt_problems"
@@ -48,6 +48,8 @@ _RULES = {
 }
 # The docstring entry for `**settings`, with its continuation lines.
 _SETTINGS_LINE = re.compile(r"^( +)\*\*settings: .*\n(?:\1 +.*\n)*", re.MULTILINE)
+# A name among those that a value may be.
+_QUOTED = re.compile(r"'([^']*)'")
 _PERCENT = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*%\s*")
 C = TypeVar("C")
 _inside: ContextVar[bool] = ContextVar("_inside", default=False)
@@ -185,6 +187,9 @@ class Settings(BaseModel):
             example = json.dumps(about.examples[0]).replace('"', "")
             return location, f"{field} is written as in {location[0]}: {example}. Received: {received!r:.200}."
         hint = " Write a fraction, such as 0.8 for 80%." if error.get("ctx", {}).get("lt") == 1 else ""
+        if error["type"] == "literal_error":
+            near = nearest(received, _QUOTED.findall(error["ctx"].get("expected", "")))
+            hint = f" Did you mean {near!r}?" if near else ""
         if words := rule(error):
             return location, f"{field} {words}. Received: {received!r:.200}.{hint}"
         return location, f"{field}: {message}. Received: {received!r:.200}.{hint}"

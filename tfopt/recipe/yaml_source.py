@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfopt.errors import Location, RecipeError
+from tfopt.errors import Location, RecipeError, did_you_mean_file
 from tfopt.recipe.yaml_limits import MOST_BYTES, LimitError, check_text
 
 
@@ -16,7 +16,11 @@ def read_yaml(file: Path) -> Any:
     Raises:
         RecipeError: The file does not exist, is not a YAML mapping, or is larger than any recipe.
     """
-    document = _loaded(file, _text(file))
+    text = _text(file)
+    document = _loaded(file, text)
+    if document is None:
+        what = "there are only comments in it" if text.strip() else "the file is empty"
+        raise RecipeError(f"{file}:1: {what}. A recipe has name, model, data and stages; tfopt init writes one.")
     if not isinstance(document, Mapping):
         raise RecipeError(
             f"{file}:1: a recipe is a mapping with name, model, data and stages. Received: {document!r:.100}."
@@ -31,10 +35,14 @@ def _text(file: Path) -> str:
     try:
         with file.open("rb") as stream:
             return stream.read(MOST_BYTES + 1).decode()
+    except FileNotFoundError:
+        way = did_you_mean_file(file) or " Give the path of a recipe, such as pipelines/digits.yaml."
+        raise RecipeError(f"there is no recipe {file}.{way}") from None
+    except IsADirectoryError:
+        inside = next(iter(sorted(file.glob("*.yaml"))), file / "recipe.yaml")
+        raise RecipeError(f"{file} is a folder, and a recipe is a file. Name one in it, such as {inside}.") from None
     except OSError as error:
-        raise RecipeError(
-            f"{file}: {error.strerror}. Give the path of a recipe, such as pipelines/digits.yaml."
-        ) from None
+        raise RecipeError(f"{file} cannot be read: {error.strerror}. Give the path of another recipe.") from None
     except UnicodeDecodeError:
         raise RecipeError(
             f"{file} is not a text file. A recipe is YAML; to look into a model use tfopt inspect."
@@ -53,7 +61,11 @@ def _loaded(file: Path, text: str) -> Any:
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problem = str(error.problem or error.context or "it cannot be parsed").splitlines()[0]
-        raise RecipeError(f"{file}:{line}: not YAML: {problem}.") from None
+        tabs = any(
+            "\t" in part[: len(part) - len(part.lstrip())] for part in text.splitlines()[max(line - 2, 0) : line]
+        )
+        way = " Indent with spaces: YAML takes no tabs." if tabs else ""
+        raise RecipeError(f"{file}:{line}: not YAML: {problem}.{way}") from None
     except YAMLError as error:
         raise RecipeError(f"{file}: not YAML: {str(error).splitlines()[0]}.") from None
     except Exception as error:  # of values that it cannot make, such as a number of 5,000 digits

@@ -11,7 +11,7 @@ import importlib.util
 import json
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,8 @@ from tfopt.targets.tflm_process import CPU_SECONDS
 _ENTRY_BYTES = 1024
 # What makes ops that TFLM does not have, and the way out.
 _MASKS = "Leave the mask out, and pad as in training."
-_MADE_BY = {
-    "SELECT": f"An Embedding makes it, as masks do (mask_zero, Masking). Look ids up outside of the model. {_MASKS}",
-    "REDUCE_ANY": f"A Masking layer makes it, and masks in recurrent layers need more such ops. {_MASKS}",
-}
+# The comparison that a mask begins with.
+_OF_MASKS = "NOT_EQUAL"
 # Messages that follow the reason, or stand where there is none.
 _GENERAL = {"TFLM failed to allocate tensors", "Interpreter invocation failed."}
 
@@ -183,6 +181,22 @@ def _child(
     return outputs, json.loads(finished.stdout.splitlines()[-1])
 
 
+def way_without(absent: str, ops: Iterable[str]) -> str:
+    """What makes an op that TFLM does not have, and the way out; empty where that is not known.
+
+    Args:
+        absent: The op.
+        ops: All ops of the file.
+    """
+    if absent == "REDUCE_ANY":
+        return f"A Masking layer makes it, and masks in recurrent layers need more such ops. {_MASKS}"
+    if absent != "SELECT":
+        return ""
+    if _OF_MASKS in ops:
+        return f"An Embedding makes it, as masks do (mask_zero, Masking). Look ids up outside of the model. {_MASKS}"
+    return "An Embedding makes it. Look ids up outside of the model."
+
+
 def _reason(content: bytes, log: str, code: int) -> str:
     """TFLM's message about the failure, in one line."""
     from tfopt.tflite.file import read
@@ -192,8 +206,8 @@ def _reason(content: bytes, log: str, code: int) -> str:
     # Such as "tensorflow/lite/micro/kernels/conv_common.cc:153 filter != nullptr was not true."
     lines = [re.sub(r"^tensorflow/\S*/", "", line.strip()) for line in log.splitlines() if line.strip()]
     if absent := re.search(r"Failed to get registration from op code (\w+)", log):
-        hint = f" {_MADE_BY[absent[1]]}" if absent[1] in _MADE_BY else ""
-        return f"TFLM's Python package has no op {absent[1]}; the file's ops: {names}.{hint}"
+        way = way_without(absent[1], [op.name for op in ops])
+        return f"TFLM's Python package has no op {absent[1]}; the file's ops: {names}.{way and f' {way}'}"
     for place, line in enumerate(lines):
         if node := re.match(r"Node (\S+) \(number (\d+)\) failed to (\w+)", line):
             number, cause = int(node[2]), lines[place - 1] if place else f"it failed to {node[3]}."

@@ -67,7 +67,8 @@ def test_the_kit_says_what_programs_ask(kit_of):
     assert record["tflm"] == kit.model.not_on_tflm
     assert not TFLM & {path.replace("senses", "digits") for path in kit.files}
     assert "There is no code for LiteRT for Microcontrollers" in (kit.folder / "README.md").read_text()
-    assert [line for line in kit.warnings if "has no SELECT" in line]
+    [said] = [line for line in kit.warnings if "has no SELECT" in line]
+    assert said.endswith("An Embedding makes it. Look ids up outside of the model.")
 
 
 def test_the_python_of_a_kit_runs_where_its_file_lies(kit_of):
@@ -91,6 +92,21 @@ def test_a_kit_is_written_over_a_kit_and_over_nothing_else(kit_of, tmp_path):
     with pytest.raises(InputError, match=r"c/digits\.h of this one was changed"):
         kit_of("digits")
     assert (folder / "c/digits.h").read_text() == "mine"
+
+
+def test_a_kit_of_another_model_is_written_over_where_that_is_asked_for(kit_of, tmp_path):
+    folder = kit_of("digits").folder
+    with pytest.raises(InputError, match=r"holds the kit of 'digits', and this one is of 'other'\. .* --force"):
+        tfopt.export(converted("digits", "int8"), folder, name="other")
+    assert json.loads((folder / "kit.json").read_text())["name"] == "digits"
+    (tmp_path / "digits.tflite").write_bytes(converted("digits", "int8"))
+    tfopt.export(tmp_path / "digits.tflite", folder)  # the same file
+    (tmp_path / "digits.tflite").write_bytes(converted("digits", "float32"))
+    with pytest.raises(InputError, match="the kit of another file of that name"):
+        tfopt.export(tmp_path / "digits.tflite", folder)
+    assert (folder / "model.tflite").read_bytes() == converted("digits", "int8")
+    tfopt.export(tmp_path / "digits.tflite", folder, force=True)
+    assert (folder / "model.tflite").read_bytes() == converted("digits", "float32")
 
 
 def test_an_older_kit_is_back_where_the_new_one_cannot_take_its_place(kit_of, tmp_path, monkeypatch):

@@ -13,12 +13,13 @@ from tfopt.deployment.kit.arena import arena_of
 from tfopt.deployment.kit.array import FORMS, Form
 from tfopt.deployment.kit.beside import DeviceForm
 from tfopt.deployment.kit.contents import PLAIN, contents
-from tfopt.deployment.kit.folder import check_folder, write_folder
+from tfopt.deployment.kit.folder import check_folder, check_same, write_folder
 from tfopt.deployment.kit.golden import LITERT, Ran, run_golden, tflm_is_here
 from tfopt.deployment.kit.model import KitModel
-from tfopt.deployment.kit.refusals import against_tflm, check_exportable
+from tfopt.deployment.kit.refusals import absent_on_tflm, against_tflm, check_exportable
 from tfopt.deployment.kit.source import KitSource, source_of
 from tfopt.errors import InputError, did_you_mean
+from tfopt.targets.microcontrollers import way_without
 from tfopt.tflite.ops import NPU
 
 
@@ -45,11 +46,13 @@ class KitSettings:
         array: How the array is written: `string`, `incbin` or `plain`.
         golden: Number of golden vectors at most.
         target: The target whose file is flashed; that of the only one made for a device, if not given.
+        force: Whether it is written over the kit of another model.
     """
 
     array: Form = "string"
     golden: int = 4
     target: str | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ def export(
     array: Form = "string",
     golden: int = 4,
     target: str | None = None,
+    force: bool = False,
 ) -> Kit:
     """Writes a kit: a file as C with its constants, golden vectors and a test, and the code for other languages.
 
@@ -103,13 +107,14 @@ def export(
         golden: Number of golden vectors at most.
         target: The target whose file is flashed, such as `ethos-u55-128`, or `tflite` for the file itself; that of the
             only file that was made for a device, if not given.
+        force: Write over the kit of another model.
 
     Raises:
         InputError: There is no such file, no kit can be made of it, or the folder holds something else.
         StorageError: The folder cannot be written.
     """
     found = source_of(source if isinstance(source, bytes) else Path(source), target)
-    return write_kit(found, Path(out), Samples(samples), KitSettings(array, golden, target), name=name)
+    return write_kit(found, Path(out), Samples(samples), KitSettings(array, golden, target, force), name=name)
 
 
 def write_kit(
@@ -137,6 +142,9 @@ def write_kit(
     check_settings(settings)
     check_exportable(source.content, source.usage, source.file)
     check_folder(out)
+    if not settings.force:
+        named = name is not None or source.artifact is not None  # and not just called as its file is
+        check_same(out, name or source.name, None if named else source.content)
     model, warnings = kit_model(source, samples, settings, name or source.name, card)
     files = contents(model)
     write_folder(out, files)
@@ -205,7 +213,8 @@ def _measured(source: KitSource, form: DeviceForm | None, ran: Ran) -> int | Non
 def _warnings(model: KitModel, samples: Samples, runnable: bool) -> list[str]:
     told = []
     if model.not_on_tflm:
-        told.append(f"there is no code for LiteRT for Microcontrollers: {model.not_on_tflm}.")
+        way = way_without(absent, model.ops) if (absent := absent_on_tflm(model.ops)) else ""
+        told.append(f"there is no code for LiteRT for Microcontrollers: {model.not_on_tflm}.{way and f' {way}'}")
     elif model.arena.planned is not None:
         told.append(
             f"the tensor arena is counted and not measured: {model.arena.planned:,} bytes as planned for "

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tfopt.deployment.kit.contents import RECORD, SUMS
+from tfopt.deployment.kit.contents import PLAIN, RECORD, SUMS
 from tfopt.durable_files import rename, storage_errors, sync_tree
 from tfopt.errors import InputError, StorageError
 from tfopt.input_limits import parse_json
@@ -32,6 +32,32 @@ def check_folder(folder: Path) -> None:
     parent = next(one for one in folder.parents if one.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise StorageError(f"{folder} cannot be written: {parent} is no folder that can be. {_WAY}")
+
+
+def check_same(folder: Path, name: str, content: bytes | None = None) -> None:
+    """Checks that the kit in a folder, where one is, is an older one of the same model.
+
+    Args:
+        folder: The folder, which `check_folder` has passed.
+        name: Name of the model.
+        content: The `.tflite`, where the name alone does not tell the model, as that of a file does not.
+
+    Raises:
+        InputError: It is the kit of another model.
+    """
+    try:
+        there = parse_json((folder / RECORD).read_bytes()).get("name")
+        sums = (folder / SUMS).read_text().splitlines()
+    except FileNotFoundError:
+        return
+    if there != name:
+        other = f"of {there!r}"
+    elif content is not None and f"{hashlib.sha256(content).hexdigest()}  {PLAIN}" not in sums:
+        other = "of another file of that name"
+    else:
+        return
+    way = f"{_WAY[:-1]}, or write over it with --force (force=True in Python)."
+    raise InputError(f"{folder} holds the kit {other}, and this one is of {name!r}. {way}")
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:

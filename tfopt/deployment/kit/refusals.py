@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tfopt.deployment.snippet import NUMBERS
-from tfopt.errors import InputError
+from tfopt.errors import InputError, did_you_mean_file
 from tfopt.recipe.details.usage import Usage
 
 
@@ -63,13 +63,21 @@ def check_file(file: Path) -> None:
     from tfopt.models.stored_model import FILES
 
     if not file.exists():
-        raise InputError(f"a kit is made of a .tflite or a run, and there is nothing there. Received: {file}.")
+        near = did_you_mean_file(file)
+        raise InputError(f"a kit is made of a .tflite or a run, and there is nothing there.{near} Received: {file}.")
     if file.suffix in (".yaml", ".yml"):
         raise InputError(f"a kit is made of what a recipe has made. Name the folder of its run. Received: {file}.")
     if file.suffix in FILES:
         raise InputError(
             f"a kit is made of a .tflite. Convert the model first: tfopt convert {file}. Received: {file}."
         )
+
+
+def absent_on_tflm(ops: tuple[str, ...]) -> str | None:
+    """The first op that LiteRT for Microcontrollers does not have; None where it has all."""
+    from tfopt.tflite.ops import facts_of
+
+    return next((op for op in ops if facts_of(op).micro is None), None)
 
 
 def against_tflm(usage: Usage, ops: tuple[str, ...]) -> str:
@@ -79,10 +87,8 @@ def against_tflm(usage: Usage, ops: tuple[str, ...]) -> str:
         usage: How the file is fed and read.
         ops: The ops of the file that is flashed.
     """
-    from tfopt.tflite.ops import facts_of
-
-    if absent := [op for op in ops if facts_of(op).micro is None]:
-        return f"LiteRT for Microcontrollers has no {absent[0]}"
+    if absent := absent_on_tflm(ops):
+        return f"LiteRT for Microcontrollers has no {absent}"
     if "VAR_HANDLE" in ops:
         return "the file keeps resource variables, for which the interpreter needs an allocator of your own"
     return usage.not_on_tflm
