@@ -81,10 +81,9 @@ def write_together(files: Mapping[Path, bytes | memoryview | str]) -> None:
 
 def _keep_mode(path: Path, new: Path) -> None:
     """Gives a new file the permissions of the older one that it takes the place of, if there is one."""
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-    except FileNotFoundError:
+    if not path.exists():  # nor where a link leads to itself
         return
+    mode = stat.S_IMODE(path.stat().st_mode)
     if mode != stat.S_IMODE(new.stat().st_mode):  # some file systems have one mode for all, and refuse another
         new.chmod(mode)
 

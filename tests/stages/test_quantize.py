@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 import tfopt
 from tfopt.errors import ConversionError, GateError, InputError, RecipeError
+from tfopt.markdown_text import escaped
 from tfopt.quantization import input_range
 from tfopt.recipe.details.quantization import ConversionNotes, ConversionWarnings, NoiseRemedy
 from tfopt.recipe.progress import Progress
@@ -149,7 +150,7 @@ def test_with_the_users_word_a_noisy_file_is_there_with_a_warning():
     result = tfopt.run(noisy("quantize: {mode: int8, least_snr_db: -100}"))
     [warning] = result.final.details.of(ConversionWarnings).warnings
     assert f"SNR {result.metrics['calibration_snr_db']:.1f} dB" in warning
-    assert f"**WARNING** quantize: {warning}" in (result.folder / "report.md").read_text()
+    assert f"**WARNING** quantize: {escaped(warning)}" in (result.folder / "report.md").read_text()
 
 
 @pytest.mark.parametrize(

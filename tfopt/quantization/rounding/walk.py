@@ -21,7 +21,7 @@ from tfopt.quantization.rounding.plan import Plan, RoundedOp
 from tfopt.quantization.rounding.problem import KernelProblem, Moments, Rows, least_squares
 from tfopt.quantization.rounding.work import MOMENT_ROWS
 from tfopt.tflite import flatbuffer
-from tfopt.tflite.file import Op, output_names, read
+from tfopt.tflite.file import Op, read
 
 # Rows whose products are summed at once.
 CHUNK = 4096
@@ -122,7 +122,6 @@ class _Pass:
             self._keep(tensor.name.decode(), *[rows.reshape(self.runs, size, *array.shape[1:])] * 2)
         reads = ((number, tensor.name) for number, op in enumerate(self.ops) for tensor in op.inputs)
         self.last = {name: number for number, name in reads}
-        self.last |= dict.fromkeys(output_names(source.content), -1)  # nothing reads them here
 
     def gather(self, shared: set[str]) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
         """Rows of the inputs of each op that reads one of some kernels, with all kernels as they are stored."""
