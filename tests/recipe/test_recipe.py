@@ -105,6 +105,7 @@ WRONG = {
         5,
         "sparsity: 0,05? Numbers have a decimal point. Write 0.05.",
     ),
+    "a tab after a value": ("name: a\n\tmodel: b\n", 2, "Indent with spaces"),
     "an unquoted colon": ("name: a\nmodel: b: c\n", 2, "not YAML"),
     "a duplicate key": ("name: a\nmodel: b\nname: c\n", 3, "duplicate key"),
     "a duplicate key in a stage": (HEAD + "  - train:\n      epochs: 1\n      epochs: 2\n", 7, "duplicate key"),

@@ -81,7 +81,7 @@ def check_costs(file: Path, target: str) -> None:
 
     with in_options():
         Export(target=target_setting(target))
-    if file.suffix in FILES or file.is_dir():
+    if file.is_dir() or (file.suffix in FILES and file.exists()):  # one that is not there is told as such
         way = f"tfopt convert {shlex.quote(str(file))} --target {shlex.quote(target)} --data x_train.npy"
         raise InputError(f"there are costs of a .tflite file alone. Convert the model first: {way}")
 

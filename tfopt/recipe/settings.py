@@ -188,7 +188,9 @@ class Settings(BaseModel):
             return location, f"{field} is written as in {location[0]}: {example}. Received: {received!r:.200}."
         hint = " Write a fraction, such as 0.8 for 80%." if error.get("ctx", {}).get("lt") == 1 else ""
         if error["type"] == "literal_error":
-            near = nearest(received, _QUOTED.findall(error["ctx"].get("expected", "")))
+            expected = error["ctx"].get("expected", "")
+            # Where it ends in other words, the names in it are those that are meant.
+            near = nearest(received, _QUOTED.findall(expected)) if expected.endswith("'") else None
             hint = f" Did you mean {near!r}?" if near else ""
         if words := rule(error):
             return location, f"{field} {words}. Received: {received!r:.200}.{hint}"
