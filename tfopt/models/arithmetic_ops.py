@@ -1,6 +1,8 @@
 """The ops of TensorFlow that compute, pass values on or keep them in memory, and do nothing else, by their names.
 
 None of them reads or writes a file, calls Python, opens a connection or ends the process. What is not here may do so.
+`IteratorGetNext`, in what a Normalization keeps of its `adapt`, takes from an iterator that is handed over; no op here
+makes one.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ ARITHMETIC_OPS = frozenset(
     GRUBlockCell GRUBlockCellGrad Gather GatherNd GatherV2 Greater GreaterEqual GuaranteeConst HSVToRGB
     HistogramFixedWidth IFFT IFFT2D IFFT3D IFFTND IRFFT IRFFT2D IRFFT3D IRFFTND Identity IdentityN If Igamma
     IgammaGradA Igammac Imag ImageProjectiveTransformV2 ImageProjectiveTransformV3 InTopK InTopKV2 Inv InvGrad
-    Invert InvertPermutation IsFinite IsInf IsNan IsotonicRegression L2Loss LRN LRNGrad LSTMBlockCell
+    Invert InvertPermutation IsFinite IsInf IsNan IsotonicRegression IteratorGetNext L2Loss LRN LRNGrad LSTMBlockCell
     LSTMBlockCellGrad LeakyRelu LeakyReluGrad LeftShift Less LessEqual Lgamma LinSpace ListDiff Log Log1p
     LogMatrixDeterminant LogSoftmax LogicalAnd LogicalNot LogicalOr LoopCond LowerBound Lu MatMul MatrixBandPart
     MatrixDeterminant MatrixDiag MatrixDiagPart MatrixDiagPartV2 MatrixDiagPartV3 MatrixDiagV2 MatrixDiagV3
