@@ -162,7 +162,7 @@ class ClockSet:
     @contextlib.contextmanager
     def armed(self) -> Iterator[None]:
         """Goes wrong within the block."""
-        real, real_localtime, looks = time.time, time.localtime, 0
+        real, real_ns, real_localtime, looks = time.time, time.time_ns, time.localtime, 0
 
         def now() -> float:
             nonlocal looks
@@ -172,7 +172,10 @@ class ClockSet:
 
         time.time, time.time_ns = now, lambda: int(now() * 1e9)
         time.localtime = lambda seconds=None: real_localtime(now() if seconds is None else seconds)
-        yield
+        try:
+            yield
+        finally:
+            time.time, time.time_ns, time.localtime = real, real_ns, real_localtime
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -188,6 +189,18 @@ class Ground:
 
         return run
 
+    def by_disk(self, options: str, freed: str) -> Callable[[Path], list[str]]:
+        """A small file system in memory, which has more room in the rerun, for `tried`."""
+
+        def run(root: Path) -> list[str]:
+            root.mkdir()
+            mount(root, "-t", "tmpfs", "-o", options, "tmpfs")
+            found = refused(*forked(lambda: self.work(root)))
+            mount(root, "-o", f"remount,{freed}")
+            return found
+
+        return run
+
     def tried(self, kind: str, where: str, *faults: Callable[[Path], list[str]]) -> dict[str, object]:
         """Tries faults, one in the rerun after another, and what is there after a rerun without any.
 
@@ -197,6 +210,8 @@ class Ground:
         problems = [problem for fault in faults for problem in fault(root)]
         code, said = forked(lambda: self.work(root))
         problems += [f"the rerun ended with {code}: {said[-500:]}"] if code else self._differences(root, self.whole)
+        if root.is_mount():
+            subprocess.run(["umount", root], check=True)
         if not problems:
             shutil.rmtree(root)
         points = int(self._missed < len(faults))
@@ -254,7 +269,30 @@ def company(ground: Ground, limit: int) -> Iterator[dict[str, object]]:
         yield ground.tried("processes at once", where, ground.by_company(together, seconds))
 
 
-WAYS = {way.__name__: way for way in (calls, damages, limits, company)}
+def disks(ground: Ground, limit: int) -> Iterator[dict[str, object]]:
+    """Small disks, disks for few files, and one that cannot be written; nothing where none can be mounted."""
+    try:
+        mount(ground.whole, "--bind", str(ground.whole))
+    except (OSError, subprocess.CalledProcessError):
+        return
+    subprocess.run(["umount", ground.whole], check=True)
+    every = [("small disk", f"size={pages * 4}k", "size=16m") for pages in range(1, 81)]
+    every += [("few inodes", f"nr_inodes={count}", "nr_inodes=1000") for count in range(2, 42)]
+    every += [("read-only", "ro", "rw")]
+    for kind, options, freed in ground.generator.sample(every, min(limit, len(every))):
+        yield ground.tried(kind, options, ground.by_disk(options, freed))
+
+
+def mount(folder: Path, *options: str) -> None:
+    """Mounts a file system, or mounts it again with other options.
+
+    Raises:
+        subprocess.CalledProcessError: It is not allowed here.
+    """
+    subprocess.run(["mount", *options, folder], check=True, capture_output=True)
+
+
+WAYS = {way.__name__: way for way in (calls, damages, limits, company, disks)}
 
 
 def main() -> None:

@@ -4,11 +4,12 @@ import errno
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 from tests.faults import images
-from tests.faults.faults import FailingCalls
+from tests.faults.faults import ChildFails, ClockSet, FailingCalls
 from tests.faults.fork_server import ROOT
 from tests.faults.points import Points, Recording
 
@@ -94,6 +95,26 @@ def test_a_write_may_be_cut_anywhere_and_a_power_cut_takes_what_was_not_synced(r
     assert ("torn write", {"new/synced": "0123456789", "new/lost": "01234"}) in found
     assert ("power cut", {"new/synced": "0123456789", "new/lost": ""}) in found
     assert ("power cut", {"made/synced": "0123456789", "made/lost": ""}) in found
+
+
+def test_a_clock_is_set_after_so_many_looks():
+    with ClockSet(1, -100.0).armed():
+        before, after = time.time(), time.time()
+    assert -101 < after - before < -99
+    with ClockSet(0, None).armed():
+        assert time.localtime().tm_year == 1970
+    assert time.localtime().tm_year > 2000
+
+
+@pytest.mark.parametrize("fault", [{}, {"memory": 2**22}], ids=["killed", "without memory"])
+def test_the_children_that_run_a_module_fail_and_others_do_not(fault):
+    ends = []
+    with ChildFails("this.module", **fault).armed():
+        for module in ("this.module", "another"):
+            command = [sys.executable, "-c", "import time; time.sleep(0.3); x = bytearray(2**24)", module]
+            ends.append(subprocess.run(command, capture_output=True).returncode)
+    assert ends[0] != 0
+    assert ends[1] == 0
 
 
 def child(folder, library, first, error, calls=10**9):
