@@ -219,7 +219,7 @@ WORDS = {
     "-x": "-x",
     "run": "recipe",
     "run nothing.yaml": "nothing.yaml",
-    "run .": "directory",
+    "run .": "is a folder",
     "run r.yaml --otu x": "--out",
     "run r.yaml --seed x": "whole number",
     "run r.yaml --seed": "--seed",

@@ -173,7 +173,7 @@ def test_of_a_run_the_last_file_with_the_target_is_taken(result, tmp_path, witho
     os.utime(folder / "artifact.json", (1, 1))
     run = tmp_path / "run"
     names = {
-        target: tfopt.export(run, tmp_path / "kit", samples, target=target).model.name
+        target: tfopt.export(run, tmp_path / "kit", samples, target=target, force=True).model.name
         for target in (None, "mine", "tflm", "litert", "tflite")
     }
     assert names == {
