@@ -128,28 +128,35 @@ def reported_by_parent() -> bool:
     return os.environ.get(_PARENT) == str(os.getppid())
 
 
+def end(workers: Sequence[subprocess.Popen[Any]]) -> None:
+    """Asks every worker that still runs to end, by SIGTERM, and kills it if it has not after `END_SECONDS`."""
+    for worker in workers:
+        if worker.poll() is None:
+            worker.terminate()
+    late = time.monotonic() + END_SECONDS
+    for worker in workers:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.wait(max(late - time.monotonic(), 0))
+    _kill(workers)
+
+
+def _kill(workers: Sequence[subprocess.Popen[Any]]) -> None:
+    for worker in workers:
+        if worker.poll() is None:
+            worker.kill()
+        worker.wait()
+
+
 @contextlib.contextmanager
 def ended_at_exit(workers: Sequence[subprocess.Popen[Any]]) -> Iterator[None]:
-    """Ends every worker that still runs after the block.
-
-    Where the block was interrupted or failed, they are asked to end by SIGTERM, and have `END_SECONDS` for it.
-    """
+    """Kills every worker that still runs after the block, or where the block was interrupted or failed, ends it."""
     try:
         yield
     except BaseException:
-        for worker in workers:
-            if worker.poll() is None:
-                worker.terminate()
-        end = time.monotonic() + END_SECONDS
-        for worker in workers:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                worker.wait(max(end - time.monotonic(), 0))
+        end(workers)
         raise
     finally:
-        for worker in workers:
-            if worker.poll() is None:
-                worker.kill()
-            worker.wait()
+        _kill(workers)
 
 
 def free_ports(count: int) -> list[int]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
-from tfopt.subprocesses import ended_at_exit, environment_of_child, killing_signal, tied_to_this_process
+from tfopt.subprocesses import end, ended_at_exit, environment_of_child, killing_signal, tied_to_this_process
 
 POLL_SECONDS = 0.1
 RESTARTS = 3
@@ -90,13 +90,11 @@ class ProcessPool:
 
     def _failed(self, processes: Sequence[subprocess.Popen[str]], index: int, killed: str | None) -> int:
         """Ends all processes, passes on the errors of the one that failed, and returns the exit code."""
-        end = time.monotonic() + GRACE_SECONDS
-        while any(process.poll() is None for process in processes) and time.monotonic() < end:
+        late = time.monotonic() + GRACE_SECONDS
+        while any(process.poll() is None for process in processes) and time.monotonic() < late:
             time.sleep(POLL_SECONDS)
         codes = [process.poll() or 0 for process in processes]
-        for process in processes:
-            if process.poll() is None:
-                process.kill()
+        end(processes)
         self._join()
         if not killed:
             index = max(range(len(codes)), key=codes.__getitem__)

@@ -139,7 +139,7 @@ def _made(recipe: Recipe, out: Path, progress: Progress, announce: bool) -> Resu
     with workspace.locked():
         try:
             result, inputs = _fold(plan, announce, recipe.printed + printed.text())
-        except InputError:
+        except (InputError, KeyboardInterrupt):
             workspace.remove_if_empty()
             raise
         text = plan.resolved().to_yaml()
