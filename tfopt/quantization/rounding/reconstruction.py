@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -127,6 +128,7 @@ class Reconstruction:
         learned, compared, held = self._apart(samples)
         noise = Noise(self.source.content, compared, self.keeps_state)
         found = {"nearest": (noise.snr(base), Reconstructed(base))}
+        planned_of: dict[str, tuple[Plan, RoundingSettings]] = {}
         notes: list[str] = []
         left, limit = self.settings.seconds, f"rounding_seconds: {self.settings.seconds:g}"
         for name in tries:
@@ -147,10 +149,17 @@ class Reconstruction:
                 notes.append(f"rounding {told}: {error}")
                 continue
             found[told] = noise.snr(made.content), made
+            planned_of[told] = planned, settings
         best = max(found, key=lambda name: found[name][0])
         figures = ", ".join(f"{name} {snr:.1f} dB" for name, (snr, _) in found.items())
         where = f"{held} held-out samples" if held else "the samples"
         made = found[best][1]
+        if held and best in planned_of:  # what was held out is worth learning from, if there is time for it
+            planned, settings = planned_of[best]
+            if work(self.source, planned, len(next(iter(samples.values())))).share(left) == 1:
+                with contextlib.suppress(ConversionError):
+                    made = self._with(base, planned, settings, samples)
+                    where += ", then on all samples"
         return replace(made, notes=(f"rounding: {best}, of {figures} on {where}", *made.notes, *notes))
 
     def _apart(
