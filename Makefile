@@ -3,7 +3,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c '
 VENV ?= .venv
 BIN := $(VENV)/bin
 # A process for each core, four at most: each holds a TensorFlow.
-SPREAD := -n auto --maxprocesses 4 --dist loadfile
+# Files run in the order of tests/conftest.py, the longest first.
+SPREAD := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test slow faults test-lowest test-newest lint docs clean

@@ -4,6 +4,7 @@ import gc
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,43 @@ gc.set_threshold(10_000, 20, 20)
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.hookimpl(tryfirst=True)
+# Files of few tests that take long. They come first: a process that began with one at the end would go on alone.
+LONGEST = (
+    "tests/e2e/test_killed.py",
+    "tests/e2e/",
+    "tests/training/test_devices.py",
+    "tests/docs/test_blocks.py",
+    "tests/cli/test_init.py",
+    "tests/stages/test_search.py",
+    "tests/sparsity/structured/test_applications.py",
+    "tests/sparsity/structured/test_random_graphs.py",
+    "tests/quantization/recurrent/test_random_lstms.py",
+    "tests/deployment/",
+)
+
+
+@pytest.hookimpl(tryfirst=True, wrapper=True)
 def pytest_collection_modifyitems(items):
+    """Before what does not run is left out, what is no sample is marked; of what is left the longest comes first."""
+    mark_samples(items)
+    yield
+    sort_by_length(items)
+
+
+def sort_by_length(items):
+    """File by file: those of `LONGEST` as they stand there, then those of the most tests; tests of a file as before."""
+    files = [item.nodeid.partition("::")[0] for item in items]
+    counts, firsts = Counter(files), {file: place for place, file in reversed(list(enumerate(files)))}
+
+    def order(item):
+        file = item.nodeid.partition("::")[0]
+        rank = next((rank for rank, start in enumerate(LONGEST) if file.startswith(start)), len(LONGEST))
+        return rank, -counts[file], firsts[file]
+
+    items.sort(key=order)
+
+
+def mark_samples(items):
     """Of a test of many cases that is marked `sample(n)`, n spread over them run by default; the others are slow."""
     groups = {}
     for item in items:

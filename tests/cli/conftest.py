@@ -1,22 +1,11 @@
 """The command in this process."""
 
-import sys
-
 import pytest
 
-from tfopt.cli import main
+from tests import in_process
 
 
 @pytest.fixture
 def cli(monkeypatch, capfd):
-    """Runs the command in this process; returns exit code, standard output and standard error."""
-
-    def cli(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tfopt", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capfd.readouterr()
-        return caught.value.code or 0, out, err
-
-    return cli
+    """Runs the command with its arguments; returns exit code, standard output and standard error."""
+    return in_process.runner(monkeypatch, capfd)

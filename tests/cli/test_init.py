@@ -39,7 +39,7 @@ def kinds(recipe):
 
 
 @pytest.mark.parametrize("make", own_models.MODELS, ids=lambda make: make.__name__)
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 def test_a_recipe_of_a_model_and_its_samples_runs_as_it_is(cli, saved, monkeypatch, make):
     folder = saved(make)
     monkeypatch.chdir(folder)
@@ -54,7 +54,7 @@ def test_a_recipe_of_a_model_and_its_samples_runs_as_it_is(cli, saved, monkeypat
 
 
 @pytest.mark.parametrize("make", own_models.MODELS, ids=lambda make: make.__name__)
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 def test_a_recipe_without_samples_says_what_they_have_to_be_and_is_tried_all_the_same(cli, saved, monkeypatch, make):
     folder = saved(make)
     monkeypatch.chdir(folder)

@@ -1,13 +1,12 @@
 """The folder in which the blocks of a page run, and the command in this process."""
 
 import shutil
-import sys
 
 import numpy as np
 import pytest
 
+from tests import in_process
 from tests.docs.documents import ROOT
-from tfopt.cli import main
 from tfopt.recipe import stage
 
 CLASSES, SIDE = 10, 12
@@ -76,14 +75,6 @@ def page_folder(workplace, tmp_path, monkeypatch):
 
 @pytest.fixture
 def tfopt(monkeypatch, capfd):
-    """Runs the command in this process; returns exit code, standard output and standard error."""
-
-    def tfopt(words):
-        monkeypatch.setattr(sys, "argv", ["tfopt", *words])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capfd.readouterr()
-        return caught.value.code or 0, out, err
-
-    return tfopt
+    """Runs the command with a list of words; returns exit code, standard output and standard error."""
+    run = in_process.runner(monkeypatch, capfd)
+    return lambda words: run(*words)

@@ -7,21 +7,28 @@ from collections import Counter
 import pytest
 
 from tests.docs import commands, recipes
-from tests.docs.documents import DOCUMENTS, PARSED, blocks_of, named
+from tests.docs.documents import DOCUMENTS, PARSED, README, blocks_of, named
 
 BLOCKS = {file: blocks_of(file) for file in DOCUMENTS}
 ALL = [block for blocks in BLOCKS.values() for block in blocks]
 
 
-def pages(*treatments, languages=(), slow=False):
-    """The documents that have such blocks, as cases of a test."""
+def with_blocks(*treatments, languages=(), slow=False):
+    """The documents that have such blocks."""
 
     def is_one(block):
         fits = block.treatment in treatments and (not languages or block.language in languages)
         return fits and (block.slow or not slow)
 
-    chosen = [file for file, blocks in BLOCKS.items() if any(map(is_one, blocks))]
-    return pytest.mark.parametrize("file", chosen, ids=named)
+    return [file for file, blocks in BLOCKS.items() if any(map(is_one, blocks))]
+
+
+def pages(*treatments, languages=()):
+    """The documents that have such blocks, as cases of a test."""
+    return pytest.mark.parametrize("file", with_blocks(*treatments, languages=languages), ids=named)
+
+
+SLOW = with_blocks("run", slow=True)
 
 
 def test_every_block_has_a_treatment(record_property):
@@ -59,15 +66,19 @@ def test_commands_exist_with_all_their_options(file, page_folder):
             commands.parse(block, page_folder)
 
 
-@pages("run")
-@pytest.mark.sample(10)
-def test_pages_run_up_to_their_first_slow_block(file, page_folder, tfopt):
-    run_page(itertools.takewhile(lambda block: not block.slow, BLOCKS[file]), page_folder, tfopt)
+@pytest.mark.parametrize("file", [file for file in with_blocks("run") if file not in SLOW], ids=named)
+@pytest.mark.sample(8)
+def test_pages_run(file, page_folder, tfopt):
+    run_page(BLOCKS[file], page_folder, tfopt)
 
 
-@pages("run", slow=True)
+def test_the_readme_runs_up_to_its_first_slow_block(page_folder, tfopt):
+    run_page(itertools.takewhile(lambda block: not block.slow, BLOCKS[README]), page_folder, tfopt)
+
+
+@pytest.mark.parametrize("file", SLOW, ids=named)
 @pytest.mark.slow
-def test_whole_pages_run(file, page_folder, tfopt):
+def test_pages_with_slow_blocks_run(file, page_folder, tfopt):
     run_page(BLOCKS[file], page_folder, tfopt)
 
 

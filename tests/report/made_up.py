@@ -54,24 +54,62 @@ def long_name(index):
 
 def large(layers=200, trials=500, classes=100, epochs=300):
     """A run with so many layers, trials, classes and epochs."""
+    history = {
+        name: [1 / (epoch + 1) for epoch in range(epochs)] for name in ("loss", "val_loss", "val_accuracy", "a", "b")
+    }
+    trainings = {
+        f"train{index}": artifact(f"train{index}", "train", details={"history": history}) for index in range(30)
+    }
+    pruned = {"sparsity_log": _sparsity_log(layers, epochs), "history": history, "layers": _changed(layers)}
+    searched = {
+        "audit": _audit(layers),
+        "search": _search(5 * trials),
+        "steps": [
+            {"what": f"layer {long_name(index)} in float", "bytes": 9000 + index}
+            | {"score": 0.9, "drop": 0.01, "met": True}
+            for index in range(layers)
+        ],
+        "warnings": ["too noisy"] * 30,
+    }
+    by_class = {name: {"digit": _by_class(classes)} for name in ("float32", "int8b")}
+    left = tuple(Skipped(long_name(index), "its shape has no multiple of 4") for index in range(layers))
+    added = [
+        artifact("prune2", "prune", details=pruned),
+        artifact("tune", "tune", details={"tune": _tune(trials)}),
+        artifact("int8b", "search", "tflite", details=searched, skipped=left),
+        artifact("verify2", "verify", "tflite", files={"int8b": COMPARED}, details={"by_class": by_class}),
+    ]
+    return trainings | run("int8 is too much worse.", max_drop=0.01) | {one.name: one for one in added}
+
+
+def _audit(layers):
     rows = [
         {"layer": long_name(index), "op": "DEPTHWISE_CONV_2D", "dtype": "int8", "bytes": 1000 + index}
         | {"float_bytes": 4000 + index, "zeros": 0.5, "float_zeros": 0.25, "values": 200}
         for index in range(layers)
     ]
-    audit = {"rows": rows, "floating": [], "loops": [], "flex": [], "sparsity": 0.5, "float_sparsity": 0.25}
-    log = [
+    return {"rows": rows, "floating": [], "loops": [], "flex": [], "sparsity": 0.5, "float_sparsity": 0.25}
+
+
+def _sparsity_log(layers, epochs):
+    return [
         {"step": epoch, "epoch": epoch, "overall": epoch / epochs}
         | {"kernels": {long_name(index): epoch / epochs for index in range(layers)}}
         for epoch in range(1, epochs + 1)
     ]
-    changed = [
+
+
+def _changed(layers):
+    return [
         {"path": long_name(index), "kind": "Conv2D", "channels": [64, 32], "parameters": [9000 + index, 4500]}
         | {"flops": [90_000, 45_000]}
         for index in range(layers)
     ]
+
+
+def _tune(trials):
     names = [f"space.of.hyperparameter_{index}" for index in range(20)]
-    tune = {
+    return {
         "metric": "accuracy",
         "best": "0000",
         "trials": [
@@ -85,56 +123,32 @@ def large(layers=200, trials=500, classes=100, epochs=300):
         ],
         "stages": [],
     }
+
+
+def _search(tried):
     front = [
         _candidate(index) | {"file": f"front/{index}.tflite", "drop": 0.01, "test": {"accuracy": 0.9}}
         for index in range(60)
     ]
-    search = {
+    return {
         "metric": "accuracy",
         "before": 0.95,
         "wish": {"goal": "accurate", "size": "gzip", "gzip_bytes": 5000, "max_drop": 0.1},
         "limits": {"gzip_bytes": 5000},
         "chosen": 3,
         "front": front,
-        "tried": [_candidate(index) for index in range(5 * trials)],
+        "tried": [_candidate(index) for index in range(tried)],
         "failed": [],
         "lost": 0,
         "dropped": 7,
     }
+
+
+def _by_class(classes):
     figures = [0.5] * classes
     confusion = [[100 if row == column else (row * column) % 5 for column in range(classes)] for row in range(classes)]
     by_class = {"classes": list(range(classes)), "precision": figures, "recall": figures, "f1": figures}
-    by_class |= {"support": [100] * classes, "confusion": confusion}
-    history = {
-        name: [1 / (epoch + 1) for epoch in range(epochs)] for name in ("loss", "val_loss", "val_accuracy", "a", "b")
-    }
-    trainings = {
-        f"train{index}": artifact(f"train{index}", "train", details={"history": history}) for index in range(30)
-    }
-    steps = [{"what": f"layer {long_name(index)} in float", "bytes": 9000 + index} for index in range(layers)]
-    steps = [step | {"score": 0.9, "drop": 0.01, "met": True} for step in steps]
-    return (
-        trainings
-        | run("int8 is too much worse.", max_drop=0.01)
-        | {
-            "prune2": artifact("prune2", "prune", details={"sparsity_log": log, "history": history, "layers": changed}),
-            "tune": artifact("tune", "tune", details={"tune": tune}),
-            "int8b": artifact(
-                "int8b",
-                "search",
-                "tflite",
-                details={"audit": audit, "search": search, "steps": steps, "warnings": ["too noisy"] * 30},
-                skipped=tuple(Skipped(long_name(index), "its shape has no multiple of 4") for index in range(layers)),
-            ),
-            "verify2": artifact(
-                "verify2",
-                "verify",
-                "tflite",
-                files={"int8b": COMPARED},
-                details={"by_class": {name: {"digit": by_class} for name in ("float32", "int8b")}},
-            ),
-        }
-    )
+    return by_class | {"support": [100] * classes, "confusion": confusion}
 
 
 def _candidate(index):

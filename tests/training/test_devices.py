@@ -17,6 +17,7 @@ from tfopt.data.splits import Data, Split
 from tfopt.errors import InputError, ModelError, RecipeError
 from tfopt.optimizers import SAM
 from tfopt.pipeline.launcher import launch
+from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.quantization import ConversionWarnings
 from tfopt.recipe.recipe import Recipe
 from tfopt.recipe.runtime import Runtime
@@ -51,19 +52,42 @@ stages:
 """
 
 
-@pytest.fixture
-def project(tmp_path, blobs):
-    """A folder with a model, data whose batches divide evenly, and a recipe."""
+def write_project(folder, blobs, text=RECIPE):
+    """Writes a model, data whose batches of 64 divide evenly, and a recipe."""
     x, y = blobs
     parts = {
         f"{part}_{split}": values
         for split in ("train", "validation", "test")
         for part, values in zip("xy", (x, y), strict=True)
     }
-    np.savez(tmp_path / "data.npz", **parts)
-    (tmp_path / "net.py").write_text(NET)
-    (tmp_path / "r.yaml").write_text(RECIPE)
-    return tmp_path
+    np.savez(folder / "data.npz", **parts)
+    (folder / "net.py").write_text(NET)
+    (folder / "r.yaml").write_text(text)
+    return folder
+
+
+# Batches of 63 and a last one of 4, of which two replicas get 32 and 31 samples, and 4 and none or 2 and 2.
+UNEVEN = RECIPE.replace("batch_size: 64", "batch_size: 63")
+
+
+@pytest.fixture
+def project(tmp_path, blobs):
+    """A folder with a model, data whose batches divide evenly, and a recipe."""
+    return write_project(tmp_path, blobs)
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory, make_blobs):
+    """A folder in which the recipe ran with these arguments, once; its batches are even, or not."""
+    made = {}
+
+    def run(evenly, *more):
+        if (evenly, *more) not in made:
+            folder = write_project(tmp_path_factory.mktemp("once"), make_blobs(), RECIPE if evenly else UNEVEN)
+            made[evenly, *more] = folder, tfopt_run(folder, "out", *more)
+        return made[evenly, *more]
+
+    return run
 
 
 def command(folder, out, *more):
@@ -71,13 +95,13 @@ def command(folder, out, *more):
 
 
 def tfopt_run(folder, out, *more, check=True):
-    finished = subprocess.run(command(folder, out, *more), capture_output=True, text=True, timeout=300)
+    finished = subprocess.run(command(folder, out, *more), capture_output=True, text=True, timeout=600)
     assert not check or finished.returncode == 0, finished.stderr[-3000:]
     return finished
 
 
-def weights(folder, out, stage):
-    return keras.models.load_model(folder / out / "r" / stage / "model.keras").get_weights()
+def weights(out, stage):
+    return keras.models.load_model(out / "r" / stage / "model.keras").get_weights()
 
 
 def net(eagerly=False, convolution=True):
@@ -292,50 +316,41 @@ def test_a_tf_config_that_says_something_else_is_one_line(text, monkeypatch):
 # Mirrored
 
 MIRRORED = """
-import json
 import sys
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import tfopt
 from tfopt.data import batches
-changes = {"runtime": {"strategy": "mirrored", "devices": ["CPU:0", "CPU:1"]}} if "mirrored" in sys.argv else {}
 if "large" in sys.argv:
     batches.SMALL_BYTES = 0
-result = tfopt.run(tfopt.Recipe.load("r.yaml", **changes), sys.argv[1])
-print(json.dumps(result.artifacts["train"].details["history"]))
+runtime = {"strategy": "mirrored", "devices": ["CPU:0", "CPU:1"]}
+tfopt.run(tfopt.Recipe.load("r.yaml", runtime=runtime), "two")
 """
-
-
-def uneven(folder):
-    """Batches of 63 and a last one of 4, of which two replicas get 32 and 31 samples, and 4 and none or 2 and 2."""
-    text = (folder / "r.yaml").read_text()
-    (folder / "r.yaml").write_text(text.replace("batch_size: 64", "batch_size: 63"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("evenly", "size"), [(True, "small"), (False, "small"), (False, "large")], ids=["even", "uneven", "large arrays"]
 )
-def test_two_devices_train_and_prune_to_the_weights_of_one(project, evenly, size):
-    _ = evenly or uneven(project)
-    histories = []
-    for out, more in (("one", []), ("two", ["mirrored", size])):
-        finished = subprocess.run(
-            [sys.executable, "-c", MIRRORED, out, *more], cwd=project, capture_output=True, text=True, timeout=300
-        )
-        assert finished.returncode == 0, finished.stderr[-3000:]
-        histories.append(json.loads(finished.stdout.splitlines()[-1]))
-    same_weights(project, "one", "two")
+def test_two_devices_train_and_prune_to_the_weights_of_one(made_once, tmp_path, blobs, evenly, size):
+    write_project(tmp_path, blobs, RECIPE if evenly else UNEVEN)
+    finished = subprocess.run(
+        [sys.executable, "-c", MIRRORED, size], cwd=tmp_path, capture_output=True, text=True, timeout=600
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    one, two = made_once(evenly)[0] / "out", tmp_path / "two"
+    same_weights(one, two)
+    histories = [Artifact.read(out / "r" / "train").details["history"] for out in (one, two)]
     for name, values in histories[0].items():
         np.testing.assert_allclose(histories[1][name], values, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-def same_weights(project, one, other):
+def same_weights(one, other):
     """Within the rounding of sums in another order; a mask may differ where two weights are as good as equal."""
-    for a, b in zip(weights(project, one, "train"), weights(project, other, "train"), strict=True):
+    for a, b in zip(weights(one, "train"), weights(other, "train"), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)
-    for a, b in zip(weights(project, one, "prune"), weights(project, other, "prune"), strict=True):
+    for a, b in zip(weights(one, "prune"), weights(other, "prune"), strict=True):
         assert ((a == 0) != (b == 0)).sum() <= 2
         np.testing.assert_allclose(np.where((a == 0) == (b == 0), a - b, 0), 0, atol=1e-3)
 
@@ -345,26 +360,32 @@ def same_weights(project, one, other):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("evenly", [True, False])
-def test_two_workers_train_and_prune_to_the_weights_of_one_and_only_the_first_writes(project, evenly):
-    _ = evenly or uneven(project)
-    one, two = tfopt_run(project, "one"), tfopt_run(project, "two", "--workers", "2")
+def test_two_workers_train_and_prune_to_the_weights_of_one_and_only_the_first_writes(made_once, evenly):
+    (alone, one), (shared, two) = made_once(evenly), made_once(evenly, "--workers", "2")
     assert two.stdout.count("train: runs") == 1
     assert two.stderr == ""
-    same_weights(project, "one", "two")
+    same_weights(alone / "out", shared / "out")
     files = [
-        {path.relative_to(project / out) for path in (project / out).rglob("*") if path.is_file()}
-        for out in ("one", "two")
+        {path.relative_to(folder / "out") for path in (folder / "out").rglob("*") if path.is_file()}
+        for folder in (alone, shared)
     ]
     ours, theirs = ({path for path in each if "events" not in path.name} for each in files)
     assert ours == theirs
     assert one.stdout.splitlines()[-1].split()[0] == two.stdout.splitlines()[-1].split()[0]
-    assert "reused" in tfopt_run(project, "two", "--workers", "2").stdout
+
+
+@pytest.mark.slow
+def test_two_workers_reuse_what_two_workers_made(made_once):
+    folder, _ = made_once(True, "--workers", "2")
+    again = tfopt_run(folder, "out", "--workers", "2").stdout
+    assert "train: reused" in again
+    assert "prune: reused" in again
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_worker_ends_all_and_they_go_on_to_the_same_weights(project, victim):
-    tfopt_run(project, "whole", "--workers", "2")
+def test_a_killed_worker_ends_all_and_they_go_on_to_the_same_weights(made_once, project, victim):
+    whole = made_once(True, "--workers", "2")[0] / "out"
     running = subprocess.Popen(command(project, "killed", "--workers", "2"), stdout=subprocess.PIPE, text=True)
     lines = []
     for line in running.stdout:
@@ -383,7 +404,7 @@ def test_a_killed_worker_ends_all_and_they_go_on_to_the_same_weights(project, vi
     assert f"worker {victim} of 2 was ended by SIGKILL" in text
     assert text.count("epoch 1/4") == 1
     for stage in ("train", "prune"):
-        for a, b in zip(weights(project, "whole", stage), weights(project, "killed", stage), strict=True):
+        for a, b in zip(weights(whole, stage), weights(project / "killed", stage), strict=True):
             np.testing.assert_array_equal(a, b)
 
 

@@ -77,14 +77,8 @@ def fit(
     with training_setup(model, settings, steps) as trained:
         early = _early_stopping(settings.early_stopping, scores) if settings.early_stopping else None
         extra = [*callbacks, *([early] if early else [])]
-        listener, backups = listener or Listener(), settings.devices.leaders(folder) / BACKUP
-        writes = settings.devices.leads and settings.key is not None
-        key = content_key(settings.key, versions(TRAINED_BY))
-        backup = EpochBackup(backups, state, extra, writes, key, listener.note)
-        with settings.devices.scope():
-            backup.restore_model(trained)
-        if state.epoch:
-            listener.note(f"goes on after epoch {state.epoch} of {settings.epochs}")
+        listener = listener or Listener()
+        backup = _restored(trained, settings, folder, state, extra, listener)
         called = [
             *_own_callbacks(settings, data, scores),
             *extra,
@@ -108,6 +102,26 @@ def fit(
             )
         settings.devices.meet()
     return {name: [logs[name] for logs in state.history] for name in (state.history[0] if state.history else ())}
+
+
+def _restored(
+    model: keras.Model,
+    settings: FitSettings,
+    folder: Path,
+    state: State,
+    callbacks: Sequence[keras.callbacks.Callback],
+    listener: Listener,
+) -> EpochBackup:
+    """The callback that writes the checkpoints; model and state are set to what the last one holds, if there is one."""
+    devices = settings.devices
+    writes = devices.leads and settings.key is not None
+    key = content_key(settings.key, versions(TRAINED_BY))
+    backup = EpochBackup(devices.leaders(folder) / BACKUP, state, callbacks, writes, key, listener.note)
+    with devices.scope():
+        backup.restore_model(model)
+    if state.epoch:
+        listener.note(f"goes on after epoch {state.epoch} of {settings.epochs}")
+    return backup
 
 
 def unscored_filled(model: keras.Model, batches: tf.data.Dataset) -> tf.data.Dataset:

@@ -103,21 +103,10 @@ RULES = {
 }
 
 
-@settings(max_examples=8, **RULES)
-@given(*PROGRAMS)
-@pytest.mark.slow
-def test_a_cut_graph_gives_what_the_masked_one_gives(program, flat, also_inside, seed, share):
-    check(program, flat, also_inside, seed, share)
-
-
 @pytest.mark.slow
 @settings(max_examples=40, **RULES)
 @given(*PROGRAMS)
-def test_many_cut_graphs_give_what_the_masked_ones_give(program, flat, also_inside, seed, share):
-    check(program, flat, also_inside, seed, share)
-
-
-def check(program, flat, also_inside, seed, share):
+def test_cut_graphs_give_what_the_masked_ones_give(program, flat, also_inside, seed, share):
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     model = scrambled(model_of(program, flat, also_inside), seed)

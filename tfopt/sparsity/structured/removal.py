@@ -110,25 +110,21 @@ def remove(
 ) -> Removal:
     """Removes the channels and units of least importance, and all that is coupled to them.
 
-    The model handed in stays as it is, and the smaller one is to be trained on. The docstring of the module says what
-    is removed together and what stays, with the papers.
+    The model handed in stays as it is; the smaller one is to be trained on. The module's docstring has the papers.
 
     Args:
         model: A built functional or Sequential model.
-        keep: Amount to keep: a fraction below 1, or an absolute number of `unit`; of milliseconds always a number. A
-            model that has no more stays as it is, with a warning.
+        keep: Amount to keep: a fraction below 1, or a number of `unit`; of milliseconds always a number.
         unit: `channels`, `parameters`, `flops`, `bytes` of the int8 file, its `milliseconds` on LiteRT, or what its
             target measures, such as `npu_milliseconds`.
         score: Importance score: `l1`, `l2`, `activity`, `batchnorm`, `taylor`, `random`, or another entry of
             `tfopt.sparsity.structured.importance.SCORES`.
         ranking: `local`: the same share of every layer. `global`: all channels ranked together.
-        round_to: The channels that a layer keeps are a multiple of this; if not given, of as many as the target
-            computes together: 8 on most. The result's `fit` says how near to the budget that leads.
+        round_to: The channels of a layer are a multiple of this; by default of as many as the target computes at once.
         floor: Least fraction of its channels that a layer keeps, in (0, 1].
         only: Layer patterns; empty means every layer. Channels coupled to those of a chosen layer are removed too.
         skip: Layer patterns to leave alone, with all channels coupled to them.
-        x: Samples, `(samples, ...)` or a dict of such arrays by input name, for the scores activity and taylor and for
-            budgets of the int8 file.
+        x: Samples, `(samples, ...)` or a dict of them by input name, for activity, taylor and budgets of the int8 file.
         y: Labels `(samples, ...)`, for taylor.
         loss: A Keras loss, for taylor; the one that the model is compiled with if not given.
         seed: Seed of the score random.
@@ -136,7 +132,7 @@ def remove(
         compensate: Let the layers that read removed channels make up for them, by least squares on the samples `x`.
 
     Warns:
-        TfoptWarning: A layer with a kernel cannot be cut; `skipped` of the result lists them all.
+        TfoptWarning: The model has no more than `keep`, or a layer with a kernel cannot be cut; `skipped` lists those.
 
     Raises:
         InputError: A setting out of its range, or samples are missing.
@@ -152,11 +148,17 @@ def remove(
     step = TARGETS[export.target].channel_step if round_to is None else round_to
     limits = LayerLimits(step, floor, _patterns(only), _patterns(skip))
     removal = remove_to(model, Budget(keep, unit, export), score, ranking, limits, x, y, loss, seed, compensate)
-    if removal.fit is not None and not removal.fit.drop:
-        warnings.warn(str(removal.fit), TfoptWarning, stacklevel=2)
-    kernels = {place.path for place in walk(model) if has_kernel(place.layer)}
-    warn_of("remove", [(path, why) for path, why in removal.skipped if why not in ASKED and path in kernels])
+    _warn_of_what_stays(model, removal)
     return removal
+
+
+def _warn_of_what_stays(model: keras.Model, removal: Removal) -> None:
+    """Warns, where `remove` is called, of a budget that asks for nothing and of layers that cannot be cut."""
+    if removal.fit is not None and not removal.fit.drop:
+        warnings.warn(str(removal.fit), TfoptWarning, stacklevel=3)
+    kernels = {place.path for place in walk(model) if has_kernel(place.layer)}
+    left = [(path, why) for path, why in removal.skipped if why not in ASKED and path in kernels]
+    warn_of("remove", left, stacklevel=4)
 
 
 def remove_to(
