@@ -89,7 +89,7 @@ def test_of_as_many_bytes_the_error_is_less_than_with_fewer_values_or_more_zeros
 def test_a_kernel_that_matters_more_keeps_more_of_its_weights():
     one, other = kernel(), kernel(seed=2)
     found = fit_bytes([replace(one, importance=10 * one.importance), other], round(0.6 * bytes_of(one, other)))
-    kept = [np.count_nonzero(each.numbers) / np.count_nonzero(was.numbers) for each, was in zip(found, (one, other))]
+    kept = [np.count_nonzero(each.numbers) for each in found]
     assert kept[0] > 1.5 * kept[1]
 
 
