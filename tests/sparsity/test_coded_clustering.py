@@ -9,7 +9,7 @@ from tfopt.callbacks import Clustering
 from tfopt.errors import InputError, ModelError
 from tfopt.sparsity.clustering import cluster
 from tfopt.sparsity.coded_size import deflated_bytes, file_order
-from tfopt.sparsity.coded_updates import CodedUpdates
+from tfopt.sparsity.coded_updates import UPDATES, CodedUpdates
 from tfopt.sparsity.drifting_values import DriftingValues
 from tfopt.sparsity.entropy_clustering import coded_kernel
 from tfopt.sparsity.magnitude import magnitude_mask
@@ -97,9 +97,9 @@ def test_a_weight_without_a_value_drifts_on_and_may_come_back():
 
 def test_adams_second_moments_say_which_weights_matter(blobs):
     class Recorded(CodedUpdates):
-        def choose(self, optimizer):
+        def choose(self, optimizer, number):
             moments = np.asarray(optimizer._velocities[optimizer._get_variable_index(self._held[0][0].variable)])
-            super().choose(optimizer)
+            super().choose(optimizer, number)
             found.append((moments, self.importance[0]))
 
     found = []
@@ -158,6 +158,31 @@ def test_a_training_of_unknown_length_is_refused(blobs):
 
     with pytest.raises(ModelError, match="known length"), Clustering(6, coded_bytes=110) as clustering:
         pruned().fit(batches(), epochs=1, verbose=0, callbacks=[clustering])
+
+
+@pytest.mark.parametrize(("steps", "epochs", "end"), [(100, 2, 0.75), (7, 3, 1.0), (2, 1, 1.0)])
+def test_the_last_choice_is_made_before_the_end_and_no_number_goes_twice(steps, epochs, end):
+    updates, made = CodedUpdates(100, end), []
+    updates.begin([], None)
+    for epoch in range(epochs):
+        for batch in range(steps):
+            if number := updates.due({"steps": steps, "epochs": epochs}, epoch, batch):
+                made.append((epoch * steps + batch, number))
+                updates._done = number
+    numbers = [number for _, number in made]
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == UPDATES
+    assert made[0][0] > 0
+    assert made[-1][0] <= end * steps * epochs - 1
+
+
+def test_a_training_that_stops_early_is_said(blobs):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+    with pytest.warns(UserWarning, match="stopped before its end"):
+        fit(pruned(), blobs, [Clustering(6, coded_bytes=110), Stop()], epochs=4)
 
 
 @pytest.mark.parametrize("settings", [{"coded_bytes": 0}, {"coded_bytes": 100, "end": 0}, {"coded_bytes": 9, "end": 2}])

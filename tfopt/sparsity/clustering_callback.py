@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -148,8 +149,8 @@ class Clustering(ConstraintCallback):
         """Finds the clusters before the first step, and chooses anew where it is time."""
         if not self._synced:
             self._sync()  # here and not earlier: other callbacks restore weights when training begins
-        if self._updates and self._updates.due(self.params, self._epoch, batch):
-            self._updates.choose(self.model.optimizer)
+        if self._updates and (number := self._updates.due(self.params, self._epoch, batch)):
+            self._updates.choose(self.model.optimizer, number)
 
     def _sync(self) -> None:
         """Sets the weights to their shared values, from k-means or from a restored state, and constrains them."""
@@ -212,3 +213,5 @@ class Clustering(ConstraintCallback):
         for kernel, shared in self._held:
             kernel.variable.assign(shared.hold(tf.convert_to_tensor(kernel.variable)))
         self.detach()
+        if self._updates and not self._updates.ended:
+            warnings.warn("clustering stopped before its end: more bytes than coded_bytes.", stacklevel=2)

@@ -61,8 +61,13 @@ class CodedUpdates:
         """The bytes at the beginning, and how often values have been chosen since."""
         return {"first_bytes": np.asarray(self._first), "updates": np.asarray(self._done)}
 
-    def due(self, params: Mapping[str, Any], epoch: int, batch: int) -> bool:
-        """Whether to choose before a step.
+    @property
+    def ended(self) -> bool:
+        """Whether the last choice has been made, for the bytes asked for."""
+        return self._done == UPDATES
+
+    def due(self, params: Mapping[str, Any], epoch: int, batch: int) -> int | None:
+        """The number of the choice that is to be made before a step; None where it has been made.
 
         Args:
             params: What Keras tells its callbacks of the training.
@@ -75,12 +80,18 @@ class CodedUpdates:
         steps = params.get("steps")
         if not steps:
             raise ModelError("coded_bytes needs a training of known length. Give fit steps_per_epoch.")
-        done = (epoch * steps + batch) / (steps * params["epochs"] * self.end)
-        return self._done < min(int(done * UPDATES), UPDATES)
+        last = max(int(steps * params["epochs"] * self.end) - 1, 1)
+        number = min((epoch * steps + batch) * UPDATES // last, UPDATES)
+        return number if number > self._done else None
 
-    def choose(self, optimizer: Any) -> None:
-        """Chooses the values and the zeros of all kernels together, and sets the weights to them."""
-        self._done += 1
+    def choose(self, optimizer: Any, number: int) -> None:
+        """Chooses the values and the zeros of all kernels together, and sets the weights to them.
+
+        Args:
+            optimizer: The optimizer, whose second moments say what matters.
+            number: The number of the choice, 1 to `UPDATES`.
+        """
+        self._done = number
         left = (1 - self._done / UPDATES) ** 3
         moments = [_importance(optimizer, kernel) for kernel, _ in self._held]
         least = LEAST_IMPORTANCE * sum(float(m.sum()) for m in moments) / sum(m.size for m in moments)
