@@ -135,7 +135,8 @@ def test_a_state_put_away_and_taken_up_gives_the_weights_of_one_go(blobs):
     whole, model = begun(), begun()
     train(whole, clustering(), 0, 2)
     first = Halfway(6, biases=4, coded_bytes=110, end=0.9)
-    train(model, first, 0, 1)
+    with pytest.warns(UserWarning, match="stopped before its end"):
+        train(model, first, 0, 1)
     second = clustering()
     second.set_state(first.get_state())
     train(model, second, 1, 2)

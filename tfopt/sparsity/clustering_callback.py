@@ -17,7 +17,7 @@ from tfopt.models.layers import Kernel, Rules, as_rules, by_rules, operations
 from tfopt.models.requirements import check_weights
 from tfopt.sparsity.clustering import cluster
 from tfopt.sparsity.coded_updates import CodedUpdates
-from tfopt.sparsity.drifting_values import DriftingValues
+from tfopt.sparsity.drifting_values import STATE, DriftingValues
 from tfopt.sparsity.entropy_clustering import CodedKernel, coded_kernel
 from tfopt.sparsity.selection import UNASKED, choose_kernels, rules_on_trained
 
@@ -195,11 +195,10 @@ class Clustering(ConstraintCallback):
         kernel, count = self._chosen[index]
         weights = np.asarray(kernel.variable.value.read_value())
         if self._pending:
-            names = ("positions", "weights", "values", "indices")
-            positions, *kept = (self._kept(name, index) for name in names)
-            one = CodedKernel(positions, weights.size, kept[0], np.ones(positions.size), kept[1], kept[2])
-            if positions.size and positions[-1] >= weights.size:
+            size, positions, drifted, values, indices = (self._kept(name, index) for name in STATE)
+            if size != weights.size:
                 raise ModelError(FOREIGN_STATE)
+            one = CodedKernel(positions, weights.size, drifted, np.ones(positions.size), values, indices)
         else:
             book = cluster(weights, count)
             one = coded_kernel(weights, book)

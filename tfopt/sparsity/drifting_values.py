@@ -11,6 +11,8 @@ from tfopt.models.constraints import HeldConstraint
 from tfopt.sparsity.coded_size import file_order
 from tfopt.sparsity.entropy_clustering import CodedKernel
 
+STATE = ("size", "positions", "weights", "values", "indices")
+
 
 class DriftingValues(HeldConstraint):
     """Holds the weights of a kernel to shared values, which take the mean of the steps of their weights.
@@ -61,9 +63,9 @@ class DriftingValues(HeldConstraint):
         )
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Where the weights are, where they have drifted to, the values, and the value of each weight."""
+        """The number of weights, which are not zero, where these have drifted to, the values, and that of each."""
         now = self.coded()
-        return {name: getattr(now, name) for name in ("positions", "weights", "values", "indices")}
+        return {name: np.asarray(getattr(now, name)) for name in STATE}
 
     def hold(self, weights: tf.Tensor) -> tf.Tensor:
         """The weights, each replaced by its value, which has taken the mean of the steps of its weights."""
