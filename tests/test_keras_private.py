@@ -362,6 +362,16 @@ def test_adam_squares(adam):
     np.testing.assert_allclose(keras_private.adam_squares(adam, 1), [largest], rtol=1e-6)
 
 
+def test_second_moment(adam):
+    adam.apply([tf.constant([1.0, 2.0]), tf.constant([3.0])])
+    variables = keras_private.optimized_variables(adam)
+    np.testing.assert_allclose(keras_private.second_moment(adam, variables[1]), [0.009], rtol=1e-5)
+    assert keras_private.second_moment(adam, keras.Variable([0.0])) is None
+    sgd = keras.optimizers.SGD()
+    sgd.build(variables)
+    assert keras_private.second_moment(sgd, variables[0]) is None
+
+
 @pytest.mark.parametrize("replicas", [0, 1])
 def test_merge_replicas(replicas):
     strategy = tf.distribute.MirroredStrategy(["CPU:0"]) if replicas else tf.distribute.get_strategy()

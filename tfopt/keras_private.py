@@ -255,6 +255,14 @@ def adam_squares(optimizer: Any, index: int) -> Any:
     return (optimizer._velocity_hats if optimizer.amsgrad else optimizer._velocities)[index]
 
 
+def second_moment(optimizer: Any, variable: Any) -> Any:
+    """An optimizer's mean of the squared gradients of a variable; None where it keeps none of it."""
+    moments = getattr(optimizer, "_velocities", None)
+    if not moments or not any(variable is one for one in optimized_variables(optimizer)):
+        return None
+    return moments[variable_index(optimizer, variable)]
+
+
 def merge_replicas(optimizer: Any, function: Callable[..., Any], *arguments: Any) -> Any:
     """Runs `function(strategy, *arguments)` once for all replicas, as Keras's optimizers do for shared variables."""
     import tensorflow as tf

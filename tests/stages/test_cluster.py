@@ -54,7 +54,27 @@ def test_zeros_and_values_last_through_to_a_smaller_file(recipe):
     assert files["shared"]["agreement"] > 0.98
 
 
-def test_an_interrupted_clustering_ends_with_the_weights_of_an_uninterrupted_one(blobs, interrupted, tmp_path):
+@pytest.mark.slow
+def test_a_file_of_coded_kernels_takes_the_bytes_asked_for_and_those_of_an_empty_one(recipe):
+    path = recipe(
+        "train: {epochs: 3}",
+        "prune: {sparsity: 0.5, epochs: 2}",
+        "cluster: {clusters: 8, biases: 2, coded_bytes: 900, epochs: 4}",
+        "quantize: {}",
+        "cluster: {name: fewer, after: prune, clusters: 8, biases: 2, coded_bytes: 450, epochs: 4}",
+        "quantize: {name: smaller, after: fewer}",
+    )
+    made = tfopt.run(path, out=path.parent / "out").artifacts
+    sizes = [made[name].metrics["gzip_bytes"] for name in ("quantize", "smaller")]
+    assert sizes[0] - sizes[1] == pytest.approx(450, abs=100)
+    assert made["fewer"].metrics["sparsity"] > made["cluster"].metrics["sparsity"] > made["prune"].metrics["sparsity"]
+
+
+@pytest.mark.parametrize("counted", [{}, {"coded_bytes": 110, "end": 1.0}])
+def test_an_interrupted_clustering_ends_with_the_weights_of_an_uninterrupted_one(counted, blobs, interrupted, tmp_path):
+    def clustering():
+        return Clustering(6, biases=3, **counted)
+
     def build():
         keras.utils.set_random_seed(1)
         model = keras.Sequential(
@@ -67,9 +87,9 @@ def test_an_interrupted_clustering_ends_with_the_weights_of_an_uninterrupted_one
     data = Data(Split(x[:64], y[:64]), Split(x[64:80], y[64:80]), Split(x[80:96], y[80:96]))
     settings = trainer.FitSettings(epochs=4)
     whole, cut, resumed = build(), build(), build()
-    trainer.fit(whole, data, settings, tmp_path / "whole", [Clustering(6, biases=3)])
-    interrupted(lambda stop: trainer.fit(cut, data, settings, tmp_path / "cut", [Clustering(6, biases=3), stop]))
-    trainer.fit(resumed, data, settings, tmp_path / "cut", [Clustering(6, biases=3)])
+    trainer.fit(whole, data, settings, tmp_path / "whole", [clustering()])
+    interrupted(lambda stop: trainer.fit(cut, data, settings, tmp_path / "cut", [clustering(), stop]))
+    trainer.fit(resumed, data, settings, tmp_path / "cut", [clustering()])
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -80,6 +100,8 @@ def test_an_interrupted_clustering_ends_with_the_weights_of_an_uninterrupted_one
         ("cluster: {epochs: 1}", "cluster.clusters is missing"),
         ("cluster: {epochs: 1, clusters: 1}", "clusters"),
         ("cluster: {epochs: 1, clusters: 8, biases: 1}", "biases"),
+        ("cluster: {epochs: 1, clusters: 8, coded_bytes: 0}", "coded_bytes"),
+        ("cluster: {epochs: 1, clusters: 8, end: 0.5}", "end means nothing without coded_bytes"),
         ("cluster: {epochs: 1, clusters: 8, rules: [{layers: head, clusters: 1}]}", "at least 2. Received: 1"),
         ("cluster: {epochs: 1, clusters: 8, rules: [{layers: haed, clusters: 4}]}", "Did you mean 'head'"),
         ("cluster: {epochs: 1, clusters: 8, only: haed}", "Did you mean 'head'"),

@@ -112,6 +112,10 @@ class SharedValueConstraint(HeldConstraint):
         self._positions, self._clusters, self._first = (tf.Variable(value.astype(np.int32), **once) for value in found)
         self._sizes = tf.Variable(sizes.astype(np.float32), **once)
 
+    def get_state(self) -> dict[str, np.ndarray]:
+        """The cluster of every weight."""
+        return {"indices": self.indices}
+
     def hold(self, weights: tf.Tensor) -> tf.Tensor:
         """The weights, each replaced by the mean of its cluster."""
         flat = tf.cast(tf.reshape(weights, [-1]), tf.float32)

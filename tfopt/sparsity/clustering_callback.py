@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,9 +16,14 @@ from tfopt.models.constraints import SharedValueConstraint
 from tfopt.models.layers import Kernel, Rules, as_rules, by_rules, operations
 from tfopt.models.requirements import check_weights
 from tfopt.sparsity.clustering import cluster
+from tfopt.sparsity.coded_updates import CodedUpdates
+from tfopt.sparsity.drifting_values import STATE, DriftingValues
+from tfopt.sparsity.entropy_clustering import CodedKernel, coded_kernel
 from tfopt.sparsity.selection import UNASKED, choose_kernels, rules_on_trained
 
 __all__ = ["Clustering"]
+
+FOREIGN_STATE = "the state is of other layers: its clusters do not fit these kernels."
 
 
 class Clustering(ConstraintCallback):
@@ -28,6 +34,10 @@ class Clustering(ConstraintCallback):
     beside the model, which stays an ordinary Keras model at every moment. Layers with a kernel that it leaves alone
     though nobody asked for it are a `tfopt.TfoptWarning` when `fit` begins; `skipped` lists them all.
 
+    With `coded_bytes` the values, and which further weights become zero, are chosen anew 20 times while the training
+    goes on: each weight takes the value of least squared error and code length, all kernels together taking fewer bytes
+    each time. How much an error matters is read from the optimizer's second moments, where it has them, as Adam does.
+
     Args:
         clusters: Largest number of distinct values of a kernel, zero included.
         rules: Numbers of values by layer pattern, such as `{"head": 32}`; of several that match the last one counts, 0
@@ -37,14 +47,17 @@ class Clustering(ConstraintCallback):
         only: Layer patterns; empty means every layer of a class that TF-MOT prunes.
         skip: Layer patterns to leave alone.
         prunable: Names of the weights to cluster by layer pattern, for layers that tfopt does not know.
+        coded_bytes: Bytes that `gzip` may make of all the kernels' integers in the end; None counts none.
+        end: With `coded_bytes`: share of the training after which the choice stays, 0-1.
 
     Raises:
-        InputError: A number of values below 2.
+        InputError: A number of values below 2, or an end that is no share.
         ModelError: When `fit` begins: a pattern that matches no layer, a model that is not built, or a way of training
             that Keras cannot combine.
 
     References:
         Han et al., Deep compression, arXiv:1510.00149.
+        Choi et al., Towards the limit of network quantization, arXiv:1612.01543 (values by error and code length).
 
     Example:
         ```python
@@ -61,6 +74,8 @@ class Clustering(ConstraintCallback):
         only: str | Sequence[str] = (),
         skip: str | Sequence[str] = (),
         prunable: Mapping[str, Sequence[str]] | None = None,
+        coded_bytes: int | None = None,
+        end: float = 0.75,
     ):
         super().__init__()
         self.clusters, self.rules, self.biases = clusters, as_rules(rules), biases
@@ -74,7 +89,8 @@ class Clustering(ConstraintCallback):
         self.skipped: list[tuple[str, str]] = []
         self._chosen: list[tuple[Kernel, int]] = []
         self._kernels: list[Kernel] = []
-        self._shared: list[SharedValueConstraint] = []
+        self._shared: list[SharedValueConstraint | DriftingValues] = []
+        self._updates = None if coded_bytes is None else CodedUpdates(coded_bytes, end)
         self._pending: Mapping[str, np.ndarray] | None = None
 
     def choose(self, model: keras.Model) -> list[tuple[Kernel, int]]:
@@ -107,7 +123,8 @@ class Clustering(ConstraintCallback):
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The cluster of every weight, to continue in another process with `set_state`."""
-        return {f"indices{index}": shared.indices for index, shared in enumerate(self._shared)}
+        state = {f"{name}{index}": a for index, s in enumerate(self._shared) for name, a in s.get_state().items()}
+        return state | (self._updates.get_state() if self._updates else {})
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Restores a state of `get_state`; the next batch of `fit` continues from it."""
@@ -117,38 +134,76 @@ class Clustering(ConstraintCallback):
         """Chooses the kernels."""
         refuse_combinations(self.model)
         check_weights(self.model, ", so there is nothing to cluster. Build it first.")
+        if self._updates and self.model.distribute_strategy.num_replicas_in_sync > 1:
+            raise ModelError("coded_bytes is for a training on one device. Leave it out, or train on one.")
         self.detach()
         self._chosen, self._synced = self.choose(self.model), False
         self._tell([(path, reason) for path, reason in self.skipped if reason in UNASKED])
         self._own_constraints([kernel for kernel, _ in self._chosen])
 
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Notes the epoch, which says how far the training is."""
+        self._epoch = epoch
+
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Finds the clusters before the first step."""
+        """Finds the clusters before the first step, and chooses anew where it is time."""
         if not self._synced:
             self._sync()  # here and not earlier: other callbacks restore weights when training begins
+        if self._updates and (number := self._updates.due(self.params, self._epoch, batch)):
+            self._updates.choose(self.model.optimizer, number)
 
     def _sync(self) -> None:
         """Sets the weights to their shared values, from k-means or from a restored state, and constrains them."""
         self._kernels = [kernel for kernel, _ in self._chosen]
         own = self._own_constraints(self._kernels)
-        pending = self._pending or {}
-        found = []
-        for index, (kernel, count) in enumerate(self._chosen):
-            weights = np.asarray(kernel.variable.value.read_value())
-            indices = pending.get(f"indices{index}")
-            if pending and (indices is None or indices.shape != weights.shape):
-                raise ModelError("the state is of other layers: its clusters do not fit these kernels.")
-            if indices is None:
-                book = cluster(weights, count)
-                indices = np.where(book.weights == 0, -1, book.indices)
-                kernel.variable.assign(book.weights)
-            found.append(indices)
+        make = [self._drifting if self._counts(kernel) else self._sharing for kernel in self._kernels]
         with self.model.distribute_strategy.scope():
-            self._shared = [
-                SharedValueConstraint(indices, mine, self) for indices, mine in zip(found, own, strict=True)
-            ]
+            self._shared = [one(index, mine) for index, (one, mine) in enumerate(zip(make, own, strict=True))]
+        if self._updates:
+            pairs = zip(self._kernels, self._shared, strict=True)
+            self._updates.begin([(k, s) for k, s in pairs if isinstance(s, DriftingValues)], self._pending)
         self._hold(self._kernels, self._shared)
         self._pending, self._synced = None, True
+
+    def _counts(self, kernel: Kernel) -> bool:
+        """Whether the bytes of a kernel are counted."""
+        return self._updates is not None and kernel.attribute != "bias"
+
+    def _kept(self, name: str, index: int) -> np.ndarray:
+        """An array of the state that is being restored."""
+        kept = (self._pending or {}).get(f"{name}{index}")
+        if kept is None:
+            raise ModelError(FOREIGN_STATE)
+        return kept
+
+    def _sharing(self, index: int, own: Any) -> SharedValueConstraint:
+        """The constraint of weights that stay in their clusters."""
+        kernel, count = self._chosen[index]
+        weights = np.asarray(kernel.variable.value.read_value())
+        if self._pending:
+            indices = self._kept("indices", index)
+            if indices.shape != weights.shape:
+                raise ModelError(FOREIGN_STATE)
+        else:
+            book = cluster(weights, count)
+            indices = np.where(book.weights == 0, -1, book.indices)
+            kernel.variable.assign(book.weights)
+        return SharedValueConstraint(indices, own, self)
+
+    def _drifting(self, index: int, own: Any) -> DriftingValues:
+        """The constraint of weights that take other values as they drift."""
+        kernel, count = self._chosen[index]
+        weights = np.asarray(kernel.variable.value.read_value())
+        if self._pending:
+            size, positions, drifted, values, indices = (self._kept(name, index) for name in STATE)
+            if size != weights.size:
+                raise ModelError(FOREIGN_STATE)
+            one = CodedKernel(positions, weights.size, drifted, np.ones(positions.size), values, indices)
+        else:
+            book = cluster(weights, count)
+            one = coded_kernel(weights, book)
+            kernel.variable.assign(book.weights)
+        return DriftingValues(one, weights.shape, own, self)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Applies the clusters once more (an optimizer's weight average breaks them) and detaches from the model."""
@@ -157,3 +212,5 @@ class Clustering(ConstraintCallback):
         for kernel, shared in self._held:
             kernel.variable.assign(shared.hold(tf.convert_to_tensor(kernel.variable)))
         self.detach()
+        if self._updates and not self._updates.ended:
+            warnings.warn("clustering stopped before its end: more bytes than coded_bytes.", stacklevel=2)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.training import DistinctValues, TrainingHistory
@@ -46,12 +46,24 @@ class Cluster(TrainingStage):
     """Numbers of values for single layers, such as {layers: head, clusters: 32}; a later rule wins."""
     biases: int | None = Field(None, ge=2)
     """How many distinct values each bias may have; biases are left alone if not given."""
+    coded_bytes: int | None = Field(None, ge=1, examples=[9000])
+    """How many bytes gzip may make of the integers of all kernels together; the rest of the file comes on top. Values
+    are then chosen anew while the training goes on, each weight taking the one, or the zero, of least error and code
+    length."""
+    end: float = Field(0.75, gt=0, le=1)
+    """With coded_bytes: the share of the training after which that choice stays; the rest recovers."""
     only: Patterns = ()
     """Layer patterns (path, name or class); empty means every layer of a class that TF-MOT prunes and that trains."""
     skip: Patterns = ()
     """Layer patterns to leave alone."""
     prunable: dict[str, Patterns] = Field({}, examples=[{"MyDense": ["matrix"]}])
     """For layers of your own: names of the weights to cluster by layer pattern, such as {MyDense: [matrix]}."""
+
+    @model_validator(mode="after")
+    def _end_means_something(self) -> Self:
+        if self.coded_bytes is None and self.end != type(self).model_fields["end"].default:
+            raise ValueError("end means nothing without coded_bytes. Leave it out")
+        return self
 
     def check(self, model: Any, context: Context) -> None:
         """Resolves the patterns."""
@@ -62,7 +74,7 @@ class Cluster(TrainingStage):
         from tfopt.sparsity.clustering_callback import Clustering
 
         rules = [(rule.layers, rule.clusters) for rule in self.rules]
-        names = ("biases", "only", "skip", "prunable")
+        names = ("biases", "coded_bytes", "end", "only", "skip", "prunable")
         return Clustering(self.clusters, rules=rules, **{name: getattr(self, name) for name in names})
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:

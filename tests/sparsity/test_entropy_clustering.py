@@ -1,0 +1,115 @@
+"""Values chosen by error and code length, against loops over every weight and value, and against k-means."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tfopt.sparsity.clustering import cluster
+from tfopt.sparsity.coded_size import GapCode, deflated_bytes
+from tfopt.sparsity.entropy_clustering import choose_values, coded_kernel, fit_bytes
+
+
+def pruned(sparsity=0.9, shape=(120, 80), seed=1):
+    generator = np.random.default_rng(seed)
+    weights = generator.standard_t(4, shape)
+    return np.where(np.abs(weights) < np.quantile(np.abs(weights), sparsity), 0.0, weights)
+
+
+def kernel(clusters=7, **settings):
+    weights = pruned(**settings)
+    return coded_kernel(weights, cluster(weights, clusters))
+
+
+def error(one):
+    chosen = np.append(0.0, one.values)[one.indices + 1]
+    return float((one.importance * (one.weights - chosen) ** 2).sum())
+
+
+def bytes_of(*kernels):
+    return deflated_bytes(one.numbers for one in kernels)
+
+
+def test_a_kernel_begins_with_the_weights_values_and_zeros_of_its_codebook():
+    weights = pruned()
+    book = cluster(weights, 7)
+    one = coded_kernel(weights, book)
+    np.testing.assert_array_equal(one.weights, weights.T[weights.T != 0])
+    np.testing.assert_array_equal(one.values[one.indices], book.weights.T[weights.T != 0])
+    np.testing.assert_array_equal(one.numbers != 0, weights.T.ravel() != 0)
+
+
+@pytest.mark.parametrize("price", [0.0, 0.02, 0.2, 1.0])
+def test_each_weight_has_the_choice_of_least_error_and_bits_by_the_codes_before_it(price):
+    importance = np.random.default_rng(0).uniform(0.2, 2, kernel().weights.size)
+    before = replace(kernel(), importance=importance)
+    used = before.indices >= 0
+    counts = [max(int((before.indices == value).sum()), 1) for value in range(before.values.size)]
+    codes = [np.log2(sum(counts) / count) for count in counts]
+    gaps = GapCode(before.positions[used], before.size).bits(before.positions)
+    expected = []
+    for weight, heavy, gap in zip(before.weights, importance, gaps, strict=True):
+        costs = {-1: heavy * weight**2}
+        for index, (value, code) in enumerate(zip(before.values, codes, strict=True)):
+            costs[index] = heavy * (weight - value) ** 2 + price * (code + gap)
+        expected.append(min(costs, key=costs.get))
+    after = choose_values(before, price, turns=1)
+    np.testing.assert_array_equal(after.indices, expected)
+    for index, value in enumerate(after.values):
+        mine = after.indices == index
+        if mine.any():
+            assert value == pytest.approx(np.average(before.weights[mine], weights=importance[mine]))
+    assert (after.indices < 0).any() == (price > 0.5)
+
+
+def test_without_a_price_the_choice_is_that_of_k_means():
+    one = kernel()
+    assert error(choose_values(one, 0.0)) == pytest.approx(error(one), rel=0.01)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.7, 0.4])
+def test_several_kernels_take_almost_the_bytes_asked_for_and_no_more(share):
+    kernels = [kernel(), kernel(seed=2, shape=(300, 40), sparsity=0.95)]
+    wanted = round(share * bytes_of(*kernels))
+    found = fit_bytes(kernels, wanted)
+    assert 0.97 * wanted < bytes_of(*found) <= wanted
+    for before, after in zip(kernels, found, strict=True):
+        assert set(np.flatnonzero(after.numbers)) <= set(np.flatnonzero(before.numbers))
+
+
+def test_of_as_many_bytes_the_error_is_less_than_with_fewer_values_or_more_zeros():
+    one = kernel()
+    for rival in (kernel(clusters=4), kernel(sparsity=0.93)):
+        filled = np.zeros(one.size)
+        filled[rival.positions] = rival.values[rival.indices]
+        lost = float(((filled[one.positions] - one.weights) ** 2).sum())
+        assert error(fit_bytes([one], bytes_of(rival))[0]) < 0.9 * lost
+
+
+def test_a_kernel_that_matters_more_keeps_more_of_its_weights():
+    one, other = kernel(), kernel(seed=2)
+    found = fit_bytes([replace(one, importance=10 * one.importance), other], round(0.6 * bytes_of(one, other)))
+    kept = [np.count_nonzero(each.numbers) for each in found]
+    assert kept[0] > 1.5 * kept[1]
+
+
+def test_isolated_weights_go_before_those_beside_others():
+    generator = np.random.default_rng(5)
+    flat = np.zeros(20_000)
+    flat[:400] = generator.choice([-1.0, 1.0], 400)  # the gaps inside are none
+    flat[1000 + generator.choice(19_000, 380, replace=False)] = generator.choice([-1.0, 1.0], 380)
+    one = coded_kernel(flat[:, None], cluster(flat[:, None], 3))
+    found = fit_bytes([one], round(0.8 * bytes_of(one)))[0].numbers
+    assert np.count_nonzero(found[:400]) > 0.95 * 400
+    assert np.count_nonzero(found[1000:]) < 0.9 * 380
+
+
+def test_bytes_that_no_choice_reaches_give_the_smallest():
+    assert not fit_bytes([kernel()], 1)[0].numbers.any()
+
+
+def test_bytes_that_are_there_already_change_nothing_but_the_last_digits():
+    one = kernel()
+    (found,) = fit_bytes([one], 10 * bytes_of(one))
+    assert error(found) <= error(one)
+    assert np.count_nonzero(found.numbers) == np.count_nonzero(one.numbers)

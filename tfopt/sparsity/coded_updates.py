@@ -1,0 +1,108 @@
+"""The schedule of a clustering that counts coded bytes: when values are chosen anew, and for how many bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfopt.errors import InputError, ModelError
+from tfopt.keras_private import second_moment
+from tfopt.models.layers import Kernel
+from tfopt.sparsity.coded_size import deflated_bytes
+from tfopt.sparsity.drifting_values import DriftingValues
+from tfopt.sparsity.entropy_clustering import fit_bytes
+
+UPDATES = 20
+# The importance of weights that the loss hardly depends on, as a share of the mean: their bits are not free.
+LEAST_IMPORTANCE = 1e-3
+
+
+class CodedUpdates:
+    """Chooses the shared values of kernels anew while they train, for fewer bytes each time.
+
+    The bytes fall from those of k-means to the ones asked for, fast at first, as the sparsity of polynomial pruning
+    rises.
+
+    Args:
+        wanted: Bytes that deflate may make of all kernels in the end.
+        end: Share of the training after which the choice stays, 0-1.
+
+    Attributes:
+        importance: What an error of each weight of each kernel counted when values were last chosen.
+
+    Raises:
+        InputError: Bytes or an end that are not positive, or an end above 1.
+
+    References:
+        Choi et al., Towards the limit of network quantization, arXiv:1612.01543, section 3.5: the square roots of
+        Adam's second moments as importance.
+    """
+
+    def __init__(self, wanted: int, end: float):
+        if wanted < 1 or not 0 < end <= 1:
+            raise InputError(
+                f"coded_bytes is at least 1, and end a share above 0 up to 1. Received: coded_bytes={wanted}, end={end}"
+            )
+        self.wanted, self.end = wanted, end
+        self.importance: list[np.ndarray] = []
+        self._first = self._done = 0
+        self._held: list[tuple[Kernel, DriftingValues]] = []
+
+    def begin(self, held: Sequence[tuple[Kernel, DriftingValues]], state: Mapping[str, np.ndarray] | None) -> None:
+        """Begins with kernels and their values, or goes on from a state of `get_state`."""
+        self._held = list(held)
+        self._first, self._done = deflated_bytes(values.coded().numbers for _, values in held), 0
+        if state:
+            self._first, self._done = int(state["first_bytes"]), int(state["updates"])
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """The bytes at the beginning, and how often values have been chosen since."""
+        return {"first_bytes": np.asarray(self._first), "updates": np.asarray(self._done)}
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last choice has been made, for the bytes asked for."""
+        return self._done == UPDATES
+
+    def due(self, params: Mapping[str, Any], epoch: int, batch: int) -> int | None:
+        """The number of the choice that is to be made before a step; None where it has been made.
+
+        Args:
+            params: What Keras tells its callbacks of the training.
+            epoch: The epoch, from 0.
+            batch: The step in it, from 0.
+
+        Raises:
+            ModelError: The length of the training is not known.
+        """
+        steps = params.get("steps")
+        if not steps:
+            raise ModelError("coded_bytes needs a training of known length. Give fit steps_per_epoch.")
+        last = max(int(steps * params["epochs"] * self.end) - 1, 1)
+        number = min((epoch * steps + batch) * UPDATES // last, UPDATES)
+        return number if number > self._done else None
+
+    def choose(self, optimizer: Any, number: int) -> None:
+        """Chooses the values and the zeros of all kernels together, and sets the weights to them.
+
+        Args:
+            optimizer: The optimizer, whose second moments say what matters.
+            number: The number of the choice, 1 to `UPDATES`.
+        """
+        self._done = number
+        left = (1 - self._done / UPDATES) ** 3
+        moments = [_importance(optimizer, kernel) for kernel, _ in self._held]
+        least = LEAST_IMPORTANCE * sum(float(m.sum()) for m in moments) / sum(m.size for m in moments)
+        self.importance = [m + least for m in moments]
+        now = [values.coded(m) for (_, values), m in zip(self._held, self.importance, strict=True)]
+        found = fit_bytes(now, round(self.wanted + max(self._first - self.wanted, 0) * left))
+        for (kernel, values), chosen in zip(self._held, found, strict=True):
+            values.take(chosen)
+            kernel.variable.assign(values.weights(kernel.variable.dtype))
+
+
+def _importance(optimizer: Any, kernel: Kernel) -> np.ndarray:
+    moments = second_moment(optimizer, kernel.variable)
+    return np.ones(kernel.variable.shape) if moments is None else np.sqrt(np.asarray(moments, np.float64))
