@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import provenance
+from filelock import FileLock, Timeout
 from results_page import SEED, page_of
 from table import WORK
 
@@ -234,11 +235,23 @@ def main(words: list[str] | None = None) -> None:
         show(results)
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    if not arguments.again:
-        print(*collect(results, arguments.work, arguments.collect), sep="\n", flush=True)
-    keep(results, page)
-    if not arguments.page and (failed := run_missing(results, arguments, page)):
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(arguments.work / "results.lock", timeout=0):
+            failed = run(results, arguments, page)
+    except Timeout:
+        sys.exit(f"another run is at work in {arguments.work}; give this one a --work of its own")
+    if failed:
         sys.exit(f"{failed} rows failed; what they said is in {arguments.work / 'logs'}")
+
+
+def run(results: Results, arguments: argparse.Namespace, page: Path) -> int:
+    """Takes over what is there, and runs the rest if it is to; how many rows failed."""
+    if not arguments.again:
+        for line in collect(results, arguments.work, arguments.collect):
+            print(line, flush=True)
+    keep(results, page)
+    return 0 if arguments.page else run_missing(results, arguments, page)
 
 
 if __name__ == "__main__":
