@@ -29,7 +29,7 @@ from typing import Any
 
 import provenance
 from filelock import FileLock, Timeout
-from results_page import SEED, page_of
+from results_page import SEED, page_of, quick_row
 from table import WORK
 
 from tfopt import durable_files, subprocesses
@@ -117,11 +117,6 @@ def listed_by(file: Path) -> list[dict[str, Any]]:
     if done.returncode:
         sys.exit(f"{file.name} --list failed:\n{done.stderr[-2000:]}")
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-
-
-def quick_row(listed: list[dict[str, Any]]) -> dict[str, Any]:
-    """The row that stands for a table: the first that says so, or the shortest."""
-    return next((one for one in listed if one["quick"]), min(listed, key=lambda one: one["minutes"]))
 
 
 def command_of(table: str, row: str) -> str:

@@ -124,6 +124,11 @@ class Table:
         return ", ".join(f"{name} ({number_text(figure, value)})" for name, value in told.items())
 
 
+def quick_row(listed: list[dict[str, Any]]) -> dict[str, Any]:
+    """The row that stands for a table: the first that says so, or the shortest."""
+    return next((one for one in listed if one["quick"]), min(listed, key=lambda one: one["minutes"]))
+
+
 def page_of(content: dict[str, Any], templates: Path) -> str:
     """The page.
 
@@ -143,7 +148,9 @@ def page_of(content: dict[str, Any], templates: Path) -> str:
     machines = [environment_text(one) for one in content["environments"].values()]
     times = ", ".join(f"{name} {time_text(table.minutes)}" for name, table in tables.items())
     together = time_text(sum(table.minutes for table in tables.values()))
-    text = environment.get_template("page.md").render(tables=tables, machines=machines, times=times, together=together)
+    quick = time_text(sum(quick_row(table.listed)["minutes"] for table in tables.values()))
+    words = {"tables": tables, "machines": machines, "times": times, "together": together, "quick": quick}
+    text = environment.get_template("page.md").render(words)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
 
