@@ -234,6 +234,8 @@ def main(words: list[str] | None = None) -> None:
     try:
         with FileLock(arguments.work / "results.lock", timeout=0):
             failed = run(results, arguments, page)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     except Timeout:
         sys.exit(f"another run is at work in {arguments.work}; give this one a --work of its own")
     if failed:
