@@ -28,26 +28,29 @@ PRUNED, CLUSTERED, CLUSTERS = 4, 2, 16
 TRIALS, EPOCHS, PROMOTED = 8, (1, 10), 2 / 8
 
 
-def grid(sparsities, files):
+def grid(sparsities, files, epochs=(PRUNED, CLUSTERED), training=TRAINING, after="train"):
     """The stages of a grid, a chain each, the epochs that they train, and the names of its files.
 
     Args:
         sparsities: The fractions of zeros.
         files: Makes the stages `quantize` of a pruned or clustered model from its stage.
+        epochs: Epochs of pruning, and of those with shared values after it.
+        training: How both train.
+        after: The stage that all begin with.
     """
     stages, names = [], []
     for sparsity, allocation in itertools.product(sparsities, ALLOCATIONS):
         name = f"{allocation}-{sparsity:g}".replace(".", "_")
         pruned = tfopt.Prune(
             name=f"pruned-{name}",
-            after="train",
+            after=after,
             sparsity=sparsity,
             allocation=allocation,
             end=0.5,
-            epochs=PRUNED,
-            **TRAINING,
+            epochs=epochs[0],
+            **training,
         )
-        shared = tfopt.Cluster(name=f"shared-{name}", clusters=CLUSTERS, epochs=CLUSTERED, **TRAINING)
+        shared = tfopt.Cluster(name=f"shared-{name}", clusters=CLUSTERS, epochs=epochs[1], **training)
         made = [*files(pruned), *files(shared)]
         stages += [pruned, shared, *made]
         names += [stage.name for stage in made]

@@ -54,6 +54,23 @@ def mnist(images=20_000):
     return split(x, y[: images + 2000].astype(np.int32), x_test, y_test.astype(np.int32), 2000)
 
 
+def jpeg_cifar10(images=48_000):
+    """CIFAR-10 `(32, 32, 3)` of 0-1, each image a JPEG: so many to train, 2,000 to validate, the 10,000 of the test."""
+    with np.load(Path(os.environ["TFOPT_DATA"]) / "cifar10_jpeg.npz") as file:
+        x, y = _decoded(file, "train", images + 2000)
+        return split(x, y, *_decoded(file, "test"), 2000)
+
+
+def _decoded(file, part, count=None):
+    """The first images of a split, and their classes."""
+    import tensorflow as tf
+
+    ends, content = file[f"end_{part}"][:count], file[f"jpeg_{part}"].tobytes()
+    found = (content[start:end] for start, end in zip((0, *ends), ends, strict=False))
+    x = np.stack([tf.io.decode_jpeg(one).numpy() for one in found]).astype(np.float32) / 255
+    return x, file[f"y_{part}"][:count].astype(np.int32)
+
+
 def spoken_digits():
     """Log-mel spectrograms `(61, 40, 1)` of the Free Spoken Digit Dataset; 300 recordings test, 270 validate."""
     data = pipeline("speech").load(str(Path(os.environ["TFOPT_DATA"]) / "fsdd.npz"))
