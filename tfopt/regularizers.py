@@ -11,6 +11,7 @@ Example:
 
 from __future__ import annotations
 
+from tfopt.sparsity.structured.sparse_learning import ChannelPenalty
 from tfopt.training.regularizers import (
     Attachment,
     GroupLasso,
@@ -21,4 +22,4 @@ from tfopt.training.regularizers import (
     penalty_of,
 )
 
-__all__ = ["Attachment", "GroupLasso", "Orthogonal", "Penalty", "attach", "attached", "penalty_of"]
+__all__ = ["Attachment", "ChannelPenalty", "GroupLasso", "Orthogonal", "Penalty", "attach", "attached", "penalty_of"]

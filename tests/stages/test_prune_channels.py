@@ -106,6 +106,61 @@ def test_budgets_in_rounds(recipe, unit):
     assert 0.25 < sums[1] / sums[0] <= (0.45 if unit == "bytes" else 0.4)
 
 
+def test_sparse_learning_trains_before_channels_go_and_counts_in_the_epochs(recipe):
+    class Steps(tfopt.Progress):
+        said = []
+
+        def step(self, text):
+            self.said.append(text)
+
+    path = recipe(TRAIN, "prune_channels: {keep: 0.5, epochs: 5, rounds: 2, sparse_learning: {share: 0.4}}")
+    made = tfopt.run(path, out=path.parent / "out", progress=Steps()).artifacts["prune_channels"]
+    assert widths(made) == {"conv": [16, 8], "norm": [16, 8], "hidden": [32, 16], "head": [10, 10]}
+    assert [text for text in Steps.said if "sparse" in text] == ["2 epochs of sparse learning"]
+    assert len(made.details["history"]["loss"]) == 5
+    assert not list(made.path.parent.rglob(".backup"))
+
+
+def test_an_interrupted_sparse_learning_goes_on_and_is_not_trained_again(recipe):
+    class Stops(tfopt.Progress):
+        at, trained, noted = 2, 0, []
+
+        def epoch(self, epoch, epochs, logs):
+            self.trained += 1
+            if self.trained == self.at:
+                raise KeyboardInterrupt
+
+        def note(self, text):
+            self.noted.append(text)
+
+    path = recipe("prune_channels: {keep: 0.5, epochs: 4, sparse_learning: {}}")
+    whole = tfopt.run(path, out=path.parent / "whole").artifacts["prune_channels"]
+    stops = Stops()
+    with pytest.raises(KeyboardInterrupt):
+        tfopt.run(path, out=path.parent / "out", progress=stops)
+    stops.at = None
+    made = tfopt.run(path, out=path.parent / "out", progress=stops).artifacts["prune_channels"]
+    assert any("goes on after epoch" in text for text in stops.noted)
+    assert stops.trained < 2 + 4
+    assert made.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_sparse_learning_leaves_the_small_channels_smaller(recipe):
+    path = recipe(
+        TRAIN,
+        "prune_channels: {keep: 0.999, of: flops, round_to: 1, epochs: 2, after: train, name: plain}",
+        "prune_channels: {keep: 0.999, of: flops, round_to: 1, epochs: 2, after: train, name: sparse, "
+        "sparse_learning: {penalty: group_lasso, weight: 3.0e-3}}",
+    )
+    made = tfopt.run(path, out=path.parent / "out").artifacts
+    ratios = {}
+    for name in ("plain", "sparse"):
+        kernel = keras.models.load_model(made[name].path).get_layer("hidden").kernel.numpy()
+        norms = np.linalg.norm(kernel, axis=0)
+        ratios[name] = np.quantile(norms, 0.25) / norms.max()
+    assert ratios["sparse"] < 0.8 * ratios["plain"]
+
+
 @pytest.mark.slow
 def test_only_skip_distillation_and_a_global_ranking(recipe):
     made = run(
@@ -167,6 +222,13 @@ def test_dead_channels_of_a_slimmed_net_go_without_a_change(recipe):
         ("prune_channels: {epochs: 1}", "keep"),
         ("prune_channels: {keep: 50%, epochs: 1}", "keep"),
         ("prune_channels: {keep: 0.5, epochs: 1, rounds: 3}", "3 rounds take as many epochs"),
+        ("prune_channels: {keep: 0.5, epochs: 2, rounds: 2, sparse_learning: {}}", "write epochs: 3"),
+        ("prune_channels: {keep: 0.5, epochs: 2, sparse_learning: {share: 1}}", "share"),
+        ("prune_channels: {keep: 0.5, epochs: 2, sparse_learning: {penalty: l1}}", "penalty"),
+        (
+            "prune_channels: {keep: 0.5, epochs: 2, sparse_learning: {penalty: batchnorm}, only: hidden}",
+            "no trainable BatchNormalization with a scale follows channels",
+        ),
         ("prune_channels: {keep: 0.5, epochs: 1, only: convolution}", "matches no layer"),
         ("prune_channels: {keep: 0.5, epochs: 1, only: head}", "no channels are left to remove"),
         ("prune_channels: {keep: 10, of: flops, epochs: 1}", "does not fit 10 flops: the smallest"),

@@ -153,12 +153,12 @@ class TrainingStage(Stage):
 
     def check(self, model: Any, context: Context) -> None:
         """Builds the optimizer, resolves the patterns, and checks that the labels fit the loss."""
-        from tfopt.training import label_checks, regularizers, trainer
+        from tfopt.training import label_checks, trainer
 
         settings = self.training(context)
         for index, penalty in enumerate(settings.penalties[-len(self.regularizers) :] if self.regularizers else ()):
             try:
-                list(regularizers.parts(model, penalty))
+                list(penalty.parts(model))
             except InputError as error:
                 raise type(error)(str(error), ("regularizers", index, *error.field)) from error
         trainer.check_trainable(model, settings)

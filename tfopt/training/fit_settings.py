@@ -38,7 +38,7 @@ class FitSettings:
     epochs: int
     batch_size: int = 32
     optimizer: Any = None
-    penalties: tuple[regularizers.Penalty, ...] = ()
+    penalties: tuple[regularizers.WeightPenalty, ...] = ()
     early_stopping: Mapping[str, Any] | None = None
     loss: Any = None
     metrics: tuple[Metric, ...] = ()

@@ -19,13 +19,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 
 from tfopt.errors import ModelError
 from tfopt.models.layers import LayerRef, kernels, operations, select, walk
+
+
+class WeightPenalty(Protocol):
+    """A penalty on weights of a model."""
+
+    def parts(self, model: keras.Model) -> Iterator[tuple[Any, Any]]:
+        """Each variable that the penalty falls on, with its regularizer: a function of the variable, a scalar."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,10 @@ class Penalty:
     group_lasso: float = 0.0
     scale_l1: float = 0.0
     orthogonal: float = 0.0
+
+    def parts(self, model: keras.Model) -> Iterator[tuple[Any, Any]]:
+        """`parts` of this penalty."""
+        return parts(model, self)
 
 
 class GroupLasso:
@@ -156,11 +167,11 @@ class Attachment:
         ModelError: A pattern matches no layer.
     """
 
-    def __init__(self, model: keras.Model, penalties: Sequence[Penalty]):
+    def __init__(self, model: keras.Model, penalties: Sequence[WeightPenalty]):
         self._before: dict[int, tuple[Any, Any]] = {}
         try:
             for penalty in penalties:
-                for variable, part in parts(model, penalty):
+                for variable, part in penalty.parts(model):
                     self._before.setdefault(id(variable), (variable, variable.regularizer))
                     own = [] if variable.regularizer is None else [variable.regularizer]
                     variable.regularizer = _Sum([*own, part])
@@ -175,13 +186,13 @@ class Attachment:
         self._before = {}
 
 
-def attach(model: keras.Model, penalties: Sequence[Penalty]) -> Attachment:
+def attach(model: keras.Model, penalties: Sequence[WeightPenalty]) -> Attachment:
     """Adds penalties to a finished model, until `remove()` is called on what it returns."""
     return Attachment(model, penalties)
 
 
 @contextlib.contextmanager
-def attached(model: keras.Model, penalties: Sequence[Penalty]) -> Iterator[Attachment]:
+def attached(model: keras.Model, penalties: Sequence[WeightPenalty]) -> Iterator[Attachment]:
     """Adds penalties for the length of the block."""
     attachment = attach(model, penalties)
     try:

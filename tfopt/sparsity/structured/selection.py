@@ -71,7 +71,7 @@ class RemovalOrder:
             raise InputError(f"ranking is 'local' or 'global'. Received: ranking={ranking!r}.", ("ranking",))
         self._structure, self._scores, self._ranking, self._limits = structure, scores, ranking, limits
         self.skipped: list[tuple[str, str]] = list(structure.skipped)
-        chosen = _chosen(structure, limits)
+        chosen = chosen_families(structure, limits)
         self._families: list[tuple[CoupledGroups, list[int]]] = []  # with their groups that may go, the worst first
         for family in structure.families:
             ordered = sorted((group for group in family.groups if group in scores), key=lambda group: scores[group])
@@ -154,7 +154,12 @@ class RemovalOrder:
         return max((family.width - rounded) // multiple, 0)
 
 
-def _chosen(structure: DependencyGraph, limits: LayerLimits) -> set[CoupledGroups]:
+def chosen_families(structure: DependencyGraph, limits: LayerLimits) -> set[CoupledGroups]:
+    """The families of groups that `only` and `skip` leave.
+
+    Raises:
+        ModelError: A pattern matches no layer.
+    """
     places, between = list(walk(structure.model)), list(operations(structure.model))
     asked = {place.path for place in select(places, limits.only, between=between)}
     left_out = {place.path for pattern in limits.skip for place in matching(places, pattern, "skip", between)}

@@ -1,0 +1,178 @@
+"""Channels of ResNet-8 removed on JPEG CIFAR-10, after the protocol that is published for ResNet-56 on CIFAR-10.
+
+From a dense net channels are removed to 2.1 and 2.55 times fewer operations by each score, all layers ranked together,
+and what is left is trained for four epochs. Sparse learning takes the first two of the four, before the removal:
+`group_norm` grows with the norm of the group as DepGraph has it and is followed by the score l2, `batchnorm slimmed` by
+the score batchnorm. `dense, trained on` is the dense net after the same four epochs with no channel removed: what the
+other rows owe to the epochs alone.
+
+The published protocol trains ResNet-56 on all 50,000 images, for 100 epochs after the removal and 100 of sparse
+learning before it; here are 10,000 images and four epochs. The weights of sparse learning are those of the best
+validation accuracy of the first seed among three, all of which are rows.
+
+    TFOPT_DATA=folder-with-the-data python benchmarks/channel_protocol.py --list
+    TFOPT_DATA=folder-with-the-data python benchmarks/channel_protocol.py --row 'l1 2.1x seed 0' [--work FOLDER]
+
+References:
+    Fang et al., DepGraph: towards any structural pruning, arXiv:2301.12900.
+    He et al., Deep residual learning for image recognition, arXiv:1512.03385 (the nets for CIFAR-10, flips and shifts).
+"""
+
+from functools import partial
+
+from table import Row, main
+
+SEEDS = range(3)
+IMAGES, BATCH = 10_000, 64
+# Epochs of the dense net, and of all that follows; learning rates of both, each falling to nothing.
+DENSE, AFTER = 8, 4
+RATES = (0.05, 0.02)
+L2 = 2.5e-4
+SHIFT = 2
+SPEEDUPS = (2.1, 2.55)
+# The score of each way, and its sparse learning.
+WAYS = {
+    "l1": ("l1", None),
+    "group_norm": ("l2", {"penalty": "group_norm", "weight": 3e-3}),
+    "taylor": ("taylor", None),
+    "batchnorm slimmed": ("batchnorm", {"penalty": "batchnorm", "weight": 1e-2}),
+    "l2": ("l2", None),
+    "batchnorm": ("batchnorm", None),
+    "activity": ("activity", None),
+    "random": ("random", None),
+}
+# The ways that all seeds have at both speedups; the others are of the first seed at the lower one.
+MAIN = ("l1", "group_norm", "taylor")
+# Other weights of sparse learning, for the choice by validation accuracy.
+OTHERS = {"group_norm": (1e-3, 1e-2), "batchnorm slimmed": (3e-3, 3e-2)}
+WAYS |= {
+    f"{way} weight {weight:g}": (WAYS[way][0], {**WAYS[way][1], "weight": weight})
+    for way, weights in OTHERS.items()
+    for weight in weights
+}
+
+
+def flipped_and_shifted(x, y, seed):
+    """Every image moved by up to SHIFT pixels in both directions, zeros coming in, and half of them mirrored."""
+    import tensorflow as tf
+
+    count, size = tf.shape(x)[0], x.shape[1]
+    padded = tf.pad(x, [[0, 0], [SHIFT, SHIFT], [SHIFT, SHIFT], [0, 0]])
+    by = tf.random.stateless_uniform([count, 3], seed, 0, 2 * SHIFT + 1, tf.int32)
+    columns = by[:, 1:2] + tf.range(size)
+    columns = tf.where(by[:, 2:] % 2 == 1, columns, columns[:, ::-1])
+    moved = tf.gather(padded, by[:, :1] + tf.range(size), batch_dims=1)
+    return tf.gather(moved, columns, axis=2, batch_dims=1), y
+
+
+def images():
+    """10,000 images to train on, 2,000 to validate, the 10,000 of the test split."""
+    import tasks
+
+    return tasks.jpeg_cifar10(IMAGES) | {"augment": flipped_and_shifted}
+
+
+def training(epochs, rate):
+    """Settings of a training with a rate that falls to nothing."""
+    optimizer = {"nesterov": {"momentum": 0.9, "learning_rate": {"cosine": {"initial_learning_rate": rate}}}}
+    return {"epochs": epochs, "batch_size": BATCH, "optimizer": optimizer, "l2": L2}
+
+
+def made(name, model, stage, seed, work):
+    """The artifact of a stage on a model; what is there from before is not made again."""
+    import tfopt
+
+    recipe = tfopt.Recipe(
+        name=name,
+        model=model,
+        data=images,
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        seed=seed,
+        stages=[stage],
+    )
+    return tfopt.run(recipe, work / "channel_protocol").artifacts[stage.kind]
+
+
+def dense(seed, work):
+    """The dense net of a seed."""
+    import networks
+
+    import tfopt
+
+    return made(f"dense-{seed}", networks.resnet_8, tfopt.Train(**training(DENSE, RATES[0])), seed, work)
+
+
+def dense_row(seed, work):
+    """The dense net."""
+    return figures_of(dense(seed, work)), []
+
+
+def trained_on(seed, work):
+    """The dense net after as many epochs more as the others have."""
+    import tfopt
+
+    start = dense(seed, work)
+    stage = tfopt.Train(**training(AFTER, RATES[1]))
+    return figures_of(made(f"trained-on-{seed}", str(start.path), stage, seed, work), start), []
+
+
+def cut(way, speedup, seed, work):
+    """The net after channels were removed in one way."""
+    import tfopt
+
+    start = dense(seed, work)
+    score, learning = WAYS[way]
+    stage = tfopt.PruneChannels(
+        keep=1 / speedup,
+        of="flops",
+        score=score,
+        ranking="global",
+        round_to=1,
+        samples=1000,
+        sparse_learning=learning,
+        **training(AFTER, RATES[1]),
+    )
+    name = f"{way}-{speedup}-{seed}".replace(" ", "_")
+    artifact = made(name, str(start.path), stage, seed, work)
+    rows = artifact.details["layers"]
+    before, after = (sum(row["flops"][side] for row in rows) for side in (0, 1))
+    widths = ", ".join(f"{row['path']} {row['channels'][1]} of {row['channels'][0]}" for row in rows if is_cut(row))
+    return figures_of(artifact, start) | {"operations before": before, "operations": after}, [f"Left are {widths}."]
+
+
+def is_cut(row):
+    """Whether a layer is a convolution with fewer channels than before."""
+    return row["kind"] == "Conv2D" and row["channels"][0] > row["channels"][1]
+
+
+def figures_of(artifact, start=None):
+    """Accuracy on the test and the last one on the validation split, and the difference to the dense net."""
+    figures = {
+        "accuracy": artifact.metrics["accuracy"],
+        "validation accuracy": artifact.details["history"]["val_accuracy"][-1],
+    }
+    if start is not None:
+        figures |= {"dense accuracy": start.metrics["accuracy"]}
+        figures |= {"difference": figures["accuracy"] - start.metrics["accuracy"]}
+    return figures
+
+
+def rows_of(seed):
+    """The rows of a seed, those that every seed has first."""
+    yield Row(f"dense seed {seed}", partial(dense_row, seed), 6)
+    for speedup in SPEEDUPS:
+        for way in MAIN:
+            minutes = 3 if WAYS[way][1] else 2
+            quick = way == "group_norm" and speedup == SPEEDUPS[0] and not seed
+            yield Row(f"{way} {speedup}x seed {seed}", partial(cut, way, speedup, seed), minutes, quick)
+    yield Row(f"dense, trained on seed {seed}", partial(trained_on, seed), 3)
+    for way in WAYS if not seed else ():
+        if way not in MAIN:
+            yield Row(f"{way} {SPEEDUPS[0]}x seed {seed}", partial(cut, way, SPEEDUPS[0], seed), 2)
+
+
+ROWS = [row for seed in SEEDS for row in rows_of(seed)]
+
+if __name__ == "__main__":
+    main(ROWS, __doc__)
