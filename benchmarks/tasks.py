@@ -85,12 +85,12 @@ def shifted_and_flipped(x, y, seed, reach=4):
     return tf.gather(x, by[:, 1:] + tf.range(columns), axis=2, batch_dims=1), y
 
 
-def augmented_cifar10(images=16_000):
+def augmented_cifar10(images=10_000):
     """JPEG CIFAR-10 with training batches mirrored and shifted by up to four pixels."""
     return jpeg_cifar10(images) | {"augment": shifted_and_flipped}
 
 
-def animals_and_vehicles(images=4_000, test=2_000, side=96):
+def animals_and_vehicles(images=3_000, test=2_000, side=96):
     """Whether an image of JPEG CIFAR-10, enlarged to `(96, 96, 3)`, shows a vehicle (1) or an animal (0)."""
     import tensorflow as tf
 

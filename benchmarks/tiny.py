@@ -3,8 +3,8 @@
     ds_cnn        keyword spotting on the Free Spoken Digit Dataset, as ten cepstral coefficients
     autoencoder   anomaly detection on a generated task of known structure (tasks.manifold); its metric is the area
                   under the ROC curve
-    resnet_8      image classification on 16,000 images of JPEG CIFAR-10
-    mobilenet_v1  a quarter of the channels at 96 x 96, for vehicle or animal on 4,000 enlarged images of JPEG CIFAR-10
+    resnet_8      image classification on 10,000 images of JPEG CIFAR-10
+    mobilenet_v1  a quarter of the channels at 96 x 96, for vehicle or animal on 3,000 enlarged images of JPEG CIFAR-10
 
 The metric is LiteRT's on the test split. Ratios are to TFLiteConverter's int8 file of the same net, and those of time
 are of both files in turns. Figures of Ethos-U are Vela's estimates, those of TFLM are from the tflite-micro package.
