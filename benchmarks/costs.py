@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tfopt.errors import ConversionError
+from tfopt.errors import ConversionError, TfoptError
+from tfopt.recipe.decode import Decode
 from tfopt.recipe.export import Export
 from tfopt.recipe.target import TARGETS
 from tfopt.targets import microcontrollers
 from tfopt.targets.decoding.decoded_file import decoded
-from tfopt.tflite.benchmark import measure
+from tfopt.tflite.benchmark import measure, sizes
+from tfopt.tflite.interleaved import measure_in_turns
 
 SHOWN = 4
 DIGITS = {"metric": 4, "accuracy": 4, " ms": 3, " dB": 1}
@@ -43,6 +45,36 @@ def tflm(content, x, decodings=None):
             raise AssertionError("the file with decoded kernels computes something else")
         found |= _named(words, small, run)
     return found
+
+
+def everywhere(path, reference, x, accelerators, decode=True, turns=3):
+    """What a file costs wherever the tools are installed, and what it costs beside a reference.
+
+    Args:
+        path: The `.tflite`.
+        reference: The `.tflite` that it is timed and weighed against.
+        x: Samples, of which a few are run on TFLM.
+        accelerators: Names of Ethos-U targets.
+        decode: Whether TFLM is measured with decoded kernels too.
+        turns: How many times both files are timed in turns, each time in a process of its own.
+
+    Returns:
+        The figures by name, and why those that are missing are.
+    """
+    content, plain, notes = path.read_bytes(), sizes(reference), []
+    found = {name: sizes(path)[f"{name}_bytes"] for name in ("raw", "gzip")}
+    found |= {f"{name} ratio": found[name] / plain[f"{name}_bytes"] for name in ("raw", "gzip")}
+    takers = [lambda: tflm(content, x, {"decoded": Decode()} if decode else None)]
+    takers += [lambda target=target: ethos_u(content, target) for target in accelerators]
+    for take in takers:
+        try:
+            found |= take()
+        except TfoptError as error:
+            notes.append(str(error))
+    pairs = [[one["latency_median_seconds"] for one in measure_in_turns([reference, path])] for _ in range(turns)]
+    found["LiteRT us"] = 1e6 * min(own for _, own in pairs)
+    found["time ratio"] = float(np.median([own / other for other, own in pairs]))
+    return found, notes
 
 
 def _named(words, content, run):

@@ -17,6 +17,8 @@ PIPELINES = Path(__file__).parents[1] / "pipelines"
 COEFFICIENTS = 10
 # The task of the autoencoder: what a sample is made of, and how much of an anomaly is another sample's.
 VALUES, SOURCES, NOISE, FOREIGN = 640, 4, 0.25, 40
+# Classes of CIFAR-10: airplane, automobile, ship, truck.
+VEHICLES = (0, 1, 8, 9)
 
 
 def pipeline(name):
@@ -69,6 +71,33 @@ def _decoded(file, part, count=None):
     found = (content[start:end] for start, end in zip((0, *ends), ends, strict=False))
     x = np.stack([tf.io.decode_jpeg(one).numpy() for one in found]).astype(np.float32) / 255
     return x, file[f"y_{part}"][:count].astype(np.int32)
+
+
+def shifted_and_flipped(x, y, seed, reach=4):
+    """Every image mirrored or not, and moved by up to `reach` pixels, zeros coming in; for training batches."""
+    import tensorflow as tf
+
+    count, rows, columns = (tf.shape(x)[axis] for axis in range(3))
+    mirrored = tf.random.stateless_uniform([count, 1, 1, 1], seed) < 0.5
+    x = tf.pad(tf.where(mirrored, x[:, :, ::-1], x), [[0, 0], [reach, reach], [reach, reach], [0, 0]])
+    by = tf.random.stateless_uniform([count, 2], seed + 1, 0, 2 * reach + 1, tf.int32)
+    x = tf.gather(x, by[:, :1] + tf.range(rows), axis=1, batch_dims=1)
+    return tf.gather(x, by[:, 1:] + tf.range(columns), axis=2, batch_dims=1), y
+
+
+def augmented_cifar10(images=10_000):
+    """JPEG CIFAR-10 with training batches mirrored and shifted by up to four pixels."""
+    return jpeg_cifar10(images) | {"augment": shifted_and_flipped}
+
+
+def animals_and_vehicles(images=3_000, test=2_000, side=96):
+    """Whether an image of JPEG CIFAR-10, enlarged to `(96, 96, 3)`, shows a vehicle (1) or an animal (0)."""
+    import tensorflow as tf
+
+    data = jpeg_cifar10(images)
+    few = {name: v[: {"test": test, "validation": 500}.get(name[2:])] for name, v in data.items()}
+    found = {n: tf.image.resize(v, (side, side)).numpy() for n, v in few.items() if n.startswith("x")}
+    return found | {n: np.isin(v, VEHICLES).astype(np.int32) for n, v in few.items() if n.startswith("y")}
 
 
 def spoken_digits():
