@@ -3,15 +3,18 @@
 import os
 import subprocess
 import sys
+import sysconfig
 import warnings
 from importlib.metadata import requires
 
+import packaging.requirements  # noqa: F401  loaded before the tests take its folder off the path
 import pytest
 
 import tfopt
 from tfopt import installed_versions
 
 ROOT = os.path.dirname(os.path.dirname(tfopt.__file__))
+STANDARD = [one for one in sys.path if one.startswith(sysconfig.get_path("stdlib")) and "-packages" not in one]
 
 
 def install(folder, name, version, needed=()):
@@ -31,7 +34,7 @@ def outcome(monkeypatch, tmp_path):
         install(tmp_path, "tfopt", "0.1.0", needed)
         for name, version in installed.items():
             install(tmp_path, name, version)
-        monkeypatch.setattr(sys, "path", [str(tmp_path)])
+        monkeypatch.setattr(sys, "path", [str(tmp_path), *STANDARD])
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             installed_versions.warn_of_old_versions()
@@ -102,7 +105,8 @@ def test_nothing_is_said_of_what_is_new_enough_or_not_needed(outcome, needed, in
 
 def test_a_checkout_that_is_not_installed_says_nothing(monkeypatch, tmp_path):
     (tmp_path / "empty.zip").touch()
-    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "gone"), str(tmp_path / "empty.zip")])
+    places = [tmp_path, tmp_path / "gone", tmp_path / "empty.zip"]
+    monkeypatch.setattr(sys, "path", [*map(str, places), *STANDARD])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         installed_versions.warn_of_old_versions()
