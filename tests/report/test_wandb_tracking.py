@@ -51,8 +51,12 @@ def records(file):
             message = b""
 
 
-def recorded(file):
-    """Name, project, settings, epochs, results, files and exit code of a run."""
+def recorded(folder):
+    """Name, project, settings, epochs, results, files and exit code of the one run in a folder."""
+    import wandb
+
+    wandb.teardown()  # the process that writes the file ends with all of it written
+    [file] = folder.glob("offline-run-*/run-*.wandb")
     found = {"config": {}, "history": [], "summary": {}, "files": {}}
     for record in records(file):
         match record.WhichOneof("record_type"):
@@ -69,6 +73,7 @@ def recorded(file):
                 found["files"] = {entry.path: entry.size for entry in record.artifact.manifest.contents}
             case "exit":
                 found["exit"] = record.exit.exit_code
+    file.unlink()  # a second run in the same second has the same folder
     return found
 
 
@@ -87,8 +92,7 @@ def test_a_run_has_settings_metrics_by_epoch_and_stage_files_and_reports(offline
         stages=[tfopt.Train(epochs=2), tfopt.Quantize(name="int8", mode="int8"), tfopt.Verify(max_drop=0.9)],
     )
     result = tfopt.run(recipe, tmp_path / "out", progress=WandbProgress())
-    [file] = offline.glob("offline-run-*/run-*.wandb")
-    found = recorded(file)
+    found = recorded(offline)
     assert (found["name"], found["project"], found["exit"]) == ("blobs", "tfopt", 0)
     assert found["config"]["train.epochs"] == 2
     assert found["config"]["verify.max_drop"] == 0.9
@@ -108,9 +112,7 @@ def test_a_run_has_settings_metrics_by_epoch_and_stage_files_and_reports(offline
 def test_a_run_that_stops_is_gone_on_with_and_a_gate_that_is_not_met_is_a_failure(offline, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted(WandbProgress("mine"), tmp_path)
-    [first] = offline.glob("offline-run-*/run-*.wandb")
-    before = recorded(first)
-    first.unlink()  # a second run in the same second has the same folder
+    before = recorded(offline)
     told = WandbProgress("mine")
     begin(told, tmp_path)
     for epoch in (2, 3, 1):  # of two trainings in one stage
@@ -118,8 +120,7 @@ def test_a_run_that_stops_is_gone_on_with_and_a_gate_that_is_not_met_is_a_failur
     artifact = Artifact("train", "train", tmp_path, "model.keras", "keras", "k", failed="accuracy is less.")
     told.finished({"train": artifact})
     told.close()
-    [second] = offline.glob("offline-run-*/run-*.wandb")
-    after = recorded(second)
+    after = recorded(offline)
     assert before["exit"] == 130
     assert (before["id"], before["project"]) == (after["id"], after["project"]) == ("0a1b", "mine")
     assert (after["exit"], after["summary"]["failed"]) == (1, "accuracy is less.")
@@ -182,5 +183,4 @@ def test_the_command_records_and_prints_nothing_of_it(offline, tmp_path):
     finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, env=dict(os.environ))
     assert (finished.returncode, finished.stderr) == (0, "")
     assert finished.stdout.count("\n") == 1
-    [file] = offline.glob("offline-run-*/run-*.wandb")
-    assert recorded(file)["exit"] == 0
+    assert recorded(offline)["exit"] == 0
