@@ -16,6 +16,8 @@ from .page import Page, joined, link, plain, table
 from .stages import FOLDER as STAGES
 
 FOLDER = "cookbook/"
+# Of reports that the recipes make: `docs/screenshots.py` takes them.
+PICTURES = "assets/cookbook/"
 _SCRIPT = re.compile(r"\b(\w+\.py)\b")
 
 
@@ -34,8 +36,9 @@ def cookbook_pages(pipelines: Path) -> Iterator[Page]:
     rows += [(link(name, f"{FOLDER}{name}.md", index), plain(_summary(text))) for name, text in alone.items()]
     intro = "Recipes to copy, each with the script beside it. They are the files of `pipelines/`."
     yield Page(index, "Cookbook", joined("# Cookbook", intro, table(("recipe", "what it does"), rows)))
+    pictures = {file.stem for file in (pipelines.parent / "docs" / PICTURES).glob("*.png")}
     for name, text in recipes.items():
-        yield Page(f"{FOLDER}{name}.md", name, _recipe(name, text, scripts))
+        yield Page(f"{FOLDER}{name}.md", name, _recipe(name, text, scripts, name in pictures))
     for name, text in alone.items():
         command = f"```sh\npython pipelines/{name}.py\n```"
         yield Page(f"{FOLDER}{name}.md", name, joined(f"# {name}", plain(_summary(text)), command, _code(text)))
@@ -51,13 +54,15 @@ def stage_examples(pipelines: Path) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _recipe(name: str, text: str, scripts: Mapping[str, str]) -> str:
+def _recipe(name: str, text: str, scripts: Mapping[str, str], pictured: bool) -> str:
     page = f"{FOLDER}{name}.md"
     comment = _comment(text)
     yaml = text.split("\n", len(comment))[-1]
     kinds = dict.fromkeys(kind for kind, _ in _stages(text))
     links = ", ".join(link(kind, f"{STAGES}{kind}.md", page) for kind in kinds)
     parts = [f"# {name}", *map(plain, comment), f"```sh\ntfopt run pipelines/{name}.yaml\n```"]
+    if pictured:
+        parts.append(f"![What the report of {name} shows](../{PICTURES}{name}.png)")
     parts += [f"`{name}.yaml`, with the stages {links}:", f"```yaml\n{yaml}```"]
     for script in dict.fromkeys(_SCRIPT.findall(yaml)):
         parts += [f"`{script}`:", _code(scripts[script])]

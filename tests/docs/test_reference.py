@@ -84,6 +84,14 @@ def test_every_recipe_is_in_the_cookbook_as_it_is(pages):
             assert (ROOT / "pipelines" / script).read_text() in text
 
 
+def test_every_picture_of_a_recipe_is_on_its_page(pages):
+    pictures = list((DOCS / "assets" / "cookbook").iterdir())
+    assert pictures
+    for picture in pictures:
+        assert f"](../assets/cookbook/{picture.name})" in pages[f"cookbook/{picture.stem}.md"].text
+        assert picture.stat().st_size < 200_000
+
+
 def test_links_between_pages_lead_to_pages_and_anchors(pages):
     wrong = []
     for page in pages.values():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,17 +55,15 @@ class Answer:
         """Whether tables and progress are shown."""
         return not (self.as_json or self.quiet)
 
-    def progress(self, console: Console, mlflow: bool = False) -> Progress:
-        """The display of a run's progress, and its record in MLflow where that is asked for."""
+    def progress(self, console: Console, trackers: Iterable[str] = ()) -> Progress:
+        """The display of a run's progress, and its record with the trackers that are asked for."""
         from tfopt.recipe.progress import Together
         from tfopt.report import console as screen
 
         shown = screen.progress(console) if self.plain else screen.NotesAlone(open_console(error=True))
-        if not mlflow:
+        if not trackers:
             return shown
-        from tfopt.report.mlflow_tracking import MLflowProgress
-
-        return Together(shown, MLflowProgress(notify=shown.note))
+        return Together(shown, *(_tracker(name, shown.note) for name in trackers))
 
     def log(self, folder: Path) -> AbstractContextManager[None]:
         """Shows the log that is written to a folder, where it is asked for."""
@@ -90,3 +88,14 @@ class Answer:
 def print_path(path: Path) -> None:
     """The path of a file alone, on standard output."""
     sys.stdout.write(f"{relative_path(path)}\n")
+
+
+def _tracker(name: str, notify: Callable[[str], None]) -> Progress:
+    """The record of a run in MLflow or in Weights & Biases, where their environment variables say."""
+    if name == "wandb":
+        from tfopt.report.wandb_tracking import WandbProgress
+
+        return WandbProgress(notify=notify)
+    from tfopt.report.mlflow_tracking import MLflowProgress
+
+    return MLflowProgress(notify=notify)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,6 +54,10 @@ def run(
         bool,
         typer.Option("--mlflow", help="Record the run in MLflow, where MLFLOW_TRACKING_URI and its siblings say."),
     ] = False,
+    wandb: Annotated[
+        bool,
+        typer.Option("--wandb", help="Record the run in Weights & Biases, where WANDB_PROJECT and its siblings say."),
+    ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -64,10 +68,11 @@ def run(
         loaded = load(recipe, data, seed, strategy)
         if workers > 1:
             raise typer.Exit(_launch(recipe, workers, strategy, open_console()))
-        execute(loaded, out, answer, mlflow=mlflow)
+        trackers = [name for name, asked in (("mlflow", mlflow), ("wandb", wandb)) if asked]
+        execute(loaded, out, answer, trackers=trackers)
 
 
-def execute(recipe: Recipe, out: Path, answer: Answer, join: bool = False, mlflow: bool = False) -> None:
+def execute(recipe: Recipe, out: Path, answer: Answer, join: bool = False, trackers: Sequence[str] = ()) -> None:
     """Runs a recipe and shows its result, that of a failed accuracy check too.
 
     Args:
@@ -75,7 +80,7 @@ def execute(recipe: Recipe, out: Path, answer: Answer, join: bool = False, mlflo
         out: The folder for results.
         answer: What is printed.
         join: Take part in the work of another process that runs it.
-        mlflow: Record the run in MLflow.
+        trackers: Record the run with these too, `mlflow` or `wandb`.
 
     Raises:
         TfoptError: What the run raises.
@@ -86,7 +91,7 @@ def execute(recipe: Recipe, out: Path, answer: Answer, join: bool = False, mlflo
     console = open_console()
     try:
         with shown_later(), answer.log(out / recipe.name):
-            result = runner.run(recipe, out, answer.progress(console, mlflow and _leads(recipe)), join)
+            result = runner.run(recipe, out, answer.progress(console, trackers if _leads(recipe) else ()), join)
     except GateError as error:
         show_result(console, error.result, answer)
         raise

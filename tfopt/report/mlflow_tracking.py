@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from tfopt.errors import InputError, TfoptWarning
+from tfopt.errors import InputError
 from tfopt.output_capture import captured
-from tfopt.recipe.artifact import CARD, PAGE, PROVENANCE, RECIPE, SOURCE, Artifact
-from tfopt.recipe.progress import Progress
+from tfopt.report.tracking import FINISHED, KILLED, PROJECT, TrackerProgress, first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXPERIMENT = "tfopt"
-REPORTS = (PAGE, "report.md", "report.json", RECIPE, PROVENANCE, CARD)
 # What identifies a run of MLflow with the results of a recipe, so that an interrupted one is gone on with.
 KEY = "tfopt.key"
 # What MLflow takes at once, and of a value.
@@ -34,7 +29,7 @@ FEW_TRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOU
 _UNKNOWN = re.compile(r"[^\w\-. :/]")
 
 
-class MLflowProgress(Progress):
+class MLflowProgress(TrackerProgress):
     """Records a run of a recipe in MLflow; a recipe that is run again goes on in the same run of MLflow.
 
     Parameters are the recipe's model, data and seed and the settings of every stage, as `prune.sparsity`. Metrics are
@@ -51,47 +46,20 @@ class MLflowProgress(Progress):
         InputError: MLflow is not installed, or does not answer.
     """
 
+    tracker: ClassVar[str] = "MLflow"
+
     def __init__(
         self, uri: str | None = None, experiment: str | None = None, notify: Callable[[str], None] | None = None
     ):
-        name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-        self._notify = notify or (lambda line: warnings.warn(line, TfoptWarning, stacklevel=2))
+        super().__init__(notify)
+        name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or PROJECT
         self._client, self._experiment = _opened(uri, name)
-        self._recording, self._run, self._folder = False, "", Path()
-        self._stage, self._epoch, self._before = "", 0, 0
-        self._failed: str | None = None
+        self._run = ""
 
-    def started(self, name: str, settings: Mapping[str, Any], key: str, folder: Path) -> None:
-        """Opens the run of MLflow, that of an earlier try where there is one."""
-        self._recording, self._folder, self._failed = True, folder, None
-        self._try(lambda: self._open(name, settings, key))
+    def _failures(self) -> tuple[type[Exception], ...]:
+        from mlflow.exceptions import MlflowException
 
-    def stage(self, name: str, kind: str, index: int, count: int) -> None:
-        """Keeps the name, under which the epochs of the stage are recorded."""
-        self._stage, self._epoch, self._before = name, 0, 0
-
-    def epoch(self, epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
-        """Records the logs of an epoch; those of a second training in a stage come after those of the first."""
-        if epoch <= self._epoch:
-            self._before += self._epoch
-        self._epoch = epoch
-        self._try(lambda: self._measure({self._stage: logs}, self._before + epoch))
-
-    def done(self, artifact: Artifact) -> None:
-        """Records what was measured of a result."""
-        self._try(lambda: self._measure(_figures(artifact)))
-
-    def finished(self, artifacts: Mapping[str, Artifact]) -> None:
-        """Records all results, also those that were reused, with files, reports and versions."""
-        self._failed = " ".join(artifact.failed for artifact in artifacts.values() if artifact.failed)
-        self._try(lambda: self._finish(artifacts))
-
-    def close(self) -> None:
-        """Ends the run of MLflow: finished, failed, or killed where it was interrupted."""
-        killed = isinstance(sys.exception(), KeyboardInterrupt)
-        status = "FINISHED" if self._failed == "" else "KILLED" if killed else "FAILED"
-        self._try(lambda: self._client.set_terminated(self._run, status))
-        self._recording = False
+        return MlflowException, OSError
 
     def _open(self, name: str, settings: Mapping[str, Any], key: str) -> None:
         client = self._client
@@ -104,30 +72,28 @@ class MLflowProgress(Progress):
 
         tags = {KEY: key, "tfopt.version": __version__, "mlflow.source.name": name}
         self._run = client.create_run(self._experiment, tags=tags, run_name=name).info.run_id
-        self._batches(params=dict(_flat(settings)))
+        self._batches(params=settings)
 
-    def _finish(self, artifacts: Mapping[str, Artifact]) -> None:
-        for artifact in artifacts.values():
-            self._measure(_figures(artifact))
-            if artifact.format == "tflite" and not artifact.files:
-                for file in (artifact.path, *artifact.device_files.values()):
-                    self._client.log_artifact(self._run, str(file), artifact.name)
-        for report in (self._folder / name for name in REPORTS):
-            if report.is_file():
-                self._client.log_artifact(self._run, str(report))
-        made = [artifact for artifact in artifacts.values() if artifact.kind != SOURCE]
-        versions = {name: text for artifact in made[-1:] for name, text in artifact.environment.items()}
-        self._batches(tags={**versions, "passed": str(not self._failed).lower(), "failed": self._failed})
+    def _log(self, stage: str, epoch: int, logs: Mapping[str, float]) -> None:
+        self._batches(metrics={f"{stage}/{name}": value for name, value in logs.items()}, step=epoch)
 
-    def _measure(self, figures: Mapping[str, Mapping[str, float]], step: int = 0) -> None:
-        """Records figures by the name of their stage or file."""
-        found = {f"{name}/{figure}": value for name, own in figures.items() for figure, value in own.items()}
-        self._batches(metrics=found, step=step)
+    def _measure(self, figures: Mapping[str, float]) -> None:
+        self._batches(metrics=figures)
+
+    def _keep(self, files: list[tuple[Path, str]]) -> None:
+        for file, folder in files:
+            self._client.log_artifact(self._run, str(file), folder or None)
+
+    def _conclude(self, environment: Mapping[str, str], failed: str) -> None:
+        self._batches(tags={**environment, "passed": str(not failed).lower(), "failed": failed})
+
+    def _end(self, code: int) -> None:
+        self._client.set_terminated(self._run, {FINISHED: "FINISHED", KILLED: "KILLED"}.get(code, "FAILED"))
 
     def _batches(
         self,
         metrics: Mapping[str, float] | None = None,
-        params: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
         tags: Mapping[str, Any] | None = None,
         step: int = 0,
     ) -> None:
@@ -136,26 +102,13 @@ class MLflowProgress(Progress):
         now = int(time.time() * 1000)
         found: list[tuple[str, Any]] = [
             *(("metrics", Metric(_name(name), float(value), now, step)) for name, value in (metrics or {}).items()),
-            *(("params", Param(_name(name), text[:MOST_CHARACTERS])) for name, text in (params or {}).items()),
+            *(("params", Param(_name(name), str(value)[:MOST_CHARACTERS])) for name, value in (params or {}).items()),
             *(("tags", RunTag(_name(name), str(value)[:MOST_CHARACTERS])) for name, value in (tags or {}).items()),
         ]
         for start in range(0, len(found), MOST_AT_ONCE):
             batch = found[start : start + MOST_AT_ONCE]
             kinds = {kind: [entry for other, entry in batch if other == kind] for kind, _ in batch}
             self._client.log_batch(self._run, **kinds)
-
-    def _try(self, work: Callable[[], None]) -> None:
-        """Does something with MLflow; where that fails, it is the last thing that is tried."""
-        from mlflow.exceptions import MlflowException
-
-        if not self._recording:
-            return
-        try:
-            with captured():
-                work()
-        except (MlflowException, OSError) as error:
-            self._recording = False
-            self._notify(f"MLflow records no more of this run: {_first_line(error)}")
 
 
 def _opened(uri: str | None, experiment: str) -> tuple[MlflowClient, str]:
@@ -175,7 +128,7 @@ def _opened(uri: str | None, experiment: str) -> tuple[MlflowClient, str]:
     except (MlflowException, OSError) as error:
         place = uri or os.environ.get("MLFLOW_TRACKING_URI") or "its default"
         raise InputError(
-            f"MLflow does not take runs there: {_first_line(error)}. Check MLFLOW_TRACKING_URI. Received: {place}."
+            f"MLflow does not take runs there: {first_line(error)}. Check MLFLOW_TRACKING_URI. Received: {place}."
         ) from error
     finally:
         for name, value in before.items():
@@ -183,24 +136,6 @@ def _opened(uri: str | None, experiment: str) -> tuple[MlflowClient, str]:
                 os.environ.pop(name, None)
 
 
-def _figures(artifact: Artifact) -> dict[str, dict[str, float]]:
-    """What was measured, by the names of the stages that made what was measured."""
-    return artifact.files or {artifact.name: artifact.metrics}
-
-
-def _flat(settings: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, str]]:
-    """Nested settings as one level of names with dots; without those that are not set."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{place}{name}.")
-        elif value not in (None, [], ()):
-            yield f"{place}{name}", str(value)
-
-
 def _name(text: str) -> str:
     """A name that MLflow takes."""
     return _UNKNOWN.sub("_", text)[:250]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".")
