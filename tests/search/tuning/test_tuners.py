@@ -132,7 +132,7 @@ def test_a_trial_that_ends_its_process_each_time_is_left(tmp_path):
     (folder / "begun").write_text(str(ATTEMPTS))
     outcomes = first.search()
     assert outcomes[0].status == "FAILED"
-    assert outcomes[0].message == "it ended its process 2 times"
+    assert outcomes[0].message == f"its process ended in it {ATTEMPTS} times"
     assert all(one.status == "COMPLETED" for one in outcomes[1:])
 
 

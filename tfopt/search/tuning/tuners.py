@@ -27,8 +27,8 @@ from tfopt.user_code import describe
 
 NAMES = ("random", "hyperband", "bayesian", "grid")
 OBJECTIVE = "score"
-# Times that a trial may end its process before it counts as failed.
-ATTEMPTS = 2
+# Times that a trial's process may end in it before it counts as failed, as in a search (`trial_store.ATTEMPTS`).
+ATTEMPTS = 3
 _BEGUN = "begun"
 
 
@@ -183,7 +183,7 @@ class Tuning:
         begun = folder / _BEGUN
         count = tries(begun)
         if count >= ATTEMPTS:
-            raise FailedTrialError(f"it ended its process {count} times")
+            raise FailedTrialError(f"its process ended in it {count} times")
         begun.write_text(str(count + 1))
         own = dict(trial.hyperparameters.values)
         epochs = own.get("tuner/epochs")
