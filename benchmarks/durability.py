@@ -2,8 +2,8 @@
 
 Each run is a whole command in a new folder. Without: `os.fsync` does nothing, and all else is the same. The two take
 turns, and the first to go changes with each pair; a ratio, with over without, is the median of the paired ones. There
-are as many as fit into the time, and three at least. Beside it the medians of either, the number of syncs, the time that
-they took in all, and what one checkpoint of a larger model costs.
+are as many as fit into the time, and three at least. Beside it the medians of either, the number of syncs, the time
+that they took in all, and what one checkpoint of a larger model costs.
 
     python benchmarks/durability.py [--minutes 3] [--folder ON_THE_DISK_TO_MEASURE]
 """
