@@ -42,7 +42,7 @@ def pytest_terminal_summary(terminalreporter, config):
     """Prints the faults of the session by kind."""
     found = config.stash.get(EVIDENCE, None)
     if found is not None and found.injected:
-        terminalreporter.section("faults")
+        terminalreporter.section("faults and wrong inputs")
         for line in [*found.table(), f"each with what came of it: {found.log}"]:
             terminalreporter.write_line(line)
 
