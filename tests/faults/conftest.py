@@ -18,8 +18,8 @@ from tests.faults.fork_server import ForkServer
 from tests.faults.project import write_project
 from tests.faults.trial import Bench
 
-# Faults of a test that tries a part of them.
-SOME = 6
+# Faults of a test that tries a part of them: all tests together are to be over in less than half an hour on one core.
+SOME = 3
 EVIDENCE = pytest.StashKey[Evidence]()
 
 

@@ -9,7 +9,7 @@ from tfopt.recipe.artifact import BASELINE, SOURCE
 
 pytestmark = pytest.mark.long
 # Of some hundred pairs of a file and a damage.
-DAMAGED = 30
+DAMAGED = 10
 
 
 @pytest.mark.parametrize("name", ["benchmark", "whole", "search", "tune", "qat"])

@@ -8,8 +8,8 @@ from tests.faults import survival
 from tests.faults.faults import KILL, FailingCalls, KilledAtPoint
 from tests.faults.project import KINDS
 
-# Of the 70 to 200 that a recipe leaves.
-IMAGES = 24
+# Of the 70 to 200 that a recipe leaves, many of which stand for several points.
+IMAGES = 10
 pytestmark = [pytest.mark.long, pytest.mark.parametrize("kind", KINDS)]
 
 
