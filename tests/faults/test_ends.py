@@ -47,11 +47,12 @@ def test_a_run_that_is_killed_at_calls_of_the_c_library_goes_on(kind, bench, all
 
 def test_a_run_that_is_killed_at_any_instant_goes_on(kind, bench, all_hold, some):
     generator = random.Random(kind)
-    instants = [generator.uniform(0.02, 0.98) * bench.seconds(kind) for _ in range(40)]
+    instants = sorted(generator.uniform(0.02, 0.98) * bench.seconds(kind) for _ in range(40))
 
     def tried(seconds):
         out = bench.new_folder()
-        bench.server.start(bench.arguments(kind, out), bench.project).kill(after=seconds)
-        return bench.noted("SIGKILL at an instant", kind, f"after {seconds:.3f} s", bench.rerun(kind, out), out)
+        killed = bench.server.start(bench.arguments(kind, out), bench.project).kill(after=seconds)
+        wrong = bench.rerun(kind, out)
+        return bench.noted("SIGKILL at an instant", kind, f"after {seconds:.3f} s", wrong, out, int(killed))
 
     all_hold(tried, some(instants))
