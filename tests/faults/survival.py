@@ -15,6 +15,8 @@ from tfopt.recipe.artifact import JOURNAL, LOCK, LOG, OLD, OWNER, PARTIAL, RECOR
 
 # Files that have times in them, and those that only a process that holds the folder writes.
 FRONT = "front"
+# Lines that may stand beside the one that says why a run could not go on: of results, and at once after a signal.
+BESIDE = ("warning:", "stopping...")
 OF_EACH_RUN = {RECORD, LOG, LOCK, OWNER, "report.json", "report.md", "report.html", "model_card.md"}
 
 
@@ -81,7 +83,7 @@ def answer(finished: Finished, code: int = 1) -> list[str]:
         wrong.append(f"exit code {finished.code}")
     if "Traceback" in finished.errors or "The whole story" in finished.errors:
         wrong.append("a traceback")
-    lines = [line for line in finished.errors.splitlines() if line.strip() and not line.startswith("warning:")]
+    lines = [line for line in finished.errors.splitlines() if line.strip() and not line.startswith(BESIDE)]
     if finished.code >= 0 and len(lines) != 1:
         wrong.append(f"{len(lines)} lines")
     return wrong
