@@ -13,10 +13,10 @@ from pathlib import Path
 from tests.faults.fork_server import Finished
 from tfopt.recipe.artifact import JOURNAL, LOCK, LOG, OLD, OWNER, PARTIAL, RECORD, TENSORBOARD, Artifact
 
-# Files that have times in them, and those that only a process that holds the folder writes.
-FRONT = "front"
 # Lines that may stand beside the one that says why a run could not go on: of results, and at once after a signal.
 BESIDE = ("warning:", "stopping...")
+FRONT = "front"
+# Files that have times in them, and those that only a process that holds the folder writes.
 OF_EACH_RUN = {RECORD, LOG, LOCK, OWNER, "report.json", "report.md", "report.html", "model_card.md"}
 
 
