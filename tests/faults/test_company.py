@@ -15,6 +15,8 @@ from tfopt.errors import ConversionError
 pytestmark = pytest.mark.long
 MIB = 2**20
 NAMES = ["whole", "search", "tune"]
+# Of faults that take three runs and more, in each test.
+FEW = 2
 
 
 def ended(started):
@@ -44,7 +46,7 @@ def test_runs_that_are_started_at_once_leave_one_result(name, count, bench, all_
         return bench.noted("runs at once", name, where, wrong + bench.rerun(name, out), out)
 
     spans = [0.0, 0.0, 0.01, 0.1, *(generator.uniform(0, length) for _ in range(4))]
-    all_hold(tried, some([(0.0, *[span] * (count - 1)) for span in spans]))
+    all_hold(tried, some([(0.0, *[span] * (count - 1)) for span in spans], FEW))
 
 
 @pytest.mark.parametrize("words", [["--yes"], ["--partial"]], ids=lambda words: words[0])
@@ -63,7 +65,7 @@ def test_clean_during_a_run_takes_nothing_from_it(name, words, bench, all_hold, 
         wrong += ended([run])
         return bench.noted("clean during a run", name, f"after {seconds:.2f} s", wrong + bench.rerun(name, out), out)
 
-    all_hold(tried, some([generator.uniform(0, length) for _ in range(20)]))
+    all_hold(tried, some(sorted(generator.uniform(0, length) for _ in range(20)), FEW))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,7 +82,7 @@ def test_a_killed_run_that_is_moved_goes_on_where_it_is(name, bench, all_hold, s
     all_hold(tried, some([left for left in bench.images(name) if left.kind == "kill"]))
 
 
-@pytest.mark.parametrize("name", ["train", "prune", "cluster", "qat", "whole"])
+@pytest.mark.parametrize("name", ["train", "qat", "whole"])
 def test_a_run_that_is_killed_again_and_again_comes_to_its_end(name, bench, library):
     """Each rerun begins with what several kills have left; one that comes to its end before the call is no fault."""
     count, out, generator = bench.calls(name, library), bench.new_folder(), random.Random(name)
