@@ -218,6 +218,14 @@ def test_a_fault_of_the_machine_leaves_the_state(failure, raised, tmp_path, monk
     assert [path.name for path in tmp_path.iterdir()] == [PROJECT]
 
 
+def test_a_full_disk_in_the_words_of_tensorflow_is_no_fault_of_the_tuner(tmp_path):
+    def full(**arguments):
+        raise RuntimeError(f"{tmp_path}/tuner; No space left on device")
+
+    with pytest.raises(StorageError, match="the state of the tuner cannot be written: No space left on device"):
+        tuning(tmp_path, tuner=full)
+
+
 def test_a_tuner_that_cannot_be_made_leaves_the_state(tmp_path):
     state = searched(tmp_path)
     before = files(state)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfopt.errors import MACHINE_FAULTS, InputError, TfoptError
+from tfopt.errors import MACHINE_FAULTS, InputError, StorageError, TfoptError, storage_fault
 from tfopt.keras_private import oracle_file, run_one_trial, save_trials_with, tuner_file
 from tfopt.recipe.details.search import TuningTrial
 from tfopt.search.tuning.chief import POLL_SECONDS, Rendezvous
@@ -146,6 +146,8 @@ class Tuning:
         except (TfoptError, *MACHINE_FAULTS):
             raise
         except Exception as error:
+            if why := storage_fault(error):  # in words of TensorFlow, which writes for keras-tuner
+                raise StorageError(f"the state of the tuner cannot be written: {why}.") from error
             raise InputError(f"the tuner cannot be made: {describe(error)}", ("tuner",)) from error
         if not isinstance(found, keras_tuner.engine.base_tuner.BaseTuner):
             raise InputError(f"the tuner has to be one of keras-tuner's. Received: {type(found).__name__}.", ("tuner",))
