@@ -11,7 +11,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from tests.search.tuning import shared_tuning
-from tfopt.errors import InputError, TfoptError
+from tfopt.errors import InputError, StorageError, TfoptError
 from tfopt.search.tuning.chief import Rendezvous
 from tfopt.search.tuning.roles import role_here
 from tfopt.search.tuning.tuners import ATTEMPTS, NAMES, PROJECT, Tuning
