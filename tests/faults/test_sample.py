@@ -10,7 +10,7 @@ from tests.faults.points import Points, Recording
 from tests.faults.project import recipe_of, write_project
 from tfopt.recipe.progress import Progress
 
-COUNT = 12
+COUNT = 8
 
 
 @pytest.fixture(scope="module")
