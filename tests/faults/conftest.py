@@ -19,7 +19,7 @@ from tests.faults.project import write_project
 from tests.faults.trial import Bench
 
 # Faults of a test that tries a part of them: all tests together are to be over in less than half an hour on one core.
-SOME = 3
+SOME = 2
 EVIDENCE = pytest.StashKey[Evidence]()
 
 

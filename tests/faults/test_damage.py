@@ -11,7 +11,7 @@ from tfopt.recipe.stage import known_stages
 
 pytestmark = pytest.mark.long
 # Of some hundred pairs of a file and a damage.
-DAMAGED = 10
+DAMAGED = 8
 
 
 @pytest.mark.parametrize("name", ["benchmark", "whole", "search", "tune", "qat"])
