@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.fork_server import Finished
+from tfopt.durable_files import DAMAGED
 from tfopt.recipe.artifact import JOURNAL, LOCK, LOG, OLD, OWNER, PARTIAL, RECORD, TENSORBOARD, Artifact
 
 # Lines that may stand beside the one that says why a run could not go on: of results, and at once after a signal.
@@ -123,6 +124,7 @@ def _artifacts(folder: Path) -> Iterator[Artifact]:
 
 
 def _passing(place: Path) -> bool:
-    """Whether a path is within what lies in a run's folder only while it runs, or is a search's own record."""
+    """Whether a path is of what lies in a run's folder only while it runs, was damaged and is kept, or is a record."""
     passing = place.parts[0].endswith((PARTIAL, OLD)) or place.name.startswith(".")
-    return passing or place.suffix == JOURNAL or TENSORBOARD in place.parts
+    damaged = any(part.endswith(DAMAGED) for part in place.parts)
+    return passing or damaged or place.suffix == JOURNAL or TENSORBOARD in place.parts
