@@ -18,8 +18,10 @@ test: $(VENV)/.test
 slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow $(SPREAD)
 
+# Ends with the counts by kind; what came of each is in build/faults.jsonl.
 faults: $(VENV)/.test
-	$(BIN)/python -m pytest tests/faults -m ''
+	@mkdir -p build && rm -f build/faults.jsonl
+	TFOPT_FAULTS_LOG=$(CURDIR)/build/faults.jsonl $(BIN)/python -m pytest tests/faults -m ''
 
 # The tests in an environment of their own: the lowest releases that pyproject.toml allows, or the newest. FILES chooses.
 test-lowest test-newest: test-%: build/%/.test

@@ -1,10 +1,11 @@
 """What it costs that results survive a power cut: the digits run with fsync against without, as a ratio.
 
 Each run is a whole command in a new folder. Without: `os.fsync` does nothing, and all else is the same. The two take
-turns, and the first to go changes with each pair; a ratio, with over without, is the median of the paired ones. Beside
-it the number of syncs, the time that they took in all, and what one checkpoint of a larger model costs.
+turns, and the first to go changes with each pair; a ratio, with over without, is the median of the paired ones. There
+are as many as fit into the time, and three at least. Beside it the medians of either, the number of syncs, the time
+that they took in all, and what one checkpoint of a larger model costs.
 
-    python benchmarks/durability.py [--repeats 5] [--folder ON_THE_DISK_TO_MEASURE]
+    python benchmarks/durability.py [--minutes 3] [--folder ON_THE_DISK_TO_MEASURE]
 """
 
 import argparse
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parents[1]
+LEAST_PAIRS = 3
 # Runs the command with syncs that are timed, or that do nothing, and writes what they took into a file.
 COMMAND = """
 import json, os, sys, time
@@ -78,25 +80,38 @@ def checkpoint(folder):
     return size / 1e6, found["with"], found["without"]
 
 
+def pairs_of_runs(folder, seconds):
+    """As many pairs of runs as fit into the time; those of a pair by kind."""
+    end, pairs, longest = time.perf_counter() + seconds, [], 0.0
+    measured("with", folder)  # the first finds nothing in the caches
+    while len(pairs) < LEAST_PAIRS or time.perf_counter() + longest < end:
+        order = ("with", "without") if len(pairs) % 2 else ("without", "with")
+        pair = {kind: measured(kind, folder) for kind in order}
+        pairs.append(pair)
+        longest = max(longest, sum(seconds for seconds, _, _ in pair.values()))
+        print(f"with {pair['with'][0]:6.2f} s   without {pair['without'][0]:6.2f} s", flush=True)
+    return pairs
+
+
+def report(pairs):
+    """Prints what the pairs tell."""
+    ratios = sorted(pair["with"][0] / pair["without"][0] for pair in pairs)
+    with_sync, without = (statistics.median(pair[kind][0] for pair in pairs) for kind in ("with", "without"))
+    count, taken = (statistics.median(pair["with"][index] for pair in pairs) for index in (1, 2))
+    print(f"digits run, medians of {len(pairs)} pairs: {with_sync:.2f} s with fsync, {without:.2f} s without")
+    print(f"with over without: {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f}); ", end="")
+    print(f"{count:.0f} syncs, {taken:.3f} s in all: {taken / with_sync:.2%} of the run")
+
+
 def main():
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=3.0, help="about how long it takes")
     parser.add_argument("--folder", type=Path, help="a folder on the disk to measure")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
-        folder, pairs = Path(name), []
-        measured("with", folder)  # the first finds nothing in the caches
-        for repeat in range(chosen.repeats):
-            order = ("with", "without") if repeat % 2 else ("without", "with")
-            pair = {kind: measured(kind, folder) for kind in order}
-            pairs.append(pair)
-            seconds = {kind: pair[kind][0] for kind in ("with", "without")}
-            print(f"with {seconds['with']:6.2f} s   without {seconds['without']:6.2f} s", flush=True)
-        ratios = sorted(pair["with"][0] / pair["without"][0] for pair in pairs)
-        count, taken = (statistics.median(pair["with"][index] for pair in pairs) for index in (1, 2))
-        print(f"digits run, with fsync over without: {statistics.median(ratios):.3f} ", end="")
-        print(f"({ratios[0]:.3f} to {ratios[-1]:.3f}; {count:.0f} syncs, {taken:.3f} s in all)")
+        folder = Path(name)
+        report(pairs_of_runs(folder, chosen.minutes * 60))
         size, with_sync, without = checkpoint(folder)
         print(f"a checkpoint of {size:.0f} MB: {with_sync:.2f} s with fsync, {without:.2f} s without")
 

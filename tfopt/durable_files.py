@@ -96,13 +96,13 @@ def leftovers(folder: Path) -> list[Path]:
     found = []
     for path in folder.glob(f"{_HIDDEN}*{_NEW}"):
         of = _NEW_OF.search(path.name)
-        if of and path.is_file() and not path.is_symlink() and not _runs_elsewhere(int(of[1])):
+        if of and path.is_file() and not path.is_symlink() and not runs_elsewhere(int(of[1])):
             found.append(path)
     return found
 
 
-def _runs_elsewhere(process: int) -> bool:
-    """Whether a number is that of another process that runs."""
+def runs_elsewhere(process: int) -> bool:
+    """Whether a number is that of another process of this machine that runs."""
     if process == os.getpid():
         return False
     try:

@@ -140,6 +140,8 @@ class InUseError(StorageError):
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 DISK_FAULTS = (*NO_PLACE, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ENXIO, errno.ENODEV)
 _NO_TEMPORARY = "No usable temporary directory"
+# Native code that gets no memory, as its errors say it.
+_NO_MEMORY = ("std::bad_alloc", "OOM when allocating", "Cannot allocate memory", "failed to allocate memory")
 # Faults of the machine: the same work may succeed on another one, or when there is space again.
 MACHINE_FAULTS = (StorageError, OSError, MemoryError)
 
@@ -154,6 +156,13 @@ def storage_fault(error: BaseException) -> str | None:
     if _NO_TEMPORARY in str(error):  # Python tries them all, and says only where
         return f"{error.strerror or error}: they are full or read-only"
     return None
+
+
+def memory_fault(error: BaseException) -> str | None:
+    """What an error says of memory that is full, empty where it says no more than that; None of any other error."""
+    if isinstance(error, MemoryError):
+        return str(error)
+    return next((words for words in _NO_MEMORY if words in str(error)), None)
 
 
 class GateError(TfoptError):

@@ -18,8 +18,8 @@ from tests.faults.fork_server import ForkServer
 from tests.faults.project import write_project
 from tests.faults.trial import Bench
 
-# Faults of a test that tries a part of them.
-SOME = 6
+# Faults of a test that tries a part of them: all tests together are to be over in less than half an hour on one core.
+SOME = 2
 EVIDENCE = pytest.StashKey[Evidence]()
 
 
@@ -42,7 +42,7 @@ def pytest_terminal_summary(terminalreporter, config):
     """Prints the faults of the session by kind."""
     found = config.stash.get(EVIDENCE, None)
     if found is not None and found.injected:
-        terminalreporter.section("faults")
+        terminalreporter.section("faults and wrong inputs")
         for line in [*found.table(), f"each with what came of it: {found.log}"]:
             terminalreporter.write_line(line)
 

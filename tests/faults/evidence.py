@@ -1,4 +1,4 @@
-"""Evidence of faults: a line for each, on the disk before the next one, and the counts by kind."""
+"""Evidence of faults and of wrong inputs: a line for each, written before the next one, and the counts by kind."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 
 # Names the file for the lines; they are appended.
 LOG_VARIABLE = "TFOPT_FAULTS_LOG"
+# Begins the kinds that are inputs which cannot be right, and no faults of a machine.
+WRONG = "wrong "
 
 
 class Evidence:
@@ -44,11 +46,20 @@ class Evidence:
             with self.log.open("a") as file:
                 file.write(json.dumps(line) + "\n")
                 file.flush()
-                os.fsync(file.fileno())
+                if os.environ.get(LOG_VARIABLE):  # one that is to be kept
+                    os.fsync(file.fileno())
 
     def table(self) -> list[str]:
-        """The counts by kind, a line each."""
-        width = max(map(len, [*self.injected, "all"]))
-        lines = [f"{kind:{width}}  {count:5}  {self.survived[kind]:5}" for kind, count in sorted(self.injected.items())]
-        total = f"{'all':{width}}  {self.injected.total():5}  {self.survived.total():5}"
-        return [f"{'fault':{width}}  {'tried':>5}  {'held':>5}", *lines, total]
+        """The counts by kind, a line each: those of faults, and those of inputs that were told what is wrong."""
+        wrong = [kind for kind in sorted(self.injected) if kind.startswith(WRONG)]
+        faults = [kind for kind in sorted(self.injected) if kind not in wrong]
+        return [*self._rows("fault", "held", faults), *self._rows("input", "told", wrong)]
+
+    def _rows(self, what: str, good: str, kinds: list[str]) -> list[str]:
+        if not kinds:
+            return []
+        width = max(map(len, [*kinds, what]))
+        rows = [(kind, self.injected[kind], self.survived[kind]) for kind in kinds]
+        rows.append(("all", sum(count for _, count, _ in rows), sum(count for _, _, count in rows)))
+        lines = [f"{kind:{width}}  {tried:5}  {held:5}" for kind, tried, held in rows]
+        return [f"{what:{width}}  {'tried':>5}  {good:>5}", *lines]

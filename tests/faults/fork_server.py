@@ -127,6 +127,7 @@ def _run(
         os.dup2(os.open(streams.with_suffix(end), os.O_WRONLY | os.O_CREAT, 0o600), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(fd, mode) for fd, mode in ((0, "r"), (1, "w"), (2, "w")))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background has it ignored
     os.chdir(folder)
     os.environ.update(environment)
     faulthandler.dump_traceback_later(LONGEST_SECONDS - 10, file=sys.stderr)  # where it hangs

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.fork_server import Finished
+from tfopt.durable_files import DAMAGED
 from tfopt.recipe.artifact import JOURNAL, LOCK, LOG, OLD, OWNER, PARTIAL, RECORD, TENSORBOARD, Artifact
 
-# Files that have times in them, and those that only a process that holds the folder writes.
+# Lines that may stand beside the one that says why a run could not go on: of results, and at once after a signal.
+BESIDE = ("warning:", "stopping...")
 FRONT = "front"
+# Files that have times in them, and those that only a process that holds the folder writes.
 OF_EACH_RUN = {RECORD, LOG, LOCK, OWNER, "report.json", "report.md", "report.html", "model_card.md"}
 
 
@@ -81,7 +84,7 @@ def answer(finished: Finished, code: int = 1) -> list[str]:
         wrong.append(f"exit code {finished.code}")
     if "Traceback" in finished.errors or "The whole story" in finished.errors:
         wrong.append("a traceback")
-    lines = [line for line in finished.errors.splitlines() if line.strip() and not line.startswith("warning:")]
+    lines = [line for line in finished.errors.splitlines() if line.strip() and not line.startswith(BESIDE)]
     if finished.code >= 0 and len(lines) != 1:
         wrong.append(f"{len(lines)} lines")
     return wrong
@@ -121,6 +124,7 @@ def _artifacts(folder: Path) -> Iterator[Artifact]:
 
 
 def _passing(place: Path) -> bool:
-    """Whether a path is within what lies in a run's folder only while it runs, or is a search's own record."""
+    """Whether a path is of what lies in a run's folder only while it runs, was damaged and is kept, or is a record."""
     passing = place.parts[0].endswith((PARTIAL, OLD)) or place.name.startswith(".")
-    return passing or place.suffix == JOURNAL or TENSORBOARD in place.parts
+    damaged = any(part.endswith(DAMAGED) for part in place.parts)
+    return passing or damaged or place.suffix == JOURNAL or TENSORBOARD in place.parts

@@ -9,11 +9,14 @@ import pytest
 
 from tests.faults import survival
 from tests.faults.faults import KILL, ChildFails, FailingCalls
+from tests.faults.trial import AUTOGRAPH
 from tfopt.errors import ConversionError
 
 pytestmark = pytest.mark.long
 MIB = 2**20
 NAMES = ["whole", "search", "tune"]
+# Of faults that take three runs and more, in each test.
+FEW = 2
 
 
 def ended(started):
@@ -43,7 +46,7 @@ def test_runs_that_are_started_at_once_leave_one_result(name, count, bench, all_
         return bench.noted("runs at once", name, where, wrong + bench.rerun(name, out), out)
 
     spans = [0.0, 0.0, 0.01, 0.1, *(generator.uniform(0, length) for _ in range(4))]
-    all_hold(tried, some([(0.0, *[span] * (count - 1)) for span in spans]))
+    all_hold(tried, some([(0.0, *[span] * (count - 1)) for span in spans], FEW))
 
 
 @pytest.mark.parametrize("words", [["--yes"], ["--partial"]], ids=lambda words: words[0])
@@ -62,7 +65,7 @@ def test_clean_during_a_run_takes_nothing_from_it(name, words, bench, all_hold, 
         wrong += ended([run])
         return bench.noted("clean during a run", name, f"after {seconds:.2f} s", wrong + bench.rerun(name, out), out)
 
-    all_hold(tried, some([generator.uniform(0, length) for _ in range(20)]))
+    all_hold(tried, some(sorted(generator.uniform(0, length) for _ in range(20)), FEW))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -79,15 +82,19 @@ def test_a_killed_run_that_is_moved_goes_on_where_it_is(name, bench, all_hold, s
     all_hold(tried, some([left for left in bench.images(name) if left.kind == "kill"]))
 
 
-@pytest.mark.parametrize("name", ["train", "prune", "cluster", "qat", "whole"])
+@pytest.mark.parametrize("name", ["train", "qat", "whole"])
 def test_a_run_that_is_killed_again_and_again_comes_to_its_end(name, bench, library):
-    """Each time a little later, so that each rerun begins with what several kills have left."""
+    """Each rerun begins with what several kills have left; one that comes to its end before the call is no fault."""
     count, out, generator = bench.calls(name, library), bench.new_folder(), random.Random(name)
-    calls = sorted(generator.sample(range(count // 10, count), 12))
-    for call in calls:
+    killed = 0
+    for _ in range(10):
+        call = generator.randrange(2, count // 4)
         finished = bench.run(name, out, FailingCalls(library, out / name, call, KILL))
-        wrong = survival.taken_for_whole(out / name, bench.whole(name)[1])
-        assert not bench.noted("SIGKILL after SIGKILL", name, f"call {call}", wrong, out / "none", code=finished.code)
+        wrong, points = survival.taken_for_whole(out / name, bench.whole(name)[1]), int(finished.code < 0)
+        wrong += survival.answer(finished) if finished.code > 0 else []
+        assert not bench.noted("SIGKILL after SIGKILL", name, f"call {call}", wrong, out / "none", points)
+        killed += points
+    assert killed > 2
     assert not bench.rerun(name, out)
 
 
@@ -101,15 +108,16 @@ def test_a_search_worker_that_is_killed_leaves_its_work_to_the_other(victim, ben
         command = ["search", *bench.arguments("search", out)[1:]]
         workers = [bench.server.start(command, bench.project) for _ in range(2)]
         lost, other = workers if victim == "first" else reversed(workers)
-        lost.kill(after=seconds)
+        killed = lost.kill(after=seconds)
         finished = other.finish()
         wrong = [] if finished.code == 0 else [f"{finished.code}: {survival.last_lines(finished)}"]
         again = bench.run("search", out)
         wrong += [] if "search: reused" in again.out else [f"the search is not reused: {survival.last_lines(again)}"]
         wrong += [f"{path.name} is left over" for path in (out / "search").glob("*.partial")]
-        return bench.noted("search worker killed", "search", f"the {victim}, after {seconds:.2f} s", wrong, out)
+        where = f"the {victim}, after {seconds:.2f} s"
+        return bench.noted("search worker killed", "search", where, wrong, out, int(killed))
 
-    all_hold(tried, some([generator.uniform(0, length) for _ in range(20)]))
+    all_hold(tried, some(sorted(generator.uniform(0, length) for _ in range(20))))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
@@ -126,9 +134,10 @@ def test_a_run_that_is_told_to_stop_says_so_and_goes_on_when_it_is_run_again(nam
         finished = run.finish()
         wrong = survival.answer(finished, code) if finished.code else []
         where = f"after {seconds:.2f} s"
-        return bench.noted(signal.Signals(number).name, name, where, wrong + bench.rerun(name, out), out)
+        wrong += bench.rerun(name, out)
+        return bench.noted(signal.Signals(number).name, name, where, wrong, out, int(finished.code != 0))
 
-    all_hold(tried, some([generator.uniform(0.05, length) for _ in range(20)]))
+    all_hold(tried, some(sorted(generator.uniform(0.05, length) for _ in range(20))))
 
 
 @pytest.mark.parametrize("fault", ["killed", "without memory"])
@@ -161,6 +170,7 @@ def test_the_converters_process_fails_in_a_line(fault, evidence, tmp_path, monke
         with pytest.raises(ConversionError) as caught:
             converter_fallback.post_training(traced, samples)
     wrong = [] if len(str(caught.value).splitlines()) == 1 else ["more than a line"]
-    wrong += [f"{path.name} is left over" for path in tmp_path.iterdir()]
+    left = [path.name for path in tmp_path.iterdir() if not path.name.startswith(AUTOGRAPH)]
+    wrong += [f"{name} is left over" for name in left]
     evidence.add("converter's child", str(fault), wrong, said=str(caught.value))
     assert not wrong

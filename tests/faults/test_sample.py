@@ -1,13 +1,16 @@
 """A small part of the faults, in this process: a run of stages that only write, ended at points spread over it."""
 
+import signal
+
 import pytest
 
 import tfopt
 from tests.faults import images, survival
 from tests.faults.points import Points, Recording
 from tests.faults.project import recipe_of, write_project
+from tfopt.recipe.progress import Progress
 
-COUNT = 12
+COUNT = 8
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +49,27 @@ def test_what_ended_runs_leave_is_gone_on_from_to_the_same_bytes(recorded, tmp_p
         wrong += survival.differences(out / "copy", expected)
         evidence.add(left.kind, f"copy: {left.moment}", wrong, left.points)
         assert not wrong, left.moment
+
+
+class Terminated(Progress):
+    """SIGTERM comes when the second stage begins."""
+
+    def stage(self, name, kind, index, count):
+        if index == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_sigterm_that_is_made_an_interrupt_ends_a_run_that_goes_on(recorded, tmp_path, evidence):
+    recipe, folder, _ = recorded
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            tfopt.run(recipe, tmp_path, Terminated())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (tmp_path / "copy" / "a" / "artifact.json").exists()
+    assert not (tmp_path / "copy" / "b").exists()
+    tfopt.run(recipe, tmp_path)
+    wrong = survival.differences(tmp_path / "copy", survival.results(folder))
+    evidence.add("SIGTERM", "copy: when stage 2 begins, by tfopt.run", wrong)
+    assert not wrong

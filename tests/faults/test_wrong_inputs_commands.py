@@ -9,10 +9,12 @@ import pytest
 from keras import layers
 
 from tests.faults.project import write_project
+from tests.faults.spread import spread
 from tests.faults.wrong_files import DATA, archive, saved, with_config
 from tfopt.cli import main
 
 SECONDS = 5.0
+ALL = 1000
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def refused(answer, evidence, kind, case, words, *command):
     code, lines = answer(*command)
     assert (code, len(lines)) == (2, 1), lines
     assert words in lines[0]
-    evidence.add(f"wrong {kind}", case, [], line=lines[0])
+    evidence.add(f"wrong {kind}", case, [], code=code, lines=lines)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def model_files(tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("case", DATA)
+@pytest.mark.parametrize("case", spread(DATA, 8, ALL))
 def test_data_that_is_wrong_is_told_in_a_line(case, answer, evidence, tmp_path):
     content, words = DATA[case]
     write_project(tmp_path)
@@ -96,7 +98,7 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize("case", CONFIGS)
+@pytest.mark.parametrize("case", spread(CONFIGS, 4, ALL))
 def test_a_model_whose_config_is_wrong_is_told_in_a_line(case, answer, evidence, tmp_path, model_files):
     change, words = CONFIGS[case]
     (tmp_path / "model.keras").write_bytes(with_config(model_files["keras"], change))
@@ -137,7 +139,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("command", ["inspect", "convert"])
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", spread(FILES, 6, ALL))
 def test_a_file_that_is_no_model_is_told_in_a_line(name, command, answer, evidence, tmp_path, model_files):
     content, words = FILES[name]
     (tmp_path / name).write_bytes(content(model_files))
@@ -173,7 +175,7 @@ CODE = {
 }
 
 
-@pytest.mark.parametrize("case", CODE)
+@pytest.mark.parametrize("case", spread(CODE, 4, ALL))
 def test_a_function_that_makes_no_model_is_told_in_a_line(case, answer, evidence, tmp_path):
     text, words = CODE[case]
     write_project(tmp_path)
@@ -268,7 +270,7 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize("command", WORDS)
+@pytest.mark.parametrize("command", spread(WORDS, 16, ALL))
 def test_wrong_words_are_told_in_a_line(command, answer, evidence, tmp_path):
     (tmp_path / "r.yaml").write_text("name: r\nmodel: m.py:b\ndata: digits\nstages: [quantize]\n")
     (tmp_path / "empty.tflite").write_bytes(b"")

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.faults.fork_server import ROOT
+from tests.faults.spread import spread
 from tfopt.errors import InputError
 from tfopt.recipe.recipe import Recipe
 from tfopt.recipe.stage import known_stages
@@ -33,11 +34,12 @@ def told(tmp_path, monkeypatch):
 
     def load(text):
         file.write_bytes(text.encode() if isinstance(text, str) else text)
-        start, lines = time.monotonic(), []
+        start, lines, code = time.monotonic(), [], InputError.exit_code
         try:
             Recipe.load("r.yaml")
         except InputError as error:
-            lines = str(error).splitlines() or [""]
+            lines, code = str(error).splitlines() or [""], error.exit_code
+        assert code == 2
         assert time.monotonic() - start < SECONDS, text
         assert all(re.match(r"r\.yaml(:\d+)?:? \S", line) for line in lines), f"{text}\n{lines}"
         return lines
@@ -45,28 +47,30 @@ def told(tmp_path, monkeypatch):
     return load
 
 
-@pytest.mark.parametrize("kind", BUILT_IN)
-@pytest.mark.sample(4)
-def test_a_wrong_value_of_any_setting_is_told_with_its_place(kind, told, evidence):
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    # One more by default than there are kinds, so that each is tried with another value.
+    spread([(kind, value) for kind in BUILT_IN for value in range(len(VALUES))], len(BUILT_IN) + 1, len(BUILT_IN)),
+)
+def test_a_wrong_value_of_any_setting_is_told_with_its_place(kind, value, told, evidence):
     fields = known_stages()[kind].model_fields
     needed = {name: NEEDED.get(name, "1") for name, field in fields.items() if field.is_required()}
-    problems, tried = [], 0
+    problems, said, written = [], [], VALUES[value]
     for field in fields:
-        for value in VALUES:
-            rest = "".join(f"      {name}: {text}\n" for name, text in needed.items() if name != field)
-            text = f"{HEAD}  - {kind}:\n{rest}      {field}: {value}\n"
-            last = text.count("\n")
-            tried += 1
-            try:
-                lines = told(text)
-            except Exception as error:
-                problems.append(f"{field}: {value}: {type(error).__name__}: {error}"[:500])
-                continue
-            for line in lines:
-                place = re.match(r"r\.yaml:(\d+): ", line)
-                if not place or not 6 <= int(place[1]) <= last:
-                    problems.append(f"{field}: {value}: {line}")
-    evidence.add("wrong recipe setting", kind, problems, tried, max(tried - len(problems), 0))
+        rest = "".join(f"      {name}: {text}\n" for name, text in needed.items() if name != field)
+        text = f"{HEAD}  - {kind}:\n{rest}      {field}: {written}\n"
+        last = text.count("\n")
+        try:
+            lines = told(text)
+        except Exception as error:
+            problems.append(f"{field}: {type(error).__name__}: {error}"[:500])
+            continue
+        said += lines[:1]
+        for line in lines:
+            place = re.match(r"r\.yaml:(\d+): ", line)
+            if not place or not 6 <= int(place[1]) <= last:
+                problems.append(f"{field}: {line}")
+    evidence.add("wrong recipe setting", f"{kind}: {written}", problems, len(said), code=2, lines=said)
     assert not problems, "\n".join(problems[:20])
 
 
@@ -107,19 +111,18 @@ def mutated(text, generator):
     return "".join(characters)
 
 
-@pytest.mark.parametrize("file", PIPELINES, ids=lambda file: file.stem)
-@pytest.mark.sample(3)
+@pytest.mark.parametrize("file", spread(PIPELINES, 2, 3), ids=lambda file: file.stem)
 def test_the_text_of_a_recipe_with_mistakes_of_the_keyboard_is_told_in_lines(file, told, evidence):
-    generator, text, count = random.Random(file.name), file.read_text(), 60
-    taken = sum(not told(mutated(text, generator)) for _ in range(count))
-    assert taken < count
-    evidence.add("recipe mutated", file.stem, [], count)
+    generator, text, count = random.Random(file.name), file.read_text(), 40
+    said = [lines[0] for lines in (told(mutated(text, generator)) for _ in range(count)) if lines]
+    assert said
+    evidence.add("wrong recipe text", file.stem, [], len(said), code=2, lines=said)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1", "utf-8-sig"])
 def test_a_recipe_in_another_encoding_is_taken_or_told(encoding, told, evidence):
-    told(f"# ein schönes Rezept\n{HEAD}".encode(encoding))
-    evidence.add("recipe in another encoding", encoding, [])
+    lines = told(f"# ein schönes Rezept\n{HEAD}".encode(encoding))
+    evidence.add("wrong recipe encoding", encoding, [], len(lines[:1]), code=2, lines=lines)
 
 
 WORDS = st.sampled_from(
@@ -130,21 +133,39 @@ TREES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4), max_leaves=12
 )
 FIELDS = ["name", "model", "data", "stages", "seed", "use", "metrics", "loss", "runtime", "trust"]
-ONE_CALL = settings(
-    max_examples=150, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+MANY = pytest.mark.parametrize("count", [25, pytest.param(400, marks=pytest.mark.long)])
 
 
-@ONE_CALL
-@given(changes=st.dictionaries(st.sampled_from(FIELDS), TREES, max_size=3))
-def test_a_recipe_of_any_values_is_taken_or_told_in_lines(changes, told, evidence):
+def of_many(count):
+    """Tries so many examples, the same each time."""
+    checks = [HealthCheck.function_scoped_fixture]
+    return settings(max_examples=count, derandomize=True, deadline=None, suppress_health_check=checks)
+
+
+@MANY
+def test_a_recipe_of_any_values_is_taken_or_told_in_lines(count, told, evidence):
     whole = {"name": "a", "model": "m.py:build", "data": "digits", "stages": ["quantize"]}
-    told(json.dumps({**whole, **changes}, ensure_ascii=False))
-    evidence.add("recipe generated", "any values", [])
+    said = []
+
+    @of_many(count)
+    @given(changes=st.dictionaries(st.sampled_from(FIELDS), TREES, max_size=3))
+    def each(changes):
+        said.extend(told(json.dumps({**whole, **changes}, ensure_ascii=False))[:1])
+
+    each()
+    evidence.add("wrong recipe values", f"{count} generated", [], len(said), code=2, lines=said)
 
 
-@ONE_CALL
-@given(document=TREES)
-def test_any_document_is_told_in_lines(document, told, evidence):
-    assert told(json.dumps(document))
-    evidence.add("recipe generated", "any document", [])
+@MANY
+def test_any_document_is_told_in_lines(count, told, evidence):
+    said = []
+
+    @of_many(count)
+    @given(document=TREES)
+    def each(document):
+        lines = told(json.dumps(document))
+        assert lines
+        said.append(lines[0])
+
+    each()
+    evidence.add("wrong recipe document", f"{count} generated", [], len(said), code=2, lines=said)

@@ -418,3 +418,30 @@ def test_a_file_made_for_a_device_that_is_lost_or_edited_makes_the_result_anew(w
     assert workspace.find("int8", "k") is not None
     committed.device_files["board"].unlink()
     assert workspace.find("int8", "k") is None
+
+
+def test_a_file_beside_the_model_that_is_edited_makes_the_result_anew_and_one_to_work_with_does_not(workspace):
+    folder = workspace.begin("search", "k")
+    for name in ("front/0.tflite", "front/1.tflite", "tuner/trial_0/trial.json", ".backup/epoch-000001.npz"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    made = Artifact("search", "search", folder, "front/0.tflite", "tflite", "k")
+    committed = workspace.commit(made, ["tuner*"])
+    assert list(committed.beside) == ["front/1.tflite"]
+    (committed.folder / "tuner/trial_0/trial.json").unlink()
+    (committed.folder / "notes.txt").write_text("mine")
+    assert workspace.find("search", "k") == committed
+    (committed.folder / "front/1.tflite").write_text("edited")
+    assert Artifact.read(committed.folder).changed == ("front/1.tflite",)
+    assert workspace.find("search", "k") is None
+
+
+@pytest.mark.parametrize("what", ["a file", "a link to nowhere"])
+def test_what_is_in_the_place_of_a_result_and_no_folder_leaves_nothing(what, workspace, tmp_path):
+    if what == "a file":
+        (workspace.root / "train").write_text("no folder")
+    else:
+        (workspace.root / "train").symlink_to(tmp_path / "nowhere")
+    made = commit(workspace)
+    assert workspace.find("train", "k") == made
+    assert [path.name for path in workspace.root.iterdir()] == ["train"]

@@ -79,7 +79,7 @@ def _tfopt(
 
 def main() -> None:
     """Runs the command: a TfoptError is one line and its exit code; an unexpected error has the end of its log too."""
-    from tfopt.errors import StorageError, TfoptError, storage_fault
+    from tfopt.errors import StorageError, TfoptError, memory_fault, storage_fault
 
     with lasting_streams() as faults, interrupting_signals() as received:
         try:
@@ -97,11 +97,14 @@ def main() -> None:
                 sys.stderr.flush()
                 os._exit(error.exit_code)
             sys.exit(error.exit_code)
-        except OSError as error:
-            if not (why := storage_fault(error)):
+        except Exception as error:
+            if why := storage_fault(error):
+                sys.stderr.write(f"{why}.\n")
+                sys.exit(StorageError.exit_code)
+            if (why := memory_fault(error)) is None:
                 raise
-            sys.stderr.write(f"{why}.\n")
-            sys.exit(StorageError.exit_code)
+            sys.stderr.write(f"the memory is full{f' ({why})' if why else ''}. Take a machine with more.\n")
+            sys.exit(TfoptError.exit_code)
 
 
 def _code(faults: list[OSError], received: list[int]) -> int:

@@ -9,13 +9,17 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 import zipfile
 from typing import Any
 
+from tfopt.errors import StorageError
 from tfopt.models.model_config import CONFIG, METADATA
 
 # The date of a file and of what is in it: the same model gives the same bytes whenever it is saved.
 _DATE = "1980-01-01@00:00:00"
+# Archives have no earlier dates, and Keras gives a file the date that it is.
+_FIRST_YEAR = 1980
 
 
 class _Memory(io.BytesIO):
@@ -30,9 +34,15 @@ class _Memory(io.BytesIO):
 
 
 def keras_file(model: Any) -> bytes:
-    """The bytes of a model's `.keras` file: the same for the same model, whatever the time."""
+    """The bytes of a model's `.keras` file: the same for the same model, whatever the time.
+
+    Raises:
+        StorageError: The clock is at a date that no archive can have, as where nothing has set it yet.
+    """
     import keras
 
+    if time.localtime().tm_year < _FIRST_YEAR:
+        raise StorageError(f"no .keras file can be written before the year {_FIRST_YEAR}. Set this machine's clock.")
     saved, dated = _Memory("model.keras"), io.BytesIO()
     keras.saving.save_model(model, saved)
     with zipfile.ZipFile(saved) as archive, zipfile.ZipFile(dated, "w") as copy:

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from tfopt.errors import InputError, StorageError, TfoptError, storage_fault
+from tfopt.errors import InputError, StorageError, TfoptError, memory_fault, storage_fault
 from tfopt.user_code import describe
 
 
@@ -37,8 +37,8 @@ def named_failures(name: str, log: Path) -> Iterator[None]:
     except Exception as error:
         if not log.parent.is_dir():
             raise StorageError(f"{name}: {log.parent} was removed while it was written. Run the same again.") from error
-        if isinstance(error, MemoryError):
-            what = f" ({error})" if str(error) else ""
+        if (why := memory_fault(error)) is not None:
+            what = f" ({why})" if why else ""
             raise TfoptError(
                 f"{name}: the memory is full{what}. Take a smaller batch_size, or a machine with more."
             ) from error

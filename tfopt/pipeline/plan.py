@@ -322,7 +322,7 @@ class Plan:
         result = step.stage.run([artifacts[name] for name in step.parents], context)
         if not isinstance(result, Artifact):
             raise TfoptError(f"{step.stage.kind}.run must return context.artifact(...). Received: {result!r:.80}.")
-        return self.workspace.commit(replace(result, seconds=time.monotonic() - start))
+        return self.workspace.commit(replace(result, seconds=time.monotonic() - start), step.stage.goes_on_from)
 
 
 def _written(source: Any) -> Any:

@@ -54,7 +54,8 @@ def run(
 
     Results lie in `<out>/<recipe name>/<stage>`. Running again reuses every stage whose recipe, data, code and seed are
     the same; an interrupted training goes on after its last finished epoch. On one machine's CPU the result is the same
-    to the byte, interrupted or not. Python's, NumPy's and TensorFlow's global seeds are set on the way.
+    to the byte, interrupted or not. Python's, NumPy's and TensorFlow's global seeds are set on the way. Signals
+    are the program's own: SIGTERM is a kill unless it has a handler, such as `signal.default_int_handler`.
 
     Args:
         recipe: A recipe, or the path of a YAML one.

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 from litert_quantizer.quantizer import Quantizer
 
-from tfopt.errors import ConversionError, ModelError
+from tfopt.errors import ConversionError, ModelError, memory_fault, storage_fault
 from tfopt.keras_private import own_variables
 from tfopt.models import signature
 from tfopt.models.layers import LayerRef, check_names, operations, prunable, walk
@@ -185,6 +185,10 @@ def _converted(
         except (ModelError, ConversionError):
             raise
         except Exception as error:
+            if (full := memory_fault(error)) is not None:  # which is no refusal of the model
+                raise MemoryError(full) from error
+            if storage_fault(error):
+                raise
             if batch is None and "TensorListReserve" in str(error):
                 raise ModelError("a recurrent layer takes no batch of any size. Give batch a number.") from error
             why = reason(str(error) or type(error).__name__, noise.text())

@@ -12,7 +12,7 @@ from litert_quantizer import algorithm_manager, qtyping
 from litert_quantizer.algorithm_manager import AlgorithmName
 from litert_quantizer.utils import tfl_flatbuffer_utils
 
-from tfopt.errors import ConversionError
+from tfopt.errors import ConversionError, memory_fault
 from tfopt.output_capture import captured
 from tfopt.quantization.bias_ranges import kernel_ranges
 from tfopt.quantization.calibration import as_range, widen_empty_ranges
@@ -93,6 +93,8 @@ def quantize(
         except ConversionError:
             raise
         except Exception as error:
+            if (full := memory_fault(error)) is not None:  # which is no refusal of the model
+                raise MemoryError(full) from error
             text = (str(error).strip() or noise.text().strip() or type(error).__name__).splitlines()[0]
             raise ConversionError(f"the quantizer refuses the model in mode {mode}: {text[:300]}") from error
 

@@ -81,6 +81,7 @@ class Artifact:
         seconds: Duration of the stage in seconds.
         environment: Machine and package versions that made the artifact.
         digest: sha256 of the model file; a file that was changed by hand is no longer this result.
+        beside: The same of the other files in the folder, by path, but for those that a stage only worked with.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Artifact:
     seconds: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
     digest: str = ""
+    beside: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "details", Details.gather(self.details))
@@ -120,9 +122,10 @@ class Artifact:
 
     @property
     def changed(self) -> tuple[str, ...]:
-        """The files that are not as they were committed, or are gone: the model file, and those for targets."""
-        others = tuple(name for name, sha256 in self._for_devices.values() if not _has(self.folder / name, sha256))
-        return (*(() if self.unchanged else (self.file,)), *others)
+        """The files that are not as they were committed, or are gone: the model file, and all beside it."""
+        others = {**self.beside, **dict(self._for_devices.values())}
+        lost = tuple(name for name, sha256 in others.items() if not _has(self.folder / name, sha256))
+        return (*(() if self.unchanged else (self.file,)), *lost)
 
     @property
     def _for_devices(self) -> dict[str, tuple[str, str]]:
@@ -161,7 +164,8 @@ class Artifact:
     def _within(self, workspace: Path) -> bool:
         """Whether all its files are in the folder of the run, so that a record leads to nothing else of the machine."""
         root = workspace.resolve()
-        return all(path.resolve().is_relative_to(root) for path in (self.path, *self.device_files.values()))
+        files = (self.path, *self.device_files.values(), *(self.folder / name for name in self.beside))
+        return all(path.resolve().is_relative_to(root) for path in files)
 
 
 @dataclass(frozen=True)
@@ -274,16 +278,26 @@ class Workspace:
                     remove(left)
         return folder
 
-    def commit(self, artifact: Artifact) -> Artifact:
-        """Makes a finished partial folder the result of its name, in place of any older one, once it is on the disk."""
+    def commit(self, artifact: Artifact, work: Sequence[str] = ()) -> Artifact:
+        """Makes a finished partial folder the result of its name, in place of any older one, once it is on the disk.
+
+        Args:
+            artifact: The result, in its partial folder.
+            work: Names in the folder, with `*` for any letters, of what the stage only worked with; it is kept, and may
+                change.
+        """
         final, old = self.root / artifact.name, self.root / f"{artifact.name}{OLD}"
         with storage_errors(artifact.folder):
-            artifact = replace(artifact, environment=environment(), digest=sha256_of(artifact.path))
+            beside = {name: sha256_of(artifact.folder / name) for name in _beside(artifact, work)}
+            digest = sha256_of(artifact.path)
+            artifact = replace(artifact, environment=environment(), digest=digest, beside=beside)
             artifact.write()
             sync_tree(artifact.folder, skip=BACKUP)
-            if os.path.lexists(final):
+            if final.is_dir() and not final.is_symlink():
                 remove(old)
                 rename(final, old)
+            else:  # nothing, or what is no result
+                remove(final)
             rename(artifact.folder, final)
         self._sweep()
         return replace(artifact, folder=final)
@@ -306,6 +320,16 @@ def _ancestors(artifact: Artifact, others: Mapping[str, Artifact]) -> set[str]:
             found.add(name)
             queue += others[name].parents if name in others else ()
     return found
+
+
+def _beside(artifact: Artifact, work: Sequence[str]) -> Iterator[str]:
+    """The paths of the files of a result beside its model, its record and what is hidden or was only worked with."""
+    for path in sorted(artifact.folder.rglob("*")):
+        place = path.relative_to(artifact.folder)
+        passing = any(part.startswith(".") for part in place.parts) or place == Path(RECORD)
+        passing = passing or any(Path(place.parts[0]).match(name) for name in work)
+        if path.is_file() and not passing and path != artifact.path:
+            yield place.as_posix()
 
 
 def _has(path: Path, digest: str) -> bool:

@@ -31,8 +31,9 @@ STALE_SECONDS = 10
 NAMELESS_SECONDS = 10.0
 # Another process may be making the tables of a new database.
 _TRIES = 8
-# Attempts at a trial whose workers are lost.
-ATTEMPTS = 2
+# Attempts at a trial whose workers are lost. What ended them is not known: once and twice it may have been a kill or a
+# power cut, three times in the same trial it is taken for the trial.
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)

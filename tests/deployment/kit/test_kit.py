@@ -81,7 +81,7 @@ def test_a_kit_is_written_over_a_kit_and_over_nothing_else(kit_of, tmp_path):
     folder = kit_of("digits").folder
     kit_of("digits", "float32")
     assert (folder / "model.tflite").read_bytes() == converted("digits", "float32")
-    assert not list(tmp_path.glob(".kit-*"))
+    assert not list(tmp_path.glob(".*"))
     (folder / "notes.txt").write_text("mine")
     before = tree(folder)
     with pytest.raises(InputError, match=r"notes\.txt was added to this one\. Name another folder\. Received: "):
@@ -122,7 +122,19 @@ def test_an_older_kit_is_back_where_the_new_one_cannot_take_its_place(kit_of, tm
     with pytest.raises(StorageError, match="No space left"):
         kit_of("digits", "float32")
     assert tree(folder) == before
-    assert not list(tmp_path.glob(".kit-*"))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_killed_processes_left_is_removed_and_the_kit_that_one_moved_aside_is_back(kit_of, tmp_path):
+    kit_of("digits").folder.rename(tmp_path / "whole")
+    left, running = tmp_path / ".kit.kit-4194304-ab", tmp_path / f".kit.kit-{os.getppid()}-cd"  # above all numbers
+    for folder in (left, running):
+        (folder / "new").mkdir(parents=True)
+    (tmp_path / "whole").rename(left / "old")
+    with pytest.raises(InputError, match=r"holds the kit of 'digits', and this one is of 'other'"):
+        tfopt.export(converted("digits", "int8"), tmp_path / "kit", name="other")
+    assert (tmp_path / "kit" / "kit.json").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [running.name, "kit"]
 
 
 def test_a_folder_of_other_files_and_a_file_are_refused(kit_of, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from tests.search.tuning import shared_tuning
-from tfopt.errors import InputError, TfoptError
+from tfopt.errors import InputError, StorageError, TfoptError
 from tfopt.search.tuning.chief import Rendezvous
 from tfopt.search.tuning.roles import role_here
 from tfopt.search.tuning.tuners import ATTEMPTS, NAMES, PROJECT, Tuning
@@ -132,7 +132,7 @@ def test_a_trial_that_ends_its_process_each_time_is_left(tmp_path):
     (folder / "begun").write_text(str(ATTEMPTS))
     outcomes = first.search()
     assert outcomes[0].status == "FAILED"
-    assert outcomes[0].message == "it ended its process 2 times"
+    assert outcomes[0].message == f"its process ended in it {ATTEMPTS} times"
     assert all(one.status == "COMPLETED" for one in outcomes[1:])
 
 
@@ -216,6 +216,14 @@ def test_a_fault_of_the_machine_leaves_the_state(failure, raised, tmp_path, monk
                 tuning(tmp_path)
     assert files(state) == before
     assert [path.name for path in tmp_path.iterdir()] == [PROJECT]
+
+
+def test_a_full_disk_in_the_words_of_tensorflow_is_no_fault_of_the_tuner(tmp_path):
+    def full(**arguments):
+        raise RuntimeError(f"{tmp_path}/tuner; No space left on device")
+
+    with pytest.raises(StorageError, match="the state of the tuner cannot be written: No space left on device"):
+        tuning(tmp_path, tuner=full)
 
 
 def test_a_tuner_that_cannot_be_made_leaves_the_state(tmp_path):

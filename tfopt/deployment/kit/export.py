@@ -13,7 +13,7 @@ from tfopt.deployment.kit.arena import arena_of
 from tfopt.deployment.kit.array import FORMS, Form
 from tfopt.deployment.kit.beside import DeviceForm
 from tfopt.deployment.kit.contents import PLAIN, contents
-from tfopt.deployment.kit.folder import check_folder, check_same, write_folder
+from tfopt.deployment.kit.folder import check_folder, check_same, mend, write_folder
 from tfopt.deployment.kit.golden import LITERT, Ran, run_golden, tflm_is_here
 from tfopt.deployment.kit.model import KitModel
 from tfopt.deployment.kit.refusals import absent_on_tflm, against_tflm, check_exportable
@@ -141,6 +141,7 @@ def write_kit(
     """
     check_settings(settings)
     check_exportable(source.content, source.usage, source.file)
+    mend(out)
     check_folder(out)
     if not settings.force:
         named = name is not None or source.artifact is not None  # and not just called as its file is

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from tfopt.deployment.kit.contents import PLAIN, RECORD, SUMS
-from tfopt.durable_files import rename, storage_errors, sync_tree
+from tfopt.durable_files import remove, rename, runs_elsewhere, storage_errors, sync_tree
 from tfopt.errors import InputError, StorageError
 from tfopt.input_limits import parse_json
 
 _WAY = "Name another folder."
+# A kit is made beside its folder, in one whose name has this between the folder's and the number of the process; an
+# older kit is moved into it.
+_MADE, _OLD = ".kit-", "old"
 
 
 def check_folder(folder: Path) -> None:
@@ -60,6 +64,33 @@ def check_same(folder: Path, name: str, content: bytes | None = None) -> None:
     raise InputError(f"{folder} holds the kit {other}, and this one is of {name!r}. {way}")
 
 
+def mend(folder: Path) -> None:
+    """Removes what processes that were killed while they wrote the kit of a folder have left beside it.
+
+    A kit that was there before, and that such a process had moved aside and not replaced, is put back.
+
+    Raises:
+        StorageError: It cannot be written there.
+    """
+    folder = folder.resolve()
+    if not folder.parent.is_dir():
+        return
+    made_by = re.compile(re.escape(_beside(folder)) + r"(\d+)-")
+    with storage_errors(folder, _WAY):
+        for left in sorted(folder.parent.iterdir()):
+            process = made_by.match(left.name)
+            if not process or runs_elsewhere(int(process[1])) or left.is_symlink() or not left.is_dir():
+                continue
+            if (left / _OLD).is_dir() and not folder.exists():
+                rename(left / _OLD, folder)
+            remove(left)
+
+
+def _beside(folder: Path) -> str:
+    """How the name of a folder begins that a kit is made in, before the number of the process."""
+    return f".{folder.name}{_MADE}"
+
+
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Writes the files of a kit, in place of an older kit.
 
@@ -75,8 +106,8 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     folder = folder.resolve()
     with storage_errors(folder, _WAY):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".kit-", dir=folder.parent) as beside:
-            made, old = Path(beside, "new"), Path(beside, "old")
+        with tempfile.TemporaryDirectory(prefix=f"{_beside(folder)}{os.getpid()}-", dir=folder.parent) as beside:
+            made, old = Path(beside, "new"), Path(beside, _OLD)
             for path, content in files.items():
                 made.joinpath(path).parent.mkdir(parents=True, exist_ok=True)
                 made.joinpath(path).write_bytes(content)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfopt.errors import MACHINE_FAULTS, InputError, TfoptError
+from tfopt.errors import MACHINE_FAULTS, InputError, StorageError, TfoptError, storage_fault
 from tfopt.keras_private import oracle_file, run_one_trial, save_trials_with, tuner_file
 from tfopt.recipe.details.search import TuningTrial
 from tfopt.search.tuning.chief import POLL_SECONDS, Rendezvous
@@ -27,8 +27,8 @@ from tfopt.user_code import describe
 
 NAMES = ("random", "hyperband", "bayesian", "grid")
 OBJECTIVE = "score"
-# Times that a trial may end its process before it counts as failed.
-ATTEMPTS = 2
+# Times that a trial's process may end in it before it counts as failed, as in a search (`trial_store.ATTEMPTS`).
+ATTEMPTS = 3
 _BEGUN = "begun"
 
 
@@ -146,6 +146,8 @@ class Tuning:
         except (TfoptError, *MACHINE_FAULTS):
             raise
         except Exception as error:
+            if why := storage_fault(error):  # in words of TensorFlow, which writes for keras-tuner
+                raise StorageError(f"the state of the tuner cannot be written: {why}.") from error
             raise InputError(f"the tuner cannot be made: {describe(error)}", ("tuner",)) from error
         if not isinstance(found, keras_tuner.engine.base_tuner.BaseTuner):
             raise InputError(f"the tuner has to be one of keras-tuner's. Received: {type(found).__name__}.", ("tuner",))
@@ -183,7 +185,7 @@ class Tuning:
         begun = folder / _BEGUN
         count = tries(begun)
         if count >= ATTEMPTS:
-            raise FailedTrialError(f"it ended its process {count} times")
+            raise FailedTrialError(f"its process ended in it {count} times")
         begun.write_text(str(count + 1))
         own = dict(trial.hyperparameters.values)
         epochs = own.get("tuner/epochs")

@@ -1,0 +1,74 @@
+"""What a machine lacks, told in a line: memory, in whosever words, and a clock that was never set."""
+
+import sys
+import time
+
+import keras
+import pytest
+from keras import layers
+
+import tfopt
+from tests.faults.faults import ClockSet
+from tfopt import cli
+from tfopt.errors import StorageError, TfoptError, memory_fault
+from tfopt.models.serialization import keras_file
+from tfopt.pipeline.failures import named_failures
+from tfopt.quantization import float_conversion
+
+FULL = {
+    "Python": (MemoryError(), "the memory is full. "),
+    "Python, of an array": (MemoryError("Unable to allocate 9 GiB"), "the memory is full (Unable to allocate 9 GiB). "),
+    "C++": (RuntimeError("std::bad_alloc"), "the memory is full (std::bad_alloc). "),
+    "TensorFlow": (
+        ValueError("OOM when allocating tensor with shape[9]"),
+        "the memory is full (OOM when allocating). ",
+    ),
+}
+
+
+@pytest.mark.parametrize("error", FULL)
+def test_memory_that_is_full_is_a_line_of_the_command(error, monkeypatch, capsys):
+    raised, line = FULL[error]
+
+    def app(**options):
+        raise raised
+
+    monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr(sys, "argv", ["tfopt", "run"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == f"{line}Take a machine with more.\n"
+
+
+@pytest.mark.parametrize("error", FULL)
+def test_memory_that_is_full_is_a_line_of_a_stage(error, tmp_path):
+    raised, line = FULL[error]
+    with pytest.raises(TfoptError, match="Take a smaller batch_size") as caught, named_failures("a", tmp_path / "log"):
+        raise raised
+    assert str(caught.value).startswith(f"a: {line}")
+
+
+def test_other_errors_say_nothing_of_memory():
+    assert memory_fault(ValueError("the model remembers")) is None
+
+
+def dense():
+    return keras.Sequential([layers.Input((4,)), layers.Dense(2)])
+
+
+def test_a_converter_without_memory_refuses_no_model(monkeypatch):
+    def full(*arguments, **options):
+        raise RuntimeError("std::bad_alloc")
+
+    monkeypatch.setattr(float_conversion, "trace", full)
+    with pytest.raises(MemoryError, match="bad_alloc"):
+        tfopt.convert(dense(), "float32")
+
+
+def test_no_model_is_written_where_the_clock_is_at_1970(monkeypatch):
+    model = dense()
+    with ClockSet(0, None).armed(), pytest.raises(StorageError, match="before the year 1980"):
+        keras_file(model)
+    assert keras_file(model)
+    assert time.localtime().tm_year > 1980
