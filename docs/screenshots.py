@@ -1,6 +1,6 @@
 """Takes a picture of a report, as a browser shows it.
 
-That of the README, and that of a recipe in the cookbook, from the root of the repository, after the recipe was run:
+That of the README, and that of a recipe in the cookbook, from the root of the repository, after `tfopt run`:
 
     python docs/screenshots.py saved_models/digits/report.html docs/assets/report.png
     python docs/screenshots.py saved_models/search/report.html docs/assets/cookbook/search.png --section front
@@ -14,7 +14,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
-WIDTH, HEIGHT = 1000, 900
+WIDTH, HEIGHT, MARGIN = 1000, 1070, 24
 
 
 def take(page: Path, picture: Path, section: str | None, height: int) -> None:
@@ -30,9 +30,13 @@ def take(page: Path, picture: Path, section: str | None, height: int) -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         opened = browser.new_page(viewport={"width": WIDTH, "height": height}, color_scheme="light")
         opened.goto(page.resolve().as_uri())
-        shown = opened.locator(f"section#{section}") if section else opened
         picture.parent.mkdir(parents=True, exist_ok=True)
-        shown.screenshot(path=picture)
+        if section:
+            box = opened.locator(f"section#{section}").bounding_box()
+            clip = {"x": 0, "y": box["y"], "width": WIDTH, "height": box["height"] + MARGIN}
+            opened.screenshot(path=picture, full_page=True, clip=clip)
+        else:
+            opened.screenshot(path=picture)
         browser.close()
 
 
