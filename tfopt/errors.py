@@ -165,6 +165,11 @@ def memory_fault(error: BaseException) -> str | None:
     return next((words for words in _NO_MEMORY if words in str(error)), None)
 
 
+def is_machine_fault(error: BaseException) -> bool:
+    """Whether an error is a fault of the machine, in whosever words: Python's, TensorFlow's or the C++ library's."""
+    return isinstance(error, MACHINE_FAULTS) or bool(storage_fault(error)) or memory_fault(error) is not None
+
+
 class GateError(TfoptError):
     """An accuracy gate that was not met; every file was made all the same.
 

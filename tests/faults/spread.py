@@ -31,4 +31,5 @@ def spread(cases: Iterable[Any], default: int, slow: int = 0) -> list[Any]:
 
 
 def _places(count: int, chosen: int) -> set[int]:
-    return {count * index // chosen for index in range(min(chosen, count))} if chosen >= 1 else set()
+    chosen = min(chosen, count)
+    return {count * index // chosen for index in range(chosen)}

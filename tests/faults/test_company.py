@@ -110,12 +110,14 @@ def test_a_search_worker_that_is_killed_leaves_its_work_to_the_other(victim, ben
         lost, other = workers if victim == "first" else reversed(workers)
         killed = lost.kill(after=seconds)
         finished = other.finish()
+        if not killed:
+            return tried(seconds / 2)  # the search was faster than the one that was timed
         wrong = [] if finished.code == 0 else [f"{finished.code}: {survival.last_lines(finished)}"]
         again = bench.run("search", out)
         wrong += [] if "search: reused" in again.out else [f"the search is not reused: {survival.last_lines(again)}"]
         wrong += [f"{path.name} is left over" for path in (out / "search").glob("*.partial")]
         where = f"the {victim}, after {seconds:.2f} s"
-        return bench.noted("search worker killed", "search", where, wrong, out, int(killed))
+        return bench.noted("search worker killed", "search", where, wrong, out)
 
     all_hold(tried, some(sorted(generator.uniform(0, length) for _ in range(20))))
 
@@ -132,10 +134,12 @@ def test_a_run_that_is_told_to_stop_says_so_and_goes_on_when_it_is_run_again(nam
         run.wait(seconds)
         run.signal(number)
         finished = run.finish()
-        wrong = survival.answer(finished, code) if finished.code else []
+        if not finished.code:
+            return tried(seconds / 2)  # the run was faster than the one that was timed
+        wrong = survival.answer(finished, code)
         where = f"after {seconds:.2f} s"
         wrong += bench.rerun(name, out)
-        return bench.noted(signal.Signals(number).name, name, where, wrong, out, int(finished.code != 0))
+        return bench.noted(signal.Signals(number).name, name, where, wrong, out)
 
     all_hold(tried, some(sorted(generator.uniform(0.05, length) for _ in range(20))))
 

@@ -1,5 +1,6 @@
 """Processes that end at any point of a run: by a kill, in the midst of a write, by a power cut."""
 
+import itertools
 import random
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tests.faults import survival
 from tests.faults.faults import KILL, FailingCalls, KilledAtPoint
 from tests.faults.project import KINDS
+from tfopt.recipe.artifact import JOURNAL
 
 # Of the 70 to 200 that a recipe leaves, many of which stand for several points.
 IMAGES = 8
@@ -21,7 +23,9 @@ def test_what_an_ended_process_leaves_at_any_point_is_gone_on_from_to_the_same_b
 
 
 def test_what_a_killed_process_leaves_is_what_the_image_of_its_point_shows(kind, bench):
-    left = random.Random(kind).choice([left for left in bench.images(kind) if left.kind == "kill"])
+    kills = [left for left in bench.images(kind) if left.kind == "kill"]
+    # A search's heartbeats are written at times of their own, so that points have other numbers from there on.
+    left = random.Random(kind).choice(list(itertools.takewhile(lambda one: JOURNAL not in one.moment, kills)))
     out, shown = bench.new_folder() / kind, bench.new_folder() / kind
     assert bench.run(kind, out.parent, KilledAtPoint((out,), left.first)).code == -9
     left.put(shown)
@@ -50,8 +54,8 @@ def test_a_run_that_is_killed_at_any_instant_goes_on(kind, bench, all_hold, some
 
     def tried(seconds):
         out = bench.new_folder()
-        killed = bench.server.start(bench.arguments(kind, out), bench.project).kill(after=seconds)
-        wrong = bench.rerun(kind, out)
-        return bench.noted("SIGKILL at an instant", kind, f"after {seconds:.3f} s", wrong, out, int(killed))
+        if not bench.server.start(bench.arguments(kind, out), bench.project).kill(after=seconds):
+            return tried(seconds / 2)  # the run was faster than the one that was timed
+        return bench.noted("SIGKILL at an instant", kind, f"after {seconds:.3f} s", bench.rerun(kind, out), out)
 
     all_hold(tried, some(instants))

@@ -12,6 +12,7 @@ from tests.faults import images
 from tests.faults.faults import ChildFails, ClockSet, FailingCalls
 from tests.faults.fork_server import ROOT
 from tests.faults.points import Points, Recording
+from tests.faults.spread import spread
 
 CHILD = """
 import errno, os, sys
@@ -154,3 +155,12 @@ def test_a_process_is_killed_at_the_call_that_is_asked_for(library, tmp_path):
     code, out, seen, files, _ = child(tmp_path, library, 3, -1)
     assert (code, out, seen, files) == (-9, [], None, {"a": "whole"})
     assert FailingCalls(library, tmp_path, 3, -1, counted=tmp_path / "n").befell(code)
+
+
+@pytest.mark.parametrize("slow", [0, 2, 99])
+def test_cases_are_spread_over_the_suites(slow):
+    found = [" ".join(mark.name for mark in case.marks) for case in spread(range(8), 2, slow)]
+    assert found.count("") == 2
+    assert found.count("slow") == min(slow, 6)
+    assert found.count("long") == 6 - min(slow, 6)
+    assert found[0] == found[4] == ""

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from tfopt.errors import MACHINE_FAULTS, ModelError, TfoptError
+from tfopt.errors import ModelError, TfoptError, is_machine_fault
 from tfopt.search.cost_model import Cost
 from tfopt.search.pareto import Objective, Point, front, ranked
 from tfopt.search.sampler import Proposal, Sampler
@@ -214,10 +214,10 @@ class Worker:
         with self._store.alive(trial.number):
             try:
                 score, drop, cost = self._make(candidate, epochs, trial.number)
-            except MACHINE_FAULTS:
-                self._store.give_back(trial)
-                raise
             except Exception as error:
+                if is_machine_fault(error):
+                    self._store.give_back(trial)
+                    raise
                 if not isinstance(error, TfoptError):
                     traceback.print_exc()
                 reason = str(error) if isinstance(error, TfoptError) else describe(error)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfopt.errors import MACHINE_FAULTS, InputError, StorageError, TfoptError, storage_fault
+from tfopt.errors import MACHINE_FAULTS, InputError, StorageError, TfoptError, is_machine_fault, storage_fault
 from tfopt.keras_private import oracle_file, run_one_trial, save_trials_with, tuner_file
 from tfopt.recipe.details.search import TuningTrial
 from tfopt.search.tuning.chief import POLL_SECONDS, Rendezvous
@@ -192,11 +192,10 @@ class Tuning:
         values = {name: value for name, value in own.items() if not name.startswith("tuner/")}
         try:
             score = float(self._run(Trial(trial.trial_id, values, epochs, folder, trial.hyperparameters)))
-        except MACHINE_FAULTS as error:  # the trial is begun again with the search
-            begun.unlink(missing_ok=True)
-            raise FatalError(str(error)) from error
         except Exception as error:
-            begun.unlink()
+            begun.unlink(missing_ok=True)
+            if is_machine_fault(error):  # the trial is begun again with the search
+                raise FatalError(str(error)) from error
             if not isinstance(error, TfoptError):
                 traceback.print_exc()
             raise FailedTrialError(str(error) if isinstance(error, TfoptError) else describe(error)) from error
