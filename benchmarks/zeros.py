@@ -1,9 +1,9 @@
 """What zeros, shared values and fewer channels buy: LeNet-5 on MNIST in int8, a file for each.
 
-The net of the Deep Compression paper is trained on 10,000 images, and from there in each way for three epochs; 16 values
-after 80% zeros have three more. Kernels with zeros alone have one scale each, which is what their codings need. Accuracy
-is LiteRT's on the 10,000 test images; Ethos-U is Vela's estimate, TFLM is the tflite-micro package on this machine,
-plain and with kernels decoded at every run; ratios are to the dense int8 file, those of time of both in turns.
+The net of the Deep Compression paper is trained on 10,000 images, and from there in each way for three epochs; 16
+values after 80% zeros have three more. Kernels with zeros alone have one scale each, which is what their codings need.
+Accuracy is LiteRT's on the 10,000 test images; Ethos-U is Vela's estimate, TFLM is the tflite-micro package on this
+machine, plain and with kernels decoded at every run; ratios are to the dense int8 file, those of time of both in turns.
 
     TFOPT_DATA=/folder/with/mnist.npz python benchmarks/zeros.py --list
     TFOPT_DATA=/folder/with/mnist.npz python benchmarks/zeros.py --row '80% zeros' [--work FOLDER] [--json FILE]
