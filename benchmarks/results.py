@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import provenance
-from results_page import SEED, page_of
+from filelock import FileLock, Timeout
+from results_page import SEED, page_of, quick_row
 from table import WORK
 
 from tfopt import durable_files, subprocesses
@@ -116,11 +117,6 @@ def listed_by(file: Path) -> list[dict[str, Any]]:
     if done.returncode:
         sys.exit(f"{file.name} --list failed:\n{done.stderr[-2000:]}")
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-
-
-def quick_row(listed: list[dict[str, Any]]) -> dict[str, Any]:
-    """The row that stands for a table: the first that says so, or the shortest."""
-    return next((one for one in listed if one["quick"]), min(listed, key=lambda one: one["minutes"]))
 
 
 def command_of(table: str, row: str) -> str:
@@ -234,11 +230,25 @@ def main(words: list[str] | None = None) -> None:
         show(results)
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    if not arguments.again:
-        print(*collect(results, arguments.work, arguments.collect), sep="\n", flush=True)
-    keep(results, page)
-    if not arguments.page and (failed := run_missing(results, arguments, page)):
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(arguments.work / "results.lock", timeout=0):
+            failed = run(results, arguments, page)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except Timeout:
+        sys.exit(f"another run is at work in {arguments.work}; give this one a --work of its own")
+    if failed:
         sys.exit(f"{failed} rows failed; what they said is in {arguments.work / 'logs'}")
+
+
+def run(results: Results, arguments: argparse.Namespace, page: Path) -> int:
+    """Takes over what is there, and runs the rest if it is to; how many rows failed."""
+    if not arguments.again:
+        for line in collect(results, arguments.work, arguments.collect):
+            print(line, flush=True)
+    keep(results, page)
+    return 0 if arguments.page else run_missing(results, arguments, page)
 
 
 if __name__ == "__main__":

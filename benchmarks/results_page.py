@@ -1,5 +1,6 @@
 """The page of results: what RESULTS.json keeps, in the words of templates/."""
 
+import math
 import re
 import statistics
 from collections.abc import Iterable, Sequence
@@ -109,9 +110,23 @@ class Table:
         above, below = sum(value > 0 for value in values), sum(value < 0 for value in values)
         return f"ahead in {above} of {len(values)} rows, behind in {below}, level in {len(values) - above - below}"
 
-    def behind(self, figure: str) -> list[str]:
-        """The names of the rows in which a figure is below nothing."""
-        return [name for name in self.names if (self.figures(name).get(figure) or 0) < 0]
+    def where(self, figure: str, below: float = math.inf, above: float = -math.inf, without: str = "$^") -> str:
+        """The rows in which a figure is below a limit and above another, each with it, in words; empty for none.
+
+        Args:
+            figure: The name of the figure.
+            below: What it is less than.
+            above: What it is more than.
+            without: A regular expression of rows to leave out.
+        """
+        found = {name: self.figures(name).get(figure) for name in self.names if not re.search(without, name)}
+        told = {name: value for name, value in found.items() if value is not None and above < value < below}
+        return ", ".join(f"{name} ({number_text(figure, value)})" for name, value in told.items())
+
+
+def quick_row(listed: list[dict[str, Any]]) -> dict[str, Any]:
+    """The row that stands for a table: the first that says so, or the shortest."""
+    return next((one for one in listed if one["quick"]), min(listed, key=lambda one: one["minutes"]))
 
 
 def page_of(content: dict[str, Any], templates: Path) -> str:
@@ -133,7 +148,9 @@ def page_of(content: dict[str, Any], templates: Path) -> str:
     machines = [environment_text(one) for one in content["environments"].values()]
     times = ", ".join(f"{name} {time_text(table.minutes)}" for name, table in tables.items())
     together = time_text(sum(table.minutes for table in tables.values()))
-    text = environment.get_template("page.md").render(tables=tables, machines=machines, times=times, together=together)
+    quick = time_text(sum(quick_row(table.listed)["minutes"] for table in tables.values()))
+    words = {"tables": tables, "machines": machines, "times": times, "together": together, "quick": quick}
+    text = environment.get_template("page.md").render(words)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
 

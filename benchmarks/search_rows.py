@@ -132,11 +132,9 @@ def compared(name, seed, work):
         "grid accuracy": by_hand,
         "grid bytes": best.metrics["gzip_bytes"],
         "grid epochs": epochs,
-        "grid seconds": sum(made[stage.name].seconds for stage in stages),
         "search accuracy": by_search,
         "search bytes": found.metrics["gzip_bytes"],
         "search epochs": sum(one["epochs"] for one in tried),
-        "search seconds": found.seconds,
         "search ahead by": by_search - by_hand,
     }
     return figures, [f"The grid's best is {best.name}."]

@@ -172,6 +172,29 @@ def test_means_are_over_the_seeds_that_were_run(modules):
     assert "| net | 2 of 3 | 0.6000 |" in text
 
 
+def test_rows_that_are_behind_are_named_with_their_figures(modules):
+    _, results_page = modules
+    listed = [{"row": name, "minutes": 1, "quick": False} for name in ("a", "b", "c by TF-MOT", "d")]
+    rows = {name: {"figures": {"ahead by": value}} for name, value in (("a", -0.01), ("b", 0.0), ("c by TF-MOT", -0.5))}
+    table = results_page.Table("tiny", listed, rows)
+    assert table.where("ahead by", below=0, without="TF-MOT") == "a (-0.0100)"
+    assert table.where("ahead by", above=0) == ""
+    assert table.standing("ahead by") == "ahead in 0 of 3 rows, behind in 2, level in 1"
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tables):
+    folder = tables(tiny=["waits"])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command(folder), env=environment, stdout=subprocess.DEVNULL) as process:
+        while "waits" not in ran(folder):
+            time.sleep(0.05)
+        second = subprocess.run(command(folder), capture_output=True, text=True, check=False, env=environment)
+        process.kill()
+    assert second.returncode == 1
+    assert "another run is at work" in second.stderr
+    assert ran(folder) == ["waits"]
+
+
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [
