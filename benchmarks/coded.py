@@ -4,8 +4,7 @@
     coded  pipelines/NET_coded.yaml: values and zeros chosen for the bytes that gzip makes of them (`coded_bytes`)
 
 A ratio is the bytes of the dense float32 parameters over those of `gzip -9` of the whole `.tflite`; an error is that
-file's on LiteRT, of the 10,000 test images. The settings of the coded recipes were chosen by the errors of the last
-10,000 training images in a training on the other 50,000; the recipes themselves train on 58,000.
+file's on LiteRT, of the 10,000 test images, by which no setting was chosen.
 
     TFOPT_DATA=folder-with-the-data python benchmarks/coded.py --list
     TFOPT_DATA=folder-with-the-data python benchmarks/coded.py --row 'lenet_5 coded seed 0' [--work FOLDER]
