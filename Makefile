@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SPREAD := -n auto --maxprocesses 4 --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test slow faults test-lowest test-newest lint docs clean
+.PHONY: demo test slow faults test-lowest test-newest lint docs results clean
 
 demo: $(VENV)/.run
 	$(BIN)/tfopt demo
@@ -30,6 +30,10 @@ lint: $(VENV)/.dev
 # The pages are in build/site: open build/site/index.html.
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# The tables of docs/results.md. ARGS chooses: --quick, --list, --only TABLE ...
+results: $(VENV)/.test
+	$(BIN)/python benchmarks/results.py $(ARGS)
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "tfopt needs CPython 3.11, 3.12 or 3.13: none was found. Name one with make PYTHON=/path/to/python3.11"; exit 2; }

@@ -9,10 +9,14 @@ trains goes into the folder, where it finds it when it runs again, as other rows
 
 import argparse
 import json
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import provenance
 
 WORK = Path("saved_models/results")
 
@@ -53,8 +57,10 @@ def main(rows: list[Row], about: str) -> None:
             print(json.dumps({"row": row.name, "minutes": row.minutes, "quick": row.quick}))
         return
     [row] = [row for row in rows if row.name == arguments.row]
+    start = time.monotonic()
     figures, notes = row.run(arguments.work)
-    text = json.dumps({"row": row.name, "figures": figures, "notes": notes}, indent=1)
+    taken = provenance.taken(Path(sys.argv[0]), time.monotonic() - start)
+    text = json.dumps({"row": row.name, "figures": figures, "notes": notes, **taken}, indent=1)
     if arguments.json is None:
         print(text)
         return

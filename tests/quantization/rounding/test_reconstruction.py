@@ -217,12 +217,13 @@ def test_what_is_left_alone_is_named():
 def test_auto_takes_the_rounding_of_the_least_noise_and_says_so(noisy):
     content = noisy.quantized(rounding=RoundingSettings("auto", bias_correction=True))
     [note] = [note for note in noisy.remarks[content] if note.startswith("rounding: ")]
-    told = note.split(", of ")[1].removesuffix(" dB on 24 held-out samples").split(" dB, ")
+    told = note.split(", of ")[1].removesuffix(" dB on 24 held-out samples, then on all samples").split(" dB, ")
     figures = dict(part.rsplit(" ", 1) for part in told)
     best = max(figures, key=lambda name: float(figures[name]))
     assert list(figures) == ["nearest", "bias correction", "descent", "adaround"]
     assert note.startswith(f"rounding: {best}, of ")
     assert note in finish(noisy.judged("metric"), content).notes
+    assert content == noisy.quantized(rounding=RoundingSettings(best, bias_correction=True))
 
 
 def test_auto_corrects_no_biases_where_that_is_not_wanted(noisy):

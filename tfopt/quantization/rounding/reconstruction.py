@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 
 from tfopt.errors import ConversionError
-from tfopt.metrics import compare_outputs
 from tfopt.quantization.float_conversion import FloatModel
 from tfopt.quantization.rounding.edited_file import check_integers, with_constants
 from tfopt.quantization.rounding.grids import KernelGrid, kernel_grids
+from tfopt.quantization.rounding.noise import Noise
 from tfopt.quantization.rounding.plan import Plan, RoundingSettings, plan
 from tfopt.quantization.rounding.walk import Choices, WalkSettings, walk
 from tfopt.quantization.rounding.work import work
 from tfopt.recipe.modes import ROUNDINGS
-from tfopt.tflite.interpreter import Runner
 
 # The share of the samples that `auto` compares on and does not learn from, and the fewest of them.
 HELD_OUT, FEWEST = 0.2, 4
@@ -127,8 +126,9 @@ class Reconstruction:
     ) -> Reconstructed:
         """The file of the rounding with the least noise on samples that were held out, of those that time is for."""
         learned, compared, held = self._apart(samples)
-        expected = Runner(self.source.content)(compared)
-        found = {"nearest": (self._snr(base, expected, compared), Reconstructed(base))}
+        noise = Noise(self.source.content, compared, self.keeps_state)
+        found = {"nearest": (noise.snr(base), Reconstructed(base))}
+        planned_of: dict[str, tuple[Plan, RoundingSettings]] = {}
         notes: list[str] = []
         left, limit = self.settings.seconds, f"rounding_seconds: {self.settings.seconds:g}"
         for name in tries:
@@ -148,11 +148,18 @@ class Reconstruction:
             except ConversionError as error:
                 notes.append(f"rounding {told}: {error}")
                 continue
-            found[told] = self._snr(made.content, expected, compared), made
+            found[told] = noise.snr(made.content), made
+            planned_of[told] = planned, settings
         best = max(found, key=lambda name: found[name][0])
         figures = ", ".join(f"{name} {snr:.1f} dB" for name, (snr, _) in found.items())
         where = f"{held} held-out samples" if held else "the samples"
         made = found[best][1]
+        if held and best in planned_of:  # what was held out is worth learning from, if there is time for it
+            planned, settings = planned_of[best]
+            if work(self.source, planned, len(next(iter(samples.values())))).share(left) == 1:
+                with contextlib.suppress(ConversionError):
+                    made = self._with(base, planned, settings, samples)
+                    where += ", then on all samples"
         return replace(made, notes=(f"rounding: {best}, of {figures} on {where}", *made.notes, *notes))
 
     def _apart(
@@ -165,14 +172,6 @@ class Reconstruction:
         out[_spread(count, held)] = True
         learned = {name: array[~out] for name, array in samples.items()}
         return learned, {name: array[out] for name, array in samples.items()} if held else samples, held
-
-    @staticmethod
-    def _snr(content: bytes, expected: Mapping[str, np.ndarray], samples: Mapping[str, np.ndarray]) -> float:
-        """The signal-to-noise ratio of a file's outputs in decibels, of several the worst."""
-        got = Runner(content)(samples)
-        if not all(np.isfinite(value).all() for value in got.values()):
-            return -math.inf
-        return min(compare_outputs({name: expected[name]}, got)["snr_db"] for name in expected)
 
 
 def _in_words(settings: RoundingSettings) -> str:

@@ -4,7 +4,7 @@ from tfopt.recipe.modes import Rounding
 
 AUTO = Rounding(
     name="auto",
-    about="that of the least noise on held-out samples, each with its biases corrected",
+    about="that of the least noise on held-out samples, in scores for probabilities, with biases corrected",
     tries=("nearest", "descent", "adaround"),
     rank=50,
 )

@@ -1,0 +1,77 @@
+"""Where figures come from: the machine, the versions of the packages, the code that took them, and when."""
+
+import hashlib
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "tfopt",
+    "tensorflow",
+    "keras",
+    "tensorflow-model-optimization",
+    "ai-edge-litert",
+    "litert-quantizer",
+    "tflite-micro",
+    "ethos-u-vela",
+    "optuna",
+    "numpy",
+)
+
+
+def taken(code: Path, seconds: float, at: float | None = None) -> dict[str, Any]:
+    """What stands beside figures.
+
+    Args:
+        code: The file that took them.
+        seconds: How long that took.
+        at: When it ended, in seconds since 1970; now if not given.
+    """
+    ended = datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC)
+    return {
+        "seconds": round(seconds),
+        "date": ended.date().isoformat(),
+        "code": digest(code),
+        "environment": {"machine": machine(), "versions": versions()},
+    }
+
+
+def digest(code: Path) -> str:
+    """The first digits of the digest of a file."""
+    return short(code.read_bytes())
+
+
+def short(content: bytes) -> str:
+    """The first digits of the digest of bytes."""
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def machine() -> str:
+    """The processor, its cores that this process may use, and the memory."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{_processor()}, {cores} cores, {memory:.0f} GiB, {platform.system()}"
+
+
+def _processor() -> str:
+    """The processor as the system calls it, or its instruction set."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """The version of Python and of the packages that are installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
