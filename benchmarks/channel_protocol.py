@@ -7,8 +7,9 @@ the score batchnorm. `dense, trained on` is the dense net after the same four ep
 other rows owe to the epochs alone.
 
 The published protocol trains ResNet-56 on all 50,000 images, for 100 epochs after the removal and 100 of sparse
-learning before it; here are 10,000 images and four epochs. The weights of sparse learning are those of the best
-validation accuracy of the first seed among three, all of which are rows.
+learning before it; here are 10,000 images and four epochs. The weights of sparse learning were set from
+the number of steps and the learning rates; rows of the first seed have others, whose validation accuracy says if they
+are better.
 
     TFOPT_DATA=folder-with-the-data python benchmarks/channel_protocol.py --list
     TFOPT_DATA=folder-with-the-data python benchmarks/channel_protocol.py --row 'l1 2.1x seed 0' [--work FOLDER]
