@@ -11,8 +11,8 @@ from keras import layers
 from mlflow import MlflowClient
 
 import tfopt
+from tests.report.tracked import go_on_and_fail, interrupt, small_recipe
 from tfopt.errors import InputError
-from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.progress import Progress, Together
 from tfopt.report.mlflow_tracking import MLflowProgress
 
@@ -35,15 +35,7 @@ def runs(store, experiment="tfopt"):
 
 
 def test_a_run_has_settings_metrics_by_epoch_and_stage_files_and_reports(store, tmp_path, make_blobs):
-    x, y = make_blobs()
-    model = keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(4, activation="softmax")])
-    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    recipe = tfopt.Recipe(
-        name="blobs",
-        model=model,
-        data={"train": (x[:128], y[:128]), "validation": (x[128:192], y[128:192]), "test": (x[192:], y[192:])},
-        stages=[tfopt.Train(epochs=2), tfopt.Quantize(name="int8", mode="int8"), tfopt.Verify(max_drop=0.9)],
-    )
+    recipe = small_recipe(make_blobs)
     results = [tfopt.run(recipe, tmp_path / "out", progress=MLflowProgress(store)) for _ in range(2)]
     assert results[1].reused == ("train", "int8", "verify")
     client, [run] = runs(store)
@@ -73,32 +65,13 @@ def test_a_run_has_settings_metrics_by_epoch_and_stage_files_and_reports(store, 
 def test_a_run_that_stops_is_gone_on_with_and_a_gate_that_is_not_met_is_a_failure(store, tmp_path):
     told = MLflowProgress(store, "mine")
     with pytest.raises(KeyboardInterrupt):
-        interrupted(told, tmp_path)
+        interrupt(told, tmp_path)
     assert [run.info.status for run in runs(store, "mine")[1]] == ["KILLED"]
-    begin(told, tmp_path)
-    for epoch in (2, 3, 1):  # of two trainings in one stage
-        told.epoch(epoch, 3, {"loss": 1.0})
-    artifact = Artifact("train", "train", tmp_path, "model.keras", "keras", "k", failed="accuracy is less.")
-    told.finished({"train": artifact})
-    told.close()
+    go_on_and_fail(told, tmp_path)
     client, [run] = runs(store, "mine")
     assert run.info.status == "FAILED"
     assert (run.data.tags["passed"], run.data.tags["failed"]) == ("false", "accuracy is less.")
     assert [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")] == [1, 2, 3, 4]
-
-
-def interrupted(told, folder):
-    try:
-        begin(told, folder)
-        told.epoch(1, 3, {"loss": 2.0})
-        raise KeyboardInterrupt
-    finally:
-        told.close()
-
-
-def begin(told, folder):
-    told.started("mine", {"seed": 3, "train": {"epochs": 3, "only": None}}, "0a1b", folder)
-    told.stage("train", "train", 1, 1)
 
 
 def test_what_fails_in_mlflow_is_said_once_and_the_run_goes_on(store, tmp_path):

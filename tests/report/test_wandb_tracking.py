@@ -12,8 +12,8 @@ import pytest
 from keras import layers
 
 import tfopt
+from tests.report.tracked import begin, go_on_and_fail, interrupt, small_recipe
 from tfopt.errors import InputError
-from tfopt.recipe.artifact import Artifact
 from tfopt.report.wandb_tracking import WandbProgress
 
 # A block of a LevelDB log, which the file of a run is after a head of its own.
@@ -82,16 +82,7 @@ def values(items):
 
 
 def test_a_run_has_settings_metrics_by_epoch_and_stage_files_and_reports(offline, tmp_path, make_blobs):
-    x, y = make_blobs()
-    model = keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(4, activation="softmax")])
-    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    recipe = tfopt.Recipe(
-        name="blobs",
-        model=model,
-        data={"train": (x[:128], y[:128]), "validation": (x[128:192], y[128:192]), "test": (x[192:], y[192:])},
-        stages=[tfopt.Train(epochs=2), tfopt.Quantize(name="int8", mode="int8"), tfopt.Verify(max_drop=0.9)],
-    )
-    result = tfopt.run(recipe, tmp_path / "out", progress=WandbProgress())
+    result = tfopt.run(small_recipe(make_blobs), tmp_path / "out", progress=WandbProgress())
     found = recorded(offline)
     assert (found["name"], found["project"], found["exit"]) == ("blobs", "tfopt", 0)
     assert found["config"]["train.epochs"] == 2
@@ -111,35 +102,16 @@ def test_a_run_has_settings_metrics_by_epoch_and_stage_files_and_reports(offline
 
 def test_a_run_that_stops_is_gone_on_with_and_a_gate_that_is_not_met_is_a_failure(offline, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        interrupted(WandbProgress("mine"), tmp_path)
+        interrupt(WandbProgress("mine"), tmp_path)
     before = recorded(offline)
     told = WandbProgress("mine")
-    begin(told, tmp_path)
-    for epoch in (2, 3, 1):  # of two trainings in one stage
-        told.epoch(epoch, 3, {"loss": 1.0})
-    artifact = Artifact("train", "train", tmp_path, "model.keras", "keras", "k", failed="accuracy is less.")
-    told.finished({"train": artifact})
-    told.close()
+    go_on_and_fail(told, tmp_path)
     after = recorded(offline)
     assert before["exit"] == 130
     assert (before["id"], before["project"]) == (after["id"], after["project"]) == ("0a1b", "mine")
     assert (after["exit"], after["summary"]["failed"]) == (1, "accuracy is less.")
     assert after["config"]["train.epochs"] == 3
     assert [row["train/epoch"] for row in after["history"]] == [2, 3, 4]
-
-
-def interrupted(told, folder):
-    try:
-        begin(told, folder)
-        told.epoch(1, 3, {"loss": 2.0})
-        raise KeyboardInterrupt
-    finally:
-        told.close()
-
-
-def begin(told, folder):
-    told.started("mine", {"seed": 3, "train": {"epochs": 3, "only": None}}, "0a1b", folder)
-    told.stage("train", "train", 1, 1)
 
 
 def test_what_fails_in_the_tracker_is_said_once_and_the_run_goes_on(offline, tmp_path):
