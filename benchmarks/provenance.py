@@ -4,22 +4,10 @@ import hashlib
 import os
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = (
-    "tfopt",
-    "tensorflow",
-    "keras",
-    "tensorflow-model-optimization",
-    "ai-edge-litert",
-    "litert-quantizer",
-    "tflite-micro",
-    "ethos-u-vela",
-    "optuna",
-    "numpy",
-)
+from tfopt.recipe.environment import PACKAGES, environment, versions
 
 
 def taken(code: Path, seconds: float, at: float | None = None) -> dict[str, Any]:
@@ -35,7 +23,7 @@ def taken(code: Path, seconds: float, at: float | None = None) -> dict[str, Any]
         "seconds": round(seconds),
         "date": ended.date().isoformat(),
         "code": digest(code),
-        "environment": {"machine": machine(), "versions": versions()},
+        "environment": {"machine": machine(), "versions": installed()},
     }
 
 
@@ -53,25 +41,10 @@ def machine() -> str:
     """The processor, its cores that this process may use, and the memory."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{_processor()}, {cores} cores, {memory:.0f} GiB, {platform.system()}"
+    found = environment()
+    return f"{found.get('processor', found['machine'])}, {cores} cores, {memory:.0f} GiB, {platform.system()}"
 
 
-def _processor() -> str:
-    """The processor as the system calls it, or its instruction set."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def versions() -> dict[str, str]:
+def installed() -> dict[str, str]:
     """The version of Python and of the packages that are installed."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version(), **versions((*PACKAGES, "optuna", "numpy"))}
