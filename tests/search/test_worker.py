@@ -133,6 +133,20 @@ def test_what_the_machine_cannot_do_is_given_back(error, tmp_path):
     assert sum(p.epochs == 1 for p in worker(None, tmp_path, 2)[0].run()) == 2
 
 
+def test_a_candidate_that_fills_the_memory_each_time_is_left(tmp_path):
+    """Of a full disk no candidate is the reason, of a full memory it may be."""
+
+    def full(candidate, epochs, number):
+        raise MemoryError
+
+    for _ in range(ATTEMPTS):
+        own, record = worker(None, tmp_path, 1, make=full)
+        with pytest.raises(MemoryError):
+            own.run()
+    assert states(record.trials()) == ["lost"] * ATTEMPTS
+    assert worker(None, tmp_path, 1)[0].run() == []
+
+
 def test_a_figure_that_is_no_number_is_a_failure(tmp_path):
     own, record = worker(None, tmp_path, 2)
     make = own._make

@@ -324,12 +324,17 @@ def _ancestors(artifact: Artifact, others: Mapping[str, Artifact]) -> set[str]:
 
 def _beside(artifact: Artifact, work: Sequence[str]) -> Iterator[str]:
     """The paths of the files of a result beside its model, its record and what is hidden or was only worked with."""
-    for path in sorted(artifact.folder.rglob("*")):
-        place = path.relative_to(artifact.folder)
-        passing = any(part.startswith(".") for part in place.parts) or place == Path(RECORD)
-        passing = passing or any(Path(place.parts[0]).match(name) for name in work)
-        if path.is_file() and not passing and path != artifact.path:
-            yield place.as_posix()
+    root = artifact.folder
+    for folder, inner, files in os.walk(root):
+        place = Path(folder).relative_to(root)
+        if not place.parts:  # folders of work are not looked into: others may be removing them
+            inner[:] = [name for name in inner if not any(Path(name).match(one) for one in work)]
+            files = [name for name in files if name != RECORD and not any(Path(name).match(one) for one in work)]
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        for name in sorted(files):
+            path = root / place / name
+            if not name.startswith(".") and path != artifact.path and path.is_file():
+                yield (place / name).as_posix()
 
 
 def _has(path: Path, digest: str) -> bool:

@@ -49,7 +49,7 @@ class WandbProgress(TrackerProgress):
     def _failures(self) -> tuple[type[Exception], ...]:
         import wandb
 
-        return wandb.errors.Error, OSError
+        return wandb.errors.Error, OSError, ValueError, TypeError
 
     def _open(self, name: str, settings: Mapping[str, Any], key: str) -> None:
         import wandb
@@ -101,7 +101,7 @@ def _log_in() -> None:
     try:
         if wandb.setup().settings.mode not in ALONE:
             wandb.login(verify=True)
-    except (wandb.errors.Error, OSError) as error:
+    except (wandb.errors.Error, OSError, ValueError) as error:  # of a setting of its environment, too
         raise InputError(
             f"Weights & Biases takes no runs: {first_line(error)}. Log in by `wandb login`, or record into the working "
             f"folder with WANDB_MODE=offline. Received: WANDB_BASE_URL={os.environ.get('WANDB_BASE_URL') or 'not set'}."

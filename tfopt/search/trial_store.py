@@ -149,9 +149,9 @@ class TrialStore:
         """Records why a candidate cannot be made; returns whether that counts, as `done` does."""
         return self._tell(number, None, {"error": error})
 
-    def give_back(self, trial: Trial) -> None:
-        """Gives up an interrupted trial, to be repeated; the attempt does not count against its candidate."""
-        self._tell(trial.number, None, {"attempt": trial.job.attempt - 1})
+    def give_back(self, trial: Trial, counts: bool = False) -> None:
+        """Gives up an interrupted trial, to be repeated, and says whether the attempt counts against its candidate."""
+        self._tell(trial.number, None, {"attempt": trial.job.attempt - (not counts)})
 
     def drop(self, number: int) -> bool:
         """Gives up a trial that does the same as another; returns whether that counts, as `done` does."""

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from tfopt.errors import ModelError, TfoptError, is_machine_fault
+from tfopt.errors import ModelError, TfoptError, is_machine_fault, memory_fault
 from tfopt.search.cost_model import Cost
 from tfopt.search.pareto import Objective, Point, front, ranked
 from tfopt.search.sampler import Proposal, Sampler
@@ -215,8 +215,8 @@ class Worker:
             try:
                 score, drop, cost = self._make(candidate, epochs, trial.number)
             except Exception as error:
-                if is_machine_fault(error):
-                    self._store.give_back(trial)
+                if is_machine_fault(error):  # and of a memory that is full the candidate may be the reason
+                    self._store.give_back(trial, counts=memory_fault(error) is not None)
                     raise
                 if not isinstance(error, TfoptError):
                     traceback.print_exc()

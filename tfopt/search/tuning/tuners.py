@@ -17,7 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfopt.errors import MACHINE_FAULTS, InputError, StorageError, TfoptError, is_machine_fault, storage_fault
+from tfopt.errors import (
+    MACHINE_FAULTS,
+    InputError,
+    StorageError,
+    TfoptError,
+    is_machine_fault,
+    memory_fault,
+    storage_fault,
+)
 from tfopt.keras_private import oracle_file, run_one_trial, save_trials_with, tuner_file
 from tfopt.recipe.details.search import TuningTrial
 from tfopt.search.tuning.chief import POLL_SECONDS, Rendezvous
@@ -193,7 +201,8 @@ class Tuning:
         try:
             score = float(self._run(Trial(trial.trial_id, values, epochs, folder, trial.hyperparameters)))
         except Exception as error:
-            begun.unlink(missing_ok=True)
+            if memory_fault(error) is None:  # else the trial may be the reason, and its attempts are counted
+                begun.unlink(missing_ok=True)
             if is_machine_fault(error):  # the trial is begun again with the search
                 raise FatalError(str(error)) from error
             if not isinstance(error, TfoptError):
