@@ -144,7 +144,8 @@ def test_a_candidate_that_fills_the_memory_each_time_is_left(tmp_path):
         with pytest.raises(MemoryError):
             own.run()
     assert states(record.trials()) == ["lost"] * ATTEMPTS
-    assert worker(None, tmp_path, 1)[0].run() == []
+    with pytest.raises(TfoptError, match="no candidate could be made"):
+        worker(None, tmp_path, 1)[0].run()
 
 
 def test_a_figure_that_is_no_number_is_a_failure(tmp_path):
