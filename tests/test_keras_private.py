@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from tfopt import keras_private
+from tfopt.optimizers import SAM
 
 X, Y = np.ones((4, 3, 2), np.float32), np.ones((4, 1), np.float32)
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "amsgrad": lambda: keras.optimizers.Adam(amsgrad=True)}
@@ -370,6 +371,15 @@ def test_second_moment(adam):
     sgd = keras.optimizers.SGD()
     sgd.build(variables)
     assert keras_private.second_moment(sgd, variables[0]) is None
+
+
+@pytest.mark.parametrize("wrap", [keras.optimizers.LossScaleOptimizer, SAM])
+def test_second_moment_of_an_optimizer_that_wraps_another(wrap):
+    variable, inner = keras.Variable([1.0]), keras.optimizers.Adam()
+    outer = wrap(inner)
+    outer.build([variable])
+    inner.apply([tf.constant([3.0])], [variable])
+    np.testing.assert_allclose(keras_private.second_moment(outer, variable), [0.009], rtol=1e-5)
 
 
 @pytest.mark.parametrize("replicas", [0, 1])

@@ -256,7 +256,12 @@ def adam_squares(optimizer: Any, index: int) -> Any:
 
 
 def second_moment(optimizer: Any, variable: Any) -> Any:
-    """An optimizer's mean of the squared gradients of a variable; None where it keeps none of it."""
+    """An optimizer's mean of the squared gradients of a variable; None where it keeps none of it.
+
+    Of an optimizer that wraps another one, such as LossScaleOptimizer or SAM, it is the inner one's.
+    """
+    while (inner := getattr(optimizer, "inner_optimizer", getattr(optimizer, "optimizer", None))) is not None:
+        optimizer = inner
     moments = getattr(optimizer, "_velocities", None)
     if not moments or not any(variable is one for one in optimized_variables(optimizer)):
         return None

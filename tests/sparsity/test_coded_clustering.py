@@ -1,12 +1,14 @@
 """`Clustering` that counts coded bytes, in other people's `fit()`."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
 
 from tests.sparsity.test_clustering_callback import WAYS, compiled, fit, network, small
 from tfopt.callbacks import Clustering
-from tfopt.errors import InputError, ModelError
+from tfopt.errors import InputError, ModelError, TfoptWarning
 from tfopt.sparsity.clustering import cluster
 from tfopt.sparsity.coded_size import deflated_bytes, file_order
 from tfopt.sparsity.coded_updates import UPDATES, CodedUpdates
@@ -95,20 +97,81 @@ def test_a_weight_without_a_value_drifts_on_and_may_come_back():
     assert values.coded().weights[1] == pytest.approx(1.75)
 
 
-def test_adams_second_moments_say_which_weights_matter(blobs):
+def recorded(model, adam, blobs, **settings):
+    """The moments of the first kernel and the importance of all at each choice of a training."""
+
     class Recorded(CodedUpdates):
         def choose(self, optimizer, number):
-            moments = np.asarray(optimizer._velocities[optimizer._get_variable_index(self._held[0][0].variable)])
+            moments = np.array(adam._velocities[adam._get_variable_index(self._held[0][0].variable)])
             super().choose(optimizer, number)
-            found.append((moments, self.importance[0]))
+            found.append((moments, self.importance))
 
     found = []
-    callback = Clustering(6, coded_bytes=150)
+    callback = Clustering(6, coded_bytes=150, **settings)
     callback._updates = Recorded(150, 0.75)
-    fit(pruned(), blobs, [callback], epochs=2)
-    for moments, importance in found:
+    fit(model, blobs, [callback], epochs=2)
+    return found
+
+
+@pytest.mark.parametrize("wrap", [lambda adam: adam, keras.optimizers.LossScaleOptimizer], ids=["adam", "loss scale"])
+def test_adams_second_moments_say_which_weights_matter(wrap, blobs):
+    adam = keras.optimizers.Adam()
+    for moments, (importance, *_) in recorded(pruned(wrap(adam)), adam, blobs):
         assert moments.max() > 0
-        np.testing.assert_allclose(importance - importance.min(), np.sqrt(moments) - np.sqrt(moments).min(), atol=1e-7)
+        roots = np.sqrt(moments)
+        np.testing.assert_allclose(importance - importance.min(), roots - roots.min(), rtol=1e-4, atol=1e-7)
+
+
+def test_a_kernel_that_the_optimizer_does_not_know_is_as_important_as_the_others_in_the_mean(blobs):
+    adam = keras.optimizers.Adam()
+    model = pruned(adam)
+    model.get_layer("head").trainable = False
+    model = compiled(model, adam)
+    for _, (*known, unknown) in recorded(model, adam, blobs, only="*"):
+        assert unknown.shape == model.get_layer("head").kernel.shape
+        mean = np.concatenate([one.ravel() for one in known]).mean()
+        np.testing.assert_allclose(unknown, mean, rtol=1e-6)
+        assert np.ptp(known[0]) > 0
+
+
+def test_weights_last_while_gradients_are_accumulated_and_no_moment_tells_what_matters(blobs):
+    def look(batch, logs):
+        moments.append(max(np.abs(one).max() for one in optimizer._velocities))
+        left.append(min(np.count_nonzero(weight) for weight in kernels(model)))
+
+    moments, left = [], []
+    optimizer = keras.optimizers.Adam(gradient_accumulation_steps=4)
+    model = pruned(optimizer)
+    watch = keras.callbacks.LambdaCallback(on_train_batch_end=look)
+    fit(model, blobs, [Clustering(8, coded_bytes=180), watch], epochs=1)
+    assert moments[2] == 0 < moments[-1]
+    assert min(left) > 0
+
+
+def test_bytes_that_cannot_be_reached_are_said_with_those_that_were(blobs):
+    model = pruned()
+    with pytest.warns(TfoptWarning, match=r"coded_bytes 1 is too few: the kernels take \d+ bytes, and conv") as told:
+        fit(model, blobs, [Clustering(6, coded_bytes=1)])
+    assert len([one for one in told if one.category is TfoptWarning]) == 1
+    assert f"take {coded_bytes(model)} bytes" in str(told[0].message)
+    assert "lost every weight. Raise it" in str(told[0].message)
+
+
+def test_bytes_that_are_reached_and_kernels_that_were_zero_are_no_warning(blobs):
+    model = pruned()
+    model.get_layer("head").kernel.assign(np.zeros(model.get_layer("head").kernel.shape))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TfoptWarning)
+        fit(model, blobs, [Clustering(6, coded_bytes=200)])
+    assert not model.get_layer("head").kernel.numpy().any()
+
+
+def test_a_training_without_kernels_to_count_chooses_nothing():
+    updates = CodedUpdates(1, 1.0)
+    updates.begin([], None)
+    updates.choose(keras.optimizers.Adam(), UPDATES)
+    assert updates.ended
+    assert updates.importance == []
 
 
 def test_a_state_put_away_and_taken_up_gives_the_weights_of_one_go(blobs):

@@ -1,5 +1,6 @@
 """Values chosen by error and code length, against loops over every weight and value, and against k-means."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +61,56 @@ def test_each_weight_has_the_choice_of_least_error_and_bits_by_the_codes_before_
         if mine.any():
             assert value == pytest.approx(np.average(before.weights[mine], weights=importance[mine]))
     assert (after.indices < 0).any() == (price > 0.5)
+
+
+def by_matrix(one, price):
+    """The choice of each weight from a matrix of the costs of all values and weights."""
+    codes, gaps = one.bits()
+    errors = one.importance * (one.weights - one.values[:, None]) ** 2 + price * (codes[:, None] + gaps)
+    best = errors.argmin(0)
+    return np.where(one.importance * one.weights**2 <= errors[best, np.arange(best.size)], -1, best)
+
+
+@pytest.mark.parametrize("price", [0.0, 0.05, 0.5])
+def test_value_by_value_the_choice_is_that_of_a_matrix_of_all(price):
+    for seed in range(3):
+        one = kernel(clusters=20, seed=seed, sparsity=0.5)
+        rounded = replace(one, weights=one.weights.round(1), values=one.values.round(1))  # with many ties
+        for before in (one, rounded):
+            np.testing.assert_array_equal(choose_values(before, price, turns=1).indices, by_matrix(before, price))
+
+
+def test_the_choice_takes_no_memory_for_each_value():
+    values, weights = np.linspace(-1, 1, 200), np.random.default_rng(0).normal(size=50_000)
+    one = replace(
+        coded_kernel(weights[:, None], cluster(weights[:, None], 2)),
+        values=values,
+        indices=np.zeros(weights.size, np.int64),
+    )
+    tracemalloc.start()
+    try:
+        choose_values(one, 0.1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < values.size / 4 * weights.nbytes
+
+
+def test_a_kernel_of_zeros_alone_stays_as_it_is_and_the_others_get_the_bytes():
+    zeros, one = coded_kernel(np.zeros((9, 5)), cluster(np.zeros((9, 5)), 4)), kernel()
+    assert zeros.values.size == zeros.weights.size == 0
+    for price in (0.0, 1.0):
+        assert not choose_values(zeros, price).numbers.any()
+    wanted = round(0.7 * bytes_of(one))
+    found = fit_bytes([zeros, one], wanted)
+    assert not found[0].numbers.any()
+    assert 0.97 * wanted < bytes_of(*found) <= wanted
+
+
+def test_nothing_to_choose_from_gives_what_there_was():
+    zeros = coded_kernel(np.zeros((9, 5)), cluster(np.zeros((9, 5)), 4))
+    assert fit_bytes([zeros], 1) == [zeros]
+    assert fit_bytes([], 1) == []
 
 
 def test_without_a_price_the_choice_is_that_of_k_means():

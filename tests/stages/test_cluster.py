@@ -1,5 +1,7 @@
 """Stage `cluster`: the values it leaves, through to the file, and what it refuses."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 import tfopt
 from tfopt.callbacks import Clustering
 from tfopt.data.splits import Data, Split
+from tfopt.recipe.stage import Context
 from tfopt.tflite.file import read
 from tfopt.training import trainer
 
@@ -70,6 +73,13 @@ def test_a_file_of_coded_kernels_takes_the_bytes_asked_for_and_those_of_an_empty
     assert made["fewer"].metrics["sparsity"] > made["cluster"].metrics["sparsity"] > made["prune"].metrics["sparsity"]
 
 
+@pytest.mark.slow
+def test_too_few_bytes_are_a_warning_of_the_result(recipe):
+    path = recipe("cluster: {clusters: 4, coded_bytes: 1, epochs: 1}")
+    made = tfopt.run(path, out=path.parent / "out").artifacts["cluster"]
+    assert "coded_bytes 1 is too few: the kernels take" in str(made.details)
+
+
 @pytest.mark.parametrize("counted", [{}, {"coded_bytes": 110, "end": 1.0}])
 def test_an_interrupted_clustering_ends_with_the_weights_of_an_uninterrupted_one(counted, blobs, interrupted, tmp_path):
     def clustering():
@@ -115,3 +125,16 @@ def test_a_mistake_is_one_line_with_its_place(recipe, stage, words):
     assert words in str(caught.value)
     assert f"{path}:6: " in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_bytes_are_not_counted_on_several_devices(recipe):
+    path = recipe("cluster: {epochs: 1, clusters: 8, coded_bytes: 900}")
+    runtime = {"strategy": "mirrored", "devices": ["CPU:0", "CPU:1"]}
+    with pytest.raises(tfopt.InputError, match="coded_bytes is for a training on one device") as caught:
+        tfopt.validate(tfopt.Recipe.load(path, runtime=runtime))
+    assert f"{path}:6: " in str(caught.value)
+    stage = tfopt.Cluster(epochs=1, clusters=8, coded_bytes=900)
+    context = Context("x", "", None, None, 0, devices=SimpleNamespace(strategy=SimpleNamespace(num_replicas_in_sync=2)))
+    with pytest.raises(tfopt.InputError, match="Received: 2 devices") as caught:
+        stage.check(None, context)
+    assert caught.value.field == ("coded_bytes",)

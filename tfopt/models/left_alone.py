@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfopt.errors import TfoptWarning
@@ -32,6 +32,10 @@ def warn_of(what: str, skipped: Iterable[tuple[str, str]], stacklevel: int = 3) 
     for path, reason in skipped:
         by_reason.setdefault(reason, []).append(path)
     for reason, paths in by_reason.items():
-        more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
-        named = f"{', '.join(paths[:NAMED])}{more}"
-        warnings.warn(f"{what} leaves {named} alone: {reason}.", TfoptWarning, stacklevel=stacklevel)
+        warnings.warn(f"{what} leaves {listed(paths)} alone: {reason}.", TfoptWarning, stacklevel=stacklevel)
+
+
+def listed(paths: Sequence[str]) -> str:
+    """Paths in a row; of many the first, and how many more there are."""
+    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    return f"{', '.join(paths[:NAMED])}{more}"

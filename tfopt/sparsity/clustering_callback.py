@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.errors import InputError, ModelError
+from tfopt.errors import InputError, ModelError, TfoptWarning
 from tfopt.models.attachment import ConstraintCallback, refuse_combinations
 from tfopt.models.constraints import SharedValueConstraint
 from tfopt.models.layers import Kernel, Rules, as_rules, by_rules, operations
@@ -37,6 +37,7 @@ class Clustering(ConstraintCallback):
     With `coded_bytes` the values, and which further weights become zero, are chosen anew 20 times while the training
     goes on: each weight takes the value of least squared error and code length, all kernels together taking fewer bytes
     each time. How much an error matters is read from the optimizer's second moments, where it has them, as Adam does.
+    Too few bytes, which cannot be reached or leave a kernel without weights, are a `tfopt.TfoptWarning` when `fit` ends.
 
     Args:
         clusters: Largest number of distinct values of a kernel, zero included.
@@ -214,3 +215,5 @@ class Clustering(ConstraintCallback):
         self.detach()
         if self._updates and not self._updates.ended:
             warnings.warn("clustering stopped before its end: more bytes than coded_bytes.", stacklevel=2)
+        elif self._updates and (remark := self._updates.remark()):
+            warnings.warn(remark, TfoptWarning, stacklevel=2)

@@ -10,6 +10,7 @@ import numpy as np
 from tfopt.errors import InputError, ModelError
 from tfopt.keras_private import second_moment
 from tfopt.models.layers import Kernel
+from tfopt.models.left_alone import listed
 from tfopt.sparsity.coded_size import deflated_bytes
 from tfopt.sparsity.drifting_values import DriftingValues
 from tfopt.sparsity.entropy_clustering import fit_bytes
@@ -92,17 +93,40 @@ class CodedUpdates:
             number: The number of the choice, 1 to `UPDATES`.
         """
         self._done = number
+        if not self._held:
+            return
         left = (1 - self._done / UPDATES) ** 3
-        moments = [_importance(optimizer, kernel) for kernel, _ in self._held]
-        least = LEAST_IMPORTANCE * sum(float(m.sum()) for m in moments) / sum(m.size for m in moments)
-        self.importance = [m + least for m in moments]
+        self.importance = _importance(optimizer, [kernel for kernel, _ in self._held])
         now = [values.coded(m) for (_, values), m in zip(self._held, self.importance, strict=True)]
         found = fit_bytes(now, round(self.wanted + max(self._first - self.wanted, 0) * left))
         for (kernel, values), chosen in zip(self._held, found, strict=True):
             values.take(chosen)
             kernel.variable.assign(values.weights(kernel.variable.dtype))
 
+    def remark(self) -> str:
+        """What is to be known of the bytes once the last choice has been made; empty where they were reached."""
+        now = [(kernel.path, values.coded()) for kernel, values in self._held]
+        lost = [path for path, one in now if one.positions.size and not one.numbers.any()]
+        reached = deflated_bytes(one.numbers for _, one in now)
+        if not lost and reached <= self.wanted:
+            return ""
+        few = f"coded_bytes {self.wanted:,} is too few"
+        takes = f"the kernels take {reached:,} bytes"
+        if not lost:
+            return f"{few}: {takes}. Raise it, or prune more before."
+        return f"{few}: {takes}, and {listed(lost)} lost every weight. Raise it, or leave such layers out with skip."
 
-def _importance(optimizer: Any, kernel: Kernel) -> np.ndarray:
-    moments = second_moment(optimizer, kernel.variable)
-    return np.ones(kernel.variable.shape) if moments is None else np.sqrt(np.asarray(moments, np.float64))
+
+def _importance(optimizer: Any, kernels: Sequence[Kernel]) -> list[np.ndarray]:
+    """The roots of the second moments, and the mean of all for a kernel without; ones where no moment tells.
+
+    Moments are all zero before the first step, such as while gradients are accumulated.
+    """
+    found = [second_moment(optimizer, kernel.variable) for kernel in kernels]
+    roots = [None if moments is None else np.sqrt(np.asarray(moments, np.float64)) for moments in found]
+    known = [root for root in roots if root is not None]
+    mean = sum(float(root.sum()) for root in known) / max(sum(root.size for root in known), 1)
+    if not mean:
+        return [np.ones(kernel.variable.shape) for kernel in kernels]
+    full = [np.full(k.variable.shape, mean) if root is None else root for k, root in zip(kernels, roots, strict=True)]
+    return [root + LEAST_IMPORTANCE * mean for root in full]

@@ -81,17 +81,27 @@ def choose_values(kernel: CodedKernel, price: float, turns: int = TURNS) -> Code
         turns: How often at most choice and code lengths follow from each other.
     """
     for _ in range(turns):
-        codes, gaps = kernel.bits()
-        errors = kernel.importance * (kernel.weights - kernel.values[:, None]) ** 2 + price * (codes[:, None] + gaps)
-        best = errors.argmin(0)
-        zero = kernel.importance * kernel.weights**2 <= errors[best, np.arange(best.size)]
-        chosen = np.where(zero, -1, best)
+        chosen = _least(kernel, price)
         same = np.array_equal(chosen, kernel.indices)
         kernel = replace(kernel, indices=chosen)
         kernel = replace(kernel, values=_means(kernel))
         if same:
             break
     return kernel
+
+
+def _least(kernel: CodedKernel, price: float) -> np.ndarray:
+    """The value of least error and bits of each weight, `(n,)`; -1 where zero is as good.
+
+    One value at a time: a matrix of weights and values would take the memory of as many kernels as there are values.
+    """
+    codes, gaps = kernel.bits()
+    chosen, least = np.full(kernel.weights.size, -1), kernel.importance * kernel.weights**2
+    for index, (value, code) in enumerate(zip(kernel.values, codes, strict=True)):
+        error = kernel.importance * (kernel.weights - value) ** 2 + price * (code + gaps)
+        better = error < least
+        chosen[better], least[better] = index, error[better]
+    return chosen
 
 
 def fit_bytes(kernels: Sequence[CodedKernel], wanted: int) -> list[CodedKernel]:
@@ -101,7 +111,10 @@ def fit_bytes(kernels: Sequence[CodedKernel], wanted: int) -> list[CodedKernel]:
         kernels: The kernels.
         wanted: The bytes of all together; where no price reaches them, the smallest that was found.
     """
-    scale = sum(float((k.importance * k.weights**2).sum()) for k in kernels) / sum(k.weights.size for k in kernels)
+    count = sum(kernel.weights.size for kernel in kernels)
+    if not count:
+        return list(kernels)  # zeros alone, of which nothing can be chosen
+    scale = sum(float((k.importance * k.weights**2).sum()) for k in kernels) / count
     free = [choose_values(kernel, 0.0) for kernel in kernels]
     if _deflated(free) <= wanted:
         return free

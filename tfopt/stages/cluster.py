@@ -7,10 +7,11 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from tfopt.errors import InputError
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.training import DistinctValues, TrainingHistory
 from tfopt.recipe.settings import Patterns, Settings
-from tfopt.recipe.stage import Context
+from tfopt.recipe.stage import Context, Outlook
 from tfopt.stages.training_stage import TrainingStage
 
 
@@ -65,10 +66,24 @@ class Cluster(TrainingStage):
             raise ValueError("end means nothing without coded_bytes. Leave it out")
         return self
 
+    def check_settings(self, outlook: Outlook) -> None:
+        """Checks the optimizer's name, and that bytes are not to be counted on several devices."""
+        super().check_settings(outlook)
+        self._check_devices(len(outlook.runtime.devices))
+
     def check(self, model: Any, context: Context) -> None:
-        """Resolves the patterns."""
+        """Resolves the patterns, and checks the devices that there are."""
+        strategy = context.devices.strategy if context.devices else None
+        self._check_devices(strategy.num_replicas_in_sync if strategy else 1)
         self._callback().choose(model)
         super().check(model, context)
+
+    def _check_devices(self, count: int) -> None:
+        if self.coded_bytes is not None and count > 1:
+            raise InputError(
+                f"coded_bytes is for a training on one device. Leave it out, or train on one. Received: {count} devices.",
+                ("coded_bytes",),
+            )
 
     def _callback(self) -> Any:
         from tfopt.sparsity.clustering_callback import Clustering
