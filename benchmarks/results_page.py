@@ -134,7 +134,6 @@ class Table:
         told = {name: value for name, value in found.items() if value is not None and above < value < below}
         return ", ".join(f"{name} ({number_text(figure, value)})" for name, value in told.items())
 
-
     def ratio(self, figure: str, row: str, to: str) -> str:
         """A figure of a row over that of another; a hyphen where one of them has none."""
         above, below = (self.figures(name).get(figure) for name in (row, to))
