@@ -53,24 +53,11 @@ WAYS |= {
 }
 
 
-def flipped_and_shifted(x, y, seed):
-    """Every image moved by up to SHIFT pixels in both directions, zeros coming in, and half of them mirrored."""
-    import tensorflow as tf
-
-    count, size = tf.shape(x)[0], x.shape[1]
-    padded = tf.pad(x, [[0, 0], [SHIFT, SHIFT], [SHIFT, SHIFT], [0, 0]])
-    by = tf.random.stateless_uniform([count, 3], seed, 0, 2 * SHIFT + 1, tf.int32)
-    columns = by[:, 1:2] + tf.range(size)
-    columns = tf.where(by[:, 2:] % 2 == 1, columns, columns[:, ::-1])
-    moved = tf.gather(padded, by[:, :1] + tf.range(size), batch_dims=1)
-    return tf.gather(moved, columns, axis=2, batch_dims=1), y
-
-
 def images():
-    """10,000 images to train on, 2,000 to validate, the 10,000 of the test split."""
+    """10,000 images to train on, mirrored and shifted, 2,000 to validate, the 10,000 of the test split."""
     import tasks
 
-    return tasks.jpeg_cifar10(IMAGES) | {"augment": flipped_and_shifted}
+    return tasks.jpeg_cifar10(IMAGES) | {"augment": partial(tasks.shifted_and_flipped, reach=SHIFT)}
 
 
 def training(epochs, rate):

@@ -3,11 +3,13 @@
     python benchmarks/results.py [--quick] [--only TABLE ...] [--again] [--work FOLDER]
     python benchmarks/results.py --list       # the rows, which are there, and about how long the others take
     python benchmarks/results.py --page       # writes the page alone
+    python benchmarks/results.py --page --forget  # and drops kept rows that no table lists any more
 
 A table is a file of this folder that answers `--list` and `--row NAME --work FOLDER --json FILE` (table.py has the
 words), and a template of the same name in templates/. Every row runs in a process of its own, one after the other, and
 is kept as soon as it is there: what was killed goes on with the next row, and in the row that was cut off with what it
-had trained. A row that is there is not run again, unless --again asks for it. --quick runs one row of each table.
+had trained. A row that is there is not run again, unless --again asks for it. --quick runs one row of each table. A row
+that its table lists no more stays in the file and is not on the page, until --forget.
 
 What a row trains is in --work, and its figures are in rows/TABLE/ there. Figures that the row's own command has written
 there are taken over if the table's file is the same to the byte; --collect takes them over in any case. What a row says
@@ -66,11 +68,11 @@ class Results:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What the file keeps, with the rows in the order of their tables."""
-        rows = {}
-        for table, listed in self.tables.items():
-            found, names = self.rows.get(table, {}), [one["row"] for one in listed]
-            rows[table] = {name: found[name] for name in names if name in found}
+        """What the file keeps, with the rows in the order of their tables and then those that are listed no more."""
+        rows: dict[str, dict[str, dict[str, Any]]] = {}
+        for table in (*self.tables, *sorted(self.rows.keys() - self.tables.keys())):
+            found, names = self.rows.get(table, {}), [one["row"] for one in self.tables.get(table, ())]
+            rows[table] = {name: found[name] for name in dict.fromkeys((*names, *found)) if name in found}
         used = {row["environment"] for found in rows.values() for row in found.values()}
         environments = {name: one for name, one in sorted(self.environments.items()) if name in used}
         return {"environments": environments, "tables": self.tables, "rows": rows}
@@ -78,6 +80,17 @@ class Results:
     def write(self) -> None:
         """Writes the file, whole or not at all."""
         durable_files.write(self.file, json.dumps(self.content, indent=1, ensure_ascii=False) + "\n")
+
+    def unlisted(self) -> list[tuple[str, str]]:
+        """The rows that are kept and that no table lists: of each its table and its name."""
+        listed = {(table, one["row"]) for table, rows in self.tables.items() for one in rows}
+        return [(table, row) for table, rows in self.rows.items() for row in rows if (table, row) not in listed]
+
+    def forget(self, table: str, row: str) -> None:
+        """Removes a row, and its table where nothing is left of it."""
+        del self.rows[table][row]
+        if not self.rows[table]:
+            del self.rows[table]
 
     def ask_tables(self) -> None:
         """Asks every table that is there for its rows."""
@@ -141,7 +154,10 @@ def collect(results: Results, work: Path, changed: bool) -> list[str]:
     for table, listed in results.tables.items():
         code = results.folder / f"{table}.py"
         for file in sorted((work / "rows" / table).glob("*.json")):
-            found = json.loads(file.read_text())
+            found = read_row(file)
+            if found is None:
+                said.append(f"{table}: {file} does not hold a row; it is left out")
+                continue
             row = found["row"]
             if row in results.rows.get(table, {}):
                 continue
@@ -154,6 +170,16 @@ def collect(results: Results, work: Path, changed: bool) -> list[str]:
             else:
                 said.append(f"{table}: {row} is of another state of {code.name}; --collect takes it")
     return said
+
+
+def read_row(file: Path) -> dict[str, Any] | None:
+    """What the command of a row has left in a file; None where it is damaged or something else."""
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(found, dict) and isinstance(found.get("row"), str) and isinstance(found.get("figures"), dict)
+    return found if whole else None
 
 
 def run_row(results: Results, table: str, row: str, work: Path) -> bool:
@@ -169,11 +195,12 @@ def run_row(results: Results, table: str, row: str, work: Path) -> bool:
         child = subprocess.Popen(subprocesses.tied_to_this_process(command), stdout=said, stderr=said)
         with subprocesses.ended_at_exit([child]):
             child.wait()
-    if child.returncode or not out.is_file():
+    found = None if child.returncode else read_row(out)
+    if found is None:
         lines = log.read_text(errors="replace").splitlines()[-SHOWN:]
         print(f"{table}: {row} failed:", *lines, sep="\n  ", flush=True)
         return False
-    results.add(table, provenance.taken(code, time.monotonic() - start) | json.loads(out.read_text()))
+    results.add(table, provenance.taken(code, time.monotonic() - start) | found)
     return True
 
 
@@ -194,7 +221,9 @@ def run_missing(results: Results, arguments: argparse.Namespace, page: Path) -> 
 
 
 def keep(results: Results, page: Path) -> None:
-    """Writes the file, and the page from it."""
+    """Writes the file, and the page from it, in folders that are made if they are not there."""
+    for file in (results.file, page):
+        file.parent.mkdir(parents=True, exist_ok=True)
     results.write()
     durable_files.write(page, page_of(results.content, results.folder / "templates"))
 
@@ -214,6 +243,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", metavar="TABLE", help="these tables alone")
     parser.add_argument("--again", action="store_true", help="run rows that are there too")
     parser.add_argument("--collect", action="store_true", help="take over figures of another state of a table's file")
+    parser.add_argument("--forget", action="store_true", help="remove kept rows that no table lists any more")
     parser.add_argument("--work", type=Path, default=WORK, help="the folder for what is trained")
     parser.add_argument("--results", type=Path, help="the file that keeps the rows, if not RESULTS.json here")
     parser.add_argument("--out", type=Path, help="the page, if not docs/results.md")
@@ -247,6 +277,11 @@ def run(results: Results, arguments: argparse.Namespace, page: Path) -> int:
     if not arguments.again:
         for line in collect(results, arguments.work, arguments.collect):
             print(line, flush=True)
+    for table, row in results.unlisted():
+        if arguments.forget:
+            results.forget(table, row)
+        done = "removed" if arguments.forget else "kept in the file and not on the page; --forget removes it"
+        print(f"{table}: {row} is listed no more: {done}", flush=True)
     keep(results, page)
     return 0 if arguments.page else run_missing(results, arguments, page)
 

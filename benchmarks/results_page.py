@@ -41,6 +41,16 @@ class Table:
         return [one["row"] for one in self.listed]
 
     @property
+    def run(self) -> int:
+        """How many of its rows were run."""
+        return sum(name in self.rows for name in self.names)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of its rows were run."""
+        return self.run == len(self.names)
+
+    @property
     def minutes(self) -> float:
         """About how long all rows take."""
         return sum(one["minutes"] for one in self.listed)
@@ -74,6 +84,8 @@ class Table:
 
     def _table(self, groups: dict[str, list[dict[str, Any]]], columns: Sequence[str], seeds: bool) -> str:
         given = [one for found in groups.values() for figures in found for one in figures]
+        if groups and not given:
+            return f"None of these rows was run yet: {', '.join(groups)}.\n\n{self.measured}"
         pairs = [(name, heading or name) for name, _, heading in (one.partition(" as ") for one in columns)]
         pairs = pairs or [(name, name) for name in dict.fromkeys(given)]
         lines = [["row", *(["seeds"] if seeds else []), *(heading for _, heading in pairs)]]
@@ -89,9 +101,8 @@ class Table:
     @property
     def measured(self) -> str:
         """The sentence under a table: its command, what was run, and how long everything takes."""
-        done = sum(name in self.rows for name in self.names)
         return (
-            f"Measured by `python benchmarks/{self.name}.py --row ROW`, a command for each row: {done} of "
+            f"Measured by `python benchmarks/{self.name}.py --row ROW`, a command for each row: {self.run} of "
             f"{len(self.names)} rows were run. All of them take about {time_text(self.minutes)} on two cores."
         )
 
@@ -123,6 +134,20 @@ class Table:
         told = {name: value for name, value in found.items() if value is not None and above < value < below}
         return ", ".join(f"{name} ({number_text(figure, value)})" for name, value in told.items())
 
+    def ratio(self, figure: str, row: str, to: str) -> str:
+        """A figure of a row over that of another; a hyphen where one of them has none."""
+        above, below = (self.figures(name).get(figure) for name in (row, to))
+        return f"{above / below:.2f}" if above is not None and below else "-"
+
+    def less(self, figures: Sequence[str], than: str) -> str:
+        """The rows that have less than another row of every one of some figures, in words; empty for none."""
+        limits, found = self.figures(than), {name: self.figures(name) for name in self.names}
+        return ", ".join(
+            name
+            for name, own in found.items()
+            if all(one in own and one in limits and own[one] < limits[one] for one in figures)
+        )
+
 
 def quick_row(listed: list[dict[str, Any]]) -> dict[str, Any]:
     """The row that stands for a table: the first that says so, or the shortest."""
@@ -144,14 +169,26 @@ def page_of(content: dict[str, Any], templates: Path) -> str:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    tables = {name: Table(name, rows, content["rows"].get(name, {})) for name, rows in content["tables"].items()}
-    machines = [environment_text(one) for one in content["environments"].values()]
+    tables = {name: table_of(name, rows, content["rows"].get(name, {})) for name, rows in content["tables"].items()}
+    used = {row["environment"] for table in tables.values() for row in table.rows.values()}
+    machines = [environment_text(one) for name, one in content["environments"].items() if name in used]
     times = ", ".join(f"{name} {time_text(table.minutes)}" for name, table in tables.items())
     together = time_text(sum(table.minutes for table in tables.values()))
     quick = time_text(sum(quick_row(table.listed)["minutes"] for table in tables.values()))
+    counts = {
+        "run": sum(table.run for table in tables.values()),
+        "listed": sum(len(table.names) for table in tables.values()),
+        "counts": ", ".join(f"{name} {table.run} of {len(table.names)}" for name, table in tables.items()),
+    }
     words = {"tables": tables, "machines": machines, "times": times, "together": together, "quick": quick}
-    text = environment.get_template("page.md").render(words)
+    text = environment.get_template("page.md").render(words | counts)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
+
+
+def table_of(name: str, listed: list[dict[str, Any]], rows: dict[str, dict[str, Any]]) -> Table:
+    """A table with those of the rows in the file that it lists."""
+    names = {one["row"] for one in listed}
+    return Table(name, listed, {row: found for row, found in rows.items() if row in names})
 
 
 def environment_text(environment: dict[str, Any]) -> str:

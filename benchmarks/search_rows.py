@@ -1,12 +1,12 @@
-"""The search against a grid made by hand, within a budget in bytes after gzip and with the same epochs of training.
+"""The search against a grid made by hand, within a budget in bytes after gzip.
 
     resnet_8  MLPerf Tiny's ResNet-8 on 6,000 images of JPEG CIFAR-10, within 40 KB
     ds_cnn    MLPerf Tiny's DS-CNN on the spoken digits, as ten cepstral coefficients, within 25 KB and within 10 KB
 
 Both begin with one dense net. The grid is what one would write down: two sparsities, the same in each layer and
 allocated by LAMP, each with and without shared values, each of these in int8 and in int4; of its files within the
-budget the most accurate on the validation split is taken. The search may train no more epochs in all, and chooses on
-the same split. Accuracy is that of the test split on LiteRT.
+budget the most accurate on the validation split is taken. The search chooses on the same split; the epochs that each
+side trained are figures of a row. Accuracy is that of the test split on LiteRT.
 
     TFOPT_DATA=folder-with-the-data python benchmarks/search_rows.py --list
     TFOPT_DATA=folder-with-the-data python benchmarks/search_rows.py --row 'resnet_8 seed 0' [--work FOLDER]

@@ -18,6 +18,8 @@ from typing import Any
 
 import provenance
 
+from tfopt import durable_files
+
 WORK = Path("saved_models/results")
 
 
@@ -65,4 +67,4 @@ def main(rows: list[Row], about: str) -> None:
         print(text)
         return
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(text + "\n")
+    durable_files.write(arguments.json, text + "\n")

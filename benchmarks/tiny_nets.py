@@ -4,8 +4,7 @@ The nets are those of networks.py. Their own data are not here, and trainings ar
 benchmark: figures of these tasks are to be compared with each other alone.
 """
 
-import shutil
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import keras
@@ -60,14 +59,12 @@ NETS = {
 }
 
 
+@cache
 def dense(name: str, work: Path) -> Path:
-    """The trained net as a `.keras` file, from an earlier run where there was one."""
-    path = work / "tiny" / f"{name}.keras"
-    if not path.exists():
-        net = NETS[name]
-        train = tfopt.Train(epochs=net.epochs[0], batch_size=net.batch_size, optimizer=falling(net.rate[0]))
-        shutil.copyfile(run(name, "dense", net.build, [train], work)["train"].path, path)
-    return path
+    """The trained net as a `.keras` file: an earlier run's, where net, data and training are what they were."""
+    net = NETS[name]
+    train = tfopt.Train(epochs=net.epochs[0], batch_size=net.batch_size, optimizer=falling(net.rate[0]))
+    return run(name, "dense", net.build, [train], work)["train"].path
 
 
 def run(name, way, model, stages, work):

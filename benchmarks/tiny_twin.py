@@ -20,6 +20,8 @@ import tf_keras
 from tiny_nets import NETS, SEED, built
 from tiny_ways import SPARSITY, by_the_book
 
+from tfopt import durable_files
+
 
 def twin(name):
     """The net of networks.py in tf_keras, untrained: the file is written for either Keras."""
@@ -73,7 +75,7 @@ def main():
         model.set_weights([file[name] for name in file.files if name != "outputs"])
     got = model.predict(data["x_test"][: len(expected)], verbose=0)
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
-    arguments.out.write_bytes(by_the_book(pruned(model, net, data), data["x_train"]))
+    durable_files.write(arguments.out, by_the_book(pruned(model, net, data), data["x_train"]))
 
 
 if __name__ == "__main__":

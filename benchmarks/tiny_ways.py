@@ -1,9 +1,10 @@
 """The files that tiny.py makes of a trained net: by the book, and by each of tfopt's ways.
 
 Every way that trains has as many epochs for itself; shared values come after zeros, so that this file has had them
-twice. Settings are tfopt's defaults; a noisy int4 file is one more figure here and no error.
+twice. Settings that are not here are tfopt's defaults; a noisy int4 file is one more figure and no error.
 """
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import provenance
 from devices import falling
 from tiny_nets import NETS, dense, run
 
 import tfopt
+from tfopt import durable_files
 from tfopt.recipe.artifact import Artifact
 from tfopt.tflite.benchmark import sizes
 
@@ -64,14 +67,30 @@ def file_of(name: str, way: str, work: Path) -> Path:
     return others[way](name, work) if way in others else list(made(name, way, work).values())[-1].path
 
 
+def kept(start: Path, name: str, way: str, work: Path) -> Path:
+    """The file of another tool, whose name has a digest of what it is made from: the dense net and the settings.
+
+    Args:
+        start: The dense net's `.keras` file, whose bytes are those of its layers, epochs and images.
+        name: The net.
+        way: What the file is called.
+        work: The folder for what is trained.
+    """
+    net = NETS[name]
+    settings = (net.epochs, net.rate, net.batch_size, SPARSITY, CALIBRATED)
+    of = provenance.short(f"{durable_files.sha256_of(start)} {settings}".encode())
+    return work / "tiny" / f"{name}-{way}-{of}.tflite"
+
+
 def book(name: str, work: Path) -> Path:
     """The dense net's int8 file by TFLiteConverter."""
     import keras
 
-    path = work / "tiny" / f"{name}-book.tflite"
+    start = dense(name, work)
+    path = kept(start, name, "book", work)
     if not path.exists():
-        model = keras.saving.load_model(dense(name, work), compile=False)
-        path.write_bytes(by_the_book(model, NETS[name].data()["x_train"]))
+        model = keras.saving.load_model(start, compile=False)
+        durable_files.write(path, by_the_book(model, NETS[name].data()["x_train"]))
     return path
 
 
@@ -91,12 +110,14 @@ def twin(name: str, work: Path) -> Path:
     """The int8 file of the dense net pruned by TF-MOT, in a process of its own."""
     import keras
 
-    path = work / "tiny" / f"{name}-twin.tflite"
+    start = dense(name, work)
+    path = kept(start, name, "twin", work)
     if not path.exists():
-        model = keras.saving.load_model(dense(name, work), compile=False)
-        weights = work / "tiny" / f"{name}-dense.npz"
+        model = keras.saving.load_model(start, compile=False)
+        weights, content = path.with_suffix(".npz"), io.BytesIO()
         outputs = model.predict(NETS[name].data()["x_test"][:16], verbose=0)
-        np.savez(weights, *model.get_weights(), outputs=outputs)
+        np.savez(content, *model.get_weights(), outputs=outputs)
+        durable_files.write(weights, content.getvalue())
         command = [sys.executable, str(TWIN), name, "--weights", str(weights), "--out", str(path)]
         subprocess.run(command, check=True)
     return path

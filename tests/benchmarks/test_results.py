@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,22 @@ def ran(folder):
     return (folder / "ran.txt").read_text().splitlines() if (folder / "ran.txt").exists() else []
 
 
+@contextmanager
+def at_work(folder, row):
+    """A run of the tables that has come to a row; what is left of it is killed in the end."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command(folder), env=environment, stdout=subprocess.DEVNULL) as process:
+        late = time.monotonic() + 120
+        try:
+            while row not in ran(folder):
+                assert process.poll() is None, f"the run ended before it came to {row!r}"
+                assert time.monotonic() < late, f"the run did not come to {row!r}"
+                time.sleep(0.05)
+            yield process
+        finally:
+            process.kill()
+
+
 def test_a_row_is_kept_with_where_it_comes_from_and_not_run_again(tables):
     folder = tables(tiny=SEEDS)
     run(folder)
@@ -125,12 +142,9 @@ def test_a_row_that_fails_is_said_and_the_others_run(tables):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_that_was_killed_goes_on_with_the_next_row(tables, how):
     folder = tables(tiny=["net seed 0", "waits", "net seed 1"])
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command(folder), env=environment, stdout=subprocess.DEVNULL) as process:
-        late = time.monotonic() + 120
-        while "waits" not in ran(folder) and time.monotonic() < late:
-            time.sleep(0.05)
+    with at_work(folder, "waits") as process:
         process.send_signal(how)
+        process.wait(timeout=120)
     assert ran(folder) == ["net seed 0", "waits"]
     (folder / "go").touch()
     done, kept = run(folder)
@@ -163,6 +177,46 @@ def test_figures_of_another_state_of_a_table_are_taken_over_where_one_asks(table
     assert kept["rows"]["tiny"]["net seed 0"]["code"] is None
 
 
+@pytest.mark.parametrize("content", ['{"row": "net se', "[]", '{"row": "net seed 0"}', b"\xff\xfe"])
+def test_a_file_that_holds_no_row_is_said_and_left_out(tables, content):
+    folder = tables(tiny=SEEDS)
+    file = folder / "work" / "rows" / "tiny" / "bad.json"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    done, kept = run(folder, "--page")
+    assert done.returncode == 0
+    assert f"{file} does not hold a row" in done.stdout
+    assert kept["rows"]["tiny"] == {}
+
+
+def test_the_folders_of_the_file_and_of_the_page_are_made(tables):
+    folder = tables(tiny=SEEDS)
+    file, page = folder / "build" / "own" / "results.json", folder / "pages" / "results.md"
+    words = [*command(folder, "--page"), "--results", str(file), "--out", str(page)]
+    subprocess.run(words, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert json.loads(file.read_text())["rows"] == {"tiny": {}}
+    assert page.read_text().startswith("# Made up")
+
+
+def test_a_row_that_is_listed_no_more_is_kept_until_one_forgets_it(tables):
+    folder = tables(tiny=SEEDS, gone=["net seed 5"])
+    run(folder)
+    (folder / "tiny.py").write_text(TINY.format(benchmarks=str(BENCHMARKS), rows=SEEDS[:1]))
+    (folder / "gone.py").unlink()
+    done, kept = run(folder, "--page")
+    assert "tiny: net seed 1 is listed no more" in done.stdout
+    assert "gone: net seed 5 is listed no more" in done.stdout
+    assert {table: list(rows) for table, rows in kept["rows"].items()} == {"tiny": SEEDS, "gone": ["net seed 5"]}
+    assert kept["environments"]
+    page = (folder / "p.md").read_text()
+    assert "net seed 0" in page
+    assert "net seed 1" not in page
+    assert "1 of 1 rows were run" in page
+    done, kept = run(folder, "--page", "--forget")
+    assert "tiny: net seed 1 is listed no more: removed" in done.stdout
+    assert {table: list(rows) for table, rows in kept["rows"].items()} == {"tiny": SEEDS[:1]}
+
+
 def test_means_are_over_the_seeds_that_were_run(modules):
     _, results_page = modules
     listed = [{"row": f"net, seed {seed}", "minutes": 1, "quick": False} for seed in range(3)]
@@ -182,14 +236,60 @@ def test_rows_that_are_behind_are_named_with_their_figures(modules):
     assert table.standing("ahead by") == "ahead in 0 of 3 rows, behind in 2, level in 1"
 
 
+def test_a_table_without_rows_has_a_sentence_and_no_lines(modules):
+    listed = [{"row": name, "minutes": 1, "quick": False} for name in "ab"]
+    text = modules[1].Table("tiny", listed, {}).by_row()
+    assert text.startswith("None of these rows was run yet: a, b.")
+    assert "|" not in text
+
+
+def test_a_row_is_set_against_another(modules):
+    listed = [{"row": name, "minutes": 1, "quick": False} for name in ("dense", "a", "b", "c")]
+    figures = {
+        "dense": {"us": 4, "cycles": 8},
+        "a": {"us": 2, "cycles": 7},
+        "b": {"us": 2, "cycles": 8},
+        "c": {"us": 1},
+    }
+    rows = {name: {"figures": one} for name, one in figures.items()}
+    table = modules[1].Table("tiny", listed, rows)
+    assert table.less(["us", "cycles"], than="dense") == "a"
+    assert table.ratio("us", "a", "dense") == "0.50"
+    assert table.ratio("cycles", "c", "dense") == "-"
+
+
+def kept_as(run, modules):
+    """The page of the tables that are there, a made-up row being kept for the first so many that each lists."""
+    content = json.loads((BENCHMARKS / "RESULTS.json").read_text())
+    row = {"figures": {"metric": 0.5}, "notes": [], "environment": "one"}
+    content["environments"] = {"one": {"machine": "A machine", "versions": {"python": "3"}}}
+    content["rows"] = {
+        table: {one["row"]: row for one in listed[: run or 0]} for table, listed in content["tables"].items()
+    }
+    return modules[1].page_of(content, BENCHMARKS / "templates")
+
+
+def test_the_page_says_how_many_rows_were_run(modules):
+    assert "**None of the " in kept_as(0, modules)
+    some = kept_as(2, modules)
+    assert re.search(r"\*\*10 of the \d+ rows were run\*\*", some)
+    assert "zeros 2 of 8" in some
+    whole = kept_as(1000, modules)
+    assert "rows were run**" not in whole
+    assert "None of the" not in whole
+
+
+def test_the_page_concludes_only_from_rows_that_were_run(modules):
+    for sentence, least in (("Which of these, on which device", 1000), ("Against the targets", 1)):
+        assert sentence in kept_as(least, modules)
+        assert sentence not in kept_as(least - 998 if least > 1 else 0, modules)
+
+
 def test_a_second_run_in_the_same_folder_is_refused(tables):
     folder = tables(tiny=["waits"])
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command(folder), env=environment, stdout=subprocess.DEVNULL) as process:
-        while "waits" not in ran(folder):
-            time.sleep(0.05)
+    with at_work(folder, "waits"):
         second = subprocess.run(command(folder), capture_output=True, text=True, check=False, env=environment)
-        process.kill()
     assert second.returncode == 1
     assert "another run is at work" in second.stderr
     assert ran(folder) == ["waits"]
@@ -219,17 +319,55 @@ def test_the_page_is_what_the_file_gives(modules):
     assert set(content["tables"]) == set(results.found_in(BENCHMARKS))
 
 
+def wrong_with(content, modules):
+    """What a file of results has that its tables do not: a line each."""
+    results, _ = modules
+    for table, listed in content["tables"].items():
+        names = [one["row"] for one in listed]
+        if not names or len(set(names)) < len(names):
+            yield f"{table} has no rows, or two of one name"
+        for row, found in content["rows"].get(table, {}).items():
+            if row not in names:
+                yield f"{table}: {row} is not listed"
+            if found["command"] != results.command_of(table, row):
+                yield f"{table}: {row} has another command"
+            if found["environment"] not in content["environments"]:
+                yield f"{table}: {row} was run nowhere"
+
+
 def test_every_row_is_one_that_its_table_lists(modules):
     results, _ = modules
     content = json.loads((BENCHMARKS / "RESULTS.json").read_text())
     for table, listed in content["tables"].items():
         assert results.listed_by(BENCHMARKS / f"{table}.py") == listed
-        names = [one["row"] for one in listed]
-        assert len(set(names)) == len(names)
-        for row, found in content["rows"][table].items():
-            assert row in names
-            assert found["command"] == results.command_of(table, row)
-            assert found["environment"] in content["environments"]
+    assert list(wrong_with(content, modules)) == []
+    assert set(content["rows"]) == set(content["tables"])
+
+
+def test_a_row_that_its_table_does_not_list_is_seen(modules):
+    listed = {"tiny": [{"row": "a"}, {"row": "b"}], "none": [], "two": [{"row": "a"}, {"row": "a"}]}
+    right = {"command": "python benchmarks/tiny.py --row a", "environment": "one"}
+    content = {"environments": {"one": {}}, "tables": listed, "rows": {"tiny": {"a": right, "c": right, "b": {}}}}
+    content["rows"]["tiny"]["b"] = {"command": "python benchmarks/tiny.py --row b", "environment": "two"}
+    assert list(wrong_with(content, modules)) == [
+        "tiny: c is not listed",
+        "tiny: c has another command",
+        "tiny: b was run nowhere",
+        "none has no rows, or two of one name",
+        "two has no rows, or two of one name",
+    ]
+
+
+def quoted_in(text, figure):
+    """Whether a text has a figure between borders of digits: `.98` is not in `0.98`, in `.981` or in `1.98`."""
+    return re.search(rf"(?<![\d.,]){re.escape(figure)}(?!\d|[.,]\d)", text) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "there"), [("a .98, b", True), (".98.", True), ("(.98)", True), ("0.98", False), (".981", False)]
+)
+def test_a_figure_is_found_between_borders(text, there):
+    assert quoted_in(text, ".98") is there
 
 
 def test_figures_that_the_losses_quote_are_measured_ones():
@@ -237,4 +375,4 @@ def test_figures_that_the_losses_quote_are_measured_ones():
     quoted = set(re.findall(r"(?<![\w.-])\d*\.\d+\b|\b\d{1,3},\d{3}\b", re.sub(r"\{%.*?%\}|\{\{.*?\}\}", "", text)))
     measured = (ROOT / "docs" / "measured.md").read_text()
     assert len(quoted) > 20
-    assert not [figure for figure in quoted if figure not in measured]
+    assert not [figure for figure in quoted if not quoted_in(measured, figure)]

@@ -1,5 +1,6 @@
 """The tables of MLPerf Tiny's nets and of what zeros buy: their rows, and what those are made of."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,21 @@ def test_every_row_of_a_net_has_a_way(tables):
 
     assert set(tiny.WORDS) == {*tiny_ways.WAYS, "book", "twin", "search"}
     assert list(tiny.NETS) == list(tiny_nets.NETS)
+
+
+def test_files_of_other_tools_are_named_after_what_they_are_made_from(tables, monkeypatch, tmp_path):
+    import tiny_ways
+
+    start = tmp_path / "dense.keras"
+    start.write_bytes(b"one net")
+    names = [tiny_ways.kept(start, "ds_cnn", way, tmp_path).name for way in ("book", "book", "twin")]
+    start.write_bytes(b"another net")
+    names.append(tiny_ways.kept(start, "ds_cnn", "book", tmp_path).name)
+    longer = dataclasses.replace(tiny_ways.NETS["ds_cnn"], epochs=(14, 6))
+    monkeypatch.setitem(tiny_ways.NETS, "ds_cnn", longer)
+    names.append(tiny_ways.kept(start, "ds_cnn", "book", tmp_path).name)
+    assert names[0] == names[1]
+    assert len(set(names)) == 4
 
 
 def test_every_row_of_zeros_ends_in_a_file(tables):
