@@ -37,7 +37,7 @@ class Clustering(ConstraintCallback):
     With `coded_bytes` the values, and which further weights become zero, are chosen anew 20 times while the training
     goes on: each weight takes the value of least squared error and code length, all kernels together taking fewer bytes
     each time. How much an error matters is read from the optimizer's second moments, where it has them, as Adam does.
-    Too few bytes, which cannot be reached or leave a kernel no weights, are a `tfopt.TfoptWarning` when `fit` ends.
+    Too few bytes, which cannot be reached or leave a kernel without weights, are a `tfopt.TfoptWarning` as `fit` ends.
 
     Args:
         clusters: Largest number of distinct values of a kernel, zero included.
@@ -136,7 +136,7 @@ class Clustering(ConstraintCallback):
         refuse_combinations(self.model)
         check_weights(self.model, ", so there is nothing to cluster. Build it first.")
         if self._updates and self.model.distribute_strategy.num_replicas_in_sync > 1:
-            raise ModelError("coded_bytes is for training on one device. Leave it out, or train on one.")
+            raise ModelError("coded_bytes is for a training on one device. Leave it out, or train on one.")
         self.detach()
         self._chosen, self._synced = self.choose(self.model), False
         self._tell([(path, reason) for path, reason in self.skipped if reason in UNASKED])

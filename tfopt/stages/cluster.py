@@ -81,7 +81,7 @@ class Cluster(TrainingStage):
     def _check_devices(self, count: int) -> None:
         if self.coded_bytes is not None and count > 1:
             raise InputError(
-                f"coded_bytes is for training on one device. Leave it out, or train on one. Received: {count} devices.",
+                f"coded_bytes is for a training on one device. Leave it out, or train on one. Received: {count}.",
                 ("coded_bytes",),
             )
 
