@@ -130,7 +130,7 @@ def test_a_mistake_is_one_line_with_its_place(recipe, stage, words):
 def test_bytes_are_not_counted_on_several_devices(recipe):
     path = recipe("cluster: {epochs: 1, clusters: 8, coded_bytes: 900}")
     runtime = {"strategy": "mirrored", "devices": ["CPU:0", "CPU:1"]}
-    with pytest.raises(tfopt.InputError, match="coded_bytes is for training on one device") as caught:
+    with pytest.raises(tfopt.InputError, match="coded_bytes is for a training on one device") as caught:
         tfopt.validate(tfopt.Recipe.load(path, runtime=runtime))
     assert f"{path}:6: " in str(caught.value)
     stage = tfopt.Cluster(epochs=1, clusters=8, coded_bytes=900)
