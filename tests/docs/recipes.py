@@ -23,7 +23,7 @@ def validate(block: Block, folder: Path) -> None:
         block: A recipe, some of its fields, a list of stages, or one stage.
         folder: Where files that recipes name lie.
     """
-    found = YAML(typ="safe").load(block.text)
+    found = YAML(typ="safe", pure=True).load(block.text)
     if isinstance(found, Mapping) and len(found) == 1 and next(iter(found)) in known_stages():
         found = [found]
     if isinstance(found, Mapping):

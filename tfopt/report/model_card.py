@@ -79,7 +79,7 @@ def _metadata(name: str, came: Outcome, artifacts: Mapping[str, Artifact], recip
         }
         record["model-index"] = [{"name": name, "results": [result]}]
     stream = io.StringIO()
-    yaml = YAML(typ="safe")
+    yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump(record, stream)

@@ -74,7 +74,7 @@ def _made_by(found: SearchOutcome) -> list[Block]:
     stages = [row.stages for row in found.front if row.number == found.chosen]
     if not stages:
         return []
-    yaml, written = YAML(typ="safe"), StringIO()
+    yaml, written = YAML(typ="safe", pure=True), StringIO()
     yaml.default_flow_style = None
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump({"stages": stages[0]}, written)
