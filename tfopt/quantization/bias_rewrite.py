@@ -1,4 +1,4 @@
-"""Rewrites ops that take what another op computes as their bias, for which the quantizer has no grid."""
+"""Rewrites dense layers that read a sum, which TensorFlow 2.20 multiplies out."""
 
 from __future__ import annotations
 
@@ -9,42 +9,46 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tfopt.tflite.flatbuffer import add_activation, builtin_operator, opcode_index
 
-_KINDS = (
-    schema.BuiltinOperator.FULLY_CONNECTED,
-    schema.BuiltinOperator.CONV_2D,
-    schema.BuiltinOperator.DEPTHWISE_CONV_2D,
-)
-_NONE = schema.ActivationFunctionType.NONE
 
+def factor_out_kernels(model: Any) -> None:
+    """Turns `W x + (W y + b)`, the inner sum being the bias of the outer product, into `W (x + y) + b`.
 
-def add_computed_biases(model: Any) -> None:
-    """Turns every bias that is not a constant into a sum after the op, in a parsed file.
+    The converter of TensorFlow 2.20 does the opposite for a constant `y`, and for a `y` of one dimension by mistake:
+    twice the products, and a bias that the quantizer has no grid for.
 
-    The converter of TensorFlow 2.20 multiplies the sum before a dense layer out, `W (x + y) + b = W x + (W y + b)`, and
-    makes a bias of the second part.
+    Args:
+        model: A parsed float file.
     """
     for graph in model.subgraphs:
-        computed = {int(i) for op in graph.operators for i in op.outputs} | {int(i) for i in graph.inputs}
+        products = {int(op.outputs[0]): op for op in graph.operators if _is_product(model, op)}
         operators = []
         for op in graph.operators:
+            inner = products.get(int(op.inputs[2])) if _is_product(model, op) and len(op.inputs) > 2 else None
+            if inner is not None and int(inner.inputs[1]) == int(op.inputs[1]) and not _activation(inner):
+                operators.append(_sum_before(model, graph, op, inner))
             operators.append(op)
-            kind = builtin_operator(model.operatorCodes[op.opcodeIndex])
-            if kind in _KINDS and len(op.inputs) > 2 and int(op.inputs[2]) in computed:
-                operators.append(_sum_after(model, graph, op))
-        graph.operators = operators
+        read = {int(i) for op in operators for i in op.inputs} | {int(i) for i in graph.outputs}
+        unread = [id(op) for end, op in products.items() if end not in read]
+        graph.operators = [op for op in operators if id(op) not in unread]
 
 
-def _sum_after(model: Any, graph: Any, op: Any) -> Any:
-    """The sum of an op's product and its bias, with its activation; the op is left with the product alone."""
-    result, bias = int(op.outputs[0]), int(op.inputs[2])
-    like = graph.tensors[result]
-    product = add_activation(graph, f"{like.name.decode()}/product", like)
-    total = schema.OperatorT()
-    total.opcodeIndex = opcode_index(model, schema.BuiltinOperator.ADD)
-    total.inputs, total.outputs = np.array([product, bias], np.int32), np.array([result], np.int32)
-    total.builtinOptionsType = schema.BuiltinOptions.AddOptions
-    total.builtinOptions = schema.AddOptionsT()
-    total.builtinOptions.fusedActivationFunction = op.builtinOptions.fusedActivationFunction
-    op.builtinOptions.fusedActivationFunction = _NONE
-    op.inputs, op.outputs = np.array([op.inputs[0], op.inputs[1], -1], np.int32), np.array([product], np.int32)
-    return total
+def _is_product(model: Any, op: Any) -> bool:
+    return builtin_operator(model.operatorCodes[op.opcodeIndex]) == schema.BuiltinOperator.FULLY_CONNECTED
+
+
+def _activation(op: Any) -> bool:
+    return op.builtinOptions.fusedActivationFunction != schema.ActivationFunctionType.NONE
+
+
+def _sum_before(model: Any, graph: Any, outer: Any, inner: Any) -> Any:
+    """The sum of what both products read; the outer one is left with it, and with the bias of the inner one."""
+    x, y = int(outer.inputs[0]), int(inner.inputs[0])
+    name = graph.tensors[int(outer.outputs[0])].name.decode()
+    wide = max((x, y), key=lambda number: len(graph.tensors[number].shape))
+    total = add_activation(graph, f"{name}/sum", graph.tensors[wide])
+    outer.inputs = np.array([total, *inner.inputs[1:]], np.int32)
+    op = schema.OperatorT()
+    op.opcodeIndex = opcode_index(model, schema.BuiltinOperator.ADD)
+    op.inputs, op.outputs = np.array([x, y], np.int32), np.array([total], np.int32)
+    op.builtinOptionsType, op.builtinOptions = schema.BuiltinOptions.AddOptions, schema.AddOptionsT()
+    return op

@@ -31,7 +31,7 @@ from tfopt.models.layers import LayerRef, check_names, operations, prunable, wal
 from tfopt.models.read_models import ReadModels
 from tfopt.output_capture import captured
 from tfopt.quantization import identities
-from tfopt.quantization.bias_rewrite import add_computed_biases
+from tfopt.quantization.bias_rewrite import factor_out_kernels
 from tfopt.quantization.calibration_data import OPEN
 from tfopt.quantization.clustered_kernels import codebook
 from tfopt.quantization.identities import Identities
@@ -268,7 +268,7 @@ def trace(
 def _named(parsed: Any, traced: TracedModel, sample: Any) -> FloatModel:
     """The file with its signature, and with layer paths in the names of its tensors."""
     fuse(parsed)
-    add_computed_biases(parsed)
+    factor_out_kernels(parsed)
     cut_splits(parsed)
     bound_roots(parsed)
     _size(parsed.subgraphs[0], traced.inputs, sample)
