@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tfopt.sparsity.clustering import cluster
+from tfopt.sparsity import entropy_clustering
 from tfopt.sparsity.coded_size import GapCode, deflated_bytes
 from tfopt.sparsity.entropy_clustering import choose_values, coded_kernel, fit_bytes
 
@@ -164,3 +165,29 @@ def test_bytes_that_are_there_already_change_nothing_but_the_last_digits():
     (found,) = fit_bytes([one], 10 * bytes_of(one)).kernels
     assert error(found) <= error(one)
     assert np.count_nonzero(found.numbers) == np.count_nonzero(one.numbers)
+
+
+@pytest.mark.parametrize("away", [0.0, 0.2, -3.0, 6.0])
+def test_from_a_price_nearby_the_same_bytes_are_found(away, monkeypatch):
+    one = kernel()
+    wanted = round(0.7 * bytes_of(one))
+    found = fit_bytes([one], wanted)
+    tried = []
+    own = entropy_clustering.choose_values
+    monkeypatch.setattr(
+        entropy_clustering, "choose_values", lambda kernel, price: tried.append(price) or own(kernel, price)
+    )
+    again = fit_bytes([one], wanted, found.exponent + away)
+    assert 0.97 * wanted < bytes_of(*again.kernels) <= wanted
+    assert len(tried) <= (entropy_clustering.HALVINGS if away else 1)
+
+
+def test_bytes_that_no_choice_reaches_give_the_smallest_from_any_price():
+    for near in (-12.0, 0.0, 9.0):
+        assert not fit_bytes([kernel()], 1, near).kernels[0].numbers.any()
+
+
+def test_where_bits_cost_nothing_no_price_is_kept():
+    one = kernel()
+    assert fit_bytes([one], 10 * bytes_of(one)).exponent is None
+    assert fit_bytes([one], round(0.5 * bytes_of(one))).exponent is not None

@@ -60,16 +60,14 @@ class CodedUpdates:
         self._price = None
         if state:
             self._first, self._done = int(state["first_bytes"]), int(state["updates"])
-            self._price = None if np.isnan(state["price"]) else float(state["price"])
+            price = float(state["price"])
+            self._price = None if np.isnan(price) else price
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The bytes at the beginning, how often values have been chosen since, and the last price of a bit."""
+        numbers = {"first_bytes": self._first, "updates": self._done}
         price = np.nan if self._price is None else self._price
-        return {
-            "first_bytes": np.asarray(self._first),
-            "updates": np.asarray(self._done),
-            "price": np.asarray(price),
-        }
+        return {name: np.asarray(number) for name, number in (numbers | {"price": price}).items()}
 
     @property
     def ended(self) -> bool:
