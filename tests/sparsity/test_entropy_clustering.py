@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tfopt.sparsity.clustering import cluster
+from tfopt.sparsity import entropy_clustering
 from tfopt.sparsity.coded_size import GapCode, deflated_bytes
 from tfopt.sparsity.entropy_clustering import choose_values, coded_kernel, fit_bytes
 
@@ -102,15 +103,15 @@ def test_a_kernel_of_zeros_alone_stays_as_it_is_and_the_others_get_the_bytes():
     for price in (0.0, 1.0):
         assert not choose_values(zeros, price).numbers.any()
     wanted = round(0.7 * bytes_of(one))
-    found = fit_bytes([zeros, one], wanted)
+    found = fit_bytes([zeros, one], wanted).kernels
     assert not found[0].numbers.any()
     assert 0.97 * wanted < bytes_of(*found) <= wanted
 
 
 def test_nothing_to_choose_from_gives_what_there_was():
     zeros = coded_kernel(np.zeros((9, 5)), cluster(np.zeros((9, 5)), 4))
-    assert fit_bytes([zeros], 1) == [zeros]
-    assert fit_bytes([], 1) == []
+    assert fit_bytes([zeros], 1).kernels == [zeros]
+    assert fit_bytes([], 1).kernels == []
 
 
 def test_without_a_price_the_choice_is_that_of_k_means():
@@ -122,7 +123,7 @@ def test_without_a_price_the_choice_is_that_of_k_means():
 def test_several_kernels_take_almost_the_bytes_asked_for_and_no_more(share):
     kernels = [kernel(), kernel(seed=2, shape=(300, 40), sparsity=0.95)]
     wanted = round(share * bytes_of(*kernels))
-    found = fit_bytes(kernels, wanted)
+    found = fit_bytes(kernels, wanted).kernels
     assert 0.97 * wanted < bytes_of(*found) <= wanted
     for before, after in zip(kernels, found, strict=True):
         assert set(np.flatnonzero(after.numbers)) <= set(np.flatnonzero(before.numbers))
@@ -134,12 +135,12 @@ def test_of_as_many_bytes_the_error_is_less_than_with_fewer_values_or_more_zeros
         filled = np.zeros(one.size)
         filled[rival.positions] = rival.values[rival.indices]
         lost = float(((filled[one.positions] - one.weights) ** 2).sum())
-        assert error(fit_bytes([one], bytes_of(rival))[0]) < 0.9 * lost
+        assert error(fit_bytes([one], bytes_of(rival)).kernels[0]) < 0.9 * lost
 
 
 def test_a_kernel_that_matters_more_keeps_more_of_its_weights():
     one, other = kernel(), kernel(seed=2)
-    found = fit_bytes([replace(one, importance=10 * one.importance), other], round(0.6 * bytes_of(one, other)))
+    found = fit_bytes([replace(one, importance=10 * one.importance), other], round(0.6 * bytes_of(one, other))).kernels
     kept = [np.count_nonzero(each.numbers) for each in found]
     assert kept[0] > 1.5 * kept[1]
 
@@ -150,17 +151,43 @@ def test_isolated_weights_go_before_those_beside_others():
     flat[:400] = generator.choice([-1.0, 1.0], 400)  # the gaps inside are none
     flat[1000 + generator.choice(19_000, 380, replace=False)] = generator.choice([-1.0, 1.0], 380)
     one = coded_kernel(flat[:, None], cluster(flat[:, None], 3))
-    found = fit_bytes([one], round(0.8 * bytes_of(one)))[0].numbers
+    found = fit_bytes([one], round(0.8 * bytes_of(one))).kernels[0].numbers
     assert np.count_nonzero(found[:400]) > 0.95 * 400
     assert np.count_nonzero(found[1000:]) < 0.9 * 380
 
 
 def test_bytes_that_no_choice_reaches_give_the_smallest():
-    assert not fit_bytes([kernel()], 1)[0].numbers.any()
+    assert not fit_bytes([kernel()], 1).kernels[0].numbers.any()
 
 
 def test_bytes_that_are_there_already_change_nothing_but_the_last_digits():
     one = kernel()
-    (found,) = fit_bytes([one], 10 * bytes_of(one))
+    (found,) = fit_bytes([one], 10 * bytes_of(one)).kernels
     assert error(found) <= error(one)
     assert np.count_nonzero(found.numbers) == np.count_nonzero(one.numbers)
+
+
+@pytest.mark.parametrize("away", [0.0, 0.2, -3.0, 6.0])
+def test_from_a_price_nearby_the_same_bytes_are_found(away, monkeypatch):
+    one = kernel()
+    wanted = round(0.7 * bytes_of(one))
+    found = fit_bytes([one], wanted)
+    tried = []
+    own = entropy_clustering.choose_values
+    monkeypatch.setattr(
+        entropy_clustering, "choose_values", lambda kernel, price: tried.append(price) or own(kernel, price)
+    )
+    again = fit_bytes([one], wanted, found.exponent + away)
+    assert 0.97 * wanted < bytes_of(*again.kernels) <= wanted
+    assert len(tried) <= (entropy_clustering.HALVINGS if away else 1)
+
+
+def test_bytes_that_no_choice_reaches_give_the_smallest_from_any_price():
+    for near in (-12.0, 0.0, 9.0):
+        assert not fit_bytes([kernel()], 1, near).kernels[0].numbers.any()
+
+
+def test_where_bits_cost_nothing_no_price_is_kept():
+    one = kernel()
+    assert fit_bytes([one], 10 * bytes_of(one)).exponent is None
+    assert fit_bytes([one], round(0.5 * bytes_of(one))).exponent is not None

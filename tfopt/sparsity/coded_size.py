@@ -51,26 +51,30 @@ class GapCode:
         positions: Where the weights are that are not zero, `(n,)`, rising.
         size: The number of weights of the kernel, zeros included.
 
-    Attributes:
-        gap_bits: Bits of a gap of each length, `(size + 1,)`.
     """
 
     def __init__(self, positions: np.ndarray, size: int):
         self._edges = np.concatenate([[-1], positions, [size]])
-        number, extra = _gap_codes(np.arange(size + 1))
-        frequencies = np.bincount(number[np.diff(self._edges) - 1], minlength=number[-1] + 1)
-        self.gap_bits = _information(frequencies)[number] + extra
+        self._gaps = np.diff(self._edges) - 1
+        number, _ = _gap_codes(self._gaps)
+        last, _ = _gap_codes(np.asarray([size]))
+        self._code_bits = _information(np.bincount(number, minlength=last[0] + 1))
+
+    def gap_bits(self, gaps: np.ndarray) -> np.ndarray:
+        """The bits of gaps of these lengths, up to the size of the kernel."""
+        number, extra = _gap_codes(gaps)
+        return self._code_bits[number] + extra
 
     def total(self) -> float:
         """Bits of all the gaps."""
-        return float(self.gap_bits[np.diff(self._edges) - 1].sum())
+        return float(self.gap_bits(self._gaps).sum())
 
     def bits(self, positions: np.ndarray) -> np.ndarray:
         """The bits that a weight at each of these positions adds to the gaps, whether there is one now or not."""
         before = self._edges[np.searchsorted(self._edges, positions, "left") - 1]
         after = self._edges[np.searchsorted(self._edges, positions, "right")]
         left, right = positions - before - 1, after - positions - 1
-        return self.gap_bits[left] + self.gap_bits[right] - self.gap_bits[left + right + 1]
+        return self.gap_bits(left) + self.gap_bits(right) - self.gap_bits(left + right + 1)
 
 
 def _gap_codes(gaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

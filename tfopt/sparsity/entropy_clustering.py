@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,8 @@ TURNS = 4
 # The price of a bit is found between these powers of two, times the mean of importance * weight ** 2.
 LEAST, MOST = -14.0, 10.0
 HALVINGS = 12
+# How far from a price that is about right the next one is tried, in powers of two.
+FIRST_STEP = 0.25
 # How much of the bytes asked for may be left unused.
 SLACK = 0.005
 
@@ -104,33 +107,51 @@ def _least(kernel: CodedKernel, price: float) -> np.ndarray:
     return chosen
 
 
-def fit_bytes(kernels: Sequence[CodedKernel], wanted: int) -> list[CodedKernel]:
+class Fit(NamedTuple):
+    """Kernels with the values that were chosen for some bytes.
+
+    Args:
+        kernels: The kernels.
+        exponent: Which power of two of the mean of importance * weight ** 2 a bit costs; None where it costs nothing.
+    """
+
+    kernels: list[CodedKernel]
+    exponent: float | None
+
+
+def fit_bytes(kernels: Sequence[CodedKernel], wanted: int, near: float | None = None) -> Fit:
     """Chooses the values of several kernels at the least price of a bit at which deflate makes at most so many bytes.
 
     Args:
         kernels: The kernels.
         wanted: The bytes of all together; where no price reaches them, the smallest that was found.
+        near: The exponent of a price that is about right, from which the search goes out; anywhere if not given.
     """
     count = sum(kernel.weights.size for kernel in kernels)
     if not count:
-        return list(kernels)  # zeros alone, of which nothing can be chosen
+        return Fit(list(kernels), None)  # zeros alone, of which nothing can be chosen
     scale = sum(float((k.importance * k.weights**2).sum()) for k in kernels) / count
-    free = [choose_values(kernel, 0.0) for kernel in kernels]
-    if _deflated(free) <= wanted:
+
+    def at(exponent: float | None) -> Fit:
+        price = 0.0 if exponent is None else scale * 2.0**exponent
+        return Fit([choose_values(kernel, price) for kernel in kernels], exponent)
+
+    if near is None and _deflated((free := at(None)).kernels) <= wanted:
         return free
-    low, high = LEAST, MOST
-    best = [choose_values(kernel, scale * 2.0**MOST) for kernel in kernels]
+    low, high, best = LEAST, MOST, None
+    tried, step = ((low + high) / 2, np.inf) if near is None else (near, FIRST_STEP)
     for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        found = [choose_values(kernel, scale * 2.0**middle) for kernel in kernels]
-        taken = _deflated(found)
+        found = at(tried)
+        taken = _deflated(found.kernels)
         if taken > wanted:
-            low = middle
-            continue
-        best, high = found, middle
-        if taken >= (1 - SLACK) * wanted:
-            break
-    return best
+            low = tried
+        else:
+            best, high = found, tried
+            if taken >= (1 - SLACK) * wanted:
+                break
+        tried = float(np.clip((low + high) / 2, tried - step, tried + step))
+        step *= 2
+    return at(MOST) if best is None else best
 
 
 def _deflated(kernels: Sequence[CodedKernel]) -> int:
