@@ -65,7 +65,7 @@ SHAPES = {
     "no class": ("{}", "names no class"),
     "a class that is a number": ('{"class_name": 3, "config": {}}', "name of a class is a text"),
     "no text": (b"\x80\x81", "UnicodeDecodeError"),
-    "too deep": ("[" * 5000, "nested more than 100 levels"),
+    "too deep": ("[" * 5000 + "]" * 5000, "nested more than 100 levels"),
     "compile of a list": ('{"class_name": "Sequential", "config": {}, "compile_config": [1]}', "compile_config in its"),
 }
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tfopt.sparsity.clustering import cluster
 from tfopt.sparsity import entropy_clustering
+from tfopt.sparsity.clustering import cluster
 from tfopt.sparsity.coded_size import GapCode, deflated_bytes
 from tfopt.sparsity.entropy_clustering import choose_values, coded_kernel, fit_bytes
 

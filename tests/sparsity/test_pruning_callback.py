@@ -386,7 +386,7 @@ def test_signature_and_docstring_show_every_setting_with_the_default_that_it_has
     positional = [name for name, p in parameters.items() if p.kind is not p.KEYWORD_ONLY]
     assert positional == ["sparsity"]
     for name in parameters:
-        assert f"\n        {name}: " in MagnitudePruning.__doc__
+        assert f"\n    {name}: " in inspect.getdoc(MagnitudePruning)
 
 
 def test_an_unknown_setting_is_named_with_the_nearest_one():
