@@ -140,8 +140,14 @@ class InUseError(StorageError):
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 DISK_FAULTS = (*NO_PLACE, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ENXIO, errno.ENODEV)
 _NO_TEMPORARY = "No usable temporary directory"
-# Native code that gets no memory, as its errors say it.
-_NO_MEMORY = ("std::bad_alloc", "OOM when allocating", "Cannot allocate memory", "failed to allocate memory")
+# Native code that gets no memory, as its errors say it; oneDNN's have its status 1, `dnnl_out_of_memory`.
+_NO_MEMORY = (
+    "std::bad_alloc",
+    "OOM when allocating",
+    "Cannot allocate memory",
+    "failed to allocate memory",
+    "Status: 1, message: could not create a primitive",
+)
 # Faults of the machine: the same work may succeed on another one, or when there is space again.
 MACHINE_FAULTS = (StorageError, OSError, MemoryError)
 

@@ -23,6 +23,10 @@ FULL = {
         ValueError("OOM when allocating tensor with shape[9]"),
         "the memory is full (OOM when allocating). ",
     ),
+    "oneDNN": (
+        RuntimeError("received an exception:Status: 1, message: could not create a primitive, in file mkl_conv_ops.cc"),
+        "the memory is full (Status: 1, message: could not create a primitive). ",
+    ),
 }
 
 
@@ -51,6 +55,7 @@ def test_memory_that_is_full_is_a_line_of_a_stage(error, tmp_path):
 
 def test_other_errors_say_nothing_of_memory():
     assert memory_fault(ValueError("the model remembers")) is None
+    assert memory_fault(RuntimeError("Status: 3, message: could not create a primitive")) is None
 
 
 def dense():

@@ -84,6 +84,29 @@ def test_many_threads_append_whole_lines(file):
     assert len(list(Journal(file, 10).read_logs(0))) == 40
 
 
+def test_a_lock_that_a_killed_process_was_letting_go_is_removed(file):
+    journal = Journal(file, 10)
+    journal.append_logs(entries(1))
+    left = file.with_name(f"{file.name}.lock8c79b6df.rename")
+    left.symlink_to(file)
+    Journal(file, 10)
+    assert [one.name for one in file.parent.iterdir()] == [file.name]
+
+
+def test_a_lock_that_another_process_removes_while_it_is_let_go_is_let_go(file, monkeypatch):
+    journal, own = Journal(file, 10), os.rename
+
+    def renamed(old, new):
+        own(old, new)
+        Journal(file, 10)
+
+    monkeypatch.setattr(os, "rename", renamed)
+    journal.append_logs(entries(2))
+    monkeypatch.undo()
+    assert list(journal.read_logs(0)) == entries(2)
+    assert [one.name for one in file.parent.iterdir()] == [file.name]
+
+
 def damaged(file):
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1

@@ -15,8 +15,8 @@ from tfopt.durable_files import DAMAGED, write
 from tfopt.errors import DISK_FAULTS, StorageError
 from tfopt.sealed_json import seal, unseal
 
-# How the name of Optuna's lock of a file ends.
-LOCK = ".lock"
+# How the name of Optuna's lock of a file ends, and that of one which is being let go.
+LOCK, LET_GO = ".lock", ".rename"
 
 
 class DamagedJournalError(StorageError):
@@ -38,6 +38,8 @@ class Journal(BaseJournalBackend):
         self._file = file
         self._lock = JournalFileSymlinkLock(str(file), stale_seconds)
         file.open("ab").close()
+        for left in file.parent.glob(f"{file.name}{LOCK}*{LET_GO}"):  # by a process that was killed
+            left.unlink(missing_ok=True)
         self._places = [0]  # the byte at which each line that was read begins, and the next one will
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
@@ -112,7 +114,10 @@ class Journal(BaseJournalBackend):
             try:
                 self._lock.release()
             except RuntimeError as error:
-                if not isinstance(error.__context__, OSError) or error.__context__.errno not in DISK_FAULTS:
+                cause = error.__context__
+                if isinstance(cause, FileNotFoundError) and str(cause.filename).endswith(LET_GO):
+                    return  # another process has removed it
+                if not isinstance(cause, OSError) or cause.errno not in DISK_FAULTS:
                     raise
                 Path(f"{self._file}{LOCK}").unlink()  # which a disk without room for another name takes
 
