@@ -87,24 +87,55 @@ def test_many_threads_append_whole_lines(file):
 def test_a_lock_that_a_killed_process_was_letting_go_is_removed(file):
     journal = Journal(file, 10)
     journal.append_logs(entries(1))
-    left = file.with_name(f"{file.name}.lock8c79b6df.rename")
-    left.symlink_to(file)
+    file.with_name(f"{file.name}.lock8c79b6df.rename").symlink_to(file)
     Journal(file, 10)
     assert [one.name for one in file.parent.iterdir()] == [file.name]
 
 
-def test_a_lock_that_another_process_removes_while_it_is_let_go_is_let_go(file, monkeypatch):
-    journal, own = Journal(file, 10), os.rename
+@pytest.fixture
+def removed_by_another(file, monkeypatch):
+    """Lets another process open the journal, and remove the lock, between the two steps of every release."""
+    own = os.rename
 
     def renamed(old, new):
         own(old, new)
         Journal(file, 10)
 
     monkeypatch.setattr(os, "rename", renamed)
+
+
+def test_a_lock_that_another_process_removes_while_it_is_let_go_is_let_go(file, removed_by_another):
+    journal = Journal(file, 10)
     journal.append_logs(entries(2))
-    monkeypatch.undo()
     assert list(journal.read_logs(0)) == entries(2)
     assert [one.name for one in file.parent.iterdir()] == [file.name]
+
+
+def test_the_error_of_an_entry_is_not_lost_where_another_process_removes_the_lock(
+    file, removed_by_another, monkeypatch
+):
+    journal = Journal(file, 10)
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        journal.append_logs(entries(1))
+
+
+def test_a_lock_that_cannot_be_removed_is_free_and_that_of_the_next_stays(file, monkeypatch):
+    journal, lock, own = Journal(file, 10), Path(f"{file}.lock"), os.unlink
+
+    def unlinked(path, **options):
+        if str(path).endswith(".rename"):
+            lock.symlink_to(file)  # another process is faster
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        own(path, **options)
+
+    monkeypatch.setattr(os, "unlink", unlinked)
+    journal.append_logs(entries(1))
+    assert lock.is_symlink()
 
 
 def damaged(file):

@@ -167,27 +167,45 @@ def test_bytes_that_are_there_already_change_nothing_but_the_last_digits():
     assert np.count_nonzero(found.numbers) == np.count_nonzero(one.numbers)
 
 
-@pytest.mark.parametrize("away", [0.0, 0.2, -3.0, 6.0])
-def test_from_a_price_nearby_the_same_bytes_are_found(away, monkeypatch):
-    one = kernel()
-    wanted = round(0.7 * bytes_of(one))
-    found = fit_bytes([one], wanted)
-    tried = []
-    own = entropy_clustering.choose_values
+@pytest.fixture
+def tries(monkeypatch):
+    """The prices that are tried, of a bit of one kernel."""
+    tried, own = [], entropy_clustering.choose_values
     monkeypatch.setattr(
         entropy_clustering, "choose_values", lambda kernel, price: tried.append(price) or own(kernel, price)
     )
-    again = fit_bytes([one], wanted, found.exponent + away)
-    assert 0.97 * wanted < bytes_of(*again.kernels) <= wanted
-    assert len(tried) <= (entropy_clustering.HALVINGS if away else 1)
+    return tried
 
 
-def test_bytes_that_no_choice_reaches_give_the_smallest_from_any_price():
-    for near in (-12.0, 0.0, 9.0):
-        assert not fit_bytes([kernel()], 1, near).kernels[0].numbers.any()
-
-
-def test_where_bits_cost_nothing_no_price_is_kept():
+@pytest.mark.parametrize("near", [entropy_clustering.LEAST, -9.0, 0.0, entropy_clustering.MOST])
+def test_from_any_price_the_bytes_are_found(near):
     one = kernel()
-    assert fit_bytes([one], 10 * bytes_of(one)).exponent is None
-    assert fit_bytes([one], round(0.5 * bytes_of(one))).exponent is not None
+    wanted = round(0.7 * bytes_of(one))
+    assert 0.97 * wanted < bytes_of(*fit_bytes([one], wanted, near).kernels) <= wanted
+
+
+def test_bytes_that_fall_a_little_are_found_in_fewer_tries_from_the_last_price(tries):
+    one = kernel(shape=(300, 100))
+    steps = [round(bytes_of(one) * (0.9 - 0.01 * number)) for number in range(10)]
+    near = entropy_clustering.LEAST
+    for wanted in steps:
+        near = fit_bytes([one], wanted, near).exponent
+    from_the_last = len(tries)
+    tries.clear()
+    for wanted in steps:
+        fit_bytes([one], wanted)
+    assert from_the_last < 0.7 * len(tries)
+
+
+@pytest.mark.parametrize("near", [-12.0, 0.0, 9.0])
+def test_bytes_that_no_choice_reaches_give_the_smallest_from_any_price_at_once(near, tries):
+    assert not fit_bytes([kernel()], 1, near).kernels[0].numbers.any()
+    assert len(tries) <= 6
+
+
+@pytest.mark.parametrize("near", [entropy_clustering.LEAST, 0.0])
+def test_where_the_bytes_suffice_bits_cost_nothing_in_the_end(near, tries):
+    one = kernel()
+    assert fit_bytes([one], 10 * bytes_of(one), near).exponent == entropy_clustering.LEAST
+    assert len(tries) <= 5
+    assert tries[-1] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -38,8 +39,9 @@ class Journal(BaseJournalBackend):
         self._file = file
         self._lock = JournalFileSymlinkLock(str(file), stale_seconds)
         file.open("ab").close()
-        for left in file.parent.glob(f"{file.name}{LOCK}*{LET_GO}"):  # by a process that was killed
-            left.unlink(missing_ok=True)
+        for left in file.parent.glob(f"{glob.escape(file.name)}{LOCK}*{LET_GO}"):  # by a process that was killed
+            with contextlib.suppress(OSError):
+                left.unlink()
         self._places = [0]  # the byte at which each line that was read begins, and the next one will
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
@@ -111,15 +113,22 @@ class Journal(BaseJournalBackend):
         try:
             yield
         finally:
-            try:
-                self._lock.release()
-            except RuntimeError as error:
-                cause = error.__context__
-                if isinstance(cause, FileNotFoundError) and str(cause.filename).endswith(LET_GO):
-                    return  # another process has removed it
-                if not isinstance(cause, OSError) or cause.errno not in DISK_FAULTS:
-                    raise
-                Path(f"{self._file}{LOCK}").unlink()  # which a disk without room for another name takes
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Releases the lock: Optuna gives it another name, from when on it is free, and removes that.
+
+        Another process may have removed the name, and a disk without room takes none.
+        """
+        try:
+            self._lock.release()
+        except RuntimeError as error:
+            cause = error.__context__
+            if isinstance(cause, OSError) and str(cause.filename).endswith(LET_GO):
+                return
+            if not isinstance(cause, OSError) or cause.errno not in DISK_FAULTS:
+                raise
+            Path(f"{self._file}{LOCK}").unlink()
 
 
 def _end_of_lines(file: Any, block: int = 65536) -> int:

@@ -34,10 +34,10 @@ class Clustering(ConstraintCallback):
     beside the model, which stays an ordinary Keras model at every moment. Layers with a kernel that it leaves alone
     though nobody asked for it are a `tfopt.TfoptWarning` when `fit` begins; `skipped` lists them all.
 
-    With `coded_bytes` the values, and which further weights become zero, are chosen anew 200 times while the training
-    goes on: each weight takes the value of least squared error and code length, all kernels together taking fewer bytes
-    each time. How much an error matters is read from the optimizer's second moments, where it has them, as Adam does.
-    Too few bytes, which cannot be reached or leave a kernel without weights, are a `tfopt.TfoptWarning` as `fit` ends.
+    With `coded_bytes` the values, and which further weights become zero, are chosen anew at 200 of the steps: each
+    weight takes the value of least squared error and code length, all kernels together taking fewer bytes each time.
+    How much an error matters is read from the optimizer's second moments, where it has them, as Adam does. Too few
+    bytes, which cannot be reached or leave a kernel without weights, are a `tfopt.TfoptWarning` as `fit` ends.
 
     Args:
         clusters: Largest number of distinct values of a kernel, zero included.

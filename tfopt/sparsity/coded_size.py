@@ -50,7 +50,6 @@ class GapCode:
     Args:
         positions: Where the weights are that are not zero, `(n,)`, rising.
         size: The number of weights of the kernel, zeros included.
-
     """
 
     def __init__(self, positions: np.ndarray, size: int):

@@ -13,9 +13,10 @@ from tfopt.models.layers import Kernel
 from tfopt.models.left_alone import listed
 from tfopt.sparsity.coded_size import deflated_bytes
 from tfopt.sparsity.drifting_values import DriftingValues
-from tfopt.sparsity.entropy_clustering import fit_bytes
+from tfopt.sparsity.entropy_clustering import LEAST, fit_bytes
 
-# How often values are chosen: with few choices many weights change at once, which training then has to mend.
+# How often values are chosen, at most once a step: with few choices many weights change at once, which training then
+# has to mend.
 UPDATES = 200
 # The importance of weights that the loss hardly depends on, as a share of the mean: their bits are not free.
 LEAST_IMPORTANCE = 1e-3
@@ -50,24 +51,25 @@ class CodedUpdates:
         self.wanted, self.end = wanted, end
         self.importance: list[np.ndarray] = []
         self._first = self._done = 0
-        self._price: float | None = None
+        self._exponent = LEAST
         self._held: list[tuple[Kernel, DriftingValues]] = []
 
     def begin(self, held: Sequence[tuple[Kernel, DriftingValues]], state: Mapping[str, np.ndarray] | None) -> None:
         """Begins with kernels and their values, or goes on from a state of `get_state`."""
         self._held = list(held)
         self._first, self._done = deflated_bytes(values.coded().numbers for _, values in held), 0
-        self._price = None
+        self._exponent = LEAST
         if state:
             self._first, self._done = int(state["first_bytes"]), int(state["updates"])
-            price = float(state["price"])
-            self._price = None if np.isnan(price) else price
+            self._exponent = float(state["price_exponent"])
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """The bytes at the beginning, how often values have been chosen since, and the last price of a bit."""
-        numbers = {"first_bytes": self._first, "updates": self._done}
-        price = np.nan if self._price is None else self._price
-        return {name: np.asarray(number) for name, number in (numbers | {"price": price}).items()}
+        """The bytes at the beginning, how often values have been chosen since, and the exponent of the last price."""
+        return {
+            "first_bytes": np.asarray(self._first),
+            "updates": np.asarray(self._done),
+            "price_exponent": np.asarray(self._exponent),
+        }
 
     @property
     def ended(self) -> bool:
@@ -106,8 +108,9 @@ class CodedUpdates:
         self.importance = _importance(optimizer, [kernel for kernel, _ in self._held])
         now = [values.coded(m) for (_, values), m in zip(self._held, self.importance, strict=True)]
         wanted = round(self.wanted + max(self._first - self.wanted, 0) * left)
-        found, self._price = fit_bytes(now, wanted, self._price)
-        for (kernel, values), chosen in zip(self._held, found, strict=True):
+        found = fit_bytes(now, wanted, self._exponent)
+        self._exponent = found.exponent
+        for (kernel, values), chosen in zip(self._held, found.kernels, strict=True):
             values.take(chosen)
             kernel.variable.assign(values.weights(kernel.variable.dtype))
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -23,11 +22,12 @@ from tfopt.sparsity.clustering import Codebook
 from tfopt.sparsity.coded_size import GapCode, deflated_bytes, file_order, value_bits
 
 TURNS = 4
-# The price of a bit is found between these powers of two, times the mean of importance * weight ** 2.
+# The price of a bit is found between these powers of two, times the mean of importance * weight ** 2; the lowest stands
+# for bits that cost nothing.
 LEAST, MOST = -14.0, 10.0
-HALVINGS = 12
-# How far from a price that is about right the next one is tried, in powers of two.
-FIRST_STEP = 0.25
+TRIES = 16
+# How far from the price that it begins with the search goes at first, in powers of two, and what a step is of the last.
+FIRST_STEP, GROWTH = 0.25, 4
 # How much of the bytes asked for may be left unused.
 SLACK = 0.005
 
@@ -107,51 +107,53 @@ def _least(kernel: CodedKernel, price: float) -> np.ndarray:
     return chosen
 
 
-class Fit(NamedTuple):
+@dataclass(frozen=True)
+class Fit:
     """Kernels with the values that were chosen for some bytes.
 
     Args:
         kernels: The kernels.
-        exponent: Which power of two of the mean of importance * weight ** 2 a bit costs; None where it costs nothing.
+        exponent: Which power of two of the mean of importance * weight ** 2 is the price of a bit; `LEAST` for none.
     """
 
     kernels: list[CodedKernel]
-    exponent: float | None
+    exponent: float
 
 
-def fit_bytes(kernels: Sequence[CodedKernel], wanted: int, near: float | None = None) -> Fit:
+def fit_bytes(kernels: Sequence[CodedKernel], wanted: int, near: float = LEAST) -> Fit:
     """Chooses the values of several kernels at the least price of a bit at which deflate makes at most so many bytes.
 
     Args:
         kernels: The kernels.
         wanted: The bytes of all together; where no price reaches them, the smallest that was found.
-        near: The exponent of a price that is about right, from which the search goes out; anywhere if not given.
+        near: The exponent of the price to begin with, from `LEAST` to `MOST`; the nearer, the fewer prices are tried.
     """
     count = sum(kernel.weights.size for kernel in kernels)
     if not count:
-        return Fit(list(kernels), None)  # zeros alone, of which nothing can be chosen
+        return Fit(list(kernels), LEAST)  # zeros alone, of which nothing can be chosen
     scale = sum(float((k.importance * k.weights**2).sum()) for k in kernels) / count
-
-    def at(exponent: float | None) -> Fit:
-        price = 0.0 if exponent is None else scale * 2.0**exponent
-        return Fit([choose_values(kernel, price) for kernel in kernels], exponent)
-
-    if near is None and _deflated((free := at(None)).kernels) <= wanted:
-        return free
-    low, high, best = LEAST, MOST, None
-    tried, step = ((low + high) / 2, np.inf) if near is None else (near, FIRST_STEP)
-    for _ in range(HALVINGS):
-        found = at(tried)
+    low, best, tried = None, None, near
+    step = MOST - LEAST if near == LEAST else FIRST_STEP
+    for _ in range(TRIES):
+        price = 0.0 if tried == LEAST else scale * 2.0**tried
+        found = Fit([choose_values(kernel, price) for kernel in kernels], tried)
         taken = _deflated(found.kernels)
-        if taken > wanted:
-            low = tried
-        else:
-            best, high = found, tried
-            if taken >= (1 - SLACK) * wanted:
+        if taken <= wanted:
+            best = found
+            if tried == LEAST or taken >= (1 - SLACK) * wanted:
                 break
-        tried = float(np.clip((low + high) / 2, tried - step, tried + step))
-        step *= 2
-    return at(MOST) if best is None else best
+        else:
+            low = tried
+            if tried == MOST:
+                break
+        if best is None:
+            tried = min(tried + step, MOST)
+        elif low is None:
+            tried = max(tried - step, LEAST)
+        else:
+            tried = (low + best.exponent) / 2
+        step *= GROWTH
+    return found if best is None else best
 
 
 def _deflated(kernels: Sequence[CodedKernel]) -> int:

@@ -39,7 +39,7 @@ class Cluster(TrainingStage):
 
     kind: ClassVar[str] = "cluster"
     rank: ClassVar[int] = 7
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     clusters: int = Field(ge=2)
     """How many distinct values each kernel may have, zero included."""
