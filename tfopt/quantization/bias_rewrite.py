@@ -37,7 +37,7 @@ def _is_dense(model: Any, op: Any) -> bool:
 
 
 def _are_parts_of_one(graph: Any, outer: Any, inner: Any) -> bool:
-    """Whether two products have one kernel, nothing between them, and one row as the inner input, added to each of x."""
+    """Whether two products have one kernel, nothing between them, and one row as inner input, added to each of x."""
     x, y = (list(graph.tensors[int(op.inputs[0])].shape) for op in (outer, inner))
     of_one_row = len(y) <= len(x) and x[-1:] == y[-1:] and all(size == 1 for size in y[:-1])
     plain = inner.builtinOptions.fusedActivationFunction == schema.ActivationFunctionType.NONE
