@@ -140,12 +140,15 @@ class Table:
         return f"{above / below:.2f}" if above is not None and below else "-"
 
     def less(self, figures: Sequence[str], than: str) -> str:
-        """The rows that have less than another row of every one of some figures, in words; empty for none."""
+        """The rows that have less of every one of some figures than another row, in words; empty for none.
+
+        Less is by 2% at least: times of one file vary as much.
+        """
         limits, found = self.figures(than), {name: self.figures(name) for name in self.names}
         return ", ".join(
             name
             for name, own in found.items()
-            if all(one in own and one in limits and own[one] < limits[one] for one in figures)
+            if all(one in own and one in limits and own[one] < 0.98 * limits[one] for one in figures)
         )
 
 

@@ -244,12 +244,13 @@ def test_a_table_without_rows_has_a_sentence_and_no_lines(modules):
 
 
 def test_a_row_is_set_against_another(modules):
-    listed = [{"row": name, "minutes": 1, "quick": False} for name in ("dense", "a", "b", "c")]
+    listed = [{"row": name, "minutes": 1, "quick": False} for name in ("dense", "a", "b", "c", "d")]
     figures = {
         "dense": {"us": 4, "cycles": 8},
         "a": {"us": 2, "cycles": 7},
         "b": {"us": 2, "cycles": 8},
         "c": {"us": 1},
+        "d": {"us": 3.95, "cycles": 7},
     }
     rows = {name: {"figures": one} for name, one in figures.items()}
     table = modules[1].Table("tiny", listed, rows)
