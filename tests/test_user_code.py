@@ -319,6 +319,10 @@ def test_variables_of_the_function_around_count_in_functions_made_on_the_fly():
         (ValueError("one\ntwo"), "ValueError: one"),
         (ValueError(), "ValueError: no message"),
         (KeyError("x"), "KeyError: 'x'"),
+        (
+            ValueError("Graph execution error:\n\nat node\nno such thing\n\t [[{{node a}}]] [Op:f]"),
+            "ValueError: no such thing",
+        ),
     ],
 )
 def test_an_error_is_described_in_one_line(error, text):

@@ -22,6 +22,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -148,6 +149,8 @@ _NO_MEMORY = (
     "failed to allocate memory",
     "Status: 1, message: could not create a primitive",
 )
+# TensorFlow's words for an id that an embedding does not have.
+_NO_SUCH_ID = re.compile(r"indices(?:\[[\d,]*\])? = (-?\d+) is not in \[0, (\d+)\)")
 # Faults of the machine: the same work may succeed on another one, or when there is space again.
 MACHINE_FAULTS = (StorageError, OSError, MemoryError)
 
@@ -169,6 +172,17 @@ def memory_fault(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
         return str(error)
     return next((words for words in _NO_MEMORY if words in str(error)), None)
+
+
+def id_fault(error: BaseException) -> str | None:
+    """What TensorFlow says of an id that an embedding does not have, as a sentence; None of any other error."""
+    found = _NO_SUCH_ID.search(str(error))
+    if found is None:
+        return None
+    return (
+        f"the data have the id {found[1]}, and the model looks up ids from 0 to {int(found[2]) - 1}. Correct the data, "
+        "or build the model for more ids."
+    )
 
 
 def is_machine_fault(error: BaseException) -> bool:

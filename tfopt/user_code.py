@@ -136,7 +136,8 @@ def describe(error: BaseException) -> str:
     ends = [number for number, line in enumerate(text) if line.lstrip().startswith(_ARGUMENTS)]
     text = [line for line in text[: ends[0] if ends else None] if not line.lstrip().startswith(_CALLING)] or text
     if text and text[0].endswith(":"):  # TensorFlow says the cause last
-        text = [text[-1].split("[[")[0].strip() or text[0]]
+        causes = [cause for line in text if (cause := line.split("[[")[0].strip())]
+        text = causes[-1:]
     frames = inspect.getinnerframes(error.__traceback__) if error.__traceback__ else []
     foreign = ("<", sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), str(Path(__file__).parent))
     own = [frame for frame in frames if not frame.filename.startswith(foreign)]

@@ -4,13 +4,14 @@ import sys
 import time
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
 import tfopt
 from tests.faults.faults import ClockSet
 from tfopt import cli
-from tfopt.errors import StorageError, TfoptError, memory_fault
+from tfopt.errors import DataError, StorageError, TfoptError, id_fault, memory_fault
 from tfopt.models.serialization import keras_file
 from tfopt.pipeline.failures import named_failures
 from tfopt.quantization import float_conversion
@@ -56,6 +57,32 @@ def test_memory_that_is_full_is_a_line_of_a_stage(error, tmp_path):
 def test_other_errors_say_nothing_of_memory():
     assert memory_fault(ValueError("the model remembers")) is None
     assert memory_fault(RuntimeError("Status: 3, message: could not create a primitive")) is None
+
+
+NO_SUCH_ID = "Graph execution error:\n\nindices[3,2] = 7000 is not in [0, 5000)\n\t [[{{node GatherV2}}]]"
+
+
+def test_an_id_that_an_embedding_does_not_have_is_a_line_of_a_stage_and_of_the_command(tmp_path, monkeypatch, capsys):
+    line = "the data have the id 7000, and the model looks up ids from 0 to 4999. Correct the data, or build the model"
+    with pytest.raises(DataError, match=line), named_failures("a", tmp_path / "log"):
+        raise RuntimeError(NO_SUCH_ID)
+
+    def app(**options):
+        raise RuntimeError(NO_SUCH_ID)
+
+    monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr(sys, "argv", ["tfopt", "init"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == f"{line} for more ids.\n"
+
+
+def test_tensorflows_own_words_for_an_id_are_known():
+    embedding = layers.Embedding(5, 2)
+    with pytest.raises(Exception, match="is not in") as caught:
+        embedding(np.array([[1, 7]]))
+    assert id_fault(caught.value).startswith("the data have the id 7, and the model looks up ids from 0 to 4.")
 
 
 def dense():

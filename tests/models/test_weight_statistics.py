@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from tfopt.inspection import inspect
-from tfopt.models.weight_statistics import BINS, MOST_HISTOGRAMS, MOST_LAYERS, choose, compare, snapshot
+from tfopt.models.weight_statistics import BINS, MOST_HISTOGRAMS, MOST_LAYERS, choose, compare, lost, snapshot
 from tfopt.recipe.details.weights import WeightsByLayer
 
 
@@ -107,3 +107,38 @@ def test_weights_that_are_all_zero_or_not_finite_make_no_trouble(model):
     assert rows["head"].after.sparsity == 1
     assert sum(rows["head"].after.histogram) == 0
     assert rows["shared"].ends is None
+
+
+@pytest.fixture
+def trained():
+    """A model of one kernel of 2,000 weights, and a way to give it others."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.layers.Input((40,)), keras.layers.Dense(50, name="hidden")])
+    return model, model.get_layer("hidden").kernel
+
+
+def test_zeros_and_shared_values_that_a_training_took_are_said(trained):
+    model, kernel = trained
+    dense = kernel.numpy()
+    kernel.assign(np.where(np.abs(dense) < np.quantile(np.abs(dense), 0.8), 0, dense))
+    pruned = snapshot(model)
+    kernel.assign(np.sign(kernel.numpy()))
+    clustered = snapshot(model)
+    kernel.assign(dense)
+    after = snapshot(model)
+    zeros = "80% of the weights were zero before this training, and 0% are: prune after it."
+    assert lost(pruned, after) == zeros
+    own = "this training gave the weights of hidden values of their own: cluster after it."
+    assert lost(clustered, after) == f"{zeros} {own}"
+    assert lost(clustered, pruned) == own
+
+
+def test_of_what_a_training_keeps_or_brings_nothing_is_said(trained):
+    model, kernel = trained
+    dense = snapshot(model)
+    kernel.assign(np.round(kernel.numpy(), 1))
+    rounded = snapshot(model)
+    assert lost(dense, rounded) == lost(rounded, rounded) == lost(dense, dense) == ""
+    for constant in (0.0, 0.3):
+        kernel.assign(np.full(kernel.shape, constant))
+        assert lost(snapshot(model), dense) == ""  # one may begin a training with such a kernel

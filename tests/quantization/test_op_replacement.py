@@ -111,3 +111,29 @@ def test_categories_count_as_their_weights():
     x, weights = np.array([[0, 4, 4], [1, 2, 3]], np.int32), np.array([[1, 2, 0.5], [3, 0, 1]], np.float32)
     [value] = Runner(convert(model, "float32"))({"x": x, "weights": weights}).values()
     np.testing.assert_array_equal(value, model([x, weights]))
+
+
+def text_classifier():
+    """A classifier of texts of 12 ids, of which 0 is padding, that takes the mean of the words there are."""
+    keras.utils.set_random_seed(0)
+    inputs = layers.Input((12,), dtype="int32", name="words")
+    x = layers.GlobalAveragePooling1D()(layers.Embedding(50, 16, mask_zero=True)(inputs))
+    return keras.Model(inputs, layers.Dense(1, activation="sigmoid")(layers.Dense(8, activation="relu")(x)))
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_quotients_stay_in_float_so_that_an_empty_text_ends_no_process(mode):
+    draw = np.random.default_rng(0)
+    words = draw.integers(1, 50, (64, 12)).astype(np.int32)
+    words[np.arange(12) >= draw.integers(1, 13, (64, 1))] = 0
+    made = convert_with_notes(text_classifier(), Export(mode=mode, least_snr_db=-100), words)
+    [quotient] = [op for op in read(made.content).ops if op.name == "DIV"]
+    assert quotient.floating
+    assert any("in integers a divisor may round to 0" in reason for reason in (one.reason for one in made.skipped))
+    got = Runner(made.content)({"words": np.zeros((1, 12), np.int32)})  # LiteRT refuses a quotient by an integer 0
+    assert len(got) == 1
+
+
+def test_quotients_by_constants_are_quantized():
+    content = convert(behind(lambda x: x / np.arange(1, 6, dtype=np.float32)), "int8", samples())
+    assert all(op.integers for op in read(content).ops if op.name in ("DIV", "MUL", "FULLY_CONNECTED"))

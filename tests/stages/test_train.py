@@ -236,3 +236,18 @@ def test_warnings_in_a_training_are_those_of_the_run_and_others_stay_pythons(pro
     assert [one.category for one in caught if "dark" in str(one.message)] == [tfopt.TfoptWarning]
     assert [one for one in caught if "an old name" in str(one.message)]
     assert result.final.warnings == ("the room is dark.",)
+
+
+def test_a_training_that_takes_the_zeros_or_the_values_of_the_stage_before_says_so(project):
+    with pytest.warns(tfopt.TfoptWarning) as told:
+        run(
+            project,
+            "prune: {sparsity: 0.8, epochs: 1}",
+            "train: {epochs: 1}",
+            "cluster: {clusters: 4, epochs: 1}",
+            "prune: {name: again, sparsity: 0.2, epochs: 1}",
+        )
+    said = [str(one.message) for one in told if one.category is tfopt.TfoptWarning]
+    assert any(one.startswith("train: 80% of the weights were zero before this training, and") for one in said)
+    assert any(one.startswith("again: this training gave the weights of dense") for one in said)
+    assert not any(one.startswith(("prune:", "cluster:")) and "this training" in one for one in said)

@@ -79,7 +79,7 @@ def _tfopt(
 
 def main() -> None:
     """Runs the command: a TfoptError is one line and its exit code; an unexpected error has the end of its log too."""
-    from tfopt.errors import StorageError, TfoptError, memory_fault, storage_fault
+    from tfopt.errors import DataError, StorageError, TfoptError, id_fault, memory_fault, storage_fault
 
     with lasting_streams() as faults, interrupting_signals() as received:
         try:
@@ -101,6 +101,9 @@ def main() -> None:
             if why := storage_fault(error):
                 sys.stderr.write(f"{why}.\n")
                 sys.exit(StorageError.exit_code)
+            if why := id_fault(error):
+                sys.stderr.write(f"{why}\n")
+                sys.exit(DataError.exit_code)
             if (why := memory_fault(error)) is None:
                 raise
             sys.stderr.write(f"the memory is full{f' ({why})' if why else ''}. Take a machine with more.\n")

@@ -16,11 +16,14 @@ import numpy as np
 from tfopt.data.arrays import count_distinct
 from tfopt.keras_private import own_variables
 from tfopt.models.layers import LayerRef, walk
+from tfopt.models.left_alone import listed
 
 # Bins of a histogram: 255 steps of 8 bits fill 51 evenly. Layers that have one, and layers that are listed.
 BINS, MOST_HISTOGRAMS, MOST_LAYERS = 51, 30, 300
 # Largest number of distinct values that are counted.
 MOST_VALUES = 256
+# From this share of zeros on a model is pruned; a layer whose values have so many weights each on average is clustered.
+_PRUNED, _SHARED = 0.1, 16
 # Weights that a histogram is taken of, a seeded choice where a layer has more.
 _CHOSEN = 65_536
 
@@ -86,6 +89,32 @@ def snapshot(model: keras.Model) -> list[LayerSnapshot]:
             )
         )
     return found
+
+
+def lost(before: Sequence[LayerSnapshot], after: Sequence[LayerSnapshot]) -> str:
+    """What a training took from a model that was pruned or clustered before it, with the way out; empty for nothing.
+
+    Args:
+        before: The weights before the training.
+        after: Those of the same layers after it.
+    """
+    sentences = []
+    had, has = (
+        sum(one.zeros for one in state) / max(sum(one.kernels for one in state), 1) for state in (before, after)
+    )
+    if _PRUNED <= had < 1 and has < had / 2:  # all are zero as one may begin a training
+        sentences.append(f"{had:.0%} of the weights were zero before this training, and {has:.0%} are: prune after it.")
+    shared = [
+        one.layer
+        for one, now in zip(before, after, strict=True)
+        if one.values is not None
+        and one.values > 1
+        and one.kernels >= _SHARED * one.values
+        and (now.values is None or now.values > 2 * one.values)
+    ]
+    if shared:
+        sentences.append(f"this training gave the weights of {listed(shared)} values of their own: cluster after it.")
+    return " ".join(sentences)
 
 
 def most_values(counts: Sequence[int | None]) -> int | None:

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from tfopt.errors import InputError, StorageError, TfoptError, memory_fault, storage_fault
+from tfopt.errors import DataError, InputError, StorageError, TfoptError, id_fault, memory_fault, storage_fault
 from tfopt.user_code import describe
 
 
@@ -42,6 +42,8 @@ def named_failures(name: str, log: Path) -> Iterator[None]:
             raise TfoptError(
                 f"{name}: the memory is full{what}. Take a smaller batch_size, or a machine with more."
             ) from error
+        if why := id_fault(error):
+            raise DataError(f"{name}: {why}", ("data",)) from error
         with contextlib.suppress(OSError):  # the log may be full
             traceback.print_exc()
         failure = TfoptError(f"{name} failed: {describe(error)}. The whole story is in {log}.")

@@ -21,7 +21,7 @@ from tfopt.quantization.calibration_warnings import calibration_warnings
 from tfopt.quantization.cost_on_target import cost_on_target, cpu_notes
 from tfopt.quantization.float_conversion import FloatConversion, to_float
 from tfopt.quantization.op_audit import audit, is_quantized, left_in_float
-from tfopt.quantization.op_replacement import stay_in_float
+from tfopt.quantization.op_replacement import float_reasons
 from tfopt.quantization.padding_check import without_padding
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import JudgedBy, PreparedModel
@@ -201,11 +201,11 @@ def finish(prepared: PreparedModel, content: bytes, precisions: Mapping[int, str
                 dict.fromkeys(source.identities.ops, "float"),
                 "it computes with ids, or with marks such as that of missing values",
             ),
-            (stay_in_float(source.ops), "its values are too small for integers"),
         )
         for i, to in given.items()
         if to == "float"
     }
+    reasons |= {source.ops[i].outputs[0].name: reason for i, reason in float_reasons(source.ops).items()}
     skipped = left_in_float(summary, mode, reasons) if mode.quantizes else ()
     said = _Said()
     if mode.quantizes and not is_quantized(summary):

@@ -52,9 +52,28 @@ def ops_replaced() -> contextlib.AbstractContextManager[None]:
     return op_outputs_replaced(_new_outputs)
 
 
+def float_reasons(ops: Sequence[Op]) -> dict[int, str]:
+    """Why ops stay in float, by op number.
+
+    Those of an error function, and quotients: LiteRT ends with an error where a divisor in integers is 0, as the small
+    ones of its range round to, such as the number of words of an empty text.
+    """
+    reasons = {i: "in integers a divisor may round to 0" for i, op in enumerate(ops) if _is_quotient(op)}
+    return reasons | {i: "its values are too small for integers" for i, op in enumerate(ops) if _of_erf(op)}
+
+
 def stay_in_float(ops: Sequence[Op]) -> dict[int, str]:
-    """The precision `float` by op number for the ops of an error function, whose values are too small for integers."""
-    return {i: "float" for i, op in enumerate(ops) if any(_ERF_SCOPE in tensor.name for tensor in op.outputs)}
+    """The precision `float` by op number for the ops of `float_reasons`."""
+    return dict.fromkeys(float_reasons(ops), "float")
+
+
+def _of_erf(op: Op) -> bool:
+    return any(_ERF_SCOPE in tensor.name for tensor in op.outputs)
+
+
+def _is_quotient(op: Op) -> bool:
+    """Whether an op divides by what another computes."""
+    return op.name == "DIV" and len(op.inputs) > 1 and not op.inputs[1].bytes
 
 
 def _new_outputs(name: str, outputs: Sequence[Any]) -> Sequence[Any] | None:

@@ -70,12 +70,15 @@ class Train(TrainingStage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Trains and saves."""
-        from tfopt.models.weight_statistics import compare, snapshot
+        from tfopt.models.weight_statistics import compare, lost, snapshot
 
         model = context.load(inputs[0])
+        before = snapshot(model)
         history = self.fit(model, inputs, context)
+        after = snapshot(model)
+        context.told.append(lost(before, after))
         metrics = test_metrics(model, context)
-        details = [TrainingHistory(history), WeightsByLayer.from_json(compare(snapshot(model)))]
+        details = [TrainingHistory(history), WeightsByLayer.from_json(compare(after))]
         file = context.save(model)
         return context.artifact(self, inputs, file, metrics=metrics, scores=tuple(metrics), details=details)
 
