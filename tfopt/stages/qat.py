@@ -45,7 +45,7 @@ class Qat(Export, TrainingStage):
 
     kind: ClassVar[str] = "qat"
     rank: ClassVar[int] = 9
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     gives: ClassVar[Format] = "tflite"
 
     ranges: Annotated[str, OneOf(TRAINED_RANGES)] = "moving_average"

@@ -60,7 +60,7 @@ class Search(Stage):
     kind: ClassVar[str] = "search"
     rank: ClassVar[int] = 8
     goes_on_from: ClassVar[tuple[str, ...]] = (CANDIDATES,)
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     gives: ClassVar[Format] = "tflite"
     shared: ClassVar[bool] = True
 
