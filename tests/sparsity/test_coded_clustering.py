@@ -249,7 +249,10 @@ def test_a_training_that_stops_early_is_said(blobs):
         fit(pruned(), blobs, [Clustering(6, coded_bytes=110), Stop()], epochs=4)
 
 
-@pytest.mark.parametrize("settings", [{"coded_bytes": 0}, {"coded_bytes": 100, "end": 0}, {"coded_bytes": 9, "end": 2}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"coded_bytes": 0}, {"coded_bytes": "5 KB"}, {"coded_bytes": 100, "end": 0}, {"coded_bytes": 9, "end": 2}],
+)
 def test_bytes_and_ends_that_mean_nothing_are_refused(settings):
-    with pytest.raises(InputError, match=r"coded_bytes is at least 1, and end"):
+    with pytest.raises(InputError, match=r"coded_bytes is a number, at least 1, and end"):
         Clustering(6, **settings)

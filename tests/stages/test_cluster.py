@@ -62,7 +62,7 @@ def test_a_file_of_coded_kernels_takes_the_bytes_asked_for_and_those_of_an_empty
     path = recipe(
         "train: {epochs: 3}",
         "prune: {sparsity: 0.5, epochs: 2}",
-        "cluster: {clusters: 8, biases: 2, coded_bytes: 900, epochs: 4}",
+        "cluster: {clusters: 8, biases: 2, coded_bytes: 0.9 KB, epochs: 4}",
         "quantize: {}",
         "cluster: {name: fewer, after: prune, clusters: 8, biases: 2, coded_bytes: 450, epochs: 4}",
         "quantize: {name: smaller, after: fewer}",

@@ -44,9 +44,10 @@ class CodedUpdates:
     """
 
     def __init__(self, wanted: int, end: float):
-        if wanted < 1 or not 0 < end <= 1:
+        if not isinstance(wanted, int) or wanted < 1 or not 0 < end <= 1:
             raise InputError(
-                f"coded_bytes is at least 1, and end a share above 0 up to 1. Received: coded_bytes={wanted}, end={end}"
+                "coded_bytes is a number, at least 1, and end a share above 0 up to 1. "
+                f"Received: coded_bytes={wanted!r}, end={end}"
             )
         self.wanted, self.end = wanted, end
         self.importance: list[np.ndarray] = []

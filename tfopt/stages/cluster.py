@@ -11,6 +11,7 @@ from tfopt.errors import InputError
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.training import DistinctValues, TrainingHistory
 from tfopt.recipe.settings import Patterns, Settings
+from tfopt.recipe.sizes import Bytes
 from tfopt.recipe.stage import Context, Outlook
 from tfopt.stages.training_stage import TrainingStage
 
@@ -47,10 +48,10 @@ class Cluster(TrainingStage):
     """Numbers of values for single layers, such as {layers: head, clusters: 32}; a later rule wins."""
     biases: int | None = Field(None, ge=2)
     """How many distinct values each bias may have; biases are left alone if not given."""
-    coded_bytes: int | None = Field(None, ge=1, examples=[9000])
-    """How many bytes gzip may make of the integers of all kernels together; the rest of the file comes on top. Values
-    are then chosen anew while the training goes on, each weight taking the one, or the zero, of least error and code
-    length."""
+    coded_bytes: Bytes = Field(None, examples=[9000])
+    """How many bytes gzip may make of the values of all kernels together, a number or such as 9 KB; the rest of a file
+    comes on top. Values are then chosen anew while the training goes on, each weight taking the one, or the zero, of
+    least error and code length."""
     end: float = Field(0.75, gt=0, le=1)
     """With coded_bytes: the share of the training after which that choice stays; the rest recovers."""
     only: Patterns = ()
