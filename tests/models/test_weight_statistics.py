@@ -142,3 +142,9 @@ def test_of_what_a_training_keeps_or_brings_nothing_is_said(trained):
     for constant in (0.0, 0.3):
         kernel.assign(np.full(kernel.shape, constant))
         assert lost(snapshot(model), dense) == ""  # one may begin a training with such a kernel
+
+
+def test_layers_that_were_not_built_before_a_training_are_no_loss(trained):
+    model, _ = trained
+    built = snapshot(model)
+    assert lost([], built) == ""

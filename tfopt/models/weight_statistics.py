@@ -96,9 +96,9 @@ def lost(before: Sequence[LayerSnapshot], after: Sequence[LayerSnapshot]) -> str
 
     Args:
         before: The weights before the training.
-        after: Those of the same layers after it.
+        after: Those after it, of layers that were not built before as well.
     """
-    sentences = []
+    sentences, later = [], {one.layer: one.values for one in after}
     had, has = (
         sum(one.zeros for one in state) / max(sum(one.kernels for one in state), 1) for state in (before, after)
     )
@@ -106,11 +106,11 @@ def lost(before: Sequence[LayerSnapshot], after: Sequence[LayerSnapshot]) -> str
         sentences.append(f"{had:.0%} of the weights were zero before this training, and {has:.0%} are: prune after it.")
     shared = [
         one.layer
-        for one, now in zip(before, after, strict=True)
+        for one in before
         if one.values is not None
         and one.values > 1
         and one.kernels >= _SHARED * one.values
-        and (now.values is None or now.values > 2 * one.values)
+        and ((now := later.get(one.layer)) is None or now > 2 * one.values)
     ]
     if shared:
         sentences.append(f"this training gave the weights of {listed(shared)} values of their own: cluster after it.")
