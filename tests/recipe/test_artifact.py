@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -383,6 +384,19 @@ def test_a_full_disk_at_the_commit_keeps_the_older_result(workspace, full_disk, 
     monkeypatch.undo()
     assert workspace.find("train", "old").path.read_text() == "old model"
     assert workspace.begin("train", "new") == folder
+
+
+def test_a_holder_that_lets_go_at_this_moment_is_an_unknown_process(workspace, holder, monkeypatch):
+    own = Path.read_text
+
+    def gone(path, **options):
+        if path.name == ".owner":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return own(path, **options)
+
+    monkeypatch.setattr(Path, "read_text", gone)
+    with pytest.raises(StorageError, match="in use by process unknown"), workspace.locked():
+        pass
 
 
 def test_a_full_disk_while_the_folder_is_taken_gives_the_lock_back(workspace, full_disk, monkeypatch):

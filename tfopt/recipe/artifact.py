@@ -200,9 +200,8 @@ class Workspace:
             lock = FileLock(self.root / LOCK)
             lock.acquire(timeout=0)
         except Timeout:
-            holder = owner.read_text(errors="replace").strip() if owner.is_file() else "unknown"
             raise InUseError(
-                f"{self.root} is in use by process {holder}. Wait for it, or run with another --out."
+                f"{self.root} is in use by process {_holder(owner)}. Wait for it, or run with another --out."
             ) from None
         except OSError as error:
             raise StorageError(f"{self.root} cannot be written: {error.strerror}. {way}") from None
@@ -308,6 +307,14 @@ class Workspace:
         made = {artifact.name: artifact for artifact in filter(None, found)}
         whole = [artifact for name, artifact in made.items() if name not in _ancestors(artifact, made)]
         return sorted(whole, key=lambda a: (a.folder / RECORD).stat().st_mtime)
+
+
+def _holder(owner: Path) -> str:
+    """The process that holds a folder, which may be letting it go at this moment."""
+    try:
+        return owner.read_text(errors="replace").strip() or "unknown"
+    except OSError:
+        return "unknown"
 
 
 def _ancestors(artifact: Artifact, others: Mapping[str, Artifact]) -> set[str]:
