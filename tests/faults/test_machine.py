@@ -31,18 +31,23 @@ FULL = {
 }
 
 
-@pytest.mark.parametrize("error", FULL)
-def test_memory_that_is_full_is_a_line_of_the_command(error, monkeypatch, capsys):
-    raised, line = FULL[error]
+def ended(error, monkeypatch):
+    """The exit code of the command where an error comes up in it."""
 
     def app(**options):
-        raise raised
+        raise error
 
     monkeypatch.setattr(cli, "app", app)
     monkeypatch.setattr(sys, "argv", ["tfopt", "run"])
     with pytest.raises(SystemExit) as caught:
         cli.main()
-    assert caught.value.code == 1
+    return caught.value.code
+
+
+@pytest.mark.parametrize("error", FULL)
+def test_memory_that_is_full_is_a_line_of_the_command(error, monkeypatch, capsys):
+    raised, line = FULL[error]
+    assert ended(raised, monkeypatch) == 1
     assert capsys.readouterr().err == f"{line}Take a machine with more.\n"
 
 
@@ -66,15 +71,7 @@ def test_an_id_that_an_embedding_does_not_have_is_a_line_of_a_stage_and_of_the_c
     line = "the data have the id 7000, and the model looks up ids from 0 to 4999. Correct the data, or build the model"
     with pytest.raises(DataError, match=line), named_failures("a", tmp_path / "log"):
         raise RuntimeError(NO_SUCH_ID)
-
-    def app(**options):
-        raise RuntimeError(NO_SUCH_ID)
-
-    monkeypatch.setattr(cli, "app", app)
-    monkeypatch.setattr(sys, "argv", ["tfopt", "init"])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    assert caught.value.code == 2
+    assert ended(RuntimeError(NO_SUCH_ID), monkeypatch) == 2
     assert capsys.readouterr().err == f"{line} for more ids.\n"
 
 

@@ -44,7 +44,7 @@ class CodedUpdates:
     """
 
     def __init__(self, wanted: int, end: float):
-        if not isinstance(wanted, int) or wanted < 1 or not 0 < end <= 1:
+        if not isinstance(wanted, int | np.integer) or wanted < 1 or not 0 < end <= 1:
             raise InputError(
                 "coded_bytes is a number, at least 1, and end a share above 0 up to 1. "
                 f"Received: coded_bytes={wanted!r}, end={end}"

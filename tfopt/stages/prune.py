@@ -106,7 +106,7 @@ class Prune(PruningConfig, TrainingStage):
 
     def run(self, inputs: Sequence[Artifact], context: Context) -> Artifact:
         """Prunes at once where the settings say so, trains with the callback, and saves."""
-        from tfopt.models.weight_statistics import lost, snapshot
+        from tfopt.models.weight_statistics import snapshot
 
         model = context.load(inputs[0])
         before = snapshot(model)
@@ -118,7 +118,6 @@ class Prune(PruningConfig, TrainingStage):
         if self.epochs:
             pruning, trained = self._train(model, inputs, context)
             skipped, details = dict(pruning.skipped) | skipped, trained
-        context.told.append(lost(before, snapshot(model)))
         return self.sparse_artifact(model, inputs, context, list(skipped.items()), details, before)
 
     def _prune_at_once(self, model: Any, context: Context) -> Any:

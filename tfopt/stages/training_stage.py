@@ -302,9 +302,11 @@ class TrainingStage(Stage):
             details: Further details for the report.
             before: The weights of the model before it was trained.
         """
-        from tfopt.models.weight_statistics import compare, snapshot
+        from tfopt.models.weight_statistics import compare, lost, snapshot
         from tfopt.sparsity.magnitude import kernel_sparsity
 
+        after = snapshot(model)
+        context.told.append(lost(before, after))
         scores = test_metrics(model, context)
         return context.artifact(
             self,
@@ -313,7 +315,7 @@ class TrainingStage(Stage):
             metrics={**scores, "sparsity": kernel_sparsity(model)},
             scores=tuple(scores),
             skipped=tuple(Skipped(where, reason) for where, reason in skipped),
-            details=[*details, WeightsByLayer.from_json(compare(snapshot(model), before))],
+            details=[*details, WeightsByLayer.from_json(compare(after, before))],
         )
 
     def distillation(self, inputs: Sequence[Artifact], context: Context) -> list[Any]:
