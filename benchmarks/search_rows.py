@@ -1,7 +1,7 @@
 """The search against a grid made by hand, within a budget in bytes after gzip.
 
     resnet_8  MLPerf Tiny's ResNet-8 on 6,000 images of JPEG CIFAR-10, within 40 KB
-    ds_cnn    MLPerf Tiny's DS-CNN on the spoken digits, as ten cepstral coefficients, within 25 KB and within 10 KB
+    ds_cnn    MLPerf Tiny's DS-CNN on the spoken digits, as ten cepstral coefficients, within 25 KB and within 15 KB
 
 Both begin with one dense net. The grid is what one would write down: two sparsities, the same in each layer and
 allocated by LAMP, each with and without shared values, each of these in int8 and in int4; of its files within the
@@ -66,7 +66,7 @@ TASKS = {
         minutes=5,
     ),
     "ds_cnn": Task("ds_cnn", 25_000, (0.3, 0.5), **SPOKEN, minutes=3),
-    "ds_cnn within 10 KB": Task("ds_cnn", 10_000, (0.8, 0.9), **SPOKEN, minutes=3),
+    "ds_cnn within 15 KB": Task("ds_cnn", 15_000, (0.8, 0.9), **SPOKEN, minutes=3),
 }
 
 

@@ -41,9 +41,9 @@ NETS = {
         loss="mse",
     ),
     "resnet_8": Net(
-        "image classification: accuracy on the 10,000 test images of JPEG CIFAR-10, 20,000 to train",
+        "image classification: accuracy on the 10,000 test images of JPEG CIFAR-10, 10,000 to train",
         partial(built, "resnet_8"),
-        partial(tasks.augmented_cifar10, 20_000),
+        partial(tasks.augmented_cifar10, 10_000),
         epochs=(12, 4),
         rate=(3e-3, 1e-3),
         batch_size=64,

@@ -169,6 +169,8 @@ def test_a_mode_without_calibration_needs_no_data(command, files, tmp_path):
         (["model.keras", "--mode", "dynamic", "--target", "tflm"], "does not run mode dynamic"),
         (["model.keras", "--mode", "float16", "--io", "float32"], "io is for modes"),
         (["x.npy", "--data", "x.npy"], "a model is"),
+        (["model.keras", "--mode", "dynamic", "--out", "small.keras"], "Name a file such as small.tflite"),
+        (["model.keras", "--mode", "dynamic", "--out", "small"], "Name a file such as small.tflite"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_no_file(command, files, tmp_path, arguments, words):

@@ -142,6 +142,9 @@ def _write(
     if file.exists() and file.resolve() == model.resolve():
         raise InputError(f"{file} is the model itself. Name another file with --out.")
     check_folder(file)
+    if file.suffix != ".tflite":
+        made = file.with_suffix(".tflite")
+        raise InputError(f"what is written is a .tflite. Name a file such as {made} with --out. Received: {file}.")
     with tempfile.TemporaryDirectory(prefix="tfopt-") as folder, answer.log(Path(folder)):
         converted = _converted(model, export, inputs, Path(folder) / LOG)
     files = {file: converted.content}
