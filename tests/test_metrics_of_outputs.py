@@ -8,7 +8,7 @@ from keras import layers
 from tfopt.data.splits import Split
 from tfopt.errors import DataError
 from tfopt.metrics import METRICS, classes, compare_outputs, default_metric, score_split
-from tfopt.metrics.outputs import snr_db
+from tfopt.metrics.outputs import metrics_by_labels, snr_db
 from tfopt.models.signature import keras_outputs
 from tfopt.quantization import convert
 from tfopt.tflite.batch_interpreter import file_outputs
@@ -274,3 +274,23 @@ def test_labels_without_names_score_none_of_several_outputs():
     with pytest.raises(DataError, match="outputs features, head: give y as a dict by these names"):
         score_split(ACCURACY, Split(SCORES, IDS), outputs)
     assert score_split(ACCURACY, Split(SCORES, {"head": IDS}), outputs) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("labels", "name"),
+    [
+        (np.array([31, 64, 18, 31]), "mse"),
+        (np.array([0, 1, 1, 0]), "accuracy"),
+        (np.array([0.0, 1.0, 1.0, 0.0]), "accuracy"),
+        (np.array([0.5, 0.2, 0.1, 0.0]), "mse"),
+    ],
+    ids=["ages", "classes", "classes_as_floats", "values"],
+)
+def test_whole_numbers_beside_one_score_are_classes_where_there_are_two(labels, name):
+    scores = np.array([[0.9], [0.2], [0.7], [0.1]], np.float32)
+    [found] = metrics_by_labels((), Split(scores, labels), {"out": scores})
+    assert found.name == name
+
+
+def test_ids_beside_several_scores_are_classes():
+    assert [metric.name for metric in metrics_by_labels((), Split(SCORES, IDS), {"out": SCORES})] == ["accuracy"]

@@ -393,3 +393,15 @@ def test_a_dotted_name_leads_into_a_class(write, tmp_path):
 def test_arguments_are_named(call, tmp_path):
     with pytest.raises(InputError, match=r"is written \{file.py:function: \{argument: value\}\}"):
         Ref.parse(call, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line", ["import sys; sys.exit(0)", "import argparse; argparse.ArgumentParser().parse_args(['--x'])"]
+)
+def test_a_script_that_exits_as_it_is_imported_is_told_and_ends_nothing(write, line, monkeypatch, tmp_path):
+    file = write("script.py", f"{line}\n\ndef build():\n    pass\n")
+    with pytest.raises(InputError, match=r"script.py does not import: SystemExit"):
+        Ref.parse("script.py:build", tmp_path).load()
+    monkeypatch.syspath_prepend(str(file.parent))
+    with pytest.raises(InputError, match=r"module 'script' does not import: SystemExit"):
+        Ref("script", "build").load()

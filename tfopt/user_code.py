@@ -169,7 +169,7 @@ def import_file(path: Path) -> ModuleType:
     with _importable(path):
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script may parse a command line or exit as it is imported
             del sys.modules[name]
             raise InputError(f"{path} does not import: {describe(error)}") from error
     return module
@@ -204,7 +204,7 @@ def _import_module(name: str) -> ModuleType:
                 module = importlib.import_module(name)
                 setattr(module, _DIGEST, digest)
             return module
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(f"module {name!r} does not import: {describe(error)}") from error
 
 

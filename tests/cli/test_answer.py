@@ -116,6 +116,13 @@ WRONG = {
     "convert with a wrong rule": ("convert", "model.keras", "--rule", "int8"),
     "inspect": ("inspect", "none.tflite"),
     "compare": ("compare", "none.tflite", "none.keras"),
+    "convert for a target with wrong options": ("convert", "model.keras", "--target", "tflm:foo"),
+    "inspect with a snippet": ("inspect", "none.tflite", "--snippet", "python"),
+    "sensitivity": ("sensitivity", "none.keras"),
+    "sensitivity without data": ("sensitivity", "none.keras", "--prune"),
+    "learning-rate": ("learning-rate", "none.yaml"),
+    "learning-rate of wrong limits": ("learning-rate", "ok.yaml", "--low", "2", "--high", "1"),
+    "report": ("report", "none"),
 }
 
 

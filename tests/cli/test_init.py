@@ -106,6 +106,7 @@ def test_without_labels_a_file_is_held_to_what_the_model_says(cli, saved, monkey
     assert "There are no labels" in (tmp_path / "model.yaml").read_text()
     code, out, err = cli("run", "model.yaml", "--json")
     assert code == 0, err
+    assert "verify: the labels are the answers of the model itself" in err
     assert json.loads(out)["file"].endswith("quantize/model.tflite")
 
 
@@ -154,6 +155,9 @@ def test_code_that_the_model_needs_is_asked_for_and_named(cli, monkeypatch, tmp_
         (["model.keras", "--data", "none.npz"], "none.npz"),
         (["model.keras", "--data", "wrong.npz"], "takes samples (8, 8, 1)"),
         (["model.keras", "--data", "uneven.npz"], "x 5, y 4"),
+        (["model.keras", "--data", "number.npy"], "number"),
+        (["model.keras", "--data", "words.npy"], "numbers"),
+        (["model.keras", "--data", "none_of_them.npz"], "several classes or none"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value[1:]) or "file",
 )
@@ -163,6 +167,13 @@ def test_a_mistake_is_one_line_and_writes_nothing(cli, saved, monkeypatch, tmp_p
     (tmp_path / "there.yaml").write_text("mine\n")
     np.savez("wrong.npz", a=np.ones((5, 7)))
     np.savez("uneven.npz", x=np.ones((5, 8, 8, 1)), y=np.ones(4))
+    np.save("number.npy", np.float32(5))
+    np.save("words.npy", np.full((5, 8, 8, 1), "word"))
+    np.savez(
+        "none_of_them.npz",
+        x=np.ones((5, 8, 8, 1), np.float32),
+        y=np.eye(3)[[0, 1, 2, 0, 1]] * [[1], [1], [0], [1], [1]],
+    )
     before = sorted(tmp_path.iterdir())
     code, out, err = cli("init", *arguments)
     assert (code, out) == (2, "")

@@ -166,6 +166,8 @@ def test_a_mode_without_calibration_needs_no_data(command, files, tmp_path):
         (["model.keras", "--data", "x.npy", "--rule", "head"], "head=float"),
         (["model.keras", "--data", "x.npy", "--rule", "haed=float"], "Did you mean 'head'"),
         (["model.keras", "--data", "x.npy", "--batch", "few"], "few"),
+        (["model.keras", "--data", "x.npy", "--batch", "\u00b2"], "\u00b2"),
+        (["model.keras", "--data", "x.npy", "--batch=--5"], "--5"),
         (["model.keras", "--mode", "dynamic", "--target", "tflm"], "does not run mode dynamic"),
         (["model.keras", "--mode", "float16", "--io", "float32"], "io is for modes"),
         (["x.npy", "--data", "x.npy"], "a model is"),

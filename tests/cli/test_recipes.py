@@ -168,6 +168,16 @@ def test_out_data_and_seed_replace_what_the_recipe_says(cli, project):
     assert not (project / "saved_models").exists()
 
 
+def test_data_that_a_command_names_is_that_of_the_working_directory(cli, project):
+    (project / "deep").mkdir()
+    np.savez(project / "deep" / "data.npz", **{name: array[:12] for name, array in ARRAYS.items()})
+    write("deep/r.yaml", model="../model.py:build", use="../my_stages.py")
+    assert cli("run", "deep/r.yaml", "--data", "data.npz")[0] == 0
+    written = (project / "saved_models" / "r" / "recipe.yaml").read_text()
+    assert str(project / "data.npz") in written.replace("\n", "")
+    assert str(project / "deep") not in written
+
+
 def test_a_gate_that_is_not_met_is_exit_code_3_with_the_table_and_one_line(cli):
     write("r.yaml", "copy", "gate: {failed: not accurate enough}")
     for _ in range(2):

@@ -13,6 +13,7 @@ from tfopt.data import batches as batches_module
 from tfopt.data import sources
 from tfopt.data import splits as splits_module
 from tfopt.data.input_source import InputSource
+from tfopt.data.labelled import labelled_samples
 from tfopt.data.splits import Data, Reading, Split
 from tfopt.data.streams import Stream
 from tfopt.errors import DataError, InputError
@@ -721,3 +722,34 @@ def test_where_no_class_is_missing_or_none_is_known_the_choice_is_the_random_one
         split = Split(x, y)
         np.testing.assert_array_equal(split.choose_of_all(100, 3).x, split.choose(100, 3).x)
     assert len(Split(x[:5], np.arange(5)).choose_of_all(100, 3)) == 5
+
+
+@pytest.mark.parametrize("shapes", [{}, {"a": (3,), "b": (2,)}], ids=["of_no_model", "of_a_model"])
+def test_inputs_of_one_place_belong_together(tmp_path, shapes, one_line):
+    np.savez(tmp_path / "d.npz", a=np.ones((10, 3)), b=np.ones((4, 2)))
+    with pytest.raises(DataError, match="same number of samples. Received: a 10, b 4") as caught:
+        InputSource(str(tmp_path / "d.npz"), shapes).take(shapes, 4)
+    one_line(caught)
+
+
+def test_arrays_that_a_model_does_not_take_may_have_another_length(tmp_path):
+    np.savez(tmp_path / "d.npz", a=np.ones((10, 3)), classes=np.ones(4))
+    taken = InputSource(str(tmp_path / "d.npz"), {"a": (3,)}).take({"a": (3,)}, 6)
+    assert {name: array.shape for name, array in taken.items()} == {"a": (6, 3)}
+
+
+@pytest.mark.parametrize("name", ["x", "y"])
+def test_a_single_number_is_no_labelled_sample(tmp_path, name, one_line):
+    arrays = {"x": np.ones((4, 3)), "y": np.ones(4), name: np.float32(5)}
+    np.savez(tmp_path / "d.npz", **arrays)
+    with pytest.raises(DataError, match=f"{name} is a single number") as caught:
+        labelled_samples("d.npz", tmp_path)
+    one_line(caught)
+
+
+def test_a_note_of_the_data_is_a_sentence_and_stays_with_it():
+    parts = {f"{axis}_{split}": np.ones((4, 2)) for axis in "xy" for split in ("train", "test")}
+    assert sources.as_data(parts | {"note": "guesses"}).fitted({"a": (2,)}).note == "guesses"
+    assert sources.as_data(parts).note == ""
+    with pytest.raises(DataError, match="note is a sentence"):
+        sources.as_data(parts | {"note": 3})

@@ -240,6 +240,20 @@ def test_a_source_that_raises_is_told_with_its_line():
         Stream(broken, 21).check("train")
 
 
+def test_a_function_that_raises_before_its_first_batch_is_told_with_its_line():
+    def broken():
+        raise RuntimeError("no disk")
+
+    with pytest.raises(DataError, match=r"function of a stream failed: RuntimeError: no disk .*test_streams.py"):
+        Stream(broken, 21).check("train")
+
+
+def test_a_batch_of_another_shape_than_the_first_is_told():
+    uneven = [(np.ones((4, 3)), np.ones(4)), (np.ones((4, 5)), np.ones(4))]
+    with pytest.raises(DataError, match="the train split cannot be read: .*shape"):
+        Stream(lambda: iter(uneven), 8).check("train")
+
+
 @pytest.mark.parametrize("source", [batches, dataset().repeat()])
 def test_without_an_end_it_has_to_say_what_an_epoch_is(source):
     with pytest.raises(DataError, match="samples="):

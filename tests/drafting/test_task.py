@@ -63,3 +63,14 @@ def test_an_activation_that_is_not_known_is_seen_from_what_comes_out():
     assert task_of(OutputFacts("out", (3,), ""), IDS, scores).loss == "sparse_categorical_crossentropy"
     assert task_of(OutputFacts("out", (3,), ""), SEVERAL, scores / 2).loss == "binary_crossentropy"
     assert task_of(OutputFacts("out", (3,), ""), IDS, 9 * scores).loss == {"sparse_categorical_crossentropy": LOGITS}
+
+
+@pytest.mark.parametrize("y", [np.eye(2)[[0, 1, 1]], np.zeros((3, 2))], ids=["one_hot", "zeros"])
+def test_two_targets_for_one_score_are_refused(y):
+    with pytest.raises(DataError, match="the targets are neither classes of the output 'out'"):
+        task_of(OutputFacts("out", (1,), "sigmoid"), y)
+
+
+def test_one_target_for_a_score_at_every_step_is_refused():
+    with pytest.raises(DataError, match="Received: shape"):
+        task_of(OutputFacts("out", (5, 1), "sigmoid"), np.array([0, 1, 1]))

@@ -397,3 +397,31 @@ def test_the_bytes_of_a_keras_file_are_said_to_be_an_archives(folder):
     found = tfopt.compare("plain.tflite", "plain.keras", data="labelled.npz", seconds=0.01)
     assert [line for line in words.sentences(found) if line.startswith("bytes of plain.keras: the archive")]
     assert "archive" not in " ".join(words.sentences(replace(found, models=found.models[:1])))
+
+
+SPLIT = """
+import numpy as np
+
+def {name}():
+    generator = np.random.default_rng({seeded})
+    order = generator.permutation(200) if {random} else np.arange(200)
+    x, y = np.arange(1200, dtype="float32").reshape(200, 6)[order], np.arange(200)[order] % 3
+    return {{"x_train": x[:150], "y_train": y[:150], "x_test": x[150:], "y_test": y[150:]}}
+"""
+
+
+@pytest.mark.parametrize("random", [True, False], ids=["by_the_seed", "fixed"])
+def test_runs_of_two_seeds_are_compared_where_both_have_the_same_test_split(folder, tmp_path, random, one_line):
+    text = SPLIT.format(name="load", seeded="np.random.randint(1 << 30)", random=random)
+    (tmp_path / "split.py").write_text(text)
+    recipe = RECIPE.format(name="s", data=f"{tmp_path}/split.py:load", epochs=1, mode="float32")
+    (folder / "s.yaml").write_text(recipe)
+    for seed in (1, 2):
+        tfopt.run(tfopt.Recipe.load(folder / "s.yaml", seed=seed), tmp_path / str(seed))
+    runs = [tmp_path / str(seed) / "s" for seed in (1, 2)]
+    if random:
+        with pytest.raises(DataError, match="of the seeds 1 and 2, different data") as caught:
+            tfopt.compare(*runs)
+        one_line(caught)
+    else:
+        assert len(tfopt.compare(*runs).models) == 2

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 import tfopt
 from tfopt.errors import RecipeError
+from tfopt.recipe.artifact import content_key
 from tfopt.recipe.json_schema import json_schema
 from tfopt.recipe.recipe import SOURCE, Recipe
 from tfopt.recipe.stage import known_stages
@@ -356,6 +357,38 @@ stages:
     assert again.model_dump() == first.model_dump()
     assert [stage.settings() for stage in again.stages] == [stage.settings() for stage in first.stages]
     assert again.chain() == first.chain()
+
+
+def test_the_order_of_metrics_and_of_patterns_survives_being_written(write):
+    text = """name: r
+model: m.py:build
+data: npz:d.npz
+loss: {z: mse, a: mse}
+metrics: {z: [mae], a: [mse]}
+stages: [{train: {epochs: 1, rates: {stem: 0.0, "conv*": 0.1, all: 1.0}}}]
+"""
+    again = Recipe.load(write(Recipe.load(write(text)).to_yaml(), "again.yaml"))
+    assert list(again.metrics) == ["z", "a"]
+    assert list(again.stages[0].rates) == ["stem", "conv*", "all"]
+
+
+@pytest.mark.parametrize("make", [tfopt.Train, tfopt.Prune, tfopt.Cluster], ids=lambda make: make.kind)
+def test_settings_whose_order_counts_have_a_key_for_each_order(make):
+    settings = {"epochs": 1} | (
+        {"sparsity": 0.5} if make is tfopt.Prune else {"clusters": 4} if make is tfopt.Cluster else {}
+    )
+    rates = {"head": 1.0, "*": 0.1}
+    keys = [content_key(make(**settings, rates=own).settings()) for own in (rates, dict(reversed(rates.items())))]
+    assert keys[0] != keys[1]
+    assert keys[0] == content_key(make(**settings, rates=dict(rates)).settings())
+    if make is not tfopt.Train:
+        both = {"Own": ["a"], "*": ["b"]}
+        assert (
+            len(
+                {content_key(make(**settings, prunable=own).settings()) for own in (both, dict(reversed(both.items())))}
+            )
+            == 2
+        )
 
 
 def test_yaml_holds_only_what_differs_from_the_defaults():

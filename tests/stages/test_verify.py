@@ -1,16 +1,18 @@
 """The stage `verify`: what it says of files that fail its gate, or pass and lose much, and of rare classes."""
 
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import tfopt
-from tfopt.errors import InputError
+from tfopt.errors import GateError, InputError
 from tfopt.metrics import METRICS
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.quantization import ConversionWarnings, NoiseRemedy
-from tfopt.recipe.details.verification import GatedFile
+from tfopt.recipe.details.verification import AccuracyGate, GatedFile
 from tfopt.stages.verify import _lost_on_the_way, _remedy, failure
 
 PROJECT = """
@@ -124,3 +126,22 @@ def test_the_settings_that_mend_a_file_that_failed_are_said_once():
 def test_of_an_error_the_larger_one_is_lost():
     found = _lost_on_the_way(made("int8", "tflite"), made("prune", "keras"), METRICS["mae"], (1.0, 1.5), 0.2)
     assert "0.5000" in found
+
+
+def test_a_score_that_is_no_number_passes_no_gate(project, tmp_path):
+    text = RECIPE.format(load="load").replace("size: [mae], rare: [roc_auc, accuracy]", "size: [r2]")
+    (project / "one.py").write_text(PROJECT.replace('("test", 600)', '("test", 1)'))
+    (project / "nan.yaml").write_text(text.replace("data: p.py", "data: one.py"))
+    with pytest.raises(GateError, match=r"quantize has size_r2 nan on LiteRT.* what is not a number"):
+        tfopt.run(project / "nan.yaml", tmp_path)
+    record = json.loads((tmp_path / "r" / "report.json").read_text(), parse_constant=pytest.fail)
+    assert record["passed"] is False
+    assert AccuracyGate("r2", 0.5, {"a": GatedFile("b", 1.0, math.nan, math.nan)}).failed == ("a",)
+
+
+def test_what_the_data_says_of_its_scores_is_said_by_the_run(project, tmp_path):
+    (project / "noted.py").write_text(
+        f"{PROJECT}\n\ndef noted():\n    return load() | {{'note': 'labels are guesses'}}\n"
+    )
+    (project / "noted.yaml").write_text(RECIPE.format(load="noted").replace("data: p.py", "data: noted.py"))
+    assert tfopt.run(project / "noted.yaml", tmp_path).artifacts["verify"].warnings == ("labels are guesses",)

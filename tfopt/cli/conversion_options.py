@@ -73,4 +73,7 @@ ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Write over a f
 
 def batch_setting(text: str) -> Any:
     """A number of samples, or the word as it is."""
-    return int(text) if text.lstrip("-").isdigit() else text
+    try:
+        return int(text)
+    except ValueError:
+        return text

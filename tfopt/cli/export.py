@@ -100,9 +100,13 @@ def _samples(source: KitSource, data: str | None, golden: int) -> Samples:
 
     count, shapes = golden * source.batch, source.input_shapes
     if data is not None:
+        from tfopt.data.arrays import by_name, check_values
         from tfopt.data.input_source import InputSource
 
-        return Samples(InputSource(data, shapes).take(shapes, count), f"samples of {Path(data).name}")
+        taken = InputSource(data, shapes).take(shapes, count)
+        for key, array in by_name(taken).items():
+            check_values(f"{data}[{key!r}]" if key else data, array)
+        return Samples(taken, f"samples of {Path(data).name}")
     if source.artifact is None:
         return Samples()
     from tfopt.data import sources

@@ -48,7 +48,7 @@ def init(
 
     answer = Answer(as_json, quiet)
     with answer.errors():
-        recipe = out or Path(f"{Path(model.rpartition(':')[0] or model).stem}.yaml")
+        recipe = out or Path(f"{Path(model.rpartition(':')[0] or model).resolve().stem}.yaml")
         _check(recipe, goal, target or "litert", force)
         request = Request(model, recipe, data, goal, target_setting(target or "litert"), tuple(use or ()), trust)
         with captured():  # TensorFlow prints when it is imported

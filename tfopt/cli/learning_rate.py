@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tfopt.cli.answer import Answer, JsonOption
 from tfopt.cli.recipes import DataOption, RecipeFile, load
 from tfopt.cli.screen import open_console, print_json, print_lines, progress_bar, write_page
 
@@ -20,7 +21,7 @@ def learning_rate(
     high: Annotated[float, typer.Option("--high", help="The last one.")] = 10.0,
     steps: Annotated[int, typer.Option("--steps", help="Batches to train, from the first to the last.")] = 100,
     data: DataOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the lines.")] = False,
+    as_json: JsonOption = False,
     plot: Annotated[Path | None, typer.Option("--plot", help="Write a page with a chart to this .html file.")] = None,
 ) -> None:
     """Find a learning rate: it is raised at every batch until the loss grows. The recipe's results stay as they are."""
@@ -29,22 +30,23 @@ def learning_rate(
     from tfopt.output_capture import captured
     from tfopt.pipeline.learning_rate import check, find_learning_rate
 
-    if not 0 < low < high:
-        raise InputError(f"--low is above 0 and below --high. Received: --low {low:g} --high {high:g}.")
-    if plot is not None:
-        check_folder(plot)
-    loaded = load(recipe, data, None)
-    plan = check(loaded, stage)
-    console = open_console()
-    with progress_bar(console, "learning rate") as part:
-        with captured():
-            from tfopt.training.learning_rate_finder import LearningRateFinder
-        from tfopt.report import learning_rate as words
+    with Answer(as_json).errors():
+        if not 0 < low < high:
+            raise InputError(f"--low is above 0 and below --high. Received: --low {low:g} --high {high:g}.")
+        if plot is not None:
+            check_folder(plot)
+        loaded = load(recipe, data, None)
+        plan = check(loaded, stage)
+        console = open_console()
+        with progress_bar(console, "learning rate") as part:
+            with captured():
+                from tfopt.training.learning_rate_finder import LearningRateFinder
+            from tfopt.report import learning_rate as words
 
-        finder = LearningRateFinder(low, high, steps)
-        record = words.rates_record(find_learning_rate(plan, finder, stage, part), finder)
-    write_page(plot, lambda: words.rates_page(loaded.name, record))
-    if as_json:
-        print_json(record)
-        return
-    print_lines(console, words.rates_lines(record), plot)
+            finder = LearningRateFinder(low, high, steps)
+            record = words.rates_record(find_learning_rate(plan, finder, stage, part), finder)
+        write_page(plot, lambda: words.rates_page(loaded.name, record))
+        if as_json:
+            print_json(record)
+            return
+        print_lines(console, words.rates_lines(record), plot)

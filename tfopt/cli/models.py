@@ -89,25 +89,25 @@ def convert(
         "least_snr_db": least_snr,
         "unroll": False if no_unroll else None,
     }
-    settings: dict[str, Any] = {
-        "mode": mode,
-        "rounding": rounding,
-        "bias_correction": False if no_bias_correction else bias_correction or None,
-        "clipping": clipping,
-        "batch": options.batch_setting(batch),
-        "target": target_setting(target or "litert"),
-        "slim": not no_slim,
-        "recurrent": recurrent,
-        "stateful": stateful,
-        "sparse": sparse,
-        "decode": {"ram": decode_ram} if decode_ram is not None else decode,
-        **{name: value for name, value in given.items() if value is not None},
-    }
     answer = Answer(as_json, quiet, verbose)
     with answer.errors():
         if bias_correction and no_bias_correction:
             raise InputError("--bias-correction and --no-bias-correction contradict each other. Leave one out.")
-        settings["rules"] = [_rule(text) for text in rule or ()]
+        settings: dict[str, Any] = {
+            "mode": mode,
+            "rounding": rounding,
+            "bias_correction": False if no_bias_correction else bias_correction or None,
+            "clipping": clipping,
+            "batch": options.batch_setting(batch),
+            "target": target_setting(target or "litert"),
+            "slim": not no_slim,
+            "recurrent": recurrent,
+            "stateful": stateful,
+            "sparse": sparse,
+            "decode": {"ram": decode_ram} if decode_ram is not None else decode,
+            "rules": [_rule(text) for text in rule or ()],
+            **{name: value for name, value in given.items() if value is not None},
+        }
         file, converted = _write(model, settings, _Inputs(data, samples, trust), out, force, answer)
         _show(converted, file, answer)
 
@@ -293,13 +293,18 @@ def inspect(
     as_json: JsonOption = False,
 ) -> None:
     """Show what is in a model file: layers or ops, dtypes, bytes, zeros, how to feed it, what it costs on a target."""
+    from tfopt.errors import InputError
     from tfopt.inspection import inspect as look
     from tfopt.recipe.details.device_files import DeviceFiles
 
+    answer = Answer(as_json)
     if snippet is not None:
-        print_snippet(file, snippet)
+        with answer.errors():
+            if as_json or target:
+                raise InputError("--snippet prints code and nothing else. Leave --json and --target out.")
+            print_snippet(file, snippet)
         return
-    with Answer(as_json).errors():
+    with answer.errors():
         if target:
             check_costs(file, target)
         contents = look(file, trust)

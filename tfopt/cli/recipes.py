@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -168,12 +169,13 @@ def report(
     from tfopt.recipe.artifact import PAGE, RECIPE
     from tfopt.report import summary
 
-    written = folder.suffix in (".yaml", ".yml") and folder.is_file()
-    recipe = load(folder, None, None, run_code=use) if written else None
-    folder = out / recipe.name if recipe else folder
-    if use and not recipe:
-        load(folder / RECIPE, None, None)  # whose stages are known from then on
-    artifacts = summary.collect(folder)
+    with Answer(json_only).errors():
+        written = folder.suffix in (".yaml", ".yml") and folder.is_file()
+        recipe = load(folder, None, None, run_code=use) if written else None
+        folder = out / recipe.name if recipe else folder
+        if use and not recipe:
+            load(folder / RECIPE, None, None)  # whose stages are known from then on
+        artifacts = summary.collect(folder)
     unwritten = None
     try:
         with storage_errors(folder, "The table is of its results; the reports in it are as they were."):
@@ -243,12 +245,21 @@ def load(
     """Loads a recipe, with data, seed and runtime settings overridden by the command line."""
     from tfopt.recipe.recipe import Recipe
 
-    changes: dict[str, Any] = {"data": data} if data is not None else {}
+    changes: dict[str, Any] = {"data": _from_here(data)} if data is not None else {}
     if seed is not None:
         changes["seed"] = seed
     if runtime := {k: v for k, v in (("strategy", strategy), ("storage", storage)) if v is not None}:
         changes["runtime"] = runtime
     return Recipe.load(recipe, run_code, **changes)
+
+
+def _from_here(data: str) -> str:
+    """Data that a command names, of which a file in the working directory comes before one beside the recipe."""
+    file, colon, function = data.partition(".py:")
+    path = Path(os.path.expandvars(f"{file}.py" if colon else data.removeprefix("npz:")))
+    if path.suffix not in (".npz", ".py") or not path.is_file():
+        return data
+    return f"{path.absolute()}:{function}" if colon else str(path.absolute())
 
 
 def show_result(console: Console, result: Result, answer: Answer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfopt.cli.streams import lasting
-from tfopt.plain_text import printable
+from tfopt.plain_text import plain_json, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -113,8 +112,7 @@ def print_warnings(sentences: Iterable[str]) -> None:
 
 def print_json(record: Any) -> None:
     """Plain data on standard output, with null for numbers that JSON does not have: infinite ones and NaN."""
-    plain = json.loads(json.dumps(record, default=str), parse_constant=lambda _: None)
-    sys.stdout.write(json.dumps(plain, indent=2) + "\n")
+    sys.stdout.write(plain_json(record))
 
 
 def print_table(console: Console, headers: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tfopt.cli.answer import Answer, JsonOption
 from tfopt.cli.models import ModelFile, Trust, check_files, check_folder
 from tfopt.cli.screen import open_console, print_json, print_lines, print_table, progress_bar, write_page
 
@@ -77,29 +78,32 @@ def sensitivity(
     skip: Annotated[
         list[str] | None, typer.Option("--skip", help="With --prune: a pattern of layers to leave dense.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    as_json: JsonOption = False,
     plot: Annotated[Path | None, typer.Option("--plot", help="Write a page with a chart to this .html file.")] = None,
     trust: Trust = False,
 ) -> None:
     """Rank every layer by what quantizing it alone costs for each byte saved; or show what pruning it alone costs."""
     from tfopt.errors import InputError
 
-    if plot is not None:
-        check_folder(plot)
-    if not prune:
-        given = {"--target": target, "--metric": metric, "--only": only or None, "--skip": skip or None}
-        for option, value in given.items():
-            if value is not None:
-                raise InputError(f"{option} goes with --prune. Add --prune, or leave {option} out.")
-        _quantized(model, data, samples or QUANTIZED_SAMPLES, as_json, plot, trust)
-        return
-    if data is None:
-        raise InputError("--prune scores labelled samples: give --data, such as --data npz:file.npz or keras:mnist.")
-    wanted = TARGET if target is None else target
-    if not 0 < wanted < 1:
-        raise InputError(f"--target is a fraction of zeros between 0 and 1. Received: {wanted:g}.")
-    asked = _Pruning(data, samples or PRUNED_SAMPLES, wanted, metric, tuple(only or ()), tuple(skip or ()))
-    _prune(model, asked, as_json, plot, trust)
+    with Answer(as_json).errors():
+        if plot is not None:
+            check_folder(plot)
+        if not prune:
+            given = {"--target": target, "--metric": metric, "--only": only or None, "--skip": skip or None}
+            for option, value in given.items():
+                if value is not None:
+                    raise InputError(f"{option} goes with --prune. Add --prune, or leave {option} out.")
+            _quantized(model, data, samples or QUANTIZED_SAMPLES, as_json, plot, trust)
+            return
+        if data is None:
+            raise InputError(
+                "--prune scores labelled samples: give --data, such as --data npz:file.npz or keras:mnist."
+            )
+        wanted = TARGET if target is None else target
+        if not 0 < wanted < 1:
+            raise InputError(f"--target is a fraction of zeros between 0 and 1. Received: {wanted:g}.")
+        asked = _Pruning(data, samples or PRUNED_SAMPLES, wanted, metric, tuple(only or ()), tuple(skip or ()))
+        _prune(model, asked, as_json, plot, trust)
 
 
 def _quantized(model: Path, data: str | None, samples: int, as_json: bool, plot: Path | None, trust: bool) -> None:
@@ -124,7 +128,6 @@ def _quantized(model: Path, data: str | None, samples: int, as_json: bool, plot:
         return
     print_table(console, words.SENSITIVITY, [words.sensitivity_cells(line) for line in found.layers], left=3)
     lines = [f"note  {note}" for note in (*words.sensitivity_remarks(found.layers), *found.notes)]
-    lines += ["on random inputs: give --data for a ranking that counts"] if data is None else []
     print_lines(console, lines, plot)
 
 

@@ -34,7 +34,8 @@ class InputSource:
     def __init__(self, source: str, shapes: Shapes = MappingProxyType({})):
         self._arrays, self._source = _inputs_in_file(source)
         if self._arrays is not None and shapes:
-            shape_inputs(self._arrays, shapes)
+            self._arrays = shape_inputs(self._arrays, shapes)
+            _check_alike(self._arrays)
         elif shapes and is_plain(self._source):
             self._data.fitted(shapes)
 
@@ -57,8 +58,9 @@ class InputSource:
         """
         if self._arrays is None:
             return self._data.fitted(shapes).calibration(count, 0)
-        have = min(len(array) for array in by_name(self._arrays).values())
-        return take(self._arrays, np.sort(np.random.default_rng(0).permutation(have)[:count]))
+        arrays = shape_inputs(self._arrays, shapes) if shapes else self._arrays
+        have = _check_alike(arrays)
+        return take(arrays, np.sort(np.random.default_rng(0).permutation(have)[:count]))
 
 
 def _inputs_in_file(source: str) -> tuple[Arrays | None, Any]:
@@ -82,6 +84,15 @@ def _inputs_in_file(source: str) -> tuple[Arrays | None, Any]:
         raise DataError(f"{path} holds a single number. Write samples, of shape (samples, ...).", ("data",))
     _check_samples(str(path), arrays)
     return arrays, None
+
+
+def _check_alike(arrays: Arrays) -> int:
+    """The number of samples, which is the same for all inputs: those of one place belong together."""
+    counts = {name: len(array) for name, array in by_name(arrays).items()}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise DataError(f"every input needs the same number of samples. Received: {told}.", ("data",))
+    return min(counts.values())
 
 
 def _check_samples(what: str, arrays: Arrays) -> None:

@@ -6,8 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tfopt.data import sources
 from tfopt.data.array_files import read_arrays
+from tfopt.data.arrays import by_name
 from tfopt.data.splits import Data, Samples, Split, same_length
 from tfopt.errors import DataError
 from tfopt.user_code import find_file
@@ -60,6 +63,9 @@ def npz_file(source: Any, folder: Path) -> Path | None:
 
 
 def _checked(split: Split) -> Split:
+    for name, part in (("x", split.x), ("y", split.y)):
+        if any(not np.ndim(array) for array in by_name(part).values()):
+            raise DataError(f"{name} is a single number. Give an array of shape (samples, ...).", ("data",))
     for array in split.y.values() if isinstance(split.y, dict) else [split.y]:
         same_length("y", array, "x", split)
     split.check("test")

@@ -139,8 +139,8 @@ def as_data(value: Any) -> Data:
     """Reads what a data function may return: a `Data`, a dict, or the train and the test split in a row.
 
     A split is a pair (x, y) of arrays, or whatever `tfopt.Stream` takes. The dict has `train`, `test` and, if wanted,
-    `validation`, or `x_train`, `y_train` and so on; and `augment` and `show`, as `Data` has them. Without a validation
-    split the training arrays give a tenth to it.
+    `validation`, or `x_train`, `y_train` and so on; and `augment`, `show` and `note`, as `Data` has them. Without a
+    validation split the training arrays give a tenth to it.
 
     Raises:
         DataError: `value` is none of these.
@@ -149,6 +149,9 @@ def as_data(value: Any) -> Data:
         return value
     augment = _function(value, "augment", "x, y and a seed")
     show = _function(value, "show", "the inputs of one sample")
+    note = value.note if isinstance(value, Data) else value.get("note", "") if isinstance(value, Mapping) else ""
+    if not isinstance(note, str):
+        raise DataError(f"note is a sentence on the samples. Received: {note!r:.80}.", ("data",))
     if isinstance(value, Data):
         given: dict[str, Any] = dict(value.splits())
     elif isinstance(value, Mapping):
@@ -174,7 +177,7 @@ def as_data(value: Any) -> Data:
         if not isinstance(splits["train"], Split):
             raise DataError("a training split that is streamed needs a validation split beside it.", ("data",))
         splits["train"], splits["validation"] = _hold_out(splits["train"])
-    return Data(splits["train"], splits["validation"], splits["test"], augment, show)
+    return Data(splits["train"], splits["validation"], splits["test"], augment, show, note)
 
 
 def _function(value: Any, name: str, takes: str) -> Any:
@@ -188,7 +191,7 @@ def _function(value: Any, name: str, takes: str) -> Any:
 def _by_name(value: Mapping[str, Any]) -> dict[str, Any]:
     """The splits of a dict, by the names of splits or of their arrays."""
     if "train" in value:
-        if wrong := [key for key in value if key not in (*SPLITS, "augment", "show")]:
+        if wrong := [key for key in value if key not in (*SPLITS, "augment", "show", "note")]:
             raise DataError(
                 f"the data has a {wrong[0]!r}, which is none of its splits. {did_you_mean(wrong[0], SPLITS)}", ("data",)
             )

@@ -232,6 +232,7 @@ class Data:
         show: Shows a sample to people: `show(x)` takes the input of one sample, or its inputs by name, and gives text,
             an image `(height, width)` or `(height, width, channels)`, or a dict of these by caption. Without it inputs
             that are images are shown as such, and of all others their first numbers. Results do not depend on it.
+        note: What has to be known of the scores on these samples, in a sentence; `verify` and the report say it.
     """
 
     train: Samples
@@ -239,6 +240,7 @@ class Data:
     test: Samples
     augment: Augment | None = None
     show: Show | None = None
+    note: str = ""
 
     def splits(self) -> dict[str, Samples]:
         """The splits by name."""
@@ -300,7 +302,7 @@ class Data:
         if not shapes:
             return self
         train, validation, test = (split.fitted(shapes) for split in self.splits().values())
-        return Data(train, validation, test, self.augment, self.show)
+        return Data(train, validation, test, self.augment, self.show, self.note)
 
     def calibration(self, count: int, seed: int) -> Arrays:
         """A random choice of training inputs, `(count, ...)`, of every class: the representative dataset."""

@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfopt.data.arrays import Arrays, Shapes, by_name, shape_inputs
 from tfopt.data.batches import untuned
 from tfopt.data.splits import CHUNK, Reading, Samples, Split
-from tfopt.errors import DataError
+from tfopt.errors import DataError, TfoptError
 from tfopt.user_code import describe
 
 # A random choice of `count` samples is made among the first `POOL * count`.
@@ -132,7 +132,10 @@ class Stream(Samples):
 
     def check(self, name: str) -> None:
         """Checks the first batch; in validation and test also that each reading begins with it."""
-        split = self.few(CHUNK)
+        try:
+            split = self.few(CHUNK)
+        except tf.errors.OpError as error:  # such as a batch of another shape than the first
+            raise DataError(f"the {name} split cannot be read: {describe(error)}", ("data",)) from error
         split.check(name)
         again = None if name == "train" else self.few(CHUNK)
         if again and any(
@@ -189,7 +192,12 @@ class Stream(Samples):
         """The batches of an epoch as the source gives them: a dataset, or an iterable."""
         if not callable(self.source):
             return self.source
-        made = self.source(epoch) if _takes_epoch(self.source) else self.source()
+        try:
+            made = self.source(epoch) if _takes_epoch(self.source) else self.source()
+        except Exception as error:
+            if isinstance(error, TfoptError):
+                raise
+            raise DataError(f"the function of a stream failed: {describe(error)}", ("data",)) from error
         if made is None or (not hasattr(made, "__iter__") and not hasattr(made, "__getitem__")):
             raise DataError(f"the function of a stream gives batches (x, y). Received: {_told(made)}.", ("data",))
         return made

@@ -46,7 +46,12 @@ class Baseline:
 
     @property
     def is_a_guess(self) -> bool:
-        """Whether the model is no better than guessing, as one that was not trained is."""
+        """Whether the model is no better than guessing, as one that was not trained is.
+
+        Never where guessing is without a fault, as on samples of one class: they tell nothing of a model.
+        """
+        if self.guess == (1.0 if self.higher_is_better else 0.0):
+            return False
         if self.higher_is_better:
             return self.score <= self.guess + LEARNED * (1 - self.guess)
         return self.score >= (1 - LEARNED) * self.guess
@@ -96,7 +101,7 @@ def baseline_of(tasks: Sequence[Task], metrics: Mapping[str, list[str]], model: 
     Raises:
         InputError: The metric cannot be taken.
     """
-    from tfopt.metrics import find, score_split
+    from tfopt.metrics import find, scores_of
     from tfopt.models import signature
     from tfopt.stages.scoring import metrics_on
 
@@ -104,9 +109,9 @@ def baseline_of(tasks: Sequence[Task], metrics: Mapping[str, list[str]], model: 
     first, several = tasks[0], len(tasks) > 1
     asked = find(metrics[first.output][0])
     [metric, *_] = metrics_on(model, split, [asked.of(first.output) if several else asked], loss)
-    outputs = signature.keras_outputs(model, split)
+    outputs = signature.outputs_on_samples(model, split)
     same = {**outputs, first.output: _constant(first, _targets(split.y, first.output), outputs[first.output])}
-    score, guess = (score_split(metric, split, given) for given in (outputs, same))
+    score, guess = (scores_of([metric], split, given)[metric.name] for given in (outputs, same))
     return Baseline(metric.name, metric.higher_is_better, score, guess, len(split), fewest)
 
 

@@ -18,6 +18,8 @@ from tfopt.plain_text import one_line
 Targets = Literal["arrays", "inputs", "answers"]
 
 TEST_SHARE = 0.2
+# What a run says of scores on labels that the model itself gave.
+ANSWERED = "the labels are the answers of the model itself: scores tell how far a file says the same as that model"
 
 _SPLIT_AT_RANDOM = '''
 def load():
@@ -25,7 +27,7 @@ def load():
     arrays = read()
     order = np.random.default_rng(0).permutation(len(arrays[$first]))
     tested = max(round(len(order) * TEST_SHARE), 1)
-    return {"train": split(arrays, order[tested:]), "test": split(arrays, order[:tested])}
+    return {"train": split(arrays, order[tested:]), "test": split(arrays, order[:tested])$note}
 
 
 def split(arrays, rows):
@@ -38,7 +40,7 @@ def load():
     """The splits, each the inputs and the targets of its samples."""
     arrays = read()
 $lines
-    return {$returned}
+    return {$returned$note}
 '''
 _READ = '''
 def read():
@@ -133,6 +135,8 @@ class DataScript:
 
     def _constants(self, folder: Path, needs_model: bool) -> Iterator[str]:
         yield f"FILE = Path(__file__).parent / {_quoted(self.file, folder)}"
+        if self.targets == "answers":
+            yield f"ANSWERED = {_literal(ANSWERED)}"
         if needs_model:
             yield f"MODEL = Path(__file__).parent / {_quoted(self.model, folder)}"
         if WHOLE in self.roles.inputs:
@@ -140,14 +144,15 @@ class DataScript:
         yield ""
 
     def _splits(self) -> str:
+        note = ', "note": ANSWERED' if self.targets == "answers" else ""
         if WHOLE in self.roles.inputs:
-            x = self._x(WHOLE, "[rows]")
-            first = next(iter(self.roles.inputs[WHOLE].values()))
-            return Template(_SPLIT_AT_RANDOM).substitute(first=_literal(first), x=x, y=self._y(WHOLE, "x", "[rows]"))
+            x, y = self._x(WHOLE, "[rows]"), self._y(WHOLE, "x", "[rows]")
+            first = _literal(next(iter(self.roles.inputs[WHOLE].values())))
+            return Template(_SPLIT_AT_RANDOM).substitute(first=first, x=x, y=y, note=note)
         lines = [f"    x_{name} = {self._x(name)}" for name in self.roles.inputs]
         lines += [f"    y_{name} = {self._y(name, f'x_{name}')}" for name in self.roles.inputs]
         returned = ", ".join(f'"{name}": (x_{name}, y_{name})' for name in self.roles.inputs)
-        return Template(_SPLIT_ALREADY).substitute(lines="\n".join(lines), returned=returned)
+        return Template(_SPLIT_ALREADY).substitute(lines="\n".join(lines), returned=returned, note=note)
 
     def _x(self, split: str, rows: str = "") -> str:
         """The expression of the inputs of a split."""

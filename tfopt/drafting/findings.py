@@ -90,7 +90,8 @@ class Findings:
         from tfopt.models.loading import load_source
 
         source, samples = self.model_source, self.samples
-        known = next(iter(samples.arrays.values()))[:1] if isinstance(samples, SampleFile) else None
+        arrays = samples.arrays.values() if isinstance(samples, SampleFile) else ()
+        known = next((array[:1] for array in arrays if array.ndim), None)
         comparison = OutputCheck(samples=lambda model: known) if known is not None else None
         try:
             return load_source(source, self.request.trust or not isinstance(source, Path), comparison).model
@@ -126,7 +127,7 @@ class Findings:
         few = {name: self.samples.arrays[key][:LOOKED_AT] for name, key in keys.items()}
         x = few if len(few) > 1 else next(iter(few.values()))
         shapes = signature.inputs_of(self.whole_model)
-        return signature.keras_outputs(self.whole_model, shape_inputs(x, shapes) if shapes else x)
+        return signature.outputs_on_samples(self.whole_model, shape_inputs(x, shapes) if shapes else x)
 
     @cached_property
     def model(self) -> Any:
@@ -157,7 +158,7 @@ class Findings:
         from tfopt.models import signature
 
         few = self.data.test.few(LOOKED_AT)
-        scores = signature.keras_outputs(self.model, few)
+        scores = signature.outputs_on_samples(self.model, few)
         known = {output.name: output for output in self.facts.outputs}
         named = [known.get(name, OutputFacts(name, values.shape[1:], "")) for name, values in scores.items()]
         y = self.data.test.y

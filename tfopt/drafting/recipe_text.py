@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tfopt.drafting.goals import CHANNELS, TRAIN, Stages
 from tfopt.plain_text import one_line
+from tfopt.recipe.yaml_text import yaml_text
 
 # Columns of a line, and the one that remarks begin in where the line before them is shorter.
 _WIDTH, _REMARKS = 120, 46
@@ -72,13 +72,7 @@ def more_stages(stages: Stages, trainable: bool) -> Iterator[str]:
 
 def flow(name: str, value: Any) -> str:
     """`name: value` in one line of YAML."""
-    from ruamel.yaml import YAML
-
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style, yaml.width, yaml.sort_base_mapping_type_on_output = True, 10_000, False  # type: ignore[assignment]
-    text = io.StringIO()
-    yaml.dump({name: value}, text)
-    return text.getvalue().strip()[1:-1]
+    return yaml_text({name: value}, flow=True, width=10_000).strip()[1:-1]
 
 
 def _comment(text: str) -> str:

@@ -99,7 +99,7 @@ def _kind(output: OutputFacts, y: np.ndarray) -> Targets:
     whole = y.dtype.kind in "iub" or bool((y % 1 == 0).all())
     flat = y[..., 0] if y.ndim == len(output.shape) + 1 and y.shape[-1] == 1 else y
     if output.width == 1:
-        return "binary" if np.isin(y, (0, 1)).all() else "values"
+        return "binary" if np.isin(y, (0, 1)).all() and _as_many(output, y) else "values"
     if whole and flat.ndim == len(output.shape) and flat.min() >= 0 and flat.max() < output.width:
         return "ids"
     if y.shape[-1:] != (output.width,) or not np.isin(y, (0, 1)).all():
@@ -107,8 +107,13 @@ def _kind(output: OutputFacts, y: np.ndarray) -> Targets:
     return "multi-hot" if multi_hot(y) else "one-hot"
 
 
+def _as_many(output: OutputFacts, y: np.ndarray) -> bool:
+    """Whether targets have as many values for a sample as the output, as far as its sizes are known."""
+    return math.prod(y.shape[1:]) == math.prod(size or 1 for size in output.shape) or None in output.shape
+
+
 def _check_values(output: OutputFacts, y: np.ndarray) -> None:
-    if math.prod(y.shape[1:]) == math.prod(size or 1 for size in output.shape) or None in output.shape:
+    if _as_many(output, y):
         return
     span = f"from {y.min():.6g} to {y.max():.6g}"
     raise DataError(

@@ -73,6 +73,8 @@ def scores_of(metrics: Iterable[Metric], targets: Samples, outputs: Outputs) -> 
 def metrics_by_labels(asked: Sequence[Metric], targets: Samples, outputs: Outputs) -> list[Metric]:
     """The metrics of outputs of which only the labels tell what they are: accuracy of ids, else the squared error.
 
+    One score tells two classes apart: whole numbers of more values than two are quantities beside it, as ages are.
+
     Args:
         asked: The metrics of every output; empty for the usual ones.
         targets: The split.
@@ -83,7 +85,8 @@ def metrics_by_labels(asked: Sequence[Metric], targets: Samples, outputs: Output
         labels = targets.y.get(name) if isinstance(targets.y, dict) else targets.y
         if labels is None:
             continue
-        ids = labels.dtype.kind in "iub" or bool(np.isin(labels, (0, 1)).all())
+        quantities = (values.ndim < 2 or values.shape[-1] == 1) and len(np.unique(labels)) > 2
+        ids = not quantities and (labels.dtype.kind in "iub" or bool(np.isin(labels, (0, 1)).all()))
         own = tuple(asked) or (METRICS["accuracy"] if ids else default_metric(None),)
         if values.ndim == 2 and values.shape[1] == 1 and (values.min() < 0 or values.max() > 1):
             own = tuple(replace(metric, decisions=((name, Decision(logits=True)),)) for metric in own)

@@ -12,6 +12,7 @@ import numpy as np
 from tfopt.data.arrays import Arrays
 from tfopt.data.batches import batches_of
 from tfopt.data.splits import CHUNK, Samples
+from tfopt.errors import DataError, ModelError, TfoptError, id_fault, memory_fault
 from tfopt.keras_private import all_layers
 
 # What the largest output of a layer may take in inference, for all samples of a batch.
@@ -79,6 +80,25 @@ def keras_outputs(model: Any, x: Arrays | Samples) -> dict[str, np.ndarray]:
         _trace_for_any_batch(model, inputs.element_spec)
     outputs = named_outputs(model, model.predict(inputs, verbose=0))
     return {name: np.asarray(value) for name, value in outputs.items()}
+
+
+def outputs_on_samples(model: Any, x: Any) -> dict[str, np.ndarray]:
+    """`keras_outputs` of a model and samples of which nobody knows yet whether they go together.
+
+    Raises:
+        DataError: An id lies beyond an Embedding.
+        ModelError: The model does not run on the samples.
+    """
+    from tfopt.user_code import describe
+
+    try:
+        return keras_outputs(model, x)
+    except Exception as error:
+        if isinstance(error, TfoptError) or memory_fault(error) is not None:
+            raise
+        if why := id_fault(error):
+            raise DataError(why, ("data",)) from error
+        raise ModelError(f"the model does not run on the samples: {describe(error)}", ("model",)) from error
 
 
 def inference_batch(model: Any) -> int:

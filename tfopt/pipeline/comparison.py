@@ -25,7 +25,6 @@ from tfopt.report.comparison import ComparedModel, Comparison
 
 if TYPE_CHECKING:
     from tfopt.data.splits import Samples
-    from tfopt.recipe.recipe import Recipe
 
 Outputs = dict[str, np.ndarray]
 

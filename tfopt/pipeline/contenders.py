@@ -205,9 +205,15 @@ def data_of_runs(found: Sequence[Contender]) -> Contender:
             raise DataError(f"the data of {one.name} were Python objects: give them again with --data.")
     first, *others = runs
     for other in others:
-        if str(other.data_source) == str(first.data_source) and _arguments(other) == _arguments(first):
+        named_alike = str(other.data_source) == str(first.data_source) and _arguments(other) == _arguments(first)
+        if named_alike and _seed(other) == _seed(first):
             continue
         prints = [sources.fingerprint(one.data_source, one.load_data) for one in (first, other)]
+        if prints[0] != prints[1] and named_alike:
+            raise DataError(
+                f"{first.data_source} gives {first.name} and {other.name}, of the seeds {_seed(first)} and "
+                f"{_seed(other)}, different data. Name the samples to compare them on with --data."
+            )
         if prints[0] != prints[1]:
             raise DataError(
                 f"{first.name} and {other.name} are of different data, {first.data_source} and {other.data_source}. "
@@ -218,3 +224,8 @@ def data_of_runs(found: Sequence[Contender]) -> Contender:
 
 def _arguments(one: Contender) -> Any:
     return getattr(one.data_source, "arguments", None)
+
+
+def _seed(one: Contender) -> int | None:
+    """The seed of a run, which a data function may split its samples by."""
+    return one.recipe.seed if one.recipe else None

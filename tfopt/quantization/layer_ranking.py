@@ -17,6 +17,8 @@ from tfopt.quantization.unrolling import unroll_if_better
 from tfopt.recipe.export import Export
 from tfopt.tabular import Tabular
 
+ON_RANDOM = "ranked on random inputs, which means nothing: give representative ones for a ranking that counts"
+
 
 @dataclass(frozen=True, repr=False)
 class QuantizationSensitivity(Tabular):
@@ -83,5 +85,5 @@ def rank_layers(
     check_text(model)
     samples = random_samples(model) if calibration is None else calibration
     prepared = unroll_if_better(prepare(model, Export(mode="int8"), samples))
-    told = () if calibration is None else calibration_warnings(model, prepared.samples)
+    told = (ON_RANDOM,) if calibration is None else calibration_warnings(model, prepared.samples)
     return QuantizationSensitivity(tuple(measure(prepared, precisions, part)), (*prepared.notes, *told))

@@ -26,6 +26,8 @@ from tfopt.recipe.target import TARGETS
 from tfopt.tflite.file import read
 from tfopt.tflite.interpreter import Runner
 
+ON_RANDOM_INPUTS = "no samples were given: the file was compared with the model on random inputs"
+
 
 def prepare(
     model: keras.Model,
@@ -56,6 +58,7 @@ def prepare(
     check_text(model, calibration)
     if MODES[export.mode].static and calibration is None:
         raise InputError(f"{export.mode} needs representative inputs: hand over calibration samples.", ("mode",))
+    notes = (ON_RANDOM_INPUTS,) if calibration is None else ()
     calibration = random_samples(model) if calibration is None else calibration
     batch = None if export.batch == "any" else export.batch
     recurrent = recurrent or (export.recurrence if MODES[export.mode].fuses else "loop")
@@ -70,7 +73,7 @@ def prepare(
     check_sizes(details, samples, TARGETS[export.target])
     if MODES[export.mode].static and all(len(x) > 1 and x.min() == x.max() for x in samples.values()):
         raise DataError("all calibration samples are one and the same value, which shows no ranges. Take real ones.")
-    prepared = PreparedModel(model, source, samples, export)
+    prepared = PreparedModel(model, source, samples, export, notes=notes)
     if MODES[export.mode].static:
         prepared = _with_identities_and_masks_apart(prepared)
     try:

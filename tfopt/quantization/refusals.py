@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt.errors import ConversionError, ModelError
+from tfopt.errors import ConversionError, DataError, ModelError
 from tfopt.models.layers import operations, walk
 from tfopt.quantization.name_scopes import scoped
 from tfopt.recipe.target import Target
@@ -44,6 +44,7 @@ def check_text(model: keras.Model, samples: Any = None) -> None:
     """Refuses a model that takes text.
 
     Raises:
+        DataError: The samples are text, and no input of the model takes any.
         ModelError: An input or a sample is text.
     """
     texts = [tensor.name for tensor in getattr(model, "inputs", None) or () if tensor.dtype == "string"]
@@ -52,6 +53,8 @@ def check_text(model: keras.Model, samples: Any = None) -> None:
     if not texts and not any(_is_text(part) for part in parts):
         return
     lookup = next((p for p in walk(model) if isinstance(p.layer, _lookups())), None)
+    if getattr(model, "inputs", None) and not texts and not lookup:
+        raise DataError("the samples hold text, and the model takes numbers. Turn words into numbers first.", ("data",))
     raise ModelError(
         _of_text(_Part(lookup.path, lookup.layer) if lookup else f"the input {texts[0]!r}" if texts else "the model")
     )

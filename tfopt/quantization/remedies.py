@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import json
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfopt.recipe.export import Rule
+from tfopt.recipe.yaml_text import yaml_word
 
 # Layer names that YAML takes as they are.
-_PLAIN = re.compile(r"[A-Za-z_][\w./-]*")
 
 
 @dataclass(frozen=True)
@@ -85,5 +83,5 @@ class NoiseSources:
 
 def _patterns(names: Sequence[str]) -> str:
     """Layer patterns as YAML has them: one, or a list."""
-    written = [name if _PLAIN.fullmatch(name) else json.dumps(name) for name in names]
+    written = [yaml_word(name) for name in names]
     return written[0] if len(written) == 1 else f"[{', '.join(written)}]"

@@ -181,16 +181,12 @@ class Recipe(Settings):
 
     def to_yaml(self) -> str:
         """The recipe as YAML that `load` reads back, with only what differs from the defaults."""
-        import io
+        from tfopt.recipe.yaml_text import yaml_text
 
-        from ruamel.yaml import YAML
-
-        text = io.StringIO()
         written = self.model_dump(
             mode="json", exclude_defaults=True, exclude={n for n in ("loss", "metrics") if not vars(self)[n]}
         )
-        YAML(typ="safe", pure=True).dump(written, text)
-        return text.getvalue()
+        return yaml_text(written)
 
     def chain(self) -> list[Step]:
         """The stages with their names and parents; checks that the formats along the chain fit.

@@ -154,7 +154,8 @@ class Stage(Settings):
     them hands the work out and does none. What a stage that `prepares` makes of a fresh model is not compressed yet: of
     those at the head of a recipe the last gives the baseline, also of a file where one `replaces_outputs`. Of what an
     interrupted run has left in the folder it is given what `goes_on_from` names, with `*` for any letters, and nothing
-    else. Lists of stages are in the order of their `rank`, then of their names.
+    else. Where the order of a mapping's entries counts, `ordered` names it. Lists of stages are in the order of their
+    `rank`, then of their names.
     """
 
     kind: ClassVar[str]
@@ -168,6 +169,7 @@ class Stage(Settings):
     prepares: ClassVar[bool] = False
     replaces_outputs: ClassVar[bool] = False
     goes_on_from: ClassVar[tuple[str, ...]] = (BACKUP,)
+    ordered: ClassVar[tuple[str, ...]] = ()
     rank: ClassVar[int] = 100
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
@@ -244,7 +246,8 @@ class Stage(Settings):
 
     def settings(self) -> dict[str, Any]:
         """The settings in the content key: every field but the name and the place in the chain."""
-        return self.model_dump(mode="json", exclude={"name", "after"})
+        found = self.model_dump(mode="json", exclude={"name", "after"})
+        return found | {name: list(found[name].items()) for name in self.ordered if len(found[name]) > 1}
 
     def written(self) -> dict[str, Any]:
         """The stage as a recipe has it, `{kind: {setting: value}}`, with only what differs from the defaults."""

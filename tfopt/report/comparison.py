@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tfopt.report.baseline import UNTOLD as LATENCIES_UNTOLD
 from tfopt.report.baseline import change
 from tfopt.report.fitted_table import Cells
-from tfopt.report.units import bytes_, duration
+from tfopt.report.units import bytes_, duration, share
 from tfopt.tabular import Tabular
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def figures(comparison: Comparison) -> Cells:
                 mark("gzip_bytes", bytes_(model.gzip_bytes)),
                 mark("latency_median_seconds", _duration(model.latency_median_seconds)),
                 _duration(model.latency_p90_seconds),
-                "-" if alike is None else f"{alike:.2%}" if classes else f"{alike:.3g}",
+                "-" if alike is None else share(alike) if classes else f"{alike:.3g}",
             )
         )
     return Cells(headers, tuple(rows))

@@ -7,7 +7,6 @@ References:
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,6 +19,7 @@ from tfopt.recipe.details.timing import Latencies
 from tfopt.recipe.details.usage import Usage
 from tfopt.recipe.details.verification import AccuracyGate
 from tfopt.recipe.recipe import Recipe
+from tfopt.recipe.yaml_text import yaml_text
 from tfopt.report.blocks import Block, Bullets, Listing, Paragraph, Table
 from tfopt.report.markdown import lines
 from tfopt.report.on_device import files, line
@@ -60,8 +60,6 @@ def model_card(name: str, artifacts: Mapping[str, Artifact], measured: Measured,
 
 def _metadata(name: str, came: Outcome, artifacts: Mapping[str, Artifact], recipe: Recipe | None) -> str:
     """The metadata at the top, in YAML."""
-    from ruamel.yaml import YAML
-
     artifact, figures, data = came.artifact, came.figures, _data(recipe) or "unknown"
     made = [TAGS[one.kind] for one in _line(artifact, artifacts) if one.kind in TAGS]
     tags = ["tflite", *_modes(recipe, artifact), *made]
@@ -78,12 +76,7 @@ def _metadata(name: str, came: Outcome, artifacts: Mapping[str, Artifact], recip
             ],
         }
         record["model-index"] = [{"name": name, "results": [result]}]
-    stream = io.StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.dump(record, stream)
-    return LICENSE + stream.getvalue()
+    return LICENSE + yaml_text(record, flow=False)
 
 
 def _body(came: Outcome, artifacts: Mapping[str, Artifact], recipe: Recipe | None, models: Table) -> list[Block]:

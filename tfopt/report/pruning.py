@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tfopt.recipe.yaml_text import yaml_word
 from tfopt.report.blocks import Figure, Listing, Table
 from tfopt.report.charts import Line, Lines, Mark
 from tfopt.report.page import Page, Part
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from tfopt.sparsity.sensitivity import Curve
 
 EPOCHS = 10
-PLAIN = re.compile(r"[A-Za-z_][\w./-]*")
 # Layers that are drawn, those with the most weights.
 DRAWN = 24
 
@@ -78,16 +76,12 @@ def stage_lines(
     """
     lines = ["  - prune:", f"      sparsity: {target:g}", f"      epochs: {EPOCHS}"]
     for setting, patterns in (("only", only), ("skip", skip)):
-        lines += [f"      {setting}: [{', '.join(map(_word, patterns))}]"] if patterns else []
+        lines += [f"      {setting}: [{', '.join(map(yaml_word, patterns))}]"] if patterns else []
     lines.append("      rules:")
     return lines + [
-        f"        - {{layers: {_word(path)}, sparsity: {rounded(sparsity):g}}}" for path, sparsity in suggestion.items()
+        f"        - {{layers: {yaml_word(path)}, sparsity: {rounded(sparsity):g}}}"
+        for path, sparsity in suggestion.items()
     ]
-
-
-def _word(text: str) -> str:
-    """Text as YAML, in quotes where it would be read as something else."""
-    return text if PLAIN.fullmatch(text) and text.lower() not in ("true", "false", "null") else json.dumps(text)
 
 
 def curves_page(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from tfopt.durable_files import write_together
 from tfopt.errors import InputError
 from tfopt.input_limits import parse_json
+from tfopt.plain_text import plain_json
 from tfopt.recipe.artifact import BASELINE, CARD, PAGE, SOURCE, Artifact, Workspace
 from tfopt.report.baseline import RATIOS, UNTOLD, against, baseline_of, change, measured_baseline, untold_spread
 from tfopt.report.blocks import Table
@@ -120,7 +120,7 @@ def write(artifacts: dict[str, Artifact], folder: Path) -> None:
     """Writes the reports of a run into its folder."""
     record = as_record(artifacts)
     texts = {
-        "report.json": json.dumps(record, indent=2, default=str) + "\n",
+        "report.json": plain_json(record),
         "report.md": as_markdown(folder.name, artifacts),
         PAGE: as_page(folder.name, artifacts).html(),
     }

@@ -22,8 +22,6 @@ from tfopt.models import signature
 from tfopt.models.graph import graph_of, nodes_of
 from tfopt.models.layers import inputs_told
 
-BATCH = 256  # the batch size of `evaluate.keras_outputs`, so that the arithmetic is the same
-
 Value = tuple[Any, Any]  # a tensor and its Keras mask or None
 
 
@@ -45,7 +43,8 @@ class IncrementalForward:
         for number, step in enumerate(self._steps):
             self._last.update((slot, max(number, self._last.get(slot, 0))) for slot in step.takes.values())
         count = min(len(array) for array in by_name(x).values())
-        batches = [take(x, slice(start, start + BATCH)) for start in range(0, count, BATCH)]
+        size = signature.inference_batch(model)  # that of `keras_outputs`, so that the arithmetic is the same
+        batches = [take(x, slice(start, start + size)) for start in range(0, count, size)]
         self._batches = [self._standardized(batch) for batch in batches]
 
     @classmethod

@@ -15,7 +15,7 @@ from tfopt.sparsity.allocations import ALLOCATIONS
 from tfopt.sparsity.patterns import NOfM, Pattern, Unstructured, build_pattern
 from tfopt.sparsity.pruning_config import PruningConfig
 from tfopt.sparsity.schedules import ScheduleSettings
-from tfopt.sparsity.selection import choose_kernels, rules_on_trained
+from tfopt.sparsity.selection import KEPT_DENSE, choose_kernels, rules_on_trained
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def plan_pruning(config: PruningConfig, model: keras.Model, total: int | None) -
     dense = {k.place.path: rule for k, share, rule in zip(kernels, shares, ruled, strict=True) if share == 0}
     if final:
         reasons = {path: config.allocation if rule is None else "a rule" for path, rule in dense.items()}
-        skipped += [(path, f"kept dense by {reason}") for path, reason in reasons.items()]
+        skipped += [(path, KEPT_DENSE + reason) for path, reason in reasons.items()]
     if not pairs:
         raise ModelError("no layer is left to prune: all that could be are kept dense.", ("rules",))
     chosen, wanted = zip(*pairs, strict=True)

@@ -85,8 +85,3 @@ class Rewinding:
         """Restores a state of `get_state`."""
         count = sum(name.startswith("rewind") for name in state)
         self._kept = [state[f"rewind{index}"] for index in range(count)] or None
-
-    @property
-    def kept(self) -> bool:
-        """Whether a state has been kept."""
-        return self._kept is not None

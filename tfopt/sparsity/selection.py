@@ -16,6 +16,10 @@ from tfopt.models.requirements import check_not_quantized
 T = TypeVar("T")
 UNKNOWN = "not a layer that TF-MOT prunes; `prunable` can name what to prune in it"
 FROZEN = "it does not train (trainable=False); naming it in `only` chooses it all the same"
+LEFT_OUT = "left out by only/skip"
+FEW_WEIGHTS = "pruned only when it is named in `only`: it has few weights, and each counts"
+# Before what keeps a layer dense.
+KEPT_DENSE = "kept dense by "
 # The reasons that nobody asked for and that no default explains.
 UNASKED = (UNKNOWN, FROZEN)
 
@@ -146,7 +150,7 @@ def _is_frozen(place: LayerRef) -> bool:
 
 def _reason(place: LayerRef, own: Sequence[Kernel]) -> str:
     if own:
-        return "left out by only/skip"
+        return LEFT_OUT
     if prunable(place, asked=True):
-        return "pruned only when it is named in `only`: it has few weights, and each counts"
+        return FEW_WEIGHTS
     return UNKNOWN

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from tfopt.errors import InputError
-from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.artifact import TENSORBOARD, Artifact
 from tfopt.recipe.details.detail import Detail
 from tfopt.recipe.details.training import KernelSparsity, SparsityRecords, TrainingHistory
 from tfopt.recipe.settings import OneOf
@@ -32,6 +32,7 @@ class Prune(PruningConfig, TrainingStage):
     kind: ClassVar[str] = "prune"
     rank: ClassVar[int] = 4
     version: ClassVar[int] = 2
+    ordered: ClassVar[tuple[str, ...]] = ("rates", "prunable")
 
     epochs: int = Field(ge=0)
     """Passes over the training data; 0 prunes once, without any training, with `schedule: one_shot`."""
@@ -134,7 +135,7 @@ class Prune(PruningConfig, TrainingStage):
         pruning = self._callback()
         pruning.quiet = True  # `skipped` of the result says it
         logged = not context.devices or context.devices.runtime.tensorboard
-        log = SparsityLog(context.folder / "tensorboard" if logged else None, prunable=self.prunable)
+        log = SparsityLog(context.folder / TENSORBOARD if logged else None, prunable=self.prunable)
         history = self.fit(model, inputs, context, pruning, log)
         records = SparsityRecords.from_json(log.history)
         return pruning, [TrainingHistory(history), KernelSparsity(pruning.sparsity()), records]

@@ -41,7 +41,7 @@ def check_metrics(model: Any, context: Context) -> None:
 
     every = context.data.test
     split = every.choose(TRIED, context.seed)
-    few = signature.keras_outputs(model, split.few(PREDICTED))
+    few = signature.outputs_on_samples(model, split.few(PREDICTED))
     for metric in metrics_of(model, context):
         check_class_labels(metric, every.y, few, model, context.loss)
         try:

@@ -96,7 +96,7 @@ class SearchBudget(Settings):
             return given
         known, found = measured_figures(), dict(given)
         problems: list[InitErrorDetails] = []
-        for name in given.keys() - cls.model_fields.keys():
+        for name in [name for name in given if name not in cls.model_fields]:
             value = found.pop(name)
             if name not in known:
                 problems.append(InitErrorDetails(type="extra_forbidden", loc=(name,), input=value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -97,13 +98,14 @@ class Verify(Stage):
             files[file.name] = {**measured, **compare_outputs(predicted, outputs), "drop": drop}
             held_to = functools.partial(_outputs_of, predicted_by, context.artifacts[baseline])
             changed.add(file.name, baseline, metrics, held_to, outputs)
-            if self.max_drop is not None and drop > self.max_drop:
+            if self.max_drop is not None and not drop <= self.max_drop:  # NaN is no drop that is allowed
                 context.told.append(_remedy(file))
                 failures.append(failure(file.name, gate, compared[file.name], self.max_drop))
             elif self.max_drop is not None:
                 of_both = (score_split(gate, test, predicted), after)
                 context.told.append(_lost_on_the_way(file, origin, gate, of_both, self.max_drop))
             context.told.append(small_split_warning(test, metrics))
+        context.told.append(context.data.note)
         last = inputs[-1]
         return context.artifact(
             self,
@@ -130,6 +132,11 @@ def failure(name: str, metric: Metric, file: GatedFile, max_drop: float) -> str:
         file: What the gate compared.
         max_drop: How much worse the file may be.
     """
+    if math.isnan(file.drop):
+        return (
+            f"{name} has {metric.name} {file.after:.4f} on LiteRT, and {file.baseline} has {file.before:.4f}: what is "
+            "not a number can be held to no limit. Take another metric, or more test samples."
+        )
     if metric.of_classes:
         worse, allowed = f"{100 * file.drop:.2f} points", f"{100 * max_drop:.4g} point{'' if max_drop == 0.01 else 's'}"
     else:
@@ -161,7 +168,7 @@ def _lost_on_the_way(file: Artifact, origin: Artifact, gate: Metric, scores: tup
         most: The drop that the gate allows.
     """
     before, after = scores
-    if (lost := gate.drop(before, after)) <= most:
+    if not (lost := gate.drop(before, after)) > most:
         return ""
     way = f" To hold it to that model write against: {origin.name}." if origin.name != file.name else ""
     return (

@@ -69,7 +69,7 @@ def check_targets(model: keras.Model, data: Data, loss: Any) -> None:
                 )
             what = f"y_{name}" if len(shapes) == 1 and not isinstance(split.y, dict) else f"y_{name}[{output!r}]"
             _check_one(what, labels, name_of_loss, shapes[output], own)
-    outputs = signature.keras_outputs(model, seen["test"].few(8)) if by_output else {}
+    outputs = signature.outputs_on_samples(model, seen["test"].few(8)) if by_output else {}
     outputs = {name: values.astype(np.float32) for name, values in outputs.items()}
     for output, own in by_output.items():
         if "crossentropy" in (loss_name(own) or "") and not _from_logits(own):

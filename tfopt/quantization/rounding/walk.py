@@ -52,19 +52,6 @@ class WalkSettings:
     part: Callable[[float], None] = lambda done: None
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What was seen of the inputs of the ops that read one kernel.
-
-    Args:
-        moments: Moments of all inputs.
-        rows: Rows of the float and of the quantized net, `(groups, count, columns)`; None where none are asked for.
-    """
-
-    moments: Moments
-    rows: tuple[np.ndarray, np.ndarray] | None
-
-
 @dataclass
 class Choices:
     """What a pass has chosen.

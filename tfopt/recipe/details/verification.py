@@ -71,7 +71,7 @@ class AccuracyGate(Detail):
     def failed(self) -> tuple[str, ...]:
         """Names of the files that are too much worse."""
         limit = self.max_drop
-        return () if limit is None else tuple(name for name, file in self.files.items() if file.drop > limit)
+        return () if limit is None else tuple(name for name, file in self.files.items() if not file.drop <= limit)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from functools import partial
 from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.details.search import FrontFile, SearchOutcome, TriedCandidate
 from tfopt.recipe.target import TARGETS
+from tfopt.recipe.yaml_text import yaml_text
 from tfopt.report.blocks import (
     Block,
     Bullets,
@@ -67,19 +68,11 @@ def blocks(artifact: Artifact) -> list[Block]:
 
 def _made_by(found: SearchOutcome) -> list[Block]:
     """The stages that made the chosen file, as a recipe writes them."""
-    from io import StringIO
-
-    from ruamel.yaml import YAML
-
     stages = [row.stages for row in found.front if row.number == found.chosen]
     if not stages:
         return []
-    yaml, written = YAML(typ="safe", pure=True), StringIO()
-    yaml.default_flow_style = None
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.dump({"stages": stages[0]}, written)
     said = Paragraph("The stages that made the chosen file, to be written in a recipe in place of the search:")
-    return [said, Listing(written.getvalue(), "yaml")]
+    return [said, Listing(yaml_text({"stages": stages[0]}), "yaml")]
 
 
 def _counted(count: int, noun: str) -> str:

@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.data.arrays import Arrays, by_name, take
+from tfopt.models import signature
 from tfopt.models.layers import Kernel, inputs_told
-from tfopt.sparsity.incremental_forward import BATCH, IncrementalForward
+from tfopt.sparsity.incremental_forward import IncrementalForward
 
 # Inputs of a layer before and after, one for each of its calls.
 Pair = tuple[list[Any], list[Any]]
@@ -86,7 +87,7 @@ class PairedForward:
             yield before, self._after.inputs_of(layer, variables, part)
 
     def _whole_runs(self, layer: Any) -> Iterator[Pair]:
-        for batch in _batches(self._x):
+        for batch in _batches(self._x, signature.inference_batch(self._model)):
             with self._as_it_was():
                 before = _inputs(self._model, layer, batch)
             yield before, _inputs(self._model, layer, batch)
@@ -102,9 +103,9 @@ def in_order(model: keras.Model, kernels: list[Kernel], x: Arrays) -> list[Kerne
     return sorted(found, key=lambda kernel: order.index(id(kernel.place.layer)))
 
 
-def _batches(x: Arrays) -> Iterator[Arrays]:
+def _batches(x: Arrays, size: int) -> Iterator[Arrays]:
     count = min(len(array) for array in by_name(x).values())
-    yield from (take(x, slice(start, start + BATCH)) for start in range(0, count, BATCH))
+    yield from (take(x, slice(start, start + size)) for start in range(0, count, size))
 
 
 def _inputs(model: keras.Model, layer: Any, batch: Arrays) -> list[Any]:

@@ -24,6 +24,7 @@ from tfopt.sparsity.one_shot.reconstruction import reconstruct
 from tfopt.sparsity.patterns import NOfM
 from tfopt.sparsity.pruning_config import PruningConfig
 from tfopt.sparsity.pruning_plan import PruningPlan, plan_pruning
+from tfopt.sparsity.selection import FEW_WEIGHTS, KEPT_DENSE, LEFT_OUT
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,13 @@ def prune_once(
     pairs = [{"layers": patterns, "sparsity": value} for patterns, value in as_rules(rules)]
     settings |= {"sparsity": sparsity, "rules": pairs, "prunable": prunable or {}, "schedule": "one_shot"}
     result = prune_by(PruningConfig(**settings), model, method, x)
-    asked = {why for path, why in result.skipped if why.startswith(("left out", "kept dense", "pruned only"))}
-    warn_of("prune_once", [(path, why) for path, why in result.skipped if why not in asked])
+    warn_of("prune_once", [(path, why) for path, why in result.skipped if not _is_asked(why)])
     return result
+
+
+def _is_asked(why: str) -> bool:
+    """Whether a layer is left alone for a reason that was asked for, or that a default explains."""
+    return why in (LEFT_OUT, FEW_WEIGHTS) or why.startswith(KEPT_DENSE)
 
 
 def prune_by(config: PruningConfig, model: keras.Model, method: str, x: Any) -> OneShot:
