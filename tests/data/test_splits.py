@@ -727,7 +727,7 @@ def test_where_no_class_is_missing_or_none_is_known_the_choice_is_the_random_one
 @pytest.mark.parametrize("shapes", [{}, {"a": (3,), "b": (2,)}], ids=["of_no_model", "of_a_model"])
 def test_inputs_of_one_place_belong_together(tmp_path, shapes, one_line):
     np.savez(tmp_path / "d.npz", a=np.ones((10, 3)), b=np.ones((4, 2)))
-    with pytest.raises(DataError, match="same number of samples. Received: a 10, b 4") as caught:
+    with pytest.raises(DataError, match=r"same number of samples\. Received: a 10, b 4") as caught:
         InputSource(str(tmp_path / "d.npz"), shapes).take(shapes, 4)
     one_line(caught)
 

@@ -250,7 +250,7 @@ def test_a_function_that_raises_before_its_first_batch_is_told_with_its_line():
 
 def test_a_batch_of_another_shape_than_the_first_is_told():
     uneven = [(np.ones((4, 3)), np.ones(4)), (np.ones((4, 5)), np.ones(4))]
-    with pytest.raises(DataError, match="the train split cannot be read: .*shape"):
+    with pytest.raises(DataError, match=r"the train split cannot be read: .*shape"):
         Stream(lambda: iter(uneven), 8).check("train")
 
 
