@@ -1,8 +1,10 @@
 """Where figures come from: the machine, the versions of the packages, the code that took them, and when."""
 
+import ast
 import hashlib
 import os
 import platform
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,24 @@ def taken(code: Path, seconds: float, at: float | None = None) -> dict[str, Any]
 
 
 def digest(code: Path) -> str:
-    """The first digits of the digest of a file."""
-    return short(code.read_bytes())
+    """The first digits of the digest of a file and of those beside it that it imports, directly or through others."""
+    files: dict[Path, bytes] = {}
+    queue = [code]
+    while queue:
+        file = queue.pop()
+        if file not in files and file.is_file():
+            files[file] = file.read_bytes()
+            queue += [file.parent / f"{name}.py" for name in _imported(files[file])]
+    return short(b"".join(files[file] for file in sorted(files)))
+
+
+def _imported(source: bytes) -> Iterator[str]:
+    """The names of the modules that a source imports, inside of functions too."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
 
 
 def short(content: bytes) -> str:

@@ -164,6 +164,20 @@ def test_figures_that_a_rows_own_command_left_are_taken_over(tables):
     assert kept["rows"]["tiny"]["net seed 0"]["seconds"] == 0
 
 
+def test_the_state_of_a_table_is_that_of_all_that_it_imports_from_its_folder(tmp_path, modules):
+    import provenance
+
+    (tmp_path / "table.py").write_text("import json\n\n\ndef row():\n    from nets import net\n    return net, json\n")
+    (tmp_path / "nets.py").write_text("import deeper\n\nnet = deeper\n")
+    (tmp_path / "deeper.py").write_text("import nets\n")
+    (tmp_path / "other.py").write_text("")
+    before = provenance.digest(tmp_path / "table.py")
+    (tmp_path / "other.py").write_text("x = 1\n")
+    assert provenance.digest(tmp_path / "table.py") == before
+    (tmp_path / "deeper.py").write_text("import nets\n\nx = 1\n")
+    assert provenance.digest(tmp_path / "table.py") != before
+
+
 def test_figures_of_another_state_of_a_table_are_taken_over_where_one_asks(tables):
     folder = tables(tiny=SEEDS)
     (folder / "work" / "rows" / "tiny").mkdir(parents=True)
