@@ -12,7 +12,7 @@ import pytest
 import tfopt
 from tests.own_stages import COPY_AND_GATE
 from tfopt.recipe import stage
-from tfopt.recipe.artifact import Workspace
+from tfopt.recipe.workspace import Workspace
 
 STAGES = (
     COPY_AND_GATE
@@ -777,6 +777,20 @@ def test_report_of_an_interrupted_run_says_how_far_it_came(cli, project):
     assert "note  train: 7 of 60 epochs, not finished; tfopt run goes on\n" in out
     assert "note  interrupted: not finished; tfopt run goes on\n" in out
     assert "note  train: 7 epochs, not finished" in cli("report", "saved_models/r")[1]
+
+
+def test_report_leaves_out_what_was_made_from_an_earlier_state(cli, project):
+    write("r.yaml", "copy: {name: a}", "copy: {name: b}", "copy: {name: c}")
+    assert cli("run", "r.yaml")[0] == 0
+    write("r.yaml", "copy: {name: a}", "boom: {name: b}", "copy: {name: c}", seed=5)
+    assert cli("run", "r.yaml")[0] == 1
+    code, out, _ = cli("report", "saved_models/r")
+    assert code == 0
+    notes = [line for line in out.splitlines() if line.startswith("note  ")]
+    assert "note  b: left out, as it was made from an earlier a; tfopt run makes it again" in notes
+    assert "note  c: left out, as it was made from an earlier b; tfopt run makes it again" in notes
+    record = json.loads(cli("report", "saved_models/r", "--json")[1])
+    assert [one["name"] for one in record["artifacts"] if one["kind"] == "copy"] == ["a"]
 
 
 def test_report_says_that_the_recipe_was_changed_since(cli):

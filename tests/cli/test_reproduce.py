@@ -11,7 +11,8 @@ import pytest
 from tfopt.pipeline import runner
 from tfopt.pipeline.provenance import changed
 from tfopt.pipeline.reproduction import Reproduction, difference
-from tfopt.recipe.artifact import Artifact, Workspace
+from tfopt.recipe.artifact import Artifact
+from tfopt.recipe.workspace import Workspace
 
 MODEL = """
 import keras

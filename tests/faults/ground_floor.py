@@ -28,7 +28,8 @@ from tests.faults.damage import cases
 from tests.faults.faults import FOR_GOOD, KILL, FailingCalls, Fault, Limited
 from tfopt.durable_files import storage_errors, write
 from tfopt.errors import TfoptError
-from tfopt.recipe.artifact import Artifact, Workspace, content_key
+from tfopt.recipe.artifact import Artifact, content_key
+from tfopt.recipe.workspace import Workspace
 from tfopt.report import summary
 
 ERRORS = {"SIGKILL": KILL, "ENOSPC": errno.ENOSPC, "EIO": errno.EIO}

@@ -17,8 +17,9 @@ from tests.faults.mutations import bent, bent_archive, bent_record
 from tests.faults.spread import spread
 from tfopt.data import sources
 from tfopt.errors import InputError
-from tfopt.recipe.artifact import RECORD, Artifact, Workspace
+from tfopt.recipe.artifact import RECORD, Artifact
 from tfopt.recipe.details.quantization import ConversionNotes
+from tfopt.recipe.workspace import Workspace
 from tfopt.report import summary
 
 SECONDS = 5.0

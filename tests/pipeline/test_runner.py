@@ -13,8 +13,9 @@ from tfopt.errors import DataError, GateError, InputError, ModelError, RecipeErr
 from tfopt.pipeline import runner
 from tfopt.pipeline.runner import Result, clean
 from tfopt.recipe import stage
-from tfopt.recipe.artifact import Artifact, Workspace
+from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.progress import Progress
+from tfopt.recipe.workspace import Workspace
 from tfopt.user_code import import_file
 
 STAGES = (

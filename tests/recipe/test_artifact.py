@@ -13,15 +13,16 @@ from pathlib import Path
 import pytest
 
 from tfopt.errors import StorageError
-from tfopt.recipe.artifact import BACKUP, Artifact, Skipped, Workspace, content_key
+from tfopt.recipe.artifact import BACKUP, Artifact, Skipped, content_key
 from tfopt.recipe.details.device_files import DeviceFile, DeviceFiles
 from tfopt.recipe.details.quantization import ConversionNotes
 from tfopt.recipe.details.training import KernelSparsity, TrainingHistory
+from tfopt.recipe.workspace import Workspace
 
 HOLD = """
 import sys
 from pathlib import Path
-from tfopt.recipe.artifact import Workspace
+from tfopt.recipe.workspace import Workspace
 with Workspace(Path(sys.argv[1])).locked():
     print("held", flush=True)
     sys.stdin.read()

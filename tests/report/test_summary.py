@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from tfopt.errors import InputError
-from tfopt.recipe.artifact import BASELINE, Artifact, Skipped, Workspace
+from tfopt.recipe.artifact import BASELINE, Artifact, Skipped
 from tfopt.recipe.details.verification import AccuracyGate, GatedFile
+from tfopt.recipe.workspace import Workspace
 from tfopt.report import console as screen
 from tfopt.report import summary
 from tfopt.report.sections.comparisons import comparisons

@@ -12,8 +12,9 @@ from typing import Any
 from tfopt.errors import DataError, InputError, ModelError, did_you_mean_file
 from tfopt.pipeline.plan import seeded
 from tfopt.pipeline.result import Result
-from tfopt.recipe.artifact import RECIPE, Workspace
+from tfopt.recipe.artifact import RECIPE
 from tfopt.recipe.recipe import Recipe
+from tfopt.recipe.workspace import Workspace
 
 # Longer names of files are shortened to the end of their path.
 LONGEST_NAME = 36

@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from tfopt.errors import TrainingError
 from tfopt.pipeline.plan import Plan
-from tfopt.recipe.artifact import OWNER, Artifact, Workspace
+from tfopt.recipe.artifact import OWNER, Artifact
+from tfopt.recipe.workspace import Workspace
 
 T = TypeVar("T")
 POLL_SECONDS = 0.2

@@ -19,12 +19,13 @@ from tfopt.metrics import METRICS, Metric, find_all
 from tfopt.models.backend import keras_on_tensorflow
 from tfopt.models.read_models import ReadModels
 from tfopt.pipeline.early_checks import check_settings, is_own
-from tfopt.recipe.artifact import SOURCE, WORKERS, Artifact, Workspace, content_key
+from tfopt.recipe.artifact import SOURCE, WORKERS, Artifact, content_key
 from tfopt.recipe.details.detail import Details
 from tfopt.recipe.details.verification import CarriedOver
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe, Step
 from tfopt.recipe.stage import Context
+from tfopt.recipe.workspace import Workspace
 from tfopt.user_code import Ref, digest_callable
 
 if TYPE_CHECKING:

@@ -17,10 +17,11 @@ from tfopt.output_capture import captured
 from tfopt.pipeline import runner
 from tfopt.pipeline.plan import Plan
 from tfopt.pipeline.provenance import changed, check_pair, inputs_of, recorded
-from tfopt.recipe.artifact import KEY, RECORD, SOURCE, TENSORBOARD, Artifact, Workspace
+from tfopt.recipe.artifact import KEY, RECORD, SOURCE, TENSORBOARD, Artifact
 from tfopt.recipe.environment import environment
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe
+from tfopt.recipe.workspace import Workspace
 from tfopt.search.tuning.roles import PROJECT
 
 # What lies in a result's folder and is not the result: records, logs and the state of a tuner.

@@ -30,11 +30,11 @@ from tfopt.recipe.artifact import (
     SOURCE,
     WORKERS,
     Artifact,
-    Workspace,
     content_key,
 )
 from tfopt.recipe.progress import Progress
 from tfopt.recipe.recipe import Recipe, Step
+from tfopt.recipe.workspace import Workspace
 from tfopt.search.tuning.roles import role_here
 from tfopt.subprocesses import killed_after
 from tfopt.training.cluster import cluster

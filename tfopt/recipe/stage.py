@@ -113,7 +113,8 @@ class Context:
             others = [detail for detail in details if not isinstance(detail, ConversionWarnings)]
             warnings = ConversionWarnings(tuple(dict.fromkeys(filter(None, [*before, *self.told]))))
             rest["details"] = [*others, warnings]
-        return Artifact(self.name, stage.kind, self.folder, file, stage.gives, self.key, names, **rest)
+        keys = {parent.name: parent.key for parent in parents}
+        return Artifact(self.name, stage.kind, self.folder, file, stage.gives, self.key, names, made_from=keys, **rest)
 
 
 @dataclass(frozen=True)

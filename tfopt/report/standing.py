@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tfopt.recipe.artifact import Artifact, Workspace
+from tfopt.recipe.artifact import Artifact
 from tfopt.recipe.recipe import Recipe
+from tfopt.recipe.workspace import Workspace
 from tfopt.report.recipe_file import read_recipe
 
 # The fields of a recipe that results depend on and that a record of the recipe has as they were written.
@@ -24,6 +25,10 @@ def standing(folder: Path, artifacts: Mapping[str, Artifact], recipe: Recipe | N
     recorded = read_recipe(folder)
     lines = [f"FAIL  {artifact.failed}" for artifact in artifacts.values() if artifact.failed]
     lines += _unfinished(Workspace(folder), recipe or recorded)
+    lines += [
+        f"note  {name}: left out, as it was made from an earlier {parent}; tfopt run makes it again"
+        for name, parent in Workspace(folder).outdated().items()
+    ]
     if recipe is not None and recorded is not None:
         now, then = (one.model_dump(mode="json", include=set(COMPARED)) for one in (recipe, recorded))
         unread = {*recipe.unread, *recorded.unread}

@@ -11,7 +11,8 @@ from tfopt.durable_files import write_together
 from tfopt.errors import InputError
 from tfopt.input_limits import parse_json
 from tfopt.plain_text import plain_json
-from tfopt.recipe.artifact import BASELINE, CARD, PAGE, SOURCE, Artifact, Workspace
+from tfopt.recipe.artifact import BASELINE, CARD, PAGE, SOURCE, Artifact
+from tfopt.recipe.workspace import Workspace
 from tfopt.report.baseline import RATIOS, UNTOLD, against, baseline_of, change, measured_baseline, untold_spread
 from tfopt.report.blocks import Table
 from tfopt.report.markdown import table, text
@@ -130,13 +131,15 @@ def write(artifacts: dict[str, Artifact], folder: Path) -> None:
 
 
 def collect(folder: Path) -> dict[str, Artifact]:
-    """The artifacts of a run's folder, in the order they were made.
+    """The artifacts of a run's folder, in the order they were made, without those of earlier states of others.
 
     Raises:
         InputError: The folder has no artifacts.
     """
-    made = sorted(Workspace(folder).artifacts(), key=lambda artifact: artifact.kind not in (SOURCE, BASELINE))
-    artifacts = {artifact.name: artifact for artifact in made}
+    workspace = Workspace(folder)
+    made = sorted(workspace.artifacts(), key=lambda artifact: artifact.kind not in (SOURCE, BASELINE))
+    outdated = workspace.outdated()
+    artifacts = {artifact.name: artifact for artifact in made if artifact.name not in outdated}
     try:  # a stage that the recipe no longer has leaves its folder behind
         last = parse_json((folder / "report.json").read_bytes())
         artifacts = {name: artifacts[name] for name in (a["name"] for a in last["artifacts"]) if name in artifacts}

@@ -9,10 +9,11 @@ from pathlib import Path
 from tfopt.deployment.kit.beside import DeviceForm, device_op, forms_beside, plain_of
 from tfopt.deployment.kit.contents import PLAIN
 from tfopt.errors import InputError, did_you_mean
-from tfopt.recipe.artifact import RECORD, SOURCE, Artifact, Workspace
+from tfopt.recipe.artifact import RECORD, SOURCE, Artifact
 from tfopt.recipe.details.device_files import DeviceFile, DeviceFiles
 from tfopt.recipe.details.usage import Usage
 from tfopt.recipe.target import ITSELF, TARGETS
+from tfopt.recipe.workspace import Workspace
 
 
 @dataclass(frozen=True)
