@@ -5,6 +5,7 @@ A task's data are a dict of `x_train`, `y_train`, `x_validation`, `y_validation`
 
 import importlib.util
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,9 +86,9 @@ def shifted_and_flipped(x, y, seed, reach=4):
     return tf.gather(x, by[:, 1:] + tf.range(columns), axis=2, batch_dims=1), y
 
 
-def augmented_cifar10(images=10_000):
-    """JPEG CIFAR-10 with training batches mirrored and shifted by up to four pixels."""
-    return jpeg_cifar10(images) | {"augment": shifted_and_flipped}
+def augmented_cifar10(images=10_000, reach=4):
+    """JPEG CIFAR-10 with training batches mirrored and shifted by up to `reach` pixels."""
+    return jpeg_cifar10(images) | {"augment": partial(shifted_and_flipped, reach=reach)}
 
 
 def animals_and_vehicles(images=3_000, test=2_000, side=96):

@@ -315,6 +315,20 @@ def test_a_mistake_about_pruning_is_one_line(command, labelled, tmp_path, argume
     assert len(err.splitlines()) == 1
 
 
+def test_pruning_of_a_model_of_quantities_is_not_scored_as_one_of_two_classes(command, labelled, tmp_path):
+    x = layers.Input((8, 8, 1))
+    model = keras.Model(x, layers.Dense(1, name="age")(layers.Dense(4)(layers.Flatten()(x))))
+    model.save(tmp_path / "ages.keras")
+    arrays = dict(np.load(tmp_path / "labelled.npz"))
+    ages = {name: np.arange(len(a)) % 90 if name.startswith("y") else a for name, a in arrays.items()}
+    np.savez(tmp_path / "ages.npz", **ages)
+    code, out, err = command("sensitivity", "ages.keras", "--prune", "--data", "ages.npz")
+    assert (code, out) == (2, "")
+    [line] = err.splitlines()
+    assert "accuracy needs class labels" in line
+    assert "mae" in line
+
+
 def test_pruning_by_labels_without_names_of_several_outputs_is_one_line(command, labelled, tmp_path):
     x = layers.Input((8, 8, 1))
     features = layers.Dense(4, name="features")(layers.Flatten()(x))

@@ -82,7 +82,9 @@ def _write(
 
 def _run_of(source: Path) -> Path:
     """The folder of a recipe's run; anything else as it is."""
-    if source.suffix not in (".yaml", ".yml") or not source.is_file():
+    from tfopt.recipe.yaml_source import is_recipe
+
+    if not is_recipe(source) or not source.is_file():
         return source
     folder: Path = SAVED_MODELS / load(source, None, None, run_code=False).name
     return folder if folder.is_dir() else source  # which is refused

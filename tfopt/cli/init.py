@@ -78,10 +78,11 @@ def _check(recipe: Path, goal: str, target: str, force: bool) -> None:
     from tfopt.errors import InputError, did_you_mean
     from tfopt.recipe.export import Export
     from tfopt.recipe.target import TARGETS
+    from tfopt.recipe.yaml_source import is_recipe
 
     if goal not in GOALS:
         raise InputError(f"there is no goal {goal!r}. {did_you_mean(goal, GOALS)}")
-    if recipe.suffix not in (".yaml", ".yml"):
+    if not is_recipe(recipe):
         raise InputError(f"a recipe is a .yaml file. Received: --out {recipe}.")
     with in_options():
         export = Export(target=target_setting(target))

@@ -172,8 +172,9 @@ def check_files(model: Path, data: str | None, trust: bool) -> InputSource | Non
     from tfopt.data.input_source import InputSource
     from tfopt.errors import ModelError
     from tfopt.models import stored_model
+    from tfopt.recipe.yaml_source import is_recipe
 
-    if model.suffix in (".yaml", ".yml"):
+    if is_recipe(model):
         raise ModelError(f"{model} is a recipe and no model file: tfopt run {model} makes what it says.")
     stored_model.check(model, trust=trust)
     return None if data is None else InputSource(data, stored_model.input_shapes(model))

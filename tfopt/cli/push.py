@@ -26,10 +26,11 @@ def push(
     """Push a run to the Hugging Face hub: its last .tflite, model card, report and recipe, in one commit."""
     answer = Answer(as_json)
     with answer.errors():
+        from tfopt.recipe.yaml_source import is_recipe
         from tfopt.report import hub
 
         hub.check_repository(repository)
-        written = run.suffix in (".yaml", ".yml") and run.is_file()
+        written = is_recipe(run) and run.is_file()
         folder = out / load(run, None, None, run_code=False).name if written else run
         files = hub.files_for_hub(folder, license)
         url = None if dry_run else hub.push(files, repository, private, message)

@@ -167,10 +167,11 @@ def report(
     from tfopt.durable_files import storage_errors
     from tfopt.errors import StorageError
     from tfopt.recipe.artifact import PAGE, RECIPE
+    from tfopt.recipe.yaml_source import is_recipe
     from tfopt.report import summary
 
     with Answer(json_only).errors():
-        written = folder.suffix in (".yaml", ".yml") and folder.is_file()
+        written = is_recipe(folder) and folder.is_file()
         recipe = load(folder, None, None, run_code=use) if written else None
         folder = out / recipe.name if recipe else folder
         if use and not recipe:

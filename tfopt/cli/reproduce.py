@@ -32,10 +32,11 @@ def reproduce(
     from tfopt.errors import InputError, TfoptError
     from tfopt.pipeline.reproduction import other_versions, reproduce
     from tfopt.recipe.artifact import RECIPE
+    from tfopt.recipe.yaml_source import is_recipe
 
     answer, console = Answer(as_json, quiet, verbose), open_console()
     with answer.errors(), contextlib.ExitStack() as stack:
-        if run.suffix in (".yaml", ".yml") and run.is_file():
+        if is_recipe(run) and run.is_file():
             folder = SAVED_MODELS / load(run, None, None, run_code=False).name
             raise InputError(f"a run is reproduced, and {run} is a recipe. Name the folder of its run: {folder}.")
         if not (recipe or (run / RECIPE).is_file()):

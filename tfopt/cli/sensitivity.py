@@ -203,9 +203,12 @@ def _labelled_data(source: Any, shapes: Mapping[str, tuple[int | None, ...]]) ->
 def _labelled(model: Any, data: Data, wanted: tuple[Metric, ...], samples: int) -> tuple[Split, Metric]:
     """A seeded choice of validation samples, and the requested metric, else that of the model's loss."""
     from tfopt.models import signature
+    from tfopt.stages.class_labels import check_class_labels
     from tfopt.stages.scoring import metrics_on
 
     data = data.fitted(signature.inputs_of(model))
     data.check()
     [metric, *_] = metrics_on(model, data.test, wanted)
+    few = signature.outputs_on_samples(model, data.test.few(1))
+    check_class_labels(metric, data.test.y, few, model, None)
     return data.validation.choose(samples, 0), metric

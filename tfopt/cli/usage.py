@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tfopt.recipe.details.usage import Usage
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 def usage_lines(found: Usage, file: Path) -> Iterator[str]:
     """What each input takes and each output gives, and the command that prints the code."""
+    from tfopt.deployment.snippet import SNIPPETS
     from tfopt.deployment.words import described
 
     for side, name, meaning in described(found):
         yield f"{side:4} {name}: {meaning}"
-    able = [name for name, entry in languages().items() if not entry.reason(found)]
+    able = [name for name, entry in SNIPPETS.items() if not entry.reason(found)]
     first = "python" if "python" in able or not able else able[0]
     others = ", ".join(name for name in able if name != first)
     rest = f"or {others}" if others else "no other language"
@@ -46,10 +47,3 @@ def print_snippet(file: Path, language: str) -> None:
     if not file.is_file() or file.suffix in FILES:
         raise InputError(f"there is code for a .tflite file alone: convert the model first. Received: {file}.")
     sys.stdout.write(snippet(file, language))
-
-
-def languages() -> dict[str, Any]:
-    """The languages that there is code in, by name."""
-    from tfopt.deployment.snippet import SNIPPETS
-
-    return dict(SNIPPETS)

@@ -32,10 +32,10 @@ def _stages_with(use: list[Path] | None) -> Any:
 
 def _files_of(file: Path) -> list[Path]:
     """A Python file itself, or those that a recipe names under `use`."""
-    from tfopt.recipe.yaml_source import read_yaml
+    from tfopt.recipe.yaml_source import is_recipe, read_yaml
     from tfopt.user_code import find_file
 
-    if file.suffix not in (".yaml", ".yml"):
+    if not is_recipe(file):
         return [file]
     named = read_yaml(file).get("use") or ()
     return [find_file(str(other), file.parent) for other in ([named] if isinstance(named, str) else named)]

@@ -21,6 +21,7 @@ from tfopt.pipeline.contenders import Contender, check_classes, contenders, data
 from tfopt.pipeline.plan import seeded
 from tfopt.recipe.artifact import TRAINED
 from tfopt.recipe.recipe import Recipe
+from tfopt.recipe.yaml_source import is_recipe
 from tfopt.report.comparison import ComparedModel, Comparison
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _ground(found: Sequence[Contender], data: Any, asked: tuple[Metric, ...], tr
     if data is None:
         run = data_of_runs(found)
         return _Ground(run.load_data().test, run.name, asked, trust)
-    if isinstance(data, str | Path) and Path(data).suffix in (".yaml", ".yml"):
+    if isinstance(data, str | Path) and is_recipe(Path(data)):
         recipe = Recipe.load(data)
         source = sources.resolve(recipe.data, recipe.folder)
         with seeded(recipe.seed):

@@ -15,6 +15,7 @@ from tfopt.pipeline.result import Result
 from tfopt.recipe.artifact import RECIPE
 from tfopt.recipe.recipe import Recipe
 from tfopt.recipe.workspace import Workspace
+from tfopt.recipe.yaml_source import is_recipe
 
 # Longer names of files are shortened to the end of their path.
 LONGEST_NAME = 36
@@ -109,7 +110,7 @@ def _contender(given: Any, out: Path, scratch: Path) -> Contender:
     path = Path(given)
     if not path.exists():
         raise ModelError(f"there is no file or folder {path}.{did_you_mean_file(path)}")
-    if path.suffix in (".yaml", ".yml"):
+    if is_recipe(path):
         return _of_run(out / Recipe.load(path, run_code=False).name)
     if path.is_dir():
         return _of_run(path)

@@ -10,6 +10,11 @@ from tfopt.errors import Location, RecipeError, did_you_mean_file
 from tfopt.recipe.yaml_limits import MOST_BYTES, LimitError, check_text
 
 
+def is_recipe(path: Path) -> bool:
+    """Whether a path is that of a recipe, by its suffix."""
+    return path.suffix in (".yaml", ".yml")
+
+
 def read_yaml(file: Path) -> Any:
     """Reads a YAML file into a document that knows the line of each of its parts.
 

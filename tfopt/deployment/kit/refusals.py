@@ -7,6 +7,7 @@ from pathlib import Path
 from tfopt.deployment.snippet import NUMBERS
 from tfopt.errors import InputError, did_you_mean_file
 from tfopt.recipe.details.usage import Usage
+from tfopt.recipe.yaml_source import is_recipe
 
 
 def check_exportable(content: bytes, usage: Usage, file: str) -> None:
@@ -65,7 +66,7 @@ def check_file(file: Path) -> None:
     if not file.exists():
         near = did_you_mean_file(file)
         raise InputError(f"a kit is made of a .tflite or a run, and there is nothing there.{near} Received: {file}.")
-    if file.suffix in (".yaml", ".yml"):
+    if is_recipe(file):
         raise InputError(f"a kit is made of what a recipe has made. Name the folder of its run. Received: {file}.")
     if file.suffix in FILES:
         raise InputError(

@@ -28,6 +28,7 @@ from tfopt.errors import (
 )
 from tfopt.keras_private import oracle_file, run_one_trial, save_trials_with, tuner_file
 from tfopt.recipe.details.search import TuningTrial
+from tfopt.search.trial_store import ATTEMPTS
 from tfopt.search.tuning.chief import POLL_SECONDS, Rendezvous
 from tfopt.search.tuning.roles import PROJECT, role_here
 from tfopt.search.tuning.state import is_whole, moved_aside, put, states, tries
@@ -35,8 +36,6 @@ from tfopt.user_code import describe
 
 NAMES = ("random", "hyperband", "bayesian", "grid")
 OBJECTIVE = "score"
-# Times that a trial's process may end in it before it counts as failed, as in a search (`trial_store.ATTEMPTS`).
-ATTEMPTS = 3
 _BEGUN = "begun"
 
 
