@@ -118,13 +118,15 @@ class Findings:
 
     def _scores_on(self, source: SampleSource) -> dict[str, np.ndarray]:
         """What the model gives for some samples of a file, by output."""
-        from tfopt.data.arrays import shape_inputs
+        from tfopt.data.arrays import check_values, shape_inputs
         from tfopt.models import signature
 
         if self.facts.from_text or source.roles is None:
             return {}
         keys = next(iter(source.roles.inputs.values()))
         few = {name: self.samples.arrays[key][:LOOKED_AT] for name, key in keys.items()}
+        for name, array in few.items():
+            check_values(f"{self.request.data}[{keys[name]!r}]", array)
         x = few if len(few) > 1 else next(iter(few.values()))
         shapes = signature.inputs_of(self.whole_model)
         return signature.outputs_on_samples(self.whole_model, shape_inputs(x, shapes) if shapes else x)
