@@ -790,7 +790,22 @@ def test_report_leaves_out_what_was_made_from_an_earlier_state(cli, project):
     assert "note  b: left out, as it was made from an earlier a; tfopt run makes it again" in notes
     assert "note  c: left out, as it was made from an earlier b; tfopt run makes it again" in notes
     record = json.loads(cli("report", "saved_models/r", "--json")[1])
-    assert [one["name"] for one in record["artifacts"] if one["kind"] == "copy"] == ["a"]
+    assert [one["name"] for one in record["artifacts"]] == ["source", "a"]
+    code, _, err = cli("compare", "saved_models/r", "saved_models/r/a/model.keras", "--data", "data.npz")
+    assert code == 2
+    assert "b of saved_models/r was made from an earlier a. Run its recipe to the end first." in err
+    write("r.yaml", "copy: {name: a}", "copy: {name: b}", "boom: {name: c}", seed=5)
+    assert cli("run", "r.yaml")[0] == 1
+    record = json.loads(cli("report", "saved_models/r", "--json")[1])
+    assert [one["name"] for one in record["artifacts"]] == ["source", "a", "b"]
+
+
+def test_a_stage_that_the_recipe_no_longer_has_is_not_called_outdated(cli, project):
+    write("r.yaml", "copy: {name: a}", "copy: {name: b}")
+    assert cli("run", "r.yaml")[0] == 0
+    write("r.yaml", "copy: {name: a}", "copy: {name: other}", seed=5)
+    assert cli("run", "r.yaml")[0] == 0
+    assert "left out" not in cli("report", "saved_models/r")[1]
 
 
 def test_report_says_that_the_recipe_was_changed_since(cli):

@@ -751,5 +751,7 @@ def test_a_note_of_the_data_is_a_sentence_and_stays_with_it():
     parts = {f"{axis}_{split}": np.ones((4, 2)) for axis in "xy" for split in ("train", "test")}
     assert sources.as_data(parts | {"note": "guesses"}).fitted({"a": (2,)}).note == "guesses"
     assert sources.as_data(parts).note == ""
+    assert sources.as_data(parts | {"note": None}).note == ""
+    assert sources.as_data(parts | {"note": np.array("of 2023")}).note == ""
     with pytest.raises(DataError, match="note is a sentence"):
         sources.as_data(parts | {"note": 3})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -48,7 +49,7 @@ def init(
 
     answer = Answer(as_json, quiet)
     with answer.errors():
-        recipe = out or Path(f"{Path(model.rpartition(':')[0] or model).resolve().stem}.yaml")
+        recipe = out or Path(f"{Path(os.path.abspath(model.rpartition(':')[0] or model)).stem}.yaml")
         _check(recipe, goal, target or "litert", force)
         request = Request(model, recipe, data, goal, target_setting(target or "litert"), tuple(use or ()), trust)
         with captured():  # TensorFlow prints when it is imported

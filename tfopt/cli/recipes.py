@@ -260,7 +260,7 @@ def _from_here(data: str) -> str:
     path = Path(os.path.expandvars(f"{file}.py" if colon else data.removeprefix("npz:")))
     if path.suffix not in (".npz", ".py") or not path.is_file():
         return data
-    return f"{path.absolute()}:{function}" if colon else str(path.absolute())
+    return f"{path.absolute()}:{function}" if colon else f"npz:{path.absolute()}"
 
 
 def show_result(console: Console, result: Result, answer: Answer) -> None:

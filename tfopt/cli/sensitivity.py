@@ -11,7 +11,15 @@ import typer
 
 from tfopt.cli.answer import Answer, JsonOption
 from tfopt.cli.models import ModelFile, Trust, check_files, check_folder
-from tfopt.cli.screen import open_console, print_json, print_lines, print_table, progress_bar, write_page
+from tfopt.cli.screen import (
+    open_console,
+    print_json,
+    print_lines,
+    print_table,
+    print_warnings,
+    progress_bar,
+    write_page,
+)
 
 if TYPE_CHECKING:
     from tfopt.data.splits import Data, Split
@@ -125,6 +133,7 @@ def _quantized(model: Path, data: str | None, samples: int, as_json: bool, plot:
     write_page(plot, lambda: words.sensitivity_page(found.layers, model.name, found.notes))
     if as_json:
         print_json(words.sensitivity_record(found.layers))
+        print_warnings(found.notes if data is None else ())
         return
     print_table(console, words.SENSITIVITY, [words.sensitivity_cells(line) for line in found.layers], left=3)
     lines = [f"note  {note}" for note in (*words.sensitivity_remarks(found.layers), *found.notes)]
@@ -202,6 +211,7 @@ def _labelled_data(source: Any, shapes: Mapping[str, tuple[int | None, ...]]) ->
 
 def _labelled(model: Any, data: Data, wanted: tuple[Metric, ...], samples: int) -> tuple[Split, Metric]:
     """A seeded choice of validation samples, and the requested metric, else that of the model's loss."""
+    from tfopt.errors import InputError
     from tfopt.models import signature
     from tfopt.stages.class_labels import check_class_labels
     from tfopt.stages.scoring import metrics_on
@@ -210,5 +220,9 @@ def _labelled(model: Any, data: Data, wanted: tuple[Metric, ...], samples: int) 
     data.check()
     [metric, *_] = metrics_on(model, data.test, wanted)
     few = signature.outputs_on_samples(model, data.test.few(1))
-    check_class_labels(metric, data.test.y, few, model, None)
+    try:
+        check_class_labels(metric, data.test.y, few, model, None)
+    except InputError as error:
+        told = str(error).partition(" Use mae or r2")[0]
+        raise InputError(f"{told} Name another with --metric, such as --metric mae.") from None
     return data.validation.choose(samples, 0), metric

@@ -149,7 +149,8 @@ def as_data(value: Any) -> Data:
         return value
     augment = _function(value, "augment", "x, y and a seed")
     show = _function(value, "show", "the inputs of one sample")
-    note = value.note if isinstance(value, Data) else value.get("note", "") if isinstance(value, Mapping) else ""
+    note = value.note if isinstance(value, Data) else value.get("note") if isinstance(value, Mapping) else None
+    note = "" if note is None or isinstance(note, np.ndarray) else note  # a file of arrays may have one of that name
     if not isinstance(note, str):
         raise DataError(f"note is a sentence on the samples. Received: {note!r:.80}.", ("data",))
     if isinstance(value, Data):

@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfopt.data.arrays import Arrays, Shapes, by_name, shape_inputs
 from tfopt.data.batches import untuned
 from tfopt.data.splits import CHUNK, Reading, Samples, Split
-from tfopt.errors import DataError, TfoptError
+from tfopt.errors import DataError, TfoptError, is_machine_fault
 from tfopt.user_code import describe
 
 # A random choice of `count` samples is made among the first `POOL * count`.
@@ -135,6 +135,8 @@ class Stream(Samples):
         try:
             split = self.few(CHUNK)
         except tf.errors.OpError as error:  # such as a batch of another shape than the first
+            if is_machine_fault(error):
+                raise
             raise DataError(f"the {name} split cannot be read: {describe(error)}", ("data",)) from error
         split.check(name)
         again = None if name == "train" else self.few(CHUNK)
@@ -195,7 +197,7 @@ class Stream(Samples):
         try:
             made = self.source(epoch) if _takes_epoch(self.source) else self.source()
         except Exception as error:
-            if isinstance(error, TfoptError):
+            if isinstance(error, TfoptError) or is_machine_fault(error):
                 raise
             raise DataError(f"the function of a stream failed: {describe(error)}", ("data",)) from error
         if made is None or (not hasattr(made, "__iter__") and not hasattr(made, "__getitem__")):

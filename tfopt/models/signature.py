@@ -12,7 +12,7 @@ import numpy as np
 from tfopt.data.arrays import Arrays
 from tfopt.data.batches import batches_of
 from tfopt.data.splits import CHUNK, Samples
-from tfopt.errors import DataError, ModelError, TfoptError, id_fault, memory_fault
+from tfopt.errors import DataError, ModelError, TfoptError, id_fault, is_machine_fault
 from tfopt.keras_private import all_layers
 
 # What the largest output of a layer may take in inference, for all samples of a batch.
@@ -94,7 +94,7 @@ def outputs_on_samples(model: Any, x: Any) -> dict[str, np.ndarray]:
     try:
         return keras_outputs(model, x)
     except Exception as error:
-        if isinstance(error, TfoptError) or memory_fault(error) is not None:
+        if isinstance(error, TfoptError) or is_machine_fault(error):
             raise
         if why := id_fault(error):
             raise DataError(why, ("data",)) from error

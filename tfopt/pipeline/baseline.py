@@ -100,6 +100,7 @@ def measure(plan: Plan, own_key: str, artifacts: Mapping[str, Artifact]) -> Arti
         scores=scores,
         files={parent.name: figures},
         skipped=tuple(left),
+        made_from={parent.name: parent.key},
     )
     return plan.workspace.commit(replace(made, seconds=time.monotonic() - start))
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tfopt.errors import DataError, InputError, ModelError, did_you_mean_file
 from tfopt.pipeline.plan import seeded
@@ -16,6 +18,9 @@ from tfopt.recipe.artifact import RECIPE
 from tfopt.recipe.recipe import Recipe
 from tfopt.recipe.workspace import Workspace
 from tfopt.recipe.yaml_source import is_recipe
+
+if TYPE_CHECKING:
+    from tfopt.data.splits import Samples
 
 # Longer names of files are shortened to the end of their path.
 LONGEST_NAME = 36
@@ -145,10 +150,13 @@ def _in_memory(given: Any, scratch: Path) -> Contender:
 
 def _of_run(folder: Path, result: Result | None = None) -> Contender:
     from tfopt.report import summary
+    from tfopt.report.standing import outdated_steps
 
     if result is None:
         if not Workspace(folder).artifacts():
             raise InputError(f"{folder} holds no results. Run its recipe first, or name a model file.")
+        for name, before in outdated_steps(folder).items():
+            raise InputError(f"{name} of {folder} was made from an earlier {before}. Run its recipe to the end first.")
         result = Result(summary.collect(folder.resolve()), (), folder.resolve())
     final = result.final
     return Contender(folder.name, final.path, final.format, folder.resolve())
@@ -208,14 +216,16 @@ def data_of_runs(found: Sequence[Contender]) -> Contender:
     first, *others = runs
     for other in others:
         named_alike = str(other.data_source) == str(first.data_source) and _arguments(other) == _arguments(first)
-        if named_alike and _seed(other) == _seed(first):
+        if named_alike and (_seed(other) == _seed(first) or isinstance(first.data_source, str | Path)):
+            continue
+        if named_alike:
+            if not _same_samples(*(one.load_data().test for one in (first, other))):
+                raise DataError(
+                    f"{first.data_source} gives {first.name} and {other.name}, of the seeds {_seed(first)} and "
+                    f"{_seed(other)}, different test splits. Name the samples to compare them on with --data."
+                )
             continue
         prints = [sources.fingerprint(one.data_source, one.load_data) for one in (first, other)]
-        if prints[0] != prints[1] and named_alike:
-            raise DataError(
-                f"{first.data_source} gives {first.name} and {other.name}, of the seeds {_seed(first)} and "
-                f"{_seed(other)}, different data. Name the samples to compare them on with --data."
-            )
         if prints[0] != prints[1]:
             raise DataError(
                 f"{first.name} and {other.name} are of different data, {first.data_source} and {other.data_source}. "
@@ -226,6 +236,16 @@ def data_of_runs(found: Sequence[Contender]) -> Contender:
 
 def _arguments(one: Contender) -> Any:
     return getattr(one.data_source, "arguments", None)
+
+
+def _same_samples(one: Samples, other: Samples) -> bool:
+    """Whether two splits are the same, of streams as far as their first samples tell."""
+    from tfopt.data.arrays import by_name
+    from tfopt.data.splits import CHUNK, Split
+
+    first, second = (each if isinstance(each, Split) else each.few(CHUNK) for each in (one, other))
+    pairs = [(by_name(a), by_name(b)) for a, b in ((first.x, second.x), (first.y, second.y))]
+    return all(a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a) for a, b in pairs)
 
 
 def _seed(one: Contender) -> int | None:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from tfopt.recipe.export import Rule
 from tfopt.recipe.yaml_text import yaml_word
 
-# Layer names that YAML takes as they are.
-
 
 @dataclass(frozen=True)
 class Remedy:

@@ -1,8 +1,4 @@
-"""Artifacts: one committed folder per result, with the model and an `artifact.json` on how it was made.
-
-A stage works in `<name>.partial`. The rename to `<name>` is the only moment a result appears, so a process that is
-killed leaves either the whole result or none of it, and a partial folder to go on from.
-"""
+"""Artifacts: one committed folder per result, with the model and an `artifact.json` on how it was made."""
 
 from __future__ import annotations
 
@@ -77,7 +73,7 @@ class Artifact:
         environment: Machine and package versions that made the artifact.
         digest: sha256 of the model file; a file that was changed by hand is no longer this result.
         beside: The same of the other files in the folder, by path, but for those that a stage only worked with.
-        made_from: The content keys of its parents, by name.
+        made_from: The content keys of its parents, and of what its stage needed besides, by name.
     """
 
     name: str

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # Characters of a name, which is that of a folder: file systems take 255 bytes, with what is appended.
 LONGEST_NAME = 100
+# Settings by pattern, of which the first or the last one that matches counts.
+ORDERED = ("rates", "prunable", "axes")
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ class Context:
             others = [detail for detail in details if not isinstance(detail, ConversionWarnings)]
             warnings = ConversionWarnings(tuple(dict.fromkeys(filter(None, [*before, *self.told]))))
             rest["details"] = [*others, warnings]
-        keys = {parent.name: parent.key for parent in parents}
+        needed = [self.artifacts[name] for name in stage.needs() if name in self.artifacts]
+        keys = {artifact.name: artifact.key for artifact in (*parents, *needed)}
         return Artifact(self.name, stage.kind, self.folder, file, stage.gives, self.key, names, made_from=keys, **rest)
 
 
@@ -155,8 +158,7 @@ class Stage(Settings):
     them hands the work out and does none. What a stage that `prepares` makes of a fresh model is not compressed yet: of
     those at the head of a recipe the last gives the baseline, also of a file where one `replaces_outputs`. Of what an
     interrupted run has left in the folder it is given what `goes_on_from` names, with `*` for any letters, and nothing
-    else. Where the order of a mapping's entries counts, `ordered` names it. Lists of stages are in the order of their
-    `rank`, then of their names.
+    else. Lists of stages are in the order of their `rank`, then of their names.
     """
 
     kind: ClassVar[str]
@@ -170,7 +172,6 @@ class Stage(Settings):
     prepares: ClassVar[bool] = False
     replaces_outputs: ClassVar[bool] = False
     goes_on_from: ClassVar[tuple[str, ...]] = (BACKUP,)
-    ordered: ClassVar[tuple[str, ...]] = ()
     rank: ClassVar[int] = 100
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
@@ -247,12 +248,22 @@ class Stage(Settings):
 
     def settings(self) -> dict[str, Any]:
         """The settings in the content key: every field but the name and the place in the chain."""
-        found = self.model_dump(mode="json", exclude={"name", "after"})
-        return found | {name: list(found[name].items()) for name in self.ordered if len(found[name]) > 1}
+        found: dict[str, Any] = _in_order(self.model_dump(mode="json", exclude={"name", "after"}))
+        return found
 
     def written(self) -> dict[str, Any]:
         """The stage as a recipe has it, `{kind: {setting: value}}`, with only what differs from the defaults."""
         return {self.kind: self.model_dump(mode="json", exclude_defaults=True)}
+
+
+def _in_order(value: Any) -> Any:
+    """Settings whose mappings of `ORDERED` are lists of pairs, wherever they stand: a key sorts mappings."""
+    if isinstance(value, list):
+        return [_in_order(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    several = {name for name in ORDERED if isinstance(value.get(name), dict) and len(value[name]) > 1}
+    return {name: list(one.items()) if name in several else _in_order(one) for name, one in value.items()}
 
 
 class UnreadStage(Stage):

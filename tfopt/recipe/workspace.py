@@ -1,4 +1,8 @@
-"""The folder of one recipe's results: what is committed in it, what is half done, and who holds it."""
+"""The folder of one recipe's results: what is committed in it, what is half done, and who holds it.
+
+A stage works in `<name>.partial`. The rename to `<name>` is the only moment a result appears, so a process that is
+killed leaves either the whole result or none of it, and a partial folder to go on from.
+"""
 
 from __future__ import annotations
 
@@ -167,18 +171,20 @@ class Workspace:
         return sorted(whole, key=lambda a: (a.folder / RECORD).stat().st_mtime)
 
     def outdated(self) -> dict[str, str]:
-        """The results that a parent was made anew since, each with the first such parent, which may be outdated itself.
+        """The results of which something that they were made from was made anew since, each with the first such.
 
-        They are there after a recipe was changed and its next run did not come to its end.
+        What they were made from may be outdated itself. They are there after a recipe was changed and its next run did
+        not come to its end, and where a recipe no longer has their stages.
         """
         made = {artifact.name: artifact for artifact in self.artifacts()}
         found: dict[str, str] = {}
         for _ in made:  # as many times as a chain is long at most
             for name, artifact in made.items():
-                keys = {parent: made[parent].key for parent in artifact.made_from if parent in made}
-                others = (p for p, key in keys.items() if p in found or key != artifact.made_from[p])
-                if name not in found and (parent := next(others, None)) is not None:
-                    found[name] = parent
+                before = [other for other in (*artifact.parents, *artifact.made_from) if other in made]
+                keys = {other: artifact.made_from.get(other, made[other].key) for other in before}
+                newer = (other for other in before if other in found or keys[other] != made[other].key)
+                if name not in found and (first := next(newer, None)) is not None:
+                    found[name] = first
         return found
 
 

@@ -7,6 +7,7 @@ References:
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -156,6 +157,9 @@ def _failures(artifact: Artifact, artifacts: Mapping[str, Artifact]) -> Iterator
         gate = one.details.of(AccuracyGate)
         if gate and artifact.name in gate.failed:
             file = gate.files[artifact.name]
+            if math.isnan(file.drop):
+                yield f"{gate.metric} is {file.after:.4f} on LiteRT and {file.before:.4f} of {file.baseline}."
+                continue
             yield (
                 f"{gate.metric} {file.after:.4f} on LiteRT, {file.drop:.4f} worse than the {file.before:.4f} of "
                 f"{file.baseline}; the recipe allows {gate.max_drop:g}."

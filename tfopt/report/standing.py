@@ -26,8 +26,8 @@ def standing(folder: Path, artifacts: Mapping[str, Artifact], recipe: Recipe | N
     lines = [f"FAIL  {artifact.failed}" for artifact in artifacts.values() if artifact.failed]
     lines += _unfinished(Workspace(folder), recipe or recorded)
     lines += [
-        f"note  {name}: left out, as it was made from an earlier {parent}; tfopt run makes it again"
-        for name, parent in Workspace(folder).outdated().items()
+        f"note  {name}: left out, as it was made from an earlier {before}; tfopt run makes it again"
+        for name, before in outdated_steps(folder, recipe or recorded).items()
     ]
     if recipe is not None and recorded is not None:
         now, then = (one.model_dump(mode="json", include=set(COMPARED)) for one in (recipe, recorded))
@@ -39,6 +39,18 @@ def standing(folder: Path, artifacts: Mapping[str, Artifact], recipe: Recipe | N
         if changed := [name for name in compared if now[name] != then[name]]:
             lines.append(f"note  the recipe has other {', '.join(changed)} than this run; tfopt run makes what differs")
     return lines
+
+
+def outdated_steps(folder: Path, recipe: Recipe | None = None) -> dict[str, str]:
+    """The outdated results of a run's folder that are of its recipe's stages, each with what was made anew.
+
+    Args:
+        folder: The run's folder.
+        recipe: The recipe; that which lies in the folder if not given.
+    """
+    recipe = recipe or read_recipe(folder)
+    steps = {step.name for step in recipe.chain()} if recipe else set()
+    return {name: before for name, before in Workspace(folder).outdated().items() if name in steps}
 
 
 def _unfinished(workspace: Workspace, recipe: Recipe | None) -> Iterator[str]:

@@ -20,6 +20,7 @@ from tfopt.report.model_card import model_card
 from tfopt.report.models_table import models_table
 from tfopt.report.outcome import Measured, score_names
 from tfopt.report.page import Page
+from tfopt.report.recipe_file import read_recipe
 from tfopt.report.run_page import run_page
 from tfopt.report.section import markdown
 from tfopt.report.stage_title import title
@@ -142,7 +143,9 @@ def collect(folder: Path) -> dict[str, Artifact]:
     artifacts = {artifact.name: artifact for artifact in made if artifact.name not in outdated}
     try:  # a stage that the recipe no longer has leaves its folder behind
         last = parse_json((folder / "report.json").read_bytes())
-        artifacts = {name: artifacts[name] for name in (a["name"] for a in last["artifacts"]) if name in artifacts}
+        recipe = read_recipe(folder)
+        names = [*(a["name"] for a in last["artifacts"]), *(step.name for step in (recipe.chain() if recipe else ()))]
+        artifacts = {name: artifacts[name] for name in dict.fromkeys(names) if name in artifacts}
     except (OSError, ValueError, KeyError, TypeError):
         pass
     if not artifacts:

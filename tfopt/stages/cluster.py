@@ -41,7 +41,6 @@ class Cluster(TrainingStage):
     kind: ClassVar[str] = "cluster"
     rank: ClassVar[int] = 7
     version: ClassVar[int] = 3
-    ordered: ClassVar[tuple[str, ...]] = ("rates", "prunable")
 
     clusters: int = Field(ge=2)
     """How many distinct values each kernel may have, zero included."""

@@ -32,7 +32,6 @@ class Prune(PruningConfig, TrainingStage):
     kind: ClassVar[str] = "prune"
     rank: ClassVar[int] = 4
     version: ClassVar[int] = 2
-    ordered: ClassVar[tuple[str, ...]] = ("rates", "prunable")
 
     epochs: int = Field(ge=0)
     """Passes over the training data; 0 prunes once, without any training, with `schedule: one_shot`."""

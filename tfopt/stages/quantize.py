@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -271,6 +272,11 @@ class Quantize(Export, Stage):
         return contract.or_trained(outcome, f"trained for {stage.epochs} epochs to be the file", train)
 
     def _failure(self, outcome: Outcome) -> str:
+        if math.isnan(outcome.step.drop):
+            return (
+                "the metric of the model or of its file is not a number on the validation split, and can be held to no "
+                "limit. Take another metric, or more validation samples."
+            )
         return (
             f"no file keeps the metric within {self.max_drop:g} on the validation split: of {len(outcome.steps)} that "
             f"were tried the best, {outcome.step.what!r} ({outcome.step.bytes:,} B), loses {outcome.step.drop:.4f}. "

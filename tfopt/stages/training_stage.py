@@ -103,7 +103,6 @@ class TrainingStage(Stage):
 
     trains: ClassVar[bool] = True
     goes_on_from: ClassVar[tuple[str, ...]] = (BACKUP, TENSORBOARD)
-    ordered: ClassVar[tuple[str, ...]] = ("rates",)
 
     epochs: int = Field(ge=1)
     """Passes over the training data."""

@@ -39,7 +39,7 @@ class Verify(Stage):
 
     kind: ClassVar[str] = "verify"
     rank: ClassVar[int] = 11
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     takes: ClassVar[Format] = "tflite"
     gives: ClassVar[Format] = "tflite"
     gathers: ClassVar[bool] = True

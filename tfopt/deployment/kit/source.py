@@ -188,7 +188,8 @@ def _result(folder: Path, target: str | None) -> tuple[Artifact, Mapping[str, Ar
         raise InputError(
             f"a kit is made of a .tflite, the folder of a run or that of a stage's result. Received: {folder}."
         )
-    results = {one.name: one for one in run.artifacts()}
+    outdated = run.outdated()
+    results = {one.name: one for one in run.artifacts() if one.name not in outdated}
     files = [one for one in results.values() if _is_file(one)]
     if not files:
         raise InputError(
