@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tfopt.data.input_source import InputSource
+    from tfopt.inspection import ModelSummary
     from tfopt.quantization.conversion import Conversion
     from tfopt.recipe.export import Export
 
@@ -318,6 +319,11 @@ def inspect(
     if on_target:
         print_on_target(console, on_target)
         return
+    _show_contents(console, contents, file)
+
+
+def _show_contents(console: Console, contents: ModelSummary, file: Path) -> None:
+    """Shows what is in a model file: its parts, how it is fed, and what it comes to."""
     headers = (
         "op" if contents.format == "tflite" else "layer",
         "kind",
