@@ -7,9 +7,10 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
+from tfopt.tflite.sharing import SharingBuilder
 
 SIGNATURE = "serving_default"
 # The mark of a TFLite file, and where it stands.
@@ -109,14 +110,13 @@ def opcode_index(model: Any, wanted: int) -> int:
 
 
 def pack(model: Any, aligned: Collection[int] = ()) -> bytes:
-    """The bytes of a schema object; equal quantization parameters of tensors are written once.
+    """The bytes of a schema object; equal parts, such as shapes and quantization parameters, are written once.
 
     Args:
         model: The schema object.
         aligned: Numbers of the buffers whose data is to lie at a multiple of 16 bytes; that of others lies at one of 4.
     """
-    builder = flatbuffers.Builder(1 << 16)
-    changed = [*_share(model, builder), *_align(model, aligned)]
+    builder, changed = SharingBuilder(), _align(model, aligned)
     try:
         builder.Finish(model.Pack(builder), MARK)
     finally:
@@ -126,7 +126,7 @@ def pack(model: Any, aligned: Collection[int] = ()) -> bytes:
 
 
 def _align(model: Any, numbers: Collection[int]) -> list[Any]:
-    """Lets buffers of a model lie at multiples of 16 bytes, by a method of their own, as `_share` does."""
+    """Lets buffers of a model lie at multiples of 16 bytes, by a method of their own; returns them, to take it off."""
 
     def packed(data: Any, builder: Any) -> int:
         values = np.asarray(data, np.uint8)
@@ -275,47 +275,3 @@ def slim(content: bytes) -> bytes:
         if entry.name == _CONVERSION_NOTES:
             model.buffers[entry.buffer].data = None  # the entry stays, as buffers are referenced by number
     return pack(model)
-
-
-def _share(model: Any, builder: Any) -> list[Any]:
-    """Lets the tensors of a model share equal quantization tables, and tables equal vectors, as a builder writes them.
-
-    The format holds a table by its offset, so that one table can belong to many tensors. The generated writer has no
-    way to say so; each quantization object is given a method of its own that does.
-
-    Returns:
-        These objects, for the methods to be taken off again.
-    """
-    written: dict[Any, int] = {}
-
-    def vector(values: Any, dtype: str) -> int | None:
-        if values is None or len(values) == 0:
-            return None
-        array = np.asarray(values, dtype)
-        key = (dtype, array.tobytes())
-        if key not in written:
-            written[key] = builder.CreateNumpyVector(array)
-        return written[key]
-
-    def packed(quantization: Any, _: Any) -> int:
-        parts = {
-            "Min": vector(quantization.min, "<f4"),
-            "Max": vector(quantization.max, "<f4"),
-            "Scale": vector(quantization.scale, "<f4"),
-            "ZeroPoint": vector(quantization.zeroPoint, "<i8"),
-        }
-        key = (*parts.values(), quantization.quantizedDimension)
-        if key not in written:
-            schema.QuantizationParametersStart(builder)
-            for name, offset in parts.items():
-                if offset is not None:
-                    getattr(schema, f"QuantizationParametersAdd{name}")(builder, offset)
-            schema.QuantizationParametersAddQuantizedDimension(builder, quantization.quantizedDimension)
-            written[key] = schema.QuantizationParametersEnd(builder)
-        return written[key]
-
-    found = {id(t.quantization): t.quantization for graph in model.subgraphs for t in graph.tensors}
-    shared = [each for each in found.values() if each is not None and each.details is None]
-    for quantization in shared:
-        quantization.Pack = functools.partial(packed, quantization)
-    return shared
