@@ -45,6 +45,7 @@ class Way:
 WAYS = {
     "float": Way(lambda training: [tfopt.Quantize(mode="float32")]),
     "int8": Way(lambda training: [tfopt.Quantize()]),
+    "fewest": Way(lambda training: [tfopt.Quantize(scales="fewest")]),
     "zeros": Way(lambda training: [tfopt.Prune(sparsity=SPARSITY, **training), tfopt.Quantize()], model="prune"),
     "both": Way(lambda training: [tfopt.Cluster(clusters=VALUES, **training), tfopt.Quantize()], after="zeros"),
     "half": Way(lambda training: [tfopt.PruneChannels(keep=0.5, **training), tfopt.Quantize()]),

@@ -27,7 +27,7 @@ from tfopt.quantization.preparation import prepare
 from tfopt.quantization.prepared_model import JudgedBy, PreparedModel
 from tfopt.quantization.recurrent.streaming import check_pieces
 from tfopt.quantization.remedies import NoiseSources
-from tfopt.quantization.scale_choice import with_cheapest_scales
+from tfopt.quantization.scale_choice import with_chosen_scales
 from tfopt.quantization.unrolling import not_as_asked, unroll_if_better
 from tfopt.recipe.artifact import Skipped
 from tfopt.recipe.details.quantization import Audit
@@ -165,7 +165,7 @@ def convert_with_notes(
         source: Makes the float file.
     """
     prepared = unroll_if_better(prepare(model, export, calibration, convert=source))
-    prepared = with_cheapest_scales(prepared).judged(judged_by)
+    prepared = with_chosen_scales(prepared).judged(judged_by)
     made = replace(finish(prepared, prepared.file), preparation=preparation(model))
     if not MODES[export.mode].static:
         return made

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tfopt.errors import ConversionError
-from tfopt.metrics import Outputs, compare_outputs
+from tfopt.metrics import Outputs, worst_snr_db
 from tfopt.quantization import quantizer, rules, validation
 from tfopt.quantization.calibration import ActivationExtremes, observe_extremes
 from tfopt.quantization.float_conversion import FloatModel
@@ -45,6 +45,7 @@ class PreparedModel:
             gate, which is a metric of the finished file and does not say where the noise comes from; or a training
             that had the noise in it, after which only outputs that are all noise are refused.
         trained: Ranges by tensor name that a training has set; None where the samples set them.
+        one_scale: Numbers of the ops whose kernels were chosen to have one scale, with `scales: fewest`.
         remarks: Remarks on how the integers of a file were chosen, by the file's bytes.
     """
 
@@ -58,6 +59,7 @@ class PreparedModel:
     converted: bytes | None = None
     judged_by: JudgedBy = "snr"
     trained: Mapping[str, Any] | None = None
+    one_scale: frozenset[int] = frozenset()
     remarks: dict[bytes, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -101,6 +103,10 @@ class PreparedModel:
         """The same with other scales of kernels."""
         return self._like(replace(self, export=self.export.model_copy(update={"scales": scales})))
 
+    def with_one_scale(self, ops: Iterable[int]) -> PreparedModel:
+        """The same with one scale for each kernel of these ops, by number."""
+        return self._like(replace(self, one_scale=frozenset(ops)))
+
     def judged(self, by: JudgedBy) -> PreparedModel:
         """The same with something else that decides on noisy outputs."""
         return self._like(replace(self, judged_by=by), "file")
@@ -136,7 +142,7 @@ class PreparedModel:
     def snr_of(self, got: Outputs) -> float:
         """`snr` of a file's outputs on the few samples."""
         validation.check_finite(got)
-        return min(compare_outputs({name: self.expected[name]}, got)["snr_db"] for name in self.expected)
+        return worst_snr_db(self.expected, got)
 
     @cached_property
     def assigned(self) -> rules.PrecisionAssignment:
@@ -199,7 +205,7 @@ class PreparedModel:
             # A scale that is handed over is not for octav to clip again.
             kept = {i: name for i, name in (algorithms or {}).items() if not handed}
             every = {**own, **handed} if own is not None else None
-            return quantizer.quantize(source, mode.name, every, given, export.io, kept, export.scales)
+            return quantizer.quantize(source, mode.name, every, given, export.io, kept, export.scales, self.one_scale)
 
         if not mode.static or not settings.changes:
             return Reconstructed(write(self.source, {}))

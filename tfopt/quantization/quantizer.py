@@ -45,6 +45,7 @@ def quantize(
     io: str | None = None,
     algorithms: Mapping[int, str] | None = None,
     scales: str = "auto",
+    one_scale: Collection[int] = (),
 ) -> bytes:
     """Quantizes a float file. The tensors keep their names.
 
@@ -58,7 +59,9 @@ def quantize(
             the scale of least error (iterated clipping of outliers).
         scales: `channel` for per-channel scales of kernels, `tensor` for per-tensor; `auto` is `channel`, but `tensor`
             for clustered kernels, whose few distinct values many scales would multiply; where a batch normalization
-            was folded into such a kernel, `channel` with scales at which all channels have the same integers.
+            was folded into such a kernel, `channel` with scales at which all channels have the same integers; `fewest`
+            is `auto` with `one_scale`.
+        one_scale: Numbers of ops whose kernels have per-tensor scales besides.
 
     Returns:
         The bytes of the quantized file.
@@ -77,9 +80,10 @@ def quantize(
     with captured() as noise, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            by_channel = _ranges_by_channel(source, _mode(mode), scales)
+            one = {i for i, op in enumerate(source.ops) if i in one_scale or _one_scale(op, scales)}
+            by_channel = _ranges_by_channel(source, _mode(mode), scales, one)
             per_tensor = _configure(
-                engine, source, _mode(mode), dict(precisions or {}), io, algorithms or {}, scales, by_channel
+                engine, source, _mode(mode), dict(precisions or {}), io, algorithms or {}, one, by_channel
             )
             if ranges or by_channel:
                 unused = {name: as_range(0, 1) for name in source.unused_inputs}  # asked for, and left in float
@@ -89,7 +93,7 @@ def quantize(
             floats = io == "float32" or mode == _NAMED_OPS_ALONE.name
             held = source.identities.tensors & set(source.inputs)
             content = settled(content, floats, held if held and _mode(mode).static and not floats else None)
-            return _with_recurrent_forms(content, source, _mode(mode), precisions or {}, ranges or {}, scales)
+            return _with_recurrent_forms(content, source, _mode(mode), precisions or {}, ranges or {}, one)
         except ConversionError:
             raise
         except Exception as error:
@@ -100,7 +104,7 @@ def quantize(
 
 
 def _with_recurrent_forms(
-    content: bytes, source: FloatModel, mode: Mode, precisions: Mapping[int, str], ranges: Any, scales: str
+    content: bytes, source: FloatModel, mode: Mode, precisions: Mapping[int, str], ranges: Any, one: Collection[int]
 ) -> bytes:
     """The file with recurrent ops in the form of its mode, which the quantizer has left in float."""
     other = "float" if mode is _NAMED_OPS_ALONE or mode.name == "float32" else mode.precision
@@ -108,7 +112,7 @@ def _with_recurrent_forms(
     given = {**precisions, **kept}
     ops = {i: op for i, op in enumerate(source.ops) if op.facts.recurrent and given.get(i, other) != "float"}
     names = {op.outputs[0].name for op in ops.values()}
-    one_scale = {op.outputs[0].name for op in ops.values() if _one_scale(op, scales)}
+    one_scale = {op.outputs[0].name for i, op in ops.items() if i in one}
     return with_recurrent_forms(content, mode, names, one_scale, ranges)
 
 
@@ -147,14 +151,15 @@ def shares_values(op: Op) -> bool:
 
 def _one_scale(op: Op, scales: str) -> bool:
     """Whether the kernel of an op gets one scale, as far as the settings say."""
-    return bool(op.kernels) and (scales == "tensor" or (scales == "auto" and shares_values(op)))
+    return bool(op.kernels) and (scales == "tensor" or (scales != "channel" and shares_values(op)))
 
 
-def _ranges_by_channel(source: FloatModel, mode: Mode, scales: str) -> dict[str, Any]:
+def _ranges_by_channel(source: FloatModel, mode: Mode, scales: str, one: Collection[int]) -> dict[str, Any]:
     """The ranges of kernels that have a scale for each channel, and not by the channel's own largest weight."""
-    folded = codebook_ranges(source) if scales == "auto" and not mode.weights.startswith("float") else {}
+    chosen = scales in ("auto", "fewest")
+    folded = codebook_ranges(source) if chosen and not mode.weights.startswith("float") else {}
     hybrid = not mode.static and not mode.weight_only and mode.weights.startswith("int")
-    ops = (op for op in source.ops if hybrid and op.facts.hybrid_by_channel and _one_scale(op, scales))
+    ops = (op for i, op in enumerate(source.ops) if hybrid and op.facts.hybrid_by_channel and i in one)
     return {**equal_ranges(source, (op for op in ops if not op.graph)), **folded}
 
 
@@ -190,7 +195,7 @@ def _configure(
     precisions: dict[int, str],
     io: str | None,
     algorithms: Mapping[int, str],
-    scales: str,
+    one: Collection[int],
     by_channel: Collection[str],
 ) -> set[int]:
     """Configures the engine for each op; returns the numbers of ops with per-tensor kernels."""
@@ -220,7 +225,7 @@ def _configure(
         if op.facts.recurrent:  # the quantizer does not know it, and lets it be
             continue
         scope = _scope(t.name for t in op.outputs)
-        per_tensor = _one_scale(op, scales) and not any(tensor.name in by_channel for tensor in op.kernels)
+        per_tensor = index in one and not any(tensor.name in by_channel for tensor in op.kernels)
         per_tensor = per_tensor and supports(op, mode.name, precisions.get(index, mode.precision), True)
         precision = precisions.get(index) or (mode.precision if per_tensor else None)
         if per_tensor:

@@ -91,11 +91,12 @@ class Export(Settings):
     """Precisions of single layers, such as {layers: head, to: float}; a later rule wins."""
     ranges: Annotated[str, OneOf(RANGES)] = "minmax"
     """How calibration turns activations into ranges: all that was seen, or without the samples that stand out."""
-    scales: Literal["auto", "channel", "tensor"] = "auto"
+    scales: Literal["auto", "channel", "tensor", "fewest"] = "auto"
     """Scales of quantized kernels. channel: one for each output channel, more exact. tensor: one for all, which keeps
     the number of distinct values and compresses better. auto: tensor for clustered kernels, channel for others; for
     pruned ones too where the target stores kernels compressed (ethos-u, decode): whichever is smaller there, if as
-    exact."""
+    exact. fewest, of modes that compute in integers: tensor for as many kernels as leave the outputs as exact within
+    a decibel, for a smaller file of a small model; it takes two conversions for each kernel."""
     rounding: Annotated[str, OneOf(ROUNDINGS)] = "nearest"
     """How the integers of kernels are chosen, of modes that compute in integers. nearest: each by itself. gptq,
     descent: together, from the moments of the calibration samples, in seconds. adaround: up or down, learned on them.
@@ -199,6 +200,11 @@ class Export(Settings):
             raise ValueError(f"ranges is for modes that compute in integers, not for {self.mode}. Leave it out")
         if self.scales != "auto" and not mode.rules:
             raise ValueError(f"scales is for modes with integer kernels, not for {self.mode}. Leave it out")
+        if self.scales == "fewest" and not mode.static:
+            able = ", ".join(other.name for other in MODES.values() if other.static)
+            raise ValueError(
+                f"scales: fewest is for modes that compute in integers ({able}), not for {self.mode}. Leave it out"
+            )
         if self.reconstructs and not mode.static:
             able = ", ".join(other.name for other in MODES.values() if other.static)
             raise ValueError(

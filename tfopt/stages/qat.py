@@ -66,6 +66,8 @@ class Qat(Export, TrainingStage):
         if not MODES[self.mode].static:
             able = ", ".join(mode.name for mode in MODES.values() if mode.static)
             raise ValueError(f"qat is for modes that compute in integers: {able}. Received: mode: {self.mode}")
+        if self.scales == "fewest":
+            raise ValueError("scales: fewest is chosen for finished weights. Take auto, or tensor, in qat")
         fewest = RANGES[TRAINED_RANGES[self.ranges].begin].fewest
         if self.samples < fewest:
             raise ValueError(f"ranges: {self.ranges} begins with {fewest} samples at least. Received: {self.samples}")

@@ -163,6 +163,7 @@ class Quantize(Export, Stage):
         distill = Distill.model_validate({}) if wanted else None
         plain = self.without_rounding()
         export = {name: getattr(plain, name) for name in Export.model_fields if name != "ranges"}
+        export |= {"scales": "auto"} if self.scales == "fewest" else {}  # which is not for training
         return Qat(**export, **given, samples=self.samples, distill=distill)
 
     def parts(self) -> Sequence[type[Stage]]:
@@ -241,7 +242,7 @@ class Quantize(Export, Stage):
         from tfopt.quantization.accuracy_search import AccuracySearch
         from tfopt.quantization.calibration_data import match_inputs
         from tfopt.quantization.calibration_warnings import calibration_warnings
-        from tfopt.quantization.scale_choice import with_cheapest_scales
+        from tfopt.quantization.scale_choice import with_chosen_scales
         from tfopt.tflite.interpreter import Runner
 
         score, drop = self._judges(model, context)
@@ -249,7 +250,7 @@ class Quantize(Export, Stage):
         runner = Runner(prepared.source.content)
         limit = self.max_drop or 0.0
         contract = AccuracySearch(
-            with_cheapest_scales(prepared, lambda content: drop(score(content)) <= limit),
+            with_chosen_scales(prepared, lambda content: drop(score(content)) <= limit),
             score=score,
             drop=drop,
             max_drop=limit,

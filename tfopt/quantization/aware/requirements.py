@@ -19,6 +19,11 @@ def check_settings(export: Export, ranges: str, momentum: float, rate: float) ->
             f"quantization-aware training is for modes that compute in integers: {able}. Received: {export.mode!r}.",
             ("mode",),
         )
+    if export.scales == "fewest":
+        raise InputError(
+            "scales: fewest is chosen for finished weights. Take auto, or tensor, in quantization-aware training.",
+            ("scales",),
+        )
     if ranges not in TRAINED_RANGES:
         raise InputError(f"ranges is one of {', '.join(TRAINED_RANGES)}. Received: ranges={ranges!r}.", ("ranges",))
     if not 0 <= momentum < 1:

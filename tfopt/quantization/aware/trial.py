@@ -33,9 +33,8 @@ class Trial:
         source, export = prepared.source, prepared.export
         reach = {name: _LEAST + _STEP * number for number, name in enumerate(names)}
         ranges = {name: as_range(-r, r) for name, r in reach.items()}
-        content = quantizer.quantize(
-            source, export.mode, ranges, prepared.assigned.precisions, export.io, None, export.scales
-        )
+        given = prepared.assigned.precisions
+        content = quantizer.quantize(source, export.mode, ranges, given, export.io, scales=export.scales)
         self._names = names
         parsed = flatbuffer.view(content)
         graph = parsed.subgraphs[0]
