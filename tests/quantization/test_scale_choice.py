@@ -187,3 +187,13 @@ def test_fewest_scales_are_for_files_that_compute_in_integers(quiet, one_line):
         with pytest.raises(InputError, match="scales: fewest is chosen for finished weights") as caught:
             train(uneven(), "int8", quiet, scales="fewest")
         one_line(caught)
+
+
+def test_a_kernel_of_another_precision_has_a_scale_for_each_channel_again(quiet):
+    """What 8 bits bear with one scale 4 bits do not, and nobody has looked."""
+    chosen = with_chosen_scales(prepare(uneven(), Export(scales="fewest"), quiet))
+    assert [len(own) for _, own in kernels(chosen.quantized())] == [16, 1, 1]
+    at = {tensor.shape[0]: index for index, op in enumerate(chosen.source.ops) for tensor in op.kernels}
+    content = chosen.quantized({at[8]: "int4"})
+    stored = [t for t in read(content).tensors if len(t.shape) == 2 and t.parameter]
+    assert {t.shape[0]: (t.dtype, t.scales) for t in stored} == {16: ("INT8", 16), 8: ("INT4", 8), 4: ("INT8", 1)}

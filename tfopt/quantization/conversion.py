@@ -124,7 +124,7 @@ def convert(
             plenty. The modes that compute in integers need them; the others use them for the check alone.
         custom_objects: Classes and functions that a model file is made of, by name.
         trust: Load Python code that a model file carries (a Lambda layer).
-        **settings: Any other field of `tfopt.Export`: `io`, `rules`, `ranges`, `rounding`,
+        **settings: Any other field of `tfopt.Export`: `io`, `rules`, `ranges`, `scales`, `rounding`,
             `rounding_seconds`, `bias_correction`, `clipping`, `batch`, `target`, `recurrent`, `stateful`, `slim`,
             `sparse`, `decode`, `least_snr_db`.
 

@@ -154,6 +154,15 @@ class PreparedModel:
         """The quantized file of the export settings, with its tensor names, not yet checked; made once."""
         return self.quantized()
 
+    def one_scale_at(self, precisions: Mapping[int, str]) -> frozenset[int]:
+        """The ops whose kernels have one scale, without those of another precision than the one it was chosen at.
+
+        Args:
+            precisions: Precision by op number; that of the mode for others.
+        """
+        own, chosen_at = MODES[self.export.mode].precision, self.assigned.precisions
+        return frozenset(i for i in self.one_scale if precisions.get(i, own) == chosen_at.get(i, own))
+
     @property
     def rounding(self) -> RoundingSettings:
         """How the settings say that integers are chosen."""
@@ -205,7 +214,9 @@ class PreparedModel:
             # A scale that is handed over is not for octav to clip again.
             kept = {i: name for i, name in (algorithms or {}).items() if not handed}
             every = {**own, **handed} if own is not None else None
-            return quantizer.quantize(source, mode.name, every, given, export.io, kept, export.scales, self.one_scale)
+            return quantizer.quantize(
+                source, mode.name, every, given, export.io, kept, export.scales, self.one_scale_at(given)
+            )
 
         if not mode.static or not settings.changes:
             return Reconstructed(write(self.source, {}))
