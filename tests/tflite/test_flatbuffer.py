@@ -8,6 +8,7 @@ from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 
 from tests.quantization.shared_conversions import Conversions
+from tests.tflite.schema_objects import same
 from tfopt.quantization import convert
 from tfopt.quantization.preparation import prepare
 from tfopt.recipe.export import Export
@@ -64,18 +65,6 @@ def large():
 def as_written(content):
     """The schema object with the constants where the file has them."""
     return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
-
-
-def same(one, other):
-    """Whether two schema objects hold the same, all the way down."""
-    if hasattr(one, "__dict__") and hasattr(other, "__dict__"):
-        mine, theirs = vars(one), vars(other)
-        return mine.keys() == theirs.keys() and all(same(mine[name], theirs[name]) for name in mine)
-    if isinstance(one, list):
-        return isinstance(other, list) and len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        return np.array_equal(one, other)
-    return one == other
 
 
 def output(content, x=None, **settings):
@@ -164,32 +153,43 @@ def test_one_pack_does_not_leak_into_another(files, large):
     assert schema.QuantizationParametersT.Pack is original
 
 
-def test_a_pack_inside_of_a_pack_is_left_to_the_generated_writer(files):
-    """Such as that of another thread: its tables must not get this file's offsets."""
-    inner = parse(files["int8"])
-    alone = flatbuffers.Builder(1024)
-    alone.Finish(inner.Pack(alone), b"TFL3")
-    found = []
-
-    def packs_another(self, builder):
-        other = flatbuffers.Builder(1024)
-        other.Finish(inner.Pack(other), b"TFL3")
-        found.append(bytes(other.Output()))
-        return original(self, builder)
-
-    model, original = parse(files["int8"]), schema.SignatureDefT.Pack
-    model.signatureDefs[0].Pack = lambda builder: packs_another(model.signatureDefs[0], builder)
-    outer = pack(model)
-    assert found == [bytes(alone.Output())]
-    np.testing.assert_array_equal(output(outer), output(files["int8"]))
-
-
 def test_a_pack_that_fails_puts_the_writer_back(files):
-    original, model = schema.QuantizationParametersT.Pack, parse(files["int8"])
-    model.subgraphs[0].tensors[0].shape = "wrong"
+    model = parse(files["int8"])
+    [number, *_] = [n for n, buffer in enumerate(model.buffers) if buffer.data is not None]
+    shape, model.subgraphs[0].tensors[0].shape = model.subgraphs[0].tensors[0].shape, "wrong"
     with pytest.raises(Exception, match=r".+"):
-        pack(model)
-    assert schema.QuantizationParametersT.Pack is original
+        pack(model, aligned=[number])
+    assert "Pack" not in vars(model.buffers[number])
+    model.subgraphs[0].tensors[0].shape = shape
+    assert pack(model) == pack(parse(files["int8"]))
+
+
+def test_aligned_constants_lie_at_multiples_of_16_bytes(files):
+    """Among equal ones that are not, too."""
+    model = parse(files["int8"])
+    numbers = [n for n, buffer in enumerate(model.buffers) if buffer.data is not None and len(buffer.data) > 8]
+    twin = schema.BufferT()
+    twin.data = model.buffers[numbers[0]].data
+    model.buffers.append(twin)
+    content = pack(model, aligned=[*numbers[1:], len(model.buffers) - 1])
+    for number in (*numbers[1:], len(model.buffers) - 1):
+        assert content.index(bytes(bytearray(model.buffers[number].data))) >= 0
+        start = schema.Model.GetRootAs(content, 0).Buffers(number)._tab
+        at = start.Vector(start.Offset(4))
+        assert at % 16 == 0
+        assert content[at : at + len(model.buffers[number].data)] == bytes(bytearray(model.buffers[number].data))
+
+
+def test_a_file_is_as_large_whatever_its_constants(files):
+    """Biases are all zero before a training, and all different after it: a budget of bytes is met before."""
+    sizes = set()
+    for fill in (np.zeros, np.random.default_rng(0).random):
+        model = parse(files["int8"])
+        for buffer in model.buffers:
+            if buffer.data is not None:
+                buffer.data = (fill(len(buffer.data)) * 255).astype(np.uint8)
+        sizes.add(len(pack(model)))
+    assert len(sizes) == 1
 
 
 # Slim

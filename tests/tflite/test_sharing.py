@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from tests.tflite.test_flatbuffer import same
+from tests.tflite.schema_objects import same
 from tfopt.tflite.flatbuffer import parse
 from tfopt.tflite.sharing import SharingBuilder
 
@@ -52,7 +52,13 @@ def test_vectors_of_other_values_elements_or_borders_stay_apart(builder):
     found += [builder.CreateString("ab"), builder.CreateByteVector(b"ab")]
     assert len(set(found)) == len(found)
     assert builder.CreateString(b"ab") == found[-2]
-    assert builder.CreateByteVector(b"ab") == found[-1]
+
+
+def test_bytes_stay_apart(builder):
+    """They are the constants: a file would be of another size for other weights."""
+    content = np.zeros(8, np.uint8)
+    assert len({builder.CreateNumpyVector(content), builder.CreateNumpyVector(content)}) == 2
+    assert builder.CreateByteVector(b"ab") != builder.CreateByteVector(b"ab")
 
 
 def test_tables_are_one_where_their_numbers_and_what_they_point_to_are(builder):

@@ -9,7 +9,7 @@ from tfopt.metrics.changes import class_changes, keeps_class
 from tfopt.metrics.decision import Decision
 from tfopt.metrics.labels import by_class, classes, labelled, same_share
 from tfopt.metrics.metric import Metric, MetricFamily, Score
-from tfopt.metrics.outputs import Outputs, compare_outputs, metrics_by_labels, score_split, scores_of, worst_snr_db
+from tfopt.metrics.outputs import Outputs, compare_outputs, metrics_by_labels, score_split, scores_of
 from tfopt.metrics.registry import FAMILIES, METRICS, default_metric, find, find_all, known, output_and_metric
 
 __all__ = [
@@ -35,5 +35,4 @@ __all__ = [
     "same_share",
     "score_split",
     "scores_of",
-    "worst_snr_db",
 ]

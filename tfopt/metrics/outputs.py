@@ -121,11 +121,6 @@ def compare_outputs(expected: Outputs, actual: Outputs) -> dict[str, float]:
     return result
 
 
-def worst_snr_db(expected: Outputs, actual: Outputs) -> float:
-    """The signal-to-noise ratio of that output of several which has the lowest, in decibels."""
-    return min(compare_outputs({name: expected[name]}, actual)["snr_db"] for name in expected)
-
-
 def snr_db(expected: np.ndarray, found: np.ndarray) -> float:
     """The power of an array over that of its difference from another, in decibels.
 

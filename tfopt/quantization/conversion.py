@@ -40,8 +40,6 @@ from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import FileSummary, read
 from tfopt.tflite.interpreter import Runner
 
-# Signal-to-noise ratio below which a file is said to be noisy.
-GOOD_SNR_DB = 20.0
 # Signal-to-noise ratio below which that is a warning even where a gate decides on the file.
 POOR_SNR_DB = 10.0
 # What is said of a file with variables that is no stream.
@@ -263,7 +261,7 @@ def _judged(prepared: PreparedModel, snr: float) -> _Said:
     export, mode = prepared.export, MODES[prepared.export.mode]
     least = {"snr": mode.least_snr_db, "training": 0.0}.get(prepared.judged_by, -math.inf)
     least = least if export.least_snr_db is None else export.least_snr_db
-    if snr > least and snr >= GOOD_SNR_DB:
+    if snr > least and snr >= validation.GOOD_SNR_DB:
         return _Said()
     left_to_metric = f"SNR {snr:.1f} dB against the float file; the metric decides"
     if snr > least and prepared.judged_by == "metric":

@@ -169,7 +169,7 @@ def _snr_with(prepared: PreparedModel, ruled: Sequence[Rule], io: str | None) ->
     export, mode = prepared.export, MODES[prepared.export.mode]
     try:
         given = resolve([*export.rules, *ruled], prepared.source, mode.name).precisions
-        ranges, scales = prepared.ranges(), (export.scales, prepared.one_scale_at(given))
+        ranges, scales = prepared.ranges(), (prepared.scales, prepared.one_scale_at(given))
         content = quantizer.quantize(prepared.source, mode.name, ranges, given, io or export.io, None, *scales)
         return prepared.snr(content) if is_quantized(read(content)) else -math.inf
     except (ConversionError, ModelError):

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tfopt.errors import ConversionError
-from tfopt.metrics import Outputs, worst_snr_db
+from tfopt.metrics import Outputs, compare_outputs
 from tfopt.quantization import quantizer, rules, validation
 from tfopt.quantization.calibration import ActivationExtremes, observe_extremes
 from tfopt.quantization.float_conversion import FloatModel
@@ -142,7 +142,7 @@ class PreparedModel:
     def snr_of(self, got: Outputs) -> float:
         """`snr` of a file's outputs on the few samples."""
         validation.check_finite(got)
-        return worst_snr_db(self.expected, got)
+        return min(compare_outputs({name: self.expected[name]}, got)["snr_db"] for name in self.expected)
 
     @cached_property
     def assigned(self) -> rules.PrecisionAssignment:
@@ -154,14 +154,33 @@ class PreparedModel:
         """The quantized file of the export settings, with its tensor names, not yet checked; made once."""
         return self.quantized()
 
-    def one_scale_at(self, precisions: Mapping[int, str]) -> frozenset[int]:
-        """The ops whose kernels have one scale, without those of another precision than the one it was chosen at.
+    def precision(self, index: int, given: Mapping[int, str] | None = None) -> str:
+        """The precision of an op: that which it is given, else that which its mode has for it.
 
         Args:
-            precisions: Precision by op number; that of the mode for others.
+            index: Its number.
+            given: Precision by op number; that of the rules if not given.
         """
-        own, chosen_at = MODES[self.export.mode].precision, self.assigned.precisions
-        return frozenset(i for i in self.one_scale if precisions.get(i, own) == chosen_at.get(i, own))
+        mode = MODES[self.export.mode]
+        own = mode.precision
+        if mode.weights == "int4" and quantizer.supports(self.source.ops[index], mode.name, "int4"):
+            own = "int4"
+        return (self.assigned.precisions if given is None else given).get(index, own)
+
+    def one_scale_at(self, given: Mapping[int, str]) -> frozenset[int]:
+        """The ops whose kernels have one scale, without kernels of another precision than the one it was chosen at.
+
+        Args:
+            given: Precision by op number.
+        """
+        other = {i for i in self.one_scale if self.precision(i, given) != self.precision(i)}
+        again = {tensor.name for i in other for tensor in self.source.ops[i].kernels}
+        return frozenset(i for i in self.one_scale if not again & {t.name for t in self.source.ops[i].kernels})
+
+    @property
+    def scales(self) -> str:
+        """The scales of kernels as the quantizer takes them, which are not chosen by what a file bears."""
+        return "auto" if self.export.scales == "fewest" else self.export.scales
 
     @property
     def rounding(self) -> RoundingSettings:
@@ -215,7 +234,7 @@ class PreparedModel:
             kept = {i: name for i, name in (algorithms or {}).items() if not handed}
             every = {**own, **handed} if own is not None else None
             return quantizer.quantize(
-                source, mode.name, every, given, export.io, kept, export.scales, self.one_scale_at(given)
+                source, mode.name, every, given, export.io, kept, self.scales, self.one_scale_at(given)
             )
 
         if not mode.static or not settings.changes:

@@ -59,8 +59,7 @@ def quantize(
             the scale of least error (iterated clipping of outliers).
         scales: `channel` for per-channel scales of kernels, `tensor` for per-tensor; `auto` is `channel`, but `tensor`
             for clustered kernels, whose few distinct values many scales would multiply; where a batch normalization
-            was folded into such a kernel, `channel` with scales at which all channels have the same integers; `fewest`
-            is `auto` with `one_scale`.
+            was folded into such a kernel, `channel` with scales at which all channels have the same integers.
         one_scale: Numbers of ops whose kernels have per-tensor scales besides.
 
     Returns:
@@ -151,13 +150,12 @@ def shares_values(op: Op) -> bool:
 
 def _one_scale(op: Op, scales: str) -> bool:
     """Whether the kernel of an op gets one scale, as far as the settings say."""
-    return bool(op.kernels) and (scales == "tensor" or (scales != "channel" and shares_values(op)))
+    return bool(op.kernels) and (scales == "tensor" or (scales == "auto" and shares_values(op)))
 
 
 def _ranges_by_channel(source: FloatModel, mode: Mode, scales: str, one: Collection[int]) -> dict[str, Any]:
     """The ranges of kernels that have a scale for each channel, and not by the channel's own largest weight."""
-    chosen = scales in ("auto", "fewest")
-    folded = codebook_ranges(source) if chosen and not mode.weights.startswith("float") else {}
+    folded = codebook_ranges(source) if scales == "auto" and not mode.weights.startswith("float") else {}
     hybrid = not mode.static and not mode.weight_only and mode.weights.startswith("int")
     ops = (op for i, op in enumerate(source.ops) if hybrid and op.facts.hybrid_by_channel and i in one)
     return {**equal_ranges(source, (op for op in ops if not op.graph)), **folded}

@@ -26,6 +26,8 @@ from tfopt.user_code import describe
 FLOAT_TOLERANCE = 1e-3
 # The same for a model that computes in 16 bits: bfloat16 has 8 bits of precision.
 HALF_TOLERANCE = 5e-2
+# Signal-to-noise ratio below which a file is said to be noisy, in decibels.
+GOOD_SNR_DB = 20.0
 # Number of batches to run through Keras.
 KERAS_RUNS = 3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -45,12 +45,15 @@ class Qat(Export, TrainingStage):
 
     kind: ClassVar[str] = "qat"
     rank: ClassVar[int] = 9
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     gives: ClassVar[Format] = "tflite"
 
     ranges: Annotated[str, OneOf(TRAINED_RANGES)] = "moving_average"
     """How ranges follow the training. moving_average: of each batch's extremes. percentile: without the samples that
     stand out. learned: by the gradient, and the steps of kernels with them (LSQ); the one for int4."""
+    scales: Literal["auto", "channel", "tensor"] = "auto"
+    """Scales of quantized kernels. channel: one for each output channel, more exact. tensor: one for all, which keeps
+    the number of distinct values and compresses better. auto: tensor for clustered kernels, channel for others."""
     momentum: float = Field(0.99, ge=0, lt=1)
     """Share of the old range that a moving average keeps at each step, 0-1."""
     rate: float = Field(1e-3, gt=0, lt=1)
@@ -66,8 +69,6 @@ class Qat(Export, TrainingStage):
         if not MODES[self.mode].static:
             able = ", ".join(mode.name for mode in MODES.values() if mode.static)
             raise ValueError(f"qat is for modes that compute in integers: {able}. Received: mode: {self.mode}")
-        if self.scales == "fewest":
-            raise ValueError("scales: fewest is chosen for finished weights. Take auto, or tensor, in qat")
         fewest = RANGES[TRAINED_RANGES[self.ranges].begin].fewest
         if self.samples < fewest:
             raise ValueError(f"ranges: {self.ranges} begins with {fewest} samples at least. Received: {self.samples}")

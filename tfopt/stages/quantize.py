@@ -78,7 +78,7 @@ class Quantize(Export, Stage):
 
     kind: ClassVar[str] = "quantize"
     rank: ClassVar[int] = 10
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     gives: ClassVar[Format] = "tflite"
 
     samples: int = Field(200, ge=1)

@@ -60,7 +60,7 @@ class Search(Stage):
     kind: ClassVar[str] = "search"
     rank: ClassVar[int] = 8
     goes_on_from: ClassVar[tuple[str, ...]] = (CANDIDATES,)
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     gives: ClassVar[Format] = "tflite"
     shared: ClassVar[bool] = True
 

@@ -15,7 +15,8 @@ class SharingBuilder(flatbuffers.Builder):
 
     The format holds vectors, strings and tables by their offsets, so that one can belong to many: tensors of one shape
     share its vector, and those of one scale and zero point the table of both. The generated writer writes each anew.
-    Readers follow the offsets, and see the same values.
+    Readers follow the offsets, and see the same values. Vectors of bytes stay apart: they hold the constants, and a
+    file would be of another size for other weights, such as biases that are all zero before a training.
 
     References:
         FlatBuffers, Internals, flatbuffers.dev/internals.
@@ -50,20 +51,22 @@ class SharingBuilder(flatbuffers.Builder):
         self._start(f"vector at {alignment}", elemSize)
         return int(super().StartVector(elemSize, numElems, alignment))
 
+    def CreateByteVector(self, x: bytes) -> int:
+        """Writes a vector of bytes; returns its place."""
+        self._start("bytes", 1)
+        return int(super().CreateByteVector(x))
+
     def CreateString(self, s: str | bytes, encoding: str = "utf-8", errors: str = "strict") -> int:
         """Writes a string; returns the place of it or of an equal one."""
         self._start("string", 1)
         return int(super().CreateString(s, encoding, errors))
 
-    def CreateByteVector(self, x: bytes) -> int:
-        """Writes a vector of bytes; returns the place of it or of an equal one."""
-        self._start("vector at 1", 1)
-        return int(super().CreateByteVector(x))
-
     def EndVector(self, numElems: int | None = None) -> int:
         """Ends a vector, with which a string ends too; returns the place of it or of an equal one."""
-        count = int(self.vectorNumElems)
-        return self._once(super().EndVector(numElems), _WORD + count * self._element)
+        count, place = int(self.vectorNumElems), int(super().EndVector(numElems))
+        if self._element == 1 and self._kind != "string":
+            return place
+        return self._once(place, _WORD + count * self._element)
 
     def PrependUOffsetTRelative(self, off: int) -> None:
         """Writes an offset into a table or a vector."""

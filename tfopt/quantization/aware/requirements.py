@@ -21,7 +21,8 @@ def check_settings(export: Export, ranges: str, momentum: float, rate: float) ->
         )
     if export.scales == "fewest":
         raise InputError(
-            "scales: fewest is chosen for finished weights. Take auto, or tensor, in quantization-aware training.",
+            "scales of quantization-aware training are auto, channel or tensor: fewest is chosen for finished weights. "
+            "Received: scales='fewest'.",
             ("scales",),
         )
     if ranges not in TRAINED_RANGES:

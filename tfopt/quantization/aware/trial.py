@@ -34,7 +34,7 @@ class Trial:
         reach = {name: _LEAST + _STEP * number for number, name in enumerate(names)}
         ranges = {name: as_range(-r, r) for name, r in reach.items()}
         given = prepared.assigned.precisions
-        content = quantizer.quantize(source, export.mode, ranges, given, export.io, scales=export.scales)
+        content = quantizer.quantize(source, export.mode, ranges, given, export.io, scales=prepared.scales)
         self._names = names
         parsed = flatbuffer.view(content)
         graph = parsed.subgraphs[0]

@@ -11,9 +11,9 @@ import numpy as np
 
 from tfopt.errors import ConversionError
 from tfopt.quantization.float_conversion import FloatModel
+from tfopt.quantization.noise import Noise
 from tfopt.quantization.rounding.edited_file import check_integers, with_constants
 from tfopt.quantization.rounding.grids import KernelGrid, kernel_grids
-from tfopt.quantization.rounding.noise import Noise
 from tfopt.quantization.rounding.plan import Plan, RoundingSettings, plan
 from tfopt.quantization.rounding.walk import Choices, WalkSettings, walk
 from tfopt.quantization.rounding.work import work

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 import tfopt
-from tfopt.quantization.rounding.noise import Noise, with_scores
+from tfopt.quantization.noise import Noise, with_scores
 from tfopt.tflite.interpreter import Runner
 
 

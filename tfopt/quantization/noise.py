@@ -1,4 +1,4 @@
-"""The noise of quantized files of one float file, on samples: what `auto` compares roundings by."""
+"""The noise of quantized files of one float file, on samples: what roundings and scales are chosen by."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfopt.metrics import worst_snr_db
+from tfopt.metrics import compare_outputs
 from tfopt.tflite import flatbuffer
 from tfopt.tflite.file import op_name
 from tfopt.tflite.interpreter import Runner
@@ -39,10 +39,19 @@ class Noise:
         Args:
             content: Bytes of a quantized file, whose outputs have the names of the float one's.
         """
-        got = self._scores(content)
-        if not all(np.isfinite(value).all() for value in got.values()):
-            return -math.inf
-        return worst_snr_db(self._expected, got)
+        return min(self.ratios(content).values())
+
+    def ratios(self, content: bytes) -> dict[str, float]:
+        """The signal-to-noise ratio of each output of a file in decibels; -inf where one has what is no number.
+
+        Args:
+            content: Bytes of a quantized file, whose outputs have the names of the float one's.
+        """
+        got, expected = self._scores(content), self._expected
+        return {
+            name: compare_outputs({name: expected[name]}, got)["snr_db"] if np.isfinite(got[name]).all() else -math.inf
+            for name in expected
+        }
 
     def _scores(self, content: bytes) -> dict[str, np.ndarray]:
         content, through_softmax = with_scores(content)
