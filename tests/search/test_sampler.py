@@ -48,7 +48,7 @@ def points(space, forecast):
 
 
 def test_seeds_come_first_in_their_order(space, forecast):
-    seeds = [Candidate({"a": d, "b": d}, {"a": 8}) for d in (0.3, 0.2)]
+    seeds = [Candidate({"a": 1.0, "b": 1.0}, {"a": bits}) for bits in (8, 4)]
     objective = Objective("accurate", "gzip", gzip_bytes=50_000)
     assert propose(space, forecast, objective, seeds=seeds).candidate == seeds[0]
     assert propose(space, forecast, objective, taken=seeds[:1], seeds=seeds).candidate == seeds[1]
@@ -63,11 +63,52 @@ def test_what_is_over_budget_is_thrown_away_and_the_search_goes_on(space, foreca
     assert all(p.cost.gzip_bytes <= 4000 for p in points)
 
 
-def test_a_seed_that_turns_out_over_budget_is_thrown_away_too(space, forecast):
+def test_a_seed_that_turns_out_over_budget_is_made_thinner(space, forecast):
+    """By files that came out larger than estimated; as its layers were to each other."""
+    objective = Objective("accurate", "gzip", gzip_bytes=6000)
+    first, seed = Candidate({"a": 0.2, "b": 0.1}, {"a": 8}, 8), Candidate({"a": 0.2, "b": 0.4}, {"a": 8})
+    estimated = forecast(first)
+    larger = [Point(0, first, 1, 0.9, 0.1, Cost(estimated.raw_bytes, 1.3 * estimated.gzip_bytes, 1.0))]
+    before = propose(space, forecast, objective, seeds=[first, seed], taken=[first])
+    after = propose(space, forecast, objective, larger, [first], [first, seed])
+    for found in (before, after):
+        assert found.dropped == 0
+        assert found.candidate.density["b"] == pytest.approx(2 * found.candidate.density["a"], rel=2e-3)
+    forecast.learn((point.candidate, point.cost) for point in larger)
+    assert 5400 < forecast(after.candidate).gzip_bytes <= 6000
+    forecast.learn([])
+    assert 5400 < forecast(before.candidate).gzip_bytes <= 6000
+    assert after.candidate.density["a"] < 0.9 * before.candidate.density["a"]
+    again = propose(space, forecast, objective, [], [first, after.candidate], [first, seed])
+    assert again.candidate != before.candidate  # it was tried, whatever became of its density
+
+
+def test_a_seed_that_fits_in_no_form_is_thrown_away(space, forecast):
+    """All of its densities are the least there is, and with eight bits."""
+    least = Space(GROUPS, space.four, (0.5, 1.0), (8, 4), (0, 8), space.channels)
     seed = Candidate({"a": 1.0, "b": 1.0}, {"a": 8})
-    found = propose(space, forecast, Objective("accurate", "gzip", gzip_bytes=4000), seeds=[seed])
-    assert found.candidate != seed
+    found = propose(least, forecast, Objective("accurate", "gzip", gzip_bytes=7000), seeds=[seed])
+    assert found.candidate.bits["a"] == 4 or found.candidate.clusters or found.candidate.channels < 1
     assert found.dropped >= 1
+
+
+def test_a_file_a_little_over_the_limit_is_as_promising_as_one_within(space, forecast):
+    """Its longer training is of a form with a few weights less."""
+    own = Candidate({"a": 0.5, "b": 0.5}, {"a": 8})
+    cost = forecast(own)
+    found = []
+    for limit, goal in ((cost.gzip_bytes / 1.07, "accurate"), (cost.gzip_bytes / 1.2, "accurate")):
+        objective = Objective(goal, "gzip", gzip_bytes=limit)
+        point = Point(0, own, 1, 0.9, 0.1, cost)
+        taken = Sampler(space, forecast, objective, [], 0).promised(point)
+        assert taken.candidate == own
+        found.append((taken.meets(objective), taken == point))
+    assert found == [(True, False), (False, True)]
+    slow = Objective("accurate", "gzip", gzip_bytes=cost.gzip_bytes, milliseconds=cost.milliseconds / 1.05)
+    point = Point(0, own, 1, 0.9, 0.1, cost)
+    assert Sampler(space, forecast, slow, [], 0).promised(point) == point
+    small = Objective("smallest", "gzip", gzip_bytes=cost.gzip_bytes / 1.07, max_drop=0.5)
+    assert Sampler(space, forecast, small, [], 0).promised(point) == point
 
 
 def test_times_are_held_to_their_limit_with_some_slack(space, forecast):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,9 @@ from tfopt.search.space import Candidate, Space
 SLACK = 1.25
 # Factor on sizes estimated from another training of the same candidate, which differ a little.
 MARGIN = 1.03
+# Excess over a limit of size, as a fraction of it, that a finished file may have and still be trained longer: with a
+# few weights less it is within.
+NEAR = 0.1
 # Candidates drawn before the search counts the space as exhausted.
 PATIENCE = 500
 # Random trials before TPE begins to model them, the first candidates included.
@@ -72,7 +75,7 @@ class Sampler:
         known = {_key(candidate) for candidate in taken}
         dropped = 0
         smallest = np.inf
-        for candidate, tell in self._drawn(points, len(taken), who):
+        for candidate, tell in self._drawn(points, taken, who):
             excess = self._objective.over(self._forecast(candidate), SLACK)
             worst = max(excess.values(), default=0.0)
             if worst <= 0 and _key(candidate) not in known:
@@ -89,14 +92,16 @@ class Sampler:
         )
 
     def _drawn(
-        self, points: Sequence[Point], count: int, who: str
+        self, points: Sequence[Point], taken: Sequence[Candidate], who: str
     ) -> Iterator[tuple[Candidate, Callable[[float], None]]]:
         """Candidates, each with a function that reports its excess over the limits to the sampler."""
         import optuna
 
-        for candidate in self._seeds[count:]:
-            yield candidate, lambda over: None
-        study, distributions = self._study(points, count, who), self._space.distributions()
+        density = self._space.density
+        for seed in self._seeds:
+            if not any(_is_form_of(candidate, seed, density) for candidate in taken):
+                yield self._refitted(seed), lambda over: None
+        study, distributions = self._study(points, len(taken), who), self._space.distributions()
         for _ in range(PATIENCE):
             trial = study.ask(distributions)
             candidate = self._filled(self._space.candidate(trial.params))
@@ -106,6 +111,17 @@ class Sampler:
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
 
             yield candidate, tell
+
+    def _refitted(self, seed: Candidate) -> Candidate:
+        """A first candidate by the costs of the files so far: as dense as the limits allow where that was the wish.
+
+        It was fitted to the limits by estimates. Where those turn out too low it would be over them, and where they
+        are too high it would leave room.
+        """
+        density = self._space.density
+        if density is None or not self._objective.by_density or self._fits(seed):
+            return self._filled(seed)
+        return scale_to_limits(seed, density, self._fits) or seed
 
     def _filled(self, candidate: Candidate) -> Candidate:
         """A candidate made as dense as the limits allow, all layers alike, where the goal is accuracy."""
@@ -121,14 +137,25 @@ class Sampler:
         objective, density = self._objective, self._space.density
         if objective.goal != "accurate" or density is None or not objective.by_density:
             return point.candidate
+        estimate = self._estimate_by(point)
+        return (
+            scale_to_limits(point.candidate, density, lambda c: objective.fits(estimate(c), SLACK)) or point.candidate
+        )
+
+    def promised(self, point: Point) -> Point:
+        """A finished file as it counts for a longer training: a little over the limits, with the cost of its refit."""
+        objective = self._objective
+        if not 0 < max(objective.over(point.cost).values(), default=0.0) <= NEAR:
+            return point
+        cost = self._estimate_by(point)(self.refitted(point))
+        return replace(point, cost=cost) if objective.fits(cost) else point
+
+    def _estimate_by(self, point: Point) -> Callable[[Candidate], Cost]:
+        """The cost model, corrected by one finished file of the same form, with a margin for sizes."""
         self._forecast.learn([])
         own = self._forecast.ratio(point.candidate, point.cost)
         margin = Cost(MARGIN, MARGIN, 1.0, device=dict.fromkeys(own.device, MARGIN))
-
-        def fits(form: Candidate) -> bool:
-            return objective.fits(self._forecast(form).times(own).times(margin), SLACK)
-
-        return scale_to_limits(point.candidate, density, fits) or point.candidate
+        return lambda form: self._forecast(form).times(own).times(margin)
 
     def _fits(self, candidate: Candidate) -> bool:
         return self._objective.fits(self._forecast(candidate), SLACK)
@@ -176,6 +203,15 @@ def _inside(parameters: Mapping[str, Any], distributions: Mapping[str, Any]) -> 
         own = distributions[name]
         found[name] = min(max(value, own.low), own.high) if hasattr(own, "low") else value
     return found
+
+
+def _is_form_of(candidate: Candidate, seed: Candidate, limits: tuple[float, float] | None) -> bool:
+    """Whether a candidate is another with all densities multiplied alike, and clipped to limits."""
+    if replace(candidate, density=seed.density) != seed:
+        return False
+    low, high = limits or (0.0, 1.0)
+    ratios = [density / seed.density[g] for g, density in candidate.density.items() if low < density < high]
+    return not ratios or max(ratios) <= 1.01 * min(ratios)
 
 
 def _key(candidate: Candidate) -> str:

@@ -198,7 +198,8 @@ class Worker:
 
         A limit on accuracy is met more easily after a longer training, so a candidate that misses it is not out.
         """
-        best = ranked(points, self._objective)
+        own = {point.number: point for point in points}
+        best = [own[point.number] for point in ranked([self._sampler.promised(p) for p in points], self._objective)]
         on_front = {point.number for point in front(points, self._objective)}
         first = best[: count - count // 3]
         others = [point for point in best if point not in first]
