@@ -1,4 +1,4 @@
-"""Networks that several benchmarks use: the four of MLPerf Tiny with random weights, and LeNet-5."""
+"""Networks that several benchmarks use: those of MLPerf Tiny with random weights, and LeNet-5."""
 
 import keras
 from keras import layers
@@ -38,6 +38,15 @@ def autoencoder():
     for units in (128, 128, 128, 128, 8, 128, 128, 128, 128):
         x = layers.ReLU()(layers.BatchNormalization()(layers.Dense(units)(x)))
     return keras.Model(inputs, layers.Dense(640)(x))
+
+
+def wake_word():
+    """Streaming wake word on 30 frames of 40 values: the word, another one, or none."""
+    x = inputs = layers.Input((30, 1, 40))
+    for filters, frames in ((128, 3), (64, 5), (64, 10), (32, 15)):
+        x = layers.Conv2D(filters, 1, use_bias=False)(layers.DepthwiseConv2D((frames, 1), use_bias=False)(x))
+        x = layers.Dropout(0.2)(layers.ReLU()(layers.BatchNormalization()(x)))
+    return keras.Model(inputs, layers.Dense(3, activation="softmax")(layers.Flatten()(x)))
 
 
 def lenet_5():

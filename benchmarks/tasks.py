@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy.fft import dct
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from tfopt.data import named_sets
 
@@ -20,6 +20,8 @@ COEFFICIENTS = 10
 VALUES, SOURCES, NOISE, FOREIGN = 640, 4, 0.25, 40
 # Classes of CIFAR-10: airplane, automobile, ship, truck.
 VEHICLES = (0, 1, 8, 9)
+# The digit that wakes.
+WAKE_WORD = 7
 
 
 def pipeline(name):
@@ -126,6 +128,30 @@ def spoken_sequences():
     return {name: ((v[..., 0] - mean) / deviation).astype(np.float32) if "x" in name else v for name, v in data.items()}
 
 
+def wake_words():
+    """Whether one spoken digit (0), another one (1) or none (2) is in a spectrogram `(30, 1, 40)`.
+
+    Its frames are pairs of those of `spoken_digits`, averaged. Where no digit is, each frame is drawn from the quietest
+    tenth of the frames of the training recordings that are not filled up; a quarter of the samples are such ones. All
+    values, of mean 0 and deviation 1, have noise of that deviation added; each recording is there three times to train
+    and four times to test.
+    """
+    data, generator = spoken_digits(), np.random.default_rng(0)
+    frames = {n: v[:, :60, :, 0].reshape(len(v), 30, 2, 40).mean(2) for n, v in data.items() if n.startswith("x")}
+    mean, deviation, loudness = (f(frames["x_train"]) for f in (np.mean, np.std, lambda each: each.mean(-1)))
+    heard = loudness > loudness.min() + 1e-3  # recordings are filled up with silence
+    quiet = frames["x_train"][heard & (loudness <= np.quantile(loudness[heard], 0.1))]
+    found = {}
+    for part, times in (("train", 3), ("validation", 4), ("test", 4)):
+        x, y = (np.repeat(values[f"{name}_{part}"], times, 0) for name, values in (("x", frames), ("y", data)))
+        none = quiet[generator.integers(0, len(quiet), (len(x) // 3, 30))]
+        order = generator.permutation(len(x) + len(none))
+        both = (np.concatenate([x, none])[order, :, None] - mean) / deviation
+        found[f"x_{part}"] = (both + generator.normal(size=both.shape)).astype(np.float32)
+        found[f"y_{part}"] = np.append(np.where(y == WAKE_WORD, 0, 1), [2] * len(none))[order].astype(np.int32)
+    return found
+
+
 def manifold(samples=8000, seed=0):
     """Samples of 640 values on a surface of four dimensions, with noise, each of them its own target.
 
@@ -159,6 +185,11 @@ def waves(steps, features=8, classes=10, samples=2048, seed=0):
 def accuracy(outputs, x, y):
     """The share of samples whose largest output is the label's."""
     return float((outputs.argmax(-1) == y).mean())
+
+
+def balanced(outputs, x, y):
+    """The mean of the shares of each class that are found."""
+    return float(balanced_accuracy_score(y, outputs.argmax(-1)))
 
 
 def detection(outputs, x, y):

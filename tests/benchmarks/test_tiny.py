@@ -20,7 +20,7 @@ import keras
 import tiny_twin
 from tiny_nets import built
 
-for name in ("ds_cnn", "mobilenet_v1"):
+for name in ("ds_cnn", "mobilenet_v1", "wake_word"):
     keras.utils.set_random_seed(0)
     model = built(name)
     twin = tiny_twin.twin(name)
@@ -100,6 +100,26 @@ def test_augmented_images_are_moved_and_mirrored_ones(tables):
         seen.add(how)
     assert len({mirrored for mirrored, _, _ in seen}) == 2
     assert len(seen) > 10
+
+
+def test_wake_words_are_the_word_others_and_none_in_noise(tables, monkeypatch):
+    import tasks
+
+    generator = np.random.default_rng(0)
+    recordings = {"train": 40, "validation": 20, "test": 20}
+    data = {f"x_{part}": generator.normal(-3, 2, (count, 61, 40, 1)) for part, count in recordings.items()}
+    data |= {f"y_{part}": np.arange(count) % 10 for part, count in recordings.items()}
+    monkeypatch.setattr(tasks, "spoken_digits", lambda: data)
+    found = tasks.wake_words()
+    for part, times in (("train", 3), ("validation", 4), ("test", 4)):
+        count = times * recordings[part]
+        assert found[f"x_{part}"].shape == (count + count // 3, 30, 1, 40)
+        assert np.bincount(found[f"y_{part}"]).tolist() == [count // 10, count * 9 // 10, count // 3]
+    none = found["x_train"][found["y_train"] == 2]
+    assert none.mean() < found["x_train"][found["y_train"] == 1].mean()
+    assert abs(found["x_train"][found["y_train"] != 2].mean()) < 0.1
+    outputs = np.eye(3)[np.where(found["y_test"] == 0, 1, found["y_test"])]
+    assert tasks.balanced(outputs, None, found["y_test"]) == pytest.approx(2 / 3)
 
 
 def test_a_tool_that_is_not_there_leaves_a_sentence_and_no_figure(tables, monkeypatch, tmp_path):
