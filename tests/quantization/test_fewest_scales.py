@@ -8,8 +8,9 @@ from keras import layers
 
 from tfopt.callbacks import QuantizationAware
 from tfopt.errors import ConversionError, InputError
-from tfopt.quantization import convert, fewest_scales, quantize_aware
+from tfopt.quantization import convert, fewest_scales, prepared_model, quantize_aware
 from tfopt.quantization.conversion import convert_with_notes, finish
+from tfopt.quantization.noise import Noise
 from tfopt.quantization.preparation import prepare
 from tfopt.quantization.scale_choice import with_chosen_scales
 from tfopt.quantization.unrolling import unroll_if_better
@@ -70,7 +71,7 @@ def test_one_scale_is_taken_for_the_kernels_that_bear_it(quiet):
     assert after > before - 1.5  # of 8 samples, where the decibel is one of all
     assert least < before - 6
     saved = len(channel.content) - len(fewest.content)
-    assert note(fewest).startswith(f"scales: one for all channels in 2 of 3 kernels, {saved:,} B fewer, at ")
+    assert note(fewest).startswith(f"scales: one for all channels in 2 of 3 kernels tried, {saved:,} B fewer, at ")
 
 
 def test_a_kernel_of_one_scale_is_rounded_to_127_steps_of_its_largest_weight(quiet):
@@ -91,7 +92,7 @@ def test_fewest_scales_that_lose_the_metric_are_not_taken(quiet):
     found = with_chosen_scales(prepared, lambda content: asked.append(len(content)) or False)
     assert len(asked) == 1
     assert [len(own) for _, own in kernels(found.file)] == [16, 8, 4]
-    assert "scales: one for each channel; one for all channels in 2 of 3 kernels" in found.notes[-1]
+    assert "scales: as with auto; one for all channels in 2 of 3 kernels" in found.notes[-1]
     assert found.notes[-1].endswith("does not keep the metric")
     kept = with_chosen_scales(prepared, lambda content: True)
     assert [len(own) for _, own in kernels(kept.file)] == [16, 1, 1]
@@ -103,7 +104,7 @@ def test_rules_and_shared_values_are_kept_by_fewest_scales(quiet):
     model.layers[1].kernel.assign(np.sign(model.layers[1].kernel.numpy()) * 0.25)
     rules = [{"layers": model.layers[2].name, "to": "float"}]
     found = with_chosen_scales(prepare(model, Export(scales="fewest", rules=rules), quiet))
-    assert found.notes[-1] == "scales: one for each channel; no kernel that is worth it bears one for all"
+    assert found.notes[-1] == "scales: as with auto; no kernel that saves enough bears one for all"
     assert found.file == prepare(model, Export(rules=rules), quiet).file
 
 
@@ -193,7 +194,7 @@ def test_kernels_of_which_the_quantizer_refuses_one_scale_keep_theirs(quiet, mon
 
 
 def test_what_would_save_next_to_nothing_is_not_tried(quiet, monkeypatch):
-    monkeypatch.setattr(fewest_scales, "WORTH", 8 * 6 / len(convert(uneven(), "int8", quiet)))
+    monkeypatch.setattr(fewest_scales, "LEAST_SHARE", 8 * 6 / len(convert(uneven(), "int8", quiet)))
     found = with_chosen_scales(prepare(uneven(), Export(scales="fewest"), quiet))
     assert scales(found.file) == {(16, 24): 16, (8, 16): 1, (4, 8): 4}
 
@@ -203,11 +204,33 @@ def test_what_would_save_next_to_nothing_is_not_tried(quiet, monkeypatch):
 @pytest.mark.sample(6)
 def test_models_of_every_kind_are_smaller_or_as_they_were(converted, name, mode):
     plain = converted(name, mode)
-    ready = with_chosen_scales(unroll_if_better(converted.prepared(name, mode, scales="fewest")))
+    prepared = unroll_if_better(converted.prepared(name, mode, scales="fewest"))
+    ready = with_chosen_scales(prepared)
     fewest = finish(ready, ready.file)
     assert (len(fewest.content) < len(plain.content)) == bool(ready.one_scale)
     assert ("one for all channels in" in note(fewest)) == bool(ready.one_scale)
-    assert fewest.figures["calibration_snr_db"] > min(plain.figures["calibration_snr_db"] - 6, 20)
+    noise = Noise(prepared.source.content, prepared.masks.clipped(prepared.samples))
+    before, after = (noise.ratios(model.quantized()) for model in (prepared, ready))
+    assert all(after[output] >= ratio - fewest_scales.LOST_DB for output, ratio in before.items())
+
+
+@pytest.mark.parametrize(("layer", "shape"), [(layers.DepthwiseConv2D(3), (1, 3, 3, 16)), (layers.Conv2D(16, 3), None)])
+def test_kernels_of_convolutions_have_one_scale_too(layer, shape):
+    """Of alike weights in each channel, which a scale for each would round hardly better."""
+    keras.utils.set_random_seed(7)
+    model = keras.Sequential([layers.Input((6, 6, 16)), layer, layers.Flatten(), layers.Dense(4)])
+    images = np.random.default_rng(1).normal(size=(32, 6, 6, 16)).astype(np.float32)
+    found = scales(convert(model, "int8", images, scales="fewest"))
+    assert found[shape or (16, 3, 3, 16)] == 1
+    assert scales(convert(model, "int8", images))[shape or (16, 3, 3, 16)] == 16
+
+
+def test_ranges_are_observed_once(quiet, monkeypatch):
+    seen = []
+    own = prepared_model.observe_extremes
+    monkeypatch.setattr(prepared_model, "observe_extremes", lambda *given: seen.append(1) or own(*given))
+    convert(uneven(), "int8", quiet, scales="fewest")
+    assert len(seen) == 1
 
 
 def test_a_file_by_tfliteconverter_keeps_its_scales(quiet):

@@ -83,32 +83,55 @@ def test_a_seed_that_turns_out_over_budget_is_made_thinner(space, forecast):
     assert again.candidate != before.candidate  # it was tried, whatever became of its density
 
 
-def test_a_seed_that_fits_in_no_form_is_thrown_away(space, forecast):
+def test_a_seed_that_fits_in_no_form_is_left_out(space, forecast):
     """All of its densities are the least there is, and with eight bits."""
     least = Space(GROUPS, space.four, (0.5, 1.0), (8, 4), (0, 8), space.channels)
     seed = Candidate({"a": 1.0, "b": 1.0}, {"a": 8})
     found = propose(least, forecast, Objective("accurate", "gzip", gzip_bytes=7000), seeds=[seed])
     assert found.candidate.bits["a"] == 4 or found.candidate.clusters or found.candidate.channels < 1
-    assert found.dropped >= 1
+
+
+@pytest.mark.parametrize("least", [0.001, 0.1])
+def test_a_seed_is_known_in_every_form_of_it_and_no_other_is_taken_for_it(forecast, least):
+    groups = {name: (name,) for name in "abcd"}
+    space = Space(groups, frozenset(), (least, 1.0), (8,), (0,), (1.0,))
+    generator = np.random.default_rng(0)
+    seeds = [Candidate({g: float(generator.uniform(least, 1)) for g in groups}) for _ in range(3)]
+    sampler = Sampler(space, forecast, Objective("accurate", "gzip", gzip_bytes=5000), seeds, 0)
+    for number, seed in enumerate(seeds):
+        for factor in generator.uniform(0.01, 3, 200):
+            form = seed.denser(factor, space.density)
+            if not {least, 1.0}.intersection(form.density.values()):  # others may be a form of each
+                assert sampler.first(form) == number
+            assert sampler.first(form) is not None
+    other = Candidate({"a": 1.0, "b": 0.2, "c": 1.0, "d": 0.5})
+    assert sampler.first(other) is None
+
+
+def test_without_limits_that_zeros_help_seeds_differ_by_their_densities(space, forecast):
+    """They are the same layers at several sparsities."""
+    seeds = [Candidate({"a": d, "b": d}, {"a": 8}) for d in (0.4, 0.2, 0.1)]
+    objective = Objective("smallest", "gzip", max_drop=0.1)
+    found = [propose(space, forecast, objective, taken=seeds[:count], seeds=seeds) for count in range(3)]
+    assert [proposal.candidate for proposal in found] == seeds
 
 
 def test_a_file_a_little_over_the_limit_is_as_promising_as_one_within(space, forecast):
     """Its longer training is of a form with a few weights less."""
     own = Candidate({"a": 0.5, "b": 0.5}, {"a": 8})
     cost = forecast(own)
-    found = []
-    for limit, goal in ((cost.gzip_bytes / 1.07, "accurate"), (cost.gzip_bytes / 1.2, "accurate")):
-        objective = Objective(goal, "gzip", gzip_bytes=limit)
-        point = Point(0, own, 1, 0.9, 0.1, cost)
-        taken = Sampler(space, forecast, objective, [], 0).promised(point)
-        assert taken.candidate == own
-        found.append((taken.meets(objective), taken == point))
-    assert found == [(True, False), (False, True)]
-    slow = Objective("accurate", "gzip", gzip_bytes=cost.gzip_bytes, milliseconds=cost.milliseconds / 1.05)
     point = Point(0, own, 1, 0.9, 0.1, cost)
-    assert Sampler(space, forecast, slow, [], 0).promised(point) == point
-    small = Objective("smallest", "gzip", gzip_bytes=cost.gzip_bytes / 1.07, max_drop=0.5)
-    assert Sampler(space, forecast, small, [], 0).promised(point) == point
+
+    def promised(over, **others):
+        objective = Objective(gzip_bytes=cost.gzip_bytes / over, size="gzip", **{"goal": "accurate", **others})
+        found = Sampler(space, forecast, objective, [], 0).promised(point)
+        assert found.candidate == own
+        return found.meets(objective)
+
+    assert promised(1.07)
+    assert not promised(1.2)
+    assert not promised(1.07, milliseconds=cost.milliseconds / 1.05)
+    assert not promised(1.07, goal="smallest", max_drop=0.5)
 
 
 def test_times_are_held_to_their_limit_with_some_slack(space, forecast):

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -356,3 +357,28 @@ def test_sqlite_holds_a_search_too(tmp_path):
 def test_the_trainings_of_all_rungs_are_counted():
     assert Rungs(10, (1, 2, 4), 0.3).trainings == 10 + 3 + 1
     assert Rungs(1, (1, 2), 0.1).trainings == 2
+
+
+def test_a_near_miss_is_trained_longer_in_a_form_that_fits(tmp_path):
+    """Files are 5% larger than estimated: the first, which fills the budget, is over it."""
+    estimate, made = [], []
+
+    def make(candidate, epochs, number):
+        cost = replace(estimate[0](candidate), gzip_bytes=1.05 * plain(candidate))
+        made.append(cost.gzip_bytes)
+        drop = (1 - candidate.density["a"]) / epochs
+        return 1 - drop, drop, cost
+
+    own, record = worker(None, tmp_path, 1, make=make)
+    forecast = own._sampler._forecast
+    estimate.append(forecast)
+
+    def plain(candidate):
+        forecast.learn([])
+        return forecast(candidate).gzip_bytes
+
+    own.run()
+    first, longer = record.trials()
+    assert made[0] > 2500 >= made[1]
+    assert longer.job.of == first.number
+    assert longer.job.parameters["density a"] < first.job.parameters["density a"]

@@ -10,9 +10,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from tfopt.errors import ConversionError
 from tfopt.quantization import quantizer, validation
-from tfopt.quantization.noise import Noise
+from tfopt.quantization.noise import Noise, spread
 from tfopt.quantization.prepared_model import PreparedModel
 from tfopt.quantization.rounding.plan import RoundingSettings
 from tfopt.recipe.modes import MODES
@@ -23,8 +25,10 @@ from tfopt.tflite.file import Op
 LOST_DB = 1.0
 # How many samples that is measured on.
 COMPARED = 100
-# The bytes that a kernel has to save to be tried, as a share of the file's, and the bytes of a channel's two scales.
-WORTH, OF_CHANNEL = 1e-3, 8
+# The least that a kernel has to save to be tried, as a share of the file's bytes.
+LEAST_SHARE = 1e-3
+# Bytes of a channel's scale and of that of its bias.
+CHANNEL_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -59,28 +63,30 @@ def with_fewest_scales(prepared: PreparedModel, accepts: Callable[[bytes], bool]
         accepts: Whether a file keeps its metric; by its signal-to-noise ratios alone if not given.
 
     References:
-        Zhou et al., Adaptive quantization for deep neural networks, arXiv:1712.01048 (the noise of layers adds up, so
+        Zhou et al., Adaptive quantization for deep neural network, arXiv:1712.01048 (the noise of layers adds up, so
         that they are ranked by what each adds alone).
     """
     if prepared.converted is not None:
         return _noted(prepared, "TFLiteConverter made the file, which takes no other than its own")
-    trial = _Trial(prepared)
-    before = trial.before
-    worth = [ops for ops in _open_kernels(prepared) if trial.worth(ops)]
-    alone = {ops: found for ops in worth if (found := trial.of([ops])) is not None and found.bytes < before.bytes}
+    choices = _Choices(prepared)
+    before = choices.before
+    if not all(map(math.isfinite, before.ratios.values())):
+        return _noted(prepared, "as with auto, whose file gives what is no number")
+    worth = [ops for ops in _open_kernels(prepared) if choices.saves_enough(ops)]
+    alone = {ops: found for ops in worth if (found := choices.of([ops])) is not None and found.bytes < before.bytes}
     added = {ops: (found.noise - before.noise) / (before.bytes - found.bytes) for ops, found in alone.items()}
     taken: list[tuple[int, ...]] = []
     best = before
     for ops in sorted(alone, key=added.__getitem__):
-        found = trial.of([*taken, ops])
-        if found is not None and trial.bears(found):
+        found = choices.of([*taken, ops])
+        if found is not None and choices.near(found):
             taken, best = [*taken, ops], found
     if not taken:
-        return _noted(prepared, "one for each channel; no kernel that is worth it bears one for all")
+        return _noted(prepared, "as with auto; no kernel that saves enough bears one for all")
     chosen = prepared.with_one_scale(index for ops in taken for index in ops)
-    said = f"one for all channels in {len(taken)} of {len(worth)} kernels, {before.bytes - best.bytes:,} B fewer"
+    said = f"one for all channels in {len(taken)} of {len(worth)} kernels tried, {before.bytes - best.bytes:,} B fewer"
     if accepts is not None and not accepts(chosen.file):
-        return _noted(prepared, f"one for each channel; {said}, does not keep the metric")
+        return _noted(prepared, f"as with auto; {said}, does not keep the metric")
     lost = max(ratio - best.ratios[name] for name, ratio in before.ratios.items())
     return _noted(chosen, f"{said}, at {max(lost, 0):.1f} dB more noise")
 
@@ -89,7 +95,7 @@ def _noted(prepared: PreparedModel, said: str) -> PreparedModel:
     return prepared.with_notes([*prepared.notes, f"scales: {said}"])
 
 
-class _Trial:
+class _Choices:
     """Tries choices of kernels with one scale.
 
     Args:
@@ -98,8 +104,13 @@ class _Trial:
 
     def __init__(self, prepared: PreparedModel):
         export = prepared.export
-        samples = {name: array[:COMPARED] for name, array in prepared.masks.clipped(prepared.samples).items()}
-        self._prepared, self._noise = prepared, Noise(prepared.source.content, samples, export.stateful)
+        samples = prepared.masks.clipped(prepared.samples)
+        count = len(next(iter(samples.values())))
+        few = min(count, COMPARED)
+        chosen = np.arange(few) if export.stateful else spread(count, few)
+        few_samples = {name: array[chosen] for name, array in samples.items()}
+        self._prepared, self._noise = prepared, Noise(prepared.source.content, few_samples, export.stateful)
+        prepared.ranges()  # observed once for all that are tried
         self.before = self._measured([])
         least = MODES[export.mode].least_snr_db if export.least_snr_db is None else export.least_snr_db
         limits = [limit for limit in (least, validation.GOOD_SNR_DB) if self.before.snr_db > limit]
@@ -112,15 +123,15 @@ class _Trial:
         except ConversionError:
             return None
 
-    def bears(self, found: _Tried) -> bool:
+    def near(self, found: _Tried) -> bool:
         """Whether a file is as exact within `LOST_DB` in each output, and no refusal or warning comes of it."""
         near = (found.ratios[name] >= before - LOST_DB for name, before in self.before.ratios.items())
         return all(near) and found.snr_db > self._floor
 
-    def worth(self, ops: tuple[int, ...]) -> bool:
-        """Whether one scale for the kernel of these ops saves bytes enough to be tried."""
+    def saves_enough(self, ops: tuple[int, ...]) -> bool:
+        """Whether one scale for the kernel of these ops saves so many bytes that it is tried."""
         op = self._prepared.source.ops[ops[0]]
-        return OF_CHANNEL * op.kernels[0].shape[op.facts.kernel_axis or 0] >= WORTH * self.before.bytes
+        return CHANNEL_BYTES * op.kernels[0].shape[op.facts.kernel_axis or 0] >= LEAST_SHARE * self.before.bytes
 
     def _measured(self, kernels: Sequence[tuple[int, ...]]) -> _Tried:
         model = self._prepared.with_one_scale(index for ops in kernels for index in ops)

@@ -17,6 +17,11 @@ from tfopt.tflite.ops import facts_of
 _CASTS = ("DEQUANTIZE", "QUANTIZE")
 
 
+def spread(count: int, chosen: int) -> np.ndarray:
+    """The numbers of so many samples of `count`, at equal distances: calibration samples may be sorted by class."""
+    return np.linspace(0, count - 1, chosen).astype(int)
+
+
 class Noise:
     """Measures files against a float one, on the same samples.
 

@@ -47,6 +47,7 @@ def _with_cheapest(prepared: PreparedModel, accepts: Callable[[bytes], bool] | N
         return prepared
     if not MODES[export.mode].static or prepared.converted is not None or not _sparse(prepared):
         return prepared
+    prepared.ranges()  # observed once for both
     other = prepared.with_scales("tensor")
     by_channel, by_kernel = (_size(each) for each in (prepared, other))
     size = target.size.replace("_", " ")

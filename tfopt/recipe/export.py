@@ -96,8 +96,8 @@ class Export(Settings):
     the number of distinct values and compresses better. auto: tensor for clustered kernels, channel for others; for
     pruned ones too where the target stores kernels compressed (ethos-u, decode): whichever is smaller there, if as
     exact. fewest, of modes that compute in integers: tensor for as many kernels as leave each output as exact within a
-    decibel, for a smaller file of a small model; it takes two conversions for each kernel. With qat the trained file
-    has those of auto."""
+    decibel, for a smaller file of a small model; it takes two conversions for each kernel that would save a thousandth
+    of the file. With qat the trained file has those of auto."""
     rounding: Annotated[str, OneOf(ROUNDINGS)] = "nearest"
     """How the integers of kernels are chosen, of modes that compute in integers. nearest: each by itself. gptq,
     descent: together, from the moments of the calibration samples, in seconds. adaround: up or down, learned on them.

@@ -60,7 +60,7 @@ class Objective:
     @property
     def by_density(self) -> bool:
         """Whether a limit is on something that zeros make less."""
-        return any(name != "max_drop" and not _rough(name) for name in self.limits)
+        return any(name != "max_drop" and not is_rough(name) for name in self.limits)
 
     def over(self, cost: Cost, slack: float = 1.0) -> dict[str, float]:
         """The excess of a cost over each limit, as a fraction of the limit; 0 and below is within.
@@ -72,7 +72,7 @@ class Objective:
         found = {}
         for name, limit in self.limits.items():
             if name != "max_drop":
-                found[name] = cost.figure(name) / (limit * (slack if _rough(name) else 1.0)) - 1
+                found[name] = cost.figure(name) / (limit * (slack if is_rough(name) else 1.0)) - 1
         return found
 
     def fits(self, cost: Cost, slack: float = 1.0) -> bool:
@@ -80,7 +80,7 @@ class Objective:
         return all(excess <= 0 for excess in self.over(cost, slack).values())
 
 
-def _rough(name: str) -> bool:
+def is_rough(name: str) -> bool:
     """Whether zeros and shared values leave a figure as it is, and it is only guessed before a file is there."""
     figure = figure_of(name)
     return name == "milliseconds" or (figure is not None and figure.kind == "activations")

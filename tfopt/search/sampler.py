@@ -15,15 +15,15 @@ import numpy as np
 
 from tfopt.errors import ModelError
 from tfopt.search.cost_model import Cost, CostModel
-from tfopt.search.pareto import Objective, Point
-from tfopt.search.space import Candidate, Space
+from tfopt.search.pareto import Objective, Point, is_rough
+from tfopt.search.space import DIGITS, Candidate, Space
 
 # Factor on the limit of latency for estimates, which are rough.
 SLACK = 1.25
 # Factor on sizes estimated from another training of the same candidate, which differ a little.
 MARGIN = 1.03
-# Excess over a limit of size, as a fraction of it, that a finished file may have and still be trained longer: with a
-# few weights less it is within.
+# Excess over a limit, as a fraction of it, that a finished file may have and still be trained longer where with a few
+# weights less it is within.
 NEAR = 0.1
 # Candidates drawn before the search counts the space as exhausted.
 PATIENCE = 500
@@ -97,10 +97,11 @@ class Sampler:
         """Candidates, each with a function that reports its excess over the limits to the sampler."""
         import optuna
 
-        density = self._space.density
-        for seed in self._seeds:
-            if not any(_is_form_of(candidate, seed, density) for candidate in taken):
-                yield self._refitted(seed), lambda over: None
+        done = {self.first(candidate) for candidate in taken}
+        for number, seed in enumerate(self._seeds):
+            form = None if number in done else self._refitted(seed)
+            if form is not None:
+                yield form, lambda over: None
         study, distributions = self._study(points, len(taken), who), self._space.distributions()
         for _ in range(PATIENCE):
             trial = study.ask(distributions)
@@ -112,16 +113,26 @@ class Sampler:
 
             yield candidate, tell
 
-    def _refitted(self, seed: Candidate) -> Candidate:
-        """A first candidate by the costs of the files so far: as dense as the limits allow where that was the wish.
+    def first(self, candidate: Candidate) -> int | None:
+        """The number of the first candidate that another is a form of; None for one that was sampled."""
+        density = self._space.density if self._objective.by_density else None
+        return next((n for n, seed in enumerate(self._seeds) if _is_form_of(candidate, seed, density)), None)
+
+    def _refitted(self, seed: Candidate) -> Candidate | None:
+        """A first candidate by the costs of the files so far, as dense as the limits allow if accuracy is the goal.
 
         It was fitted to the limits by estimates. Where those turn out too low it would be over them, and where they
         are too high it would leave room.
+
+        Returns:
+            The candidate; None where no form of it fits.
         """
         density = self._space.density
-        if density is None or not self._objective.by_density or self._fits(seed):
+        if self._fits(seed):
             return self._filled(seed)
-        return scale_to_limits(seed, density, self._fits) or seed
+        if density is None or not self._objective.by_density:
+            return None
+        return scale_to_limits(seed, density, self._fits)
 
     def _filled(self, candidate: Candidate) -> Candidate:
         """A candidate made as dense as the limits allow, all layers alike, where the goal is accuracy."""
@@ -154,7 +165,7 @@ class Sampler:
         """The cost model, corrected by one finished file of the same form, with a margin for sizes."""
         self._forecast.learn([])
         own = self._forecast.ratio(point.candidate, point.cost)
-        margin = Cost(MARGIN, MARGIN, 1.0, device=dict.fromkeys(own.device, MARGIN))
+        margin = Cost(MARGIN, MARGIN, 1.0, device={name: 1.0 if is_rough(name) else MARGIN for name in own.device})
         return lambda form: self._forecast(form).times(own).times(margin)
 
     def _fits(self, candidate: Candidate) -> bool:
@@ -206,12 +217,24 @@ def _inside(parameters: Mapping[str, Any], distributions: Mapping[str, Any]) -> 
 
 
 def _is_form_of(candidate: Candidate, seed: Candidate, limits: tuple[float, float] | None) -> bool:
-    """Whether a candidate is another with all densities multiplied alike, and clipped to limits."""
+    """Whether a candidate is another with all densities multiplied alike, clipped to limits and rounded.
+
+    Args:
+        candidate: The candidate.
+        seed: The other.
+        limits: Least and largest density; None where densities are not multiplied.
+    """
+    if limits is None or candidate.pattern:
+        return _key(candidate) == _key(seed)
     if replace(candidate, density=seed.density) != seed:
         return False
-    low, high = limits or (0.0, 1.0)
-    ratios = [density / seed.density[g] for g, density in candidate.density.items() if low < density < high]
-    return not ratios or max(ratios) <= 1.01 * min(ratios)
+    half = 0.5 * 10**-DIGITS
+    least, most = 0.0, np.inf
+    for group, density in candidate.density.items():
+        own = seed.density[group]
+        least = max(least, (density - half) / own if density > limits[0] else 0.0)
+        most = min(most, (density + half) / own if density < limits[1] else np.inf)
+    return least <= most
 
 
 def _key(candidate: Candidate) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SMALL = 0.01
 OTHERS = "(others)"
 # Decimals of densities and fractions of channels: finer steps give the same file size.
-_DIGITS = 4
+DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Candidate:
             return self
         return Candidate(
             {
-                group: round(min(max(value * factor, limits[0]), limits[1]), _DIGITS)
+                group: round(min(max(value * factor, limits[0]), limits[1]), DIGITS)
                 for group, value in self.density.items()
             },
             self.bits,
@@ -121,15 +121,15 @@ class Space:
         if self.density is not None:
             for group in self.groups:
                 whole.setdefault(f"density {group}", self.density[1])
-                whole[f"density {group}"] = round(whole[f"density {group}"], _DIGITS)
+                whole[f"density {group}"] = round(whole[f"density {group}"], DIGITS)
         for group in self.four:
             whole.setdefault(f"bits {group}", self.bits[0])
         whole.setdefault("clusters", self.clusters[0])
         whole.setdefault("channels", self.channels[-1])
-        whole["channels"] = round(whole["channels"], _DIGITS)
+        whole["channels"] = round(whole["channels"], DIGITS)
         found = Candidate.read(whole)
         if found.keep:  # every layer has the pattern's own density
-            share = round(found.keep[0] / found.keep[1], _DIGITS)
+            share = round(found.keep[0] / found.keep[1], DIGITS)
             found = replace(found, density=dict.fromkeys(found.density, share))
         return found
 
@@ -166,4 +166,4 @@ def group_layers(weights: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
 def channel_shares(low: float, high: float) -> tuple[float, ...]:
     """Fractions of channels from `low` to `high`, `STEP` apart, ascending."""
     count = math.floor((high - low) / STEP + 1e-9)
-    return tuple(sorted({round(high - STEP * number, _DIGITS) for number in range(count + 1)}))
+    return tuple(sorted({round(high - STEP * number, DIGITS) for number in range(count + 1)}))

@@ -247,7 +247,9 @@ class Worker:
         if trial.job.rung:
             return any((o.job.rung, o.job.of) == (trial.job.rung, trial.job.of) for o in others)
         first = [other for other in others if other.job.rung == 0]
+        number = self._sampler.first(self._candidate(trial))
         same = any(dict(other.job.parameters) == dict(trial.job.parameters) for other in first)
+        same |= number is not None and any(self._sampler.first(self._candidate(other)) == number for other in first)
         return same or len(first) >= self._rungs.trials
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfopt.errors import ConversionError
 from tfopt.quantization.float_conversion import FloatModel
-from tfopt.quantization.noise import Noise
+from tfopt.quantization.noise import Noise, spread
 from tfopt.quantization.rounding.edited_file import check_integers, with_constants
 from tfopt.quantization.rounding.grids import KernelGrid, kernel_grids
 from tfopt.quantization.rounding.plan import Plan, RoundingSettings, plan
@@ -82,7 +82,7 @@ class Reconstruction:
         count = len(next(iter(self.samples.values())))
         if count <= MOST_SAMPLES:
             return self.samples
-        chosen = np.arange(MOST_SAMPLES) if self.keeps_state else _spread(count, MOST_SAMPLES)
+        chosen = np.arange(MOST_SAMPLES) if self.keeps_state else spread(count, MOST_SAMPLES)
         return {name: array[chosen] for name, array in self.samples.items()}
 
     def _with(
@@ -169,7 +169,7 @@ class Reconstruction:
         count = len(next(iter(samples.values())))
         held = 0 if self.keeps_state or round(HELD_OUT * count) < FEWEST else round(HELD_OUT * count)
         out = np.zeros(count, bool)
-        out[_spread(count, held)] = True
+        out[spread(count, held)] = True
         learned = {name: array[~out] for name, array in samples.items()}
         return learned, {name: array[out] for name, array in samples.items()} if held else samples, held
 
@@ -181,8 +181,3 @@ def _in_words(settings: RoundingSettings) -> str:
     if settings.bias_correction:
         return "bias correction"
     return "the rules" if settings.clipping == "none" else f"clipping {settings.clipping}"
-
-
-def _spread(count: int, chosen: int) -> np.ndarray:
-    """Numbers of samples at equal distances."""
-    return np.linspace(0, count - 1, chosen).astype(int)
