@@ -80,10 +80,8 @@ def quantize(
         warnings.simplefilter("ignore")
         try:
             one = {i for i, op in enumerate(source.ops) if i in one_scale or _one_scale(op, scales)}
-            by_channel = _ranges_by_channel(source, _mode(mode), scales, one)
-            per_tensor = _configure(
-                engine, source, _mode(mode), dict(precisions or {}), io, algorithms or {}, one, by_channel
-            )
+            by_channel, given = _ranges_by_channel(source, _mode(mode), scales, one), dict(precisions or {})
+            per_tensor = _configure(engine, source, _mode(mode), given, io, algorithms or {}, one, by_channel)
             if ranges or by_channel:
                 unused = {name: as_range(0, 1) for name in source.unused_inputs}  # asked for, and left in float
                 ranges = {**by_channel, **unused, **widen_empty_ranges(source.ops, ranges or {})}
@@ -92,7 +90,7 @@ def quantize(
             floats = io == "float32" or mode == _NAMED_OPS_ALONE.name
             held = source.identities.tensors & set(source.inputs)
             content = settled(content, floats, held if held and _mode(mode).static and not floats else None)
-            return _with_recurrent_forms(content, source, _mode(mode), precisions or {}, ranges or {}, one)
+            return _with_recurrent_forms(content, source, _mode(mode), given, ranges or {}, one)
         except ConversionError:
             raise
         except Exception as error:
